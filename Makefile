@@ -1,0 +1,105 @@
+# `make` or `make help` lists what there is. Everything is installed into this folder: .venv and .cache.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The first Python that is new enough; another one: make PYTHON=/path/to/python
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python,$(shell \
+	$(name) -c 'import sys; sys.version_info >= (3, 11) and print(sys.executable)' 2>/dev/null)))
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
+STAMP := .venv/installed-$(VERSION)
+RUN := .venv/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check
+JOBS ?= 2
+ARGS ?=
+IMAGE ?= da-node-executor
+
+export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
+export PIP_ROOT_USER_ACTION = ignore
+export RUFF_CACHE_DIR = $(CURDIR)/.cache/ruff
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
+		printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+.PHONY: install
+install: $(STAMP) ## make .venv, with exactly the versions of requirements-dev.lock
+
+$(STAMP): requirements-dev.lock pyproject.toml setup.cfg
+	@if [ -z "$(VERSION)" ]; then \
+		echo "needs Python 3.11 or newer: install it, or name it by 'make PYTHON=/path/to/python'" >&2; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "needs Python 3.11 or newer, $(PYTHON) is $(VERSION)" >&2; exit 1; }
+	@$(RUN) -c 'import sys; sys.exit("%d.%d.%d" % sys.version_info[:3] != "$(VERSION)")' 2>/dev/null \
+		|| $(PYTHON) -m venv --clear .venv \
+		|| { echo "$(PYTHON) can't make virtual environments: Debian and Ubuntu have them in the package python3-venv" >&2; exit 1; }
+	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## show what this is: a pool, a small graph, its results (needs no Redis and no key)
+	@.venv/bin/executor-worker demo
+
+.PHONY: kit
+kit: $(STAMP) ## install the real counterparts of the tests into .cache
+	@$(RUN) tests/kit/install.py
+
+.PHONY: test
+test: kit ## run all tests (ARGS='tests/stream -k fence', JOBS=2)
+	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term $(ARGS)
+
+.PHONY: check
+check: format-check lint types imports test ## format, lint, types, import rules, tests
+
+.PHONY: format
+format: $(STAMP) ## write the source as the formatter wants it
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix-only --quiet .
+
+.PHONY: format-check
+format-check: $(STAMP) ## say where the formatter would change something
+	$(RUN) -m ruff format --check .
+
+.PHONY: lint
+lint: $(STAMP) ## find what is suspicious
+	$(RUN) -m ruff check .
+
+.PHONY: types
+types: $(STAMP) ## check the types, strictly
+	$(RUN) -m mypy
+
+.PHONY: imports
+imports: $(STAMP) ## check who may import whom
+	.venv/bin/lint-imports --cache-dir .cache/import-linter
+
+.PHONY: bench
+bench: $(STAMP) ## run the benchmarks
+	$(RUN) -m benchmarks $(ARGS)
+
+.PHONY: run-local
+run-local: $(STAMP) ## run a pool here with the settings of .env, on a private Redis unless REDIS_ADDR names one
+	@if [ -z "$$REDIS_ADDR" ] && ! grep -Eqs '^(export )?REDIS_ADDR=' .env; then embedded=--embedded; fi; \
+		exec .venv/bin/executor-worker run $$embedded
+
+.PHONY: docker-build
+docker-build: ## build the container image (IMAGE=name)
+	docker build --tag $(IMAGE) .
+
+.PHONY: lock
+lock: $(STAMP) ## choose newer versions of everything we build on, and write them down
+	$(PYTHON) -m venv .cache/uv
+	.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
+	for lock in "requirements.lock --extra openai" "requirements-dev.lock --extra openai --extra dev"; do \
+		set -- $$lock; file=$$1; shift; \
+		.cache/uv/bin/uv pip compile pyproject.toml "$$@" --universal --python-version 3.11 --generate-hashes --upgrade \
+			--no-header --no-emit-index-url --quiet --cache-dir .cache/uv/downloads --output-file $$file || exit; \
+	done
+
+.PHONY: clean
+clean: ## remove everything that was made here
+	rm -rf .venv .cache build dist ./*.egg-info .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
