@@ -1,0 +1,199 @@
+"""
+Every way a run can go wrong, split by who has to act.
+
+    ExecutorError
+    ├── ConfigError            the operator: a setting is wrong (exit status 78)
+    ├── NodeError              the node fails; `code` is the one on the wire
+    │   ├── GraphError         the graph's author
+    │   │     InvalidItem invalid_item · InvalidNode invalid_node · TemplateError template_error
+    │   │     StateMissing state_missing · StateInvalid state_invalid · Cancelled cancelled
+    │   │     UnknownTool unknown_tool · MaxIterations max_iterations · BudgetExceeded budget_exceeded
+    │   ├── ToolError          whoever runs the tool
+    │   │     ToolFailed tool_failed · ToolTimeout tool_timeout
+    │   │     ToolUnavailable tool_unavailable · ToolUncertain tool_uncertain
+    │   ├── ModelError         the model's provider
+    │   │     ModelRateLimited llm_rate_limited · ModelUnavailable llm_unavailable
+    │   │     ModelTimeout llm_timeout · ModelRejected llm_rejected · ModelBadResponse llm_bad_response
+    │   └── NodeTimeout node_timeout · Poisoned poisoned · InternalError internal
+    └── StreamError            Redis; raised by `stream` only
+          StreamUnavailable · StreamRefused
+
+    Interrupt (BaseException)  stops a run from outside: never caught by a tool's `except Exception`
+    ├── Overdue                the item's or the call's time is up
+    └── Abandoned              the item is no longer ours, or must be given back: write nothing
+"""
+
+from __future__ import annotations
+
+
+class ExecutorError(Exception):
+    """Anything this program raises on purpose."""
+
+
+class ConfigError(ExecutorError):
+    """
+    A setting can't be used.
+
+    Args:
+        variable: Its name in the environment, e.g. ``REDIS_ADDR``.
+        problem: What is wrong with it, the bad value included (never a secret's).
+        fix: What to do, as an imperative sentence.
+    """
+
+    def __init__(self, variable: str, problem: str, fix: str) -> None:
+        super().__init__(f"{variable}: {problem} {fix}")
+        self.variable = variable
+        self.problem = problem
+        self.fix = fix
+
+
+class NodeError(ExecutorError):
+    """
+    The node ends as `node.failed` with this class's code.
+
+    Attributes:
+        code: `data.error_code` on the wire (CONTRACT: error codes); stable.
+        retryable: Whether the same call may succeed if made again later.
+    """
+
+    code = "internal"
+    retryable = False
+
+
+class GraphError(NodeError):
+    """The graph's author has to change something."""
+
+
+class InvalidItem(GraphError):
+    code = "invalid_item"
+
+
+class InvalidNode(GraphError):
+    code = "invalid_node"
+
+
+class TemplateError(GraphError):
+    code = "template_error"
+
+
+class StateMissing(GraphError):
+    code = "state_missing"
+
+
+class StateInvalid(GraphError):
+    code = "state_invalid"
+
+
+class Cancelled(GraphError):
+    code = "cancelled"
+
+
+class UnknownTool(GraphError):
+    code = "unknown_tool"
+
+
+class MaxIterations(GraphError):
+    code = "max_iterations"
+
+
+class BudgetExceeded(GraphError):
+    code = "budget_exceeded"
+
+
+class ToolError(NodeError):
+    """A tool did not do what it was asked."""
+
+
+class ToolFailed(ToolError):
+    code = "tool_failed"
+
+
+class ToolTimeout(ToolError):
+    code = "tool_timeout"
+
+
+class ToolUnavailable(ToolError):
+    code = "tool_unavailable"
+    retryable = True
+
+
+class ToolUncertain(ToolError):
+    code = "tool_uncertain"
+
+
+class ModelError(NodeError):
+    """
+    A model call did not bring an answer.
+
+    Args:
+        message: A sentence for the graph's author: provider, model, what it said.
+        retry_after: Seconds the provider asked us to wait, None where it said nothing.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ModelRateLimited(ModelError):
+    code = "llm_rate_limited"
+    retryable = True
+
+
+class ModelUnavailable(ModelError):
+    code = "llm_unavailable"
+    retryable = True
+
+
+class ModelTimeout(ModelError):
+    code = "llm_timeout"
+    retryable = True
+
+
+class ModelRejected(ModelError):
+    code = "llm_rejected"
+
+
+class ModelBadResponse(ModelError):
+    code = "llm_bad_response"
+    retryable = True
+
+
+class NodeTimeout(NodeError):
+    code = "node_timeout"
+
+
+class Poisoned(NodeError):
+    code = "poisoned"
+
+
+class InternalError(NodeError):
+    code = "internal"
+
+
+class StreamError(ExecutorError):
+    """Redis did not do what it was asked."""
+
+
+class StreamUnavailable(StreamError):
+    """No usable reply: connection lost, refused, loading, read-only, out of memory. Wait and try again."""
+
+
+class StreamRefused(StreamError):
+    """Redis answers, but not to us: wrong password, missing permission, too old. The operator has to act."""
+
+
+class Interrupt(BaseException):
+    """
+    Stops a run from outside.
+
+    Not an Exception: libraries take those for connection errors and try again.
+    """
+
+
+class Overdue(Interrupt):
+    """The time of the call or item in progress is up."""
+
+
+class Abandoned(Interrupt):
+    """The item was taken over or must be given back: stop, write nothing."""

@@ -1,0 +1,161 @@
+"""From a node to its outcome, with no Redis in sight: choose the mode, run it, make every error a value."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from loguru import logger
+
+from executor_worker.errors import ConfigError, InternalError, Interrupt, NodeError
+from executor_worker.nodes import agent, llm, spec, tool
+from executor_worker.nodes.context import Context
+from executor_worker.nodes.steps import Steps
+from executor_worker.outcome import Completed, Failed, Mode, Outcome
+from executor_worker.providers.base import ModelRequest, Provider, UserTurn
+from executor_worker.templating import Scope
+from executor_worker.tools.base import Toolbox
+from executor_worker.watch import Watch
+
+
+class Models(Protocol):
+    """Where the model's adapter comes from."""
+
+    @property
+    def default(self) -> Provider:
+        """Made when it is first asked for: nodes that need no model never pay for one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """
+    One node to be run.
+
+    Attributes:
+        node_type: A hint for people; the config alone decides.
+        inputs: The graph's.
+        outputs: Node id to output, of the nodes that have one.
+        unfinished: Node id to status, of the nodes that have none yet; only for better messages.
+    """
+
+    graph_id: str
+    node_id: str
+    node_type: str
+    config: dict[str, Any]
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    unfinished: dict[str, str] = field(default_factory=dict)
+
+
+class Executor:
+    """
+    Args:
+        default_model: Used where a node names none.
+        max_iterations: Model calls of an agent that names no limit.
+    """
+
+    def __init__(self, *, models: Models, tools: Toolbox, default_model: str, max_iterations: int = 10) -> None:
+        self._models = models
+        self._tools = tools
+        self._default_model = default_model
+        self._max_iterations = max_iterations
+
+    def execute(self, task: Task, watch: Watch) -> Outcome:
+        """
+        Run *task*; whatever goes wrong is an outcome.
+
+        A node's own `timeout` moves *watch*'s deadline nearer.
+
+        Raises:
+            Interrupt: The run was stopped from outside; nobody wants its outcome.
+        """
+        steps = self._steps(watch)
+        mode: Mode | None = None
+        try:
+            mode = spec.mode_of(task.config)
+            node = spec.read(task.config)
+            if node.timeout is not None:
+                watch.deadline = min(watch.deadline, watch.clock() + node.timeout)
+            watch.check()
+            return Completed(_run(node, self._context(task, steps)), mode, steps.usage)
+        except Interrupt:
+            raise
+        except NodeError as error:
+            return _failed(error, mode, steps)
+        except ConfigError as error:
+            return _failed(InternalError(str(error)), mode, steps)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the worker lives on and says so
+            logger.bind(mode=mode).opt(exception=error).error("node.broke")
+            return _failed(InternalError(f"the node ended with an unexpected {type(error).__name__}"), mode, steps)
+
+    def preview(self, task: Task) -> dict[str, Any]:
+        """
+        Say what running *task* would send, as JSON values, or why it can't be run; call no model and no tool.
+
+        Tools are looked up, so that parameters can be checked against their schemas.
+
+        Returns:
+            `valid`, `mode` and what would be sent; where `valid` is false, `error` and `error_code` instead.
+        """
+        mode: Mode | None = None
+        try:
+            mode = spec.mode_of(task.config)
+            node = spec.read(task.config)
+            return {"valid": True, "mode": mode, **_preview(node, self._context(task, self._steps(Watch(math.inf))))}
+        except NodeError as error:
+            return {"valid": False, "mode": mode, "error": str(error), "error_code": error.code}
+
+    def _steps(self, watch: Watch) -> Steps:
+        return Steps(lambda: self._models.default, watch)
+
+    def _context(self, task: Task, steps: Steps) -> Context:
+        scope = Scope(task.inputs, task.outputs, task.unfinished)
+        return Context(scope, steps, self._tools, self._default_model, self._max_iterations)
+
+
+def _run(node: spec.Node, context: Context) -> Any:
+    match node:
+        case spec.ToolNode():
+            return tool.run(node, context)
+        case spec.LlmNode():
+            return llm.run(node, context)
+        case spec.AgentNode():
+            return agent.run(node, context)
+
+
+def _failed(error: NodeError, mode: Mode | None, steps: Steps) -> Failed:
+    """Name the cause, what it has cost, and what an agent had done by then."""
+    detail: dict[str, Any] = {}
+    if mode == "agent" and steps.replies:
+        detail = {"iterations": steps.replies, "tool_calls": [made.as_json() for made in steps.made]}
+    return Failed(str(error), error.code, mode, steps.usage, detail)
+
+
+def _preview(node: spec.Node, context: Context) -> dict[str, Any]:
+    match node:
+        case spec.ToolNode():
+            found, params = tool.prepare(node, context)
+            shown: dict[str, Any] = {"tool_name": node.tool, "tool_source": found.source, "tool_params": params}
+            if node.extract is not None:
+                shown["extract_params"] = _shown(tool.extraction(node.extract, node.tool, found, context))
+            return shown
+        case spec.LlmNode():
+            return _shown(llm.prepare(node, context)[0])
+        case spec.AgentNode():
+            request, tools, _ = agent.prepare(node, context)
+            limits = {"max_iterations": node.max_iterations or context.max_iterations, "on_limit": node.on_limit}
+            return _shown(request) | {"tools": sorted(tools)} | limits
+
+
+def _shown(request: ModelRequest) -> dict[str, Any]:
+    shown = {
+        "model": request.model,
+        "system": request.system,
+        "prompt": "".join(turn.text for turn in request.turns if isinstance(turn, UserTurn)),
+        "temperature": request.temperature,
+        "max_tokens": request.max_tokens,
+        "output_schema": request.output_schema,
+    }
+    return {name: value for name, value in shown.items() if value is not None}

@@ -1,0 +1,236 @@
+"""
+A model that calls tools until it has its answer.
+
+    ask ──→ tool calls ──→ run them in order, tell the results ──┐
+     ↑  ╲─→ paused, or an answer that does not fit its schema ───┤
+     │   ╲─→ an answer: done                                     │
+     └───────────── within the limits? ←─────────────────────────┘
+                        no: fail, finalize or partial
+
+What goes wrong with a tool is told to the model, which can do something about it; it does not fail the node.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from executor_worker.errors import (
+    BudgetExceeded,
+    Cancelled,
+    MaxIterations,
+    ModelBadResponse,
+    NodeError,
+    NodeTimeout,
+    ToolUncertain,
+)
+from executor_worker.nodes import arguments
+from executor_worker.nodes.answer import MAX_REPAIRS, Unfit, Wanted
+from executor_worker.nodes.context import Context
+from executor_worker.nodes.llm import FINISHED, cut_short, opening, wanted_of
+from executor_worker.nodes.spec import ALL_TOOLS, AgentNode
+from executor_worker.outcome import Usage
+from executor_worker.providers.base import (
+    ModelReply,
+    ModelRequest,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    ToolTurn,
+    Turn,
+    UserTurn,
+)
+from executor_worker.templating import as_json, sendable, short
+from executor_worker.tools.base import Answer, Tool
+
+_CUT = frozenset({"max_tokens", "context_window_exceeded"})
+_LISTED_TOOLS = 50
+_SHOWN_CHARS = 500
+
+
+def run(node: AgentNode, context: Context) -> dict[str, Any]:
+    """
+    Raises:
+        UnknownTool, ToolUnavailable, TemplateError, InvalidNode: Before anything is called.
+        MaxIterations, BudgetExceeded: Where the node asks to fail at its limits.
+        ToolUncertain: Where the node asks to fail then.
+        ModelError: No answer, a refusal, or none that follows the schema.
+    """
+    return _Agent(node, context).run()
+
+
+def prepare(node: AgentNode, context: Context) -> tuple[ModelRequest, dict[str, Tool], Wanted | None]:
+    """
+    Find the tools and render the first request: all that can be done without calling anything.
+
+    Raises:
+        UnknownTool, ToolUnavailable, TemplateError, InvalidNode: See `run`.
+    """
+    wanted = wanted_of(node.llm)
+    tools = _listed(node, context)
+    texts = [context.scope.text(text, where) for where, text in node.task] or [as_json(context.scope.inputs)]
+    request = opening(node.llm, context, *texts)
+    specs = tuple(ToolSpec(name, tool.description, tool.input_schema) for name, tool in tools.items())
+    return replace(request, tools=specs), tools, wanted
+
+
+def _listed(node: AgentNode, context: Context) -> dict[str, Tool]:
+    tools: dict[str, Tool] = {}
+    for name in node.tools:
+        if name == ALL_TOOLS:
+            tools |= {tool.name: tool for tool in context.tools.all()}
+        else:
+            tools[name] = context.tools.find(name)
+    return tools
+
+
+class _Agent:
+    """One run: the conversation so far, and what of it is still open."""
+
+    def __init__(self, node: AgentNode, context: Context) -> None:
+        self._node = node
+        self._steps = context.steps
+        self._request, self._tools, self._wanted = prepare(node, context)
+        self._turns: list[Turn] = list(self._request.turns)
+        self._max_iterations = node.max_iterations or context.max_iterations
+        self._open_calls: tuple[ToolCall, ...] = ()
+        self._repairs = 0
+        self._paused_text = ""
+        self._last_text = ""
+
+    def run(self) -> dict[str, Any]:
+        while (limit := self._limit()) is None:
+            self._run_open_calls()
+            output = self._concluded(self._ask("auto"))
+            if output is not None:
+                return output
+        return self._stopped(limit)
+
+    # -- the loop ---------------------------------------------------------------------------------
+
+    def _limit(self) -> NodeError | None:
+        """Looked at before each model call, and before the tools whose results only a further one could read."""
+        if self._steps.replies >= self._max_iterations:
+            return MaxIterations(f"no answer after {self._max_iterations} model calls, the node's max_iterations")
+        budget, usage = self._node.budget_tokens, self._steps.usage
+        if budget is not None and usage is not None and usage.total_tokens >= budget:
+            return BudgetExceeded(f"{usage.total_tokens} tokens are used, the node's budget is {budget}")
+        return None
+
+    def _ask(self, tool_choice: str) -> ModelReply:
+        reply = self._steps.model(replace(self._request, turns=tuple(self._turns), tool_choice=tool_choice))
+        self._turns.append(reply.turn)
+        self._last_text = reply.text or self._last_text
+        return reply
+
+    def _concluded(self, reply: ModelReply) -> dict[str, Any] | None:
+        """Make *reply* the output, or None where the conversation goes on."""
+        if reply.tool_calls and reply.stop_reason not in _CUT:
+            self._open_calls = reply.tool_calls
+            return None
+        if reply.stop_reason == "pause_turn":
+            self._paused_text += reply.text
+            return None
+        text, self._paused_text = self._paused_text + reply.text, ""
+        stop_reason = None if reply.stop_reason in FINISHED else reply.stop_reason
+        if stop_reason == "tool_use" or not (text or stop_reason or self._steps.made):
+            raise ModelBadResponse(f"{short(reply.model)} answered with nothing (it stopped at {reply.stop_reason})")
+        if self._wanted is None:
+            return self._output(text, stop_reason)
+        try:
+            return self._output(text, stop_reason) | {"parsed": self._wanted.read(text)}
+        except Unfit as unfit:
+            self._ask_for_repair(self._wanted, short(str(unfit), _SHOWN_CHARS), reply)
+            return None
+
+    def _ask_for_repair(self, wanted: Wanted, problem: str, reply: ModelReply) -> None:
+        if reply.stop_reason in _CUT:
+            raise cut_short(reply, problem)
+        self._repairs += 1
+        if self._repairs > MAX_REPAIRS:
+            raise ModelBadResponse(
+                f"the answer did not follow output_schema, nor did {MAX_REPAIRS} corrections: {problem}"
+            )
+        self._turns.append(UserTurn(sendable(wanted.repair(problem))))
+
+    def _output(self, text: str, stop_reason: str | None) -> dict[str, Any]:
+        output: dict[str, Any] = {
+            "result": text,
+            "iterations": self._steps.replies,
+            "usage": (self._steps.usage or Usage()).as_json(),
+            "tool_calls": [made.as_json() for made in self._steps.made],
+        }
+        return output if stop_reason is None else output | {"stop_reason": stop_reason}
+
+    # -- at a limit -------------------------------------------------------------------------------
+
+    def _stopped(self, limit: NodeError) -> dict[str, Any]:
+        if self._node.on_limit == "fail":
+            raise limit
+        if self._node.on_limit == "partial":
+            return self._output(self._last_text, limit.code)
+        return self._finalized(limit)
+
+    def _finalized(self, limit: NodeError) -> dict[str, Any]:
+        asked = (
+            f"The limit is reached: {limit}. No tool can be called any more. Give your final answer from what you have."
+        )
+        not_run = tuple(ToolResult(call.id, "Not run: the limit is reached.", True) for call in self._open_calls)
+        self._turns.append(ToolTurn(not_run, asked) if not_run else UserTurn(asked))
+        reply = self._ask("none")
+        output = self._output(reply.text, limit.code)
+        if self._wanted is None:
+            return output
+        try:
+            return output | {"parsed": self._wanted.read(reply.text)}
+        except Unfit as unfit:
+            problem = short(str(unfit), _SHOWN_CHARS)
+            raise ModelBadResponse(f"{limit}; the last answer did not follow output_schema: {problem}") from unfit
+
+    # -- tools ------------------------------------------------------------------------------------
+
+    def _run_open_calls(self) -> None:
+        if self._open_calls:
+            self._turns.append(ToolTurn(tuple(self._result(call) for call in self._open_calls)))
+            self._open_calls = ()
+
+    def _result(self, call: ToolCall) -> ToolResult:
+        tool = self._tools.get(call.name)
+        problem = self._problem(call, tool)
+        if tool is None or call.arguments is None or problem:
+            self._steps.note(call.name, ok=False)
+            return ToolResult(call.id, sendable(problem), is_error=True)
+        try:
+            answer = self._steps.tool(tool, call.name, call.arguments)
+        except (NodeTimeout, Cancelled):
+            raise
+        except ToolUncertain as error:
+            if self._node.on_uncertain == "fail":
+                raise
+            return ToolResult(call.id, sendable(_outcome_unknown(error)), is_error=True)
+        except NodeError as error:
+            return ToolResult(call.id, sendable(str(error)), is_error=True)
+        return _told(call, answer)
+
+    def _problem(self, call: ToolCall, tool: Tool | None) -> str:
+        """Say why *call* can't be made; empty where it can."""
+        if tool is None:
+            names = list(self._tools)
+            more = f" and {len(names) - _LISTED_TOOLS} more" if len(names) > _LISTED_TOOLS else ""
+            known = ", ".join(names[:_LISTED_TOOLS])
+            return f"There is no tool {short(call.name)!r}. You may call: {known}{more}."
+        if call.arguments is None:
+            return f"The arguments were not a JSON object: {call.problem or 'they could not be read'}."
+        problems = arguments.problems(tool, call.arguments)
+        return f"The arguments do not fit the tool's schema: {'; '.join(problems)}." if problems else ""
+
+
+def _told(call: ToolCall, answer: Answer) -> ToolResult:
+    return ToolResult(call.id, sendable(answer.text), answer.is_error, answer.blocks)
+
+
+def _outcome_unknown(error: ToolUncertain) -> str:
+    return (
+        f"The outcome of this call is unknown: {error}. It may have taken effect or not. "
+        "Find out before you do anything that must not happen twice."
+    )

@@ -1,0 +1,105 @@
+"""
+Check values against JSON schemas: a tool's parameters, a model's answer.
+
+References are resolved inside the schema only; nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import orjson
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError, by_relevance
+from jsonschema.validators import validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from executor_worker.templating import short
+
+_SHOWN_PROBLEMS = 3
+_LOOKED_AT = 100
+_PROBLEM_CHARS = 300
+
+
+class SchemaUnusable(ValueError):
+    """The schema itself is no valid JSON schema, or refers to something outside itself."""
+
+
+class Schema:
+    """
+    A compiled JSON schema, of the draft that its `$schema` names, else 2020-12.
+
+    Raises:
+        SchemaUnusable: With what is wrong with it.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        validator = validator_for(document, default=Draft202012Validator)
+        try:
+            validator.check_schema(document)
+        except SchemaError as error:
+            raise SchemaUnusable(_sentence(error)) from error
+        except RecursionError as error:
+            raise SchemaUnusable("nested too deeply") from error
+        self._validator = validator(document, registry=Registry())
+
+    def problems(self, value: Any, *, missing: bool = True) -> list[str]:
+        """
+        Say what keeps *value* from fitting: the worst first, each with its path; empty where it fits.
+
+        Args:
+            missing: False: look only at what *value* holds, not at what it lacks as a whole.
+
+        Raises:
+            SchemaUnusable: Found out only now that the schema can't be used.
+        """
+        errors = self._errors(value)
+        if not missing:
+            errors = [error for error in errors if error.absolute_path]
+        errors.sort(key=by_relevance(), reverse=True)
+        return [_sentence(error) for error in errors[:_SHOWN_PROBLEMS]]
+
+    def _errors(self, value: Any) -> list[ValidationError]:
+        try:
+            return list(islice(self._validator.iter_errors(value), _LOOKED_AT))
+        except (Unresolvable, re.error) as error:
+            raise SchemaUnusable(short(str(error), _PROBLEM_CHARS)) from error
+        except RecursionError:
+            return [ValidationError("nested too deeply to be checked", path=["…"])]
+        except ValueError:
+            # Messages show the value, and Python refuses to write out integers of over 4300 digits.
+            return [ValidationError("holds a number too long to be checked", path=["…"])]
+
+
+def compiled(document: dict[str, Any]) -> Schema:
+    """
+    Compile *document*, or take what was compiled of an equal one.
+
+    Raises:
+        SchemaUnusable: See `Schema`.
+    """
+    try:
+        return _compiled(orjson.dumps(document))
+    except TypeError:  # what orjson can't write (integers over 64 bits) is rare enough to be compiled each time
+        return Schema(document)
+
+
+@lru_cache(maxsize=512)
+def _compiled(text: bytes) -> Schema:
+    return Schema(json.loads(text))
+
+
+def _sentence(error: ValidationError | SchemaError) -> str:
+    path = _path(error)
+    message = short(error.message, _PROBLEM_CHARS)
+    return f"{path}: {message}" if path else message
+
+
+def _path(error: ValidationError | SchemaError) -> str:
+    parts = (f"[{part}]" if isinstance(part, int) else f".{short(str(part))}" for part in error.absolute_path)
+    return short("".join(parts).removeprefix("."), _PROBLEM_CHARS)

@@ -1,0 +1,207 @@
+"""
+From a node's `config` to what is to be run: every dialect of the contract becomes one of three shapes.
+
+The mode, in this order: `tool_name` makes it a tool; without a model's settings it is a tool that lacks its
+name; with `tools` it is an agent; else an llm. Fields a mode has no use for are ignored, whatever they hold;
+so are unknown ones. `null` is the same as leaving a field out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, cast
+
+from executor_worker.errors import InvalidNode
+from executor_worker.nodes import fields
+from executor_worker.outcome import Mode
+
+OnLimit = Literal["fail", "finalize", "partial"]
+OnUncertain = Literal["tell", "fail"]
+
+ALL_TOOLS = "*"
+
+_TOP_LEVEL_MODEL_FIELDS = ("prompt", "model", "system_prompt", "system", "temperature", "max_tokens")
+_MAX_SECONDS = 10 * 365 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """What `llm_config` says, in any of its dialects; `prompt` and `system` are templates."""
+
+    model: str | None = None
+    prompt: str | None = None
+    system: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    output_schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LlmNode:
+    """
+    Attributes:
+        prompt: The template of the user's message.
+        timeout: Seconds for the whole node, None: only the worker's own limit.
+    """
+
+    llm: ModelSpec
+    prompt: str
+    timeout: float | None = None
+    mode: Literal["llm"] = "llm"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentNode:
+    """
+    Attributes:
+        task: Templates whose texts together are the user's message; none: the graph's inputs as JSON.
+        tools: Names; `*` stands for all.
+        max_iterations: Model calls; None: the worker's setting.
+        budget_tokens: No further model call is made once so many were used.
+    """
+
+    llm: ModelSpec
+    task: tuple[tuple[str, str], ...]
+    tools: tuple[str, ...]
+    max_iterations: int | None = None
+    on_limit: OnLimit = "fail"
+    budget_tokens: int | None = None
+    on_uncertain: OnUncertain = "tell"
+    timeout: float | None = None
+    mode: Literal["agent"] = "agent"
+
+
+@dataclass(frozen=True, slots=True)
+class Extract:
+    """Let a model fill the tool's parameters from `source`, a template."""
+
+    source: str
+    llm: ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ToolNode:
+    """
+    Attributes:
+        params: Templates at any depth; laid over what is extracted.
+        params_field: What `params` is called in the config, for messages.
+    """
+
+    tool: str
+    params: dict[str, Any] = field(default_factory=dict)
+    params_field: str = "tool_params"
+    extract: Extract | None = None
+    timeout: float | None = None
+    mode: Literal["tool"] = "tool"
+
+
+Node: TypeAlias = LlmNode | AgentNode | ToolNode
+
+
+def mode_of(config: dict[str, Any]) -> Mode:
+    """Choose the mode by what is there; whether that can be run is for `read` to say."""
+    if not isinstance(config, dict):
+        raise InvalidNode(f"config must be an object, found {fields.found(config)}")
+    if config.get("tool_name"):
+        return "tool"
+    if not _has_model(config):
+        return "tool"
+    return "agent" if config.get("tools") else "llm"
+
+
+def read(config: dict[str, Any]) -> Node:
+    """
+    Raises:
+        InvalidNode: The field that is missing or wrong is named, with what was found.
+    """
+    mode = mode_of(config)
+    timeout = fields.number(config, "timeout", above=0, limit=_MAX_SECONDS)
+    if mode == "tool":
+        return _tool_node(config, timeout)
+    if mode == "agent":
+        return _agent_node(config, timeout)
+    llm = _model(config)
+    if not llm.prompt:
+        raise InvalidNode("llm_config.prompt required")
+    return LlmNode(llm, llm.prompt, timeout)
+
+
+def _tool_node(config: dict[str, Any], timeout: float | None) -> ToolNode:
+    name = fields.text(config, "tool_name")
+    if not name:
+        raise InvalidNode("tool_name required")
+    legacy = config.get("tool_params") is None and config.get("parameters") is not None
+    params_field = "parameters" if legacy else "tool_params"
+    params = fields.mapping(config, params_field)
+    return ToolNode(name, params or {}, params_field, _extract(config), timeout)
+
+
+def _extract(config: dict[str, Any]) -> Extract | None:
+    extract = fields.mapping(config, "extract_params")
+    if extract is None:
+        return None
+    source = fields.text(extract, "from", "extract_params.")
+    if not source:
+        raise InvalidNode("extract_params.from required")
+    settings = fields.mapping(extract, "llm_config", "extract_params.")
+    return Extract(
+        source, _model(config) if settings is None else _model_fields(settings, "extract_params.llm_config.")
+    )
+
+
+def _agent_node(config: dict[str, Any], timeout: float | None) -> AgentNode:
+    llm = _model(config)
+    task = fields.text(config, "task")
+    said = (("llm_config.prompt", llm.prompt), ("task", task))
+    return AgentNode(
+        llm=llm,
+        task=tuple((where, text) for where, text in said if text),
+        tools=_tools(config["tools"]),
+        max_iterations=fields.integer(config, "max_iterations"),
+        on_limit=cast(OnLimit, fields.choice(config, "on_limit", ("fail", "finalize", "partial"))),
+        budget_tokens=fields.integer(fields.mapping(config, "budget") or {}, "total_tokens", "budget."),
+        on_uncertain=cast(OnUncertain, fields.choice(config, "on_uncertain", ("tell", "fail"))),
+        timeout=timeout,
+    )
+
+
+def _tools(names: Any) -> tuple[str, ...]:
+    if names == ALL_TOOLS:
+        return (ALL_TOOLS,)
+    if not isinstance(names, list):
+        raise InvalidNode(f"tools must be a list of names, found {fields.found(names)}")
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or not name:
+            raise InvalidNode(f"tools[{index}] must be a tool's name, found {fields.found(name)}")
+    return tuple(dict.fromkeys(names))
+
+
+def _has_model(config: dict[str, Any]) -> bool:
+    if config.get("llm_config") is not None:
+        return True
+    return any(config.get(name) is not None for name in _TOP_LEVEL_MODEL_FIELDS)
+
+
+def _model(config: dict[str, Any]) -> ModelSpec:
+    """Read `llm_config`, and what it leaves out from the top level."""
+    within = fields.mapping(config, "llm_config")
+    if within is None:
+        return _model_fields(config, "")
+    inner = _model_fields(within, "llm_config.")
+    if not any(config.get(name) is not None for name in (*_TOP_LEVEL_MODEL_FIELDS, "output_schema")):
+        return inner
+    said = {name.name: value for name in dataclasses.fields(inner) if (value := getattr(inner, name.name)) is not None}
+    return dataclasses.replace(_model_fields(config, ""), **said)
+
+
+def _model_fields(config: dict[str, Any], within: str) -> ModelSpec:
+    system = fields.text(config, "system", within)
+    return ModelSpec(
+        model=fields.text(config, "model", within) or None,
+        prompt=fields.text(config, "prompt", within),
+        system=fields.text(config, "system_prompt", within) if system is None else system,
+        temperature=fields.number(config, "temperature", within),
+        max_tokens=fields.integer(config, "max_tokens", within),
+        output_schema=fields.mapping(config, "output_schema", within),
+    )

@@ -1,0 +1,150 @@
+"""
+What a model provider is: one method, `complete`, from a neutral request to a neutral reply.
+
+A conversation is kept as the provider's own blocks, verbatim: a `ModelTurn` is handed back as it came,
+so nothing that a provider wants to see again (signatures, ids, reasoning) is lost. All of it is JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from executor_worker.outcome import Usage
+from executor_worker.watch import Watch
+
+StopReason = Literal[
+    "end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "context_window_exceeded"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as a model sees it; `name` is any string, adapters map it to what their API takes."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UserTurn:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTurn:
+    """A model's answer; `raw` is the provider's own JSON (anthropic: list of content blocks; openai: the message)."""
+
+    raw: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """
+    The answer to one tool call.
+
+    Attributes:
+        blocks: Images and links carried over, in MCP's content block form (`{"type":"image","data","mimeType"}` …);
+            empty where `text` says all.
+    """
+
+    call_id: str
+    text: str
+    is_error: bool = False
+    blocks: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolTurn:
+    """The answers to all tool calls of the turn before, in order; `text` may say something to the model as well."""
+
+    results: tuple[ToolResult, ...]
+    text: str = ""
+
+
+Turn = UserTurn | ModelTurn | ToolTurn
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """
+    A tool the model wants called.
+
+    Attributes:
+        name: The tool's own name, mapped back; as the model wrote it where no declared tool has it.
+        arguments: None where the model's arguments were not a JSON object; `problem` then says why.
+    """
+
+    id: str
+    name: str
+    arguments: dict[str, Any] | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """
+    One model call.
+
+    Attributes:
+        output_schema: JSON schema the answer's text must follow; the adapter uses the provider's native way where
+            it has one, and asks for it in words where it has none (the caller validates and repairs in any case).
+        tool_choice: `auto`, `none` (declared but not allowed) or the name of the one tool to be called.
+    """
+
+    model: str
+    turns: tuple[Turn, ...]
+    system: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    output_schema: dict[str, Any] | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    tool_choice: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """
+    One answer, whole unless `stop_reason` says otherwise.
+
+    Attributes:
+        text: All of its text; of a refusal, what the provider gives as its reason.
+    """
+
+    text: str
+    turn: ModelTurn
+    stop_reason: StopReason
+    usage: Usage
+    model: str
+    tool_calls: tuple[ToolCall, ...] = field(default=())
+
+
+class Provider(Protocol):
+    """One provider's adapter; made after fork, used by one thread."""
+
+    name: str
+
+    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+        """
+        Call the model, with retries, until it answers or time is up.
+
+        Calls `watch.check()` between events and attempts and never waits past `watch.deadline`.
+        Does not call `watch.phase` or count: its caller does.
+
+        Raises:
+            ModelError: A subclass says which kind; foreign exceptions never escape.
+            NodeTimeout, Cancelled, Abandoned: From `watch.check()`.
+        """
+        ...
+
+    def known_models(self, watch: Watch) -> list[str]:
+        """
+        List the models that can be named; empty where any will do. Costs nothing, retries nothing.
+
+        Raises:
+            ModelError: The provider can't be reached or refuses the key.
+        """
+        ...
+
+    def close(self) -> None: ...

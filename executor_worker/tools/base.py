@@ -1,0 +1,113 @@
+"""What a tool is: a name, a schema, and a call that answers with a value or raises a `ToolError`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from executor_worker.watch import Watch
+
+Effects = Literal["none", "idempotent", "unsafe"]
+
+
+class Log(Protocol):
+    """Where a tool room reports what an operator should know: level, event in the past tense, fields."""
+
+    def __call__(self, level: str, event: str, /, **fields: Any) -> None: ...
+
+
+def silent(level: str, event: str, /, **fields: Any) -> None:
+    """Report nothing: for those who hand in no log."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """
+    What a function is told about its call: annotate a parameter with this type to get it.
+
+    Attributes:
+        key: Names this call; the same when it is made again after a crash. Hand it to APIs that take idempotency keys.
+        deadline: When the call's time is up, in seconds on `time.monotonic`.
+    """
+
+    key: str
+    deadline: float
+    _watch: Watch
+    _name: str
+    _log: Log
+
+    def left(self) -> float:
+        """Seconds until the call's time is up."""
+        return self.deadline - time.monotonic()
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Say how far it has got; a cancelled or overdue item ends here."""
+        self._log("debug", "tool.progressed", tool=self._name, done=done, total=total, message=message)
+        self._watch.check()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    What a tool returned.
+
+    Attributes:
+        value: What a tool node's output is: any JSON value (MCP: structured content as it is, else the text where
+            all is text, else the blocks).
+        text: The same for a model to read.
+        blocks: Images, links and the like for a model, MCP content blocks; empty where `text` says all.
+        is_error: The tool itself said that it failed; `text` is then its message.
+    """
+
+    value: Any
+    text: str
+    blocks: tuple[dict[str, Any], ...] = ()
+    is_error: bool = False
+
+
+class Tool(Protocol):
+    """
+    Attributes:
+        effects: What it declares a repeated call to do; None where it declares nothing.
+        timeout: Seconds for one call.
+        source: For people, e.g. `mcp everything`, `function tools.py`, `built-in`, `rest`.
+    """
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+    effects: Effects | None
+    timeout: float
+    source: str
+
+    def call(self, arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+        """
+        Call it once; *arguments* were validated against the schema, *key* is the call's idempotency key.
+
+        Raises:
+            ToolFailed: It could not be called or broke; also output that is not JSON.
+            ToolTimeout: No answer within min(timeout, watch.left()).
+            ToolUnavailable: Its server can't be reached; the call was not sent.
+            ToolUncertain: The connection was lost after the call was sent: it may have happened.
+            NodeTimeout, Cancelled, Abandoned: From `watch.check()`.
+        """
+        ...
+
+
+class Toolbox(Protocol):
+    """All tools of this process, looked up by exact name: MCP first, then functions."""
+
+    def find(self, name: str) -> Tool:
+        """
+        Raises:
+            UnknownTool: No tool has that name; lists the nearest known ones.
+            ToolUnavailable: It may belong to a server that was never reached.
+        """
+        ...
+
+    def all(self) -> list[Tool]:
+        """Every tool that can be reached now, by name; unreachable servers are left out (and logged)."""
+        ...
+
+    def close(self) -> None: ...

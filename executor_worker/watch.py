@@ -1,0 +1,59 @@
+"""
+How one run is limited and seen: handed down from the worker to nodes, providers and tools.
+
+The plain `Watch` limits by time and shows nothing: what `once` and most tests use.
+The worker's own subclass writes to the scoreboard and counts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from executor_worker.errors import NodeTimeout
+from executor_worker.outcome import Usage
+
+
+class Watch:
+    """
+    Args:
+        deadline: The item's hard limit, in seconds on *clock*.
+        key: Names this run of this item; prefix of the idempotency keys of its calls.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, deadline: float, key: str = "once", clock: Callable[[], float] = time.monotonic) -> None:
+        self.deadline = deadline
+        self.key = key
+        self.clock = clock
+
+    def left(self) -> float:
+        """Seconds until the item's deadline; negative when it has passed."""
+        return self.deadline - self.clock()
+
+    def check(self) -> None:
+        """
+        Call before each step that costs something, and between the events of a stream.
+
+        Raises:
+            NodeTimeout: The item's deadline has passed.
+            Cancelled: Its graph was cancelled.
+            Abandoned: The lease is gone or the item must be given back.
+        """
+        if self.left() <= 0:
+            raise NodeTimeout("the node's time is up")
+
+    def phase(self, name: str, seconds: float | None = None, verdict: str = "node_timeout") -> None:
+        """
+        Say what is being done now, e.g. `llm`, `tool:search`.
+
+        Args:
+            seconds: The worker may be killed when it is still in this phase after so long; None: no limit but the item's.
+            verdict: Error code the item then fails with.
+        """
+
+    def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
+        """Count a model call that has ended; *usage* is None where it failed."""
+
+    def tool_called(self, name: str, seconds: float, ok: bool) -> None:
+        """Count a tool call that has ended."""

@@ -1,0 +1,57 @@
+"""Run one node on doubles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from executor_worker.executor import Executor, Task
+from executor_worker.outcome import Completed, Failed, Outcome
+from executor_worker.watch import Watch
+from tests.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenWatch
+
+Run = Callable[..., Outcome]
+
+
+def execute(
+    config: Any,
+    *,
+    model: ScriptedModel | None = None,
+    tools: tuple[FunctionTool, ...] | Box = (),
+    inputs: dict[str, Any] | None = None,
+    outputs: dict[str, Any] | None = None,
+    watch: Watch | None = None,
+    max_iterations: int = 10,
+) -> Outcome:
+    """Execute *config* as one node, on what is given."""
+    box = tools if isinstance(tools, Box) else Box(tools)
+    executor = Executor(
+        models=model or ScriptedModel(), tools=box, default_model="model-1", max_iterations=max_iterations
+    )
+    return executor.execute(Task("g", "n", "hint", config, inputs or {}, outputs or {}), watch or SeenWatch())
+
+
+@pytest.fixture
+def completed() -> Callable[..., Completed]:
+    """Execute a node that has to complete."""
+
+    def run(config: Any, **given: Any) -> Completed:
+        outcome = execute(config, **given)
+        assert isinstance(outcome, Completed), outcome
+        return outcome
+
+    return run
+
+
+@pytest.fixture
+def failed() -> Callable[..., Failed]:
+    """Execute a node that has to fail."""
+
+    def run(config: Any, **given: Any) -> Failed:
+        outcome = execute(config, **given)
+        assert isinstance(outcome, Failed), outcome
+        return outcome
+
+    return run
