@@ -1,0 +1,1 @@
+"""A pool of forked workers, kept alive: it knows processes and a shared table, nothing of what the workers do."""

@@ -1,0 +1,231 @@
+"""
+The pool's course from its start to its end: what `lifecycle.POOL` says, done.
+
+It decides over the whole; the single seats look after themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from supervisor.drain import Drain
+from supervisor.errors import WRONG_SETTINGS, ReloadRefused
+from supervisor.keeper_seat import KeeperSeat
+from supervisor.lifecycle import POOL, Errand, Mode, PoolEvent
+from supervisor.notify import Notify
+from supervisor.pool import Pool
+from supervisor.process import Exit, Processes
+from supervisor.program import Journal, Program
+from supervisor.respawn import hopeless
+from supervisor.scoreboard import Scoreboard
+from supervisor.seat import Seat
+from supervisor.upgrade import Inheritance, Succession
+
+SECOND_TERM_S = 1.0  # a TERM this much later is meant
+EXTEND_S = 10.0  # asked of systemd beyond the drain deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """The program as one reading of the settings made it."""
+
+    program: Program
+    number: int
+
+
+class Course:
+    """
+    Args:
+        program: What is run first; reloads put others in its place.
+        inheritance: From a predecessor that waits for us to be ready.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        board: Scoreboard,
+        log: Journal,
+        now: Callable[[], float],
+        processes: Processes,
+        succession: Succession,
+        notify: Notify | None,
+        inheritance: Inheritance | None,
+    ) -> None:
+        self.mode = Mode.STARTING
+        self.status = 0  # the exit status
+        self.edition = Edition(program, 1)
+        self.drained: Drain | None = None
+        self.notify = notify
+        self._board = board
+        self._log = log
+        self._now = now
+        self._processes = processes
+        self._succession = succession
+        self._inheritance = inheritance
+        self._previous: Edition | None = None  # to go back to when a reload fails
+        self._editions = 1  # so far
+        self._reload_again = False
+        self._drain_asked_at: float | None = None
+        self._pool: Pool
+        self._keeper: KeeperSeat
+
+    def lead(self, pool: Pool, keeper: KeeperSeat) -> None:
+        """Take over *pool* and *keeper*, which need us to be made, and begin."""
+        self._pool, self._keeper = pool, keeper
+        self._board.head.mode = self.mode
+        self._keeper.fill()
+        self._pool.resize(self.edition.program.pool.workers)
+
+    # What happens to it.
+
+    def feed(self, event: PoolEvent) -> None:
+        step = POOL.get((self.mode, event))
+        if step is None:
+            self._log("error", "lifecycle.unlisted", mode=self.mode, pool_event=event)
+            return
+        self.mode = self._board.head.mode = step.mode
+        action: Callable[[], None] = getattr(self, step.action)
+        action()
+
+    def asked_to_drain(self) -> None:
+        """Drain; asked a second time, and not by the same keystroke, hurry."""
+        if self._drain_asked_at is None:
+            self._drain_asked_at = self._now()
+        again = self._now() - self._drain_asked_at > SECOND_TERM_S
+        self.feed(PoolEvent.HURRY if again else PoolEvent.DRAIN)
+
+    def boot_failed(self, seat: Seat, died: Exit) -> None:
+        """Decide whether that ends a reload or the pool."""
+        refused, starting, ready = died.code == WRONG_SETTINGS, self.mode is Mode.STARTING, self._pool.ready
+        if self.mode is Mode.RELOADING and self._previous is not None:
+            if refused or seat.backoff.boot_failures > 1:
+                self.feed(PoolEvent.BOOT_FAILED)
+        elif refused and (starting or ready == 0):
+            self._give_up(WRONG_SETTINGS)
+        elif hopeless([slot.backoff.boot_failures for slot in self._pool.staying], ready) or (
+            starting and hopeless([self._keeper.backoff.boot_failures], int(self._keeper.ready))
+        ):
+            self._give_up(1)
+
+    def superseded(self, heir: int) -> None:
+        """Leave everything to the successor *heir*, which is ready."""
+        self._board.head.superseded = True
+        self._board.keeper_bell.ring()
+        if self.notify is not None:
+            self.notify.main_pid(heir)
+            self.notify = None  # from here on the successor speaks for the unit
+        self.feed(PoolEvent.DRAIN)
+
+    def advance(self) -> None:
+        """Go as far as is possible now."""
+        match self.mode:
+            case Mode.STARTING if self._pool.all_up and self._keeper.ready:
+                self.feed(PoolEvent.ALL_UP)
+            case Mode.RUNNING:
+                self._pool.roll()
+            case Mode.RELOADING:
+                self._roll()
+            case Mode.DRAINING if self.drained is not None:
+                self.drained.advance()
+                if self.drained.done:
+                    self.feed(PoolEvent.ENDED)
+            case _:
+                pass
+
+    # What follows: actions, by their names in the table.
+
+    def nothing(self) -> None:
+        pass
+
+    def announce_ready(self) -> None:
+        self._log("info", "pool.ready", workers=self._board.head.configured)
+        if self._inheritance is not None:
+            self._inheritance.announce()
+            self._inheritance = None
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Be up and running, until the next reload, which may have been asked for meanwhile."""
+        self._previous = None
+        if self.notify is not None:
+            self.notify.ready()
+        if self._reload_again:
+            self._reload_again = False
+            self.feed(PoolEvent.RELOAD)
+
+    def remember_reload(self) -> None:
+        self._reload_again = True
+
+    def reload(self) -> None:
+        if self.notify is not None:
+            self.notify.reloading()
+        try:
+            program = self.edition.program.reload()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the pool goes on as it is
+            reason = str(error) if isinstance(error, ReloadRefused) else f"{type(error).__name__}: {error}"
+            self._log("error", "pool.reload_refused", reason=reason)
+            self.feed(PoolEvent.REFUSED)
+            return
+        self._log("info", "pool.reloading", workers=program.pool.workers)
+        self._editions += 1
+        self._previous = self.edition
+        self._processes.freeze_heap()
+        self._adopt(Edition(program, self._editions))
+
+    def abandon_reload(self) -> None:
+        """Go back to the settings before: a child did not come up with the new ones."""
+        if self._previous is not None:
+            before, self._previous = self._previous, None
+            self._log("error", "pool.reload_abandoned", reason=self._board.head.reason)
+            self._adopt(before)
+
+    def end_reload(self) -> None:
+        self._log("info", "pool.reloaded", edition=self.edition.number)
+        self.go_on()
+
+    def drain(self) -> None:
+        settings = self.edition.program.pool
+        self._log("info", "pool.draining", timeout_s=settings.drain_timeout_s)
+        self._succession.abandon("the pool is draining")
+        if self.notify is not None:
+            self.notify.stopping()
+            self.notify.extend(settings.drain_timeout_s + EXTEND_S)
+        self.drained = Drain(self._pool, self._keeper, self._processes, settings, self._now)
+        self.drained.begin()
+
+    def hurry(self) -> None:
+        if self.drained is None:
+            self.drain()
+        if self.drained is not None:
+            self._log("info", "pool.hurried", timeout_s=self.drained.settings.hurry_timeout_s)
+            self.drained.hurry()
+
+    def end(self) -> None:
+        if self.drained is not None and self.drained.killed:
+            self.status = self.status or 1
+
+    # Means.
+
+    def _adopt(self, edition: Edition) -> None:
+        self.edition = edition
+        self._keeper.program = edition.program
+        self._keeper.backoff.forgive()
+        self._keeper.dismiss(Errand.RELOADED)
+        self._pool.renew(edition.program)
+        self._pool.resize(edition.program.pool.workers)
+
+    def _roll(self) -> None:
+        # The keeper goes first: workers need the leases it keeps.
+        if not self._keeper.ready or self._keeper.old:
+            return
+        if self._pool.rolled:
+            self.feed(PoolEvent.ROLLED)
+        else:
+            self._pool.roll()
+
+    def _give_up(self, status: int) -> None:
+        self.status = self.status or status
+        reason = self._board.head.reason or "no child comes up"
+        self._log("error", "pool.given_up", status=status, reason=reason)
+        self.feed(PoolEvent.GIVE_UP)

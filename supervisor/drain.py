@@ -1,0 +1,96 @@
+"""The way out, in this order: workers, keeper, whatever they have left behind, companions."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from supervisor.keeper_seat import KeeperSeat
+from supervisor.lifecycle import Errand, SeatEvent
+from supervisor.pool import Pool
+from supervisor.process import Processes
+from supervisor.program import PoolSettings
+
+STRAYS_S = 3.0  # for what can't be killed at once: it waits for a device
+COMPANION_S = 3.0  # for a companion to end by itself
+SOON_S = 0.02
+
+
+class Drain:
+    """
+    One drain from its beginning to its end; `advance` it again and again until it is `done`.
+
+    The keeper goes after the last worker, because it keeps their leases and gives back what the dead ones held.
+    """
+
+    def __init__(
+        self, pool: Pool, keeper: KeeperSeat, processes: Processes, settings: PoolSettings, now: Callable[[], float]
+    ) -> None:
+        self.pool = pool
+        self.keeper = keeper
+        self.processes = processes
+        self.settings = settings
+        self.now = now
+        self.killed = False  # a worker had to be killed
+        self.began_at = now()
+        self.deadline = self.began_at + settings.drain_timeout_s
+        self._stages = [self._workers, self._keeper, self._strays, self._companions, self._last_strays]
+        self._stage_at: float | None = None  # when the present stage began; None: it has yet to
+
+    @property
+    def done(self) -> bool:
+        return not self._stages
+
+    @property
+    def keeper_needed(self) -> bool:
+        """Whether leases are still to be kept."""
+        return len(self._stages) == 5
+
+    def begin(self) -> None:
+        for slot in self.pool.slots:
+            slot.dismiss(Errand.DRAINED)
+
+    def hurry(self) -> None:
+        self.deadline = min(self.deadline, self.now() + self.settings.hurry_timeout_s)
+        for slot in self.pool.slots:
+            slot.feed(SeatEvent.HURRIED)
+
+    def advance(self) -> None:
+        """Go as far as is possible now."""
+        while self._stages:
+            entered = self._stage_at is None
+            if self._stage_at is None:
+                self._stage_at = self.now()
+            if not self._stages[0](entered, self.now() - self._stage_at):
+                return
+            self._stages.pop(0)
+            self._stage_at = None
+
+    def next_look(self) -> float:
+        return self.deadline if self.keeper_needed else self.now() + SOON_S
+
+    def _workers(self, entered: bool, seconds: float) -> bool:
+        if not self.pool.empty and self.now() >= self.deadline and not self.killed:
+            self.killed = True
+            for slot in self.pool.slots:
+                if slot.child is not None:
+                    slot.kill()
+        return self.pool.empty
+
+    def _keeper(self, entered: bool, seconds: float) -> bool:
+        if entered:
+            self.keeper.dismiss(Errand.DRAINED)
+        return self.keeper.child is None
+
+    def _strays(self, entered: bool, seconds: float) -> bool:
+        return self.processes.kill_strays() == 0 or seconds > STRAYS_S
+
+    def _companions(self, entered: bool, seconds: float) -> bool:
+        if entered:
+            self.processes.signal_companions(signal.SIGTERM)
+        elif seconds > COMPANION_S:
+            self.processes.signal_companions(signal.SIGKILL)
+        return not self.processes.companions or seconds > COMPANION_S + STRAYS_S
+
+    def _last_strays(self, entered: bool, seconds: float) -> bool:
+        return self._strays(entered, seconds)

@@ -1,0 +1,135 @@
+"""
+The keeper: one process that does for the pool what needs the outside, duty by duty, and answers over HTTP.
+
+It knows neither what the duties are nor what they talk to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+from supervisor.aftermath import Aftermath
+from supervisor.descent import MARK
+from supervisor.http_server import HttpServer, Routes
+from supervisor.process import describe
+from supervisor.program import Journal, Log
+from supervisor.scoreboard import Scoreboard
+
+BEAT_S = 0.5  # at the latest, between duties
+
+Sources = Callable[[], Mapping[int, Callable[[], object]]]
+"""Further descriptors to wait for, and what to call when one is readable; asked anew at each turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Something to be done again and again; `run` may return the seconds until it wants to run next."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[], float | None]
+    close: Callable[[], None] | None = None  # run when the keeper is asked to leave
+    on_bell: bool = False  # run it at once when somebody rings `board.keeper_bell`
+
+
+class Keeper:
+    """
+    Args:
+        duties: Run one after the other, in this order where several are due; they should not block for longer than
+            half of what the supervisor takes for silence.
+        listener: Where `routes` are served over HTTP; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        board: Scoreboard,
+        duties: Sequence[Duty],
+        listener: socket.socket | None,
+        routes: Routes | None,
+        log: Log,
+        sources: Sources | None = None,
+    ) -> None:
+        self.board = board
+        self._duties = duties
+        self._log = Journal(log)
+        self._sources: Sources = sources or dict
+        self._due: dict[str, float] = dict.fromkeys((duty.name for duty in duties), 0.0)
+        self._leaving = False
+        self._server = HttpServer(listener, routes, self._log, self._accepting) if listener and routes else None
+
+    def run(self) -> int:
+        """Do the duties until SIGTERM, then close them; returns the exit status."""
+        signals, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._asked_to_leave)
+        signal.signal(signal.SIGQUIT, signal.SIG_IGN)  # from the terminal, for the whole group: we go last
+        Aftermath(self.board, f"{MARK}={os.environ.get(MARK, '')}".encode()).start()
+        if self._server is not None:
+            self._server.start()
+        self._beat()
+        self.board.bell.ring()
+        while not self._leaving:
+            self._beat()
+            self._do_duties()
+            self._wait(signals)
+        self._close()
+        return 0
+
+    def _do_duties(self) -> None:
+        for duty in self._duties:
+            if time.monotonic() >= self._due[duty.name] and not self._leaving:
+                self._due[duty.name] = time.monotonic() + self._do(duty)
+                self._beat()
+
+    def _do(self, duty: Duty) -> float:
+        wanted: float | None = None
+        with self._surviving(duty.name):
+            wanted = duty.run()
+        return duty.every_seconds if wanted is None else wanted
+
+    def _wait(self, signals: int) -> None:
+        callbacks = self._sources()
+        poll = select.poll()
+        for fd in (signals, self.board.keeper_bell.fileno(), *callbacks):
+            poll.register(fd, select.POLLIN)
+        wait_s = min([BEAT_S, *(at - time.monotonic() for at in self._due.values())])
+        for fd, _ in poll.poll(max(wait_s, 0.0) * 1000):
+            if fd in callbacks:
+                with self._surviving(f"source {fd}"):
+                    callbacks[fd]()
+        with contextlib.suppress(BlockingIOError):
+            os.read(signals, 4096)
+        if self.board.keeper_bell.clear():
+            self._due |= {duty.name: 0.0 for duty in self._duties if duty.on_bell}
+
+    def _close(self) -> None:
+        for duty in self._duties:
+            if duty.close is not None:
+                self._beat()
+                with self._surviving(duty.name):
+                    duty.close()
+
+    @contextlib.contextmanager
+    def _surviving(self, name: str) -> Iterator[None]:
+        """Go on when a duty fails: it is tried again in its time, and the others go on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001
+            self._log("error", "duty.failed", duty=name, **describe(error))
+
+    def _beat(self) -> None:
+        self.board.head.keeper_beat_ns = time.monotonic_ns()
+
+    def _accepting(self) -> bool:
+        return not self.board.head.superseded
+
+    def _asked_to_leave(self, number: int, frame: FrameType | None) -> None:
+        self._leaving = True

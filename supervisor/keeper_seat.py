@@ -1,0 +1,82 @@
+"""The keeper's place: watched by its beat."""
+
+from __future__ import annotations
+
+from supervisor.lifecycle import Errand, SeatEvent, SeatState
+from supervisor.program import Program
+from supervisor.scoreboard import Scoreboard
+from supervisor.seat import Seat, Staff
+
+LONGEST_GAP_S = 1.0  # of silence counted between two looks: if it was more, it was we who did not look
+
+
+class KeeperSeat(Seat):
+    """The one process that talks to the outside for the pool."""
+
+    kind = "keeper"
+
+    def __init__(self, board: Scoreboard, staff: Staff, program: Program) -> None:
+        super().__init__("keeper", staff)
+        self.board = board
+        self.program = program
+        self._beat_ns = 0
+        self._silent_s = 0.0
+        self._looked_at = 0.0
+
+    def main(self) -> int:
+        try:
+            return self.program.keep()
+        except Exception as error:
+            if not self.board.head.keeper_beat_ns:
+                self.board.head.reason = f"{type(error).__name__}: {error}"
+            raise
+
+    def label(self) -> dict[str, object]:
+        return {}
+
+    def is_up(self) -> bool:
+        return self.board.head.keeper_beat_ns > 0
+
+    def prepare(self) -> None:
+        self.board.head.keeper_beat_ns = 0
+        self.board.keeper_bell.clear()
+        self._beat_ns, self._silent_s, self._looked_at = 0, 0.0, self.staff.now()
+
+    def fork(self) -> None:
+        super().fork()
+        self.board.head.keeper_pid = self.pid
+
+    def buried(self) -> None:
+        self.board.head.keeper_pid = 0
+
+    def tell(self) -> None:
+        """Nothing but the signal."""
+
+    def judge(self, why: str) -> None:
+        """Nothing: it had nothing in hand."""
+
+    def watch(self, now: float) -> None:
+        self._listen(now)
+        if self.state is SeatState.STARTING:
+            if self.is_up():
+                self.feed(SeatEvent.CAME_UP)
+            elif self._silent_s > self.staff.settings.boot_timeout_s:
+                self.overdue(Errand.HUNG_BOOT, Errand.HUNG_BOOT)
+        elif self.state is SeatState.DRAINING:
+            if now > self.asked_at + self.staff.settings.keeper_close_s:
+                self.overdue("stuck", Errand.SILENT)
+        elif self._silent_s > self.staff.settings.keeper_silence_s:
+            self.overdue(Errand.SILENT, Errand.SILENT)
+
+    def crashed(self) -> None:
+        self.board.head.keeper_restarts += 1
+        super().crashed()
+
+    def follow_errand(self) -> None:
+        self.board.head.keeper_restarts += self.errand is Errand.SILENT
+        super().follow_errand()
+
+    def _listen(self, now: float) -> None:
+        beat_ns = self.board.head.keeper_beat_ns
+        silence = 0.0 if beat_ns != self._beat_ns else self._silent_s + min(now - self._looked_at, LONGEST_GAP_S)
+        self._beat_ns, self._silent_s, self._looked_at = beat_ns, silence, now

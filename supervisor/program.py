@@ -1,0 +1,72 @@
+"""What a pool is told to run: the one thing that knows what workers do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from supervisor.row import Row
+
+Log = Callable[[str, str, dict[str, object]], None]
+"""Writes one line: level (debug, info, warn, error), event (past tense, dotted), fields."""
+
+
+class Journal:
+    """A log whose troubles (closed, full) are not ours; fields go in by name."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def __call__(self, level: str, event: str, **fields: object) -> None:
+        with suppress(Exception):
+            self._log(level, event, fields)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    """Durations are seconds; 0 for a limit means none."""
+
+    name: str  # in process titles
+    workers: int
+    drain_timeout_s: float = 60.0  # from SIGTERM to the last worker killed
+    hurry_timeout_s: float = 3.0  # the same after SIGQUIT
+    boot_timeout_s: float = 60.0  # from the fork until the row says idle
+    keeper_silence_s: float = 10.0  # without a beat the keeper is replaced
+    keeper_close_s: float = 3.0  # for the keeper to give back what dead workers held
+    max_rss_bytes: int = 0  # a worker beyond it is replaced between items
+    restarts_key: str = "restarts\x1f{reason}"  # what restarts are counted under in the head's counters
+
+
+class Program(Protocol):
+    """Loaded once, before the first fork; its methods run in the process that is named."""
+
+    @property
+    def pool(self) -> PoolSettings: ...
+
+    def work(self, row: Row) -> int:
+        """
+        In a worker: do its work until asked to leave.
+
+        Write `row.state = "idle"` and ring `board.bell` once up; the clock of `boot_timeout_s` runs until then.
+        SIGTERM: finish what is in hand and return 0. SIGQUIT: give it back and return 0. `row.leaving` says
+        either was sent. SIGUSR1 dumps all stacks to stderr (already registered), SIGHUP: reopen logs.
+
+        Returns:
+            The exit status: 0 asked to leave, 78 wrong settings (reason in `head.reason`), else a crash.
+        """
+
+    def keep(self) -> int:
+        """In the keeper: run a `Keeper` until asked to leave (SIGTERM). Exit status as for `work`."""
+
+    def reload(self) -> Program:
+        """
+        In the supervisor: read the settings again.
+
+        Raises:
+            ReloadRefused: They can't be used.
+        """
+
+    def reopen_logs(self) -> None:
+        """In the supervisor, at SIGUSR1."""

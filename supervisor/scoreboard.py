@@ -1,0 +1,241 @@
+"""
+The pool as one table in shared memory: a head for the whole, a row for each slot.
+
+Made before the first fork, inherited by every child, gone with the last of them. Nobody locks: who writes what is said
+in `row.py`, and how a reader is never misled in `cells.py`. The memory of a row is only taken when it is used.
+"""
+
+from __future__ import annotations
+
+import os
+from mmap import mmap
+from struct import Struct
+
+from supervisor.cells import WORD, Choice, Flag, Number, Twin, clip
+from supervisor.counters import Counters
+from supervisor.row import SIZE as ROW_BYTES
+from supervisor.row import Row
+
+__all__ = ["MODES", "Bell", "Head", "Row", "Scoreboard", "Wakes"]
+
+MODES = ("starting", "running", "reloading", "draining", "stopped")
+PAGE = 4096
+HEAD_WORDS = 32
+HEAD_COUNTERS_BYTES = 16 * PAGE
+REASON = Struct("<H1000s")  # why the pool stops; written by whoever finds out
+REASON_LIMIT = 1000  # bytes
+NOTICE = Struct("<H700s")  # for all workers; written by the keeper
+NOTICE_LIMIT = 700  # bytes
+SPARE_SLOTS = 8  # wakes made ahead, so that a growing pool need not replace the keeper at each step
+
+
+class Bell:
+    """Tells another process that something changed: an eventfd, poll `fileno()`."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def ring(self) -> None:
+        os.eventfd_write(self._fd, 1)
+
+    def clear(self) -> bool:
+        """Take back all rings so far; True when there was one."""
+        try:
+            return os.eventfd_read(self._fd) > 0
+        except BlockingIOError:
+            return False
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Wakes:
+    """A bell for each slot; one made after this process was forked is rung by way of the supervisor."""
+
+    def __init__(self, bell: Bell, asked: memoryview[int], first_slot: int) -> None:
+        self._bell = bell
+        self._asked = asked
+        self._first = first_slot
+        self._bells: dict[int, Bell] = {}
+
+    def make(self, slot: int) -> bool:
+        """Have a bell for *slot*, and some ahead; True when that took new ones."""
+        if slot in self._bells:
+            return False
+        for number in range(slot, min(slot + SPARE_SLOTS, self._first + len(self._asked))):
+            if number not in self._bells:
+                self._bells[number] = Bell()
+        return True
+
+    def fd(self, slot: int) -> int:
+        return self._bells[slot].fileno()
+
+    def ring(self, slot: int) -> None:
+        bell = self._bells.get(slot)
+        if bell is None:
+            self._asked[slot - self._first] = 1
+            self._bell.ring()
+        else:
+            bell.ring()
+
+    def clear(self, slot: int) -> bool:
+        return self._bells[slot].clear()
+
+    def pass_on(self) -> None:
+        """Ring for those who could not do it themselves."""
+        for slot, bell in self._bells.items():
+            if self._asked[slot - self._first]:
+                self._asked[slot - self._first] = 0
+                bell.ring()
+
+    def close(self) -> None:
+        for bell in self._bells.values():
+            bell.close()
+        self._bells.clear()
+
+
+class Head:
+    """What is true of the whole pool; written by the supervisor, where nothing else is said."""
+
+    __slots__ = ("_notice", "_reason", "counters", "ints", "keeper_counters")
+
+    supervisor_beat_ns = Number(0)
+    keeper_beat_ns = Number(1)  # by the keeper
+    mode = Choice(2, MODES)
+    paused = Flag(3)  # by SIGTSTP: take nothing
+    configured = Number(4)  # slots wanted
+    first_slot = Number(5)
+    highest_slot = Number(6)  # of all there ever were
+    superseded = Flag(7)  # a successor has taken over: leave shared names to it
+    redis_up = Flag(8)  # by the keeper
+    redis_epoch = Number(9)  # by the keeper
+    gate = Flag(10)  # by the keeper: workers may take
+    last_done_wall_ns = Number(11)  # by the workers; wall clock
+    supervisor_pid = Number(12)
+    keeper_pid = Number(13)
+    keeper_restarts = Number(14)
+    started_ns = Number(15)
+    upgrading = Flag(16)  # a successor is starting
+    noticed = Number(17)  # by the keeper: changes with each notice, 0 while there is none
+
+    def __init__(self, shared: mmap, offset: int, counters: Counters, keeper_counters: Counters) -> None:
+        words_end = offset + HEAD_WORDS * WORD
+        self.ints: memoryview[int] = memoryview(shared)[offset:words_end].cast("q")
+        self.counters = counters  # the supervisor's
+        self.keeper_counters = keeper_counters  # the keeper's; they outlive it
+        self._reason = Twin(shared, words_end, REASON)
+        self._notice = Twin(shared, words_end + Twin.size(REASON), NOTICE)
+        assert words_end + Twin.size(REASON) + Twin.size(NOTICE) <= offset + PAGE
+
+    @property
+    def reason(self) -> str:
+        """Why the pool stops or can't start, a sentence; set by a child before it exits with such a status."""
+        length, raw = self._reason.read()
+        return str(raw[:length], "utf-8", "replace")
+
+    @reason.setter
+    def reason(self, reason: str) -> None:
+        raw = clip(reason, REASON_LIMIT)
+        self._reason.write(len(raw), raw)
+
+    @property
+    def notice(self) -> str:
+        """What the keeper has to say to all workers; not understood here."""
+        length, raw = self._notice.read()
+        return str(raw[:length], "utf-8", "replace")
+
+    def post(self, notice: str, number: int) -> None:
+        """Put up *notice* under *number*, which is 0 where there is nothing to say."""
+        raw = clip(notice, NOTICE_LIMIT)
+        self._notice.write(len(raw), raw)
+        self.noticed = number
+
+
+class Scoreboard:
+    """
+    Args:
+        capacity: Slots at most.
+        counters_bytes: Room for each slot's totals; memory is taken as it is used.
+        first_slot: Number of the first slot; more than 1 beside a predecessor whose slots must not be named again.
+    """
+
+    def __init__(self, capacity: int = 1024, counters_bytes: int = 32 * PAGE, first_slot: int = 1) -> None:
+        asked_at = PAGE
+        head_counters_at = asked_at + _pages(capacity * WORD)
+        rows_at = head_counters_at + 2 * HEAD_COUNTERS_BYTES
+        self._rows_at = rows_at
+        self._counters_at = rows_at + _pages(capacity * ROW_BYTES)
+        self._counters_bytes = _pages(counters_bytes)
+        self.capacity = capacity
+        self.shared = mmap(-1, self._counters_at + capacity * self._counters_bytes)
+        self.bell = Bell()  # for the supervisor: something changed
+        self.keeper_bell = Bell()  # for the keeper
+        self.head = Head(
+            self.shared,
+            0,
+            Counters(self.shared, head_counters_at, HEAD_COUNTERS_BYTES),
+            Counters(self.shared, head_counters_at + HEAD_COUNTERS_BYTES, HEAD_COUNTERS_BYTES),
+        )
+        self.head.first_slot = first_slot
+        self.head.highest_slot = first_slot - 1
+        asked = memoryview(self.shared)[asked_at : asked_at + capacity * WORD].cast("q")
+        self.wakes = Wakes(self.bell, asked, first_slot)
+        self._first = first_slot
+        self._rows: dict[int, Row] = {}
+
+    def row(self, slot: int) -> Row:
+        """
+        The row of the slot of this number, placed or not.
+
+        Raises:
+            IndexError: The table has no such slot.
+        """
+        row = self._rows.get(slot)
+        if row is None:
+            row = self._rows[slot] = self._make_row(slot)
+        return row
+
+    def rows(self) -> list[Row]:
+        """The rows of all slots there are now, by number."""
+        numbers = range(self._first, self.head.highest_slot + 1)
+        return [row for row in map(self.row, numbers) if row.placed]
+
+    def place(self, slot: int) -> Row:
+        """Open *slot*; its totals go on from where a former slot of this number left them."""
+        row = self.row(slot)
+        self.wakes.make(slot)
+        row.clear()
+        self.head.highest_slot = max(self.head.highest_slot, slot)
+        row.placed = True
+        return row
+
+    def remove(self, slot: int) -> None:
+        """Close *slot*."""
+        self.row(slot).placed = False
+
+    def all_counters(self) -> list[Counters]:
+        """Every area that was ever added to: those of slots that are gone count on."""
+        numbers = range(self._first, self.head.highest_slot + 1)
+        return [self.head.counters, self.head.keeper_counters, *(self.row(slot).counters for slot in numbers)]
+
+    def close(self) -> None:
+        """Give back the descriptors; the memory goes with the last process."""
+        self.wakes.close()
+        self.bell.close()
+        self.keeper_bell.close()
+
+    def _make_row(self, slot: int) -> Row:
+        index = slot - self._first
+        if not 0 <= index < self.capacity:
+            raise IndexError(f"slot {slot} is not one of {self._first} to {self._first + self.capacity - 1}")
+        counters = Counters(self.shared, self._counters_at + index * self._counters_bytes, self._counters_bytes)
+        return Row(slot, self.shared, self._rows_at + index * ROW_BYTES, counters, self.wakes)
+
+
+def _pages(size: int) -> int:
+    return (size + PAGE - 1) // PAGE * PAGE

@@ -1,0 +1,304 @@
+"""
+A place for one child at a time: forked, watched, asked to leave, killed, forked again.
+
+`lifecycle.SEAT` says what follows from what; here is how it is done. What a child is for, how one sees that it is up
+and what it must not exceed, is told by the two kinds of seat: `slot.Slot` and `keeper_seat.KeeperSeat`.
+"""
+
+from __future__ import annotations
+
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Protocol
+
+from supervisor.errors import WRONG_SETTINGS
+from supervisor.lifecycle import FOLLOW, SEAT, Errand, Follow, SeatEvent, SeatState
+from supervisor.process import DUMP_STACKS, Child, Exit
+from supervisor.program import Journal, PoolSettings
+from supervisor.respawn import Backoff
+
+DUMP_S = 0.3  # for a child to write its stacks before it is killed
+KILL_AGAIN_S = 5.0
+
+
+class Staff(Protocol):
+    """What a seat needs of the supervisor."""
+
+    @property
+    def log(self) -> Journal: ...
+    @property
+    def settings(self) -> PoolSettings: ...
+    @property
+    def edition(self) -> int:
+        """Of the settings: raised by each reload."""
+
+    def now(self) -> float: ...
+    def refills(self, seat: Seat) -> bool:
+        """Whether its dead child is replaced: a worker's not while draining."""
+        ...
+
+    def fork(self, seat: Seat) -> Child: ...
+    def boot_failed(self, seat: Seat, died: Exit) -> None: ...
+    def count_restart(self, reason: str) -> None: ...
+
+
+class Seat(ABC):
+    """
+    Args:
+        name: In the process title, e.g. `worker 3`.
+    """
+
+    kind: str  # in the names of events
+
+    def __init__(self, name: str, staff: Staff) -> None:
+        self.name = name
+        self.staff = staff
+        self.state = SeatState.DEAD
+        self.child: Child | None = None
+        self.edition = 0  # of the settings the child was forked with
+        self.due_at: float | None = None  # when the next child is forked; None: not
+        self.errand: Errand | None = None
+        self.vacated = False  # has no child and gets none
+        self.backoff = Backoff()
+        self.forked_at = 0.0
+        self.asked_at = 0.0
+        self.kill_at: float | None = None
+        self._exit = Exit(0)
+        self._why = ""
+
+    # What the kinds of seat differ in.
+
+    @abstractmethod
+    def main(self) -> int:
+        """In the child: do what it is there for. Returns the exit status."""
+
+    @abstractmethod
+    def label(self) -> dict[str, object]:
+        """Which one of its kind it is, for the log."""
+
+    @abstractmethod
+    def is_up(self) -> bool: ...
+
+    @abstractmethod
+    def watch(self, now: float) -> None:
+        """Look at a living child that is not to be killed yet: feed what has happened to it."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Get ready for a new child."""
+
+    def useful(self) -> bool:
+        """Whether the child got something done: then its death is no crash in a loop."""
+        return False
+
+    @abstractmethod
+    def tell(self) -> None:
+        """Let the child know by other means than a signal that it is asked to leave."""
+
+    @abstractmethod
+    def judge(self, why: str) -> None:
+        """Record why the child is about to be killed."""
+
+    def details(self) -> dict[str, object]:
+        """What the log should say of a child that has died."""
+        return {}
+
+    @abstractmethod
+    def buried(self) -> None:
+        """Note that there is no child any more."""
+
+    # Requests and events.
+
+    def feed(self, event: SeatEvent) -> None:
+        step = SEAT.get((self.state, event))
+        if step is None:
+            self.staff.log(
+                "error", "lifecycle.unlisted", seat=self.name, state=self.state.value, seat_event=event.value
+            )
+            return
+        self.state = step.state
+        action: Callable[[], None] = getattr(self, step.action)
+        action()
+
+    def fill(self) -> None:
+        """Have a child as soon as the supervisor comes to it."""
+        self.due_at = self.staff.now()
+
+    def refill(self) -> bool:
+        """Fork if it is time; True when that was tried."""
+        if self.due_at is None or self.child is not None or not self.staff.refills(self):
+            return False
+        if self.due_at > self.staff.now():
+            return False
+        self.feed(SeatEvent.REFILLED)
+        return True
+
+    def dismiss(self, errand: Errand) -> None:
+        """Ask the child to leave when it has finished what it has in hand."""
+        self.errand = errand
+        self.feed(SeatEvent.DISMISSED)
+
+    def observe(self) -> None:
+        """See what has become of the child, and kill it when its time is up."""
+        now = self.staff.now()
+        if self.child is None:
+            return
+        if self.kill_at is None:
+            self.watch(now)
+        elif now >= self.kill_at:
+            self.kill()
+
+    def exited(self, died: Exit) -> None:
+        """Note that the child is dead and reaped."""
+        self._exit = died
+        expected = self.errand is not None and not self._why and died.code in (0, -signal.SIGTERM)
+        self.staff.log("info" if expected else "warn", f"{self.kind}.dead", **self._obituary(died))
+        self.child, self.kill_at, self._why = None, None, ""
+        self.buried()
+        self.feed(SeatEvent.EXITED)
+
+    def next_look(self) -> float | None:
+        """When something is to be done here that no event announces."""
+        return self.kill_at if self.child is not None else self.due_at
+
+    @property
+    def pid(self) -> int:
+        return 0 if self.child is None else self.child.pid
+
+    @property
+    def ready(self) -> bool:
+        """Whether its child is up and was not asked to leave."""
+        return self.state in (SeatState.IDLE, SeatState.BUSY)
+
+    @property
+    def old(self) -> bool:
+        """Whether the child has settings that are no longer in force."""
+        return self.child is not None and self.edition != self.staff.edition
+
+    # Actions, by the names in the table.
+
+    def nothing(self) -> None:
+        pass
+
+    def fork(self) -> None:
+        self.errand, self.due_at, self.asked_at = None, None, 0.0
+        self.edition = self.staff.edition
+        self.forked_at = self.staff.now()
+        self.prepare()
+        try:
+            self.child = self.staff.fork(self)
+        except OSError as error:
+            self.staff.log("error", f"{self.kind}.fork_failed", **self.label(), error=str(error))
+            self.feed(SeatEvent.FORK_FAILED)
+            return
+        self.staff.log("debug", f"{self.kind}.started", **self.label(), pid=self.pid)
+
+    def welcome(self) -> None:
+        self.backoff.came_up()
+        seconds = round(self.staff.now() - self.forked_at, 3)
+        self.staff.log(
+            "info", f"{self.kind}.up", **self.label(), pid=self.child.pid if self.child else 0, boot_s=seconds
+        )
+
+    def ask_to_leave(self) -> None:
+        self.asked_at = self.staff.now()
+        self.tell()
+        self.signal(signal.SIGTERM)
+
+    def hurry(self) -> None:
+        """Ask to give back what is in hand and leave."""
+        if self.errand is None:
+            self.errand = Errand.DRAINED
+        self.asked_at = self.asked_at or self.staff.now()
+        self.tell()
+        self.signal(signal.SIGQUIT)
+
+    def condemn(self) -> None:
+        """Make it show what it is at, then kill it."""
+        state = self.child.look() if self.child else "X"
+        self.staff.log(
+            "error", f"{self.kind}.condemned", **self.label(), why=self._why, process_state=state, **self.details()
+        )
+        self.judge(self._why)
+        self.signal(DUMP_STACKS)
+        # A stopped one can't write anything.
+        self.kill_at = self.staff.now() + (0.0 if state in "Tt" else DUMP_S)
+
+    def kill(self) -> None:
+        if self.errand is None:
+            self.errand = Errand.DRAINED
+        self.signal(signal.SIGKILL)
+        self.kill_at = self.staff.now() + KILL_AGAIN_S
+
+    def crashed(self) -> None:
+        self.staff.count_restart("crashed")
+        if self.wrong_settings:
+            self.staff.boot_failed(self, self._exit)
+        self._wait(self.backoff.crashed(self.staff.now() - self.forked_at, self.useful()))
+
+    def boot_failed(self, hung: bool = False) -> None:
+        self.staff.count_restart("boot")
+        self._wait(self.backoff.boot_failed(hung))
+        self.staff.boot_failed(self, self._exit)
+
+    def back_off(self) -> None:
+        """After a fork that failed."""
+        self.staff.count_restart("fork_failed")
+        self.buried()
+        self._wait(max(self.backoff.crashed(0.0, useful=False), 0.1))
+
+    def follow_errand(self) -> None:
+        errand, self.errand = self.errand or Errand.DRAINED, None
+        match FOLLOW[errand]:
+            case Follow.REST:
+                self.due_at = None
+            case Follow.VACATE:
+                self.due_at, self.vacated = None, True
+            case Follow.REFILL:
+                self.staff.count_restart(errand.value)
+                self.fill()
+                self.refill()
+            case Follow.BACK_OFF if errand is Errand.HUNG_BOOT:
+                self.boot_failed(hung=True)
+            case Follow.BACK_OFF:
+                self.staff.count_restart(errand.value)
+                self._wait(self.backoff.crashed(self.staff.now() - self.forked_at, self.useful()))
+
+    def recall(self) -> None:
+        """Fill the seat again once it is empty, whatever it was being emptied for."""
+        self.vacated = False
+        if self.child is None:
+            self.fill()
+        else:
+            self.errand = Errand.RELOADED
+
+    # Means.
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.child is not None:
+            self.child.signal(number)
+
+    def overdue(self, why: str, errand: Errand) -> None:
+        """Have the child killed for *why*; it stays on its errand if it is on one."""
+        self._why = why
+        self.errand = self.errand or errand
+        self.feed(SeatEvent.OVERDUE)
+
+    def _wait(self, delay_s: float) -> None:
+        self.errand = None
+        self.due_at = self.staff.now() + delay_s
+        if delay_s == 0:
+            self.refill()
+        elif self.staff.refills(self):
+            self.staff.log("warn", f"{self.kind}.backing_off", **self.label(), delay_s=delay_s)
+
+    def _obituary(self, died: Exit) -> dict[str, object]:
+        lived = round(self.staff.now() - self.forked_at, 3)
+        why = {"why": self._why} if self._why else {}
+        return {**self.label(), "pid": self.pid, "cause": died.cause, "lived_s": lived, **why, **self.details()}
+
+    @property
+    def wrong_settings(self) -> bool:
+        """Whether the child that died last said that it can't work with these settings."""
+        return self._exit.code == WRONG_SETTINGS

@@ -1,0 +1,158 @@
+"""A worker's place: watched through its row of the scoreboard."""
+
+from __future__ import annotations
+
+import time
+
+from supervisor.lifecycle import Errand, SeatEvent, SeatState
+from supervisor.program import Program
+from supervisor.row import Row
+from supervisor.scoreboard import Scoreboard
+from supervisor.seat import Seat, Staff
+
+GRACE_NS = 250_000_000  # past its deadline, for a worker that is just about to notice itself
+LEAVE_S = 10.0  # for a worker with nothing in hand to leave
+PLACE_OF_STATE = {"idle": SeatState.IDLE, "busy": SeatState.BUSY}
+
+
+class Slot(Seat):
+    """Worker number `row.slot`, one generation after the other."""
+
+    kind = "slot"
+
+    def __init__(self, row: Row, board: Scoreboard, staff: Staff, program: Program) -> None:
+        super().__init__(f"worker {row.slot}", staff)
+        self.row = row
+        self.board = board
+        self.program = program
+        self._done_before = 0
+        self._stopped_at: float | None = None
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it will be ready soon, so that one can wait for it."""
+        return not self.ready and not (self.state is SeatState.DEAD and self.backoff.long)
+
+    @property
+    def removed(self) -> bool:
+        """Whether the slot is on its way out of the pool."""
+        return self.vacated or self.errand is Errand.REMOVED
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left in hand that somebody has to give back."""
+        return self.child is None and self.row.held in ("", self.row.released)
+
+    @property
+    def worn(self) -> bool:
+        """Whether its worker should be replaced between items."""
+        limit = self.staff.settings.max_rss_bytes
+        return self.row.wants_replacement or 0 < limit < self.row.rss_bytes
+
+    def main(self) -> int:
+        try:
+            return self.program.work(self.row)
+        except Exception as error:
+            if self.row.activity == "starting":  # nothing was taken yet, so the error can quote nothing that was
+                self.board.head.reason = f"{type(error).__name__}: {error}"
+            raise
+
+    def label(self) -> dict[str, object]:
+        return {"slot": self.row.slot}
+
+    def is_up(self) -> bool:
+        return self.row.activity in PLACE_OF_STATE
+
+    def watch(self, now: float) -> None:
+        if self.state is SeatState.STARTING:
+            self._watch_boot(now)
+        if self.ready:
+            self._follow_row()
+        if self.ready or (self.state is SeatState.DRAINING and self.kill_at is None):
+            self._watch_deadlines(now)
+
+    def note_stopped(self, stopped: bool) -> None:
+        """Note that the worker was stopped by a signal, or goes on."""
+        self._stopped_at = self.staff.now() if stopped else None
+        self.row.stopped = stopped
+        if stopped:
+            self.staff.log("warn", "slot.stopped", **self.label())
+
+    def prepare(self) -> None:
+        self.row.reset()
+        self.row.started_ns = time.monotonic_ns()
+        self.row.respawn_at_ns = 0
+        self._done_before = self.row.items_done
+        self._stopped_at = None
+
+    def useful(self) -> bool:
+        return self.row.items_done > self._done_before
+
+    def tell(self) -> None:
+        self.row.leaving = True
+        self.row.wake()
+
+    def judge(self, why: str) -> None:
+        if why not in (Errand.HUNG_BOOT, "stuck", "stopped"):
+            self.row.condemn(why)
+
+    def buried(self) -> None:
+        self.row.state = "dead"
+        self.row.pid = 0
+        self.row.stopped = False
+        self.row.respawn_at_ns = time.monotonic_ns()
+
+    def details(self) -> dict[str, object]:
+        held_s = round((time.monotonic_ns() - self.row.since_ns) / 1e9, 3) if self.row.held else 0.0
+        return {"phase": self.row.phase, "item": self.row.item, "held": self.row.held, "held_for_s": held_s}
+
+    def crashed(self) -> None:
+        self.row.restarts += 1
+        super().crashed()
+        self._show_delay()
+
+    def back_off(self) -> None:
+        super().back_off()
+        self._show_delay()
+
+    def boot_failed(self, hung: bool = False) -> None:
+        self.row.restarts += 1
+        super().boot_failed(hung)
+        self._show_delay()
+
+    def follow_errand(self) -> None:
+        self.row.restarts += self.errand is Errand.HUNG
+        super().follow_errand()
+        self._show_delay()
+
+    def fork(self) -> None:
+        super().fork()
+        self.row.pid = self.pid
+
+    def _watch_boot(self, now: float) -> None:
+        if self.is_up():
+            self.feed(SeatEvent.CAME_UP)
+        elif now > self.forked_at + self.staff.settings.boot_timeout_s:
+            self.overdue(Errand.HUNG_BOOT, Errand.HUNG_BOOT)
+
+    def _follow_row(self) -> None:
+        seen = PLACE_OF_STATE.get(self.row.activity, self.state)
+        if seen is not self.state:
+            self.feed(SeatEvent.TOOK if seen is SeatState.BUSY else SeatEvent.SETTLED)
+
+    def _watch_deadlines(self, now: float) -> None:
+        deadline_ns = self.row.deadline_ns
+        if deadline_ns and now * 1e9 > deadline_ns + GRACE_NS:
+            self.overdue(self.row.on_deadline or "deadline", Errand.HUNG)
+        elif self.row.activity != "busy":
+            self._watch_idle(now)
+
+    def _watch_idle(self, now: float) -> None:
+        if self.state is SeatState.DRAINING and now > max(self.asked_at, self.row.since_ns / 1e9) + LEAVE_S:
+            self.overdue("stuck", Errand.HUNG)
+        elif self._stopped_at is not None and now > self._stopped_at + self.staff.settings.boot_timeout_s:
+            self.overdue("stopped", Errand.HUNG)
+
+    def _show_delay(self) -> None:
+        if self.child is None:
+            self.row.respawn_at_ns = 0 if self.due_at is None else int(self.due_at * 1e9)

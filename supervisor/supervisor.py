@@ -1,0 +1,256 @@
+"""
+The loop: waits for signals, deaths and bells, and hands them on.
+
+One thread, no network, nothing that blocks. What follows for the whole pool is decided in `course`, for a single seat in
+`seat`; both by the tables in `lifecycle`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+
+from setproctitle import setproctitle
+
+from supervisor.course import Course
+from supervisor.descent import MARK
+from supervisor.errors import UpgradeRefused
+from supervisor.keeper_seat import KeeperSeat
+from supervisor.lifecycle import Mode, PoolEvent
+from supervisor.notify import Notify
+from supervisor.pool import Pool
+from supervisor.process import DUMP_STACKS, REOPEN_LOGS, Child, Exit, Processes, threads
+from supervisor.program import Journal, Log, PoolSettings, Program
+from supervisor.report import rows_report
+from supervisor.scoreboard import Scoreboard
+from supervisor.seat import Seat
+from supervisor.signals import Inbox, Request
+from supervisor.slot import Slot
+from supervisor.sweep import Sweep
+from supervisor.upgrade import Inheritance, Succession, next_first_slot
+
+TICK_S = 0.25
+UPGRADE_BOOTS = 3  # boot timeouts a successor has
+
+
+class Supervisor:
+    """
+    Keeps a pool of workers and their keeper alive until it is asked to end.
+
+    Args:
+        program: What they run.
+        board: Made in this process; its first slot as `inheritance` says.
+        log: What it raises is lost.
+        companions: Children that the caller has started for the pool, names by pid: ended after everything else.
+        listener: The socket that a successor (SIGUSR2) goes on listening on.
+        command: How to start a successor; default: as this process was started.
+        inheritance: From the predecessor that has started us.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        board: Scoreboard,
+        log: Log,
+        notify: Notify | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        companions: Mapping[int, str] | None = None,
+        *,
+        listener: socket.socket | None = None,
+        command: list[str] | None = None,
+        inheritance: Inheritance | None = None,
+    ) -> None:
+        self.board = board
+        self.log = Journal(log)
+        self.now = clock
+        self._processes = Processes(self.log, dict(companions or {}))
+        command = command or [sys.executable, *sys.orig_argv[1:]]
+        self._succession = Succession(self._processes, self.log, command, listener)
+        self._course = Course(program, board, self.log, clock, self._processes, self._succession, notify, inheritance)
+        self._pool = Pool(board, self._hire, clock)
+        self._keeper = KeeperSeat(board, self, program)
+        self._sweep = Sweep(self._processes, clock)
+        self._title = ""
+        self._threads_told = False
+
+    def run(self) -> int:
+        """Returns the exit status: 0 clean, 1 a worker had to be killed or the pool given up, 78 wrong settings."""
+        self._begin()
+        while self._course.mode is not Mode.STOPPED:
+            self._wait()
+            for request in self._inbox.read():
+                self._serve(request)
+            if self.board.bell.clear():
+                self.board.wakes.pass_on()
+            self._look_around()
+            self._act()
+            self._show()
+        self._selector.close()
+        self._inbox.close_in_child()
+        self.log("info", "pool.stopped", status=self._course.status)
+        return self._course.status
+
+    # What seats ask for.
+
+    @property
+    def settings(self) -> PoolSettings:
+        return self._course.edition.program.pool
+
+    @property
+    def edition(self) -> int:
+        return self._course.edition.number
+
+    def refills(self, seat: Seat) -> bool:
+        drain = self._course.drained
+        return drain is None or (seat is self._keeper and drain.keeper_needed)
+
+    def fork(self, seat: Seat) -> Child:
+        if threads() > 1 and not self._threads_told:
+            self._threads_told = True
+            self.log("error", "fork.threads", threads=threads(), fix="start no thread before the workers are forked")
+        child = self._processes.fork(f"{self.settings.name}: {seat.name}", seat.main)
+        self._selector.register(child.fd, selectors.EVENT_READ)
+        return child
+
+    def boot_failed(self, seat: Seat, died: Exit) -> None:
+        self._course.boot_failed(seat, died)
+
+    def count_restart(self, reason: str) -> None:
+        self.board.head.counters.add(self.settings.restarts_key.format(reason=reason).encode(), 1.0)
+
+    # The loop's turns.
+
+    def _begin(self) -> None:
+        self.board.head.supervisor_pid, self.board.head.started_ns = os.getpid(), time.monotonic_ns()
+        os.environ[MARK] = uuid.uuid4().hex
+        self._processes.become_reaper()
+        self._inbox = Inbox()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._inbox, selectors.EVENT_READ)
+        self._selector.register(self.board.bell, selectors.EVENT_READ)
+        self._processes.close_in_child += [self._inbox.close_in_child, self._selector.close]
+        self._processes.freeze_heap()
+        self.log("info", "pool.starting", workers=self.settings.workers, pid=os.getpid())
+        self._course.lead(self._pool, self._keeper)
+
+    def _wait(self) -> None:
+        now = self.now()
+        drain = self._course.drained
+        looks = [self._pool.next_look(), self._keeper.next_look(), self._sweep.next_look()]
+        looks.append(None if drain is None else drain.next_look())
+        soonest = min([now + TICK_S, *(at for at in looks if at is not None)])
+        self._selector.select(max(soonest - now, 0.0))
+
+    def _look_around(self) -> None:
+        # First of all: what a dead worker held is to run again at once.
+        self._reap()
+        self._keeper.observe()
+        self._pool.observe()
+        heir = self._succession.ready_pid(self.now())
+        if heir:
+            self._course.superseded(heir)
+
+    def _act(self) -> None:
+        self._keeper.refill()
+        self._pool.refill()
+        self._sweep.advance()
+        self._course.advance()
+
+    def _show(self) -> None:
+        self.board.head.supervisor_beat_ns = time.monotonic_ns()
+        summary = f"{self._course.mode}, {self._pool.summary()}"
+        if summary != self._title:
+            self._title = summary
+            setproctitle(f"{self.settings.name}: supervisor ({summary})")
+        if self._course.notify is not None:
+            self._course.notify.ping(self.now())
+            self._course.notify.status(summary)
+
+    def _reap(self) -> None:
+        for child, died in self._processes.reap():
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(child.fd)
+            os.close(child.fd)
+            seat = self._keeper if self._keeper.child == child else self._pool.of(child)
+            if seat is None:
+                self._succession.died(child, died)
+            else:
+                seat.exited(died)
+                self._sweep.begin()
+
+    def _hire(self, number: int) -> Slot:
+        return Slot(self.board.row(number), self.board, self, self._course.edition.program)
+
+    # Requests.
+
+    def _serve(self, request: Request) -> None:
+        match request:
+            case Request.DRAIN:
+                self._course.asked_to_drain()
+            case Request.HURRY:
+                self._course.feed(PoolEvent.HURRY)
+            case Request.RELOAD:
+                self._course.feed(PoolEvent.RELOAD)
+            case Request.REOPEN_LOGS:
+                self._reopen_logs()
+            case Request.UPGRADE:
+                self._upgrade()
+            case Request.GROW:
+                self._resize(+1)
+            case Request.SHRINK:
+                self._resize(-1)
+            case Request.PAUSE:
+                self._pause(True)
+            case Request.RESUME:
+                self._pause(False)
+            case Request.REPORT:
+                self._report()
+            case Request.REAP:
+                self._note_stops()
+
+    def _reopen_logs(self) -> None:
+        self._course.edition.program.reopen_logs()
+        self._pool.signal(REOPEN_LOGS)
+        self._keeper.signal(REOPEN_LOGS)
+
+    def _resize(self, by: int) -> None:
+        if self._course.mode is not Mode.DRAINING:
+            self._pool.resize(self.board.head.configured + by)
+            self.log("info", "pool.resized", workers=self.board.head.configured)
+
+    def _pause(self, paused: bool) -> None:
+        if self.board.head.paused is not paused:
+            self.board.head.paused = paused
+            self.log("info", "pool.paused" if paused else "pool.resumed")
+            self._pool.wake()
+            self.board.keeper_bell.ring()
+
+    def _report(self) -> None:
+        self.log("info", "pool.status", mode=self._course.mode, summary=self._pool.summary())
+        for fields in rows_report(self.board):
+            self.log("info", "slot.status", **fields)
+        self._pool.signal(DUMP_STACKS)
+
+    def _note_stops(self) -> None:
+        for child, stopped in self._processes.stops():
+            slot = self._pool.of(child)
+            if slot is not None:
+                slot.note_stopped(stopped)
+
+    def _upgrade(self) -> None:
+        if self._course.mode is not Mode.RUNNING:
+            self.log("error", "upgrade.refused", reason=f"the pool is {self._course.mode}")
+            return
+        environ = {name: value for name, value in os.environ.items() if name != MARK}
+        environ |= self._course.notify.environ() if self._course.notify else {}
+        deadline = self.now() + UPGRADE_BOOTS * self.settings.boot_timeout_s
+        try:
+            self._succession.start(next_first_slot(self.board.head.highest_slot), environ, deadline)
+        except UpgradeRefused as refused:
+            self.log("error", "upgrade.refused", reason=str(refused))

@@ -1,0 +1,147 @@
+"""
+A successor beside the running pool: started with the listening socket and told where to number its slots on.
+
+It says over a pipe that it is ready; when the pipe closes without that, it has failed and the old pool stays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Mapping, MutableMapping
+from dataclasses import asdict, dataclass
+
+from supervisor.errors import UpgradeRefused
+from supervisor.process import Child, Exit, Processes
+from supervisor.program import Journal
+
+VARIABLE = "SUPERVISOR_INHERITANCE"
+READY = b"ready"
+HIGHEST_FIRST_SLOT = 10_000  # then the numbers begin again
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What a predecessor hands on."""
+
+    first_slot: int
+    listen_fd: int | None  # the health port's listening socket
+    ready_fd: int  # a pipe, kept open until the pool is up
+    predecessor: int  # its pid
+
+    @classmethod
+    def from_environ(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
+        """Take it out of *environ*, so that it goes to nobody else; None when there was no predecessor."""
+        raw = environ.pop(VARIABLE, "")
+        if not raw:
+            return None
+        inherited = cls(**json.loads(raw))
+        for fd in (inherited.listen_fd, inherited.ready_fd):
+            if fd is not None:
+                os.set_inheritable(fd, False)
+        return inherited
+
+    def announce(self) -> None:
+        """Tell the predecessor that it can go; never fails, it may be gone already."""
+        try:
+            os.write(self.ready_fd, READY)
+        except BrokenPipeError:
+            pass
+        finally:
+            os.close(self.ready_fd)
+
+
+class Succession:
+    """
+    Starts a successor and finds out what becomes of it; one at a time.
+
+    Args:
+        command: What to execute.
+        listener: The socket to hand on.
+    """
+
+    def __init__(self, processes: Processes, log: Journal, command: list[str], listener: socket.socket | None) -> None:
+        self._processes = processes
+        self._log = log
+        self._command = command
+        self._listener = listener
+        self._heir: Child | None = None
+        self._reader = -1
+        self._deadline = 0.0
+
+    @property
+    def under_way(self) -> bool:
+        return self._heir is not None
+
+    def start(self, first_slot: int, environ: Mapping[str, str], deadline: float) -> None:
+        """
+        Start the successor.
+
+        Raises:
+            UpgradeRefused: It can't be started from here, or not now.
+        """
+        self._check()
+        listen_fd = None if self._listener is None else self._listener.fileno()
+        self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        inheritance = Inheritance(first_slot, listen_fd, writer, os.getpid())
+        fds = [writer] if listen_fd is None else [writer, listen_fd]
+        passed_on = {**environ, VARIABLE: json.dumps(asdict(inheritance))}
+        try:
+            self._heir = self._processes.execute(self._command, passed_on, fds)
+        except OSError as error:
+            os.close(self._reader)
+            raise UpgradeRefused(f"it could not be started: {error}") from None
+        finally:
+            os.close(writer)
+        self._deadline = deadline
+        self._log("info", "upgrade.started", pid=self._heir.pid, first_slot=first_slot)
+
+    def ready_pid(self, now: float) -> int:
+        """The successor's pid once it is ready, else 0; one that takes too long or closes the pipe is ended."""
+        if self._heir is None:
+            return 0
+        said = self._said()
+        if said == READY:
+            pid = self._heir.pid
+            self._finish("info", "upgrade.ready", pid=pid)
+            return pid
+        if said == b"" or now > self._deadline:
+            self.abandon("it closed the pipe" if said == b"" else "it took too long")
+        return 0
+
+    def abandon(self, why: str) -> None:
+        """End the successor if there is one."""
+        if self._heir is not None:
+            self._heir.signal(signal.SIGTERM)
+            self._finish("error", "upgrade.failed", why=why)
+
+    def died(self, child: Child, died: Exit) -> None:
+        """Note the death of a child that was none of the pool's."""
+        if child == self._heir:
+            self._finish("error", "upgrade.failed", why=f"it ended with {died.cause}")
+
+    def _check(self) -> None:
+        if self._heir is not None:
+            raise UpgradeRefused("a successor is starting already")
+        if os.getpid() == 1:
+            raise UpgradeRefused("as PID 1 we can't leave it alone: all ends with us")
+        if self._processes.companions:
+            raise UpgradeRefused(f"{', '.join(self._processes.companions.values())} would end with us")
+
+    def _said(self) -> bytes | None:
+        try:
+            return os.read(self._reader, len(READY))
+        except BlockingIOError:
+            return None
+
+    def _finish(self, level: str, event: str, **fields: object) -> None:
+        os.close(self._reader)
+        self._heir = None
+        self._log(level, event, **fields)
+
+
+def next_first_slot(highest: int) -> int:
+    """Where a successor's slots begin, *highest* being the highest number in use here."""
+    return highest + 1 if highest < HIGHEST_FIRST_SLOT else 1

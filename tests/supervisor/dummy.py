@@ -1,0 +1,255 @@
+"""
+A pool whose workers do what a file tells them: run by the tests as a process of its own.
+
+    python dummy.py DIR
+
+DIR/settings.json   the pool's settings, read again at SIGHUP; "boot": what a worker does while it starts
+DIR/log             one JSON object a line
+DIR/port            where the keeper serves the scoreboard
+DIR/SLOT.do         put there by a test, taken by the slot's worker: one of `DEEDS` with its argument
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from supervisor.errors import ReloadRefused
+from supervisor.keeper import Duty, Keeper
+from supervisor.notify import Notify
+from supervisor.program import PoolSettings
+from supervisor.scoreboard import Row, Scoreboard
+from supervisor.supervisor import Supervisor
+from supervisor.upgrade import Inheritance
+
+PLACE = Path(sys.argv[1])
+LOG = os.open(PLACE / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+POLL_MS = 20
+
+
+def log(level: str, event: str, fields: dict[str, object]) -> None:
+    line = {"at": time.monotonic(), "by": os.getpid(), "level": level, "event": event, **fields}
+    os.write(LOG, json.dumps(line).encode() + b"\n")
+
+
+def read_settings() -> dict[str, object]:
+    return dict(json.loads((PLACE / "settings.json").read_text()))
+
+
+class Asked(BaseException):
+    """The worker was asked to give back what it holds."""
+
+
+class Dummy:
+    def __init__(self, board: Scoreboard, listener: socket.socket | None, settings: dict[str, object]) -> None:
+        self.board = board
+        self.listener = listener
+        self.boot = str(settings.pop("boot", "well"))
+        self.keeper_boot = str(settings.pop("keeper_boot", "well"))
+        self.poll_ms = int(str(settings.pop("poll_ms", POLL_MS)))
+        self.colour = str(settings.pop("colour", "none"))
+        self.pool = PoolSettings(**{"name": "dummy", "workers": 2, **settings})  # type: ignore[arg-type]
+
+    # In the supervisor.
+
+    def reload(self) -> Dummy:
+        settings = read_settings()
+        if settings.get("refuse"):
+            raise ReloadRefused(str(settings["refuse"]))
+        return Dummy(self.board, self.listener, settings)
+
+    def reopen_logs(self) -> None:
+        log("info", "logs.reopened", {"who": "supervisor"})
+
+    # In the keeper.
+
+    def keep(self) -> int:
+        signal.signal(signal.SIGHUP, lambda *_: log("info", "logs.reopened", {"who": "keeper"}))
+        start(self.keeper_boot, self.board)
+        duty = Duty("release", 0.1, self.release, close=self.say_goodbye, on_bell=True)
+        failing = Duty("failing", 0.5, self.fail)
+        return Keeper(self.board, [duty, failing], self.listener, self.page, log).run()
+
+    def fail(self) -> None:
+        raise ValueError("as told")
+
+    def release(self) -> None:
+        if (PLACE / "keeper.hang").exists():
+            (PLACE / "keeper.hang").unlink()
+            time.sleep(1000)
+        for row in self.board.rows():
+            if row.activity == "dead" and row.held and row.respawn_at_ns == 0:
+                row.released = row.held
+                log("info", "item.released", {"slot": row.slot, "held": row.held})
+
+    def say_goodbye(self) -> None:
+        self.release()
+        log("info", "keeper.closed", {})
+
+    def page(self, path: str, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
+        if path == "/boom":
+            raise RuntimeError("boom")
+        head = self.board.head
+        names = ("slot", "pid", "state", "phase", "item", "held", "verdict", "restarts", "items_done", "generation")
+        rows = [{name: getattr(row, name) for name in names} for row in self.board.rows()]
+        counters = {key.decode(): value for key, value in head.counters.items().items()}
+        page = {"mode": head.mode, "paused": head.paused, "configured": head.configured, "rows": rows}
+        page |= {"keeper": os.getpid(), "supervisor": head.supervisor_pid, "counters": counters}
+        return 200, "application/json", json.dumps(page).encode()
+
+    # In a worker.
+
+    def work(self, row: Row) -> int:
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGQUIT, hurried)
+        signal.signal(signal.SIGHUP, lambda *_: log("info", "logs.reopened", {"who": row.slot}))
+        start(self.boot, self.board)
+        log("info", "up", {"slot": row.slot, "found": row.held, "verdict": row.verdict, "colour": self.colour})
+        row.clear_verdict()
+        row.end(done=False)
+        self.board.bell.ring()
+        poll = select.poll()
+        poll.register(row.wake_fd, select.POLLIN)
+        try:
+            while not row.leaving:
+                self.take(row)
+                poll.poll(self.poll_ms)
+                if row.clear_wake():
+                    log("debug", "woken", {"slot": row.slot})
+        except Asked:
+            log("info", "gave.back", {"slot": row.slot, "held": row.held})
+            row.end(done=False)
+        return 0
+
+    def take(self, row: Row) -> None:
+        task = PLACE / f"{row.slot}.do"
+        with contextlib.suppress(FileNotFoundError):
+            deed, argument = json.loads(task.read_text())
+            task.unlink()
+            row.begin(f"{deed} held", f"{deed} item", deed)
+            log("info", "took", {"slot": row.slot, "deed": deed})
+            DEEDS[deed](row, argument)
+            row.end()
+            log("info", "done", {"slot": row.slot, "deed": deed})
+
+
+def hurried(number: int, frame: object) -> None:
+    raise Asked
+
+
+def start(how: str, board: Scoreboard) -> None:
+    match how.split(":"):
+        case ["well"]:
+            pass
+        case ["hang"]:
+            time.sleep(1000)
+        case ["raise"]:
+            raise ImportError("no module named nowhere")
+        case ["slow", seconds]:
+            time.sleep(float(seconds))
+        case ["exit", status]:
+            board.head.reason = "MODEL: it is wrong"
+            os._exit(int(status))
+
+
+def sleep(row: Row, seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        time.sleep(0.01)
+
+
+def hang(row: Row, seconds: float) -> None:
+    row.enter("hanging", time.monotonic_ns() + int(seconds * 1e9), "took_too_long")
+    time.sleep(1000)
+
+
+def spin_in_c(row: Row, seconds: float) -> None:
+    row.enter("spinning", time.monotonic_ns() + int(seconds * 1e9), "took_too_long")
+    ctypes.PyDLL(None).sleep(1000)  # PyDLL keeps the interpreter's lock
+
+
+def spawn(row: Row, how: str) -> None:
+    """Leave a process behind, its number in DIR/spawned; then go on being busy."""
+    command = ["/bin/sh", "-c", f"echo $$ > {PLACE}/spawned.new; mv {PLACE}/spawned.new {PLACE}/spawned; exec sleep 1000"]
+    if how == "plain":
+        subprocess.Popen(command)
+    elif how == "daemon":
+        subprocess.run(["setsid", "--fork", *command], check=True)
+    elif how == "bare":  # neither our environment nor our memory, and a session of its own
+        subprocess.run(["env", "-i", "setsid", "--fork", *command], check=True)
+    elif how == "forked" and os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            (PLACE / "spawned.new").write_text(str(os.getpid()))
+            (PLACE / "spawned.new").rename(PLACE / "spawned")
+            time.sleep(1000)
+        os._exit(0)
+    time.sleep(1000)
+
+
+def many(row: Row, count: int) -> None:
+    for _ in range(count):
+        subprocess.run(["setsid", "--fork", "true"], check=True)
+
+
+def wear_out(row: Row, nothing: object) -> None:
+    row.wants_replacement = True
+
+
+def count(row: Row, amount: float) -> None:
+    row.counters.add(b"counted", amount)
+
+
+def grow_fat(row: Row, megabytes: int) -> None:
+    row.rss_bytes = megabytes << 20
+
+
+DEEDS = {
+    "sleep": sleep,
+    "hang": hang,
+    "spin": spin_in_c,
+    "spawn": spawn,
+    "many": many,
+    "exit": lambda row, status: os._exit(status),
+    "raise": lambda row, text: [][1],
+    "kill": lambda row, number: os.kill(os.getpid(), number),
+    "wear": wear_out,
+    "fat": grow_fat,
+    "count": count,
+}
+
+
+def main() -> int:
+    inherited = Inheritance.from_environ(os.environ)
+    if inherited is not None and inherited.listen_fd is not None:
+        listener = socket.socket(fileno=inherited.listen_fd)
+    else:
+        listener = socket.create_server(("127.0.0.1", 0))
+        (PLACE / "port.new").write_text(str(listener.getsockname()[1]))
+        (PLACE / "port.new").rename(PLACE / "port")
+    board = Scoreboard(first_slot=inherited.first_slot if inherited else 1)
+    program = Dummy(board, listener, read_settings())
+    if inherited is not None and (PLACE / "successor.fails").exists():
+        return 3
+    companions: dict[int, str] = {}
+    if (PLACE / "companion").exists():
+        companions[subprocess.Popen(["sleep", "1000"]).pid] = "sleeper"
+    notify = Notify.from_environ(os.environ)
+    supervisor = Supervisor(
+        program, board, log, notify, companions=companions, listener=listener, inheritance=inherited
+    )
+    return supervisor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
