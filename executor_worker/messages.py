@@ -1,0 +1,309 @@
+"""What comes in on a work stream and what goes out on a result stream; no Redis here."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from executor_worker.errors import InvalidItem
+from executor_worker.outcome import Completed, Outcome
+from executor_worker.wire import dumps, loads
+
+COMPLETED, FAILED = "node.completed", "node.failed"
+WORK_TYPE = "node.work"
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+NAMES = ("graph_id", "node_id", "execution_id")
+NAME_IN_RAW = {name: re.compile(rb'"%b"\s{0,32}:\s{0,32}"((?:[^"\\]|\\.){1,512})"' % name.encode()) for name in NAMES}
+PARSED_LIMIT = 64 * 1024 * 1024  # bytes; what is larger is not even parsed for its names
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """
+    One node of one graph that is to be run.
+
+    Attributes:
+        config: None where it has to be found in the graph's state.
+        state_inputs: `state` of a `node.work` event; None where the item is none or brings none.
+        inputs: What is laid over the state's inputs; None where the item brings none.
+        execution_id: As it came, else the graph's id.
+        work_id: The envelope's `id`.
+        deadline: Seconds since the epoch.
+    """
+
+    graph_id: str
+    node_id: str
+    node_type: str = ""
+    config: dict[str, Any] | None = None
+    inputs: dict[str, Any] | None = None
+    state_inputs: dict[str, Any] | None = None
+    execution_id: str = ""
+    work_id: str | None = None
+    deadline: float | None = None
+    traceparent: str | None = None
+    dependencies: list[Any] = field(default_factory=list)
+
+    @property
+    def given_inputs(self) -> dict[str, Any] | None:
+        """All inputs that came with the item; None where none did (an empty object is one)."""
+        if self.inputs is None:
+            return self.state_inputs
+        return {**(self.state_inputs or {}), **self.inputs}
+
+
+class UnreadableItem(InvalidItem):
+    """
+    An entry's data is no item.
+
+    Attributes:
+        graph_id, node_id, execution_id: What could be read of its names; "" where nothing could.
+    """
+
+    def __init__(self, message: str, names: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        known = names or {}
+        self.graph_id = known.get("graph_id", "")
+        self.node_id = known.get("node_id", "")
+        self.execution_id = known.get("execution_id", "")
+
+
+def decode(data: bytes, max_bytes: int) -> Item:
+    """
+    Read an item in either envelope.
+
+    Raises:
+        UnreadableItem: It is none; carries the names that could be read all the same.
+    """
+    if len(data) > max_bytes:
+        raise UnreadableItem(f"the item has {len(data)} bytes, the limit is {max_bytes}", _salvage(data))
+    try:
+        envelope = loads(data)
+    except ValueError as error:
+        raise UnreadableItem(f"the item is not JSON: {error}", _salvage_raw(data)) from None
+    try:
+        return _item(envelope)
+    except InvalidItem as error:
+        raise UnreadableItem(str(error), _salvage_parsed(envelope)) from None
+
+
+def names_in(data: bytes) -> tuple[str, str]:
+    """The graph's and the node's id of whatever was on a work stream; "" where they can't be read."""
+    names = _salvage(data)
+    return names.get("graph_id", ""), names.get("node_id", "")
+
+
+def _item(envelope: Any) -> Item:
+    if not isinstance(envelope, dict):
+        raise InvalidItem("the item is not a JSON object")
+    body = envelope
+    event = isinstance(envelope.get("data"), dict)
+    if event:
+        body = envelope["data"]
+        _check_event(envelope, body)
+    graph_id = _name(body, "graph_id")
+    metadata = _object(body, "metadata") or _object(envelope, "metadata") or {}
+    traceparent = metadata.get("traceparent")
+    return Item(
+        graph_id=graph_id,
+        node_id=_name(body, "node_id"),
+        node_type=_text(body, "node_type") or "",
+        config=_object(body, "config"),
+        inputs=_either(body, envelope, "inputs"),
+        state_inputs=_object(body, "state") if event else None,
+        execution_id=_text(envelope, "execution_id") or _text(body, "execution_id") or graph_id,
+        work_id=_text(envelope, "id"),
+        deadline=_deadline(body if body.get("deadline") is not None else envelope),
+        traceparent=traceparent if isinstance(traceparent, str) else None,
+        dependencies=_list(body, "dependencies"),
+    )
+
+
+def _check_event(envelope: dict[str, Any], body: dict[str, Any]) -> None:
+    kind = envelope.get("type")
+    if kind is not None and kind != WORK_TYPE:
+        raise InvalidItem(f"the item is an event of type {kind!r:.100}, not {WORK_TYPE!r}")
+    for name in ("graph_id", "node_id"):
+        if name in envelope and name in body and envelope[name] != body[name]:
+            raise InvalidItem(f"the item contradicts itself: {name!r} is one thing in it and another in its data")
+
+
+def _name(body: dict[str, Any], key: str) -> str:
+    if key not in body:
+        raise InvalidItem(f"the item has no {key!r}")
+    problem = _problem(body[key])
+    if problem:
+        raise InvalidItem(f"the item's {key!r} {problem}")
+    return str(body[key])
+
+
+def _problem(value: Any) -> str | None:
+    """Say what makes *value* no name: names become parts of keys and lines of logs."""
+    if not isinstance(value, str) or not value:
+        return "is not a non-empty string"
+    if CONTROL.search(value):
+        return "holds control characters"
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return "is not Unicode text"
+    return None
+
+
+def _text(body: dict[str, Any], key: str) -> str | None:
+    value = body.get(key)
+    if value is None or value == "":
+        return None
+    problem = _problem(value)
+    if problem:
+        raise InvalidItem(f"the item's {key!r} {problem}")
+    return str(value)
+
+
+def _object(body: dict[str, Any], key: str) -> dict[str, Any] | None:
+    value = body.get(key)
+    if value is not None and not isinstance(value, dict):
+        raise InvalidItem(f"the item's {key!r} is not an object")
+    return value
+
+
+def _either(body: dict[str, Any], envelope: dict[str, Any], key: str) -> dict[str, Any] | None:
+    found = _object(body, key)
+    return found if found is not None else _object(envelope, key)
+
+
+def _list(body: dict[str, Any], key: str) -> list[Any]:
+    value = body.get(key)
+    if value is not None and not isinstance(value, list):
+        raise InvalidItem(f"the item's {key!r} is not an array")
+    return value or []
+
+
+def _deadline(body: dict[str, Any]) -> float | None:
+    text = _text(body, "deadline")
+    if text is None:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidItem("the item's 'deadline' is not an RFC 3339 time") from None
+    if when.tzinfo is None:
+        raise InvalidItem("the item's 'deadline' says no time zone")
+    # Go writes a time that was never set as the first second of the year 1.
+    return when.timestamp() if when.year > 1 else None
+
+
+def _salvage(data: bytes) -> dict[str, str]:
+    if len(data) > PARSED_LIMIT:
+        return _salvage_raw(data)
+    try:
+        return _salvage_parsed(loads(data))
+    except ValueError:
+        return _salvage_raw(data)
+
+
+def _salvage_parsed(envelope: Any) -> dict[str, str]:
+    """The names of an item that is JSON but not as it should be."""
+    if not isinstance(envelope, dict):
+        return {}
+    body = envelope["data"] if isinstance(envelope.get("data"), dict) else {}
+    places = {"graph_id": (body, envelope), "node_id": (body, envelope), "execution_id": (envelope, body)}
+    found: dict[str, str] = {}
+    for name, (first, second) in places.items():
+        for value in (first.get(name), second.get(name)):
+            if name not in found and isinstance(value, str) and _problem(value) is None:
+                found[name] = value
+    return found
+
+
+def _salvage_raw(data: bytes) -> dict[str, str]:
+    """The names of an item that is not JSON: what looks like them."""
+    found = {}
+    for name, pattern in NAME_IN_RAW.items():
+        match = pattern.search(data)
+        if match is None:
+            continue
+        try:
+            value = loads(b'"' + match[1] + b'"')
+        except ValueError:
+            continue
+        if _problem(value) is None:
+            found[name] = value
+    return found
+
+
+# -- what goes out ----------------------------------------------------------------------------------
+
+
+def completed_event(
+    graph_id: str, execution_id: str, node_id: str, output: Any, facts: dict[str, Any], now: float
+) -> bytes:
+    """
+    Write a `node.completed` event.
+
+    Args:
+        facts: More of `data`: worker_id, mode, attempt, duration_ms, usage.
+        now: Seconds since the epoch.
+
+    Raises:
+        ValueError: *output* is no JSON value.
+    """
+    data = {"graph_id": graph_id, "node_id": node_id, "output": output, **facts}
+    return _event(COMPLETED, graph_id, execution_id, node_id, data, now)
+
+
+def failed_event(
+    graph_id: str, execution_id: str, node_id: str, error: str, code: str, facts: dict[str, Any], now: float
+) -> bytes:
+    """Write a `node.failed` event; *facts* as for `completed_event`."""
+    data = {"graph_id": graph_id, "node_id": node_id, "output": None, "error": error, "error_code": code, **facts}
+    return _event(FAILED, graph_id, execution_id, node_id, data, now)
+
+
+def _event(kind: str, graph_id: str, execution_id: str, node_id: str, data: dict[str, Any], now: float) -> bytes:
+    return dumps(
+        {
+            "id": uuid.uuid4().hex,
+            "type": kind,
+            "timestamp": rfc3339(now),
+            "graph_id": graph_id,
+            "execution_id": execution_id,
+            "node_id": node_id,
+            "data": data,
+        }
+    )
+
+
+def node_entry(
+    *, node_id: str, outcome: Outcome, started_at: float, completed_at: float, metadata: dict[str, Any]
+) -> dict[str, Any]:
+    """Make a node's entry in its graph's state; times in seconds since the epoch."""
+    completed = isinstance(outcome, Completed)
+    return {
+        "node_id": node_id,
+        "status": "completed" if completed else "failed",
+        "output": outcome.output if isinstance(outcome, Completed) else None,
+        "error": None if isinstance(outcome, Completed) else outcome.error,
+        "started_at": rfc3339(started_at),
+        "completed_at": rfc3339(completed_at),
+        "metadata": metadata if isinstance(outcome, Completed) else {**metadata, "error_code": outcome.code},
+    }
+
+
+def rfc3339(seconds: float) -> str:
+    """Write a time since the epoch as RFC 3339, UTC, milliseconds, `Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+__all__ = [
+    "Item",
+    "UnreadableItem",
+    "completed_event",
+    "decode",
+    "failed_event",
+    "names_in",
+    "node_entry",
+    "rfc3339",
+]

@@ -1,0 +1,123 @@
+"""Change members of objects inside a JSON text and leave every other byte of it as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
+from typing import Any
+
+from executor_worker.wire import refuse_constant
+
+Paths = Mapping[str, Any]
+"""Member → the paths below it: which values are themselves to be taken apart."""
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+# Values are only skipped: numbers need not be made, and those of thousands of digits could not.
+_SKIP = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_constant)
+
+
+@dataclass(slots=True)
+class Member:
+    """Where a member stands in the text; `child` where its value was taken apart."""
+
+    start: int
+    value_start: int
+    end: int
+    child: Node | None = None
+
+
+@dataclass(slots=True)
+class Node:
+    """An object of the text. Of a name that stands twice the last counts, as readers have it."""
+
+    text: str
+    start: int
+    end: int = 0
+    members: list[tuple[str, Member]] = field(default_factory=list)
+
+    def get(self, key: str) -> Member | None:
+        return next((member for name, member in reversed(self.members) if name == key), None)
+
+    def child(self, key: str) -> Node | None:
+        member = self.get(key)
+        return member.child if member is not None else None
+
+    def rendered(self, changes: Mapping[str, str], dropped: Set[str] = frozenset()) -> str:
+        """Write the object again, with *changes* (name → JSON text) and without *dropped*."""
+        last = {name: index for index, (name, _) in enumerate(self.members)}
+        if dropped & last.keys():
+            return self._rebuilt(changes, dropped)
+        pieces, at = [], self.start
+        for index, (name, member) in enumerate(self.members):
+            if name in changes and last[name] == index:
+                pieces += [self.text[at : member.value_start], changes[name]]
+                at = member.end
+        tail = self.members[-1][1].end if self.members else self.start + 1
+        added = ",".join(f"{json.dumps(name)}:{value}" for name, value in changes.items() if name not in last)
+        comma = "," if self.members and added else ""
+        return "".join([*pieces, self.text[at:tail], comma, added, self.text[tail : self.end]])
+
+    def _rebuilt(self, changes: Mapping[str, str], dropped: Set[str]) -> str:
+        kept = {name: self.text[m.value_start : m.end] for name, m in self.members if name not in dropped}
+        return "{" + ",".join(f"{json.dumps(name)}:{value}" for name, value in {**kept, **changes}.items()) + "}"
+
+
+def whole(text: str, paths: Paths) -> Node:
+    """
+    Take *text* apart, which must be one object.
+
+    Raises:
+        ValueError: It is not JSON, no object, or nested too deeply.
+    """
+    try:
+        node = _node(text, _space(text, 0), paths)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if _space(text, node.end) != len(text):
+        raise ValueError("something follows after the object")
+    return node
+
+
+def _node(text: str, start: int, paths: Paths) -> Node:
+    if text[start : start + 1] != "{":
+        raise ValueError("it is not an object")
+    node = Node(text, start)
+    at = _space(text, start + 1)
+    if text[at : at + 1] == "}":
+        node.end = at + 1
+        return node
+    while True:
+        at = _member(node, text, at, paths)
+        if text[at : at + 1] == "}":
+            node.end = at + 1
+            return node
+        if text[at : at + 1] != ",":
+            raise ValueError(f"no comma or end of object at character {at}")
+        at = _space(text, at + 1)
+
+
+def _member(node: Node, text: str, at: int, paths: Paths) -> int:
+    """Note the member at *at*; answers where what follows it begins."""
+    if text[at : at + 1] != '"':
+        raise ValueError(f"no name of a member at character {at}")
+    name, colon = scanstring(text, at + 1)
+    colon = _space(text, colon)
+    if text[colon : colon + 1] != ":":
+        raise ValueError(f"no colon at character {colon}")
+    value = _space(text, colon + 1)
+    below = paths.get(name)
+    if below is not None and text[value : value + 1] == "{":
+        child = _node(text, value, below)
+        member = Member(at, value, child.end, child)
+    else:
+        member = Member(at, value, _SKIP.raw_decode(text, value)[1])
+    node.members.append((name, member))
+    return _space(text, member.end)
+
+
+def _space(text: str, at: int) -> int:
+    match = _SPACE.match(text, at)
+    return match.end() if match else at

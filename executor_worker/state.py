@@ -1,0 +1,179 @@
+"""
+A graph's state document: read as values, changed as text.
+
+Only the members that are ours are written; every other byte of the document stays what it was, so integers of
+any size, doubles, escapes, the order of keys and fields nobody here knows come out as they went in. No Redis here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor_worker.errors import StateInvalid
+from executor_worker.messages import rfc3339
+from executor_worker.splice import Node, whole
+from executor_worker.wire import dumps, loads
+
+FINISHED = frozenset({"completed", "failed"})
+OUR_METADATA = frozenset(
+    {"work_id", "entry", "delivery", "worker_id", "mode", "attempt", "duration_ms", "usage", "error_code"}
+)
+"""What one run writes of itself: gone when the next one does not say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GraphState:
+    """
+    Attributes:
+        status: "" where the document says none.
+        outputs: Node → output, of the nodes that have one.
+    """
+
+    status: str = ""
+    inputs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    nodes: dict[str, Any] = field(default_factory=dict)
+    graph: Any = None
+
+    @classmethod
+    def parse(cls, raw: bytes) -> GraphState:
+        """
+        Raises:
+            StateInvalid: It is not JSON or has another shape.
+        """
+        try:
+            document = loads(raw)
+        except ValueError as error:
+            raise StateInvalid(f"the state is not JSON: {error}") from None
+        if not isinstance(document, dict):
+            raise StateInvalid("the state is not a JSON object")
+        status = document.get("status")
+        if status is not None and not isinstance(status, str):
+            raise StateInvalid("the state's 'status' is not a string")
+        nodes = _object(document, "node_states")
+        return cls(status or "", _object(document, "inputs"), _outputs(nodes), nodes, document.get("graph"))
+
+    @staticmethod
+    def digest(raw: bytes) -> bytes:
+        """SHA-1 of a document, as Redis computes it."""
+        return hashlib.sha1(raw, usedforsecurity=False).hexdigest().encode()
+
+    def metadata(self, node_id: str) -> dict[str, Any] | None:
+        """What the node's last run wrote of itself; None where there is nothing."""
+        entry = self.nodes.get(node_id)
+        metadata = entry.get("metadata") if isinstance(entry, dict) else None
+        return metadata if isinstance(metadata, dict) else None
+
+    def finished_work_id(self, node_id: str) -> str | None:
+        """The `id` of the item whose result the node holds; None where it has not finished."""
+        entry = self.nodes.get(node_id)
+        if not isinstance(entry, dict) or entry.get("status") not in FINISHED:
+            return None
+        work_id = (self.metadata(node_id) or {}).get("work_id")
+        return work_id if isinstance(work_id, str) else None
+
+    def config_of(self, node_id: str) -> dict[str, Any] | None:
+        """The node's `config` in the graph, whose `nodes` are an object by id or an array of nodes with ids."""
+        nodes = self.graph.get("nodes") if isinstance(self.graph, dict) else None
+        node = nodes.get(node_id) if isinstance(nodes, dict) else None
+        if isinstance(nodes, list):
+            named = (one for one in nodes if isinstance(one, dict) and node_id in (one.get("id"), one.get("node_id")))
+            node = next(named, None)
+        config = node.get("config") if isinstance(node, dict) else None
+        return config if isinstance(config, dict) else None
+
+
+def splice_node(raw: bytes, node_id: str, entry: dict[str, Any]) -> bytes:
+    """
+    Lay *entry* into the document as the node's state.
+
+    Of the node's own state, members not in *entry* stay, in its metadata those that no run of ours writes.
+
+    Raises:
+        StateInvalid: The document is not JSON or has another shape.
+        ValueError: *entry* holds what is no JSON value.
+    """
+    root = _taken_apart(raw, node_id)
+    return _text(root.rendered({"node_states": _nodes_with(root, node_id, entry)}), root)
+
+
+def requeue_node(raw: bytes, node_id: str) -> bytes:
+    """
+    Set the node pending and forget which item it was run for; a graph that failed with it runs again.
+
+    A node the document does not know stays unknown.
+
+    Raises:
+        StateInvalid: The document is not JSON or has another shape.
+    """
+    state = GraphState.parse(raw)
+    own = state.nodes.get(node_id)
+    if not isinstance(own, dict):
+        return raw
+    blank = {name: None for name in ("output", "error", "started_at", "completed_at") if name in own}
+    root = _taken_apart(raw, node_id)
+    changes = {"node_states": _nodes_with(root, node_id, {"status": "pending", **blank, "metadata": {}})}
+    if state.status == "failed" and own.get("status") == "failed":
+        changes["status"] = '"running"'
+    return _text(root.rendered(changes), root)
+
+
+def new_document(graph_id: str, inputs: dict[str, Any], node_id: str, entry: dict[str, Any]) -> bytes:
+    """Make the document of a graph that has none yet."""
+    return dumps(
+        {
+            "graph_id": graph_id,
+            "graph": {},
+            "status": "running",
+            "inputs": inputs,
+            "node_states": {node_id: entry},
+            "submitted_at": entry.get("started_at") or rfc3339(0),
+        }
+    )
+
+
+def _taken_apart(raw: bytes, node_id: str) -> Node:
+    try:
+        root = whole(raw.decode("utf-8"), {"node_states": {node_id: {"metadata": {}}}})
+    except ValueError as error:
+        raise StateInvalid(f"the state is not a JSON object: {error}") from None
+    nodes = root.get("node_states")
+    if nodes is not None and nodes.child is None and root.text[nodes.value_start : nodes.end] != "null":
+        raise StateInvalid("the state's 'node_states' is not an object")
+    return root
+
+
+def _nodes_with(root: Node, node_id: str, entry: dict[str, Any]) -> str:
+    """The text of `node_states` with *entry* laid into it."""
+    nodes = root.child("node_states") or Node("{}", 0, 2)
+    old = nodes.child(node_id) or Node("{}", 0, 2)
+    old_metadata = old.child("metadata") or Node("{}", 0, 2)
+    texts = {name: dumps(value).decode() for name, value in entry.items() if name != "metadata"}
+    facts = {name: dumps(value).decode() for name, value in entry["metadata"].items()}
+    texts["metadata"] = old_metadata.rendered(facts, OUR_METADATA - facts.keys())
+    return nodes.rendered({node_id: old.rendered(texts)})
+
+
+def _text(rendered: str, root: Node) -> bytes:
+    return (root.text[: root.start] + rendered + root.text[root.end :]).encode()
+
+
+def _object(document: dict[str, Any], key: str) -> dict[str, Any]:
+    value = document.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise StateInvalid(f"the state's {key!r} is not an object")
+    return value
+
+
+def _outputs(nodes: dict[str, Any]) -> dict[str, Any]:
+    return {
+        node_id: entry["output"]
+        for node_id, entry in nodes.items()
+        if isinstance(entry, dict)
+        and "output" in entry
+        and (entry["output"] is not None or entry.get("status") == "completed")
+    }

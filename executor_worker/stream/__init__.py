@@ -1,0 +1,44 @@
+"""
+Redis, and the only place that knows it.
+
+A worker has a `Consumer`; whoever looks after the pool renews leases, sweeps, trims and keeps the registry
+with the modules of those names.
+"""
+
+from executor_worker.stream.consumer import Consumer
+from executor_worker.stream.endpoint import Endpoint
+from executor_worker.stream.group import Made, ensure_groups
+from executor_worker.stream.held import Commit, Held, Settled, Taken
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import (
+    COMPLETED_STREAM,
+    FAILED_STREAM,
+    GROUP,
+    RELEASED_CHANNEL,
+    RESULT_STREAMS,
+    STATE_PREFIX,
+    WORK_STREAMS,
+    added_at,
+    dead_stream,
+)
+
+__all__ = [
+    "COMPLETED_STREAM",
+    "FAILED_STREAM",
+    "GROUP",
+    "RELEASED_CHANNEL",
+    "RESULT_STREAMS",
+    "STATE_PREFIX",
+    "WORK_STREAMS",
+    "Commit",
+    "Consumer",
+    "Endpoint",
+    "Held",
+    "Link",
+    "Made",
+    "Settled",
+    "Taken",
+    "added_at",
+    "dead_stream",
+    "ensure_groups",
+]

@@ -1,0 +1,341 @@
+"""
+One worker's end of the work streams: take, settle, release.
+
+Holds at most one entry at a time. What may have been delivered without being seen (a reply that was lost, a
+predecessor that died) is looked for before anything new is taken: that is what `unsure` stands for.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from executor_worker.errors import StreamError, StreamRefused, StreamUnavailable
+from executor_worker.stream.command import Word
+from executor_worker.stream.group import Made, ensure_groups
+from executor_worker.stream.held import Commit, Held, Settled, Taken
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import (
+    COMPLETED_STREAM,
+    GROUP,
+    LAST_READ,
+    MARKERS,
+    RELEASED_CHANNEL,
+    RESETS,
+    STATE_PREFIX,
+    WORK_STREAMS,
+    dead_stream,
+)
+from executor_worker.stream.replies import GroupLost
+from executor_worker.stream.script import script
+
+UNBLOCK_S = 1.0  # whoever wakes us wants us soon
+GRAPH_ID = re.compile(rb'"graph_id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,512})"')
+
+
+class Consumer:
+    """
+    Args:
+        name: `<WORKER_ID>.<slot>`.
+        lease_s: An entry idle for so long may be taken over.
+        delete_settled: Settled entries leave the stream.
+        failures: Whether failures are written to the stream of completed events too: auto, always or never.
+        group_made: Told of each group that had to be made.
+
+    Attributes:
+        unsure: Something may be pending for us that we have not seen; the next take looks.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        name: str,
+        *,
+        lease_s: float,
+        delete_settled: bool = True,
+        failures: str = "auto",
+        streams: Sequence[str] = WORK_STREAMS,
+        group: str = GROUP,
+        group_made: Callable[[Made], None] = lambda _: None,
+    ) -> None:
+        self.unsure = True
+        self.name = name
+        self._link = link
+        self._group = group
+        self._streams = tuple(streams)
+        self._delete_settled = delete_settled
+        self._mirror = "" if failures == "never" else failures
+        self._group_made = group_made
+        self._groups_known = False
+        self._group_missing = False
+        self._own = "counted"
+        self._turn = 0
+        self._names = {stream.encode(): stream for stream in self._streams}
+        self._take_script = script("take", "constants", "reading")
+        self._settle_script = script("settle", "constants", "standing", "reading", flags="")
+        self._release_script = script("release", "constants", "standing")
+        self._orders = self._all_orders(lease_s)
+
+    @property
+    def client_id(self) -> int:
+        """The connection's number at the server; 0 while there is none."""
+        return self._link.client_id
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._link.close()
+
+    # -- take ---------------------------------------------------------------------------------------
+
+    def take(self, uncounted: str | None = None, stale: Sequence[tuple[str, str]] = ()) -> Taken | None:
+        """
+        Take an entry if there is one: our own forgotten ones first, then *stale* ones, then new ones.
+
+        Args:
+            uncounted: An entry of our own for which this delivery is not held against it.
+            stale: Pairs of stream and entry that nobody seems to work on; checked again before they are taken.
+
+        Raises:
+            StreamUnavailable: No reply; an entry may be ours without our knowing.
+            StreamRefused: The operator has to act.
+        """
+        words = [*self._take_words(uncounted), *(word for pair in stale for word in pair)]
+        try:
+            taken = self._received(self._link.run(self._take_script, self._streams, words))
+            if self._group_missing:
+                self._make_groups()
+                taken = self._received(self._link.run(self._take_script, self._streams, words))
+        except BaseException:
+            self.unsure = True
+            raise
+        self._sure()
+        return taken
+
+    def wait(self, wake_fd: int, block_s: float) -> Taken | None:
+        """
+        Wait for a new entry.
+
+        Ends early when *wake_fd* is readable; draining it is the caller's.
+
+        Raises:
+            StreamUnavailable: No reply, at the latest some seconds after *block_s*.
+            StreamRefused: The operator has to act.
+        """
+        if self._group_missing:
+            self._make_groups()
+        if self.unsure:
+            taken = self.take()
+            if taken is not None:
+                return taken
+        if _readable(wake_fd):
+            return None
+        try:
+            reply = self._read_blocking(wake_fd, block_s)
+            return self._received_many(reply) if reply else None
+        except GroupLost:
+            self._make_groups()
+            return None
+        except BaseException:
+            self.unsure = True
+            raise
+
+    def read_state(self, key: str) -> bytes | None:
+        """
+        Read a graph's document: None where there is none, empty where the key holds no string.
+
+        Raises:
+            StreamUnavailable: No reply.
+        """
+        try:
+            return _document(self._link.batch([("GET", key)])[0])
+        except BaseException:
+            self.unsure = True
+            raise
+
+    # -- settle and release -------------------------------------------------------------------------
+
+    def settle(
+        self, held: Held, commit: Commit, *, take_next: bool, force: bool = False
+    ) -> tuple[Settled, bytes | None, Taken | None]:
+        """
+        Commit *held*'s result in one step if it is still ours, and take the next entry in the same.
+
+        Args:
+            force: Commit also where the pending row is lost, after `Settled.trimmed`.
+
+        Returns:
+            How it ended, the state as it is now (with conflict and trimmed), the next entry.
+
+        Raises:
+            StreamUnavailable: No reply: settle again, it finds its own commit. Or Redis said not now (full,
+                read-only): nothing was written.
+            StreamRefused: The operator has to act; nothing was written.
+        """
+        keys: list[Word] = [
+            held.stream, MARKERS, RESETS, commit.state_key or MARKERS, dead_stream(held.stream), COMPLETED_STREAM,
+        ]  # fmt: skip
+        words: list[Word] = [
+            self._group, held.consumer, held.entry, held.count, b"1" if force else b"",
+            b"-" if commit.expected is None or commit.state_key is None else commit.expected,
+            commit.document, int(commit.ttl_s * 1000), self._mirror if commit.failure else b"",
+            b"1" if self._delete_settled else b"", len(commit.events),
+        ]  # fmt: skip
+        for stream, event in commit.events:
+            keys.append(stream)
+            words.append(event)
+        letter: list[Word] = [word for pair in (commit.dead or {}).items() for word in pair]
+        words += [len(letter), *letter]
+        words += (b"1", *self._take_words(None)) if take_next else (b"",)
+        try:
+            reply = self._link.run(self._settle_script, keys, words)
+            ending = Settled(reply[0])
+            if ending is not Settled.settled and ending is not Settled.already:
+                return ending, reply[1] if len(reply) > 1 else None, None
+            taken = self._received(reply[2])
+        except BaseException:
+            self.unsure = True
+            raise
+        if take_next:
+            self._sure()
+        return ending, None, taken
+
+    def release(self, held: Held, *, counted: bool) -> bool:
+        """
+        Give *held* back, stale at once, so that anybody takes it over without waiting for the lease.
+
+        Args:
+            counted: This delivery is held against the entry; drains and reloads are not.
+
+        Returns:
+            Whether it was still ours.
+
+        Raises:
+            StreamUnavailable: No reply.
+        """
+        keys: list[Word] = [held.stream, MARKERS, RESETS]
+        words: list[Word] = [
+            self._group, held.consumer, held.entry, held.count, b"" if counted else b"1", RELEASED_CHANNEL,
+        ]  # fmt: skip
+        try:
+            return bool(self._link.run(self._release_script, keys, words))
+        except BaseException:
+            self.unsure = True
+            raise
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def _all_orders(self, lease_s: float) -> list[tuple[tuple[Word, ...], tuple[Word, ...]]]:
+        """What take.lua is told, before and after the two words that change; once for each order of streams."""
+        before: tuple[Word, ...] = (self.name, self._group, int(lease_s * 1000))
+        keep = b"" if self._delete_settled else b"1"
+        count = len(self._streams)
+        orders = [self._streams[turn:] + self._streams[:turn] for turn in range(count)]
+        return [(before, (keep, count, *order)) for order in orders]
+
+    def _take_words(self, uncounted: str | None) -> tuple[Word, ...]:
+        before, after = self._orders[self._turn]
+        self._turn = (self._turn + 1) % len(self._orders)
+        return *before, self._own if self.unsure else b"", uncounted or b"", *after
+
+    def _sure(self) -> None:
+        """From now on what is pending unseen was lost on its way here: it never ran and does not count."""
+        if not self._group_missing:
+            self._groups_known = True
+        self.unsure = False
+        self._own = "forgiven"
+
+    def _make_groups(self) -> None:
+        made = ensure_groups(
+            self._link,
+            delete_settled=self._delete_settled,
+            known=self._groups_known,
+            streams=self._streams,
+            group=self._group,
+        )
+        self._group_missing = False
+        for one in made:
+            self._group_made(one)
+
+    def _received(self, reply: Any) -> Taken | None:
+        """Read a script's answer about the next entry."""
+        if reply is None:
+            return None
+        if reply[0] == b"nogroup":
+            self._group_missing = True
+            return None
+        stream, entry, count, forgiven, words, state_key, state = reply
+        held = Held(self._names[stream], entry.decode(), count, self.name, forgiven)
+        fields = dict(zip(words[::2], words[1::2], strict=True))
+        return Taken(held, fields.get(b"data"), fields, state_key.decode("utf-8", "replace") or None, state)
+
+    def _read_blocking(self, wake_fd: int, block_s: float) -> Any:
+        link = self._link
+        block_ms = max(int(block_s * 1000), 1)
+        link.send(
+            (b"XREADGROUP", b"GROUP", self._group, self.name, b"COUNT", 1, b"BLOCK", block_ms, b"STREAMS")
+            + self._streams + (b">",) * len(self._streams)
+        )  # fmt: skip
+        deadline = time.monotonic() + block_s + link.timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            reply, woken = link.poll(wake_fd, left)
+            if reply is not Link.NOTHING:
+                return reply
+            if woken:
+                return self._unblock()
+        link.close()
+        raise StreamUnavailable(f"no answer from {link.endpoint}")
+
+    def _unblock(self) -> Any:
+        """Make the server answer now; a line on which it doesn't is dropped."""
+        second = self._link.another(UNBLOCK_S)
+        try:
+            second.call("CLIENT", "UNBLOCK", self._link.client_id)
+            return self._link.read(UNBLOCK_S)
+        except GroupLost:
+            raise
+        except (StreamUnavailable, StreamRefused):
+            self._link.close()
+            self.unsure = True
+            return None
+        finally:
+            second.close()
+
+    def _received_many(self, reply: list[Any]) -> Taken:
+        """Keep the first of what a blocking read brought; COUNT is for each stream, so there may be a second."""
+        self._groups_known = True
+        (stream, [(entry, words)]), *others = reply
+        for other_stream, [(other_entry, _)] in others:
+            self.release(self._new(other_stream, other_entry), counted=False)
+        fields = dict(zip(words[::2], words[1::2], strict=True))
+        taken = Taken(self._new(stream, entry), fields.get(b"data"), fields)
+        guessed = GRAPH_ID.search(taken.data or b"")
+        commands: list[tuple[Word, ...]] = []
+        if guessed:
+            taken.state_key = STATE_PREFIX + guessed[1].decode("utf-8", "replace")
+            commands.append(("GET", STATE_PREFIX.encode() + guessed[1]))
+        if not self._delete_settled:
+            commands += [("HSET", LAST_READ, read[0], read[1][0][0]) for read in reply]
+        replies = self._link.batch(commands)
+        if guessed:
+            taken.state = _document(replies[0])
+        return taken
+
+    def _new(self, stream: bytes, entry: bytes) -> Held:
+        return Held(self._names[stream], entry.decode(), 1, self.name)
+
+
+def _document(reply: Any) -> bytes | None:
+    if isinstance(reply, StreamError):
+        if "WRONGTYPE" in str(reply):
+            return b""
+        raise reply
+    return reply  # type: ignore[no-any-return]
+
+
+def _readable(fd: int) -> bool:
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    return bool(poller.poll(0))

@@ -1,0 +1,110 @@
+"""Consumers of the group: give back what a dead one has, delete those that are gone for good."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from typing import Any
+
+from executor_worker.errors import StreamError
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import GROUP, MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, WORK_STREAMS
+from executor_worker.stream.replies import GroupLost
+from executor_worker.stream.script import script
+
+
+def release_consumer(
+    link: Link, consumer: str, *, counted: bool, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP
+) -> list[tuple[str, str]]:
+    """
+    Give back all that *consumer* has pending; only for one whose worker is certainly dead.
+
+    Args:
+        counted: The deliveries are held against the entries.
+
+    Returns:
+        Pairs of stream and entry that anybody may take now.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    giving = script("release_consumer", "constants")
+    words = [group, consumer, "" if counted else "1", RELEASED_CHANNEL]
+    flat = [word.decode() for word in link.run(giving, streams, words)]
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def delete_consumer(
+    link: Link, consumer: str, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP
+) -> bool:
+    """
+    Delete *consumer* unless something is pending for it.
+
+    Returns:
+        Whether it is gone. One that reads again is made again by Redis.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    return bool(link.run(script("delete_consumer"), [MARKERS, *streams], [group, consumer]))
+
+
+def prune_consumers(
+    link: Link,
+    *,
+    keep: Container[str] = (),
+    idle_s: float = 3600.0,
+    streams: Sequence[str] = WORK_STREAMS,
+    group: str = GROUP,
+) -> list[str]:
+    """
+    Delete consumers of vanished hosts and slots: idle for long, nothing pending, in no registry.
+
+    Args:
+        keep: Names that stay in any case: our own.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    idle = _idle(link, idle_s, streams, group)
+    names = sorted(name for name in idle if name not in keep)
+    registered = link.batch([("EXISTS", REGISTRY_PREFIX + name) for name in names])
+    gone = [name for name, there in zip(names, registered, strict=True) if there == 0]
+    return [name for name in gone if delete_consumer(link, name, streams=streams, group=group)]
+
+
+def _idle(link: Link, idle_s: float, streams: Sequence[str], group: str) -> set[str]:
+    """Names of the consumers that did nothing on any stream for so long."""
+    seen: dict[str, bool] = {}
+    for about in _consumers(link, streams, group):
+        quiet = about["idle"] >= idle_s * 1000 and about["pending"] == 0
+        name = about["name"].decode()
+        seen[name] = seen.get(name, True) and quiet
+    return {name for name, quiet in seen.items() if quiet}
+
+
+def _consumers(link: Link, streams: Sequence[str], group: str) -> Iterator[dict[str, Any]]:
+    """What Redis knows of each consumer, stream by stream; nothing where the group is missing."""
+    for reply in link.batch([("XINFO", "CONSUMERS", stream, group) for stream in streams]):
+        if isinstance(reply, StreamError):
+            if isinstance(reply, GroupLost) or "no such key" in str(reply):
+                continue
+            raise reply
+        yield from map(fields_of, reply)
+
+
+def fields_of(flat: Sequence[Any]) -> dict[str, Any]:
+    """Read what XINFO says of one thing."""
+    return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def consumers_of(
+    link: Link, prefix: str, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP
+) -> list[str]:
+    """
+    Name the group's consumers whose names begin with *prefix* and go on with a number.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    names = {about["name"].decode() for about in _consumers(link, streams, group)}
+    return sorted(name for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit())

@@ -1,0 +1,138 @@
+"""Dead letters: see them, put them back, drop them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor_worker.errors import StateInvalid, StreamError
+from executor_worker.messages import names_in
+from executor_worker.state import GraphState, requeue_node
+from executor_worker.stream.command import Word
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import STATE_PREFIX, WORK_STREAMS, dead_stream
+from executor_worker.stream.script import script
+
+PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """
+    Attributes:
+        id: Its own id in the stream of dead letters.
+        stream: The work stream its item came from.
+        fields: `data` as it came, original_id, reason, error, deliveries, consumer, failed_at.
+    """
+
+    id: str
+    stream: str
+    fields: dict[str, bytes] = field(repr=False)
+
+    @property
+    def data(self) -> bytes:
+        return self.fields.get("data", b"")
+
+    def text(self, name: str) -> str:
+        """A field for people; "" where it is missing."""
+        return self.fields.get(name, b"").decode("utf-8", "replace")
+
+
+def letters(link: Link, *, streams: Sequence[str] = WORK_STREAMS) -> Iterator[Letter]:
+    """
+    Read all dead letters, stream by stream, the oldest first, a page at a time.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    for stream in streams:
+        start = "-"
+        while page := link.call("XRANGE", dead_stream(stream), start, "+", "COUNT", PAGE):
+            yield from (_letter(stream, entry) for entry in page)
+            start = "(" + page[-1][0].decode()
+
+
+def find(link: Link, ident: str, *, streams: Sequence[str] = WORK_STREAMS) -> list[Letter]:
+    """
+    Find a letter by its own id, else by the id its item had in the work stream.
+
+    Returns:
+        Nearly always one or none; more only where both streams have that id.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    if not _is_id(ident):
+        return []
+    replies = link.batch([("XRANGE", dead_stream(stream), ident, ident) for stream in streams])
+    found = []
+    for stream, reply in zip(streams, replies, strict=True):
+        if isinstance(reply, StreamError):
+            raise reply
+        found += [_letter(stream, entry) for entry in reply]
+    return found or [letter for letter in letters(link, streams=streams) if letter.text("original_id") == ident]
+
+
+def requeue(link: Link, letter: Letter, *, ttl_s: float) -> str | None:
+    """
+    Put the letter's item back on its stream; its node is pending again, and its graph running if it failed by it.
+
+    Args:
+        ttl_s: The state's new time to live.
+
+    Returns:
+        The new entry's id; None where the letter is gone.
+
+    Raises:
+        StreamUnavailable: No reply; it may have been done.
+    """
+    graph_id, node_id = names_in(letter.data)
+    key = STATE_PREFIX + graph_id if graph_id and node_id else None
+    while True:
+        expected, document = _pending_again(link, key, node_id)
+        words: list[Word] = [letter.id, expected, document, int(ttl_s * 1000), "data", letter.data]
+        keys = [dead_stream(letter.stream), letter.stream, key or dead_stream(letter.stream)]
+        answer = link.run(script("requeue", flags=""), keys, words)
+        if answer[0] == b"requeued":
+            entry: bytes = answer[1]
+            return entry.decode()
+        if answer[0] == b"missing":
+            return None
+
+
+def drop(link: Link, letter: Letter) -> bool:
+    """
+    Delete a letter.
+
+    Returns:
+        Whether it was still there.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    return bool(link.call("XDEL", dead_stream(letter.stream), letter.id))
+
+
+def _pending_again(link: Link, key: str | None, node_id: str) -> tuple[bytes, bytes]:
+    """The state's expected digest (`-`: leave it alone) and its new text."""
+    raw = link.batch([("GET", key)])[0] if key is not None else None
+    if isinstance(raw, StreamError) and "WRONGTYPE" not in str(raw):
+        raise raw
+    if not isinstance(raw, bytes):
+        return b"-", b""
+    try:
+        return GraphState.digest(raw), requeue_node(raw, node_id)
+    except StateInvalid:
+        return b"-", b""
+
+
+def _letter(stream: str, entry: Any) -> Letter:
+    ident, words = entry
+    names = [name.decode("utf-8", "replace") for name in words[::2]]
+    return Letter(ident.decode(), stream, dict(zip(names, words[1::2], strict=True)))
+
+
+def _is_id(text: str) -> bool:
+    ms, dash, seq = text.partition("-")
+    return text.isascii() and ms.isdigit() and (not dash or seq.isdigit()) and len(text) <= 41

@@ -1,0 +1,58 @@
+"""The consumer group: made where it is missing, made anew where it was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import GROUP, LAST_READ, RESETS, WORK_STREAMS
+from executor_worker.stream.script import script
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """
+    A group that had to be made.
+
+    Attributes:
+        start: The id after which it reads on.
+        lost: It had been there before, as whoever made it knew.
+    """
+
+    stream: str
+    start: str
+    lost: bool
+
+
+def ensure_groups(
+    link: Link,
+    *,
+    delete_settled: bool,
+    known: bool = False,
+    streams: Sequence[str] = WORK_STREAMS,
+    group: str = GROUP,
+) -> list[Made]:
+    """
+    Make the group on each stream where it is missing; the stream as well.
+
+    It starts at 0, so that what lies in the stream is read; where settled entries stay in the stream it starts
+    after the last one known to have been delivered, so that none of them is run again.
+
+    Args:
+        known: The caller has used the groups before: one that is missing now was lost.
+
+    Returns:
+        What was missing; empty nearly always.
+
+    Raises:
+        StreamUnavailable: No reply.
+        StreamRefused: No permission, or something else than a stream has that name.
+    """
+    made = []
+    ensure = script("ensure_group")
+    for stream in streams:
+        answer = link.run(ensure, [stream, RESETS, LAST_READ], [group, "0" if delete_settled else "1"])
+        if answer is not None:
+            made.append(Made(stream, answer.decode(), known))
+    return made

@@ -1,0 +1,102 @@
+"""What a consumer has in hand, what it wants committed, and what came of that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """
+    One delivery of one entry: who has it and which delivery it is; both must still be true to write anything.
+
+    Attributes:
+        count: Redis' own delivery count; it only grows.
+        forgiven: Deliveries that are not held against the entry: drains, reloads, replies that were lost.
+    """
+
+    stream: str
+    entry: str
+    count: int
+    consumer: str
+    forgiven: int = 0
+
+    @property
+    def attempt(self) -> int:
+        """Which run of the item this is, from 1."""
+        return max(self.count - self.forgiven, 1)
+
+    def __str__(self) -> str:
+        return f"{self.stream} {self.entry} {self.count} {self.forgiven} {self.consumer}"
+
+    @classmethod
+    def parse(cls, text: str) -> Held:
+        """
+        Read what `str` wrote.
+
+        Raises:
+            ValueError: It was cut off or is something else.
+        """
+        stream, entry, count, forgiven, consumer = text.split(" ", 4)
+        return cls(stream, entry, int(count), consumer, int(forgiven))
+
+
+@dataclass(slots=True)
+class Taken:
+    """
+    An entry as it came.
+
+    Attributes:
+        data: None where the entry has no field of that name.
+        state_key: Whose document `state` is, guessed from the data; None where nothing could be guessed.
+        state: The document as it was in the same moment; None where there is none, empty where the key holds no string.
+    """
+
+    held: Held
+    data: bytes | None
+    fields: dict[bytes, bytes]
+    state_key: str | None = None
+    state: bytes | None = None
+
+
+@dataclass(slots=True)
+class Commit:
+    """
+    What settling writes.
+
+    Attributes:
+        expected: SHA-1 (hex) of the document that *document* was made from; b"" where there must be none;
+            None to leave the state alone.
+        events: Pairs of stream and `data`.
+        failure: The first event tells of a failure, so that it may be due in the stream of completed events as well.
+        dead: Fields of the dead letter; None where the item is not dead.
+    """
+
+    state_key: str | None = None
+    expected: bytes | None = None
+    document: bytes = b""
+    ttl_s: int = 86400
+    events: list[tuple[str, bytes]] = field(default_factory=list)
+    failure: bool = False
+    dead: dict[str, bytes | str] | None = None
+
+
+class Settled(Enum):
+    """
+    How settling ended.
+
+    Attributes:
+        settled: Committed and acknowledged.
+        already: It had been; the reply to that was lost.
+        conflict: Nothing written: the state is another one now. Merge and settle again.
+        fenced: Nothing written: somebody else has the item or has settled it.
+        trimmed: Nothing written: the item's pending row is lost and nobody is known to have settled it.
+            Look into the node's metadata in the state, then settle again with *force*.
+    """
+
+    settled = b"settled"
+    already = b"already"
+    conflict = b"conflict"
+    fenced = b"fenced"
+    trimmed = b"trimmed"

@@ -1,0 +1,36 @@
+"""Leases: what somebody works on stays theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from executor_worker.stream.command import Word
+from executor_worker.stream.held import Held
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import GROUP, MARKERS, RESETS
+from executor_worker.stream.script import script
+
+AT_ONCE = 500  # entries in one call: keeps it far below a millisecond each
+
+
+def renew(link: Link, held: Sequence[Held], *, group: str = GROUP) -> list[Held]:
+    """
+    Keep *held* their holders' for one more lease.
+
+    What was settled meanwhile by its own holder is passed over, and so is what was given back.
+
+    Returns:
+        Those that somebody else holds or has settled: their holders must stop.
+
+    Raises:
+        StreamUnavailable: No reply; the old leases stand.
+    """
+    lost: list[Held] = []
+    renewal = script("renew", "constants", "standing")
+    for start in range(0, len(held), AT_ONCE):
+        some = held[start : start + AT_ONCE]
+        words: list[Word] = [group]
+        for one in some:
+            words += (one.stream, one.consumer, one.entry, one.count)
+        lost += (some[position] for position in link.run(renewal, [MARKERS, RESETS], words))
+    return lost

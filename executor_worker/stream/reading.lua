@@ -1,0 +1,111 @@
+-- Take one entry for a consumer, without waiting. Used by take and settle.
+
+-- The document at *key*: a string, false where there is none, '' where the key holds something else.
+local function document(key)
+  local state = redis.pcall('GET', key)
+  if type(state) == 'table' then return '' end
+  return state
+end
+
+-- A guess without decoding: the caller checks the name again after it has decoded the item.
+local function state_of(fields)
+  for i = 1, #fields, 2 do
+    if fields[i] == 'data' then
+      local graph = string.match(fields[i + 1], '"graph_id"%s*:%s*"([^"\\]+)"')
+      if not graph or #graph > 512 then return '', false end
+      local key = 'dago:state:' .. graph
+      return key, document(key)
+    end
+  end
+  return '', false
+end
+
+-- {stream, entry, count, forgiven, fields, state key or '', state or false}
+local function handed(stream, entry, fields, count)
+  local forgiven = 0
+  if count > 1 then forgiven = tonumber(redis.call('HGET', stream .. ':forgiven', entry) or 0) end
+  local key, state = state_of(fields)
+  return {stream, entry, count, forgiven, fields, key, state}
+end
+
+-- XPENDING of nothing: an empty list where the group is not there.
+local function pending(...)
+  local rows = redis.pcall('XPENDING', ...)
+  if not rows.err then return rows end
+  if string.sub(rows.err, 1, 7) == 'NOGROUP' then return {} end
+  error(rows)
+end
+
+-- Count one more delivery of a row to *consumer*; false where the entry was trimmed away (the row is then gone too).
+local function claim(stream, group, consumer, entry, count, forgive)
+  local claimed = redis.call('XCLAIM', stream, group, consumer, 0, entry)
+  if #claimed == 0 or not claimed[1] then return false end
+  if forgive then redis.call('HINCRBY', stream .. ':forgiven', entry, 1) end
+  return handed(stream, entry, claimed[1][2], count + 1)
+end
+
+-- Give back uncounted what was delivered but never run; what is given back already stays as it is.
+local function hand_back(row, group, consumer)
+  if row.idle >= GIVEN_BACK_MS then return end
+  redis.call('XCLAIM', row.stream, group, consumer, 0, row.entry, 'IDLE', RELEASED_MS, 'JUSTID')
+  redis.call('HINCRBY', row.stream .. ':forgiven', row.entry, 1)
+end
+
+-- What this consumer has pending and does not know of: one is taken (*uncounted* before others), the rest handed back.
+local function own(streams, group, consumer, forgive, uncounted)
+  local rows = {}
+  for _, stream in ipairs(streams) do
+    for _, row in ipairs(pending(stream, group, '-', '+', 100, consumer)) do
+      local at = row[1] == uncounted and 1 or #rows + 1
+      table.insert(rows, at, {stream = stream, entry = row[1], idle = row[3], count = row[4]})
+    end
+  end
+  local got = false
+  for _, row in ipairs(rows) do
+    if got then
+      hand_back(row, group, consumer)
+    else
+      local unseen = forgive and row.idle < GIVEN_BACK_MS
+      got = claim(row.stream, group, consumer, row.entry, row.count, unseen or row.entry == uncounted)
+    end
+  end
+  return got
+end
+
+local function if_stale(stream, group, consumer, entry, lease_ms)
+  local row = pending(stream, group, entry, entry, 1)[1]
+  if not row or row[3] < lease_ms then return false end
+  return claim(stream, group, consumer, entry, row[4], false)
+end
+
+-- args from index *at*: consumer, group, lease_ms, own ('' no, 'counted', 'forgiven'), uncounted entry or '',
+-- keep ('1': remember what was read last), number of streams, streams in the order to be asked, then pairs of
+-- stream and entry that may be stale.
+-- Returns what `handed` does, false where there is nothing, or {'nogroup', stream}.
+local function take(args, at)
+  local consumer, group, lease_ms = args[at], args[at + 1], tonumber(args[at + 2])
+  local streams = {}
+  for i = 1, tonumber(args[at + 6]) do streams[i] = args[at + 6 + i] end
+  local stale = at + 7 + #streams
+  if args[at + 3] ~= '' then
+    local got = own(streams, group, consumer, args[at + 3] == 'forgiven', args[at + 4])
+    if got then return got end
+  end
+  for i = stale, #args, 2 do
+    local got = if_stale(args[i], group, consumer, args[i + 1], lease_ms)
+    if got then return got end
+  end
+  for _, stream in ipairs(streams) do
+    local reply = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
+    if type(reply) == 'table' and reply.err then
+      if string.sub(reply.err, 1, 7) == 'NOGROUP' then return {'nogroup', stream} end
+      error(reply)
+    end
+    if reply then
+      local entry = reply[1][2][1]
+      if args[at + 5] == '1' then redis.call('HSET', 'dago:executor:last', stream, entry[1]) end
+      return handed(stream, entry[1], entry[2], 1)
+    end
+  end
+  return false
+end

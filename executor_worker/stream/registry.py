@@ -1,0 +1,106 @@
+"""The registry: which workers there are, for whoever wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor_worker.errors import StreamError
+from executor_worker.messages import rfc3339
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import REGISTRY_PREFIX
+from executor_worker.wire import dumps, loads
+
+TTL_S = 30
+SCAN_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """
+    One worker as the registry shows it.
+
+    Attributes:
+        id: `<WORKER_ID>.<slot>`.
+        status: idle, busy, unhealthy or stopped.
+        registered_at, last_heartbeat: Seconds since the epoch.
+        current_task: What it works on; None while idle.
+    """
+
+    id: str
+    status: str
+    registered_at: float
+    last_heartbeat: float
+    current_task: str | None = None
+    pending_tasks: int = 0
+    version: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> bytes:
+        return dumps(
+            {
+                "id": self.id,
+                "type": "executor",
+                "status": self.status,
+                "registered_at": rfc3339(self.registered_at),
+                "last_heartbeat": rfc3339(self.last_heartbeat),
+                "current_task": self.current_task,
+                "pending_tasks": self.pending_tasks,
+                "version": self.version,
+                "metadata": dict(self.metadata),
+            }
+        )
+
+
+def register(link: Link, registrations: Iterable[Registration], *, ttl_s: float = TTL_S) -> None:
+    """
+    Write entries; each lives for *ttl_s* unless written again.
+
+    Raises:
+        StreamUnavailable: No reply, or Redis is full or read-only.
+    """
+    ttl_ms = int(ttl_s * 1000)
+    _all(link, [("SET", REGISTRY_PREFIX + one.id, one.as_json(), "PX", ttl_ms) for one in registrations])
+
+
+def unregister(link: Link, ids: Iterable[str]) -> None:
+    """
+    Remove entries.
+
+    Raises:
+        StreamUnavailable: No reply; they end with their time to live.
+    """
+    _all(link, [("DEL", REGISTRY_PREFIX + one) for one in ids])
+
+
+def registered(link: Link) -> list[dict[str, Any]]:
+    """
+    Read all entries, ours and others', by id; what can't be read as one is left out.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    keys: set[bytes] = set()
+    cursor = b"0"
+    while True:
+        cursor, page = link.call("SCAN", cursor, "MATCH", REGISTRY_PREFIX + "*", "COUNT", SCAN_PAGE)
+        keys.update(page)
+        if cursor == b"0":
+            break
+    values = link.batch([("GET", key) for key in sorted(keys)])
+    return [entry for entry in map(_entry, values) if entry is not None]
+
+
+def _entry(value: Any) -> dict[str, Any] | None:
+    try:
+        entry = loads(value) if isinstance(value, bytes) else None
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def _all(link: Link, commands: list[tuple[Any, ...]]) -> None:
+    for reply in link.batch(commands):
+        if isinstance(reply, StreamError):
+            raise reply

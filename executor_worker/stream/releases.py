@@ -1,0 +1,57 @@
+"""Hear of what others give back, as it happens."""
+
+from __future__ import annotations
+
+from executor_worker.errors import StreamRefused
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import RELEASED_CHANNEL
+
+
+class Releases:
+    """
+    A subscription on a connection of its own; where the user may not subscribe it stays silent, sweeps do without.
+
+    Attributes:
+        refused: Redis does not let us subscribe.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self.refused = False
+        self._link = link
+
+    def fileno(self) -> int | None:
+        """What to wait on for more; None while there is no subscription."""
+        return self._link.fileno() if self._link.connected else None
+
+    def heard(self) -> list[tuple[str, str]]:
+        """
+        Fetch what was given back since; subscribes first where that is to be done. Never waits for more.
+
+        Returns:
+            Pairs of stream and entry.
+
+        Raises:
+            StreamUnavailable: The connection is lost; the next call makes a new one.
+        """
+        if not self._subscribed():
+            return []
+        pairs = []
+        for kind, _, message in self._link.arrived():
+            stream, _, entry = message.decode("utf-8", "replace").partition(" ") if kind == b"message" else ("", "", "")
+            if entry:
+                pairs.append((stream, entry))
+        return pairs
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._link.close()
+
+    def _subscribed(self) -> bool:
+        if self.refused or self._link.connected:
+            return not self.refused
+        try:
+            self._link.call("SUBSCRIBE", RELEASED_CHANNEL)
+        except StreamRefused:
+            self._link.close()
+            self.refused = True
+        return not self.refused

@@ -1,0 +1,40 @@
+"""What Redis' error replies mean to us: the one border where they become our errors."""
+
+from __future__ import annotations
+
+from executor_worker.errors import StreamRefused, StreamUnavailable
+
+
+class GroupLost(StreamUnavailable):
+    """The stream or its group is not there: never made, destroyed, or all of Redis was flushed."""
+
+
+class NoScript(StreamUnavailable):
+    """The server does not know the script (any more); nothing was run."""
+
+
+class Misplaced(StreamUnavailable):
+    """This server can't serve us but another may: the connection is of no use."""
+
+
+_REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED")
+_PASSING = ("LOADING", "OOM", "MISCONF", "BUSY", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "EXECABORT")
+_MISPLACED = ("READONLY", "MASTERDOWN", "UNBLOCKED")
+_CLIENTS_FULL = "max number of clients"
+_STREAM_GONE = "stream key no longer exists"
+
+
+def error_of(text: str) -> StreamUnavailable | StreamRefused:
+    """Make an error reply ours; *text* starts with Redis' code for it."""
+    code = text.partition(" ")[0]
+    if code == "NOSCRIPT":
+        return NoScript(text)
+    if code == "NOGROUP" or _STREAM_GONE in text:
+        return GroupLost(text)
+    if code in _REFUSED:
+        return StreamRefused(f"Redis refuses us: {text}")
+    if code in _MISPLACED or _CLIENTS_FULL in text:
+        return Misplaced(text)
+    if code in _PASSING:
+        return StreamUnavailable(text)
+    return StreamRefused(f"Redis does not do what it is asked: {text}")

@@ -1,0 +1,106 @@
+"""What the server is and lets us do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from executor_worker.errors import StreamError, StreamRefused
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import (
+    COMPLETED_STREAM,
+    GROUP,
+    MARKERS,
+    REGISTRY_PREFIX,
+    RELEASED_CHANNEL,
+    STATE_PREFIX,
+    WORK_STREAMS,
+)
+
+OLDEST = (7, 0)
+PROBES: tuple[tuple[str, ...], ...] = (
+    ("EVALSHA", "0" * 40, "1", WORK_STREAMS[0]),
+    ("XREADGROUP", "GROUP", GROUP, "x", "STREAMS", *WORK_STREAMS, ">", ">"),
+    ("XGROUP", "CREATE", WORK_STREAMS[0], GROUP, "0", "MKSTREAM"),
+    ("XADD", COMPLETED_STREAM, "*", "data", "x"),
+    ("XADD", WORK_STREAMS[0] + ":dead", "*", "data", "x"),
+    ("XTRIM", COMPLETED_STREAM, "MAXLEN", "1"),
+    ("GET", STATE_PREFIX + "x"),
+    ("SET", STATE_PREFIX + "x", "x"),
+    ("SET", REGISTRY_PREFIX + "x", "x"),
+    ("HSET", MARKERS, "x", "x"),
+    ("CLIENT", "UNBLOCK", "1"),
+    ("PUBLISH", RELEASED_CHANNEL, "x"),
+    ("SUBSCRIBE", RELEASED_CHANNEL),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """
+    Attributes:
+        name: redis or valkey.
+        version: Of Redis, or of the Redis a Valkey is compatible with.
+        shown: Its own version, for people.
+        maxmemory: Bytes; 0 = no limit.
+        policy: What happens when memory is full; anything but noeviction loses items.
+        durable: Whether a restart finds what was acknowledged: an append-only file.
+        role: master or slave.
+    """
+
+    name: str
+    version: tuple[int, ...]
+    shown: str
+    maxmemory: int
+    policy: str
+    durable: bool
+    role: str
+
+    @property
+    def old(self) -> bool:
+        return self.version < OLDEST
+
+
+def describe(link: Link) -> Server:
+    """
+    Ask the server what it is.
+
+    Raises:
+        StreamUnavailable: No reply.
+        StreamRefused: INFO is not permitted.
+    """
+    facts: dict[str, str] = {}
+    for line in link.call("INFO").decode("utf-8", "replace").splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            facts[name] = value.strip()
+    redis = facts.get("redis_version", "0")
+    return Server(
+        name=facts.get("server_name", "valkey" if "valkey_version" in facts else "redis"),
+        version=tuple(int(part) for part in redis.split(".") if part.isdigit()),
+        shown=facts.get("valkey_version", redis),
+        maxmemory=int(facts.get("maxmemory", 0)),
+        policy=facts.get("maxmemory_policy", ""),
+        durable=facts.get("aof_enabled") == "1",
+        role=facts.get("role", ""),
+    )
+
+
+def forbidden(link: Link, probes: Sequence[Sequence[str]] = PROBES) -> list[str] | None:
+    """
+    Ask which of the commands we need the user may not give; nothing of it is done.
+
+    Returns:
+        What the server says of each; None where the user may not even ask.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    try:
+        user = link.call("ACL", "WHOAMI")
+    except StreamRefused:
+        return None
+    answers = link.batch([("ACL", "DRYRUN", user, *probe) for probe in probes])
+    if any(isinstance(answer, StreamError) for answer in answers):
+        return None
+    return [answer.decode("utf-8", "replace") for answer in answers if answer != b"OK"]

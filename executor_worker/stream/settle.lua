@@ -1,0 +1,54 @@
+-- Commit one item's result and acknowledge it, in one step and only for its holder; then take the next.
+--
+-- KEYS: work stream, settled markers, group resets, state (or the markers' key where there is none),
+--       dead letters' stream, stream of completed events, then one stream for each event.
+-- ARGV: group, consumer, entry, count, force ('1'), state's expected SHA-1 ('' = must not be there, '-' = leave it alone),
+--       document, ttl_ms, mirror ('' | 'always' | 'auto'), delete ('1'), number of events, events,
+--       number of dead letter's words, those words, take ('1'), then what take.lua takes.
+-- Reply: {'settled' | 'already', state or nil, next as take.lua has it},
+--        {'conflict' | 'trimmed', the state now or nil}, {'fenced'}.
+-- With an interpreter line this script is refused before its first command where memory is full.
+
+local stream, markers, resets, state_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local group, consumer, entry, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local expected = ARGV[6]
+local events = tonumber(ARGV[11])
+local letter = 12 + events
+local letter_words = tonumber(ARGV[letter])
+local taking = letter + letter_words + 1
+
+local function next_entry()
+  if ARGV[taking] ~= '1' then return false end
+  return take(ARGV, taking + 1)
+end
+
+local function mirrored()
+  if ARGV[9] ~= 'auto' then return ARGV[9] == 'always' end
+  local groups = redis.pcall('XINFO', 'GROUPS', KEYS[6])
+  if groups.err then return false end
+  for _, about in ipairs(groups) do
+    if about[2] == 'dago-workers' then return true end
+  end
+  return false
+end
+
+local where = standing(stream, group, consumer, entry, count, markers, resets)
+if type(where) == 'table' then return where end
+if where == 'already' then return {'already', false, next_entry()} end
+if where == 'fenced' then return {'fenced'} end
+if where == 'gone' and ARGV[5] ~= '1' then return {'trimmed', document(state_key)} end
+
+if expected ~= '-' then
+  local current = document(state_key)
+  local same = current and redis.sha1hex(current) or ''
+  if same ~= expected then return {'conflict', current} end
+  redis.call('SET', state_key, ARGV[7], 'PX', ARGV[8])
+end
+for i = 1, events do redis.call('XADD', KEYS[6 + i], '*', 'data', ARGV[11 + i]) end
+if events > 0 and ARGV[9] ~= '' and mirrored() then redis.call('XADD', KEYS[6], '*', 'data', ARGV[12]) end
+if letter_words > 0 then redis.call('XADD', KEYS[5], '*', unpack(ARGV, letter + 1, letter + letter_words)) end
+redis.call('HSET', markers, consumer, stream .. ' ' .. entry .. ' ' .. count)
+redis.pcall('XACK', stream, group, entry)
+if ARGV[10] == '1' then redis.call('XDEL', stream, entry) end
+if count > 1 then redis.call('HDEL', stream .. ':forgiven', entry) end
+return {'settled', false, next_entry()}

@@ -1,0 +1,103 @@
+"""The producer's side: add items, store a graph's state, wait for results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from executor_worker.errors import StreamError
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import RESULT_STREAMS, STATE_PREFIX, WORK_STREAMS
+from executor_worker.wire import loads
+
+AT_ONCE = 200
+READ_COUNT = 100
+BLOCK_S = 2.0
+
+
+def add_items(link: Link, items: Sequence[bytes], *, stream: str = WORK_STREAMS[0]) -> list[str]:
+    """
+    Put items on a work stream.
+
+    Returns:
+        Their entries' ids.
+
+    Raises:
+        StreamUnavailable: No reply, or Redis is full: those before may have been added.
+    """
+    added: list[str] = []
+    for start in range(0, len(items), AT_ONCE):
+        for reply in link.batch([("XADD", stream, "*", "data", item) for item in items[start : start + AT_ONCE]]):
+            if isinstance(reply, StreamError):
+                raise reply
+            added.append(reply.decode())
+    return added
+
+
+def store_state(link: Link, graph_id: str, document: bytes, *, ttl_s: float) -> None:
+    """
+    Store a graph's state as it is, instead of what is there.
+
+    Raises:
+        StreamUnavailable: No reply, or Redis is full.
+    """
+    link.call("SET", STATE_PREFIX + graph_id, document, "PX", int(ttl_s * 1000))
+
+
+class Results:
+    """
+    Result events from the moment this is made on: make it before adding what is waited for.
+
+    A failure that stands in both streams comes once.
+    """
+
+    def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic) -> None:
+        self._link = link
+        self._clock = clock
+        self._places: dict[str, bytes] = {}
+        self._seen: set[str] = set()
+        for stream, reply in zip(
+            RESULT_STREAMS, link.batch([("XREVRANGE", stream, "+", "-", "COUNT", 1) for stream in RESULT_STREAMS]),
+            strict=True,
+        ):  # fmt: skip
+            if isinstance(reply, StreamError):
+                raise reply
+            self._places[stream] = reply[0][0] if reply else b"0-0"
+
+    def next(self, timeout_s: float) -> list[dict[str, Any]]:
+        """
+        Wait for events; empty when none came in time.
+
+        Raises:
+            StreamUnavailable: No reply; call again, nothing is lost.
+        """
+        deadline = self._clock() + timeout_s
+        while True:
+            left = deadline - self._clock()
+            events = self._read(min(max(left, 0.001), BLOCK_S))
+            if events or left <= 0:
+                return events
+
+    def _read(self, block_s: float) -> list[dict[str, Any]]:
+        reply = self._link.call(
+            "XREAD", "COUNT", READ_COUNT, "BLOCK", max(int(block_s * 1000), 1),
+            "STREAMS", *self._places, *self._places.values(),
+        )  # fmt: skip
+        events = []
+        for stream, entries in reply or []:
+            for entry, words in entries:
+                self._places[stream.decode()] = entry
+                event = _event(dict(zip(words[::2], words[1::2], strict=True)).get(b"data"))
+                if event is not None and event.get("id") not in self._seen:
+                    self._seen.add(str(event.get("id")))
+                    events.append(event)
+        return events
+
+
+def _event(data: bytes | None) -> dict[str, Any] | None:
+    try:
+        event = loads(data) if data is not None else None
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) else None

@@ -1,0 +1,70 @@
+"""Find what nobody works on any more: the safety net under leases and releases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import GROUP, WORK_STREAMS
+from executor_worker.stream.script import script
+
+PAGE = 1000  # pending entries looked at in one call: about a millisecond of the server's time
+
+
+class Sweeper:
+    """
+    Goes round all that is pending and keeps its place between passes.
+
+    Args:
+        lease_s: What was idle for so long is stale.
+        page: Pending entries looked at in one call.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        lease_s: float,
+        streams: Sequence[str] = WORK_STREAMS,
+        group: str = GROUP,
+        page: int = PAGE,
+    ) -> None:
+        self._link = link
+        self._lease_ms = int(lease_s * 1000)
+        self._group = group
+        self._page = page
+        self._places = [(stream, "-") for stream in streams]
+
+    def stale(self, limit: int) -> list[tuple[str, str]]:
+        """
+        Go on from where the last pass ended until *limit* stale entries are found or everything was looked at once.
+
+        Only looks: whoever takes an entry checks again.
+
+        Args:
+            limit: As many as there are idle workers; a stale entry is no use to a busy one.
+
+        Returns:
+            Pairs of stream and entry.
+
+        Raises:
+            StreamUnavailable: No reply; the next pass goes on where this one was.
+        """
+        found: list[tuple[str, str]] = []
+        # One turn more than there are streams: the first may have begun in the middle, and ends there.
+        for _ in range(len(self._places) + 1):
+            while len(found) < limit:
+                stream, start = self._places[0]
+                after, entries = self._look(stream, start, limit - len(found))
+                found += ((stream, entry) for entry in entries if (stream, entry) not in found)
+                self._places[0] = (stream, after or "-")
+                if not after:
+                    self._places.append(self._places.pop(0))
+                    break
+        return found
+
+    def _look(self, stream: str, start: str, wanted: int) -> tuple[str, list[str]]:
+        after, *entries = self._link.run(
+            script("sweep"), [stream], [self._group, self._lease_ms, start, self._page, wanted]
+        )
+        return after.decode(), [entry.decode() for entry in entries]

@@ -1,0 +1,61 @@
+"""What most of these tests do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import redis
+
+from executor_worker.state import GraphState
+from executor_worker.stream import COMPLETED_STREAM, GROUP, WORK_STREAMS, Commit, Consumer, Settled, Taken
+
+WORK, EVENTS = WORK_STREAMS
+
+
+def push(db: redis.Redis, node: str = "n", graph: str = "g", stream: str = WORK, **more: Any) -> str:
+    """Add an item."""
+    data = {"graph_id": graph, "node_id": node, "node_type": "tool", "config": {}, **more}
+    return str(db.xadd(stream, {"data": json.dumps(data)}).decode())
+
+
+def take(consumer: Consumer, **options: Any) -> Taken:
+    """Take an entry that must be there."""
+    taken = consumer.take(**options)
+    assert taken is not None
+    return taken
+
+
+def commit(document: bytes = b'{"a":1}', expected: bytes | None = b"", **more: Any) -> Commit:
+    """A plain commit: one event, and a state that was not there."""
+    given = {"state_key": "dago:state:g", "events": [(COMPLETED_STREAM, b"event")], **more}
+    return Commit(expected=expected, document=document, **given)
+
+
+def settle(consumer: Consumer, taken: Taken, what: Commit | None = None, **options: Any) -> Settled:
+    """Settle without taking the next."""
+    return consumer.settle(taken.held, what or commit(), take_next=False, **options)[0]
+
+
+def digest(raw: bytes) -> bytes:
+    """What a commit expects."""
+    return GraphState.digest(raw)
+
+
+def pending(db: redis.Redis, stream: str = WORK) -> dict[str, tuple[str, int, int]]:
+    """Entry → consumer, idle ms, delivery count."""
+    rows = db.xpending_range(stream, GROUP, "-", "+", 1000)
+    return {
+        row["message_id"].decode(): (row["consumer"].decode(), row["time_since_delivered"], row["times_delivered"])
+        for row in rows
+    }
+
+
+def events(db: redis.Redis, stream: str = COMPLETED_STREAM) -> list[bytes]:
+    """The data of all entries of a stream."""
+    return [fields[b"data"] for _, fields in db.xrange(stream)]
+
+
+def snapshot(db: redis.Redis) -> dict[bytes, bytes]:
+    """All keys as they are: for what must not have changed."""
+    return {key: db.dump(key) or b"" for key in db.keys("*")}
