@@ -1,0 +1,150 @@
+"""Put the chunks of one chat completion together, as plain JSON."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import orjson
+
+from executor_worker.outcome import Usage
+from executor_worker.providers.base import ModelReply, ModelTurn, StopReason, ToolCall
+from executor_worker.providers.faults import Unusable
+from executor_worker.providers.tool_names import ToolNames
+
+STOP_REASONS: dict[str, StopReason] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+
+
+class Answer:
+    """
+    Attributes:
+        finish_reason: As the server says it; None while the answer is not complete.
+        message: The assistant's message, as it is to be handed back.
+    """
+
+    def __init__(self, model: str, turn: int) -> None:
+        self.model = model
+        self.finish_reason: str | None = None
+        self.message: dict[str, Any] = {"role": "assistant"}
+        self.usage = Usage()
+        self._turn = turn
+        self._calls: list[dict[str, Any]] = []
+        self._place: dict[int, int] = {}
+        self._pieces: defaultdict[str, list[str]] = defaultdict(list)
+        self._begun = False
+
+    def feed(self, chunk: Any) -> None:
+        """Take one chunk; servers differ in what they leave out."""
+        self.model = str(chunk.get("model") or self.model)
+        self._count(chunk.get("usage"))
+        for choice in chunk.get("choices") or ():
+            if choice.get("index", 0) != 0:
+                continue
+            self._begun = True
+            self._add(choice.get("delta") or choice.get("message") or {})
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+
+    def finish(self, content_type: str) -> None:
+        """
+        Join the pieces after the last chunk.
+
+        Raises:
+            Unusable: There was nothing to join.
+        """
+        if not self._begun:
+            raise Unusable(f"no completion in it ({content_type})")
+        self.message["content"] = None
+        self.message |= {key: "".join(pieces) for key, pieces in self._pieces.items()}
+        for place, call in enumerate(self._calls):
+            # Ids tie results to calls; some servers give none.
+            call["id"] = str(call.get("id") or f"call_{self._turn}_{place}")
+            call.setdefault("type", "function")
+        if self._calls:
+            self.message["tool_calls"] = self._calls
+
+    def reply(self, names: ToolNames) -> ModelReply:
+        calls = tuple(_call(call, names) for call in self._calls)
+        reason = STOP_REASONS.get(self.finish_reason or "", "end_turn")
+        if refusal := str(self.message.get("refusal") or ""):
+            reason = "refusal"
+        return ModelReply(
+            text=self.message["content"] or refusal,
+            turn=ModelTurn(self.message),
+            # Some servers say `stop` all the same.
+            stop_reason="tool_use" if calls and reason == "end_turn" else reason,
+            usage=self.usage,
+            model=self.model,
+            tool_calls=calls,
+        )
+
+    def _count(self, usage: Any) -> None:
+        if not isinstance(usage, dict):
+            return
+        details = usage.get("prompt_tokens_details") or {}
+        self.usage = Usage(
+            input_tokens=int(usage.get("prompt_tokens") or 0),
+            output_tokens=int(usage.get("completion_tokens") or 0),
+            cache_read_tokens=int(details.get("cached_tokens") or 0),
+        )
+
+    def _add(self, delta: dict[str, Any]) -> None:
+        for key, value in delta.items():
+            if key == "tool_calls":
+                for piece in value or ():
+                    self._add_call(piece)
+            elif key == "content" and isinstance(value, list):
+                self._pieces[key] += [str(part.get("text", "")) for part in value if isinstance(part, dict)]
+            elif isinstance(value, str) and key != "role":
+                self._pieces[key].append(value)
+            elif isinstance(value, list):
+                self.message[key] = [*self.message.get(key, ()), *value]
+            elif value is not None and key != "role":
+                self.message[key] = value
+
+    def _add_call(self, piece: dict[str, Any]) -> None:
+        call = self._call_of(piece)
+        for key, value in piece.items():
+            if key == "function":
+                function = call["function"]
+                function["name"] += str(value.get("name") or "")
+                function["arguments"] += _text(value.get("arguments"))
+            elif value is not None and key != "index":
+                call[key] = value
+
+    def _call_of(self, piece: dict[str, Any]) -> dict[str, Any]:
+        """Find the call that *piece* belongs to: by index, but a new id begins a new call whatever the index says."""
+        index = piece.get("index")
+        place = self._place.get(index, -1) if isinstance(index, int) else len(self._calls) - 1
+        if place >= 0 and piece.get("id") in (None, "", self._calls[place].get("id")):
+            return self._calls[place]
+        self._calls.append({"function": {"name": "", "arguments": ""}})
+        if isinstance(index, int):
+            self._place[index] = len(self._calls) - 1
+        return self._calls[-1]
+
+
+def arguments_of(text: str) -> tuple[dict[str, Any] | None, str]:
+    """Read a call's arguments; None and the problem where they are not a JSON object."""
+    try:
+        arguments = orjson.loads(text.strip() or "{}")
+    except orjson.JSONDecodeError as error:
+        return None, f"the arguments are not JSON: {error}"
+    return (arguments, "") if isinstance(arguments, dict) else (None, "the arguments are not a JSON object")
+
+
+def _text(arguments: Any) -> str:
+    """Some servers give the arguments as an object instead of as its text."""
+    if arguments is None:
+        return ""
+    return arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+
+
+def _call(call: dict[str, Any], names: ToolNames) -> ToolCall:
+    arguments, problem = arguments_of(call["function"]["arguments"])
+    return ToolCall(call["id"], names.from_wire(call["function"]["name"]), arguments, problem)

@@ -1,0 +1,234 @@
+"""
+Chat completions: OpenAI itself, and whatever speaks the same (Ollama, vLLM, TensorRT-LLM, Gemini's endpoint …).
+
+Compatible servers differ in what they take: a parameter they refuse is left out from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import openai
+import orjson
+
+from executor_worker.errors import ModelRejected, ModelUnavailable
+from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolSpec, ToolTurn, Turn, UserTurn
+from executor_worker.providers.faults import BadRequest, Border
+from executor_worker.providers.left_out import LeftOut
+from executor_worker.providers.openai_answer import Answer, arguments_of
+from executor_worker.providers.retries import Retries
+from executor_worker.providers.schemas import in_words, strict
+from executor_worker.providers.tool_content import described, is_image
+from executor_worker.providers.tool_names import ToolNames
+from executor_worker.providers.wire import Limit, http_client
+from executor_worker.watch import Watch
+
+LONGEST_TOOL_NAME = 64
+# Parameter → how a 400 names it.
+SIGNS = {
+    "max_tokens": r"max_completion_tokens",
+    "temperature": r"temperature",
+    "stream_options": r"stream_options|include_usage",
+    "response_format": r"response_format|json_schema|structured output|guided",
+    "tool_choice": r"tool_choice",
+    "images": r"image_url|image",
+    "reasoning_content": r"reasoning_content",
+}
+
+
+class OpenAIChat:
+    """
+    Construct after fork.
+
+    Args:
+        name: What the operator calls the provider: openai, ollama, gemini.
+    """
+
+    def __init__(self, *, name: str, api_key: str, base_url: str, timeout_s: float, retries: Retries) -> None:
+        self.name = name
+        self._limit = Limit()
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._is_openai = (urlsplit(base_url).hostname or "").endswith("openai.com")
+        self._client = openai.OpenAI(
+            # Never the environment's key to somebody else's endpoint.
+            api_key=api_key or "none",
+            base_url=base_url,
+            max_retries=0,
+            timeout=None,
+            http_client=http_client(self._limit, base_url),
+        )
+        self._border = Border(name, openai, base_url, (api_key,) if api_key else ())
+        self._left_out = LeftOut(name, SIGNS)
+
+    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+        names = ToolNames((tool.name for tool in request.tools), LONGEST_TOOL_NAME)
+        answer = self._retries.run(partial(self._attempt, request, names, watch), watch)
+        return answer.reply(names)
+
+    def known_models(self, watch: Watch) -> list[str]:
+        """List the models the server has: proves the address and the key without paying for a call."""
+        self._limit.begin(self._timeout_s, watch)
+        with self._border.crossing("models", self._limit):
+            page: Any = self._client.get("/models", cast_to=object)
+            return [model["id"] for model in page["data"]]
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _attempt(self, request: ModelRequest, names: ToolNames, watch: Watch, _number: int) -> Answer:
+        while True:
+            body = self._body(request, names)
+            try:
+                return self._call(body, request, watch)
+            except BadRequest as error:
+                if not self._left_out.learn(request.model, _parameters(body), str(error)):
+                    raise
+
+    def _call(self, body: dict[str, Any], request: ModelRequest, watch: Watch) -> Answer:
+        self._limit.begin(self._timeout_s, watch)
+        answer = Answer(request.model, len(request.turns))
+        with (
+            self._border.crossing(request.model, self._limit),
+            closing(
+                self._client.post(
+                    "/chat/completions", body=body, cast_to=object, stream=True, stream_cls=openai.Stream[object]
+                )
+            ) as stream,
+        ):
+            self._read(stream, answer, watch)
+        return self._judged(answer, request.model)
+
+    def _read(self, stream: openai.Stream[object], answer: Answer, watch: Watch) -> None:
+        kind = stream.response.headers.get("content-type", "no content type")
+        if "json" in kind:
+            # A server that does not stream answers with the whole completion.
+            whole = orjson.loads(stream.response.read())
+            if isinstance(whole, dict) and whole.get("error"):
+                raise self._border.said(f"{self.name} {answer.model}", whole, 200, stream.response.headers)
+            answer.feed(whole)
+        else:
+            for chunk in stream:
+                watch.check()
+                answer.feed(chunk)
+        answer.finish(kind)
+
+    def _judged(self, answer: Answer, model: str) -> Answer:
+        if answer.finish_reason is None:
+            raise ModelUnavailable(f"{self.name} {model}: the answer broke off before its end")
+        if answer.finish_reason == "error":
+            raise ModelUnavailable(f"{self.name} {model}: the server failed in mid-answer")
+        return answer
+
+    def _body(self, request: ModelRequest, names: ToolNames) -> dict[str, Any]:
+        def takes(parameter: str) -> bool:
+            return (request.model, parameter) not in self._left_out
+
+        system = request.system
+        body: dict[str, Any] = {"model": request.model, "stream": True}
+        if takes("stream_options"):
+            body["stream_options"] = {"include_usage": True}
+        if request.temperature is not None and takes("temperature"):
+            body["temperature"] = request.temperature
+        if request.max_tokens is not None:
+            body["max_tokens" if takes("max_tokens") else "max_completion_tokens"] = request.max_tokens
+        if request.output_schema is not None:
+            if takes("response_format") and self._enforceable(request):
+                body["response_format"] = _response_format(request.output_schema)
+            else:
+                system = in_words(system, request.output_schema)
+        if request.tools:
+            body["tools"] = [_tool(tool, names) for tool in request.tools]
+            if request.tool_choice != "auto" and takes("tool_choice"):
+                body["tool_choice"] = _tool_choice(request.tool_choice, names)
+        body["messages"] = list(_messages(system, request.turns, takes("images"), takes("reasoning_content")))
+        return body
+
+    def _enforceable(self, request: ModelRequest) -> bool:
+        # Local servers force every answer into the schema, so that no tool could be called any more.
+        return self._is_openai or not request.tools or request.tool_choice == "none"
+
+
+def _parameters(body: dict[str, Any]) -> set[str]:
+    """What is in *body* that could be left out."""
+    sent = set(body)
+    for message in body["messages"]:
+        if "reasoning_content" in message:
+            sent.add("reasoning_content")
+        if message["role"] == "user" and isinstance(message["content"], list):
+            sent.add("images")
+    return sent
+
+
+def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": strict(schema)}}
+
+
+def _tool_choice(choice: str, names: ToolNames) -> object:
+    return "none" if choice == "none" else {"type": "function", "function": {"name": names.to_wire(choice)}}
+
+
+def _tool(tool: ToolSpec, names: ToolNames) -> dict[str, Any]:
+    parameters = {key: value for key, value in tool.input_schema.items() if key != "$schema"}
+    parameters.setdefault("type", "object")
+    function = {"name": names.to_wire(tool.name), "description": tool.description, "parameters": parameters}
+    return {"type": "function", "function": function}
+
+
+def _messages(system: str | None, turns: Iterable[Turn], images: bool, reasoning: bool) -> Iterator[dict[str, Any]]:
+    if system:
+        yield {"role": "system", "content": system}
+    for turn in turns:
+        if isinstance(turn, ModelTurn):
+            yield _sendable(turn.raw, reasoning)
+        elif isinstance(turn, UserTurn):
+            yield {"role": "user", "content": turn.text}
+        else:
+            yield from _results(turn, images)
+
+
+def _sendable(raw: Any, reasoning: bool) -> dict[str, Any]:
+    """The message as it came; arguments that are no JSON are wrapped, as servers' chat templates read them."""
+    if not isinstance(raw, dict):
+        raise ModelRejected("openai: this conversation was begun with another provider and can't go on here")
+    message = {key: value for key, value in raw.items() if reasoning or key != "reasoning_content"}
+    if "tool_calls" in message:
+        message["tool_calls"] = [_readable(call) for call in message["tool_calls"]]
+    elif message["content"] is None:
+        message["content"] = ""
+    return message
+
+
+def _readable(call: dict[str, Any]) -> dict[str, Any]:
+    text = call["function"]["arguments"]
+    if text and not arguments_of(text)[1]:
+        return call
+    arguments = orjson.dumps({"malformed": text} if text else {}).decode()
+    return call | {"function": call["function"] | {"arguments": arguments}}
+
+
+def _results(turn: ToolTurn, images: bool) -> Iterator[dict[str, Any]]:
+    shown: list[dict[str, Any]] = []
+    for result in turn.results:
+        seen = [block for block in result.blocks if images and is_image(block)]
+        told = [text for block in result.blocks if block not in seen and (text := described(block))]
+        text = "\n".join(filter(None, [result.text, *told]))
+        if result.is_error:
+            text = f"Error: {text}"
+        yield {"role": "tool", "tool_call_id": result.call_id, "content": text}
+        if seen:
+            shown.append({"type": "text", "text": f"Returned by tool call {result.call_id}:"})
+            shown += [_image(block) for block in seen]
+    # A tool's message holds text only; what it returned to be looked at follows as the user's.
+    if shown:
+        yield {"role": "user", "content": [*shown, {"type": "text", "text": turn.text}] if turn.text else shown}
+    elif turn.text:
+        yield {"role": "user", "content": turn.text}
+
+
+def _image(block: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": f"data:{block['mimeType']};base64,{block['data']}"}}

@@ -1,0 +1,51 @@
+"""Any tool name ↔ the names a model's API takes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+MARK_CHARS = 8
+
+
+class ToolNames:
+    """
+    A one-to-one mapping for the tools of one request.
+
+    A name that the API takes stays itself. Others have their odd characters replaced, and get a mark of their own
+    where that makes them too long or the same as another. The mapping depends on the set of names only, so that a
+    conversation can go on in another process.
+
+    Args:
+        longest: Characters the API allows.
+    """
+
+    def __init__(self, names: Iterable[str], longest: int) -> None:
+        names = sorted(set(names))
+        fits = re.compile(rf"[a-zA-Z0-9_-]{{1,{longest}}}")
+        self._wire = {name: name for name in names if fits.fullmatch(name)}
+        taken = set(self._wire)
+        for name in names:
+            if name in self._wire:
+                continue
+            wire = re.sub(r"[^a-zA-Z0-9_-]", "_", name)
+            if len(wire) > longest or not wire or wire in taken:
+                wire = _marked(name, wire, longest, taken)
+            self._wire[name] = wire
+            taken.add(wire)
+        self._name = {wire: name for name, wire in self._wire.items()}
+
+    def to_wire(self, name: str) -> str:
+        return self._wire.get(name, name)
+
+    def from_wire(self, wire: str) -> str:
+        """The tool's own name; *wire* itself where the model made one up."""
+        return self._name.get(wire, wire)
+
+
+def _marked(name: str, wire: str, longest: int, taken: set[str]) -> str:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    marks = (digest[start : start + MARK_CHARS] for start in range(len(digest) - MARK_CHARS))
+    stem = wire[: longest - MARK_CHARS - 1]
+    return next(marked for mark in marks if (marked := f"{stem}_{mark}") not in taken)
