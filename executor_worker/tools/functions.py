@@ -1,0 +1,184 @@
+"""
+Python functions as tools: mark them with `@tool`, name their modules in `TOOL_MODULES`.
+
+    from executor_worker.tools import tool
+
+    @tool(effects="none")
+    def search(query: str, limit: int = 10) -> list[str]:
+        \"\"\"
+        Search the archive.
+
+        Args:
+            query: Words to look for.
+        \"\"\"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, overload
+
+from executor_worker.errors import Cancelled, Interrupt, NodeTimeout, ToolError, ToolFailed, ToolTimeout
+from executor_worker.tools.base import Answer, Effects, Log, ToolContext, silent
+from executor_worker.tools.json_value import as_text, to_json
+from executor_worker.tools.limits import CallOverdue, prints_to_stderr, time_limit
+from executor_worker.tools.signature import Signature
+from executor_worker.watch import Watch
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+_MARK = "__executor_tool__"
+_CLEANUP_SECONDS = 0.2  # what an async function gets to end itself before it is interrupted like any other
+_LONGEST_ERROR = 2000  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What `@tool` says about a function; None where it leaves that to the function or to the settings."""
+
+    name: str | None
+    description: str | None
+    effects: Effects | None
+    timeout: float | None
+
+
+@overload
+def tool(function: _F, /) -> _F: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    effects: Effects | None = None,
+    timeout: float | None = None,
+) -> Callable[[_F], _F]: ...
+def tool(
+    function: Any = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    effects: Effects | None = None,
+    timeout: float | None = None,
+) -> Any:
+    """
+    Mark a function as a tool; it stays an ordinary function.
+
+    Args:
+        name: Default: the function's own.
+        description: For the model; default: its docstring up to `Args:`.
+        effects: What calling it again does: `none`, `idempotent`, or `unsafe`: then an unknown outcome stays so.
+        timeout: Seconds for one call; default: TOOL_TIMEOUT.
+    """
+    if effects is not None and effects not in get_args(Effects):
+        raise ValueError(f"@tool(effects={effects!r}): use one of {', '.join(get_args(Effects))}")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"@tool(timeout={timeout!r}): use a number of seconds above 0")
+    if name is not None and not name.strip():
+        raise ValueError("@tool(name=''): a tool needs a name")
+    if function is not None and not callable(function):
+        raise TypeError(f"@tool takes options by name, e.g. @tool(name={function!r})")
+    mark = Mark(name, description, effects, timeout)
+
+    def marked(wanted: _F) -> _F:
+        if not inspect.isroutine(wanted):
+            raise TypeError(f"@tool marks functions, not {wanted!r}")
+        setattr(wanted, _MARK, mark)
+        return wanted
+
+    return marked if function is None else marked(function)
+
+
+def mark_of(value: Any) -> Mark | None:
+    """What `@tool` said about *value*, None where it was never marked."""
+    mark = getattr(value, _MARK, None) if inspect.isroutine(value) else None
+    return mark if isinstance(mark, Mark) else None
+
+
+class FunctionTool:
+    """
+    A function as a tool (see `Tool`).
+
+    Attributes:
+        own_timeout: What the function itself declares; None: `timeout` is for the registry to set.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], mark: Mark | None = None, source: str | None = None, log: Log = silent
+    ) -> None:
+        """
+        Raises:
+            TypeError: Its type hints have no JSON schema.
+        """
+        mark = mark or Mark(None, None, None, None)
+        signature = Signature.of(function)
+        self.name = mark.name or function.__name__
+        self.description = mark.description or signature.description
+        self.input_schema = signature.schema
+        self.effects = mark.effects
+        self.own_timeout = mark.timeout
+        self.timeout = mark.timeout or 300.0
+        self.source = source or f"function {_file_of(function)}"
+        self.function = function
+        self.log = log
+        self._signature = signature
+
+    def call(self, arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+        """Run it in this thread; see `Tool.call`."""
+        watch.check()
+        left = watch.left()
+        seconds = min(self.timeout, left)
+        try:
+            value = self._run(arguments, watch, key, seconds)
+        except CallOverdue:
+            if left <= self.timeout:
+                raise NodeTimeout(f"the node's time is up in tool {self.name}") from None
+            raise ToolTimeout(f"tool {self.name} did not end within {self.timeout:g} s") from None
+        except (Interrupt, ToolError, NodeTimeout, Cancelled):
+            raise
+        except BaseException as error:  # sys.exit, RecursionError, MemoryError … of a tool end the call, not the worker
+            raise _failure(self.name, error) from error
+        return Answer(value, as_text(value))
+
+    def _run(self, arguments: dict[str, Any], watch: Watch, key: str, seconds: float) -> Any:
+        awaited = inspect.iscoroutinefunction(inspect.unwrap(self.function))
+        with prints_to_stderr(), time_limit(seconds + (_CLEANUP_SECONDS if awaited else 0)):
+            context = ToolContext(key, time.monotonic() + seconds, watch, self.name, self.log)
+            positional, named = self._signature.bind(arguments, context)
+            value = self.function(*positional, **named)
+            if inspect.isawaitable(value):
+                with asyncio.Runner() as runner:
+                    value = runner.run(_within(value, seconds, self.name))
+            return to_json(value)
+
+
+async def _within(awaitable: Awaitable[Any], seconds: float, name: str) -> Any:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            return await awaitable
+    except TimeoutError:
+        if limit.expired():
+            raise CallOverdue("the call's time is up") from None
+        raise
+    except (SystemExit, KeyboardInterrupt) as error:  # else the loop reports them as never retrieved
+        raise _failure(name, error) from error
+
+
+def _failure(name: str, error: BaseException) -> ToolFailed:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - its own `__str__` is foreign code too
+        text = ""
+    kind = type(error).__name__
+    said = f"{kind}: {text}" if text else kind
+    return ToolFailed(f"tool {name} raised {said[:_LONGEST_ERROR]}")
+
+
+def _file_of(function: Callable[..., Any]) -> str:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return Path(code.co_filename).name if code is not None else str(function.__module__)

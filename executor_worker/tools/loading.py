@@ -1,0 +1,158 @@
+"""Finding the functions that TOOL_MODULES and installed packages offer."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import select
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from executor_worker.errors import ConfigError
+from executor_worker.tools.base import Log, silent
+from executor_worker.tools.functions import FunctionTool, mark_of
+from executor_worker.tools.limits import prints_to_stderr
+
+GROUP = "executor_worker.tools"
+_PROBE_SECONDS = 60.0
+
+
+def load_functions(modules: Sequence[str], log: Log = silent) -> list[FunctionTool]:
+    """
+    Import *modules* and what installed packages register in the entry point group `executor_worker.tools`.
+
+    Raises:
+        ConfigError: One can't be imported, a function's hints have no schema, or two have one name.
+    """
+    tools: dict[str, FunctionTool] = {}
+    for name in modules:
+        found = _tools_in(vars(_import(name)), name, log)
+        if not found:
+            log("warn", "tool_module.empty", module=name, fix="mark its functions with @tool")
+        _add(tools, found)
+    for point in entry_points(group=GROUP):
+        _add(tools, _tools_of(point, log))
+    return list(tools.values())
+
+
+def modules_starting_threads(modules: Sequence[str]) -> list[str]:
+    """
+    Name those of *modules* that start threads when imported, by importing them in a child that is thrown away.
+
+    Such a module must not be imported before forking. Call it while this process has one thread.
+    One that can't be imported, or not within a minute, is not named: importing it here will tell why.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _report_threads(modules, writer)
+    os.close(writer)
+    try:
+        return _read_report(reader)
+    finally:
+        os.close(reader)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def _report_threads(modules: Sequence[str], writer: int) -> None:
+    try:
+        for name in modules:
+            before = _threads()
+            _import(name)
+            if _threads() > before:
+                os.write(writer, f"{name}\n".encode())
+    finally:
+        os._exit(0)
+
+
+def _threads() -> int:
+    return sum(1 for _ in Path("/proc/self/task").iterdir())  # native ones too
+
+
+def _read_report(reader: int) -> list[str]:
+    report = b""
+    while select.select([reader], [], [], _PROBE_SECONDS)[0]:
+        chunk = os.read(reader, 65536)
+        if not chunk:
+            break
+        report += chunk
+    return report.decode().split()
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        with prints_to_stderr(), _current_folder_first():
+            return importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        said = f"{type(error).__name__}: {error}".rstrip(": ")
+        raise ConfigError("TOOL_MODULES", f"module {name!r} can't be imported ({said}).", _fix(name, error)) from error
+
+
+def _fix(name: str, error: BaseException) -> str:
+    if name.endswith(".py") or "/" in name:
+        return "Name it as Python imports it, e.g. `tools` for tools.py."
+    if isinstance(error, ModuleNotFoundError) and error.name is not None and name.startswith(error.name):
+        return "Put its folder on PYTHONPATH, or start in it."
+    return "Correct the module, or take it out of TOOL_MODULES."
+
+
+@contextlib.contextmanager
+def _current_folder_first() -> Iterator[None]:
+    # First only while the module itself is looked up: later imports of ours must not find a `redis.py` lying there.
+    here = str(Path.cwd())
+    present = here in sys.path
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+        if not present:
+            sys.path.append(here)
+
+
+def _tools_of(point: EntryPoint, log: Log) -> list[FunctionTool]:
+    try:
+        with prints_to_stderr():
+            loaded = point.load()
+    except (Exception, SystemExit) as error:
+        raise ConfigError(
+            "TOOL_MODULES",
+            f"the entry point {point.name!r} ({point.value}) can't be loaded ({type(error).__name__}: {error}).",
+            "Repair or uninstall its package.",
+        ) from error
+    members = vars(loaded) if isinstance(loaded, ModuleType) else {point.name: loaded}
+    return _tools_in(members, f"entry point {point.name}", log)
+
+
+def _tools_in(members: dict[str, Any], where: str, log: Log) -> list[FunctionTool]:
+    tools: dict[int, FunctionTool] = {}
+    for value in list(members.values()):
+        mark = mark_of(value)
+        if mark is None:
+            continue
+        try:
+            tools[id(value)] = FunctionTool(value, mark, log=log)
+        except TypeError as error:
+            raise ConfigError(
+                "TOOL_MODULES", f"{where}: {value.__qualname__}() can't be a tool: {error}.", "Correct its type hints."
+            ) from error
+    return list(tools.values())
+
+
+def _add(tools: dict[str, FunctionTool], found: list[FunctionTool]) -> None:
+    for tool in found:
+        other = tools.setdefault(tool.name, tool)
+        if other.function is not tool.function:
+            raise ConfigError(
+                "TOOL_MODULES",
+                f"two functions are called {tool.name!r} ({other.source} and {tool.source}).",
+                "Give one of them another name with @tool(name=…).",
+            )

@@ -1,0 +1,323 @@
+"""
+One MCP server: a task that owns its connection and keeps it open, across items and the server's restarts.
+
+The task runs in the tools' event loop; the worker's thread reads `tools` and `problem`, and waits on `changed`.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import anyio
+import httpx2
+import mcp_types as types
+from mcp.client import Client
+from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from executor_worker.tools.base import Log
+from executor_worker.tools.mcp.http import sse, streamable_http
+from executor_worker.tools.mcp.stdio import stdio
+from executor_worker.tools.mcp.wire import FLIGHT, ConnectionLost, Flight
+from executor_worker.tools.mcp_config import Local, Remote, ServerConfig
+
+IDEMPOTENCY_KEY = "dago/idempotency-key"  # in a call's `_meta`
+
+_FIRST_DELAY_SECONDS = 0.5
+_LONGEST_DELAY_SECONDS = 30.0
+_URGENT_DELAY_SECONDS = 0.2  # between attempts while somebody waits
+_LEAVE_SECONDS = 1.0
+_LIST_SECONDS = 10.0
+_MOST_PAGES = 1000
+_LISTEN_AGAIN_SECONDS = 5.0
+# An HTTP server that answers so to the handshake may be one of the older kind.
+_MAYBE_SSE = frozenset({400, 404, 405, 406, 415})
+
+
+class McpServer:
+    """
+    Attributes:
+        tools: By name, as last listed; None: never reached.
+        problem: Why it can't be reached now; empty while it can.
+        changed: Notified when any of these changes, and after each attempt to connect.
+        attempts: Ended attempts to connect.
+        listings: How often its tools were listed.
+    """
+
+    def __init__(self, config: ServerConfig, environ: Mapping[str, str], log: Log) -> None:
+        self.config = config
+        self.name = config.name
+        self.tools: dict[str, types.Tool] | None = None
+        self.problem = "not tried yet"
+        self.changed = threading.Condition()
+        self.attempts = 0
+        self.listings = 0
+        self.described = ""
+        self._environ = environ
+        self._log = log
+        self._client: Client | None = None
+        self._prefers_sse = isinstance(config.place, Remote) and _looks_like_sse(config.place)
+        self._statuses: list[int] = []
+        self._leaving: bool = False
+        self._stale = False
+        self._drop = False
+        self._attempt: anyio.CancelScope | None = None
+        self._wake = anyio.Event()
+        self._urgent = anyio.Event()
+
+    # What follows runs in the event loop.
+
+    async def own(self) -> None:
+        """Connect, stay connected, connect again with growing delays; until told to leave."""
+        delay = _FIRST_DELAY_SECONDS
+        while not self._is_leaving():
+            began, listings = time.monotonic(), self.listings
+            problem = await self._one_connection()
+            if self._is_leaving():
+                break
+            self._note_down(problem, time.monotonic() - began)
+            if self._drop:
+                continue
+            if self.listings > listings:
+                delay = _FIRST_DELAY_SECONDS
+            await self._pause(delay)
+            delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
+
+    def _is_leaving(self) -> bool:
+        return self._leaving  # asked anew after each wait
+
+    async def leave(self) -> None:
+        self._leaving = True
+        self._wake.set()
+        self._urgent.set()
+        if self._attempt is not None and self._client is None:
+            self._attempt.cancel()
+
+    async def hurry(self) -> None:
+        """Connect now rather than after the delay: somebody waits."""
+        self._urgent.set()
+
+    async def drop(self, client: Client) -> None:
+        """Connect anew, unless that has happened: the server does not know this session any more."""
+        if self._client is client:
+            self._client = None
+            self._drop = True
+            self._wake.set()
+
+    async def list_again(self) -> None:
+        self._stale = True
+        self._wake.set()
+
+    async def call(
+        self, client: Client, flight: Flight, name: str, arguments: dict[str, Any], key: str
+    ) -> types.CallToolResult:
+        """Call a tool once over *client*; *flight* tells how far that got when it raises."""
+        FLIGHT.set(flight)
+        meta: Any = {IDEMPOTENCY_KEY: key}
+        return await client.call_tool(name, arguments, meta=meta)
+
+    async def _pause(self, seconds: float) -> None:
+        self._urgent = anyio.Event()
+        await anyio.sleep(min(_URGENT_DELAY_SECONDS, seconds))
+        with anyio.move_on_after(seconds - _URGENT_DELAY_SECONDS):
+            await self._urgent.wait()
+
+    async def _one_connection(self) -> str:
+        """Connect and stay for as long as it lasts; returns what ended it."""
+        self._statuses.clear()
+        self._drop = False
+        try:
+            return await self._through(self._prefers_sse)
+        except Exception as error:  # noqa: BLE001 - whatever a transport raises, as itself or in groups
+            problem = describe(error, self._statuses[-1] if self._statuses else None)
+        return await self._by_the_other_kind(problem) if self._other_kind_may_do() else problem
+
+    async def _by_the_other_kind(self, problem: str) -> str:
+        try:
+            ended = await self._through(not self._prefers_sse)
+        except Exception as error:  # noqa: BLE001 - as above
+            return describe(error) if self.was_reached else problem
+        self._prefers_sse = not self._prefers_sse
+        return ended
+
+    def _other_kind_may_do(self) -> bool:
+        place = self.config.place
+        unknown = isinstance(place, Remote) and place.kind == "auto" and self.tools is None
+        return unknown and bool(self._statuses) and self._statuses[-1] in _MAYBE_SSE
+
+    async def _through(self, by_sse: bool) -> str:
+        connected = False
+        with anyio.move_on_after(self.config.place.connect_seconds) as limit:
+            self._attempt = limit
+            transport = self._transport(by_sse)
+            client = Client(transport, cache=None, message_handler=self._hear, client_info=_OURSELVES)
+            async with client:
+                tools = await _list(client)
+                limit.deadline = math.inf
+                connected = True
+                self._note_up(client, tools, by_sse)
+                try:
+                    await self._stay(client)
+                finally:
+                    self._client = None
+                    limit.deadline = anyio.current_time() + _LEAVE_SECONDS + _leave_seconds(self.config.place)
+        return "the connection was closed" if connected else f"no answer within {self.config.place.connect_seconds:g} s"
+
+    def _transport(self, by_sse: bool) -> AbstractAsyncContextManager[Any]:
+        place = self.config.place
+        if isinstance(place, Local):
+            return stdio(place, self._environ, self._heard_stderr)
+        return (sse if by_sse else streamable_http)(place, self._statuses.append)
+
+    async def _stay(self, client: Client) -> None:
+        async with anyio.create_task_group() as tasks:
+            if _announces_changes(client):
+                tasks.start_soon(self._listen, client)
+            while not self._leaving and not self._drop:
+                self._wake = anyio.Event()
+                if self._stale:
+                    self._stale = False
+                    await self._relist(client)
+                else:
+                    await self._wake.wait()
+            tasks.cancel_scope.cancel()
+
+    async def _relist(self, client: Client) -> None:
+        try:
+            with anyio.fail_after(_LIST_SECONDS):
+                tools = await _list(client)
+        except TimeoutError:
+            self._log("warn", "mcp.list_failed", server=self.name, reason="no answer")
+        except MCPError as error:
+            self._drop = True  # its session may be gone; connecting lists again
+            self._log("debug", "mcp.list_failed", server=self.name, code=error.code)
+        else:
+            self._note_tools(tools)
+
+    async def _listen(self, client: Client) -> None:
+        """Hear of changed tools, as servers since 2026-07-28 tell them to those who ask."""
+        while True:
+            try:
+                async with client.listen(tools_list_changed=True) as subscription:
+                    async for _ in subscription:
+                        await self.list_again()
+            except (MCPError, ListenNotSupportedError):
+                return
+            except (SubscriptionLost, TimeoutError):
+                self._log("debug", "mcp.subscription_lost", server=self.name)
+            await anyio.sleep(_LISTEN_AGAIN_SECONDS)
+            await self.list_again()
+
+    async def _hear(self, message: Any) -> None:
+        if isinstance(message, types.ToolListChangedNotification):
+            await self.list_again()
+
+    def _heard_stderr(self, line: str) -> None:
+        self._log("debug", "mcp.stderr", server=self.name, line=line)
+
+    # What the worker's thread sees.
+
+    @property
+    def client(self) -> Client | None:
+        """The connection; None while there is none."""
+        return self._client
+
+    @property
+    def was_reached(self) -> bool:
+        return self.tools is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known by now if it can be reached."""
+        return self._client is not None or self.attempts > 0
+
+    def _note_up(self, client: Client, tools: dict[str, types.Tool], by_sse: bool) -> None:
+        kind = "stdio" if isinstance(self.config.place, Local) else "SSE" if by_sse else "Streamable HTTP"
+        self.described = f"{kind}, protocol {client.protocol_version}"
+        with self.changed:
+            self._client = client
+            self.problem = ""
+            self.changed.notify_all()
+        self._note_tools(tools)
+        self._log("info", "mcp.connected", server=self.name, transport=kind, tools=len(tools))
+
+    def _note_tools(self, tools: dict[str, types.Tool]) -> None:
+        with self.changed:
+            self.tools = tools
+            self.listings += 1
+            self.changed.notify_all()
+
+    def _note_down(self, problem: str, seconds: float) -> None:
+        with self.changed:
+            self.attempts += 1
+            self.problem = problem
+            self.changed.notify_all()
+        # What it said itself stays out of the log: `check` and the failing item show it.
+        self._log("warn", "mcp.disconnected", server=self.name, after_s=round(seconds, 1))
+        self._log("debug", "mcp.problem", server=self.name, problem=problem)
+
+
+def describe(error: BaseException, status: int | None = None) -> str:
+    """Say in a few words why a connection failed; *status* is the last HTTP status seen."""
+    causes = list(_leaves(error))
+    for cause in causes:
+        if isinstance(cause, ConnectionLost):
+            return str(cause)
+    cause = next((cause for cause in causes if not isinstance(cause, anyio.BrokenResourceError)), error)
+    if isinstance(cause, httpx2.HTTPStatusError):
+        return f"it answered with HTTP status {cause.response.status_code}"
+    if isinstance(cause, httpx2.ConnectTimeout | httpx2.PoolTimeout):
+        return "connecting took too long"
+    if isinstance(cause, MCPError) and status is not None and status >= 400:
+        return f"it answered with HTTP status {status}"
+    if isinstance(cause, MCPError):
+        return cause.message or f"MCP error {cause.code}"
+    if isinstance(cause, ValidationError):
+        return "it does not speak MCP"
+    return str(cause).splitlines()[0][:300] if str(cause) else type(cause).__name__
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+async def _list(client: Client) -> dict[str, types.Tool]:
+    """All tools, page by page; the first of each name."""
+    tools: dict[str, types.Tool] = {}
+    cursor: str | None = None
+    for _ in range(_MOST_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        for tool in page.tools:
+            tools.setdefault(tool.name, tool)
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return tools
+
+
+def _announces_changes(client: Client) -> bool:
+    tools = client.server_capabilities.tools
+    modern = client.protocol_version in MODERN_PROTOCOL_VERSIONS
+    return modern and tools is not None and bool(tools.list_changed)
+
+
+def _looks_like_sse(place: Remote) -> bool:
+    return place.kind == "sse" or (place.kind == "auto" and httpx2.URL(place.url).path.rstrip("/").endswith("/sse"))
+
+
+def _leave_seconds(place: Remote | Local) -> float:
+    return 0.0 if isinstance(place, Remote) else 3.0
+
+
+_OURSELVES = types.Implementation(name="da-node-executor", version="1")

@@ -1,0 +1,101 @@
+"""What the three transports share: JSON-RPC messages, what became of a call, how large an answer may be."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.shared.message import SessionMessage
+from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCRequest, RequestId, jsonrpc_message_adapter
+
+LARGEST_MESSAGE = 64 * 1024 * 1024  # bytes
+
+Incoming = SessionMessage | Exception
+Reader = MemoryObjectReceiveStream[Incoming]
+Writer = MemoryObjectSendStream[Incoming]
+
+
+class ConnectionLost(Exception):
+    """The server went away; says how."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """
+    How far one call got; filled in by the transport that carries it.
+
+    Attributes:
+        sent: Whether the server may have got any of it.
+        status: HTTP status of the answer, None before it came or where there is none.
+    """
+
+    sent: bool = False
+    status: int | None = None
+
+
+# The SDK runs what it sends in the context of who sends it, so a transport finds the call it carries here.
+FLIGHT: ContextVar[Flight | None] = ContextVar("FLIGHT", default=None)
+
+
+def incoming() -> tuple[Writer, Reader]:
+    """Make the stream a transport delivers messages on."""
+    return anyio.create_memory_object_stream[Incoming](0)
+
+
+class Outgoing:
+    """The stream the SDK sends on; a transport says in `_transmit` how."""
+
+    def __init__(self) -> None:
+        self.last_request: RequestId | None = None
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """
+        Send one message in the caller's own task.
+
+        Raises:
+            anyio.BrokenResourceError: The connection is gone.
+        """
+        if isinstance(item.message, JSONRPCRequest):
+            self.last_request = item.message.id
+        await self._transmit(item)
+
+    async def _transmit(self, item: SessionMessage) -> None:
+        raise NotImplementedError
+
+    def read(self, data: str | bytes) -> SessionMessage | None:
+        """
+        Parse what a server sent.
+
+        What can't be parsed answers the last request with an error, as nothing else will; None where
+        it can't be an answer, e.g. a line that a server printed by mistake.
+        """
+        try:
+            return SessionMessage(jsonrpc_message_adapter.validate_json(data, by_name=False))
+        except ValueError:
+            if self.last_request is None or data.lstrip()[:1] not in ("{", b"{"):
+                return None
+            error = ErrorData(code=PARSE_ERROR, message="what the server answered is no JSON-RPC message")
+            return SessionMessage(JSONRPCError(jsonrpc="2.0", id=self.last_request, error=error))
+
+    async def aclose(self) -> None:
+        """Nothing to do: the transport ends with its context."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+async def deliver(writer: Writer, message: Incoming) -> None:
+    """Hand *message* to the session; dropped when that has ended, so that the server is still read and can end."""
+    try:
+        await writer.send(message)
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+        return

@@ -1,0 +1,233 @@
+"""Which MCP servers there are: MCP_SERVERS and the file MCP_CONFIG."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from executor_worker.errors import ConfigError
+from executor_worker.tools.base import Effects
+
+RemoteKind = Literal["auto", "http", "sse"]
+
+_NAMED = re.compile(r"([^/=?]+)=(.*)", re.DOTALL)
+_VARIABLE = re.compile(r"\$\{(?:env:)?(\w+)(?::-([^}]*))?\}")
+_KINDS: dict[str, RemoteKind] = {
+    "http": "http",
+    "streamable-http": "http",
+    "streamableHttp": "http",
+    "streamable_http": "http",
+    "sse": "sse",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """
+    A server reached over HTTP.
+
+    Attributes:
+        kind: `auto`: Streamable HTTP, else the older SSE; the other way round where the path ends in `/sse`.
+    """
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    kind: RemoteKind = "auto"
+
+    @property
+    def connect_seconds(self) -> float:
+        """For connecting, the handshake and the list of tools together."""
+        return 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A server that is started here and spoken to over its stdin and stdout."""
+
+    command: str
+    args: tuple[str, ...] = field(default=(), repr=False)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cwd: str | None = None
+
+    @property
+    def connect_seconds(self) -> float:
+        """As for `Remote`; longer, as `npx` and `uvx` may have to install it first."""
+        return 30.0
+
+
+class ToolRule(BaseModel):
+    """What MCP_CONFIG says about one tool, or about all tools of a server, whatever the server says."""
+
+    model_config = ConfigDict(frozen=True)
+
+    effects: Effects | None = None
+    timeout: Annotated[float, Field(gt=0)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    name: str
+    place: Remote | Local
+    rule: ToolRule = field(default_factory=ToolRule)
+    tools: Mapping[str, ToolRule] = field(default_factory=dict)
+
+    def effects_of(self, tool: str) -> Effects | None:
+        return self.tools.get(tool, self.rule).effects or self.rule.effects
+
+    def timeout_of(self, tool: str) -> float | None:
+        return self.tools.get(tool, self.rule).timeout or self.rule.timeout
+
+
+class _Entry(BaseModel):
+    """One value of `mcpServers`; what other programs keep there is left alone."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    type: str | None = None
+    url: str | None = None
+    headers: dict[str, str] = {}
+    command: str | None = None
+    args: list[str] = []
+    env: dict[str, str | int | float | bool] = {}
+    cwd: str | None = None
+    disabled: bool = False
+    effects: Effects | None = None
+    timeout_s: Annotated[float, Field(gt=0)] | None = None  # other programs' `timeout` is in milliseconds
+    tools: dict[str, ToolRule] = {}
+
+
+def load_servers(urls: Iterable[str], path: str, environ: Mapping[str, str]) -> list[ServerConfig]:
+    """
+    Read MCP_SERVERS and the file MCP_CONFIG names.
+
+    Args:
+        environ: For `${NAME}` and `${NAME:-default}` in the file.
+
+    Raises:
+        ConfigError: Names the variable, the server and the fix; never a header's or variable's value.
+    """
+    servers = [*_from_urls(urls), *(_from_file(path, environ) if path else ())]
+    twice = [name for name, count in Counter(server.name for server in servers).items() if count > 1]
+    if twice:
+        raise ConfigError(
+            "MCP_CONFIG" if path else "MCP_SERVERS",
+            f"two servers are called {twice[0]!r}.",
+            "Give each a name of its own, in MCP_SERVERS as name=url.",
+        )
+    return servers
+
+
+def _from_urls(words: Iterable[str]) -> list[ServerConfig]:
+    named = [_split_name(word) for word in words]
+    hosts = Counter(urlsplit(url).netloc for _, url in named)
+    return [ServerConfig(name or _name_of(url, hosts), Remote(url)) for name, url in named]
+
+
+def _split_name(word: str) -> tuple[str, str]:
+    match = _NAMED.fullmatch(word.strip())
+    name, url = (match[1].strip(), match[2].strip()) if match else ("", word.strip())
+    if not _is_url(url):
+        raise ConfigError(
+            "MCP_SERVERS", f"{_shown(url)!r} is no URL.", "Use http:// or https:// URLs, comma-separated, or name=url."
+        )
+    return name, url
+
+
+def _name_of(url: str, hosts: Counter[str]) -> str:
+    """The host, and the port where it says one; with the path where several servers are on it."""
+    parts = urlsplit(url)
+    place = parts.netloc.rpartition("@")[2]
+    return place if hosts[parts.netloc] == 1 else f"{place}{parts.path}".rstrip("/")
+
+
+def _is_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
+def _shown(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", url)[:200]
+
+
+def _from_file(path: str, environ: Mapping[str, str]) -> list[ServerConfig]:
+    servers = _read(path)
+    found = [_server(name, entry, path, environ) for name, entry in servers.items()]
+    return [server for server in found if server is not None]
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        document = json.loads(Path(path).expanduser().read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise _bad(path, f"can't be read ({error.strerror or error})", "Name a readable file") from error
+    except (ValueError, RecursionError) as error:
+        raise _bad(path, f"is not JSON ({error})", "Correct it") from error
+    servers = document.get("mcpServers") if isinstance(document, dict) else None
+    if not isinstance(servers, dict):
+        raise _bad(path, "has no object `mcpServers`", 'Write {"mcpServers": {"name": {"url": …}}}')
+    return servers
+
+
+def _server(name: str, entry: Any, path: str, environ: Mapping[str, str]) -> ServerConfig | None:
+    try:
+        parsed = _Entry.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "it"
+        raise _bad(path, f"server {name!r}: {where}: {first['msg']}", "Correct it") from error
+    if parsed.disabled:
+        return None
+    try:
+        place = _place(parsed, environ)
+    except ValueError as error:
+        raise _bad(path, f"server {name!r}: {error}", "Correct it") from error
+    return ServerConfig(name, place, ToolRule(effects=parsed.effects, timeout=parsed.timeout_s), parsed.tools)
+
+
+def _place(entry: _Entry, environ: Mapping[str, str]) -> Remote | Local:
+    def filled(text: str) -> str:
+        return _filled(text, environ)
+
+    if (entry.url is None) == (entry.command is None):
+        raise ValueError("it needs either `url` or `command`")
+    if entry.url is not None:
+        url = filled(entry.url)
+        if not _is_url(url):
+            raise ValueError("its `url` is no http:// or https:// URL")
+        if entry.type is not None and entry.type not in _KINDS:
+            raise ValueError(f"its `type` {entry.type!r} is not one of {', '.join(sorted(_KINDS))}")
+        kind = "auto" if entry.type is None else _KINDS[entry.type]
+        return Remote(url, {key: filled(value) for key, value in entry.headers.items()}, kind)
+    assert entry.command is not None
+    env = {key: filled(_written(value)) for key, value in entry.env.items()}
+    cwd = None if entry.cwd is None else str(Path(filled(entry.cwd)).expanduser())
+    return Local(filled(entry.command), tuple(filled(argument) for argument in entry.args), env, cwd)
+
+
+def _written(value: str | float | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _filled(text: str, environ: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        found = environ.get(match[1], match[2])
+        if found is None:
+            raise ValueError(f"it uses ${{{match[1]}}}, which is not set")
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
+def _bad(path: str, problem: str, fix: str) -> ConfigError:
+    return ConfigError("MCP_CONFIG", f"{path}: {problem}.", f"{fix}.")

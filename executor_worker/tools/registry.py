@@ -1,0 +1,150 @@
+"""All tools of a process, looked up by name: MCP servers', functions, built-in ones, legacy REST."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from executor_worker.errors import ToolUnavailable, UnknownTool
+from executor_worker.tools.base import Log, Tool, silent
+from executor_worker.tools.built_in import built_in_tools
+from executor_worker.tools.functions import FunctionTool
+from executor_worker.tools.loading import load_functions
+from executor_worker.tools.loop import Loop
+from executor_worker.tools.mcp_config import load_servers
+from executor_worker.tools.settings import ToolSettings
+
+if TYPE_CHECKING:
+    from executor_worker.tools.mcp import McpServers
+    from executor_worker.tools.rest import RestTools
+
+_MOST_NAMES = 10  # shown of those that are known
+
+
+class ToolRegistry:
+    """
+    The process's `Toolbox`.
+
+    Making it reads the settings and starts nothing, so that it may be made before forking;
+    servers are connected to at the first look-up, which must come after.
+    """
+
+    def __init__(
+        self, settings: ToolSettings, functions: Sequence[FunctionTool] | None = None, log: Log = silent
+    ) -> None:
+        """
+        Args:
+            functions: From `load_functions`; None: loaded here.
+
+        Raises:
+            ConfigError: MCP_SERVERS, MCP_CONFIG or TOOL_MODULES can't be used.
+        """
+        self._log = log
+        self._settings = settings
+        self._loop = Loop()
+        self._functions = _by_name(
+            [
+                *(load_functions(settings.tool_modules, log) if functions is None else functions),
+                *built_in_tools(settings.http_allow),
+            ],
+            settings.tool_timeout_s,
+            log,
+        )
+        self._mcp = self._mcp_servers()
+        self._rest = self._rest_tools()
+        self._reported: set[str] = set()
+
+    def find(self, name: str) -> Tool:
+        """
+        Look a tool up by its exact name, or as `server.tool`; see `Toolbox.find`.
+
+        Waits a few seconds at most for servers that are still connecting; for a name that nobody
+        else has, as long as connecting may take.
+        """
+        found: Tool | None = self._mcp.find(name) if self._mcp else None
+        found = found or self._functions.get(name)
+        if found is None and self._rest:
+            found = self._rest.find(name)
+        if found is None and self._mcp:
+            found = self._mcp.find_again(name)
+        if found is not None:
+            return found
+        self._refuse_while_unreached(name)
+        raise UnknownTool(f"there is no tool {name!r}{self._suggestion(name)}")
+
+    def all(self) -> list[Tool]:
+        """Every tool that can be called now, by name; servers that can't be reached are logged and left out."""
+        tools: dict[str, Tool] = {tool.name: tool for tool in self._rest.tools()} if self._rest else {}
+        tools |= self._functions
+        if self._mcp:
+            tools |= {tool.name: tool for tool in self._mcp.tools()}
+        self._report_unreached()
+        return [tools[name] for name in sorted(tools)]
+
+    def probe(self) -> list[tuple[str, bool, str]]:
+        """Try every configured server: its name, whether it answered, and what it is or why not."""
+        findings = self._mcp.probe() if self._mcp else []
+        return [*findings, self._rest.probe()] if self._rest else findings
+
+    def close(self) -> None:
+        """Leave all servers, and end those that were started here."""
+        if self._mcp:
+            self._mcp.close()
+        if self._rest:
+            self._rest.close()
+        self._loop.close()
+
+    def _mcp_servers(self) -> McpServers | None:
+        settings = self._settings
+        configs = load_servers(settings.mcp_servers, settings.mcp_config, settings.environ)
+        if not configs:
+            return None
+        from executor_worker.tools.mcp import McpServers  # 27 MiB and 0.6 s, for those who have a server
+
+        return McpServers(configs, self._loop, settings.tool_timeout_s, settings.environ, self._log)
+
+    def _rest_tools(self) -> RestTools | None:
+        if not self._settings.api_tools_url:
+            return None
+        from executor_worker.tools.rest import RestTools  # its HTTP client, for those who still use it
+
+        return RestTools(self._settings.api_tools_url, self._settings.tool_timeout_s)
+
+    def _refuse_while_unreached(self, name: str) -> None:
+        unreached = [(server.name, server.problem) for server in self._mcp.unreached()] if self._mcp else []
+        if self._rest and not self._rest.was_reached:
+            unreached.append(("of API_TOOLS_URL", self._rest.problem))
+        owner = [entry for entry in unreached if name.startswith(f"{entry[0]}.")]
+        if unreached:
+            server, problem = (owner or unreached)[0]
+            raise ToolUnavailable(f"there is no tool {name!r} so far, and server {server} was never reached: {problem}")
+
+    def _suggestion(self, name: str) -> str:
+        known = {*self._functions}
+        known.update(self._mcp.names() if self._mcp else ())
+        known.update(self._rest.names() if self._rest else ())
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        if near:
+            return f"; the nearest: {', '.join(near)}"
+        shown = sorted(known)[:_MOST_NAMES]
+        return f"; there are {', '.join(shown)}{' …' if len(known) > len(shown) else ''}"
+
+    def _report_unreached(self) -> None:
+        findings = [(server.name, server.client is not None) for server in self._mcp.all()] if self._mcp else []
+        for name, reached in findings:
+            if reached:
+                self._reported.discard(name)
+            elif name not in self._reported:
+                self._reported.add(name)
+                self._log("warn", "tools.left_out", server=name)
+
+
+def _by_name(tools: Sequence[FunctionTool], default_timeout: float, log: Log) -> dict[str, FunctionTool]:
+    """The first of each name: functions go before built-in ones."""
+    named: dict[str, FunctionTool] = {}
+    for tool in tools:
+        tool.timeout = tool.own_timeout or default_timeout
+        tool.log = log
+        named.setdefault(tool.name, tool)
+    return named

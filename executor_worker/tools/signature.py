@@ -1,0 +1,230 @@
+"""A function's signature as a JSON schema, and a model's arguments as what the function wants."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import typing_extensions
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema
+
+from executor_worker.errors import ToolFailed
+from executor_worker.tools.base import ToolContext
+
+_Kind = inspect._ParameterKind
+_TypedDict: Any = typing_extensions.TypedDict
+_BackportedMeta = type(_TypedDict("_Backported", {}))
+_SECTION = re.compile(
+    r"^\s*(args|arguments|parameters|params|returns?|raises|yields|examples?|notes?)\s*:\s*$", re.IGNORECASE
+)
+_ARGUMENT = re.compile(r"^\s*\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
+_FIELD = re.compile(r"^\s*:(\w+)(?:\s+[^:]*?(\w+))?\s*:\s*(.*)$")
+
+
+class _Plain(GenerateJsonSchema):
+    """Without the titles, which tell a model nothing that the names do not."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """
+    What can be passed to a function.
+
+    Attributes:
+        schema: For a model; only what it has to fill in.
+        context: The parameters that take a `ToolContext`, which the caller fills in.
+    """
+
+    description: str
+    schema: dict[str, Any]
+    context: tuple[str, ...]
+    _adapter: TypeAdapter[dict[str, Any]]
+    _positional: tuple[inspect.Parameter, ...]
+    _spread: str | None
+
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> Signature:
+        """
+        Read *function*'s type hints and docstring.
+
+        Raises:
+            TypeError: A hint can't be resolved or has no JSON schema.
+        """
+        try:
+            parameters = inspect.signature(function).parameters
+            hints = typing.get_type_hints(function, include_extras=True)
+        except Exception as error:  # whatever evaluating foreign annotations raises
+            raise TypeError(f"its type hints can't be read: {error}") from error
+        description, about = read_docstring(inspect.getdoc(function) or "")
+        context = tuple(name for name in parameters if _is_context(hints.get(name)))
+        shown = {name: parameter for name, parameter in parameters.items() if name not in context}
+        adapter = _adapter_of(function.__name__, shown, hints, about)
+        return cls(
+            description=description,
+            schema=_schema_of(adapter, shown, hints),
+            context=context,
+            _adapter=adapter,
+            _positional=_by_position(list(parameters.values())),
+            _spread=next((name for name, p in shown.items() if p.kind is _Kind.VAR_POSITIONAL), None),
+        )
+
+    def bind(self, arguments: dict[str, Any], context: Any = None) -> tuple[list[Any], dict[str, Any]]:
+        """
+        Convert *arguments* by the hints, and add *context* where it is asked for.
+
+        Returns:
+            Positional and keyword arguments for the call.
+
+        Raises:
+            ToolFailed: They do not fit.
+        """
+        try:
+            values = dict(self._adapter.validate_python(arguments))
+        except ValidationError as error:
+            raise ToolFailed(f"parameters that do not fit: {_sentence(error)}") from error
+        values |= dict.fromkeys(self.context, context)
+        spread = values.pop(self._spread, []) if self._spread is not None else []
+        positional = [values.pop(parameter.name, parameter.default) for parameter in self._positional]
+        return [*positional, *spread], values
+
+
+def read_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """Split a docstring into its description and what it says of each parameter (`Args:` or `:param`)."""
+    description: list[str] = []
+    about: dict[str, str] = {}
+    section, current = "", ""
+    for line in text.splitlines():
+        heading = _SECTION.match(line)
+        field = _FIELD.match(line)
+        if heading:
+            section, current = heading[1].lower(), ""
+        elif field:
+            section, current = "args", ""
+            if field[1] == "param" and field[2]:
+                current = field[2]
+                about[current] = field[3].strip()
+        elif not section:
+            description.append(line)
+        elif section in ("args", "arguments", "parameters", "params"):
+            current = _read_argument(line, current, about)
+    return "\n".join(description).strip(), about
+
+
+def _read_argument(line: str, current: str, about: dict[str, str]) -> str:
+    """Take one line of an `Args:` section; returns the parameter that the next line may go on about."""
+    entry = _ARGUMENT.match(line)
+    indent = len(line) - len(line.lstrip())
+    if entry and indent <= 4:
+        about[entry[1]] = entry[2].strip()
+        return entry[1]
+    if current and line.strip():
+        about[current] = f"{about[current]} {line.strip()}".strip()
+    return current
+
+
+def _by_position(parameters: list[inspect.Parameter]) -> tuple[inspect.Parameter, ...]:
+    """Those that must be passed by position: by their kind, or because `*args` follows them."""
+    kinds = {_Kind.POSITIONAL_ONLY}
+    if any(parameter.kind is _Kind.VAR_POSITIONAL for parameter in parameters):
+        kinds.add(_Kind.POSITIONAL_OR_KEYWORD)
+    return tuple(parameter for parameter in parameters if parameter.kind in kinds)
+
+
+def _adapter_of(
+    name: str, parameters: dict[str, inspect.Parameter], hints: dict[str, Any], about: dict[str, str]
+) -> TypeAdapter[dict[str, Any]]:
+    # A TypedDict and not a model: any parameter name is allowed in it, `schema`, `json` and `copy` too.
+    fields: dict[str, Any] = {}
+    extra = False
+    for parameter in parameters.values():
+        if parameter.kind is _Kind.VAR_KEYWORD:
+            extra = True
+            continue
+        hint = _portable(hints.get(parameter.name, Any))
+        if parameter.kind is _Kind.VAR_POSITIONAL:
+            hint = list[hint]  # type: ignore[valid-type]
+        if parameter.name in about:
+            hint = Annotated[hint, Field(description=about[parameter.name])]
+        required = parameter.default is parameter.empty and parameter.kind is not _Kind.VAR_POSITIONAL
+        fields[parameter.name] = hint if required else typing_extensions.NotRequired[hint]
+    shape = _TypedDict(name, fields)
+    shape.__pydantic_config__ = ConfigDict(extra="allow" if extra else "forbid", arbitrary_types_allowed=False)
+    try:
+        return TypeAdapter(shape)
+    except Exception as error:  # pydantic's own errors, and whatever a foreign type's hooks raise
+        raise TypeError(f"a parameter's type has no JSON form: {error}") from error
+
+
+def _schema_of(
+    adapter: TypeAdapter[dict[str, Any]], parameters: dict[str, inspect.Parameter], hints: dict[str, Any]
+) -> dict[str, Any]:
+    try:
+        schema = adapter.json_schema(schema_generator=_Plain)
+    except Exception as error:
+        raise TypeError(f"a parameter's type has no JSON schema: {error}") from error
+    schema.pop("title", None)
+    schema.pop("description", None)
+    properties = schema.setdefault("properties", {})
+    for name, parameter in parameters.items():
+        if name in properties and parameter.default is not parameter.empty:
+            properties[name] |= _default(_portable(hints.get(name, Any)), parameter.default)
+    return schema
+
+
+def _default(hint: Any, value: Any) -> dict[str, Any]:
+    """The `default` of a property; nothing where it has no JSON form."""
+    try:
+        return {"default": TypeAdapter(hint).dump_python(value, mode="json", warnings=False)}
+    except Exception:  # noqa: BLE001 - a default no serializer knows
+        return {}
+
+
+def _is_context(hint: Any) -> bool:
+    return hint is ToolContext or ToolContext in get_args(hint)
+
+
+def _portable(hint: Any) -> Any:
+    """Replace `typing.TypedDict` by its backport inside *hint*: before Python 3.12 pydantic takes no other."""
+    if typing.is_typeddict(hint) and not isinstance(hint, _BackportedMeta):
+        fields = typing.get_type_hints(hint, include_extras=True)
+        shape = {name: _portable(_bare(field)) for name, field in fields.items()}
+        for name, field in fields.items():
+            # Its own record of optional keys misses `NotRequired` where annotations are postponed.
+            if get_origin(field) is typing.NotRequired or (
+                name in hint.__optional_keys__ and get_origin(field) is not typing.Required
+            ):
+                shape[name] = typing_extensions.NotRequired[shape[name]]
+        replaced = _TypedDict(hint.__name__, shape)
+        replaced.__doc__ = hint.__doc__
+        return replaced
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is None or not arguments or origin is typing.Literal:
+        return hint
+    if origin is Annotated:
+        return Annotated[(_portable(arguments[0]), *arguments[1:])]
+    changed = tuple(argument if isinstance(argument, list) else _portable(argument) for argument in arguments)
+    if changed == arguments:
+        return hint
+    generic: Any = Union if origin is types.UnionType else origin
+    return generic[changed]
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) in (typing.Required, typing.NotRequired) else hint
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first few problems, without the values: those can be long or secret."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in problems[:3]]
+    more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+    return "; ".join(shown) + more

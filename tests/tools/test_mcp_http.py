@@ -1,0 +1,270 @@
+"""MCP servers over HTTP: both transports, restarts, lost answers, refusals."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executor_worker.errors import ToolTimeout, ToolUnavailable, ToolUncertain, UnknownTool
+from executor_worker.tools import ToolRegistry
+from executor_worker.watch import Watch
+from tests.kit import EverythingServer, Proxy, free_port, wait_until
+
+Make = Callable[..., ToolRegistry]
+Own = Callable[..., Any]
+
+
+@contextmanager
+def http_server(status: int, seen: list[str] | None = None) -> Iterator[str]:
+    """Answer every request with *status* and nothing else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if seen is not None:
+                seen.append(self.headers.get("Authorization", ""))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the names http.server looks for
+
+        def log_message(self, *args: Any) -> None:
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/mcp"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def check_restarts(registry: ToolRegistry, server: EverythingServer, watch: Watch) -> None:
+    echo = registry.find("echo")
+    assert echo.call({"message": "one"}, watch, "k").value == "Echo: one"
+    server.restart()
+    assert echo.call({"message": "two"}, watch, "k").value == "Echo: two"
+    server.kill()
+    with pytest.raises(ToolUnavailable, match="can't be reached"):
+        echo.call({"message": "three"}, Watch(time.monotonic() + 2), "k")
+    server.start()
+    assert echo.call({"message": "four"}, watch, "k").value == "Echo: four"
+
+
+def test_streamable_http_survives_the_servers_restarts(
+    everything_http: EverythingServer, make_registry: Make, watch: Watch
+) -> None:
+    """A lost session is made anew without anybody noticing; a server that is away is tool_unavailable."""
+    check_restarts(make_registry((f"everything={everything_http.url}",)), everything_http, watch)
+
+
+def test_sse_survives_the_servers_restarts(everything_sse: EverythingServer, make_registry: Make, watch: Watch) -> None:
+    """The same for servers of the older kind."""
+    registry = make_registry((everything_sse.url,))
+    check_restarts(registry, everything_sse, watch)
+    assert "SSE" in registry.probe()[0][2]
+
+
+def test_sse_is_fallen_back_to(own_server: Own, make_registry: Make, watch: Watch) -> None:
+    """A URL that does not end in /sse and is refused by POST is tried the older way."""
+    server = own_server("sse").start()
+    with sse_elsewhere(server.port) as port:
+        registry = make_registry((f"old=http://127.0.0.1:{port}/events",))
+        assert registry.find("echo").call({"value": "x"}, watch, "k").value == {"result": "x"}
+        assert "SSE" in registry.probe()[0][2]
+
+
+@contextmanager
+def sse_elsewhere(port: int) -> Iterator[int]:
+    """Serve the SSE server on *port* with its `/sse` called `/events`."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(0.05)
+    ended = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def forward(source: socket.socket, target: socket.socket, rename: bool) -> None:
+        try:
+            while chunk := source.recv(65536):
+                target.sendall(chunk.replace(b" /events ", b" /sse ") if rename else chunk)
+        except OSError:
+            pass
+        for side in (source, target):
+            with_shutdown(side)
+
+    def serve() -> None:
+        while not ended.is_set():
+            try:
+                near, _ = listener.accept()
+            except TimeoutError:
+                continue
+            near.settimeout(None)
+            far = socket.create_connection(("127.0.0.1", port))
+            for arguments in ((near, far, True), (far, near, False)):
+                threads.append(threading.Thread(target=forward, args=arguments, daemon=True))
+                threads[-1].start()
+            sides.extend((near, far))
+
+    sides: list[socket.socket] = []
+    server = threading.Thread(target=serve, daemon=True)
+    server.start()
+    yield listener.getsockname()[1]
+    ended.set()
+    server.join()
+    for side in (*sides, listener):
+        with_shutdown(side)
+        side.close()
+    for thread in threads:
+        thread.join(2)
+
+
+def with_shutdown(side: socket.socket) -> None:
+    try:
+        side.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return
+
+
+@pytest.mark.parametrize("transport", ["http", "sse"])
+def test_a_server_of_the_newest_protocol_is_called(
+    own_server: Own, make_registry: Make, watch: Watch, transport: str
+) -> None:
+    """Structure, pictures, errors and ten mebibytes come through."""
+    registry = make_registry((f"own={own_server(transport).start().url}",))
+    assert registry.find("own.echo").effects == "none"
+    picture = registry.find("picture").call({}, watch, "k")
+    assert [(block["type"], block["mimeType"]) for block in picture.blocks] == [("image", "image/png")]
+    failed = registry.find("fail").call({}, watch, "k")
+    assert failed.is_error
+    assert "fail" in failed.text
+    assert len(registry.find("big").call({"mib": 10}, watch, "k").value["result"]) == 10 << 20
+
+
+def test_a_changed_list_is_heard_of_over_http(own_server: Own, make_registry: Make, watch: Watch) -> None:
+    """Servers of the newest protocol tell those who listen."""
+    registry = make_registry((own_server().start().url,))
+    registry.find("grow").call({"name": "fresh"}, watch, "k")
+    wait_until(lambda: "fresh" in [tool.name for tool in registry.all()], 5)
+
+
+@pytest.mark.parametrize("transport", ["http", "sse"])
+def test_a_server_that_dies_in_a_call_makes_it_uncertain(
+    own_server: Own, make_registry: Make, watch: Watch, tmp_path: Path, transport: str
+) -> None:
+    """It may have done its work: it is not sent again, to nobody."""
+    registry = make_registry((own_server(transport).start().url,))
+    path = tmp_path / "called"
+    with pytest.raises(ToolUncertain):
+        registry.find("die").call({"path": str(path)}, watch, "k")
+    assert path.read_text() == "called"
+
+
+def test_an_answer_lost_on_the_way_is_uncertain_and_one_never_sent_is_not(
+    own_server: Own, make_registry: Make, watch: Watch, tmp_path: Path, proxy: Callable[[int], Proxy]
+) -> None:
+    """The difference is whether the request left; what is read-only is asked again."""
+    server = own_server().start()
+    between = proxy(server.port)
+    registry = make_registry((f"own=http://{between.addr}/mcp",))
+    record, slow = registry.find("record"), registry.find("slow")
+    path, log = tmp_path / "slow", tmp_path / "calls"
+    cut = threading.Thread(target=lambda: (wait_until(path.exists, 10), between.cut()))
+    cut.start()
+    with pytest.raises(ToolUncertain):
+        slow.call({"path": str(path), "seconds": 20}, watch, "k")
+    cut.join()
+    assert record.call({"path": str(log)}, watch, "k").value == {"calls": 1}
+
+
+def test_a_call_that_takes_too_long_is_cancelled_at_the_server(
+    own_server: Own, make_registry: Make, tmp_path: Path, watch: Watch
+) -> None:
+    """tool_timeout here, a cancelled task there."""
+    registry = make_registry((own_server().start().url,), tool_timeout_s=0.5)
+    path = tmp_path / "slow"
+    with pytest.raises(ToolTimeout):
+        registry.find("slow").call({"path": str(path), "seconds": 30}, watch, "k")
+    wait_until(lambda: path.read_text() == "cancelled", 5)
+
+
+def test_a_name_that_two_servers_have_needs_the_servers(own_server: Own, make_registry: Make, watch: Watch) -> None:
+    """`which` is ambiguous and says how to ask; `a.which` and `b.which` are not."""
+    a, b = own_server().start("A"), own_server().start("B")
+    registry = make_registry((f"a={a.url}", f"b={b.url}"))
+    assert registry.find("a.which").call({}, watch, "k").value == {"result": "A"}
+    assert registry.find("b.which").call({}, watch, "k").value == {"result": "B"}
+    with pytest.raises(UnknownTool, match=r"a\.which or b\.which"):
+        registry.find("which")
+    names = [tool.name for tool in registry.all()]
+    assert "a.which" in names
+    assert "which" not in names
+
+
+def test_a_dead_server_is_named_and_harms_nobody_else(own_server: Own, make_registry: Make, watch: Watch) -> None:
+    """Other tools are found at once; an unknown name may be the dead server's; later it is."""
+    server = own_server().start()
+    late = own_server()
+    registry = make_registry((f"up={server.url}", f"late={late.url}"))
+    began = time.monotonic()
+    assert registry.find("echo").call({"value": "x"}, watch, "k").value == {"result": "x"}
+    assert time.monotonic() - began < 3
+    with pytest.raises(ToolUnavailable, match="server late was never reached"):
+        registry.find("late.which")
+    assert [(name, ok) for name, ok, _ in registry.probe()] == [("up", True), ("late", False)]
+    late.start("at last")
+    assert registry.find("late.which").call({}, watch, "k").value == {"result": "at last"}
+    with pytest.raises(UnknownTool, match="nobody"):
+        registry.find("nobody")
+
+
+@pytest.mark.parametrize("status", [401, 404, 500, 503])
+def test_a_server_that_refuses_is_unavailable_and_says_why(make_registry: Make, status: int) -> None:
+    """The HTTP status is what an operator needs to know."""
+    with http_server(status) as url:
+        registry = make_registry((f"x={url}",))
+        with pytest.raises(ToolUnavailable, match=f"HTTP status {status}"):
+            registry.find("wanted")
+        assert registry.probe()[0][1] is False
+
+
+def test_headers_of_the_configuration_are_sent_and_never_told(
+    make_registry: Make, monkeypatch: pytest.MonkeyPatch, log: Any
+) -> None:
+    """`${NAME}` is filled in; neither the error nor the log repeats it."""
+    monkeypatch.setenv("MY_TOKEN", "s3cret")
+    seen: list[str] = []
+    with http_server(401, seen) as url:
+        registry = make_registry(x={"url": url, "headers": {"Authorization": "Bearer ${MY_TOKEN}"}})
+        with pytest.raises(ToolUnavailable) as failed:
+            registry.find("wanted")
+    assert set(seen) == {"Bearer s3cret"}
+    assert "s3cret" not in str(failed.value) + str(log)
+
+
+def test_a_server_that_accepts_and_says_nothing_is_given_up(
+    make_registry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connecting has its own limit."""
+    monkeypatch.setattr("executor_worker.tools.mcp_config.Remote.connect_seconds", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        registry = make_registry((f"x=http://127.0.0.1:{silent.getsockname()[1]}/mcp",))
+        with pytest.raises(ToolUnavailable, match=r"no answer within 0\.5 s"):
+            registry.find("wanted")
+
+
+def test_nothing_is_there(make_registry: Make) -> None:
+    """A refused connection is known at once."""
+    registry = make_registry((f"x=http://127.0.0.1:{free_port()}/mcp",))
+    began = time.monotonic()
+    with pytest.raises(ToolUnavailable, match="server x was never reached"):
+        registry.find("wanted")
+    assert time.monotonic() - began < 3
