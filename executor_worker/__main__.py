@@ -1,0 +1,8 @@
+"""`python -m executor_worker`: the same as `executor-worker`."""
+
+import sys
+
+from executor_worker.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

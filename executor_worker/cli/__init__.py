@@ -1,0 +1,80 @@
+"""The command line: builds everything, and turns whatever goes wrong into a sentence and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from executor_worker.cli.parser import PROGRAM, build_parser
+from executor_worker.cli.quitting import CONFIG, DONE, FAILED, INTERRUPTED, Quit
+from executor_worker.cli.start import start_logs
+from executor_worker.errors import ConfigError, ExecutorError, StreamRefused
+from executor_worker.settings import ConfigErrors, Settings
+
+Command = Callable[..., int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status."""
+    _prepare_standard_streams()
+    try:
+        status = _run(build_parser().parse_args(argv))
+        sys.stdout.flush()
+        return status
+    except Quit as early:
+        return _say(early.status, *early.sentences)
+    except ConfigErrors as error:
+        return _say(CONFIG, *(str(problem) for problem in error.problems))
+    except ConfigError as error:
+        return _say(CONFIG, str(error))
+    except StreamRefused as error:
+        return _say(CONFIG, f"{error}. Correct REDIS_USER, REDIS_PASS or what this user may do.")
+    except ExecutorError as error:
+        return _say(FAILED, str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our results has seen enough: nothing failed. Python would flush once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.needs == "nothing":
+        return _entry(args.entry)(args)
+    settings = Settings.load(os.environ)
+    start_logs(settings, file=settings.log_file if args.needs == "pool" else "")
+    return _entry(args.entry)(settings, args)
+
+
+def _entry(name: str) -> Command:
+    module, _, function = name.partition(":")
+    entry: Command = getattr(importlib.import_module(f"{__name__}.{module}"), function)
+    return entry
+
+
+def _say(status: int, *sentences: str) -> int:
+    for sentence in sentences:
+        print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+    return status
+
+
+def _prepare_standard_streams() -> None:
+    """
+    Open /dev/null where a standard stream is closed.
+
+    The next file opened would get its number, and be written to as if it were the terminal.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number: this one
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as we live
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # results may hold lone surrogates

@@ -1,0 +1,63 @@
+"""`check`: the most likely mistakes, found before the pool finds them; one line each, ok or what to do."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+
+from executor_worker.cli.checks.finding import Finding, from_error
+from executor_worker.cli.checks.local import check_names, check_paths, check_port, check_timeouts
+from executor_worker.cli.checks.model import check_model
+from executor_worker.cli.checks.redis import check_redis
+from executor_worker.cli.checks.tools import check_tools
+from executor_worker.cli.display import console, on_terminal, print_json
+from executor_worker.cli.pool_http import look_at_pool
+from executor_worker.cli.quitting import CONFIG, DONE, FAILED
+from executor_worker.cli.start import start_logs
+from executor_worker.settings import ConfigErrors, Settings
+
+
+def check(args: argparse.Namespace) -> int:
+    try:
+        settings = Settings.load(os.environ)
+    except ConfigErrors as errors:
+        _report((from_error(problem) for problem in errors.problems), as_json=args.json)
+        return CONFIG
+    start_logs(settings, quiet=True)
+    right = _report(_findings(settings), as_json=args.json)
+    return DONE if right else FAILED
+
+
+def _findings(settings: Settings) -> Iterator[Finding]:
+    pool = look_at_pool(settings)
+    yield from check_names(settings)
+    yield from check_timeouts(settings)
+    yield from check_paths(settings)
+    yield from check_port(settings, pool)
+    yield from check_redis(settings, pool)
+    yield from check_model(settings)
+    yield from check_tools(settings)
+
+
+def _report(findings: Iterator[Finding], *, as_json: bool) -> bool:
+    """Print each finding as it comes; return whether all is right."""
+    seen = []
+    for finding in findings:
+        seen.append(finding)
+        if not as_json:
+            _print(finding)
+    if as_json:
+        print_json([{"ok": one.right, "subject": one.subject, "text": one.text} for one in seen])
+    return all(finding.right for finding in seen)
+
+
+def _print(finding: Finding) -> None:
+    word = "ok " if finding.right else "fix"
+    if not on_terminal():
+        print(f"{word} {finding.subject}: {finding.text}", flush=True)
+        return
+    from rich.text import Text  # rich: only where there is a terminal to be rich on
+
+    line = Text.assemble((word, "green" if finding.right else "bold red"), " ", (finding.subject, "bold"), ": ")
+    console().print(line.append(finding.text), soft_wrap=True)

@@ -1,0 +1,32 @@
+"""What a check has found: that something is right, or what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from executor_worker.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """
+    Attributes:
+        subject: What was looked at: a variable's name where there is one.
+        text: What was seen; where it is not right, what to do as well.
+    """
+
+    right: bool
+    subject: str
+    text: str
+
+
+def ok(subject: str, text: str) -> Finding:
+    return Finding(True, subject, text)
+
+
+def fix(subject: str, text: str) -> Finding:
+    return Finding(False, subject, text)
+
+
+def from_error(error: ConfigError) -> Finding:
+    return fix(error.variable, f"{error.problem} {error.fix}")

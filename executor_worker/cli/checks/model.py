@@ -1,0 +1,48 @@
+"""Is the model's endpoint there, does it know our key, is the model still offered?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
+from executor_worker.cli.parts import PATIENCE_S, model_name, model_settings, require_model_key
+from executor_worker.errors import ConfigError, ModelError, NodeError
+from executor_worker.providers import Models, retired
+from executor_worker.settings import Settings
+
+
+def check_model(settings: Settings) -> Iterator[Finding]:
+    yield from _retirement(settings)
+    try:
+        require_model_key(settings, os.environ)
+    except ConfigError as error:
+        yield from_error(error)
+        return
+    yield _endpoint(settings)
+
+
+def _retirement(settings: Settings) -> Iterator[Finding]:
+    model = model_name(settings)
+    if not model:
+        text = f"not set: with {settings.llm_provider} every node has to name its own"
+        yield ok("LLM_MODEL", text)
+    elif settings.llm_provider == "anthropic" and (sentence := retired(model)):
+        yield fix("LLM_MODEL", f"{sentence}; name a current one, for instance claude-sonnet-5-5.")
+
+
+def _endpoint(settings: Settings) -> Finding:
+    models = Models(model_settings(settings))
+    where = settings.llm_base_url or f"provider {settings.llm_provider}"
+    try:
+        return ok("LLM_PROVIDER", models.check(PATIENCE_S))
+    except ConfigError as error:
+        return from_error(error)
+    except ModelError as error:
+        if any(mark in str(error) for mark in ("401", "403", "authentication", "api key", "API key")):
+            return fix("LLM_API_KEY", f"{error}. Correct the key.")
+        return fix("LLM_BASE_URL", f"{error}. Start what should answer at {where}, or correct LLM_BASE_URL.")
+    except NodeError:
+        return fix("LLM_BASE_URL", f"{where} did not answer within {PATIENCE_S:g} s; see whether it can be reached.")
+    finally:
+        models.close()

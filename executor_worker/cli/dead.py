@@ -1,0 +1,143 @@
+"""`dead`: the items that could not be run, and what becomes of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import islice
+from typing import Any
+
+from executor_worker.cli.display import one_line, print_json, print_table
+from executor_worker.cli.parts import connect
+from executor_worker.cli.quitting import DONE, FAILED, Quit
+from executor_worker.messages import names_in
+from executor_worker.settings import Settings
+from executor_worker.stream.dead import Letter, find, letters
+from executor_worker.stream.dead import drop as drop_letter
+from executor_worker.stream.dead import requeue as requeue_letter
+from executor_worker.stream.link import Link
+from executor_worker.wire import loads
+
+
+def listing(settings: Settings, args: argparse.Namespace) -> int:
+    with closing(connect(settings)) as link:
+        found = list(islice(letters(link), args.limit))
+    if args.json:
+        print_json([_described(letter) for letter in found])
+        return DONE
+    columns = ["id", "stream", "failed at", "reason", "runs", "graph", "node", "error"]
+    print_table(columns, [_row(letter) for letter in found])
+    return DONE
+
+
+def show(settings: Settings, args: argparse.Namespace) -> int:
+    with closing(connect(settings)) as link:
+        for letter in _find(link, args.id):
+            print_json(_described(letter) | {"data": _data(letter)})
+    return DONE
+
+
+def requeue(settings: Settings, args: argparse.Namespace) -> int:
+    with closing(connect(settings)) as link:
+
+        def put_back(letter: Letter) -> str | None:
+            return requeue_letter(link, letter, ttl_s=settings.state_ttl)
+
+        if args.all:
+            return _requeue_all(list(letters(link)), put_back)
+
+        def put_back_all(ident: str) -> None:
+            for letter in _find(link, ident):
+                _requeued(letter, put_back)
+
+        return _each(args.ids, put_back_all)
+
+
+def drop(settings: Settings, args: argparse.Namespace) -> int:
+    with closing(connect(settings)) as link:
+
+        def delete(ident: str) -> None:
+            for letter in _find(link, ident):
+                if drop_letter(link, letter):
+                    print(f"{letter.id} dropped", flush=True)
+
+        return _each(args.ids, delete)
+
+
+def _requeue_all(found: Sequence[Letter], put_back: Callable[[Letter], str | None]) -> int:
+    """Put back all there were when we looked; what somebody else has taken meanwhile is no failure."""
+    for letter in found:
+        _requeued(letter, put_back)
+    if not found:
+        print("there are no dead letters", file=sys.stderr)
+    return DONE
+
+
+def _requeued(letter: Letter, put_back: Callable[[Letter], str | None]) -> None:
+    entry = put_back(letter)
+    if entry is not None:
+        print(f"{letter.id} is back on {letter.stream} as {entry}", flush=True)
+
+
+def _each(idents: Sequence[str], act: Callable[[str], object]) -> int:
+    """Act on each, also where one before was not found; then say which were not."""
+    missing = []
+    for ident in idents:
+        try:
+            act(ident)
+        except NotFound as error:
+            missing.append(str(error))
+    if missing:
+        raise Quit(FAILED, *missing)
+    return DONE
+
+
+class NotFound(Quit):
+    """There is no such dead letter."""
+
+    def __init__(self, ident: str) -> None:
+        super().__init__(FAILED, f"there is no dead letter {ident!r}; see `executor-worker dead list`.")
+
+
+def _find(link: Link, ident: str) -> list[Letter]:
+    found = find(link, ident)
+    if not found:
+        raise NotFound(ident)
+    return found
+
+
+def _row(letter: Letter) -> list[Any]:
+    graph_id, node_id = names_in(letter.data)
+    facts = [letter.text("failed_at"), letter.text("reason"), letter.text("deliveries")]
+    return [letter.id, letter.stream, *facts, graph_id, node_id, one_line(letter.text("error"), 80)]
+
+
+def _described(letter: Letter) -> dict[str, Any]:
+    graph_id, node_id = names_in(letter.data)
+    return {
+        "id": letter.id,
+        "stream": letter.stream,
+        "original_id": letter.text("original_id"),
+        "graph_id": graph_id or None,
+        "node_id": node_id or None,
+        "reason": letter.text("reason"),
+        "error": letter.text("error"),
+        "deliveries": _number(letter.text("deliveries")),
+        "consumer": letter.text("consumer"),
+        "failed_at": letter.text("failed_at"),
+        "bytes": len(letter.data),
+    }
+
+
+def _data(letter: Letter) -> Any:
+    """The item as JSON where it is some, else as text."""
+    try:
+        return loads(letter.data)
+    except ValueError:
+        return letter.data.decode("utf-8", "backslashreplace")
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None

@@ -1,0 +1,139 @@
+"""`once`: one node from a file to its outcome on stdout, with no Redis in sight."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import time
+from contextlib import closing
+from types import FrameType
+from typing import Any
+
+from executor_worker.cli.display import print_json
+from executor_worker.cli.files import read_bytes
+from executor_worker.cli.parts import model_name, model_settings, require_model_key, tool_registry
+from executor_worker.cli.quitting import DONE, FAILED, INTERRUPTED
+from executor_worker.errors import Abandoned, InvalidNode, NodeError, Overdue, StateMissing
+from executor_worker.executor import Executor, Task
+from executor_worker.messages import Item, decode
+from executor_worker.nodes import spec
+from executor_worker.outcome import Completed, Failed, Outcome
+from executor_worker.providers import Models
+from executor_worker.settings import Settings
+from executor_worker.state import GraphState
+from executor_worker.tools.base import Toolbox
+from executor_worker.watch import Watch
+
+# What a node has to stand in where it is run by itself.
+_GRAPH, _NODE = "once", "node"
+
+
+def once(settings: Settings, args: argparse.Namespace) -> int:
+    raw = read_bytes(args.file)
+    state = read_bytes(args.state) if args.state else None
+    try:
+        item = decode(_as_item(raw), settings.max_item_bytes)
+        task = _task(item, GraphState.parse(state) if state is not None else None)
+    except NodeError as error:
+        return _print(Failed.of(error), dry=args.dry_run)
+    if not args.dry_run and _calls_model(task.config):
+        require_model_key(settings, os.environ)
+    with closing(tool_registry(settings)) as tools:
+        return _preview(settings, tools, task) if args.dry_run else _run(settings, tools, task, item)
+
+
+def _preview(settings: Settings, tools: Toolbox, task: Task) -> int:
+    seen = _executor(settings, Models(model_settings(settings)), tools).preview(task)
+    print_json(seen)
+    return DONE if seen["valid"] else FAILED
+
+
+def _run(settings: Settings, tools: Toolbox, task: Task, item: Item) -> int:
+    with closing(Models(model_settings(settings))) as models:
+        executor = _executor(settings, models, tools)
+        signal.signal(signal.SIGINT, _stop)
+        try:
+            return _print(executor.execute(task, Watch(time.monotonic() + _seconds(settings, item))))
+        except Overdue:
+            return _print(Failed("the node's time is up", "node_timeout"))
+        except Abandoned:
+            return INTERRUPTED
+
+
+def _executor(settings: Settings, models: Models, tools: Toolbox) -> Executor:
+    return Executor(
+        models=models, tools=tools, default_model=model_name(settings), max_iterations=settings.max_iterations
+    )
+
+
+def _stop(_signum: int, _frame: FrameType | None) -> None:
+    """Stop the node on Ctrl-C: a KeyboardInterrupt would be taken for its failure."""
+    raise Abandoned("Ctrl-C")
+
+
+def _as_item(raw: bytes) -> bytes:
+    """
+    Fill in the names that a node in a file of its own can do without.
+
+    Accepted besides the two forms of a work item: a graph's node (`id`, `type`, `config`) and a bare `config`.
+    """
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        return raw  # what is wrong with it is for `decode` to say
+    if not isinstance(document, dict) or isinstance(document.get("data"), dict):
+        return raw
+    if "config" not in document and {"tool_name", "llm_config"} & document.keys():
+        document = {"config": document}
+    names = {"graph_id": _GRAPH, "node_id": document.get("id", _NODE), "node_type": document.get("type", "")}
+    if names.keys() <= document.keys():
+        return raw
+    return json.dumps(names | document).encode("utf-8", "surrogatepass")
+
+
+def _task(item: Item, state: GraphState | None) -> Task:
+    """
+    Raises:
+        StateMissing, InvalidNode: There is no config to run.
+    """
+    config = item.config
+    if config is None:
+        if state is None:
+            raise StateMissing("the item brings no config; name the graph state it is in with --state")
+        config = state.config_of(item.node_id)
+    if config is None:
+        raise InvalidNode(f"neither the item nor the state's graph has a config for the node {item.node_id!r}")
+    return Task(
+        graph_id=item.graph_id,
+        node_id=item.node_id,
+        node_type=item.node_type,
+        config=config,
+        inputs={**(state.inputs if state else {}), **(item.given_inputs or {})},
+        outputs=dict(state.outputs) if state else {},
+    )
+
+
+def _calls_model(config: dict[str, Any]) -> bool:
+    return spec.mode_of(config) != "tool" or config.get("extract_params") is not None
+
+
+def _seconds(settings: Settings, item: Item) -> float:
+    return min(settings.node_timeout, item.deadline - time.time() if item.deadline is not None else float("inf"))
+
+
+def _print(outcome: Outcome, *, dry: bool = False) -> int:
+    shown: dict[str, Any]
+    if isinstance(outcome, Completed):
+        shown = {"status": "completed", "output": outcome.output}
+    else:
+        shown = {"status": "failed", "error": outcome.error, "error_code": outcome.code, **outcome.detail}
+    if dry and isinstance(outcome, Failed):
+        shown = {"valid": False, "mode": None, "error": outcome.error, "error_code": outcome.code}
+    else:
+        shown["mode"] = outcome.mode
+        if outcome.usage is not None:
+            shown["usage"] = outcome.usage.as_json()
+    print_json(shown)
+    return DONE if isinstance(outcome, Completed) else FAILED

@@ -1,0 +1,209 @@
+"""The command line as people see it: commands, options, help and examples."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from executor_worker.settings.kinds import Kind, duration, whole
+
+PROGRAM = "executor-worker"
+_ABOUT = """\
+Runs the nodes of agent graphs: takes them from a Redis stream, calls models and tools,
+writes the results back."""
+_EXAMPLES = """\
+start here:
+  executor-worker demo                  see it work: no Redis, no key, no network
+  executor-worker once agent.json       run one node from a file, without Redis
+  executor-worker check                 is everything set as it should be?
+  executor-worker run --workers 4       work for real
+
+Settings come from the environment, then from the file that ENV_FILE names (default .env).
+Results go to stdout, logs to stderr.
+
+exit status: 0 done, 1 failed, 2 wrong usage or a missing file, 78 wrong settings"""
+
+_RUN = """\
+  executor-worker run --workers 4
+  executor-worker run --embedded        with a private Redis, gone at the end
+  REDIS_ADDR=rediss://redis.example.com:6380 executor-worker run
+
+signals: TERM or INT drain, HUP read the settings again, TTIN and TTOU one slot more or fewer"""
+_WORK = """\
+  executor-worker work"""
+_DEMO = """\
+  executor-worker demo"""
+_ONCE = """\
+  executor-worker once examples/tool_example.json
+  executor-worker once node.json --state state.json
+  executor-worker once node.json --dry-run          render and validate, call nothing
+  echo '{"config": {"tool_name": "calculate", "tool_params": {"expression": "6*7"}}}' | executor-worker once -"""
+_SUBMIT = """\
+  executor-worker submit item.json
+  executor-worker submit items.jsonl --wait
+  executor-worker submit item.json --state state.json --wait --timeout 5m
+  jq -c '.nodes[]' plan.json | executor-worker submit -"""
+_STATUS = """\
+  executor-worker status
+  executor-worker status --json | jq '.workers[] | select(.state == "busy")'"""
+_TOP = """\
+  executor-worker top                   q or Ctrl-C leaves"""
+_DEAD = """\
+  executor-worker dead list
+  executor-worker dead show 1700000000000-0
+  executor-worker dead requeue 1700000000000-0 1700000000001-0
+  executor-worker dead requeue --all
+  executor-worker dead drop 1700000000000-0"""
+_TOOLS = """\
+  executor-worker tools list
+  executor-worker tools call calculate --params '{"expression": "6*7"}'"""
+_CHECK = """\
+  executor-worker check
+  executor-worker check && executor-worker run"""
+
+if TYPE_CHECKING:
+    _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """
+    Build the whole command line.
+
+    The namespace has `entry`, the command's `module:function` in this package: it is imported when it is
+    called, so that `--help` and `status` need not wait a second for the models' SDKs. And `needs`, what is
+    done before that: `nothing`, `settings`, or for a `pool` also its log file.
+    """
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=_ABOUT,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {program_version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (_run, _work, _demo, _once, _submit, _status, _top, _dead, _tools, _check):
+        add(commands)
+    return parser
+
+
+def program_version() -> str:
+    try:
+        return version("da-node-executor")
+    except PackageNotFoundError:  # run from a copied tree
+        return "0"
+
+
+def _run(commands: _Commands) -> None:
+    about = "run the pool: a supervisor in the foreground with N workers"
+    parser = _add(commands, "run", about, "run:run", _RUN, needs="pool")
+    count = _typed(whole(1, 1024, 4))
+    parser.add_argument("--workers", type=count, metavar="N", help="slots; instead of WORKERS")
+    parser.add_argument("--embedded", action="store_true", help="start a private Redis, for trying things out")
+
+
+def _work(commands: _Commands) -> None:
+    _add(commands, "work", "run one worker in the foreground, without a supervisor", "run:work", _WORK, needs="pool")
+
+
+def _demo(commands: _Commands) -> None:
+    _add(commands, "demo", "show it all at work, with nothing set up", "demo:demo", _DEMO, needs="nothing")
+
+
+def _once(commands: _Commands) -> None:
+    about = "run one node from a JSON file, without Redis; print the outcome as JSON"
+    parser = _add(commands, "once", about, "once:once", _ONCE)
+    parser.add_argument("file", metavar="FILE", help="the item, as on the work stream; - for stdin")
+    _add_state(parser, "the graph state that inputs and other nodes' outputs come from")
+    parser.add_argument("--dry-run", action="store_true", help="render and validate only, call nothing")
+
+
+def _submit(commands: _Commands) -> None:
+    parser = _add(commands, "submit", "put items on the work stream", "submit:submit", _SUBMIT)
+    parser.add_argument("file", metavar="FILE", help="a JSON object, an array, or JSON lines; - for stdin")
+    _add_state(parser, "a graph state to store first")
+    parser.add_argument("--wait", action="store_true", help="print each result as a JSON line when it comes")
+    seconds = _typed(duration(0.0, "5m"))
+    parser.add_argument("--timeout", type=seconds, metavar="TIME", help="with --wait: give up after, e.g. 90s or 5m")
+    _add_json(parser, "print what was put where as JSON lines")
+
+
+def _status(commands: _Commands) -> None:
+    parser = _add(commands, "status", "show the pool and the streams at a glance", "status:status", _STATUS)
+    _add_json(parser)
+
+
+def _top(commands: _Commands) -> None:
+    _add(commands, "top", "show the pool and the streams live", "top:top", _TOP)
+
+
+def _dead(commands: _Commands) -> None:
+    actions = _group(commands, "dead", "look after the items that could not be run", _DEAD)
+    parser = _add(actions, "list", "list the dead letters", "dead:listing")
+    parser.add_argument("--limit", type=_typed(whole(1, 10**9, 100)), default=1000, metavar="N", help="at most so many")
+    _add_json(parser)
+    parser = _add(actions, "show", "print one dead letter as JSON", "dead:show")
+    parser.add_argument("id", metavar="ID", help="as `dead list` shows it")
+    parser = _add(actions, "requeue", "put dead letters back on their stream", "dead:requeue")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("ids", metavar="ID", nargs="*", default=[], help="as `dead list` shows it")
+    which.add_argument("--all", action="store_true", help="all there are now")
+    parser = _add(actions, "drop", "delete dead letters for good", "dead:drop")
+    parser.add_argument("ids", metavar="ID", nargs="+", help="as `dead list` shows it")
+
+
+def _tools(commands: _Commands) -> None:
+    actions = _group(commands, "tools", "list and call tools as the workers see them", _TOOLS)
+    parser = _add(actions, "list", "list all tools that can be reached", "tools:listing")
+    _add_json(parser)
+    parser = _add(actions, "call", "call one tool and print what it returns as JSON", "tools:call")
+    parser.add_argument("name", metavar="NAME", help="as `tools list` shows it")
+    parser.add_argument("--params", metavar="JSON", default="{}", help="its parameters, a JSON object; - for stdin")
+
+
+def _check(commands: _Commands) -> None:
+    about = "look at settings, Redis, model, tools and paths; one line each: ok, or what to do"
+    parser = _add(commands, "check", about, "check:check", _CHECK, needs="nothing")
+    _add_json(parser)
+
+
+def _add(
+    commands: _Commands, name: str, about: str, entry: str, examples: str = "", needs: str = "settings"
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog=f"examples:\n{examples}" if examples else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(entry=entry, needs=needs)
+    return parser
+
+
+def _group(commands: _Commands, name: str, about: str, examples: str) -> _Commands:
+    parser = _add(commands, name, about, "", examples)
+    return parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+
+def _add_json(parser: argparse.ArgumentParser, about: str = "print JSON") -> None:
+    parser.add_argument("--json", action="store_true", help=about)
+
+
+def _add_state(parser: argparse.ArgumentParser, about: str) -> None:
+    parser.add_argument("--state", metavar="FILE", help=about)
+
+
+def _typed(kind: Kind) -> Callable[[str], Any]:
+    """Let argparse read an option as a setting of this kind is read."""
+
+    def read(text: str) -> Any:
+        try:
+            return kind.read(text.strip())
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {kind.wanted}") from None
+
+    return read

@@ -1,0 +1,106 @@
+"""From settings to the parts that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from executor_worker.cli.quitting import USAGE, Quit
+from executor_worker.errors import ConfigError
+from executor_worker.providers import ModelSettings, default_model, needs_key
+from executor_worker.settings import Settings
+from executor_worker.stream.endpoint import Endpoint
+from executor_worker.stream.link import Link
+
+if TYPE_CHECKING:
+    from executor_worker.tools import ToolRegistry, ToolSettings
+
+# `run` and `work` wait for Redis as long as it takes; a person at a terminal does not.
+PATIENCE_S = 5.0
+_FOREIGN_KEYS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY", "gemini": "GEMINI_API_KEY"}
+
+
+def endpoint_of(settings: Settings) -> Endpoint:
+    """
+    Raises:
+        ConfigError: REDIS_ADDR can't be understood.
+        Quit: It is `embedded`, whose address only the pool that has it knows.
+    """
+    if settings.embedded:
+        sentence = (
+            "REDIS_ADDR is `embedded`: only the pool knows where that is; it logs `redis.embedded` with its address."
+        )
+        raise Quit(USAGE, sentence)
+    return Endpoint.parse(
+        settings.redis_addr, settings.redis_user or None, settings.redis_pass or None, settings.redis_db
+    )
+
+
+def connect(settings: Settings) -> Link:
+    """
+    Connect as a command does that a person waits for.
+
+    Raises:
+        ConfigError, Quit: See `endpoint_of`.
+        StreamUnavailable: Nobody answers.
+        StreamRefused: Wrong password, or no permission.
+    """
+    link = Link(endpoint_of(settings), name="executor-worker", timeout_s=PATIENCE_S)
+    link.connect()
+    return link
+
+
+def model_name(settings: Settings) -> str:
+    """Name the model of nodes that name none; empty where there is no such default."""
+    return settings.llm_model or default_model(settings.llm_provider) or ""
+
+
+def model_settings(settings: Settings) -> ModelSettings:
+    return ModelSettings(
+        provider=settings.llm_provider,
+        api_key=settings.llm_api_key,
+        base_url=settings.llm_base_url,
+        model=model_name(settings),
+        timeout_s=settings.llm_timeout,
+        max_retries=settings.llm_max_retries,
+        script=settings.llm_script,
+    )
+
+
+def tool_settings(settings: Settings) -> ToolSettings:
+    from executor_worker.tools import ToolSettings  # pydantic and more, which `status` and `dead` can do without
+
+    return ToolSettings(
+        mcp_servers=settings.mcp_servers,
+        mcp_config=settings.mcp_config,
+        tool_modules=settings.tool_modules,
+        tool_timeout_s=settings.tool_timeout,
+        api_tools_url=settings.api_tools_url,
+        http_allow=settings.http_allow,
+    )
+
+
+def tool_registry(settings: Settings) -> ToolRegistry:
+    """
+    Make all tools known to this process, as a worker does.
+
+    Raises:
+        ConfigError: MCP_SERVERS, MCP_CONFIG or TOOL_MODULES can't be used.
+    """
+    from executor_worker.logs import log
+    from executor_worker.tools import ToolRegistry
+
+    return ToolRegistry(tool_settings(settings), log=log)
+
+
+def require_model_key(settings: Settings, environ: Mapping[str, str]) -> None:
+    """
+    Raises:
+        ConfigError: The provider needs a key and there is none.
+    """
+    if settings.llm_api_key or not needs_key(settings.llm_provider, settings.llm_base_url):
+        return
+    foreign = _FOREIGN_KEYS.get(settings.llm_provider, "")
+    hint = f"({foreign} is set, but not read.) " if environ.get(foreign) else ""
+    fix = f"{hint}Set LLM_API_KEY or LLM_API_KEY_FILE, or LLM_PROVIDER=scripted to try things out without one."
+    raise ConfigError("LLM_API_KEY", f"it is not set, and the provider {settings.llm_provider} needs one.", fix)

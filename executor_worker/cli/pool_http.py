@@ -1,0 +1,56 @@
+"""Asks the pool on this machine how it is, over its own HTTP endpoints."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor_worker.settings import Settings
+
+LIMIT_S = 2.0
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1", "": "127.0.0.1"}
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """
+    Attributes:
+        health: What `/health` says; None where nobody answers.
+        workers: What `/workers` says.
+        problem: Why nobody answers, a sentence.
+    """
+
+    health: dict[str, Any] | None = None
+    workers: list[dict[str, Any]] = field(default_factory=list)
+    problem: str = ""
+
+
+def look_at_pool(settings: Settings) -> PoolView:
+    if not settings.health_port:
+        return PoolView(problem="HEALTH_PORT names no port to ask the pool at")
+    host = _EVERYWHERE.get(settings.health_host, settings.health_host)
+    try:
+        health = _get(host, settings.health_port, "/health")
+        workers = _get(host, settings.health_port, "/workers")
+        if "worker_id" not in health:
+            raise ValueError("not ours")
+        return PoolView(health, list(workers.get("workers", [])))
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return PoolView(problem=f"no pool answers at {host}:{settings.health_port} ({reason})")
+    except (ValueError, AttributeError):
+        return PoolView(problem=f"what answers at {host}:{settings.health_port} is not a pool of ours")
+
+
+def _get(host: str, port: int, path: str) -> dict[str, Any]:
+    connection = http.client.HTTPConnection(host, port, timeout=LIMIT_S)
+    try:
+        connection.request("GET", path, headers={"Connection": "close"})
+        body = json.loads(connection.getresponse().read())
+    finally:
+        connection.close()
+    if not isinstance(body, dict):
+        raise ValueError("not an object")
+    return body

@@ -1,0 +1,203 @@
+"""What the supervisor runs: the program loaded once, and what is made of it in each child."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+
+from executor_worker import logs
+from executor_worker.cli.parser import program_version
+from executor_worker.cli.parts import model_name, model_settings, require_model_key, tool_settings
+from executor_worker.duties import Circumstances, Duties
+from executor_worker.errors import ConfigError
+from executor_worker.executor import Executor
+from executor_worker.health import Health
+from executor_worker.intake import Intake, Limits
+from executor_worker.providers import Models, preload, retired
+from executor_worker.settings import ConfigErrors, Settings
+from executor_worker.settlement import Settler
+from executor_worker.stream import Consumer, Endpoint, Held, Link, Made
+from executor_worker.stream.identity import Identity
+from executor_worker.stream.leases import renew
+from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
+from executor_worker.tools import preload as preload_tools
+from executor_worker.worker import Habits, Patience, Worker
+from supervisor.errors import ReloadRefused
+from supervisor.keeper import Keeper
+from supervisor.program import PoolSettings
+from supervisor.scoreboard import Row, Scoreboard
+
+# The keeper answers for the whole pool: it must notice soon that Redis is frozen, and beat meanwhile.
+KEEPER_PATIENCE_S = 2.0
+WORKER_PATIENCE_S = 5.0
+MIB = 2**20
+
+
+class ExecutorProgram:
+    """
+    Args:
+        identity: This pool's, whose name is WORKER_ID.
+        beside: A predecessor of the same name still runs.
+        listener: Where the HTTP endpoints are served; None: nowhere.
+        load: Reads the settings anew, for a reload.
+
+    Raises:
+        ConfigError, ConfigErrors: The settings can't be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        endpoint: Endpoint,
+        board: Scoreboard,
+        identity: Identity,
+        listener: socket.socket | None,
+        load: Callable[[], Settings],
+        *,
+        beside: bool = False,
+    ) -> None:
+        self.settings = settings
+        self._endpoint = endpoint
+        self._board = board
+        self._identity = identity
+        self._beside = beside
+        self._listener = listener
+        self._load = load
+        require_model_key(settings, os.environ)
+        self._functions = _functions_of(settings)
+        # Made once here so that what is wrong with it is said now, and not by every child.
+        ToolRegistry(tool_settings(settings), self._functions or (), log=_log)
+        preload(settings.llm_provider)
+        preload_tools(tool_settings(settings), log=_log)
+        _warn_of_retired_model(settings)
+
+    @property
+    def pool(self) -> PoolSettings:
+        settings = self.settings
+        return PoolSettings(
+            name=settings.worker_id,
+            workers=settings.workers,
+            drain_timeout_s=settings.drain_timeout,
+            keeper_silence_s=max(settings.lease / 3, 1.0),
+            max_rss_bytes=settings.max_rss_mb * MIB,
+            restarts_key="dago_worker_restarts_total\x1f{reason}",
+        )
+
+    def work(self, row: Row) -> int:
+        """In a worker: take items until asked to leave."""
+        return self.worker(row).run()
+
+    def worker(self, row: Row) -> Worker:
+        """Make the worker of one slot; after fork only."""
+        settings = self.settings
+        name = f"{settings.worker_id}.{row.slot}"
+        logs.bind(worker_id=settings.worker_id, slot=row.slot)
+        link = Link(self._endpoint, name=name, timeout_s=WORKER_PATIENCE_S)
+        consumer = Consumer(
+            link,
+            name,
+            lease_s=settings.lease,
+            delete_settled=settings.delete_settled,
+            failures=settings.failures_to_completed,
+            group_made=report_group,
+        )
+        patience = Patience(row)
+        return Worker(
+            self._board,
+            row,
+            consumer,
+            Intake(
+                Limits(settings.node_timeout, settings.max_deliveries, settings.max_item_bytes),
+                patience.persistently(consumer.read_state),
+            ),
+            Settler(consumer, name, int(settings.state_ttl), patience.wait),
+            self._executor(),
+            Habits(settings.lease, settings.max_items_per_worker, settings.max_rss_mb * MIB),
+            patience,
+            lambda held: not renew(link, [held]),
+        )
+
+    def keep(self) -> int:
+        """In the keeper: leases, reclaim, registry, metrics and HTTP."""
+        settings, board = self.settings, self._board
+        logs.bind(worker_id=settings.worker_id)
+        patience_s = min(KEEPER_PATIENCE_S, settings.lease / 6)
+        link = Link(self._endpoint, name=f"{settings.worker_id}.keeper", timeout_s=patience_s)
+        duties = Duties(
+            Circumstances(
+                board=board,
+                link=link,
+                identity=self._identity,
+                version=program_version(),
+                lease_s=settings.lease,
+                delete_settled=settings.delete_settled,
+                results_maxlen=settings.results_maxlen,
+                health_port=self._listener.getsockname()[1] if self._listener is not None else None,
+                beside=self._beside,
+                report_group=report_group,
+            )
+        )
+        health = Health(settings.worker_id, board, duties.upkeep.gauges)
+        answer = lambda path, _: health.answer(path.partition("?")[0])  # noqa: E731
+        return Keeper(board, duties.all, self._listener, answer, _log_fields, duties.reclaim.sources).run()
+
+    def reload(self) -> ExecutorProgram:
+        try:
+            settings = self._load()
+            return ExecutorProgram(
+                settings, self._endpoint, self._board, self._identity, self._listener, self._load, beside=self._beside
+            )
+        except ConfigErrors as error:
+            raise ReloadRefused("; ".join(map(str, error.problems))) from None
+        except ConfigError as error:
+            raise ReloadRefused(str(error)) from None
+
+    def reopen_logs(self) -> None:
+        logs.reopen()
+
+    def _executor(self) -> Executor:
+        settings = self.settings
+        tools = ToolRegistry(tool_settings(settings), self._functions, log=_log)
+        return Executor(
+            models=Models(model_settings(settings)),
+            tools=tools,
+            default_model=model_name(settings),
+            max_iterations=settings.max_iterations,
+        )
+
+
+def report_group(made: Made) -> None:
+    """Say that a consumer group was made, and if it had been there before, what that means."""
+    if made.lost:
+        advice = "entries may be seen again" if made.start == "0" else "entries in flight may have been missed"
+        logs.error("group.lost", stream=made.stream, created_again_at=made.start, advice=advice)
+    else:
+        logs.debug("group.created", stream=made.stream, at=made.start)
+
+
+def _functions_of(settings: Settings) -> list[FunctionTool] | None:
+    """The function tools; None where importing them starts threads, so that each child has to import them itself."""
+    threaded = modules_starting_threads(settings.tool_modules) if settings.tool_modules else []
+    if threaded:
+        logs.warning(
+            "tool_module.threaded",
+            modules=",".join(threaded),
+            advice="it starts threads when imported, so each worker imports it by itself, which costs memory and time",
+        )
+        return None
+    return load_functions(settings.tool_modules, log=_log)
+
+
+def _warn_of_retired_model(settings: Settings) -> None:
+    said = retired(settings.llm_model) if settings.llm_model else None
+    if said:
+        logs.warning("model.retired", model=settings.llm_model, advice=said)
+
+
+def _log(level: str, event: str, **fields: object) -> None:
+    logs.log(level, event, **fields)
+
+
+def _log_fields(level: str, event: str, fields: Mapping[str, object]) -> None:
+    logs.log(level, event, **fields)

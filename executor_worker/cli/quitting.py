@@ -1,0 +1,20 @@
+"""How a command ends early: an exit status and a sentence for the person at the terminal."""
+
+from __future__ import annotations
+
+DONE, FAILED, USAGE, CONFIG = 0, 1, 2, 78
+# What shells show for a program ended by Ctrl-C.
+INTERRUPTED = 130
+
+
+class Quit(Exception):
+    """
+    Args:
+        status: The exit status.
+        sentences: Written to stderr, each on a line of its own.
+    """
+
+    def __init__(self, status: int, *sentences: str) -> None:
+        super().__init__(*sentences)
+        self.status = status
+        self.sentences = sentences

@@ -1,0 +1,106 @@
+"""`run`: the supervisor with its pool. `work`: one worker by itself."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from executor_worker import logs
+from executor_worker.cli.parts import endpoint_of
+from executor_worker.cli.program import ExecutorProgram
+from executor_worker.cli.solo import work_alone
+from executor_worker.embedded import Embedded
+from executor_worker.errors import ConfigError
+from executor_worker.settings import MAX_SLOTS, Settings
+from executor_worker.stream import Endpoint
+from executor_worker.stream.identity import Identity
+from supervisor.notify import Notify
+from supervisor.scoreboard import Scoreboard
+from supervisor.supervisor import Supervisor
+from supervisor.upgrade import Inheritance
+
+BACKLOG = 64  # connections waiting to be answered
+IDENTITY_VARIABLE = "EXECUTOR_IDENTITY"  # a successor by USR2 goes by the same
+
+
+def run(settings: Settings, args: argparse.Namespace) -> int:
+    """Run the pool until it is asked to end."""
+    options: dict[str, Any] = {}
+    if args.workers is not None:
+        options["workers"] = args.workers
+    if args.embedded:
+        options["redis_addr"] = "embedded"
+    settings = dataclasses.replace(settings, **options)
+    inheritance = Inheritance.from_environ(os.environ)
+    with _redis(settings) as (endpoint, companions):
+        listener = _listener(settings, inheritance)
+        board = Scoreboard(MAX_SLOTS, first_slot=inheritance.first_slot if inheritance else 1)
+        program = ExecutorProgram(
+            settings,
+            endpoint,
+            board,
+            _identity(settings, inheritance),
+            listener,
+            lambda: dataclasses.replace(Settings.load(os.environ), **options, worker_id=settings.worker_id),
+            beside=inheritance is not None,
+        )
+        if listener is not None:
+            logs.info("health.listening", host=listener.getsockname()[0], port=listener.getsockname()[1])
+        supervisor = Supervisor(
+            program,
+            board,
+            lambda level, event, fields: logs.log(level, event, **fields),
+            Notify.from_environ(os.environ),
+            companions=companions,
+            listener=listener,
+            inheritance=inheritance,
+        )
+        return supervisor.run()
+
+
+def work(settings: Settings, args: argparse.Namespace) -> int:
+    """Run one worker in the foreground."""
+    with _redis(settings) as (endpoint, _):
+        board = Scoreboard(1)
+        program = ExecutorProgram(
+            settings, endpoint, board, Identity(settings.worker_id), None, lambda: Settings.load(os.environ)
+        )
+        return work_alone(program, board)
+
+
+@contextlib.contextmanager
+def _redis(settings: Settings) -> Iterator[tuple[Endpoint, dict[int, str]]]:
+    """Where Redis is; a private one is started, and is a companion of the pool."""
+    if not settings.embedded:
+        yield endpoint_of(settings), {}
+        return
+    with Embedded() as server:
+        logs.info("redis.embedded", address=server.address, advice="set REDIS_ADDR to this to submit to it")
+        yield Endpoint.parse(server.address, None, None, 0), {server.pid: "redis"}
+
+
+def _listener(settings: Settings, inheritance: Inheritance | None) -> socket.socket | None:
+    """Bind the health port before the first fork, so that it stays ours whatever becomes of the keeper."""
+    if inheritance is not None and inheritance.listen_fd is not None:
+        return socket.socket(fileno=inheritance.listen_fd)
+    if settings.health_port is None:
+        return None
+    family = socket.AF_INET6 if ":" in settings.health_host else socket.AF_INET
+    try:
+        return socket.create_server((settings.health_host, settings.health_port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        where = f"{settings.health_host}:{settings.health_port}"
+        problem = f"{where} can't be listened on ({error.strerror})."
+        raise ConfigError("HEALTH_PORT", problem, "Choose another port, 0 for any free one, or leave it empty.") from None
+
+
+def _identity(settings: Settings, inheritance: Inheritance | None) -> Identity:
+    token = os.environ.pop(IDENTITY_VARIABLE, "") if inheritance is not None else ""
+    identity = Identity(settings.worker_id, token) if token else Identity(settings.worker_id)
+    os.environ[IDENTITY_VARIABLE] = identity.token
+    return identity

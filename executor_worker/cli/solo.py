@@ -1,0 +1,79 @@
+"""One worker in the foreground, with a small process beside it that keeps its lease."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import Mapping
+from types import FrameType
+
+from executor_worker import logs
+from executor_worker.cli.program import ExecutorProgram
+from supervisor.descent import MARK
+from supervisor.process import Child, Processes
+from supervisor.scoreboard import Scoreboard
+
+SLOT = 1
+CLOSE_S = 3.0
+
+
+def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
+    """Returns the exit status: 0 asked to leave, 1 the process that keeps the lease is gone, 78 wrong settings."""
+    row = board.place(SLOT)
+    board.head.configured = 1
+    board.head.mode = "running"
+    board.head.supervisor_pid = os.getpid()
+    os.environ[MARK] = uuid.uuid4().hex
+    row.pid, row.started_ns = os.getpid(), time.monotonic_ns()
+    processes = Processes(_log)
+    processes.become_reaper()
+    processes.freeze_heap()
+    keeper = processes.fork(f"{program.pool.name}: keeper", program.keep)
+    lost: list[int] = []
+
+    def on_death(_signum: int, _frame: FrameType | None) -> None:
+        # Without it nobody would say that our lease is gone: finish what is in hand, and let whoever started us see.
+        status = _status_of(keeper)
+        if status is not None and not lost:
+            lost.append(status)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGCHLD, on_death)
+    signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    logs.info("worker.up", pid=os.getpid(), keeper=keeper.pid)
+    status = program.worker(row).run()
+    _end(keeper)
+    while processes.kill_strays():
+        processes.reap()
+    return _conclude(board, status, lost)
+
+
+def _conclude(board: Scoreboard, status: int, lost: list[int]) -> int:
+    if board.head.reason:
+        logs.error("worker.given_up", reason=board.head.reason)
+    if lost:
+        logs.error("keeper.dead", status=lost[0], advice="start the worker again")
+    return status or (lost[0] if lost and lost[0] > 0 else len(lost))
+
+
+def _end(keeper: Child) -> None:
+    keeper.signal(signal.SIGTERM)
+    deadline = time.monotonic() + CLOSE_S
+    while _status_of(keeper) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    keeper.signal(signal.SIGKILL)
+
+
+def _status_of(child: Child) -> int | None:
+    """Its exit status, None while it lives; leaves it to be reaped."""
+    try:
+        died = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
+    return None if died is None else died.si_status
+
+
+def _log(level: str, event: str, fields: Mapping[str, object]) -> None:
+    logs.log(level, event, **fields)

@@ -1,0 +1,20 @@
+"""What every command begins with: logs to where they belong."""
+
+from __future__ import annotations
+
+from executor_worker.settings import Settings
+
+
+def start_logs(settings: Settings, file: str = "", *, quiet: bool = False) -> None:
+    """
+    Configure logs, and say what looks wrong in the settings without being an error.
+
+    Args:
+        quiet: Log only what LOG_LEVEL=debug asks for: all else is said on stdout anyway.
+    """
+    from executor_worker import logs  # loguru: a tenth of a second that `--help` can do without
+
+    level = "error" if quiet and settings.log_level != "debug" else settings.log_level
+    logs.configure(level, settings.log_format, file, secrets=settings.secrets)
+    for warning in settings.warnings:
+        logs.log("warn", "setting.doubtful", problem=warning)

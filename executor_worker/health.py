@@ -1,0 +1,145 @@
+"""The answers on `HEALTH_PORT`: readings of the scoreboard, so that they come whatever Redis does."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from executor_worker import metrics
+from executor_worker.metrics import Gauge
+from supervisor.scoreboard import Row, Scoreboard
+
+JSON, TEXT, PROMETHEUS = "application/json", "text/plain; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"
+MAIN_LOOP_SILENCE_S = 5.0
+STATES = ("starting", "idle", "busy", "draining", "dead")
+
+Answer = tuple[int, str, bytes]
+
+
+class Health:
+    """
+    Args:
+        gauges: What is known of the streams now.
+        wall, clock: Seconds since the epoch, monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        worker_id: str,
+        board: Scoreboard,
+        gauges: Callable[[], Iterable[Gauge]],
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._worker_id = worker_id
+        self._board = board
+        self._gauges = gauges
+        self._wall = wall
+        self._clock = clock
+        self._answers: Mapping[str, Callable[[], Answer]] = {
+            "/health": self.health,
+            "/live": self.live,
+            "/ready": self.ready,
+            "/workers": self.workers,
+            "/metrics": self.metrics,
+        }
+
+    def answer(self, path: str) -> Answer:
+        """The status, content type and body for *path*."""
+        known = self._answers.get(path)
+        if known is None:
+            return 404, JSON, orjson.dumps({"error": f"no such path; known: {', '.join(self._answers)}"})
+        return known()
+
+    def health(self) -> Answer:
+        head, counts = self._board.head, self._counts()
+        status = self._status(counts)
+        done = head.last_done_wall_ns
+        body = {
+            "status": status,
+            "worker_id": self._worker_id,
+            "redis": "connected" if head.redis_up else "disconnected",
+            "last_processed": _rfc3339(done / 1e9) if done else None,
+            "timestamp": _rfc3339(self._wall()),
+            "workers": {"configured": head.configured} | {state: counts[state] for state in STATES},
+        }
+        return (503 if status == "unhealthy" else 200), JSON, orjson.dumps(body)
+
+    def live(self) -> Answer:
+        silent = self._clock() - self._board.head.supervisor_beat_ns / 1e9
+        if silent < MAIN_LOOP_SILENCE_S:
+            return 200, TEXT, b"alive\n"
+        return 503, TEXT, f"the main loop has not turned for {silent:.0f} s\n".encode()
+
+    def ready(self) -> Answer:
+        ready = self._board.head.mode in ("running", "reloading") and self._status(self._counts()) in ("healthy", "degraded")
+        return (200, TEXT, b"ready\n") if ready else (503, TEXT, b"not ready\n")
+
+    def workers(self) -> Answer:
+        return 200, JSON, orjson.dumps({"workers": [self._worker(row) for row in self._board.rows()]})
+
+    def metrics(self) -> Answer:
+        return 200, PROMETHEUS, metrics.page(metrics.total(self._board.all_counters()), [*self._pool_gauges(), *self._gauges()])
+
+    # -- readings ---------------------------------------------------------------------------------
+
+    def _counts(self) -> Counter[str]:
+        return Counter(row.state for row in self._board.rows())
+
+    def _status(self, counts: Counter[str]) -> str:
+        head = self._board.head
+        if head.mode in ("draining", "stopped"):
+            return "draining"
+        working = counts["idle"] + counts["busy"] + counts["draining"]
+        if not head.redis_up or not head.gate or not working or not self._any_progress():
+            return "unhealthy"
+        whole = working >= head.configured and not head.paused
+        return "healthy" if whole else "degraded"
+
+    def _any_progress(self) -> bool:
+        """Tell whether some slot is idle, or busy with an item whose time is not up."""
+        now = self._clock() * 1e9
+        return any(
+            row.state == "idle" or (row.state in ("busy", "draining") and not 0 < row.item_deadline_ns < now)
+            for row in self._board.rows()
+        )
+
+    def _worker(self, row: Row) -> dict[str, Any]:
+        busy = row.state in ("busy", "draining") and bool(row.held)
+        return {
+            "slot": row.slot,
+            "pid": row.pid or None,
+            "state": row.state,
+            "phase": row.phase,
+            "item": (row.item or None) if busy else None,
+            "since": self._time(row.since_ns),
+            "phase_since": self._time(row.phase_since_ns),
+            "deadline": self._time(row.item_deadline_ns) if busy else None,
+            "items_done": row.items_done,
+            "restarts": row.restarts,
+            "pss_bytes": row.pss_bytes or None,
+        }
+
+    def _time(self, monotonic_ns: int) -> str | None:
+        if not monotonic_ns:
+            return None
+        return _rfc3339(self._wall() - (self._clock() - monotonic_ns / 1e9))
+
+    def _pool_gauges(self) -> list[Gauge]:
+        counts, head = self._counts(), self._board.head
+        return [
+            ("dago_worker_pool_configured", "Slots wanted.", {(): head.configured}),
+            ("dago_worker_pool_idle", "Workers waiting for an item.", {(): counts["idle"]}),
+            ("dago_worker_pool_busy", "Workers with an item.", {(): counts["busy"] + counts["draining"]}),
+            ("dago_worker_pool_stopped", "Slots without a working worker.", {(): counts["dead"] + counts["starting"]}),
+            ("dago_redis_up", "1 while Redis answers.", {(): float(bool(head.redis_up))}),
+        ]
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

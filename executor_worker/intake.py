@@ -1,0 +1,258 @@
+"""
+From a taken entry to a ticket: what is to be run, or what is to be answered at once.
+
+Nothing that arrives may stop a worker: whatever is wrong with an item, its state or its history
+becomes the ticket's outcome here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from executor_worker.errors import InvalidNode, NodeError, Poisoned, StateInvalid, StateMissing
+from executor_worker.executor import Task
+from executor_worker.messages import Item, UnreadableItem, decode
+from executor_worker.nodes.spec import mode_of
+from executor_worker.outcome import Failed, Mode, Outcome
+from executor_worker.state import GraphState
+from executor_worker.stream import STATE_PREFIX, Held, Taken
+
+LONGEST_S = 1e9
+TERMINAL = frozenset({"completed", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What every item is held to; seconds and bytes."""
+
+    node_timeout_s: float
+    max_deliveries: int
+    max_item_bytes: int
+
+
+@dataclass(slots=True)
+class Ticket:
+    """
+    One item on its way through the worker.
+
+    Attributes:
+        held: The entry, and which delivery of it this is.
+        data: The entry's `data` as it came.
+        item: The decoded item; None where it could not be decoded.
+        state: The graph's document as it was read; None where there is none.
+        task: What to run; None where `outcome` or `repeat` says why not.
+        outcome: What came of it.
+        seconds: How long it may run.
+        dead_reason: Set where the item goes to the dead-letter stream as well.
+        repeat: Its node has this very item's result already: acknowledge, nothing else.
+        keep_state: The state can't or must not be written.
+    """
+
+    held: Held
+    data: bytes
+    taken_at: float
+    graph_id: str = ""
+    node_id: str = ""
+    node_type: str = ""
+    execution_id: str = ""
+    item: Item | None = None
+    state: bytes | None = None
+    task: Task | None = None
+    outcome: Outcome | None = None
+    seconds: float = 0.0
+    dead_reason: str | None = None
+    repeat: bool = False
+    keep_state: bool = False
+
+    @property
+    def state_key(self) -> str | None:
+        return STATE_PREFIX + self.graph_id if self.graph_id else None
+
+    @property
+    def label(self) -> str:
+        """What people are shown: graph and node."""
+        return f"{self.graph_id or '?'}/{self.node_id or '?'}"
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode it asks for, where it came with a config that says so; for answers given without running it."""
+        if self.item is None or self.item.config is None:
+            return None
+        with suppress(NodeError):
+            return mode_of(self.item.config)
+        return None
+
+    @property
+    def run_key(self) -> str:
+        """Names the item over all its runs: the envelope's id, else its place in the stream."""
+        work_id = self.item.work_id if self.item is not None else None
+        return work_id or f"{self.held.stream}/{self.held.entry}"
+
+    @property
+    def attempt(self) -> int:
+        return self.held.attempt
+
+
+class Intake:
+    """
+    Args:
+        read_state: Reads a graph's document by its key, for takes that did not bring it along.
+        wall: Seconds since the epoch.
+    """
+
+    def __init__(
+        self, limits: Limits, read_state: Callable[[str], bytes | None], wall: Callable[[], float] = time.time
+    ) -> None:
+        self._limits = limits
+        self._read_state = read_state
+        self._wall = wall
+
+    def open(self, taken: Taken, verdict: str = "") -> Ticket:
+        """
+        Make *taken* a ticket.
+
+        Args:
+            verdict: Error code under which the worker that held this entry before was ended, "" where it was not.
+
+        Raises:
+            StreamUnavailable: The state could not be read; the item stays held.
+        """
+        ticket = Ticket(taken.held, taken.data or b"", self._wall())
+        try:
+            self._decode(ticket, taken)
+            self._read(ticket, taken)
+            self._judge(ticket, verdict)
+        except NodeError as error:
+            ticket.outcome = Failed.of(error)
+        return ticket
+
+    def _decode(self, ticket: Ticket, taken: Taken) -> None:
+        try:
+            if taken.data is None:
+                raise UnreadableItem("the entry has no field `data`; it must hold one field of that name with JSON")
+            item = decode(taken.data, self._limits.max_item_bytes)
+        except UnreadableItem as error:
+            ticket.dead_reason = "invalid_item"
+            ticket.graph_id = error.graph_id
+            ticket.node_id = error.node_id
+            ticket.execution_id = error.execution_id or error.graph_id
+            ticket.outcome = Failed.of(error)
+            return
+        ticket.item = item
+        ticket.graph_id, ticket.node_id = item.graph_id, item.node_id
+        ticket.node_type, ticket.execution_id = item.node_type, item.execution_id
+
+    def _read(self, ticket: Ticket, taken: Taken) -> None:
+        key = ticket.state_key
+        if key is None or not ticket.node_id:
+            ticket.keep_state = True
+        elif taken.state_key == key:
+            ticket.state = taken.state
+        else:
+            ticket.state = self._read_state(key)
+
+    def _judge(self, ticket: Ticket, verdict: str) -> None:
+        """Decide whether the item runs; the first reason not to is its answer."""
+        if ticket.outcome is not None:
+            ticket.keep_state = ticket.keep_state or ticket.state is None
+            return
+        item = ticket.item
+        assert item is not None
+        state, broken = _parse(ticket.state)
+        if state is not None and item.work_id and state.finished_work_id(item.node_id) == item.work_id:
+            ticket.repeat = True
+            return
+        if broken is not None or (state is None and item.given_inputs is None):
+            ticket.keep_state = True
+        self._judge_history(ticket, verdict)
+        if ticket.outcome is None:
+            self._judge_state(ticket, item, state, broken)
+
+    def _judge_history(self, ticket: Ticket, verdict: str) -> None:
+        if verdict:
+            ticket.outcome = Failed(VERDICTS.get(verdict, VERDICT_ELSE), verdict)
+        elif ticket.attempt > self._limits.max_deliveries:
+            ticket.dead_reason = "poisoned"
+            ticket.outcome = Failed.of(
+                Poisoned(
+                    f"the item was run {ticket.attempt - 1} times and each run ended with its worker; "
+                    "it is kept in the dead-letter stream"
+                )
+            )
+
+    def _judge_state(self, ticket: Ticket, item: Item, state: GraphState | None, broken: StateInvalid | None) -> None:
+        if broken is not None:
+            raise broken
+        if state is not None and state.status in TERMINAL:
+            ticket.outcome = Failed(f"the graph is {state.status}; its node was not run", "cancelled")
+            return
+        if state is None and item.given_inputs is None:
+            raise StateMissing(
+                f"there is no state {STATE_PREFIX}{item.graph_id} and the item brings no inputs; store the state first"
+            )
+        left = self._seconds_left(item)
+        if left <= 0:
+            ticket.outcome = Failed("the item's deadline had passed before it was run", "node_timeout")
+            return
+        config = _config(item, state)
+        ticket.task = Task(
+            graph_id=item.graph_id,
+            node_id=item.node_id,
+            node_type=item.node_type,
+            config=config,
+            inputs={**(state.inputs if state is not None else {}), **(item.given_inputs or {})},
+            outputs=state.outputs if state is not None else {},
+            unfinished=_unfinished(state),
+        )
+        ticket.seconds = min(left, _own_timeout(config))
+
+    def _seconds_left(self, item: Item) -> float:
+        limit = self._limits.node_timeout_s
+        return limit if item.deadline is None else min(limit, item.deadline - self._wall())
+
+
+VERDICTS: Mapping[str, str] = {
+    "node_timeout": "the node did not end within its time and could not be interrupted; its worker was ended",
+    "tool_timeout": "the tool did not end within its time and could not be interrupted; its worker was ended",
+}
+VERDICT_ELSE = "the worker that ran the node had to be ended"
+
+
+def _parse(raw: bytes | None) -> tuple[GraphState | None, StateInvalid | None]:
+    if raw is None:
+        return None, None
+    try:
+        return GraphState.parse(raw), None
+    except StateInvalid as error:
+        return None, error
+
+
+def _config(item: Item, state: GraphState | None) -> dict[str, Any]:
+    if item.config is not None:
+        return item.config
+    if state is None:
+        raise StateMissing(f"the item brings no config and there is no state {STATE_PREFIX}{item.graph_id} to find it in")
+    config = state.config_of(item.node_id)
+    if config is None:
+        raise InvalidNode(f"the item brings no config and the graph has no node {item.node_id!r} with one")
+    return config
+
+
+def _unfinished(state: GraphState | None) -> dict[str, str]:
+    """Status by id of the nodes that have no output."""
+    if state is None:
+        return {}
+    waiting = {node: entry for node, entry in state.nodes.items() if node not in state.outputs}
+    return {node: str(entry.get("status", "")) for node, entry in waiting.items() if isinstance(entry, dict)}
+
+
+def _own_timeout(config: dict[str, Any]) -> float:
+    """The node's own limit in seconds, infinite where it names none; a wrong one is the spec's to refuse."""
+    value = config.get("timeout")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < LONGEST_S:
+        return float("inf")
+    return float(value)

@@ -1,0 +1,201 @@
+"""
+Logs: one line for each fact, `event` and fields, over loguru.
+
+Each line is one write made by the process that logs: a queue shared between processes (loguru's `enqueue`)
+blocks all of them once one is killed while it holds the lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from contextlib import AbstractContextManager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from loguru import logger
+
+from executor_worker.errors import ConfigError
+from executor_worker.logs import lines
+from executor_worker.logs.lines import Line
+from executor_worker.logs.secrets import Secrets
+from executor_worker.logs.target import Target, open_file
+
+if TYPE_CHECKING:
+    from loguru import Message
+
+_LOGURU_LEVEL = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR"}
+_LEVEL = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error", "CRITICAL": "error"}
+_STDERR = 2
+
+_secrets = Secrets()
+
+
+def configure(level: str = "info", style: str = "", file: str = "", *, secrets: tuple[str, ...] = ()) -> None:
+    """
+    Send all logs of this process, and of those it forks, to one place.
+
+    Args:
+        level: debug, info, warn or error.
+        style: json or text; empty: text on a terminal, else json.
+        file: Path; empty: stderr.
+        secrets: Never shown from now on.
+
+    Raises:
+        ConfigError: The file can't be opened.
+    """
+    _secrets.add(*secrets)
+    sink = _Sink(style, file, debug=level == "debug")
+    for old in _Sink.current:
+        old.close()
+    _Sink.current[:] = [sink]
+    logger.remove()
+    logger.add(
+        sink.write,
+        level=_LOGURU_LEVEL[level],
+        format="{message}",
+        colorize=False,
+        # The values of variables, prompts and keys among them, stay out of tracebacks.
+        diagnose=False,
+        backtrace=False,
+        enqueue=False,
+        catch=False,
+    )
+    _take_in_libraries()
+
+
+def log(level: str, event: str, /, *, exception: BaseException | None = None, **fields: Any) -> None:
+    """
+    Log one fact.
+
+    Args:
+        exception: Its type and place are logged; what it says, which may quote a payload, only at level debug.
+    """
+    logger.bind(**fields).opt(exception=exception).log(_LOGURU_LEVEL[level], event)
+
+
+def debug(event: str, **fields: Any) -> None:
+    log("debug", event, **fields)
+
+
+def info(event: str, **fields: Any) -> None:
+    log("info", event, **fields)
+
+
+def warning(event: str, **fields: Any) -> None:
+    log("warn", event, **fields)
+
+
+def error(event: str, **fields: Any) -> None:
+    log("error", event, **fields)
+
+
+def bind(**fields: Any) -> None:
+    """Add *fields* to every further line of this process, e.g. its `worker_id` and `slot`."""
+    _Sink.bound.update(fields)
+
+
+def context(**fields: Any) -> AbstractContextManager[None]:
+    """Add *fields* to the lines logged inside: `with context(graph=…, node=…, item=…)`."""
+    return logger.contextualize(**fields)
+
+
+def hide(*secrets: str) -> None:
+    """Replace *secrets* by `***` in every further line."""
+    _secrets.add(*secrets)
+
+
+def reopen() -> None:
+    """Open the log file again, after it was moved away; without one, do nothing."""
+    for sink in _Sink.current:
+        sink.reopen()
+
+
+def fileno() -> int:
+    """Where the lines go: for what is written past loguru, such as faulthandler's stacks."""
+    return _Sink.current[0].target.fd if _Sink.current else _STDERR
+
+
+class _Sink:
+    # The one place of this process. loguru's logger is as global; this knows what it was given.
+    current: ClassVar[list[_Sink]] = []
+    bound: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, style: str, path: str, *, debug: bool) -> None:
+        self._path = path
+        self.debug = debug
+        try:
+            self.target = Target(open_file(path) if path else _STDERR, self._lost)
+        except OSError as error:
+            problem = f"{path!r} can't be opened for writing ({error.strerror})."
+            fix = "Name a file in a folder that this user may write to, or leave it out to log on stderr."
+            raise ConfigError("LOG_FILE", problem, fix) from None
+        self._render = self._choose(style)
+
+    def _choose(self, style: str) -> lines.Render:
+        if self.target.terminal and style != "json":
+            return lines.as_coloured if "NO_COLOR" not in os.environ else lines.as_text
+        if style != "text":
+            return lines.as_json
+        return lines.as_journal if self.target.is_journal else lines.as_text
+
+    def write(self, message: Message) -> None:
+        record = message.record
+        fields = self.bound | record["extra"]
+        if record["exception"] is not None and record["exception"].value is not None:
+            fields |= self._of_exception(record["exception"].value)
+        level = _LEVEL.get(record["level"].name, "info")
+        line = Line(record["time"], level, record["message"], _secrets.out_of(fields))
+        self.target.write(lines.within(self.target.line_limit, line, self._render))
+
+    def _of_exception(self, error: BaseException) -> dict[str, Any]:
+        frames = traceback.extract_tb(error.__traceback__)[-6:]
+        where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[::-1])
+        fields = {"error_type": type(error).__name__, "where": where}
+        return fields | {"said": str(error)} if self.debug else fields
+
+    def _lost(self, count: int) -> bytes:
+        return self._render(Line(datetime.now(UTC), "warn", "log.lost", self.bound | {"lines": count}))
+
+    def reopen(self) -> None:
+        if not self._path:
+            return
+        try:
+            fresh = open_file(self._path)
+        except OSError as error:
+            log("error", "log.not_reopened", path=self._path, reason=error.strerror)
+            return
+        # The number stays: others, faulthandler among them, hold on to it.
+        os.dup2(fresh, self.target.fd, inheritable=False)
+        os.close(fresh)
+
+    def close(self) -> None:
+        self.target.close()
+        if self._path:
+            with suppress(OSError):
+                os.close(self.target.fd)
+
+
+class _Libraries(logging.Handler):
+    """Brings in what libraries log as `library.warning`, without what they quote: that may be a payload."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "error" if record.levelno >= logging.ERROR else "warn"
+        fields: dict[str, Any] = {"logger": record.name, "at": f"{record.filename}:{record.lineno}"}
+        if _Sink.current and _Sink.current[0].debug:
+            with suppress(Exception):
+                fields["said"] = record.getMessage()
+        elif record.args and isinstance(record.msg, str):
+            fields["template"] = record.msg
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["error_type"] = record.exc_info[0].__name__
+        log(level, "library.warning", **fields)
+
+
+def _take_in_libraries() -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [_Libraries(logging.WARNING)]
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)

@@ -1,0 +1,152 @@
+"""
+What is counted, under which names, and how it is shown to Prometheus.
+
+Workers add to their slot's counters in shared memory; whoever serves `/metrics` sums the slots up. Values outlive
+the workers that wrote them, so a total never goes down while the supervisor lives.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+SEPARATOR = "\x1f"
+LABEL_LIMIT = 100  # characters; a label is data from outside and stands in a fixed area
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric; `buckets` (upper bounds, seconds) make it a histogram, else it is a counter."""
+
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+FAMILIES: Mapping[str, Family] = {
+    "dago_nodes_executed_total": Family("Nodes that were run to an end.", ("node_type", "status")),
+    "dago_node_errors_total": Family("Nodes that failed, by error code.", ("code",)),
+    "dago_node_duration_seconds": Family("From taking an item to its outcome.", ("node_type",), SECONDS),
+    "dago_queue_wait_time_seconds": Family("From being added to the stream to the first take.", (), SECONDS),
+    "dago_llm_calls_total": Family("Model calls that have ended.", ("model",)),
+    "dago_llm_failures_total": Family("Model calls that brought no answer.", ("model",)),
+    "dago_llm_tokens_total": Family("Tokens used.", ("model", "type")),
+    "dago_llm_latency_seconds": Family("Duration of a model call, retries included.", ("model",), SECONDS),
+    "dago_tool_executions_total": Family("Tool calls that have ended.", ("tool",)),
+    "dago_tool_failures_total": Family("Tool calls that failed.", ("tool",)),
+    "dago_tool_duration_seconds": Family("Duration of a tool call.", ("tool",), SECONDS),
+    "dago_worker_restarts_total": Family("Workers replaced, by reason.", ("reason",)),
+    "dago_items_reclaimed_total": Family("Items taken over from another run that did not end."),
+    "dago_items_fenced_total": Family("Runs whose item was no longer theirs when they tried to settle it."),
+    "dago_items_dead_total": Family("Items sent to a dead-letter stream.", ("reason",)),
+    "dago_items_released_total": Family("Items given back unfinished."),
+}
+
+
+class Area(Protocol):
+    """A slot's shared counters."""
+
+    def add(self, key: bytes, amount: float) -> None: ...
+
+    def items(self) -> Mapping[bytes, float]: ...
+
+
+class Recorder:
+    """Counts into one slot's area; a metric's keys are built once and kept."""
+
+    def __init__(self, area: Area) -> None:
+        self._area = area
+        self._keys: dict[tuple[str, ...], bytes] = {}
+
+    def count(self, name: str, *labels: str, amount: float = 1.0) -> None:
+        self._area.add(self._key(name, *labels), amount)
+
+    def observe(self, name: str, value: float, *labels: str) -> None:
+        """Add *value* (seconds) to a histogram."""
+        bounds = FAMILIES[name].buckets
+        at = bisect_left(bounds, value)
+        bucket = str(bounds[at]) if at < len(bounds) else "+Inf"
+        self._area.add(self._key(name, *labels, bucket), 1.0)
+        self._area.add(self._key(name, *labels, "sum"), max(value, 0.0))
+
+    def _key(self, *parts: str) -> bytes:
+        key = self._keys.get(parts)
+        if key is None:
+            safe = [part[:LABEL_LIMIT].replace(SEPARATOR, " ") for part in parts]
+            key = self._keys[parts] = SEPARATOR.join(safe).encode("utf-8", "replace")
+        return key
+
+
+def total(areas: Iterable[Area]) -> dict[tuple[str, ...], float]:
+    """Sum areas up: (name, label values…, for histograms the bucket) → value."""
+    totals: dict[tuple[str, ...], float] = {}
+    for area in areas:
+        for key, value in area.items().items():
+            parts = tuple(key.decode("utf-8", "replace").split(SEPARATOR))
+            totals[parts] = totals.get(parts, 0.0) + value
+    return totals
+
+
+Gauge = tuple[str, str, Mapping[tuple[tuple[str, str], ...], float]]
+"""A value read now: name, help, and value by its labels as (name, value) pairs."""
+
+
+class _Page:
+    """Prometheus' custom collector over a snapshot."""
+
+    def __init__(self, totals: Mapping[tuple[str, ...], float], gauges: Iterable[Gauge]) -> None:
+        self._totals = totals
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        for name, family in FAMILIES.items():
+            rows = {parts[1:]: value for parts, value in self._totals.items() if parts[0] == name}
+            yield _histogram(name, family, rows) if family.buckets else _counter(name, family, rows)
+        for name, text, values in self._gauges:
+            yield _gauge(name, text, values)
+
+
+def _counter(name: str, family: Family, rows: Mapping[tuple[str, ...], float]) -> Metric:
+    metric = CounterMetricFamily(name, family.help, labels=family.labels)
+    if not family.labels:
+        rows = rows or {(): 0.0}
+    for labels, value in sorted(rows.items()):
+        if len(labels) == len(family.labels):
+            metric.add_metric(labels, value)
+    return metric
+
+
+def _histogram(name: str, family: Family, rows: Mapping[tuple[str, ...], float]) -> Metric:
+    metric = HistogramMetricFamily(name, family.help, labels=family.labels)
+    series = {parts[:-1] for parts in rows if len(parts) == len(family.labels) + 1}
+    if not family.labels:
+        series.add(())
+    for labels in sorted(series):
+        seen, buckets = 0.0, []
+        for bound in [*map(str, family.buckets), "+Inf"]:
+            seen += rows.get((*labels, bound), 0.0)
+            buckets.append((bound, seen))
+        metric.add_metric(labels, buckets, rows.get((*labels, "sum"), 0.0))
+    return metric
+
+
+def _gauge(name: str, text: str, values: Mapping[tuple[tuple[str, str], ...], float]) -> Metric:
+    names = [label for label, _ in next(iter(values), ())]
+    metric = GaugeMetricFamily(name, text, labels=names)
+    for labels, value in values.items():
+        metric.add_metric([shown for _, shown in labels], value)
+    return metric
+
+
+def page(totals: Mapping[tuple[str, ...], float], gauges: Iterable[Gauge]) -> bytes:
+    """Render Prometheus' text format (version 0.0.4)."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Page(totals, gauges))
+    return generate_latest(registry)

@@ -1,0 +1,209 @@
+"""How a setting's text becomes a value: one small reader per kind, each saying what it takes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h|d)?", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+(?:\.\d*)?)\s*([KMG]i?)?B?", re.IGNORECASE)
+_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_YES = frozenset({"1", "true", "yes", "on"})
+_NO = frozenset({"0", "false", "no", "off"})
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_REDIS_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+sentinel", "rediss+sentinel")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s,]*(?::[^@\s]*)?@")
+_QUERY_SECRET = re.compile(r"([?&][^=&\s]*(?:pass|token|secret|key)[^=&\s]*=)([^&\s#,]*)", re.IGNORECASE)
+# A year of seconds: more is a slip of the keyboard, and it overflows what Redis and the kernel take.
+LONGEST_S = 366 * 86400.0
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """
+    One kind of value.
+
+    Attributes:
+        wanted: What it takes, as in "is not <wanted>".
+        example: A good value for the fix.
+        read: Turns the text, stripped and not empty, into the value; raises ValueError where it can't.
+    """
+
+    wanted: str
+    example: str
+    read: Callable[[str], Any]
+
+
+def whole(least: int, most: int, example: int) -> Kind:
+    def read(text: str) -> int:
+        # int() also takes "1_000" and other scripts' digits, which no one else reading this variable would.
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not least <= int(text) <= most:
+            raise ValueError(text)
+        return int(text)
+
+    return Kind(f"a whole number from {least} to {most}", str(example), read)
+
+
+def duration(least_s: float, example: str) -> Kind:
+    """Seconds as a float, from `90`, `1.5`, `90s`, `5m`, `1h`, `500ms`, `1d`."""
+
+    def read(text: str) -> float:
+        found = _DURATION.fullmatch(text)
+        if not found:
+            raise ValueError(text)
+        seconds = float(found[1]) * _SECONDS[(found[2] or "s").lower()]
+        if not least_s <= seconds <= LONGEST_S:
+            raise ValueError(text)
+        return seconds
+
+    return Kind(f"a duration of at least {least_s:g} s, such as 90, 90s, 5m or 1h", example, read)
+
+
+def size(example: str) -> Kind:
+    """Bytes, from `4194304`, `4MiB`, `4M` (10^6) or `512k`."""
+
+    def read(text: str) -> int:
+        found = _SIZE.fullmatch(text)
+        value = int(float(found[1]) * _BYTES[(found[2] or "").lower()]) if found else 0
+        if not 1 <= value <= 2**40:
+            raise ValueError(text)
+        return value
+
+    return Kind("a size in bytes, such as 4194304 or 4MiB", example, read)
+
+
+def switch(example: str) -> Kind:
+    def read(text: str) -> bool:
+        if text.lower() not in _YES | _NO:
+            raise ValueError(text)
+        return text.lower() in _YES
+
+    return Kind("1 or 0", example, read)
+
+
+def choice(*names: str, **aliases: str) -> Kind:
+    """One of *names*, in any case, or one of the *aliases* for them."""
+
+    def read(text: str) -> str:
+        name = aliases.get(text.lower(), text.lower())
+        if name not in names:
+            raise ValueError(text)
+        return name
+
+    return Kind(f"one of {', '.join(names)}", names[0], read)
+
+
+def text(wanted: str = "text", example: str = "…", pattern: str = r".*") -> Kind:
+    def read(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.DOTALL):
+            raise ValueError(value)
+        return value
+
+    return Kind(wanted, example, read)
+
+
+def words(wanted: str, example: str, accepts: Callable[[str], bool] = bool) -> Kind:
+    """A tuple, from comma-separated words."""
+
+    def read(value: str) -> tuple[str, ...]:
+        found = tuple(word.strip() for word in value.split(",") if word.strip())
+        if not all(accepts(word) for word in found):
+            raise ValueError(value)
+        return found
+
+    return Kind(wanted, example, read)
+
+
+def is_module(word: str) -> bool:
+    return _MODULE.fullmatch(word) is not None
+
+
+def url() -> Kind:
+    def read(value: str) -> str:
+        if not is_url(value):
+            raise ValueError(value)
+        return value.rstrip("/")
+
+    return Kind("an http:// or https:// URL", "https://host/path", read)
+
+
+def base_url() -> Kind:
+    """A provider's address, with or without the scheme and the path of the call."""
+
+    def read(value: str) -> str:
+        if re.search(r"\s", value) or not is_url(value if "://" in value else f"http://{value}"):
+            raise ValueError(value)
+        return value
+
+    return Kind("the address of a server", "http://localhost:11434/v1", read)
+
+
+def is_url(value: str) -> bool:
+    parts = _split(value)
+    return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def is_named_url(value: str) -> bool:
+    """Accept `url` and `name=url`."""
+    name, equals, address = value.partition("=")
+    named = bool(equals) and "/" not in name and bool(name.strip())
+    return is_url(address.strip() if named else value)
+
+
+def redis_address() -> Kind:
+    def read(value: str) -> str:
+        if value.lower() == EMBEDDED:
+            return EMBEDDED
+        if not (value.startswith("/") or _is_redis_url(value) or _is_host_port(value)):
+            raise ValueError(value)
+        return value
+
+    wanted = "host:port, a redis://, rediss://, unix:// or redis+sentinel:// URL, or embedded"
+    return Kind(wanted, "localhost:6379", read)
+
+
+def _is_redis_url(value: str) -> bool:
+    parts = _split(value)
+    if parts is None or parts.scheme not in _REDIS_SCHEMES:
+        return False
+    if parts.scheme == "unix":
+        return bool((parts.netloc + parts.path).strip("/"))
+    if parts.scheme.endswith("+sentinel"):
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        return all(_is_host_port(host) for host in hosts) and bool(parts.path.strip("/"))
+    return _is_host_port(parts.netloc.rpartition("@")[2])
+
+
+def _is_host_port(value: str) -> bool:
+    parts = _split(f"//{value}")
+    return parts is not None and bool(parts.hostname) and not re.search(r"[/\s@?#]", value)
+
+
+def _split(value: str) -> SplitResult | None:
+    """Take *value* apart, or None where it is no URL at all."""
+    try:
+        parts = urlsplit(value)
+        if "," not in parts.netloc:  # sentinels: each is looked at by itself
+            _ = parts.port  # raises ValueError where it is not a number, or none a port can be
+    except ValueError:
+        return None
+    return parts
+
+
+def without_password(value: str) -> str:
+    """Show *value* with the passwords of the URLs in it replaced, for messages and logs."""
+    return _QUERY_SECRET.sub(r"\1***", _CREDENTIALS.sub("***@", value))
+
+
+def passwords_in(value: str) -> tuple[str, ...]:
+    """Find the passwords in a URL, or in `name=url`."""
+    name, scheme, rest = value.partition("://")
+    parts = _split(name.rpartition("=")[2] + scheme + rest)
+    found = [parts.password or ""] if parts else []
+    found += [match[2] for match in _QUERY_SECRET.finditer(value)]
+    return tuple(unquote(password) for password in found if password)

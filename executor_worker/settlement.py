@@ -1,0 +1,197 @@
+"""
+From an outcome to one commit: the node's state, the event, the dead letter, all at once and only if still ours.
+
+Where the state changed meanwhile the node's entry is laid into the newer document and the commit is tried again;
+where no reply came it is repeated until one does, and finds its own commit if it was made.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from executor_worker.errors import StateInvalid, StreamUnavailable
+from executor_worker.intake import Ticket
+from executor_worker.messages import completed_event, failed_event, node_entry, rfc3339
+from executor_worker.outcome import Completed, Failed
+from executor_worker.state import GraphState, new_document, splice_node
+from executor_worker.stream import COMPLETED_STREAM, FAILED_STREAM, Commit, Consumer, Settled, Taken
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """
+    How a settlement ended.
+
+    Attributes:
+        settled: False where the item was no longer ours; nothing was written then.
+        trimmed: The entry had been trimmed away meanwhile; the result was committed all the same.
+        next: The item taken in the same step.
+    """
+
+    settled: bool
+    trimmed: bool = False
+    next: Taken | None = None
+
+
+class Settler:
+    """
+    Args:
+        worker_id: The consumer's name, for `data.worker_id`.
+        pause: Called after each lost reply with the number of tries so far; waits, and answers False to give up.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        worker_id: str,
+        state_ttl_s: int,
+        pause: Callable[[int], bool],
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._consumer = consumer
+        self._worker_id = worker_id
+        self._ttl_s = state_ttl_s
+        self._pause = pause
+        self._wall = wall
+
+    def settle(self, ticket: Ticket, take_next: Callable[[], bool]) -> Result:
+        """
+        Commit *ticket*'s outcome, and take the next item in the same step where *take_next* still wants one.
+
+        Raises:
+            StreamUnavailable: No reply, and `pause` gave up; whether it was committed is unknown.
+            StreamRefused: The operator has to act.
+        """
+        draft = _Draft(ticket, self._worker_id, self._ttl_s, self._wall())
+        current, force, tries = ticket.state, False, 0
+        while True:
+            try:
+                answer, seen, upcoming = self._consumer.settle(
+                    ticket.held, draft.commit(current), take_next=take_next(), force=force
+                )
+            except StreamUnavailable:
+                tries += 1
+                if not self._pause(tries):
+                    raise
+                continue
+            if answer is Settled.conflict:
+                current = seen
+            elif answer is Settled.trimmed and not force and draft.untouched(seen):
+                current, force = seen, True
+            else:
+                settled = answer in (Settled.settled, Settled.already)
+                return Result(settled, trimmed=force and settled, next=upcoming)
+
+
+class _Draft:
+    """One outcome's commit, drawn up anew for each state it has to go into."""
+
+    def __init__(self, ticket: Ticket, worker_id: str, ttl_s: int, now: float) -> None:
+        self._ticket = ticket
+        self._worker_id = worker_id
+        self._ttl_s = ttl_s
+        self._now = now
+        self._entry = self._node_entry()
+        self._events = self._draw_events()
+
+    def commit(self, current: bytes | None) -> Commit:
+        ticket = self._ticket
+        expected, document = self._document(current)
+        return Commit(
+            state_key=ticket.state_key,
+            expected=expected,
+            document=document,
+            ttl_s=self._ttl_s,
+            events=self._events,
+            failure=isinstance(ticket.outcome, Failed),
+            dead=self._dead(),
+        )
+
+    def untouched(self, current: bytes | None) -> bool:
+        """Tell whether nobody has settled this node since its state was read."""
+        return _metadata(current, self._ticket.node_id) == _metadata(self._ticket.state, self._ticket.node_id)
+
+    def _document(self, current: bytes | None) -> tuple[bytes | None, bytes]:
+        """The state's expected value (None: leave it alone) and its new one."""
+        ticket = self._ticket
+        if ticket.repeat or ticket.keep_state or self._entry is None:
+            return None, b""
+        if current is None:
+            return b"", self._new_document()
+        try:
+            return GraphState.digest(current), splice_node(current, ticket.node_id, self._entry)
+        except StateInvalid:
+            return None, b""
+
+    def _new_document(self) -> bytes:
+        """The document where there is none: as it was read, should it have expired meanwhile, else a fresh one."""
+        ticket, entry = self._ticket, self._entry
+        assert entry is not None
+        if ticket.state is not None:
+            return splice_node(ticket.state, ticket.node_id, entry)
+        given = ticket.item.given_inputs if ticket.item is not None else None
+        return new_document(ticket.graph_id, given or {}, ticket.node_id, entry)
+
+    def _node_entry(self) -> dict[str, object] | None:
+        ticket, outcome = self._ticket, self._ticket.outcome
+        if outcome is None:
+            return None
+        return node_entry(
+            node_id=ticket.node_id,
+            outcome=outcome,
+            started_at=ticket.taken_at,
+            completed_at=self._now,
+            metadata=self._facts()
+            | {"entry": ticket.held.entry, "delivery": ticket.held.count}
+            | ({"work_id": ticket.item.work_id} if ticket.item is not None and ticket.item.work_id else {}),
+        )
+
+    def _facts(self) -> dict[str, object]:
+        """What result and state both say of the run."""
+        ticket, outcome = self._ticket, self._ticket.outcome
+        facts: dict[str, object] = {
+            "worker_id": self._worker_id,
+            "mode": (outcome.mode if outcome is not None else None) or ticket.mode,
+            "attempt": ticket.attempt - (ticket.dead_reason == "poisoned"),
+            "duration_ms": round((self._now - ticket.taken_at) * 1000, 3),
+        }
+        if outcome is not None and outcome.usage is not None:
+            facts["usage"] = outcome.usage.as_json()
+        return facts
+
+    def _draw_events(self) -> list[tuple[str, bytes]]:
+        ticket, outcome = self._ticket, self._ticket.outcome
+        named = ticket.graph_id and ticket.node_id
+        if outcome is None or not named:
+            return []
+        names = (ticket.graph_id, ticket.execution_id or ticket.graph_id, ticket.node_id)
+        if isinstance(outcome, Completed):
+            return [(COMPLETED_STREAM, completed_event(*names, outcome.output, self._facts(), self._now))]
+        facts = {**outcome.detail, **self._facts()}
+        return [(FAILED_STREAM, failed_event(*names, outcome.error, outcome.code, facts, self._now))]
+
+    def _dead(self) -> dict[str, bytes | str] | None:
+        ticket, outcome = self._ticket, self._ticket.outcome
+        if ticket.dead_reason is None or not isinstance(outcome, Failed):
+            return None
+        poisoned = ticket.dead_reason == "poisoned"
+        return {
+            "data": ticket.data,
+            "original_id": ticket.held.entry,
+            "reason": ticket.dead_reason,
+            "error": outcome.error,
+            "deliveries": str(ticket.attempt - poisoned),
+            "consumer": ticket.held.consumer,
+            "failed_at": rfc3339(self._now),
+        }
+
+
+def _metadata(document: bytes | None, node_id: str) -> object:
+    if document is None:
+        return None
+    try:
+        return GraphState.parse(document).metadata(node_id)
+    except StateInvalid:
+        return None

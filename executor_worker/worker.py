@@ -1,0 +1,412 @@
+"""
+One worker: take → execute → settle, one item at a time, until it is asked to leave.
+
+Signals: TERM finish the item and leave · QUIT give the item back and leave · USR1 write all stacks to stderr ·
+HUP reopen the log. Handlers only note what is wanted; one of them, QUIT, also interrupts a node that is running.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import random
+import select
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from types import FrameType
+
+from executor_worker import logs
+from executor_worker.errors import Abandoned, Overdue, StreamRefused, StreamUnavailable
+from executor_worker.executor import Executor, Task
+from executor_worker.intake import Intake, Ticket
+from executor_worker.metrics import Recorder
+from executor_worker.outcome import Completed, Failed, Usage
+from executor_worker.settlement import Result, Settler
+from executor_worker.stream import Consumer, Held, Taken, added_at
+from executor_worker.watch import Watch
+from supervisor.scoreboard import Row, Scoreboard
+
+IDLE_BLOCK_S = 10.0
+POLL_S = 0.5
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 2.0
+LEFT, REFUSED = 0, 78
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How this worker lives; seconds, bytes, 0 = never."""
+
+    lease_s: float
+    max_items: int = 0
+    max_rss_bytes: int = 0
+
+
+class Patience:
+    """
+    Waits for a Redis that is away: longer from try to try, until the worker has to give up what it holds.
+
+    Attributes:
+        ended: Whoever waits gives up.
+    """
+
+    def __init__(self, row: Row) -> None:
+        self.ended = False
+        self._row = row
+
+    def wait(self, tries: int) -> bool:
+        """Wait after that many *tries*; False to give up."""
+        self._row.clear_wake()
+        if not self.ended:
+            wait_for_wake(self._row, random.uniform(0.5, 1.0) * min(FIRST_WAIT_S * 2**tries, LONGEST_WAIT_S))
+        return not self.ended
+
+    def persistently(self, read: Callable[[str], bytes | None]) -> Callable[[str], bytes | None]:
+        """Make *read* try again until Redis answers, or until it is time to give up."""
+
+        def insist(key: str) -> bytes | None:
+            tries = 0
+            while True:
+                try:
+                    return read(key)
+                except StreamUnavailable:
+                    tries += 1
+                    if not self.wait(tries):
+                        raise
+
+        return insist
+
+
+def wait_for_wake(row: Row, seconds: float) -> None:
+    """Wait until *row* is woken, *seconds* at most."""
+    poll = select.poll()
+    poll.register(row.wake_fd, select.POLLIN)
+    poll.poll(seconds * 1000)
+
+
+class Worker:
+    """
+    Everything is handed in; `run` returns the exit status.
+
+    Args:
+        holds: Asks Redis whether an item is still held as it was taken, and renews its lease if so.
+    """
+
+    def __init__(
+        self,
+        board: Scoreboard,
+        row: Row,
+        consumer: Consumer,
+        intake: Intake,
+        settler: Settler,
+        executor: Executor,
+        habits: Habits,
+        patience: Patience,
+        holds: Callable[[Held], bool],
+    ) -> None:
+        self._board = board
+        self._head = board.head
+        self._row = row
+        self._consumer = consumer
+        self._intake = intake
+        self._settler = settler
+        self._executor = executor
+        self._habits = habits
+        self._patience = patience
+        self._holds = holds
+        self._recorder = Recorder(row.counters)
+        self._leaving = False
+        self._interruptible = False
+        self._items = 0
+        self._tried_notice = 0
+
+    def run(self) -> int:
+        self._heed_signals()
+        self._row.state = "idle"
+        self._row.phase = "waiting"
+        self._board.bell.ring()
+        taken: Taken | None = None
+        try:
+            while not self._leaving:
+                taken = taken or self._next()
+                if taken is not None:
+                    taken = self._process(taken)
+        except StreamRefused as error:
+            self._head.reason = f"Redis refuses us: {error}. Check REDIS_USER, REDIS_PASS and the user's ACL rules."
+            return REFUSED
+        if taken is not None:
+            self._give_back(taken.held)
+        return LEFT
+
+    # -- signals ----------------------------------------------------------------------------------
+
+    def _heed_signals(self) -> None:
+        faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False, file=logs.fileno())
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGQUIT, self._on_quit)
+        signal.signal(signal.SIGHUP, lambda *_: logs.reopen())
+
+    def _on_term(self, _signum: int, _frame: FrameType | None) -> None:
+        self._leaving = True
+        self._row.wake()
+
+    def _on_quit(self, _signum: int, _frame: FrameType | None) -> None:
+        self._leaving = self._patience.ended = True
+        self._row.wake()
+        if self._interruptible:
+            self._interruptible = False
+            raise Abandoned("asked to give the item back")
+
+    # -- taking -----------------------------------------------------------------------------------
+
+    def _next(self) -> Taken | None:
+        """The next item, or None after a wait: whoever calls looks at what is wanted of us first."""
+        self._row.clear_wake()
+        if self._leaving:
+            return None
+        if self._head.paused or not self._head.gate:
+            wait_for_wake(self._row, POLL_S)
+            return None
+        try:
+            return self._take()
+        except StreamUnavailable as error:
+            logs.debug("redis.unavailable", reason=str(error))
+            self._row.phase = "waiting for redis"
+            wait_for_wake(self._row, random.uniform(POLL_S / 2, POLL_S * 2))
+            self._row.phase = "waiting"
+            return None
+
+    def _take(self) -> Taken | None:
+        stale = self._stale()
+        if stale or self._consumer.unsure:
+            taken = self._consumer.take(uncounted=self._condemned(), stale=stale)
+            if taken is None or (taken.held.stream, taken.held.entry) not in stale:
+                self._tried_notice = self._head.noticed
+            if taken is not None:
+                return taken
+            self._forget_verdict()
+        self._row.client_id = self._consumer.client_id
+        return self._consumer.wait(self._row.wake_fd, IDLE_BLOCK_S)
+
+    def _stale(self) -> list[tuple[str, str]]:
+        """Entries that the keeper has found to be held by nobody; workers start at different ones."""
+        if self._head.noticed in (0, self._tried_notice):
+            return []
+        found = read_notice(self._head.notice)
+        at = self._row.slot % len(found) if found else 0
+        return found[at:] + found[:at]
+
+    def _wants_next(self) -> bool:
+        """Tell whether the next item may be taken in the same step: not when something else has to be looked at first."""
+        head = self._head
+        return not (self._leaving or head.paused or self._row.leaving or head.noticed not in (0, self._tried_notice))
+
+    def _condemned(self) -> str | None:
+        """The entry whose last worker was ended for its sake: it is answered, not run, so taking it is not counted."""
+        if not self._row.verdict:
+            return None
+        with suppress(ValueError):
+            return Held.parse(self._row.verdict_held).entry
+        return None
+
+    def _forget_verdict(self) -> None:
+        if self._row.verdict:
+            self._row.clear_verdict()
+
+    # -- one item ---------------------------------------------------------------------------------
+
+    def _process(self, taken: Taken) -> Taken | None:
+        started = time.monotonic()
+        row = self._row
+        row.lost = False
+        row.lease_until_ns = int((started + self._habits.lease_s) * 1e9)
+        row.begin(str(taken.held), "", "preparing")
+        try:
+            ticket = self._open(taken)
+            with logs.context(graph=ticket.graph_id, node=ticket.node_id, entry=ticket.held.entry):
+                return self._work_off(ticket, started)
+        except Abandoned as reason:
+            self._abandon(taken.held, reason)
+            return None
+        except StreamUnavailable as error:
+            # Only when asked to give up: it stays pending for us until somebody can be told.
+            logs.warning("item.unsettled", entry=taken.held.entry, reason=str(error), advice="it is taken over after LEASE")
+            return None
+        finally:
+            row.end()
+            self._items += 1
+            self._ask_for_replacement()
+
+    def _open(self, taken: Taken) -> Ticket:
+        verdict = self._row.verdict if self._condemned() == taken.held.entry else ""
+        ticket = self._intake.open(taken, verdict)
+        if taken.held.count > 1:
+            self._recorder.count("dago_items_reclaimed_total")
+        else:
+            self._recorder.observe("dago_queue_wait_time_seconds", ticket.taken_at - added_at(taken.held.entry))
+        return ticket
+
+    def _work_off(self, ticket: Ticket, started: float) -> Taken | None:
+        if ticket.task is not None and ticket.outcome is None:
+            self._execute(ticket, ticket.task, started)
+        self._row.finish("settling")
+        result = self._settler.settle(ticket, self._wants_next)
+        self._forget_verdict()
+        self._report(ticket, result, time.monotonic() - started)
+        return result.next
+
+    def _execute(self, ticket: Ticket, task: Task, started: float) -> None:
+        deadline = started + ticket.seconds
+        self._row.begin(str(ticket.held), ticket.label, "running", int(deadline * 1e9))
+        watch = WorkerWatch(deadline, ticket.run_key, self._row, self._recorder, lambda: self._still_ours(ticket.held))
+        try:
+            self._interruptible = True
+            if self._patience.ended:
+                raise Abandoned("asked to give the item back")
+            ticket.outcome = self._executor.execute(task, watch)
+        except Overdue:
+            ticket.outcome = Failed(f"the node did not end within {ticket.seconds:g} s", "node_timeout")
+        finally:
+            self._interruptible = False
+
+    def _still_ours(self, held: Held) -> bool:
+        """Ask Redis itself, where the scoreboard says that the lease is lost: it may have meant the item before."""
+        try:
+            return self._holds(held)
+        except StreamUnavailable:
+            return True
+
+    def _report(self, ticket: Ticket, result: Result, seconds: float) -> None:
+        """Count and log how it ended; quiet where all is well."""
+        if not result.settled:
+            self._recorder.count("dago_items_fenced_total")
+            logs.warning("item.fenced", delivery=ticket.held.count, advice="another worker has it; nothing was written")
+            return
+        if result.trimmed:
+            logs.warning("entry.trimmed", stream=ticket.held.stream, advice="a producer trims entries that are not settled yet")
+        outcome = ticket.outcome
+        if outcome is None:
+            logs.info("item.repeated", advice="its node has this item's result already; it was acknowledged only")
+            return
+        failed = isinstance(outcome, Failed)
+        kind = outcome.mode or ticket.node_type or "unknown"
+        self._recorder.count("dago_nodes_executed_total", kind, "failed" if failed else "completed")
+        self._recorder.observe("dago_node_duration_seconds", seconds, kind)
+        self._head.last_done_wall_ns = time.time_ns()
+        if isinstance(outcome, Completed):
+            logs.debug("node.completed", mode=kind, seconds=round(seconds, 4))
+            return
+        self._recorder.count("dago_node_errors_total", outcome.code)
+        logs.warning("node.failed", code=outcome.code, mode=kind, attempt=ticket.attempt, seconds=round(seconds, 4))
+        if ticket.dead_reason is not None:
+            self._recorder.count("dago_items_dead_total", ticket.dead_reason)
+            logs.error("item.dead", reason=ticket.dead_reason, stream=ticket.held.stream, advice="see `executor-worker dead list`")
+
+    # -- letting go -------------------------------------------------------------------------------
+
+    def _abandon(self, held: Held, reason: Abandoned) -> None:
+        if self._row.lost:
+            self._recorder.count("dago_items_fenced_total")
+            logs.warning("item.lost", entry=held.entry, advice="another worker has it; nothing was written")
+            return
+        logs.info("item.released", entry=held.entry, reason=str(reason))
+        self._give_back(held)
+
+    def _give_back(self, held: Held) -> None:
+        try:
+            if self._consumer.release(held, counted=False):
+                self._recorder.count("dago_items_released_total")
+        except StreamUnavailable as error:
+            logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")
+
+    # -- renewal ----------------------------------------------------------------------------------
+
+    def _ask_for_replacement(self) -> None:
+        habits = self._habits
+        worn = habits.max_items and self._items >= habits.max_items
+        if not worn and habits.max_rss_bytes:
+            worn = _resident_bytes() > habits.max_rss_bytes
+        if worn and not self._row.wants_replacement:
+            self._row.wants_replacement = True
+            self._board.bell.ring()
+
+
+class WorkerWatch(Watch):
+    """
+    Limits a run by its lease as well, and shows it on the scoreboard and in the metrics.
+
+    Args:
+        still_ours: Tells for certain whether the item is still held by this worker.
+    """
+
+    def __init__(
+        self,
+        deadline: float,
+        key: str,
+        row: Row,
+        recorder: Recorder,
+        still_ours: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(deadline, key, clock)
+        self._row = row
+        self._recorder = recorder
+        self._still_ours = still_ours
+
+    def check(self) -> None:
+        super().check()
+        if self._row.lost:
+            self._face_loss()
+        if self._row.lease_until_ns < self.clock() * 1e9:
+            self._await_lease()
+
+    def _face_loss(self) -> None:
+        if not self._still_ours():
+            raise Abandoned("the item was taken over")
+        self._row.lost = False
+
+    def phase(self, name: str, seconds: float | None = None, verdict: str = "node_timeout") -> None:
+        own = self.clock() + seconds if seconds is not None else self.deadline
+        self._row.enter(name, int(min(own, self.deadline) * 1e9), verdict if own < self.deadline else "node_timeout")
+
+    def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
+        record = self._recorder
+        record.count("dago_llm_calls_total", model)
+        record.observe("dago_llm_latency_seconds", seconds, model)
+        if usage is None:
+            record.count("dago_llm_failures_total", model)
+            return
+        record.count("dago_llm_tokens_total", model, "input", amount=usage.input_tokens)
+        record.count("dago_llm_tokens_total", model, "output", amount=usage.output_tokens)
+
+    def tool_called(self, name: str, seconds: float, ok: bool) -> None:
+        self._recorder.count("dago_tool_executions_total", name)
+        self._recorder.observe("dago_tool_duration_seconds", seconds, name)
+        if not ok:
+            self._recorder.count("dago_tool_failures_total", name)
+
+    def _await_lease(self) -> None:
+        """Start nothing while nobody can tell whether the item is still ours: Redis is away, or whoever renews is."""
+        logs.warning("lease.overdue", advice="waiting until it is renewed before anything more is called")
+        while self._row.lease_until_ns < self.clock() * 1e9:
+            if self._row.lost:
+                self._face_loss()
+            super().check()
+            select.select([], [], [], 0.05)
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", "rb") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def read_notice(notice: str) -> list[tuple[str, str]]:
+    """Read pairs of stream and entry as `write_notice` wrote them; a last one that was cut off is left out."""
+    return [(stream, entry) for stream, _, entry in (pair.partition(" ") for pair in notice.split(";")[:-1])]
+
+
+def write_notice(stale: Iterable[tuple[str, str]]) -> str:
+    """Write pairs of stream and entry for `read_notice`."""
+    return "".join(f"{stream} {entry};" for stream, entry in stale)

