@@ -77,14 +77,21 @@ class Health:
         return 503, TEXT, f"the main loop has not turned for {silent:.0f} s\n".encode()
 
     def ready(self) -> Answer:
-        ready = self._board.head.mode in ("running", "reloading") and self._status(self._counts()) in ("healthy", "degraded")
+        ready = self._board.head.mode in ("running", "reloading") and self._status(self._counts()) in (
+            "healthy",
+            "degraded",
+        )
         return (200, TEXT, b"ready\n") if ready else (503, TEXT, b"not ready\n")
 
     def workers(self) -> Answer:
         return 200, JSON, orjson.dumps({"workers": [self._worker(row) for row in self._board.rows()]})
 
     def metrics(self) -> Answer:
-        return 200, PROMETHEUS, metrics.page(metrics.total(self._board.all_counters()), [*self._pool_gauges(), *self._gauges()])
+        return (
+            200,
+            PROMETHEUS,
+            metrics.page(metrics.total(self._board.all_counters()), [*self._pool_gauges(), *self._gauges()]),
+        )
 
     # -- readings ---------------------------------------------------------------------------------
 

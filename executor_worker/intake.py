@@ -235,7 +235,9 @@ def _config(item: Item, state: GraphState | None) -> dict[str, Any]:
     if item.config is not None:
         return item.config
     if state is None:
-        raise StateMissing(f"the item brings no config and there is no state {STATE_PREFIX}{item.graph_id} to find it in")
+        raise StateMissing(
+            f"the item brings no config and there is no state {STATE_PREFIX}{item.graph_id} to find it in"
+        )
     config = state.config_of(item.node_id)
     if config is None:
         raise InvalidNode(f"the item brings no config and the graph has no node {item.node_id!r} with one")

@@ -48,7 +48,8 @@ class Watch:
         Say what is being done now, e.g. `llm`, `tool:search`.
 
         Args:
-            seconds: The worker may be killed when it is still in this phase after so long; None: no limit but the item's.
+            seconds: The worker may be killed when it is still in this phase after so long; None: only the item's
+                limit holds.
             verdict: Error code the item then fails with.
         """
 

@@ -10,28 +10,30 @@ from __future__ import annotations
 import faulthandler
 import os
 import random
-import select
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from executor_worker import logs
 from executor_worker.errors import Abandoned, Overdue, StreamRefused, StreamUnavailable
 from executor_worker.executor import Executor, Task
 from executor_worker.intake import Intake, Ticket
+from executor_worker.item_watch import ItemWatch
 from executor_worker.metrics import Recorder
-from executor_worker.outcome import Completed, Failed, Usage
+from executor_worker.notice import read_notice
+from executor_worker.outcome import Completed, Failed
+from executor_worker.patience import Patience, wait_for_wake
 from executor_worker.settlement import Result, Settler
 from executor_worker.stream import Consumer, Held, Taken, added_at
-from executor_worker.watch import Watch
 from supervisor.scoreboard import Row, Scoreboard
 
 IDLE_BLOCK_S = 10.0
 POLL_S = 0.5
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 2.0
+TIDY_S = 1.0
 LEFT, REFUSED = 0, 78
 
 
@@ -44,54 +46,13 @@ class Habits:
     max_rss_bytes: int = 0
 
 
-class Patience:
-    """
-    Waits for a Redis that is away: longer from try to try, until the worker has to give up what it holds.
-
-    Attributes:
-        ended: Whoever waits gives up.
-    """
-
-    def __init__(self, row: Row) -> None:
-        self.ended = False
-        self._row = row
-
-    def wait(self, tries: int) -> bool:
-        """Wait after that many *tries*; False to give up."""
-        self._row.clear_wake()
-        if not self.ended:
-            wait_for_wake(self._row, random.uniform(0.5, 1.0) * min(FIRST_WAIT_S * 2**tries, LONGEST_WAIT_S))
-        return not self.ended
-
-    def persistently(self, read: Callable[[str], bytes | None]) -> Callable[[str], bytes | None]:
-        """Make *read* try again until Redis answers, or until it is time to give up."""
-
-        def insist(key: str) -> bytes | None:
-            tries = 0
-            while True:
-                try:
-                    return read(key)
-                except StreamUnavailable:
-                    tries += 1
-                    if not self.wait(tries):
-                        raise
-
-        return insist
-
-
-def wait_for_wake(row: Row, seconds: float) -> None:
-    """Wait until *row* is woken, *seconds* at most."""
-    poll = select.poll()
-    poll.register(row.wake_fd, select.POLLIN)
-    poll.poll(seconds * 1000)
-
-
 class Worker:
     """
     Everything is handed in; `run` returns the exit status.
 
     Args:
         holds: Asks Redis whether an item is still held as it was taken, and renews its lease if so.
+        reap: Reaps what tools have left to us and has died; for between items.
     """
 
     def __init__(
@@ -105,6 +66,7 @@ class Worker:
         habits: Habits,
         patience: Patience,
         holds: Callable[[Held], bool],
+        reap: Callable[[], None],
     ) -> None:
         self._board = board
         self._head = board.head
@@ -116,11 +78,13 @@ class Worker:
         self._habits = habits
         self._patience = patience
         self._holds = holds
+        self._reap = reap
         self._recorder = Recorder(row.counters)
         self._leaving = False
         self._interruptible = False
         self._items = 0
         self._tried_notice = 0
+        self._tidied_at = 0.0
 
     def run(self) -> int:
         self._heed_signals()
@@ -164,6 +128,7 @@ class Worker:
     def _next(self) -> Taken | None:
         """The next item, or None after a wait: whoever calls looks at what is wanted of us first."""
         self._row.clear_wake()
+        self._tidy(time.monotonic())
         if self._leaving:
             return None
         if self._head.paused or not self._head.gate:
@@ -199,7 +164,7 @@ class Worker:
         return found[at:] + found[:at]
 
     def _wants_next(self) -> bool:
-        """Tell whether the next item may be taken in the same step: not when something else has to be looked at first."""
+        """Tell whether the next item may be taken in the same step: not when something else comes first."""
         head = self._head
         return not (self._leaving or head.paused or self._row.leaving or head.noticed not in (0, self._tried_notice))
 
@@ -232,11 +197,13 @@ class Worker:
             return None
         except StreamUnavailable as error:
             # Only when asked to give up: it stays pending for us until somebody can be told.
-            logs.warning("item.unsettled", entry=taken.held.entry, reason=str(error), advice="it is taken over after LEASE")
+            advice = "it is taken over after LEASE"
+            logs.warning("item.unsettled", entry=taken.held.entry, reason=str(error), advice=advice)
             return None
         finally:
             row.end()
             self._items += 1
+            self._tidy(time.monotonic())
             self._ask_for_replacement()
 
     def _open(self, taken: Taken) -> Ticket:
@@ -260,7 +227,7 @@ class Worker:
     def _execute(self, ticket: Ticket, task: Task, started: float) -> None:
         deadline = started + ticket.seconds
         self._row.begin(str(ticket.held), ticket.label, "running", int(deadline * 1e9))
-        watch = WorkerWatch(deadline, ticket.run_key, self._row, self._recorder, lambda: self._still_ours(ticket.held))
+        watch = ItemWatch(deadline, ticket.run_key, self._row, self._recorder, lambda: self._still_ours(ticket.held))
         try:
             self._interruptible = True
             if self._patience.ended:
@@ -285,7 +252,8 @@ class Worker:
             logs.warning("item.fenced", delivery=ticket.held.count, advice="another worker has it; nothing was written")
             return
         if result.trimmed:
-            logs.warning("entry.trimmed", stream=ticket.held.stream, advice="a producer trims entries that are not settled yet")
+            advice = "a producer trims entries that are not settled yet"
+            logs.warning("entry.trimmed", stream=ticket.held.stream, advice=advice)
         outcome = ticket.outcome
         if outcome is None:
             logs.info("item.repeated", advice="its node has this item's result already; it was acknowledged only")
@@ -302,7 +270,8 @@ class Worker:
         logs.warning("node.failed", code=outcome.code, mode=kind, attempt=ticket.attempt, seconds=round(seconds, 4))
         if ticket.dead_reason is not None:
             self._recorder.count("dago_items_dead_total", ticket.dead_reason)
-            logs.error("item.dead", reason=ticket.dead_reason, stream=ticket.held.stream, advice="see `executor-worker dead list`")
+            advice = "see `executor-worker dead list`"
+            logs.error("item.dead", reason=ticket.dead_reason, stream=ticket.held.stream, advice=advice)
 
     # -- letting go -------------------------------------------------------------------------------
 
@@ -321,7 +290,12 @@ class Worker:
         except StreamUnavailable as error:
             logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")
 
-    # -- renewal ----------------------------------------------------------------------------------
+    # -- between items ----------------------------------------------------------------------------------
+
+    def _tidy(self, now: float) -> None:
+        if now > self._tidied_at + TIDY_S:
+            self._tidied_at = now
+            self._reap()
 
     def _ask_for_replacement(self) -> None:
         habits = self._habits
@@ -333,80 +307,6 @@ class Worker:
             self._board.bell.ring()
 
 
-class WorkerWatch(Watch):
-    """
-    Limits a run by its lease as well, and shows it on the scoreboard and in the metrics.
-
-    Args:
-        still_ours: Tells for certain whether the item is still held by this worker.
-    """
-
-    def __init__(
-        self,
-        deadline: float,
-        key: str,
-        row: Row,
-        recorder: Recorder,
-        still_ours: Callable[[], bool],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(deadline, key, clock)
-        self._row = row
-        self._recorder = recorder
-        self._still_ours = still_ours
-
-    def check(self) -> None:
-        super().check()
-        if self._row.lost:
-            self._face_loss()
-        if self._row.lease_until_ns < self.clock() * 1e9:
-            self._await_lease()
-
-    def _face_loss(self) -> None:
-        if not self._still_ours():
-            raise Abandoned("the item was taken over")
-        self._row.lost = False
-
-    def phase(self, name: str, seconds: float | None = None, verdict: str = "node_timeout") -> None:
-        own = self.clock() + seconds if seconds is not None else self.deadline
-        self._row.enter(name, int(min(own, self.deadline) * 1e9), verdict if own < self.deadline else "node_timeout")
-
-    def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
-        record = self._recorder
-        record.count("dago_llm_calls_total", model)
-        record.observe("dago_llm_latency_seconds", seconds, model)
-        if usage is None:
-            record.count("dago_llm_failures_total", model)
-            return
-        record.count("dago_llm_tokens_total", model, "input", amount=usage.input_tokens)
-        record.count("dago_llm_tokens_total", model, "output", amount=usage.output_tokens)
-
-    def tool_called(self, name: str, seconds: float, ok: bool) -> None:
-        self._recorder.count("dago_tool_executions_total", name)
-        self._recorder.observe("dago_tool_duration_seconds", seconds, name)
-        if not ok:
-            self._recorder.count("dago_tool_failures_total", name)
-
-    def _await_lease(self) -> None:
-        """Start nothing while nobody can tell whether the item is still ours: Redis is away, or whoever renews is."""
-        logs.warning("lease.overdue", advice="waiting until it is renewed before anything more is called")
-        while self._row.lease_until_ns < self.clock() * 1e9:
-            if self._row.lost:
-                self._face_loss()
-            super().check()
-            select.select([], [], [], 0.05)
-
-
 def _resident_bytes() -> int:
-    with open("/proc/self/statm", "rb") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def read_notice(notice: str) -> list[tuple[str, str]]:
-    """Read pairs of stream and entry as `write_notice` wrote them; a last one that was cut off is left out."""
-    return [(stream, entry) for stream, _, entry in (pair.partition(" ") for pair in notice.split(";")[:-1])]
-
-
-def write_notice(stale: Iterable[tuple[str, str]]) -> str:
-    """Write pairs of stream and entry for `read_notice`."""
-    return "".join(f"{stream} {entry};" for stream, entry in stale)
+    pages = Path("/proc/self/statm").read_bytes().split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -14,7 +14,7 @@ import threading
 import time
 
 from supervisor import descent
-from supervisor.process import live_without_supervisor
+from supervisor.birth import live_without_supervisor
 from supervisor.scoreboard import Scoreboard
 
 LOOK_S = 1.0  # between two looks at what busy workers have started

@@ -103,9 +103,7 @@ class Course:
                 self.feed(PoolEvent.BOOT_FAILED)
         elif refused and (starting or ready == 0):
             self._give_up(WRONG_SETTINGS)
-        elif hopeless([slot.backoff.boot_failures for slot in self._pool.staying], ready) or (
-            starting and hopeless([self._keeper.backoff.boot_failures], int(self._keeper.ready))
-        ):
+        elif self._hopeless(starting, ready):
             self._give_up(1)
 
     def superseded(self, heir: int) -> None:
@@ -223,6 +221,11 @@ class Course:
             self.feed(PoolEvent.ROLLED)
         else:
             self._pool.roll()
+
+    def _hopeless(self, starting: bool, ready: int) -> bool:
+        workers = hopeless([slot.backoff.boot_failures for slot in self._pool.staying], ready)
+        keeper = hopeless([self._keeper.backoff.boot_failures], int(self._keeper.ready))
+        return workers or (starting and keeper)
 
     def _give_up(self, status: int) -> None:
         self.status = self.status or status

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from types import FrameType
 
 from supervisor.aftermath import Aftermath
+from supervisor.birth import describe
 from supervisor.descent import MARK
 from supervisor.http_server import HttpServer, Routes
-from supervisor.process import describe
 from supervisor.program import Journal, Log
 from supervisor.scoreboard import Scoreboard
 

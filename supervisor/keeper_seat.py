@@ -5,7 +5,8 @@ from __future__ import annotations
 from supervisor.lifecycle import Errand, SeatEvent, SeatState
 from supervisor.program import Program
 from supervisor.scoreboard import Scoreboard
-from supervisor.seat import Seat, Staff
+from supervisor.seat import Seat
+from supervisor.staff import Staff
 
 LONGEST_GAP_S = 1.0  # of silence counted between two looks: if it was more, it was we who did not look
 

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import faulthandler
 import gc
 import os
 import signal
-import sys
-import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import FrameType
-from typing import NoReturn
+from dataclasses import dataclass
 
-from setproctitle import setproctitle
+from supervisor import birth, descent
+from supervisor.program import Journal, Log
 
-from supervisor import descent
-from supervisor.program import Journal
-from supervisor.signals import REQUESTS
-
-PR_SET_PDEATHSIG = 1
-PR_SET_CHILD_SUBREAPER = 36
-
-# From the terminal, for the whole foreground group: the supervisor decides. Tools inherit that across exec.
-IGNORED = (signal.SIGINT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
-# Sent to a whole cgroup at times; a handler, because unlike "ignore" it is not inherited by what tools execute.
-HARMLESS = (signal.SIGHUP, signal.SIGALRM, signal.SIGUSR2)
-DUMP_STACKS = signal.SIGUSR1
+DUMP_STACKS = birth.DUMP_STACKS
 REOPEN_LOGS = signal.SIGHUP
-SHELL_NOT_EXECUTABLE = 126
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +44,6 @@ class Child:
         return process.state if process else "X"
 
 
-@dataclass(slots=True)
 class Processes:
     """
     All children of this process: those started here and those that were orphaned to it.
@@ -71,14 +53,15 @@ class Processes:
         companions: Children that others have started for us, names by pid.
     """
 
-    log: Journal
-    companions: dict[int, str] = field(default_factory=dict)
-    close_in_child: list[Callable[[], None]] = field(default_factory=list)
-    _children: dict[int, Child] = field(default_factory=dict)
+    def __init__(self, log: Log, companions: Mapping[int, str] | None = None) -> None:
+        self.log = Journal(log)
+        self.companions = dict(companions or {})
+        self.close_in_child: list[Callable[[], None]] = []
+        self._children: dict[int, Child] = {}
 
     def become_reaper(self) -> None:
         """Inherit what descendants of ours leave behind."""
-        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        birth.become_reaper()
 
     def freeze_heap(self) -> None:
         """Keep what is loaded now out of garbage collection, so that children go on sharing it."""
@@ -92,14 +75,14 @@ class Processes:
         Raises:
             OSError: There is no room for it.
         """
-        self._flush()
+        birth.flush()
         # Blocked across the fork: none may meet the child with the parent's handlers.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             parent = os.getpid()
             pid = os.fork()
             if pid == 0:
-                self._live(parent, title, main)
+                birth.live(parent, title, main, self._let_go, self.log)
             return self._keep(pid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -111,12 +94,12 @@ class Processes:
         Raises:
             OSError: There is no room for it.
         """
-        self._flush()
+        birth.flush()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             pid = os.fork()
             if pid == 0:
-                _execute(command, environ, fds)
+                birth.execute(command, environ, fds)
             return self._keep(pid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -182,48 +165,12 @@ class Processes:
         self._children[pid] = child
         return child
 
-    def _flush(self) -> None:
-        # Text still buffered would be written by both.
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError, AttributeError):
-                stream.flush()
-
-    def _live(self, parent: int, title: str, main: Callable[[], int]) -> NoReturn:
-        status = 1
-        try:
-            _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:  # it died before we could ask to die with it
-                os._exit(1)
-            _prctl(PR_SET_CHILD_SUBREAPER, 1)
-            self._let_go()
-            _reset_signals()
-            setproctitle(title)
-            status = main()
-        except SystemExit as asked:
-            status = asked.code if isinstance(asked.code, int) else int(asked.code is not None)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the parent's stack must not be unwound here
-            self.log("error", "child.failed", title=title, **describe(error))
-        finally:
-            self._flush()
-            os._exit(status & 0xFF)
-
     def _let_go(self) -> None:
         for close in self.close_in_child:
             close()
         for child in self._children.values():
             os.close(child.fd)
         self._children.clear()
-
-
-def describe(error: BaseException) -> dict[str, object]:
-    """What the log may hold of *error*: its own words stay out, they may quote what was worked on."""
-    stack = traceback.extract_tb(error.__traceback__)
-    return {"error": type(error).__name__, "frames": [f"{at.filename}:{at.lineno} {at.name}" for at in stack]}
-
-
-def live_without_supervisor() -> None:
-    """Not to be killed when our parent dies; for one who notices by itself."""
-    _prctl(PR_SET_PDEATHSIG, 0)
 
 
 def reap_adopted(seen: dict[int, int]) -> None:
@@ -250,44 +197,8 @@ def threads() -> int:
     return len(os.listdir("/proc/self/task"))
 
 
-def _reset_signals() -> None:
-    for number in REQUESTS:
-        signal.signal(number, signal.SIG_DFL)
-    for number in IGNORED:
-        signal.signal(number, signal.SIG_IGN)
-    for number in HARMLESS:
-        signal.signal(number, _harmless)
-    with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):  # there may be no stderr
-        faulthandler.register(DUMP_STACKS, all_threads=True)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _harmless(number: int, frame: FrameType | None) -> None:
-    """Do nothing, until the program sets a handler of its own."""
-
-
-def _execute(command: list[str], environ: Mapping[str, str], fds: list[int]) -> NoReturn:
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in REQUESTS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        for fd in fds:
-            os.set_inheritable(fd, True)
-        os.execvpe(command[0], command, environ)
-    finally:
-        os._exit(SHELL_NOT_EXECUTABLE)
-
-
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
         return str(number)
-
-
-def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"prctl {option}: {os.strerror(number)}")

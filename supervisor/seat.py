@@ -10,37 +10,15 @@ from __future__ import annotations
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
 
 from supervisor.errors import WRONG_SETTINGS
 from supervisor.lifecycle import FOLLOW, SEAT, Errand, Follow, SeatEvent, SeatState
 from supervisor.process import DUMP_STACKS, Child, Exit
-from supervisor.program import Journal, PoolSettings
 from supervisor.respawn import Backoff
+from supervisor.staff import Staff
 
 DUMP_S = 0.3  # for a child to write its stacks before it is killed
 KILL_AGAIN_S = 5.0
-
-
-class Staff(Protocol):
-    """What a seat needs of the supervisor."""
-
-    @property
-    def log(self) -> Journal: ...
-    @property
-    def settings(self) -> PoolSettings: ...
-    @property
-    def edition(self) -> int:
-        """Of the settings: raised by each reload."""
-
-    def now(self) -> float: ...
-    def refills(self, seat: Seat) -> bool:
-        """Whether its dead child is replaced: a worker's not while draining."""
-        ...
-
-    def fork(self, seat: Seat) -> Child: ...
-    def boot_failed(self, seat: Seat, died: Exit) -> None: ...
-    def count_restart(self, reason: str) -> None: ...
 
 
 class Seat(ABC):
@@ -113,9 +91,7 @@ class Seat(ABC):
     def feed(self, event: SeatEvent) -> None:
         step = SEAT.get((self.state, event))
         if step is None:
-            self.staff.log(
-                "error", "lifecycle.unlisted", seat=self.name, state=self.state.value, seat_event=event.value
-            )
+            self.staff.log("error", "lifecycle.unlisted", seat=self.name, state=self.state, seat_event=event)
             return
         self.state = step.state
         action: Callable[[], None] = getattr(self, step.action)
@@ -196,10 +172,8 @@ class Seat(ABC):
 
     def welcome(self) -> None:
         self.backoff.came_up()
-        seconds = round(self.staff.now() - self.forked_at, 3)
-        self.staff.log(
-            "info", f"{self.kind}.up", **self.label(), pid=self.child.pid if self.child else 0, boot_s=seconds
-        )
+        boot_s = round(self.staff.now() - self.forked_at, 3)
+        self.staff.log("info", f"{self.kind}.up", **self.label(), pid=self.pid, boot_s=boot_s)
 
     def ask_to_leave(self) -> None:
         self.asked_at = self.staff.now()
@@ -217,9 +191,8 @@ class Seat(ABC):
     def condemn(self) -> None:
         """Make it show what it is at, then kill it."""
         state = self.child.look() if self.child else "X"
-        self.staff.log(
-            "error", f"{self.kind}.condemned", **self.label(), why=self._why, process_state=state, **self.details()
-        )
+        facts = {**self.label(), "pid": self.pid, "process_state": state, **self.details()}
+        self.staff.log("error", f"{self.kind}.condemned", why=self._why, **facts)
         self.judge(self._why)
         self.signal(DUMP_STACKS)
         # A stopped one can't write anything.

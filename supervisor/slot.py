@@ -8,7 +8,8 @@ from supervisor.lifecycle import Errand, SeatEvent, SeatState
 from supervisor.program import Program
 from supervisor.row import Row
 from supervisor.scoreboard import Scoreboard
-from supervisor.seat import Seat, Staff
+from supervisor.seat import Seat
+from supervisor.staff import Staff
 
 GRACE_NS = 250_000_000  # past its deadline, for a worker that is just about to notice itself
 LEAVE_S = 10.0  # for a worker with nothing in hand to leave

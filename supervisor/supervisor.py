@@ -1,8 +1,8 @@
 """
 The loop: waits for signals, deaths and bells, and hands them on.
 
-One thread, no network, nothing that blocks. What follows for the whole pool is decided in `course`, for a single seat in
-`seat`; both by the tables in `lifecycle`.
+One thread, no network, nothing that blocks. What follows for the whole pool is decided in `course`,
+for a single seat in `seat`; both by the tables in `lifecycle`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Supervisor:
         self.board = board
         self.log = Journal(log)
         self.now = clock
-        self._processes = Processes(self.log, dict(companions or {}))
+        self._processes = Processes(log, companions)
         command = command or [sys.executable, *sys.orig_argv[1:]]
         self._succession = Succession(self._processes, self.log, command, listener)
         self._course = Course(program, board, self.log, clock, self._processes, self._succession, notify, inheritance)

@@ -23,7 +23,10 @@ from executor_worker.wire import loads
 
 def listing(settings: Settings, args: argparse.Namespace) -> int:
     with closing(connect(settings)) as link:
-        found = list(islice(letters(link), args.limit))
+        every = letters(link)
+        found = list(islice(every, args.limit))
+        if next(every, None) is not None:
+            print(f"there are more than these {args.limit}; --limit shows them", file=sys.stderr)
     if args.json:
         print_json([_described(letter) for letter in found])
         return DONE

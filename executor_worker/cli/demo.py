@@ -40,6 +40,9 @@ def demo(args: argparse.Namespace) -> int:
         stack.enter_context(_terminating_quietly())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="executor-demo-")))
         say = Narrator()
+        say.step(
+            "Demo", f"a graph of {len(graph.NODES)} nodes on a pool of {WORKERS} workers; only the model is scripted"
+        )
         server = stack.enter_context(Embedded())
         say.step("Redis", f"a private server of its own, process {server.pid}")
         settings = _settings(folder, server)
@@ -82,7 +85,7 @@ def _finish(pool: ChildPool, say: Narrator, failed: bool) -> int:
     status = pool.drain()
     if status != 0:
         raise Quit(FAILED, f"the pool ended with status {status}. Its last words:", pool.last_words())
-    say.step("Done", "the pool has drained and left with exit status 0")
+    say.step("Done", "the pool has drained and left with exit status 0; next: `executor-worker once --help`")
     return FAILED if failed else DONE
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 from executor_worker import logs
 from executor_worker.cli.parser import program_version
@@ -14,17 +15,19 @@ from executor_worker.errors import ConfigError
 from executor_worker.executor import Executor
 from executor_worker.health import Health
 from executor_worker.intake import Intake, Limits
+from executor_worker.patience import Patience
 from executor_worker.providers import Models, preload, retired
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.settlement import Settler
-from executor_worker.stream import Consumer, Endpoint, Held, Link, Made
+from executor_worker.stream import Consumer, Endpoint, Link, Made
 from executor_worker.stream.identity import Identity
 from executor_worker.stream.leases import renew
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
-from executor_worker.worker import Habits, Patience, Worker
+from executor_worker.worker import Habits, Worker
 from supervisor.errors import ReloadRefused
-from supervisor.keeper import Keeper
+from supervisor.keeper import Duty, Keeper
+from supervisor.process import reap_adopted
 from supervisor.program import PoolSettings
 from supervisor.scoreboard import Row, Scoreboard
 
@@ -67,9 +70,9 @@ class ExecutorProgram:
         require_model_key(settings, os.environ)
         self._functions = _functions_of(settings)
         # Made once here so that what is wrong with it is said now, and not by every child.
-        ToolRegistry(tool_settings(settings), self._functions or (), log=_log)
+        ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log)
         preload(settings.llm_provider)
-        preload_tools(tool_settings(settings), log=_log)
+        preload_tools(tool_settings(settings), log=logs.log)
         _warn_of_retired_model(settings)
 
     @property
@@ -103,6 +106,7 @@ class ExecutorProgram:
             group_made=report_group,
         )
         patience = Patience(row)
+        zombies: dict[int, int] = {}
         return Worker(
             self._board,
             row,
@@ -116,6 +120,7 @@ class ExecutorProgram:
             Habits(settings.lease, settings.max_items_per_worker, settings.max_rss_mb * MIB),
             patience,
             lambda held: not renew(link, [held]),
+            lambda: reap_adopted(zombies),
         )
 
     def keep(self) -> int:
@@ -140,7 +145,8 @@ class ExecutorProgram:
         )
         health = Health(settings.worker_id, board, duties.upkeep.gauges)
         answer = lambda path, _: health.answer(path.partition("?")[0])  # noqa: E731
-        return Keeper(board, duties.all, self._listener, answer, _log_fields, duties.reclaim.sources).run()
+        routine = [Duty(*duty) for duty in duties.all]
+        return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
 
     def reload(self) -> ExecutorProgram:
         try:
@@ -158,7 +164,7 @@ class ExecutorProgram:
 
     def _executor(self) -> Executor:
         settings = self.settings
-        tools = ToolRegistry(tool_settings(settings), self._functions, log=_log)
+        tools = ToolRegistry(tool_settings(settings), self._functions, log=logs.log)
         return Executor(
             models=Models(model_settings(settings)),
             tools=tools,
@@ -186,18 +192,15 @@ def _functions_of(settings: Settings) -> list[FunctionTool] | None:
             advice="it starts threads when imported, so each worker imports it by itself, which costs memory and time",
         )
         return None
-    return load_functions(settings.tool_modules, log=_log)
+    return load_functions(settings.tool_modules, log=logs.log)
 
 
 def _warn_of_retired_model(settings: Settings) -> None:
-    said = retired(settings.llm_model) if settings.llm_model else None
+    said = retired(settings.llm_model) if settings.llm_provider == "anthropic" else None
     if said:
         logs.warning("model.retired", model=settings.llm_model, advice=said)
 
 
-def _log(level: str, event: str, **fields: object) -> None:
-    logs.log(level, event, **fields)
-
-
-def _log_fields(level: str, event: str, fields: Mapping[str, object]) -> None:
+def log_fields(level: str, event: str, fields: dict[str, Any]) -> None:
+    """Log as the supervisor's package does."""
     logs.log(level, event, **fields)

@@ -12,7 +12,7 @@ from typing import Any
 
 from executor_worker import logs
 from executor_worker.cli.parts import endpoint_of
-from executor_worker.cli.program import ExecutorProgram
+from executor_worker.cli.program import ExecutorProgram, log_fields
 from executor_worker.cli.solo import work_alone
 from executor_worker.embedded import Embedded
 from executor_worker.errors import ConfigError
@@ -54,7 +54,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         supervisor = Supervisor(
             program,
             board,
-            lambda level, event, fields: logs.log(level, event, **fields),
+            log_fields,
             Notify.from_environ(os.environ),
             companions=companions,
             listener=listener,
@@ -96,7 +96,9 @@ def _listener(settings: Settings, inheritance: Inheritance | None) -> socket.soc
     except OSError as error:
         where = f"{settings.health_host}:{settings.health_port}"
         problem = f"{where} can't be listened on ({error.strerror})."
-        raise ConfigError("HEALTH_PORT", problem, "Choose another port, 0 for any free one, or leave it empty.") from None
+        raise ConfigError(
+            "HEALTH_PORT", problem, "Choose another port, 0 for any free one, or leave it empty."
+        ) from None
 
 
 def _identity(settings: Settings, inheritance: Inheritance | None) -> Identity:

@@ -6,16 +6,17 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Mapping
 from types import FrameType
 
 from executor_worker import logs
-from executor_worker.cli.program import ExecutorProgram
+from executor_worker.cli.program import ExecutorProgram, log_fields
+from executor_worker.worker import LEFT, REFUSED
 from supervisor.descent import MARK
 from supervisor.process import Child, Processes
 from supervisor.scoreboard import Scoreboard
 
 SLOT = 1
+FAILED = 1
 CLOSE_S = 3.0
 
 
@@ -27,7 +28,7 @@ def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
     board.head.supervisor_pid = os.getpid()
     os.environ[MARK] = uuid.uuid4().hex
     row.pid, row.started_ns = os.getpid(), time.monotonic_ns()
-    processes = Processes(_log)
+    processes = Processes(log_fields)
     processes.become_reaper()
     processes.freeze_heap()
     keeper = processes.fork(f"{program.pool.name}: keeper", program.keep)
@@ -53,9 +54,11 @@ def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
 def _conclude(board: Scoreboard, status: int, lost: list[int]) -> int:
     if board.head.reason:
         logs.error("worker.given_up", reason=board.head.reason)
-    if lost:
-        logs.error("keeper.dead", status=lost[0], advice="start the worker again")
-    return status or (lost[0] if lost and lost[0] > 0 else len(lost))
+    ended = lost[0] if lost else LEFT
+    if ended not in (LEFT, REFUSED):
+        logs.error("keeper.dead", status=ended, advice="start the worker again")
+        ended = FAILED
+    return status or ended
 
 
 def _end(keeper: Child) -> None:
@@ -74,6 +77,3 @@ def _status_of(child: Child) -> int | None:
         return 0
     return None if died is None else died.si_status
 
-
-def _log(level: str, event: str, fields: Mapping[str, object]) -> None:
-    logs.log(level, event, **fields)

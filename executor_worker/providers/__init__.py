@@ -40,7 +40,7 @@ class ModelSettings:
         model: Used by callers wherever a node names none.
         timeout_s: Limit of one attempt, from connecting to the last event.
         max_retries: Attempts after the first.
-        script: File of rules for the scripted provider; empty: the environment's `LLM_SCRIPT`.
+        script: File of rules for the scripted provider; empty: none.
     """
 
     provider: str = "anthropic"
@@ -149,7 +149,7 @@ def _scripted() -> Callable[[ModelSettings], Provider]:
     return lambda settings: Scripted(
         timeout_s=settings.timeout_s,
         retries=Retries(settings.max_retries),
-        script=settings.script or os.environ.get("LLM_SCRIPT", ""),
+        script=settings.script,
     )
 
 

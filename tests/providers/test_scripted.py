@@ -175,16 +175,14 @@ def test_usage_and_a_refusal() -> None:
     assert (reply.stop_reason, reply.usage) == ("refusal", Usage(5, 6))
 
 
-def test_a_script_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its rules apply where they match; the setting or the environment names it."""
+def test_a_script_from_a_file(tmp_path: Path) -> None:
+    """Its rules apply where they match; the setting names it."""
     file = tmp_path / "script.json"
     file.write_text(json.dumps([{"match": "(?i)weather", "reply": "Rain."}, {"match": "^cats$", "reply": "Seven."}]))
     assert scripted(file).complete(asked("The Weather?"), watch()).text == "Rain."
     assert scripted(file).complete(asked("cats"), watch()).text == "Seven."
     assert scripted(file).complete(asked("dogs"), watch()).text == "scripted: dogs"
     assert Models(ModelSettings("scripted", script=str(file))).default.complete(asked("cats"), watch()).text == "Seven."
-    monkeypatch.setenv("LLM_SCRIPT", str(file))
-    assert Models(ModelSettings("scripted")).default.complete(asked("cats"), watch()).text == "Seven."
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,6 @@ def test_nothing_a_group_has_not_read_is_trimmed(db: redis.Redis, link: Link) ->
     assert trim(link, 100) == 0
     db.xgroup_setid(COMPLETED_STREAM, "slow", ids[999])
     assert trim(link, 100) > 800
-    assert db.xrange(COMPLETED_STREAM, "-", "+", 1)[0][0].decode() <= ids[1000]
     unread = db.xreadgroup("slow", "c", {COMPLETED_STREAM: ">"}, count=5000)[0][1]
     assert [entry.decode() for entry, _ in unread] == ids[1000:]
     trim(link, 100)

@@ -117,7 +117,7 @@ def test_all_kinds_of_parameters_can_be_passed() -> None:
     assert set(signature.schema["properties"]) == {"a", "b", "rest", "c"}
     assert signature.schema["required"] == ["a", "b"]
     positional, named = signature.bind({"a": "1", "b": 2, "c": "x", "d": None})
-    assert (positional, named) == ([1], {"b": 2, "c": "x", "d": None})
+    assert (positional, named) == ([1, 2], {"c": "x", "d": None})
 
 
 def test_spread_arguments_follow_the_positional_ones() -> None:

@@ -10,6 +10,7 @@ from executor_worker.cli.pool_http import PoolView
 from executor_worker.embedded import find_server
 from executor_worker.errors import ConfigError, StreamError, StreamRefused, StreamUnavailable
 from executor_worker.settings import Settings
+from executor_worker.stream.identity import BEAT_S, TTL_S, Identity, started_at
 from executor_worker.stream.link import Link
 from executor_worker.stream.names import (
     COMPLETED_STREAM,
@@ -22,8 +23,11 @@ from executor_worker.stream.names import (
     STATE_PREFIX,
     WORK_STREAMS,
 )
+from executor_worker.stream.server import Server, describe
 
-OLDEST = (7, 0)
+# A supervisor that lives has beaten since.
+SILENT_S = 2 * BEAT_S
+NEEDED = "~executor.work* ~dago:* &dago:* +@read +@write +@stream +@scripting +@pubsub +@connection +info +role"
 
 
 def check_redis(settings: Settings, pool: PoolView) -> Iterator[Finding]:
@@ -39,10 +43,11 @@ def check_redis(settings: Settings, pool: PoolView) -> Iterator[Finding]:
         yield _refused(settings, error)
         return
     except StreamUnavailable as error:
-        yield fix("REDIS_ADDR", f"{error}. Start Redis there, or correct REDIS_ADDR.")
+        yield fix("REDIS_ADDR", f"{error}; start Redis there, or correct REDIS_ADDR.")
         return
     try:
         yield from _server(link)
+        yield _name(link, settings, pool)
         yield _permissions(link)
     except StreamError as error:
         yield fix("REDIS_ADDR", f"{error}. See what is wrong with this Redis.")
@@ -58,7 +63,7 @@ def _embedded() -> Finding:
 
 
 def _refused(settings: Settings, error: StreamRefused) -> Finding:
-    said = str(error)
+    said = str(error).rstrip(".")
     if "NOAUTH" in said or ("WRONGPASS" in said and not settings.redis_pass and "@" not in settings.redis_addr):
         return fix("REDIS_PASS", f"{endpoint_of(settings)} wants a password; set REDIS_PASS or REDIS_PASS_FILE.")
     if "WRONGPASS" in said or "without any password configured" in said:
@@ -67,36 +72,54 @@ def _refused(settings: Settings, error: StreamRefused) -> Finding:
 
 
 def _server(link: Link) -> Iterator[Finding]:
-    facts = _info(link)
-    name = "Valkey" if facts.get("server_name") == "valkey" else "Redis"
-    version = facts.get("valkey_version") or facts.get("redis_version", "")
-    where = f"{link.endpoint} answers: {name} {version or 'of an unknown version'}"
-    if version and name == "Redis" and _numbers(version) < OLDEST:
+    try:
+        server = describe(link)
+    except StreamRefused:
+        yield ok("REDIS_ADDR", f"{link.endpoint} answers; this user may not ask what it is")
+        yield ok("maxmemory-policy", "unknown: this user may not ask; it has to be noeviction")
+        return
+    where = f"{link.endpoint} answers: {server.name.capitalize()} {server.shown}"
+    if server.old:
         yield fix("REDIS_ADDR", f"{where}; it must be Redis 7.0 or newer, or Valkey.")
+    elif server.role == "slave":
+        yield fix("REDIS_ADDR", f"{where}, but is a replica and takes no writes; name the primary, or its sentinels.")
     else:
         yield ok("REDIS_ADDR", where)
-    if facts.get("role", "master") != "master":
-        yield fix(
-            "REDIS_ADDR", f"{link.endpoint} is a replica and takes no writes; name the primary, or its sentinels."
-        )
-    yield _eviction(facts)
+    yield _eviction(server)
 
 
-def _info(link: Link) -> dict[str, str]:
-    """Read INFO; empty where this user may not."""
-    replies = link.batch([("INFO", "server"), ("INFO", "memory"), ("INFO", "replication")])
-    text = b"\n".join(reply for reply in replies if isinstance(reply, bytes)).decode("utf-8", "replace")
-    return dict(line.strip().split(":", 1) for line in text.splitlines() if ":" in line and not line.startswith("#"))
-
-
-def _eviction(facts: dict[str, str]) -> Finding:
-    policy = facts.get("maxmemory_policy")
-    if policy is None:
-        return ok("maxmemory-policy", "unknown: this user may not ask; it has to be noeviction")
-    if policy == "noeviction":
+def _eviction(server: Server) -> Finding:
+    if server.policy == "noeviction":
         return ok("maxmemory-policy", "noeviction")
-    advice = "run `CONFIG SET maxmemory-policy noeviction` and put it into redis.conf."
-    return fix("maxmemory-policy", f"{policy} lets Redis delete queued items and states when memory is short; {advice}")
+    danger = f"{server.policy} lets Redis delete items and states when memory is short"
+    return fix(
+        "maxmemory-policy", f"{danger}; run `CONFIG SET maxmemory-policy noeviction` and put it into redis.conf."
+    )
+
+
+def _name(link: Link, settings: Settings, pool: PoolView) -> Finding:
+    """Is WORKER_ID free? A pool of that name that runs here is ours."""
+    name = settings.worker_id
+    if pool.health is not None and pool.health["worker_id"] == name:
+        return ok("WORKER_ID", f"{name} runs here")
+    flat, left_ms = link.batch([("HGETALL", f"{IDENTITY_PREFIX}{name}"), ("PTTL", f"{IDENTITY_PREFIX}{name}")])
+    if not isinstance(flat, list) or not flat:
+        return ok("WORKER_ID", f"{name} is free")
+    holder = {key.decode(): value.decode("utf-8", "replace") for key, value in zip(flat[::2], flat[1::2], strict=True)}
+    silent_s = TTL_S - left_ms / 1000
+    who = f"a supervisor on {holder.get('host', '?')}, process {holder.get('pid', '?')}"
+    if silent_s > SILENT_S or _died_here(holder):
+        return ok("WORKER_ID", f"{name} is free: {who} had it and is gone")
+    return fix(
+        "WORKER_ID", f"{name} is taken: {who}, was seen {silent_s:.0f} s ago; give each supervisor its own name."
+    )
+
+
+def _died_here(holder: dict[str, str]) -> bool:
+    me = Identity("check")
+    here = all(holder.get(fact) == getattr(me, fact) for fact in ("host", "boot", "namespace"))
+    pid = holder.get("pid", "")
+    return here and pid.isdigit() and started_at(int(pid)) != holder.get("started")
 
 
 def _permissions(link: Link) -> Finding:
@@ -114,9 +137,7 @@ def _permissions(link: Link) -> Finding:
     if not denied:
         return ok("permissions", "this user may do all that is needed")
     shown = ", ".join(denied[:6]) + (f" and {len(denied) - 6} more" if len(denied) > 6 else "")
-    keys = "~executor.work* ~dago:* &dago:*"
-    advice = f"as an administrator: ACL SETUSER <user> {keys} +@read +@write +@stream +@scripting +@pubsub +@connection"
-    return fix("REDIS_USER", f"this user may not {shown}; {advice} +info +role.")
+    return fix("REDIS_USER", f"this user may not {shown}; let an administrator run `ACL SETUSER <user> {NEEDED}`.")
 
 
 def _probes() -> Iterator[tuple[str, ...]]:
@@ -130,13 +151,16 @@ def _probes() -> Iterator[tuple[str, ...]]:
         yield "XGROUP", "CREATE", stream, GROUP, "no-id"
         yield "XADD", stream, "0-0", "data", ""
         yield "XADD", f"{stream}:dead", "0-0", "data", ""
+        yield "HGET", f"{stream}:forgiven", ""
     for stream in (COMPLETED_STREAM, FAILED_STREAM):
         yield "XADD", stream, "0-0", "data", ""
         yield "XTRIM", stream, "MAXLEN", "no-number"
         yield "XINFO", "GROUPS", stream
     yield "GET", f"{STATE_PREFIX}check"
-    for prefix in (STATE_PREFIX, REGISTRY_PREFIX, IDENTITY_PREFIX):
-        yield "SET", f"{prefix}check", "", "EX", "no-number"
+    for prefix in (STATE_PREFIX, REGISTRY_PREFIX):
+        yield "SET", f"{prefix}check", "", "PX", "no-number"
+    yield "HGETALL", f"{IDENTITY_PREFIX}check"
+    yield "PEXPIRE", f"{IDENTITY_PREFIX}check", "no-number"
     yield "HDEL", MARKERS, ""
     yield "HINCRBY", MARKERS, "", "no-number"
     yield "EVAL", "return 1", "no-number"
@@ -145,7 +169,3 @@ def _probes() -> Iterator[tuple[str, ...]]:
     yield "CLIENT", "ID"
     yield "CLIENT", "UNBLOCK", "no-number"
     yield "SUBSCRIBE", RELEASED_CHANNEL  # the last: the connection is of no other use after it
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -20,12 +20,12 @@ from mcp.client import Client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from pydantic import ValidationError
 
 from executor_worker.tools.base import Log
+from executor_worker.tools.mcp.catalogue import describe, list_tools
 from executor_worker.tools.mcp.http import sse, streamable_http
 from executor_worker.tools.mcp.stdio import stdio
-from executor_worker.tools.mcp.wire import FLIGHT, ConnectionLost, Flight
+from executor_worker.tools.mcp.wire import FLIGHT, Flight
 from executor_worker.tools.mcp_config import Local, Remote, ServerConfig
 
 IDEMPOTENCY_KEY = "dago/idempotency-key"  # in a call's `_meta`
@@ -35,7 +35,6 @@ _LONGEST_DELAY_SECONDS = 30.0
 _URGENT_DELAY_SECONDS = 0.2  # between attempts while somebody waits
 _LEAVE_SECONDS = 1.0
 _LIST_SECONDS = 10.0
-_MOST_PAGES = 1000
 _LISTEN_AGAIN_SECONDS = 5.0
 # An HTTP server that answers so to the handshake may be one of the older kind.
 _MAYBE_SSE = frozenset({400, 404, 405, 406, 415})
@@ -159,7 +158,7 @@ class McpServer:
             transport = self._transport(by_sse)
             client = Client(transport, cache=None, message_handler=self._hear, client_info=_OURSELVES)
             async with client:
-                tools = await _list(client)
+                tools = await list_tools(client)
                 limit.deadline = math.inf
                 connected = True
                 self._note_up(client, tools, by_sse)
@@ -192,7 +191,7 @@ class McpServer:
     async def _relist(self, client: Client) -> None:
         try:
             with anyio.fail_after(_LIST_SECONDS):
-                tools = await _list(client)
+                tools = await list_tools(client)
         except TimeoutError:
             self._log("warn", "mcp.list_failed", server=self.name, reason="no answer")
         except MCPError as error:
@@ -262,48 +261,6 @@ class McpServer:
         # What it said itself stays out of the log: `check` and the failing item show it.
         self._log("warn", "mcp.disconnected", server=self.name, after_s=round(seconds, 1))
         self._log("debug", "mcp.problem", server=self.name, problem=problem)
-
-
-def describe(error: BaseException, status: int | None = None) -> str:
-    """Say in a few words why a connection failed; *status* is the last HTTP status seen."""
-    causes = list(_leaves(error))
-    for cause in causes:
-        if isinstance(cause, ConnectionLost):
-            return str(cause)
-    cause = next((cause for cause in causes if not isinstance(cause, anyio.BrokenResourceError)), error)
-    if isinstance(cause, httpx2.HTTPStatusError):
-        return f"it answered with HTTP status {cause.response.status_code}"
-    if isinstance(cause, httpx2.ConnectTimeout | httpx2.PoolTimeout):
-        return "connecting took too long"
-    if isinstance(cause, MCPError) and status is not None and status >= 400:
-        return f"it answered with HTTP status {status}"
-    if isinstance(cause, MCPError):
-        return cause.message or f"MCP error {cause.code}"
-    if isinstance(cause, ValidationError):
-        return "it does not speak MCP"
-    return str(cause).splitlines()[0][:300] if str(cause) else type(cause).__name__
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
-
-
-async def _list(client: Client) -> dict[str, types.Tool]:
-    """All tools, page by page; the first of each name."""
-    tools: dict[str, types.Tool] = {}
-    cursor: str | None = None
-    for _ in range(_MOST_PAGES):
-        page = await client.list_tools(cursor=cursor)
-        for tool in page.tools:
-            tools.setdefault(tool.name, tool)
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    return tools
 
 
 def _announces_changes(client: Client) -> bool:

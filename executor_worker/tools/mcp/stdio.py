@@ -175,6 +175,7 @@ class _Stdin(Outgoing):
             try:
                 await self._flush()
             except OSError as error:
+                self.reconsider()
                 raise anyio.BrokenResourceError from error
 
     async def _flush(self) -> None:
@@ -187,7 +188,7 @@ class _Stdin(Outgoing):
                 await anyio.wait_writable(self._child.stdin)
 
     def reconsider(self) -> None:
-        """Now that the server is dead: a call it has not read a byte of was not sent."""
+        """Now that the server reads no more: a call of which it has not read a byte was not sent."""
         unread = array("i", [0])
         fcntl.ioctl(self._child.stdin, termios.FIONREAD, unread)
         if self._flight is not None and unread[0] >= self._since:

@@ -1,0 +1,77 @@
+"""
+What the keeper does for the pool: everything that talks to Redis and is not a worker's own item.
+
+Each duty is a small class whose `run` is called every so often. They share one connection. When Redis is away
+`Pulse` says so once, the others are left out, and `Pulse` says once that it is back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from executor_worker import logs
+from executor_worker.duties.announce import Announce, Farewell
+from executor_worker.duties.circumstances import Circumstances
+from executor_worker.duties.leases import Leases
+from executor_worker.duties.pulse import Pulse
+from executor_worker.duties.reclaim import Reclaim
+from executor_worker.duties.upkeep import Memory, Upkeep
+from executor_worker.errors import StreamRefused, StreamUnavailable
+from executor_worker.stream.releases import Releases
+
+PULSE_S = 1.0
+RECLAIM_S = 0.2  # how soon a slot that backs off is seen to hold something
+REGISTRY_S = 1.0
+UPKEEP_S = 5.0
+MEMORY_S = 1.0  # one worker at a time
+LONGEST_RENEWAL_S = 5.0
+NEVER_S = 1e9
+
+__all__ = ["Circumstances", "Duties", "Duty"]
+
+
+class Duty(NamedTuple):
+    """Something to be done every so often, and at the end."""
+
+    name: str
+    every_seconds: float
+    run: Callable[[], None]
+    close: Callable[[], None] | None = None
+
+
+class Duties:
+    """All of them, in the order in which they are run and, at the end, closed."""
+
+    def __init__(self, around: Circumstances) -> None:
+        self.pulse = Pulse(around)
+        self.upkeep = Upkeep(around)
+        releases = Releases(around.link.another())
+        self.reclaim = Reclaim(around, releases)
+        announce, farewell = Announce(around), Farewell(around)
+        head = around.board.head
+        self.all = [
+            Duty("pulse", PULSE_S, self.pulse.run),
+            Duty("leases", min(around.lease_s / 3, LONGEST_RENEWAL_S), self._while_up(Leases(around).run)),
+            Duty("reclaim", RECLAIM_S, self._while_up(self.reclaim.run)),
+            Duty("registry", REGISTRY_S, self._while_up(announce.run), self._while_up(announce.close)),
+            Duty("upkeep", UPKEEP_S, self._while_up(self.upkeep.run)),
+            Duty("memory", MEMORY_S, Memory(around).run),
+            Duty("farewell", NEVER_S, lambda: None, self._while_up(farewell.close)),
+        ]
+        self._head = head
+
+    def _while_up(self, run: Callable[[], None]) -> Callable[[], None]:
+        """Leave *run* out while Redis is away or the pool's name is not ours yet."""
+
+        def run_or_not() -> None:
+            if not (self._head.redis_up and self._head.gate):
+                return
+            try:
+                run()
+            except StreamUnavailable as error:
+                self.pulse.lost(error)
+            except StreamRefused as error:
+                logs.error("redis.refused", reason=str(error), fix="correct what REDIS_USER may do")
+
+        return run_or_not

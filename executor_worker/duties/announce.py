@@ -1,0 +1,93 @@
+"""The registry: who there is, until we leave."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from executor_worker.duties.circumstances import Circumstances
+from executor_worker.stream.consumers import delete_consumer, release_consumer
+from executor_worker.stream.registry import Registration, register, unregister
+from supervisor.scoreboard import Row
+
+ALL_S = 5.0  # between two times that everybody is written
+
+
+class Announce:
+    """Keeps the registry: who there is, and what they are at."""
+
+    def __init__(self, around: Circumstances) -> None:
+        self._around = around
+        self._shown: dict[int, tuple[Any, ...]] = {}
+        self._next_all = 0.0
+
+    def run(self) -> None:
+        around, rows = self._around, {row.slot: row for row in self._around.board.rows()}
+        now = time.monotonic()
+        everybody = now >= self._next_all
+        facts = {slot: _status(row) for slot, row in rows.items()}
+        changed = [slot for slot in rows if everybody or self._shown.get(slot) != facts[slot]]
+        gone = [slot for slot in self._shown if slot not in rows]
+        register(around.link, [self._registration(rows[slot]) for slot in changed])
+        self._strike([around.consumer(slot) for slot in gone])
+        self._shown = facts
+        if everybody:
+            self._next_all = now + ALL_S
+
+    def close(self) -> None:
+        """Leave: nothing of ours stays in the registry, nor in the group where nothing is pending."""
+        self._strike([self._around.consumer(slot) for slot in self._shown])
+
+    def _strike(self, consumers: list[str]) -> None:
+        unregister(self._around.link, consumers)
+        for consumer in consumers:
+            delete_consumer(self._around.link, consumer)
+
+    def _registration(self, row: Row) -> Registration:
+        status, item = _status(row)
+        now = time.time()
+        return Registration(
+            id=self._around.consumer(row.slot),
+            status=status,
+            registered_at=now - (time.monotonic_ns() - row.started_ns) / 1e9,
+            last_heartbeat=now,
+            current_task=item or None,
+            pending_tasks=1 if item else 0,
+            version=self._around.version,
+            metadata={
+                "pid": row.pid,
+                "slot": row.slot,
+                "supervisor": self._around.worker_id,
+                "host": self._around.identity.host,
+                "phase": row.phase,
+                "items_done": row.items_done,
+                "health_port": self._around.health_port,
+            },
+        )
+
+
+class Farewell:
+    """At the end: what dead workers held goes to others at once, our name is free again."""
+
+    def __init__(self, around: Circumstances) -> None:
+        self._around = around
+
+    def close(self) -> None:
+        around = self._around
+        for row in around.board.rows():
+            if row.held and row.released != row.held:
+                # A drain is not held against the item.
+                release_consumer(around.link, around.consumer(row.slot), counted=False)
+                row.released = row.held
+        if not around.board.head.superseded:
+            around.identity.leave(around.link)
+
+
+def _status(row: Row) -> tuple[str, str]:
+    """As the registry says it, and the item in hand."""
+    if row.state == "dead":
+        return "stopped", ""
+    overdue = 0 < row.item_deadline_ns < time.monotonic_ns()
+    if row.state == "starting" or row.stopped or overdue:
+        return "unhealthy", row.item
+    return ("busy", row.item) if row.held else ("idle", "")

@@ -1,0 +1,40 @@
+"""What all duties need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from executor_worker.stream import Link, Made
+from executor_worker.stream.identity import Identity
+from supervisor.scoreboard import Scoreboard
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """
+    What the duties need to know; seconds.
+
+    Attributes:
+        health_port: Where this pool answers; None: nowhere.
+        beside: A predecessor of the same name still runs: what it has is its own.
+    """
+
+    board: Scoreboard
+    link: Link
+    identity: Identity
+    version: str
+    lease_s: float
+    delete_settled: bool
+    results_maxlen: int
+    health_port: int | None
+    beside: bool
+    report_group: Callable[[Made], None]
+
+    @property
+    def worker_id(self) -> str:
+        return self.identity.worker_id
+
+    def consumer(self, slot: int) -> str:
+        """The name under which *slot*'s worker reads."""
+        return f"{self.worker_id}.{slot}"

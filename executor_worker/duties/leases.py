@@ -1,0 +1,38 @@
+"""What workers have in hand stays theirs."""
+
+from __future__ import annotations
+
+import time
+
+from executor_worker.duties.circumstances import Circumstances
+from executor_worker.stream import Held
+from executor_worker.stream.leases import renew
+from supervisor.scoreboard import Row
+
+
+class Leases:
+    """Renews what workers report in hand; a worker whose item went to somebody else is told."""
+
+    def __init__(self, around: Circumstances) -> None:
+        self._around = around
+
+    def run(self) -> None:
+        held = {row: one for row in self._around.board.rows() if (one := _held(row)) is not None}
+        if not held:
+            return
+        asked_at = time.monotonic()
+        lost = set(renew(self._around.link, list(held.values())))
+        until = int((asked_at + self._around.lease_s) * 1e9)
+        for row, one in held.items():
+            if one not in lost:
+                row.lease_until_ns = until
+            elif _held(row) == one:
+                row.lost = True
+                row.wake()
+
+
+def _held(row: Row) -> Held | None:
+    try:
+        return Held.parse(row.held) if row.pid and row.held else None
+    except ValueError:
+        return None

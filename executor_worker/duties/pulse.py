@@ -1,0 +1,96 @@
+"""Whether Redis answers, and whether our name is our own."""
+
+from __future__ import annotations
+
+import time
+
+from executor_worker import logs
+from executor_worker.duties.circumstances import Circumstances
+from executor_worker.errors import StreamRefused, StreamUnavailable
+from executor_worker.stream.consumers import consumers_of, delete_consumer, release_consumer
+from executor_worker.stream.identity import BEAT_S, IdentityTaken
+
+REFUSED = 78
+
+
+class Pulse:
+    """
+    Knows whether Redis answers, tells everybody, and opens the gate once this pool's name is its own.
+
+    Ends the keeper, and so the pool, where Redis or the holder of the name refuses us from the start.
+    """
+
+    def __init__(self, around: Circumstances) -> None:
+        self._around = around
+        self._said_lost = False
+        self._next_beat = 0.0
+
+    def run(self) -> None:
+        try:
+            self._ask()
+        except StreamRefused as error:
+            self._refused(error)
+        except StreamUnavailable as error:
+            self.lost(error)
+        else:
+            self._back()
+
+    def lost(self, error: StreamUnavailable) -> None:
+        """Note that Redis does not answer."""
+        self._around.board.head.redis_up = False
+        if not self._said_lost:
+            self._said_lost = True
+            logs.error("redis.lost", reason=str(error), advice="waiting; what is in hand goes on and is settled later")
+
+    def _ask(self) -> None:
+        head, around = self._around.board.head, self._around
+        if not head.gate:
+            around.identity.claim(around.link, sleep=self._linger)
+            self._take_over()
+            head.gate = True
+        elif time.monotonic() >= self._next_beat:
+            if not around.identity.beat(around.link):
+                logs.error(
+                    "identity.taken", worker_id=around.worker_id, fix="give each supervisor a WORKER_ID of its own"
+                )
+            self._next_beat = time.monotonic() + BEAT_S
+        else:
+            around.link.call("PING")
+
+    def _back(self) -> None:
+        head = self._around.board.head
+        if head.redis_up:
+            return
+        head.redis_up = True
+        head.redis_epoch += 1
+        if self._said_lost:
+            self._said_lost = False
+            logs.info("redis.back")
+        for row in self._around.board.rows():
+            row.wake()
+
+    def _linger(self, seconds: float) -> None:
+        self._around.board.head.keeper_beat_ns = time.monotonic_ns()
+        time.sleep(seconds)
+
+    def _take_over(self) -> None:
+        """Give back what a dead predecessor of our name left pending in slots that we do not have."""
+        if self._around.beside:
+            return
+        ours = {self._around.consumer(row.slot) for row in self._around.board.rows()}
+        for consumer in consumers_of(self._around.link, f"{self._around.worker_id}."):
+            if consumer not in ours:
+                release_consumer(self._around.link, consumer, counted=True)
+                delete_consumer(self._around.link, consumer)
+
+    def _refused(self, error: StreamRefused) -> None:
+        if self._around.board.head.gate:
+            self.lost(StreamUnavailable(str(error)))
+            return
+        fix = (
+            "Give this one another WORKER_ID, or stop the other one."
+            if isinstance(error, IdentityTaken)
+            else "Correct REDIS_USER, REDIS_PASS or what this user may do."
+        )
+        self._around.board.head.reason = f"{error}. {fix}"
+        raise SystemExit(REFUSED)

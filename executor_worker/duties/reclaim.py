@@ -1,0 +1,88 @@
+"""What nobody works on goes to whoever is free."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from executor_worker import logs
+from executor_worker.duties.circumstances import Circumstances
+from executor_worker.errors import StreamUnavailable
+from executor_worker.notice import write_notice
+from executor_worker.stream.consumers import release_consumer
+from executor_worker.stream.releases import Releases
+from executor_worker.stream.sweep import Sweeper
+
+ORPHAN_S = 0.1  # a dead slot gets its next worker sooner than that, unless it backs off
+MOST_STALE = 16  # entries put up at a time
+
+
+class Reclaim:
+    """
+    Finds what nobody works on and puts it up for whoever is free.
+
+    Sweeps are the safety net; what others give back is heard of at once, and so is what a slot of
+    ours leaves behind that gets no worker for a while.
+    """
+
+    def __init__(self, around: Circumstances, releases: Releases) -> None:
+        self._around = around
+        self._releases = releases
+        self._sweeper = Sweeper(around.link, lease_s=around.lease_s)
+        self._every_s = max(min(around.lease_s / 3, 10.0), 0.5)
+        self._next_sweep = 0.0
+        self._number = 0
+        self._up: list[tuple[str, str]] = []
+        self._orphaned: dict[int, int] = {}
+
+    def sources(self) -> dict[int, Callable[[], object]]:
+        """What to wait on, and what to call then."""
+        fd = self._releases.fileno()
+        return {} if fd is None else {fd: self._heed}
+
+    def _heed(self) -> None:
+        found = self._heard()
+        if found:
+            self._put_up(found)
+
+    def run(self) -> None:
+        found = [*self._heard(), *self._left_behind()]
+        now = time.monotonic()
+        if now >= self._next_sweep:
+            self._next_sweep = now + self._every_s
+            self._up = self._sweeper.stale(MOST_STALE)
+            self._put_up(found)
+        elif found:
+            self._put_up(found)
+
+    def _heard(self) -> list[tuple[str, str]]:
+        try:
+            return self._releases.heard()
+        except StreamUnavailable:
+            return []
+
+    def _put_up(self, found: Sequence[tuple[str, str]]) -> None:
+        entries = list(dict.fromkeys([*found, *self._up]))[:MOST_STALE]
+        head = self._around.board.head
+        if not entries:
+            if head.noticed:
+                head.post("", 0)
+            return
+        self._up = entries
+        self._number += 1
+        head.post(write_notice(entries), self._number)
+        idle = [row for row in self._around.board.rows() if row.state == "idle"]
+        for row in idle[: len(entries)]:
+            row.wake()
+
+    def _left_behind(self) -> Iterable[tuple[str, str]]:
+        """What dead workers of ours held whose slots are not filled again at once."""
+        late = time.monotonic_ns() - int(ORPHAN_S * 1e9)
+        for row in self._around.board.rows():
+            text = row.held
+            if row.state != "dead" or not text or row.released == text or row.since_ns > late:
+                continue
+            released = release_consumer(self._around.link, self._around.consumer(row.slot), counted=True)
+            row.released = text
+            logs.info("item.released", slot=row.slot, entries=len(released), reason="its slot backs off")
+            yield from released

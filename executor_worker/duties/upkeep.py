@@ -1,0 +1,73 @@
+"""The streams and the workers, measured and kept in order."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from executor_worker.duties.circumstances import Circumstances
+from executor_worker.metrics import Gauge
+from executor_worker.stream import ensure_groups
+from executor_worker.stream.backlog import Backlog, backlog
+from executor_worker.stream.consumers import prune_consumers
+from executor_worker.stream.trim import trim
+
+PRUNE_S = 600.0
+
+
+class Upkeep:
+    """The streams themselves: groups that were lost, results that pile up, how much there is to do."""
+
+    def __init__(self, around: Circumstances) -> None:
+        self._around = around
+        self._known = False
+        self._next_prune = time.monotonic() + PRUNE_S
+        self.backlogs: list[Backlog] = []
+
+    def run(self) -> None:
+        around = self._around
+        for made in ensure_groups(around.link, delete_settled=around.delete_settled, known=self._known):
+            around.report_group(made)
+        self._known = True
+        self.backlogs = backlog(around.link, delete_settled=around.delete_settled)
+        trim(around.link, around.results_maxlen)
+        if time.monotonic() >= self._next_prune:
+            self._next_prune = time.monotonic() + PRUNE_S
+            prune_consumers(around.link, keep={around.consumer(row.slot) for row in around.board.rows()})
+
+    def gauges(self) -> list[Gauge]:
+        """What is known of the streams, for `/metrics`."""
+        now = self.backlogs
+        return [
+            ("dago_queue_depth", "Items not settled yet.", {(("queue", one.stream),): one.depth for one in now}),
+            ("dago_dead_letters", "Items in dead-letter streams.", {(("queue", one.stream),): one.dead for one in now}),
+            ("dago_items_pending", "Items taken, not settled yet.", {(): sum(one.pending for one in now)}),
+            (
+                "dago_oldest_item_age_seconds",
+                "Age of the oldest item not settled yet.",
+                {(): max((one.oldest_age_s for one in now), default=0.0)},
+            ),
+        ]
+
+
+class Memory:
+    """Measures the workers, one at a time: it takes a millisecond or two."""
+
+    def __init__(self, around: Circumstances) -> None:
+        self._around = around
+        self._turn = 0
+
+    def run(self) -> None:
+        rows = [row for row in self._around.board.rows() if row.pid]
+        if rows:
+            self._turn = (self._turn + 1) % len(rows)
+            rows[self._turn].pss_bytes = _pss_bytes(rows[self._turn].pid)
+
+
+def _pss_bytes(pid: int) -> int:
+    try:
+        with Path(f"/proc/{pid}/smaps_rollup").open("rb") as rollup:
+            line = next((line for line in rollup if line.startswith(b"Pss:")), b"Pss: 0 kB")
+        return int(line.split()[1]) * 1024
+    except OSError:
+        return 0

@@ -1,0 +1,78 @@
+"""How the worker limits and shows the item it runs."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable
+
+from executor_worker import logs
+from executor_worker.errors import Abandoned
+from executor_worker.metrics import Recorder
+from executor_worker.outcome import Usage
+from executor_worker.watch import Watch
+from supervisor.scoreboard import Row
+
+
+class ItemWatch(Watch):
+    """
+    Limits a run by its lease as well, and shows it on the scoreboard and in the metrics.
+
+    Args:
+        still_ours: Tells for certain whether the item is still held by this worker.
+    """
+
+    def __init__(
+        self,
+        deadline: float,
+        key: str,
+        row: Row,
+        recorder: Recorder,
+        still_ours: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(deadline, key, clock)
+        self._row = row
+        self._recorder = recorder
+        self._still_ours = still_ours
+
+    def check(self) -> None:
+        super().check()
+        if self._row.lost:
+            self._face_loss()
+        if self._row.lease_until_ns < self.clock() * 1e9:
+            self._await_lease()
+
+    def _face_loss(self) -> None:
+        if not self._still_ours():
+            raise Abandoned("the item was taken over")
+        self._row.lost = False
+
+    def phase(self, name: str, seconds: float | None = None, verdict: str = "node_timeout") -> None:
+        own = self.clock() + seconds if seconds is not None else self.deadline
+        self._row.enter(name, int(min(own, self.deadline) * 1e9), verdict if own < self.deadline else "node_timeout")
+
+    def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
+        record = self._recorder
+        record.count("dago_llm_calls_total", model)
+        record.observe("dago_llm_latency_seconds", seconds, model)
+        if usage is None:
+            record.count("dago_llm_failures_total", model)
+            return
+        record.count("dago_llm_tokens_total", model, "input", amount=usage.input_tokens)
+        record.count("dago_llm_tokens_total", model, "output", amount=usage.output_tokens)
+
+    def tool_called(self, name: str, seconds: float, ok: bool) -> None:
+        self._recorder.count("dago_tool_executions_total", name)
+        self._recorder.observe("dago_tool_duration_seconds", seconds, name)
+        if not ok:
+            self._recorder.count("dago_tool_failures_total", name)
+
+    def _await_lease(self) -> None:
+        """Start nothing while nobody can tell whether the item is still ours: Redis is away, or whoever renews is."""
+        logs.warning("lease.overdue", advice="waiting until it is renewed before anything more is called")
+        while self._row.lease_until_ns < self.clock() * 1e9:
+            if self._row.lost:
+                self._face_loss()
+            super().check()
+            select.select([], [], [], 0.05)

@@ -1,0 +1,230 @@
+"""Items in both envelopes, items that are none, and the events that go out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from executor_worker.errors import InvalidItem
+from executor_worker.messages import (
+    UnreadableItem,
+    completed_event,
+    decode,
+    failed_event,
+    names_in,
+    node_entry,
+    rfc3339,
+)
+from executor_worker.outcome import Completed, Failed, Usage
+
+LIMIT = 4096
+NAMES = {"graph_id": "g", "node_id": "n"}
+
+
+def item(**more: Any) -> bytes:
+    return json.dumps({**NAMES, **more}).encode()
+
+
+def event(body: dict[str, Any] | None = None, **more: Any) -> bytes:
+    data = {**NAMES, "node_type": "llm", "state": {"topic": "x"}, **(body or {})}
+    return json.dumps({"id": "w1", "type": "node.work", "execution_id": "e1", "data": data, **more}).encode()
+
+
+def refused(data: bytes) -> UnreadableItem:
+    with pytest.raises(UnreadableItem) as caught:
+        decode(data, LIMIT)
+    assert caught.value.code == "invalid_item" and isinstance(caught.value, InvalidItem)
+    return caught.value
+
+
+def test_the_plain_envelope() -> None:
+    """Config comes along; the execution is the graph's."""
+    read = decode(item(node_type="tool", config={"tool_name": "t"}, dependencies=["a"]), LIMIT)
+    assert (read.graph_id, read.node_id, read.node_type, read.execution_id) == ("g", "n", "tool", "g")
+    assert (read.config, read.dependencies) == ({"tool_name": "t"}, ["a"])
+    assert read.given_inputs is None and read.work_id is None and read.deadline is None and read.traceparent is None
+
+
+def test_the_event_envelope() -> None:
+    """Inputs come along, config does not."""
+    read = decode(event(), LIMIT)
+    assert (read.graph_id, read.node_id, read.node_type, read.execution_id, read.work_id) == ("g", "n", "llm", "e1", "w1")
+    assert read.config is None and read.state_inputs == {"topic": "x"} == read.given_inputs
+
+
+@pytest.mark.parametrize("make", [lambda **more: decode(item(**more), LIMIT), lambda **more: decode(event(**more), LIMIT),
+                                  lambda **more: decode(event(more), LIMIT)])  # fmt: skip
+def test_optional_members_of_both(make: Any) -> None:
+    """In an event they may stand inside or outside of its data."""
+    read = make(inputs={"a": 1}, deadline="2026-01-01T00:00:00Z", metadata={"traceparent": "00-1-2-01"})
+    assert read.inputs == {"a": 1} and read.given_inputs["a"] == 1
+    assert read.deadline == 1767225600.0 and read.traceparent == "00-1-2-01"
+    assert make(inputs={}).inputs == {}
+
+
+def test_inputs_are_laid_over_an_events_state() -> None:
+    """Both came with the item; the more particular ones count."""
+    read = decode(event({"inputs": {"topic": "y", "more": 1}}), LIMIT)
+    assert read.given_inputs == {"topic": "y", "more": 1} and read.state_inputs == {"topic": "x"}
+    assert decode(item(inputs={}), LIMIT).given_inputs == {}, "an empty object is one"
+
+
+@pytest.mark.parametrize(("text", "seconds"), [
+    ("2026-01-01T00:00:00Z", 1767225600.0), ("2026-01-01T01:00:00+01:00", 1767225600.0),
+    ("2026-01-01T00:00:00.123456789Z", 1767225600.123456), ("2026-01-01t00:00:00z", 1767225600.0),
+    ("0001-01-01T00:00:00Z", None),
+])  # fmt: skip
+def test_deadlines(text: str, seconds: float | None) -> None:
+    """RFC 3339, nanoseconds and all; a time Go never set is none."""
+    assert decode(item(deadline=text), LIMIT).deadline == seconds
+
+
+@pytest.mark.parametrize("more", [
+    {"graph_id": ""}, {"graph_id": 7}, {"graph_id": None}, {"node_id": ["n"]}, {"node_id": "a\nb"}, {"node_id": "a\x00"},
+    {"node_type": 1}, {"config": []}, {"config": "x"}, {"inputs": [1]}, {"deadline": "soon"}, {"deadline": 5},
+    {"deadline": "2026-01-01T00:00:00"}, {"metadata": "x"}, {"dependencies": {}}, {"execution_id": 4}, {"id": {}},
+    {"graph_id": "\ud800"},
+])  # fmt: skip
+def test_wrong_types_and_names_are_no_item(more: dict[str, Any]) -> None:
+    """What is wrong is said; the names that could be read are kept."""
+    error = refused(item(**more))
+    assert next(iter(more)) in str(error)
+    for name, expected in NAMES.items():
+        assert getattr(error, name) == ("" if name in more else expected)
+
+
+@pytest.mark.parametrize("data", [b"[]", b"null", b'"text"', b"7", b"{}", b'{"data":{}}', b'{"data":[]}', b'{"graph_id":"g"}'])
+def test_json_that_is_no_item(data: bytes) -> None:
+    """Whatever it is, it is told apart from an item."""
+    refused(data)
+
+
+@pytest.mark.parametrize("data", [
+    b"", b" ", b"{", b"not json", b"\xff\xfe", b"\x00", b'{"a":NaN}', b'{"a":-Infinity}', b"{'a':1}", b"\xef\xbb\xbf{}",
+    b'{"graph_id":"g","node_id":"n\x00"}', b'{"graph_id":"g","node_id":"n",}', b'{"a":"\xed\xa0\x80"}', b'{} {}',
+    "{}".encode("utf-16"),
+])  # fmt: skip
+def test_what_is_not_json(data: bytes) -> None:
+    """Never an exception of another kind."""
+    refused(data)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_deep_nesting(opening: bytes) -> None:
+    """Refused with its names, no RecursionError and no crash."""
+    data = b'{"graph_id":"g","node_id":"n","config":' + opening * 100_000
+    with pytest.raises(UnreadableItem) as caught:
+        decode(data, 10**7)
+    assert (caught.value.graph_id, caught.value.node_id) == ("g", "n")
+    closed = b'{"graph_id":"g","node_id":"n","inputs":{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}}"
+    with pytest.raises(UnreadableItem):
+        decode(closed, 10**7)
+
+
+def test_too_large_items_keep_their_names() -> None:
+    """Also where a decoy stands before them."""
+    data = json.dumps({"config": {"graph_id": "decoy", "x": "x" * LIMIT}, **NAMES, "execution_id": "e"}).encode()
+    error = refused(data)
+    assert (error.graph_id, error.node_id, error.execution_id) == ("g", "n", "e")
+    assert str(LIMIT) in str(error)
+    assert refused(event({"x": "y" * LIMIT})).execution_id == "e1"
+    assert refused(b"x" * 5000).graph_id == ""
+
+
+def test_names_are_read_from_broken_json() -> None:
+    """What looks like a name is one, escapes and all."""
+    error = refused(b'{"graph_id": "g\\u00e9", "node_id" :"n", "config": oops')
+    assert (error.graph_id, error.node_id, error.execution_id) == ("gé", "n", "")
+    assert names_in(b'{"data":{"graph_id":"g","node_id":"n"}}') == ("g", "n")
+    assert names_in(b"\xff") == ("", "")
+
+
+def test_of_a_name_that_stands_twice_the_last_counts() -> None:
+    """As everybody else reads JSON."""
+    assert decode(b'{"graph_id":"a","graph_id":"b","node_id":"n"}', LIMIT).graph_id == "b"
+
+
+def test_huge_integers_and_lone_surrogates_are_kept() -> None:
+    """They are JSON; what no Python number can hold stays the text it was."""
+    data = b'{"graph_id":"g","node_id":"n","inputs":{"a":123456789012345678901234567890,"s":"\\ud800","d":1e999,"h":%s}}'
+    inputs = decode(data % (b"9" * 4500), 10_000).inputs
+    assert inputs == {"a": 123456789012345678901234567890, "s": "\ud800", "d": "1e999", "h": "9" * 4500}
+
+
+def test_contradictions_and_foreign_events_are_refused() -> None:
+    """Which of two names is meant can't be known."""
+    assert "contradicts" in str(refused(event(graph_id="other")))
+    assert "node.completed" in str(refused(event(type="node.completed")))
+    assert decode(event(graph_id="g"), LIMIT).graph_id == "g"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=300) | st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["graph_id", "node_id", "data", "config", "x"]), inner),
+).map(lambda value: json.dumps(value).encode()))  # fmt: skip
+def test_anything_is_an_item_or_refused(data: bytes) -> None:
+    """No third way."""
+    try:
+        read = decode(data, LIMIT)
+    except UnreadableItem:
+        return
+    assert read.graph_id and read.node_id
+
+
+def test_a_completed_event_has_the_contracts_shape() -> None:
+    """Names outside and inside, the output as it is."""
+    facts = {"worker_id": "w.1", "mode": "llm", "attempt": 1, "duration_ms": 2.5, "usage": {"input_tokens": 1}}
+    read = json.loads(completed_event("g", "e", "n", {"big": 2**70, "list": []}, facts, 1.5))
+    ident = read.pop("id")
+    assert read == {
+        "type": "node.completed",
+        "timestamp": "1970-01-01T00:00:01.500Z",
+        "graph_id": "g",
+        "execution_id": "e",
+        "node_id": "n",
+        "data": {"graph_id": "g", "node_id": "n", "output": {"big": 2**70, "list": []}, **facts},
+    }
+    assert ident != json.loads(completed_event("g", "e", "n", None, {}, 1.5))["id"]
+
+
+def test_a_failed_event_says_why() -> None:
+    """A sentence and a code."""
+    read = json.loads(failed_event("g", "e", "n", "it broke: \ud800", "internal", {"attempt": 2}, 0))
+    assert read["type"] == "node.failed"
+    data = {"graph_id": "g", "node_id": "n", "output": None, "error": "it broke: \ud800", "error_code": "internal", "attempt": 2}
+    assert read["data"] == data
+
+
+@pytest.mark.parametrize("output", [object(), {1, 2}, float("nan") * 1j, b"x"])
+def test_an_output_that_is_no_json_is_refused(output: object) -> None:
+    """Whoever made it has to answer for it."""
+    with pytest.raises(ValueError, match="JSON"):
+        completed_event("g", "e", "n", output, {}, 0)
+
+
+def test_node_entries() -> None:
+    """What stands in a graph's state."""
+    times = {"started_at": 0.0, "completed_at": 1.0}
+    done = node_entry(node_id="n", outcome=Completed([1], "tool"), metadata={"work_id": "w"}, **times)
+    assert done == {
+        "node_id": "n",
+        "status": "completed",
+        "output": [1],
+        "error": None,
+        "started_at": "1970-01-01T00:00:00.000Z",
+        "completed_at": "1970-01-01T00:00:01.000Z",
+        "metadata": {"work_id": "w"},
+    }
+    failed = node_entry(node_id="n", outcome=Failed("no", "cancelled", usage=Usage()), metadata={}, **times)
+    assert (failed["status"], failed["output"], failed["error"]) == ("failed", None, "no")
+    assert failed["metadata"] == {"error_code": "cancelled"}
+
+
+def test_times_are_utc_with_z() -> None:
+    """RFC 3339 as the contract has it."""
+    assert rfc3339(1767225600.9996) == "2026-01-01T00:00:00.999Z"
