@@ -73,15 +73,15 @@ class Health:
     def live(self) -> Answer:
         silent = self._clock() - self._board.head.supervisor_beat_ns / 1e9
         if silent < MAIN_LOOP_SILENCE_S:
-            return 200, TEXT, b"alive\n"
-        return 503, TEXT, f"the main loop has not turned for {silent:.0f} s\n".encode()
+            return 200, TEXT, b"alive"
+        return 503, TEXT, f"the main loop has not turned for {silent:.0f} s".encode()
 
     def ready(self) -> Answer:
         ready = self._board.head.mode in ("running", "reloading") and self._status(self._counts()) in (
             "healthy",
             "degraded",
         )
-        return (200, TEXT, b"ready\n") if ready else (503, TEXT, b"not ready\n")
+        return (200, TEXT, b"ready") if ready else (503, TEXT, b"not ready")
 
     def workers(self) -> Answer:
         return 200, JSON, orjson.dumps({"workers": [self._worker(row) for row in self._board.rows()]})
@@ -109,11 +109,12 @@ class Health:
         return "healthy" if whole else "degraded"
 
     def _any_progress(self) -> bool:
-        """Tell whether some slot is idle, or busy with an item whose time is not up."""
+        """Tell whether some slot is idle, or busy with an item whose time is not up; a stopped process is neither."""
         now = self._clock() * 1e9
         return any(
             row.state == "idle" or (row.state in ("busy", "draining") and not 0 < row.item_deadline_ns < now)
             for row in self._board.rows()
+            if not row.stopped
         )
 
     def _worker(self, row: Row) -> dict[str, Any]:
@@ -125,8 +126,6 @@ class Health:
             "phase": row.phase,
             "item": (row.item or None) if busy else None,
             "since": self._time(row.since_ns),
-            "phase_since": self._time(row.phase_since_ns),
-            "deadline": self._time(row.item_deadline_ns) if busy else None,
             "items_done": row.items_done,
             "restarts": row.restarts,
             "pss_bytes": row.pss_bytes or None,

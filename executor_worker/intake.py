@@ -42,7 +42,9 @@ class Ticket:
     Attributes:
         held: The entry, and which delivery of it this is.
         data: The entry's `data` as it came.
+        fields: The whole entry where it has no `data`: all there is to keep.
         item: The decoded item; None where it could not be decoded.
+        config: The node's, from the item or from the graph; None where neither has one.
         state: The graph's document as it was read; None where there is none.
         task: What to run; None where `outcome` or `repeat` says why not.
         outcome: What came of it.
@@ -59,7 +61,9 @@ class Ticket:
     node_id: str = ""
     node_type: str = ""
     execution_id: str = ""
+    fields: Mapping[bytes, bytes] | None = None
     item: Item | None = None
+    config: dict[str, Any] | None = None
     state: bytes | None = None
     task: Task | None = None
     outcome: Outcome | None = None
@@ -79,11 +83,10 @@ class Ticket:
 
     @property
     def mode(self) -> Mode | None:
-        """The mode it asks for, where it came with a config that says so; for answers given without running it."""
-        if self.item is None or self.item.config is None:
-            return None
-        with suppress(NodeError):
-            return mode_of(self.item.config)
+        """The mode its config asks for; for answers given without running it."""
+        if self.config is not None:
+            with suppress(NodeError):
+                return mode_of(self.config)
         return None
 
     @property
@@ -137,6 +140,7 @@ class Intake:
             item = decode(taken.data, self._limits.max_item_bytes)
         except UnreadableItem as error:
             ticket.dead_reason = "invalid_item"
+            ticket.fields = taken.fields if taken.data is None else None
             ticket.graph_id = error.graph_id
             ticket.node_id = error.node_id
             ticket.execution_id = error.execution_id or error.graph_id
@@ -163,6 +167,7 @@ class Intake:
         item = ticket.item
         assert item is not None
         state, broken = _parse(ticket.state)
+        ticket.config = item.config if item.config is not None or state is None else state.config_of(item.node_id)
         if state is not None and item.work_id and state.finished_work_id(item.node_id) == item.work_id:
             ticket.repeat = True
             return
@@ -189,6 +194,8 @@ class Intake:
             raise broken
         if state is not None and state.status in TERMINAL:
             ticket.outcome = Failed(f"the graph is {state.status}; its node was not run", "cancelled")
+            # What the node had done before its graph ended stays as it is.
+            ticket.keep_state = state.finished(item.node_id)
             return
         if state is None and item.given_inputs is None:
             raise StateMissing(
@@ -198,7 +205,7 @@ class Intake:
         if left <= 0:
             ticket.outcome = Failed("the item's deadline had passed before it was run", "node_timeout")
             return
-        config = _config(item, state)
+        config = _config(ticket, state)
         ticket.task = Task(
             graph_id=item.graph_id,
             node_id=item.node_id,
@@ -231,17 +238,12 @@ def _parse(raw: bytes | None) -> tuple[GraphState | None, StateInvalid | None]:
         return None, error
 
 
-def _config(item: Item, state: GraphState | None) -> dict[str, Any]:
-    if item.config is not None:
-        return item.config
+def _config(ticket: Ticket, state: GraphState | None) -> dict[str, Any]:
+    if ticket.config is not None:
+        return ticket.config
     if state is None:
-        raise StateMissing(
-            f"the item brings no config and there is no state {STATE_PREFIX}{item.graph_id} to find it in"
-        )
-    config = state.config_of(item.node_id)
-    if config is None:
-        raise InvalidNode(f"the item brings no config and the graph has no node {item.node_id!r} with one")
-    return config
+        raise StateMissing(f"the item brings no config and there is no state {ticket.state_key} to find it in")
+    raise InvalidNode(f"the item brings no config and the graph has no node {ticket.node_id!r} with one")
 
 
 def _unfinished(state: GraphState | None) -> dict[str, str]:

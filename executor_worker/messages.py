@@ -186,7 +186,7 @@ def _deadline(body: dict[str, Any]) -> float | None:
     if text is None:
         return None
     try:
-        when = datetime.fromisoformat(text)
+        when = datetime.fromisoformat(text.upper())
     except ValueError:
         raise InvalidItem("the item's 'deadline' is not an RFC 3339 time") from None
     if when.tzinfo is None:

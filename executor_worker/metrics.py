@@ -33,7 +33,7 @@ class Family:
 FAMILIES: Mapping[str, Family] = {
     "dago_nodes_executed_total": Family("Nodes that were run to an end.", ("node_type", "status")),
     "dago_node_errors_total": Family("Nodes that failed, by error code.", ("code",)),
-    "dago_node_duration_seconds": Family("From taking an item to its outcome.", ("node_type",), SECONDS),
+    "dago_node_duration_seconds": Family("From taking an item to its outcome.", (), SECONDS),
     "dago_queue_wait_time_seconds": Family("From being added to the stream to the first take.", (), SECONDS),
     "dago_llm_calls_total": Family("Model calls that have ended.", ("model",)),
     "dago_llm_failures_total": Family("Model calls that brought no answer.", ("model",)),

@@ -8,7 +8,7 @@ where no reply came it is repeated until one does, and finds its own commit if i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from executor_worker.errors import StateInvalid, StreamUnavailable
@@ -17,6 +17,7 @@ from executor_worker.messages import completed_event, failed_event, node_entry, 
 from executor_worker.outcome import Completed, Failed
 from executor_worker.state import GraphState, new_document, splice_node
 from executor_worker.stream import COMPLETED_STREAM, FAILED_STREAM, Commit, Consumer, Settled, Taken
+from executor_worker.wire import dumps
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ class _Draft:
         poisoned = ticket.dead_reason == "poisoned"
         return {
             "data": ticket.data,
+            **_kept(ticket.fields),
             "original_id": ticket.held.entry,
             "reason": ticket.dead_reason,
             "error": outcome.error,
@@ -186,6 +188,17 @@ class _Draft:
             "consumer": ticket.held.consumer,
             "failed_at": rfc3339(self._now),
         }
+
+
+def _kept(fields: Mapping[bytes, bytes] | None) -> dict[str, bytes | str]:
+    """What an entry without `data` held, so that nothing of it is lost; bytes that are no text as escapes."""
+    if fields is None:
+        return {}
+    return {"fields": dumps({_readable(name): _readable(value) for name, value in fields.items()})}
+
+
+def _readable(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
 
 
 def _metadata(document: bytes | None, node_id: str) -> object:

@@ -66,10 +66,14 @@ class GraphState:
         metadata = entry.get("metadata") if isinstance(entry, dict) else None
         return metadata if isinstance(metadata, dict) else None
 
+    def finished(self, node_id: str) -> bool:
+        """Tell whether the node has a result."""
+        entry = self.nodes.get(node_id)
+        return isinstance(entry, dict) and entry.get("status") in FINISHED
+
     def finished_work_id(self, node_id: str) -> str | None:
         """The `id` of the item whose result the node holds; None where it has not finished."""
-        entry = self.nodes.get(node_id)
-        if not isinstance(entry, dict) or entry.get("status") not in FINISHED:
+        if not self.finished(node_id):
             return None
         work_id = (self.metadata(node_id) or {}).get("work_id")
         return work_id if isinstance(work_id, str) else None

@@ -35,6 +35,7 @@ IDLE_BLOCK_S = 10.0
 POLL_S = 0.5
 TIDY_S = 1.0
 LEFT, REFUSED = 0, 78
+MODES = frozenset({"llm", "agent", "tool"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +260,9 @@ class Worker:
             logs.info("item.repeated", advice="its node has this item's result already; it was acknowledged only")
             return
         failed = isinstance(outcome, Failed)
-        kind = outcome.mode or ticket.node_type or "unknown"
+        kind = outcome.mode or ticket.mode or (ticket.node_type if ticket.node_type in MODES else "unknown")
         self._recorder.count("dago_nodes_executed_total", kind, "failed" if failed else "completed")
-        self._recorder.observe("dago_node_duration_seconds", seconds, kind)
+        self._recorder.observe("dago_node_duration_seconds", seconds)
         self._head.last_done_wall_ns = time.time_ns()
         if isinstance(outcome, Completed):
             logs.debug("node.completed", mode=kind, seconds=round(seconds, 4))

@@ -22,6 +22,7 @@ from executor_worker.messages import (
 from executor_worker.outcome import Completed, Failed, Usage
 
 LIMIT = 4096
+MEMBERS = ["graph_id", "node_id", "data", "config", "x"]
 NAMES = {"graph_id": "g", "node_id": "n"}
 
 
@@ -52,12 +53,21 @@ def test_the_plain_envelope() -> None:
 def test_the_event_envelope() -> None:
     """Inputs come along, config does not."""
     read = decode(event(), LIMIT)
-    assert (read.graph_id, read.node_id, read.node_type, read.execution_id, read.work_id) == ("g", "n", "llm", "e1", "w1")
+    assert (read.graph_id, read.node_id, read.node_type, read.execution_id, read.work_id) == (
+        "g",
+        "n",
+        "llm",
+        "e1",
+        "w1",
+    )
     assert read.config is None and read.state_inputs == {"topic": "x"} == read.given_inputs
 
 
-@pytest.mark.parametrize("make", [lambda **more: decode(item(**more), LIMIT), lambda **more: decode(event(**more), LIMIT),
-                                  lambda **more: decode(event(more), LIMIT)])  # fmt: skip
+@pytest.mark.parametrize("make", [
+    lambda **more: decode(item(**more), LIMIT),
+    lambda **more: decode(event(**more), LIMIT),
+    lambda **more: decode(event(more), LIMIT),
+])  # fmt: skip
 def test_optional_members_of_both(make: Any) -> None:
     """In an event they may stand inside or outside of its data."""
     read = make(inputs={"a": 1}, deadline="2026-01-01T00:00:00Z", metadata={"traceparent": "00-1-2-01"})
@@ -84,7 +94,8 @@ def test_deadlines(text: str, seconds: float | None) -> None:
 
 
 @pytest.mark.parametrize("more", [
-    {"graph_id": ""}, {"graph_id": 7}, {"graph_id": None}, {"node_id": ["n"]}, {"node_id": "a\nb"}, {"node_id": "a\x00"},
+    {"graph_id": ""}, {"graph_id": 7}, {"graph_id": None}, {"node_id": ["n"]}, {"node_id": "a\nb"},
+    {"node_id": "a\x00"},
     {"node_type": 1}, {"config": []}, {"config": "x"}, {"inputs": [1]}, {"deadline": "soon"}, {"deadline": 5},
     {"deadline": "2026-01-01T00:00:00"}, {"metadata": "x"}, {"dependencies": {}}, {"execution_id": 4}, {"id": {}},
     {"graph_id": "\ud800"},
@@ -97,7 +108,9 @@ def test_wrong_types_and_names_are_no_item(more: dict[str, Any]) -> None:
         assert getattr(error, name) == ("" if name in more else expected)
 
 
-@pytest.mark.parametrize("data", [b"[]", b"null", b'"text"', b"7", b"{}", b'{"data":{}}', b'{"data":[]}', b'{"graph_id":"g"}'])
+@pytest.mark.parametrize(
+    "data", [b"[]", b"null", b'"text"', b"7", b"{}", b'{"data":{}}', b'{"data":[]}', b'{"graph_id":"g"}']
+)
 def test_json_that_is_no_item(data: bytes) -> None:
     """Whatever it is, it is told apart from an item."""
     refused(data)
@@ -150,7 +163,9 @@ def test_of_a_name_that_stands_twice_the_last_counts() -> None:
 
 def test_huge_integers_and_lone_surrogates_are_kept() -> None:
     """They are JSON; what no Python number can hold stays the text it was."""
-    data = b'{"graph_id":"g","node_id":"n","inputs":{"a":123456789012345678901234567890,"s":"\\ud800","d":1e999,"h":%s}}'
+    data = (
+        b'{"graph_id":"g","node_id":"n","inputs":{"a":123456789012345678901234567890,"s":"\\ud800","d":1e999,"h":%s}}'
+    )
     inputs = decode(data % (b"9" * 4500), 10_000).inputs
     assert inputs == {"a": 123456789012345678901234567890, "s": "\ud800", "d": "1e999", "h": "9" * 4500}
 
@@ -165,7 +180,7 @@ def test_contradictions_and_foreign_events_are_refused() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300) | st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["graph_id", "node_id", "data", "config", "x"]), inner),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(MEMBERS), inner),
 ).map(lambda value: json.dumps(value).encode()))  # fmt: skip
 def test_anything_is_an_item_or_refused(data: bytes) -> None:
     """No third way."""
@@ -196,7 +211,14 @@ def test_a_failed_event_says_why() -> None:
     """A sentence and a code."""
     read = json.loads(failed_event("g", "e", "n", "it broke: \ud800", "internal", {"attempt": 2}, 0))
     assert read["type"] == "node.failed"
-    data = {"graph_id": "g", "node_id": "n", "output": None, "error": "it broke: \ud800", "error_code": "internal", "attempt": 2}
+    data = {
+        "graph_id": "g",
+        "node_id": "n",
+        "output": None,
+        "error": "it broke: \ud800",
+        "error_code": "internal",
+        "attempt": 2,
+    }
     assert read["data"] == data
 
 

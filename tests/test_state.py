@@ -12,13 +12,20 @@ from hypothesis import strategies as st
 from executor_worker.errors import StateInvalid
 from executor_worker.state import GraphState, new_document, requeue_node, splice_node
 
-ENTRY: dict[str, Any] = {"node_id": "n", "status": "completed", "output": {"a": 1}, "error": None, "metadata": {"work_id": "w"}}
+ENTRY: dict[str, Any] = {
+    "node_id": "n",
+    "status": "completed",
+    "output": {"a": 1},
+    "error": None,
+    "metadata": {"work_id": "w"},
+}
 
 
 def test_what_is_read() -> None:
     """Status, inputs, outputs of those that have one, configs, marks."""
     raw = json.dumps({
-        "status": "running", "inputs": {"x": 1}, "graph": {"nodes": {"n": {"config": {"tool_name": "t"}}, "m": {}, "o": 7}},
+        "status": "running", "inputs": {"x": 1},
+        "graph": {"nodes": {"n": {"config": {"tool_name": "t"}}, "m": {}, "o": 7}},
         "node_states": {
             "n": {"status": "completed", "output": {"a": 1}, "metadata": {"work_id": "w"}},
             "null": {"status": "completed", "output": None}, "failed": {"status": "failed", "output": None},
@@ -69,7 +76,11 @@ def test_a_broken_state_is_not_written_into(raw: bytes) -> None:
 
 def test_only_our_own_node_changes() -> None:
     """Byte for byte: numbers of any size and spelling, escapes, spaces, order, unknown members, other nodes."""
-    before = b' {"z" : 1.00, "big":' + b"9" * 6000 + b',"e":[ ],"o":{},"n":null,"u":"\\u00e9\xc3\xa9\\ud800","f":1E+05,\n"node_states" : {'
+    before = (
+        b' {"z" : 1.00, "big":'
+        + b"9" * 6000
+        + b',"e":[ ],"o":{},"n":null,"u":"\\u00e9\xc3\xa9\\ud800","f":1E+05,\n"node_states" : {'
+    )
     other = b'"x" :{"output":1.10,"metadata":{"usage":1}} ,'
     after = b'} ,"status":"running"}\n'
     spliced = splice_node(before + other + b'"n":{"status":"pending"}' + after, "n", ENTRY)
@@ -142,7 +153,8 @@ def test_any_document_keeps_its_values(
 
 def test_requeued_nodes_are_pending_and_have_forgotten_their_item() -> None:
     """A graph that failed with the node runs again, one that was cancelled stays so."""
-    raw = b'{"status":"failed","x":1.0,"node_states":{"n":{"status":"failed","error":"e","metadata":{"work_id":"w","t":1}}}}'
+    node = b'{"status":"failed","error":"e","metadata":{"work_id":"w","t":1}}'
+    raw = b'{"status":"failed","x":1.0,"node_states":{"n":' + node + b"}}"
     assert json.loads(requeue_node(raw, "n")) == {
         "status": "running", "x": 1.0,
         "node_states": {"n": {"status": "pending", "error": None, "metadata": {"t": 1}}},

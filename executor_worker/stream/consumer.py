@@ -15,6 +15,7 @@ from typing import Any
 
 from executor_worker.errors import StreamError, StreamRefused, StreamUnavailable
 from executor_worker.stream.command import Word
+from executor_worker.stream.consumers import release_held
 from executor_worker.stream.group import Made, ensure_groups
 from executor_worker.stream.held import Commit, Held, Settled, Taken
 from executor_worker.stream.link import Link
@@ -23,7 +24,6 @@ from executor_worker.stream.names import (
     GROUP,
     LAST_READ,
     MARKERS,
-    RELEASED_CHANNEL,
     RESETS,
     STATE_PREFIX,
     WORK_STREAMS,
@@ -33,6 +33,7 @@ from executor_worker.stream.replies import GroupLost
 from executor_worker.stream.script import script
 
 UNBLOCK_S = 1.0  # whoever wakes us wants us soon
+TAKEN_PARTS = 7  # of a script's answer that brings an entry
 GRAPH_ID = re.compile(rb'"graph_id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,512})"')
 
 
@@ -71,12 +72,12 @@ class Consumer:
         self._group_made = group_made
         self._groups_known = False
         self._group_missing = False
+        self._doubtful = False
         self._own = "counted"
         self._turn = 0
         self._names = {stream.encode(): stream for stream in self._streams}
         self._take_script = script("take", "constants", "reading")
         self._settle_script = script("settle", "constants", "standing", "reading", flags="")
-        self._release_script = script("release", "constants", "standing")
         self._orders = self._all_orders(lease_s)
 
     @property
@@ -215,12 +216,8 @@ class Consumer:
         Raises:
             StreamUnavailable: No reply.
         """
-        keys: list[Word] = [held.stream, MARKERS, RESETS]
-        words: list[Word] = [
-            self._group, held.consumer, held.entry, held.count, b"" if counted else b"1", RELEASED_CHANNEL,
-        ]  # fmt: skip
         try:
-            return bool(self._link.run(self._release_script, keys, words))
+            return release_held(self._link, held, counted=counted, group=self._group)
         except BaseException:
             self.unsure = True
             raise
@@ -244,7 +241,7 @@ class Consumer:
         """From now on what is pending unseen was lost on its way here: it never ran and does not count."""
         if not self._group_missing:
             self._groups_known = True
-        self.unsure = False
+        self.unsure, self._doubtful = self._doubtful, False
         self._own = "forgiven"
 
     def _make_groups(self) -> None:
@@ -263,8 +260,9 @@ class Consumer:
         """Read a script's answer about the next entry."""
         if reply is None:
             return None
-        if reply[0] == b"nogroup":
-            self._group_missing = True
+        if len(reply) < TAKEN_PARTS:
+            self._group_missing = reply[0] == b"nogroup"
+            self._doubtful = reply[0] == b"unsure"
             return None
         stream, entry, count, forgiven, words, state_key, state = reply
         held = Held(self._names[stream], entry.decode(), count, self.name, forgiven)
@@ -292,6 +290,8 @@ class Consumer:
         """Make the server answer now; a line on which it doesn't is dropped."""
         second = self._link.another(UNBLOCK_S)
         try:
+            if not self._link.client_id:
+                raise StreamRefused("the user may not ask for its connection's number")
             second.call("CLIENT", "UNBLOCK", self._link.client_id)
             return self._link.read(UNBLOCK_S)
         except GroupLost:

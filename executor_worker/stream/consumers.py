@@ -6,8 +6,10 @@ from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from executor_worker.errors import StreamError
+from executor_worker.stream.command import Word
+from executor_worker.stream.held import Held
 from executor_worker.stream.link import Link
-from executor_worker.stream.names import GROUP, MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, WORK_STREAMS
+from executor_worker.stream.names import GROUP, MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, RESETS, WORK_STREAMS
 from executor_worker.stream.replies import GroupLost
 from executor_worker.stream.script import script
 
@@ -33,9 +35,24 @@ def release_consumer(
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def delete_consumer(
-    link: Link, consumer: str, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP
-) -> bool:
+def release_held(link: Link, held: Held, *, counted: bool, group: str = GROUP) -> bool:
+    """
+    Give back one delivery for a worker that is dead; a successor that took it over meanwhile keeps it.
+
+    Args:
+        counted: The delivery is held against the entry.
+
+    Returns:
+        Whether it was still pending in this very delivery.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    words: list[Word] = [group, held.consumer, held.entry, held.count, "" if counted else "1", RELEASED_CHANNEL]
+    return bool(link.run(script("release", "constants", "standing"), [held.stream, MARKERS, RESETS], words))
+
+
+def delete_consumer(link: Link, consumer: str, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP) -> bool:
     """
     Delete *consumer* unless something is pending for it.
 
@@ -97,9 +114,7 @@ def fields_of(flat: Sequence[Any]) -> dict[str, Any]:
     return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def consumers_of(
-    link: Link, prefix: str, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP
-) -> list[str]:
+def consumers_of(link: Link, prefix: str, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP) -> list[str]:
     """
     Name the group's consumers whose names begin with *prefix* and go on with a number.
 

@@ -5,7 +5,7 @@
 -- ARGV: group, consumer, entry, count, force ('1'), state's expected SHA-1 ('' = must not be there, '-' = leave it alone),
 --       document, ttl_ms, mirror ('' | 'always' | 'auto'), delete ('1'), number of events, events,
 --       number of dead letter's words, those words, take ('1'), then what take.lua takes.
--- Reply: {'settled' | 'already', state or nil, next as take.lua has it},
+-- Reply: {'settled' | 'already', nil, next as take.lua has it, or {'unsure'} where that went wrong},
 --        {'conflict' | 'trimmed', the state now or nil}, {'fenced'}.
 -- With an interpreter line this script is refused before its first command where memory is full.
 
@@ -17,9 +17,11 @@ local letter = 12 + events
 local letter_words = tonumber(ARGV[letter])
 local taking = letter + letter_words + 1
 
+-- What was committed stays so, whatever is wrong with the streams: the next plain take says what.
 local function next_entry()
   if ARGV[taking] ~= '1' then return false end
-  return take(ARGV, taking + 1)
+  local fine, got = pcall(take, ARGV, taking + 1)
+  return fine and got or fine == false and {'unsure'}
 end
 
 local function mirrored()

@@ -14,6 +14,7 @@ from typing import IO
 from tests.kit.waiting import wait_until
 
 MARK = "EXECUTOR_TEST_MARK"
+KEPT = ("PATH", "HOME")
 LEASH = Path(__file__).with_name("leash.py")
 
 
@@ -22,7 +23,7 @@ class Process:
     A program on a leash: killed when the test process dies; it and its descendants carry a mark in their environment.
 
     Args:
-        env: Its whole environment, but for PATH, HOME and the mark.
+        env: Its whole environment, but for PATH, HOME, what `make coverage` needs, and the mark.
     """
 
     def __init__(
@@ -36,7 +37,8 @@ class Process:
         stderr: int | IO[bytes] = subprocess.DEVNULL,
     ) -> None:
         self.mark = uuid.uuid4().hex
-        whole = {"PATH": os.environ.get("PATH", os.defpath), "HOME": os.environ.get("HOME", "/"), **(env or {})}
+        kept = {name: os.environ[name] for name in os.environ if name in KEPT or name.startswith("COVERAGE_")}
+        whole = {**kept, **(env or {})}
         leashed = [sys.executable, "-I", "-S", str(LEASH), *(str(part) for part in command)]
         self.popen = subprocess.Popen(
             leashed, env={**whole, MARK: self.mark}, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr

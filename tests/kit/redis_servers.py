@@ -60,6 +60,7 @@ class RedisServer:
         self.tls_port = free_port() if tls else 0
         if tls:
             self.options += self._tls_options()
+        self._clients: list[redis.Redis] = []
         self._process: Process | None = None
         self.start()
 
@@ -100,9 +101,11 @@ class RedisServer:
         return {"REDIS_ADDR": self.addr, **({"REDIS_PASS": self.password} if self.password else {})}
 
     def client(self, **options: Any) -> redis.Redis:
-        """Connect with a plain client that answers with bytes and never retries by itself."""
+        """Connect with a plain client that answers with bytes and never retries by itself; `close` closes it."""
         given = {"password": self.password or None, "retry": Retry(NoBackoff(), 0), "socket_timeout": 10, **options}
-        return redis.Redis(unix_socket_path=str(self.socket), **given)
+        client = redis.Redis(unix_socket_path=str(self.socket), **given)
+        self._clients.append(client)
+        return client
 
     def start(self) -> None:
         """Start it and wait until it answers and has loaded its data."""
@@ -146,6 +149,8 @@ class RedisServer:
         self.start()
 
     def close(self) -> None:
-        """End it for good."""
+        """End it for good, and close all clients."""
+        for client in self._clients:
+            client.close()
         if self._process is not None:
             self._process.kill()

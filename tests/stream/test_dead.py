@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 
 import pytest
 import redis
@@ -58,7 +57,12 @@ def test_requeue_puts_the_item_back_and_its_node_to_pending(db: redis.Redis, lin
     assert [(one.decode(), fields) for one, fields in db.xrange(WORK)] == [(entry, {b"data": letter.data})]
     document = json.loads(db.get("dago:state:g") or b"")
     assert document["status"] == "running"
-    assert document["node_states"]["n"] == {"node_id": "n", "status": "pending", "error": None, "metadata": {"trace": "t"}}
+    assert document["node_states"]["n"] == {
+        "node_id": "n",
+        "status": "pending",
+        "error": None,
+        "metadata": {"trace": "t"},
+    }
     assert document["node_states"]["m"] == STATE["node_states"]["m"] and document["inputs"] == STATE["inputs"]
     assert 0 < db.pttl("dago:state:g") <= 60_000
     assert not db.xlen(f"{WORK}:dead")
@@ -93,7 +97,8 @@ def test_requeue_merges_with_writers_of_the_same_state(db: redis.Redis, link: Li
     def bump() -> None:
         script = db.register_script(
             "local d = redis.call('GET', KEYS[1]) "
-            "return redis.call('SET', KEYS[1], (string.gsub(d, '\"n\": (%d+)', function(n) return '\"n\": ' .. n + 1 end)))"
+            "local bumped = string.gsub(d, '\"n\": (%d+)', function(n) return '\"n\": ' .. n + 1 end) "
+            "return redis.call('SET', KEYS[1], bumped)"
         )
         while not stop.is_set():
             script(keys=["dago:state:g"])

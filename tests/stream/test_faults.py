@@ -1,4 +1,4 @@
-"""Redis is allowed to fail: lost replies, memory, read-only replicas, lost groups, forgotten scripts, frozen servers."""
+"""Redis is allowed to fail: replies, memory, groups and scripts that are lost, replicas, frozen servers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from executor_worker.errors import StreamRefused, StreamUnavailable
-from executor_worker.stream import Consumer, Endpoint, Link, Made, Settled
+from executor_worker.stream import Consumer, Endpoint, Link, Made, Settled, Taken, ensure_groups
 from executor_worker.stream.script import script
 from tests.kit import Proxy, RedisServer, wait_until
 from tests.stream.acts import EVENTS, GROUP, WORK, commit, digest, events, pending, push, settle, snapshot, take
@@ -164,7 +164,7 @@ def test_a_read_only_replica_is_left(db: redis.Redis, consumer: Make) -> None:
     taken = take(worker)
     db.replicaof("127.0.0.1", "1")
     try:
-        with pytest.raises(StreamUnavailable, match="READONLY|MASTERDOWN"):
+        with pytest.raises(StreamUnavailable, match=r"READONLY|MASTERDOWN"):
             settle(worker, taken)
         assert worker.client_id == 0
     finally:
@@ -203,6 +203,45 @@ def test_a_group_lost_under_a_waiting_worker_is_made_again(
     push(db)
     while worker.wait(bell, 0.2) is None:
         assert time.monotonic() < deadline
+
+
+def test_a_waiting_worker_goes_on_once_somebody_else_has_made_its_group_again(
+    db: redis.Redis, consumer: Make, make_link: Callable[..., Link], bell: int
+) -> None:
+    """FLUSHALL under a blocked read: it need not end for new entries to be seen."""
+    worker = consumer("w.1")
+    worker.take()
+    taken: list[Taken | None] = []
+
+    def wait() -> None:
+        deadline = time.monotonic() + 20
+        while not taken and time.monotonic() < deadline:
+            got = worker.wait(bell, 30)
+            if got is not None:
+                taken.append(got)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    wait_until(lambda: db.info("clients")["blocked_clients"])
+    db.flushall()
+    ensure_groups(make_link(), delete_settled=True, known=True)
+    entry = push(db)
+    wait_until(lambda: taken, 10)
+    waiter.join()
+    assert taken[0] is not None and taken[0].held.entry == entry
+
+
+def test_a_broken_stream_does_not_undo_a_commit(db: redis.Redis, consumer: Make) -> None:
+    """The commit is told of; that nothing more can be taken is said by the next take."""
+    push(db)
+    worker = consumer("w.1")
+    taken = take(worker)
+    db.delete(EVENTS)
+    db.set(EVENTS, "no stream")
+    assert worker.settle(taken.held, commit(), take_next=True) == (Settled.settled, None, None)
+    assert worker.unsure and events(db) == [b"event"]
+    with pytest.raises(StreamRefused, match="WRONGTYPE"):
+        worker.take()
 
 
 def test_an_item_delivered_again_after_the_group_was_lost_is_its_new_holders(db: redis.Redis, consumer: Make) -> None:
@@ -271,9 +310,7 @@ def test_something_else_under_the_streams_name_is_refused(db: redis.Redis, consu
         consumer().take()
 
 
-def test_a_frozen_server_is_noticed_in_bounded_time(
-    start_server: Callable[..., RedisServer], bell: int
-) -> None:
+def test_a_frozen_server_is_noticed_in_bounded_time(start_server: Callable[..., RedisServer], bell: int) -> None:
     """It still accepts connections; nobody waits for it longer than told to."""
     server = start_server("redis")
     worker = Consumer(Link(Endpoint.parse(server.addr), timeout_s=0.3), "w.1", lease_s=30)

@@ -11,7 +11,13 @@ import redis
 
 from executor_worker.errors import StreamUnavailable
 from executor_worker.stream import Consumer, Held, Link
-from executor_worker.stream.consumers import delete_consumer, prune_consumers, release_consumer
+from executor_worker.stream.consumers import (
+    consumers_of,
+    delete_consumer,
+    prune_consumers,
+    release_consumer,
+    release_held,
+)
 from executor_worker.stream.leases import renew
 from executor_worker.stream.registry import Registration, register
 from executor_worker.stream.releases import Releases
@@ -131,7 +137,7 @@ def test_one_idle_entry_behind_50000_live_ones_is_found_in_one_pass(db: redis.Re
 
 def test_a_sweep_takes_no_more_than_is_wanted_and_goes_on_there(db: redis.Redis, link: Link) -> None:
     """The cursor is kept; after the end it begins again."""
-    idle = _fill(db, 30, {position: 60_000 for position in (3, 9, 27)})
+    idle = _fill(db, 30, dict.fromkeys((3, 9, 27), 60000))
     _fill(db, 3, {1: 60_000}, stream=EVENTS)
     sweeper = Sweeper(link, lease_s=30, page=5)
     assert sweeper.stale(0) == []
@@ -163,6 +169,28 @@ def test_a_dead_workers_entries_are_given_back(db: redis.Redis, consumer: Make, 
     assert release_consumer(link, "nobody.1", counted=True) == []
 
 
+def test_a_successors_delivery_is_not_given_back_for_its_predecessor(
+    db: redis.Redis, consumer: Make, link: Link
+) -> None:
+    """A slot that is filled again in the same moment keeps what it took over."""
+    entry = push(db)
+    held = take(consumer("w.1")).held
+    assert release_held(link, held, counted=True)
+    taken = take(consumer("w.1"))
+    assert not release_held(link, held, counted=True)
+    assert pending(db)[entry][1] < 30_000 and taken.held.attempt == 2
+
+
+def test_consumers_are_named_by_pool(db: redis.Redis, link: Link) -> None:
+    """Slots only, whatever else begins with the same letters."""
+    assert consumers_of(link, "w.") == []
+    for stream, names in ((WORK, ("w.1", "w.12", "w.x", "w2.1", "other.1")), (EVENTS, ("w.1", "w.3"))):
+        db.xgroup_create(stream, GROUP, "0", mkstream=True)
+        for name in names:
+            db.xgroup_createconsumer(stream, GROUP, name)
+    assert consumers_of(link, "w.") == ["w.1", "w.12", "w.3"]
+
+
 def test_giving_back_uncounted_twice_forgives_once(db: redis.Redis, consumer: Make, link: Link) -> None:
     """Repeating it after a lost reply changes nothing."""
     entry = push(db)
@@ -172,7 +200,9 @@ def test_giving_back_uncounted_twice_forgives_once(db: redis.Redis, consumer: Ma
     assert take(consumer("w.1"), stale=[(WORK, entry)]).held.forgiven == 1
 
 
-def test_releases_are_heard_as_they_happen(db: redis.Redis, consumer: Make, link: Link, make_link: Callable[..., Link]) -> None:
+def test_releases_are_heard_as_they_happen(
+    db: redis.Redis, consumer: Make, link: Link, make_link: Callable[..., Link]
+) -> None:
     """Other hosts' keepers learn of them at once."""
     ear = Releases(make_link())
     assert ear.heard() == [] and ear.fileno() is not None

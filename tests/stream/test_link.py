@@ -53,7 +53,7 @@ def test_password(start_server: Callable[..., RedisServer]) -> None:
     goes_through(server, Endpoint.parse(f"redis://:s%2Fe%3Ac%40ret@{server.addr}"))
     for password in ("wrong", None):
         link = Link(Endpoint.parse(server.addr, password=password))
-        with pytest.raises(StreamRefused, match="WRONGPASS|NOAUTH"):
+        with pytest.raises(StreamRefused, match=r"WRONGPASS|NOAUTH"):
             link.call("PING")
         assert not link.connected
 
@@ -65,8 +65,9 @@ def test_a_password_nobody_asked_for_is_refused(shared_server: RedisServer, db: 
 
 
 ACL = [
-    "+evalsha", "+eval", "+xreadgroup", "+xpending", "+xclaim", "+xack", "+xdel", "+xadd", "+xrange", "+xgroup", "+xinfo",
-    "+get", "+set", "+hget", "+hset", "+hdel", "+hvals", "+hincrby", "+client|unblock", "+client|id", "+select",
+    "+evalsha", "+eval", "+xreadgroup", "+xpending", "+xclaim", "+xack", "+xdel", "+xadd", "+xrange", "+xgroup",
+    "+xinfo", "+get", "+set", "+hget", "+hset", "+hdel", "+hvals", "+hincrby", "+client|unblock", "+client|id",
+    "+select",
 ]  # fmt: skip
 
 
@@ -168,7 +169,8 @@ def test_batches_keep_errors_in_their_place(link: Link) -> None:
 @pytest.mark.parametrize(("text", "kind"), [
     ("NOSCRIPT No matching script", NoScript), ("NOGROUP No such key", GroupLost),
     ("UNBLOCKED the stream key no longer exists", GroupLost), ("UNBLOCKED force unblock", Misplaced),
-    ("READONLY You can't write", Misplaced), ("MASTERDOWN Link", Misplaced), ("ERR max number of clients reached", Misplaced),
+    ("READONLY You can't write", Misplaced), ("MASTERDOWN Link", Misplaced),
+    ("ERR max number of clients reached", Misplaced),
     ("LOADING Redis is loading", StreamUnavailable), ("OOM command not allowed", StreamUnavailable),
     ("MISCONF Redis is configured", StreamUnavailable), ("BUSY Redis is busy", StreamUnavailable),
     ("NOREPLICAS Not enough", StreamUnavailable), ("WRONGPASS invalid", StreamRefused), ("NOAUTH", StreamRefused),

@@ -130,7 +130,11 @@ def test_a_dead_letter_is_written_with_the_rest(db: redis.Redis, consumer: Make)
     db.xadd(EVENTS, {"data": b"\xffno json"})
     worker = consumer()
     taken = take(worker)
-    letter: dict[str, bytes | str] = {"data": taken.data or b"", "original_id": taken.held.entry, "reason": "invalid_item"}
+    letter: dict[str, bytes | str] = {
+        "data": taken.data or b"",
+        "original_id": taken.held.entry,
+        "reason": "invalid_item",
+    }
     assert settle(worker, taken, Commit(dead=letter)) is Settled.settled
     [(_, fields)] = db.xrange(f"{EVENTS}:dead")
     assert fields == {b"data": b"\xffno json", b"original_id": taken.held.entry.encode(), b"reason": b"invalid_item"}
@@ -233,7 +237,7 @@ def test_twenty_writers_on_one_state_lose_nothing(db: redis.Redis, consumer: Mak
                 if ending is Settled.settled:
                     return
                 assert ending is Settled.conflict
-        except BaseException as problem:
+        except BaseException as problem:  # noqa: BLE001  # a thread's end: told to the test
             problems.append(problem)
 
     numbered = [entry.decode() for entry, _ in db.xrange(WORK)]

@@ -42,7 +42,8 @@ def test_an_entry_without_data_is_taken_all_the_same(db: redis.Redis, consumer: 
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\xff\xfe\x00", b'"graph_id":', b'{"graph_id":"' + b"x" * 5000, b'{"graph_id":"\\u0061"}', b"[" * 9999]
+    "data",
+    [b"", b"\xff\xfe\x00", b'"graph_id":', b'{"graph_id":"' + b"x" * 5000, b'{"graph_id":"\\u0061"}', b"[" * 9999],
 )
 def test_hostile_data_is_handed_over_as_it_is(db: redis.Redis, consumer: Make, data: bytes) -> None:
     """Guessing a name never fails."""
@@ -195,9 +196,7 @@ def test_wait_ends_with_its_time(consumer: Make, bell: int) -> None:
     assert 0.04 < time.monotonic() - started < 5
 
 
-def test_a_read_that_brings_two_gives_the_second_back_uncounted(
-    db: redis.Redis, consumer: Make, bell: int
-) -> None:
+def test_a_read_that_brings_two_gives_the_second_back_uncounted(db: redis.Redis, consumer: Make, bell: int) -> None:
     """COUNT is for each stream: nothing that nobody works on is held."""
     worker = consumer("w.1")
     worker.take()

@@ -15,7 +15,7 @@ from executor_worker.stream.server import describe, forbidden
 from executor_worker.stream.submit import Results, add_items, store_state
 from executor_worker.stream.trim import trim
 from tests.kit import RedisServer, wait_until
-from tests.stream.acts import EVENTS, GROUP, WORK, commit, push, settle, take
+from tests.stream.acts import EVENTS, WORK, commit, push, settle, take
 
 Make = Callable[..., Consumer]
 
@@ -94,7 +94,9 @@ def test_registrations_are_written_read_and_removed(db: redis.Redis, link: Link)
 
 def test_the_backlog_is_what_is_not_settled(db: redis.Redis, consumer: Make, link: Link) -> None:
     """With entries deleted, the stream's length; in hand counts, settled does not."""
-    assert [(one.depth, one.pending, one.dead, one.oldest_age_s) for one in backlog(link, delete_settled=True)] == [(0, 0, 0, 0)] * 2
+    assert [(one.depth, one.pending, one.dead, one.oldest_age_s) for one in backlog(link, delete_settled=True)] == [
+        (0, 0, 0, 0)
+    ] * 2
     for _ in range(3):
         push(db)
     db.xadd(EVENTS + ":dead", {"data": "x"})
@@ -170,7 +172,9 @@ def test_what_a_user_may_not_do_is_listed(
 ) -> None:
     """Asked, not tried."""
     assert forbidden(link) == []
-    db.acl_setuser("half", enabled=True, passwords=["+pw"], keys=["executor.work*", "dago:*"], commands=["+@all", "-xtrim"])
+    db.acl_setuser(
+        "half", enabled=True, passwords=["+pw"], keys=["executor.work*", "dago:*"], commands=["+@all", "-xtrim"]
+    )
     answers = forbidden(make_link(f"unix://half:pw@{shared_server.socket}"))
     assert answers is not None and any("xtrim" in answer for answer in answers)
     db.acl_setuser("mute", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-acl"])

@@ -21,8 +21,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from supervisor.errors import ReloadRefused
 from supervisor.keeper import Duty, Keeper
@@ -180,7 +181,8 @@ def spin_in_c(row: Row, seconds: float) -> None:
 
 def spawn(row: Row, how: str) -> None:
     """Leave a process behind, its number in DIR/spawned; then go on being busy."""
-    command = ["/bin/sh", "-c", f"echo $$ > {PLACE}/spawned.new; mv {PLACE}/spawned.new {PLACE}/spawned; exec sleep 1000"]
+    told = PLACE / "spawned"
+    command = ["/bin/sh", "-c", f"echo $$ > {told}.new; mv {told}.new {told}; exec sleep 1000"]
     if how == "plain":
         subprocess.Popen(command)
     elif how == "daemon":
@@ -214,7 +216,7 @@ def grow_fat(row: Row, megabytes: int) -> None:
     row.rss_bytes = megabytes << 20
 
 
-DEEDS = {
+DEEDS: dict[str, Callable[[Row, Any], object]] = {
     "sleep": sleep,
     "hang": hang,
     "spin": spin_in_c,
@@ -229,7 +231,21 @@ DEEDS = {
 }
 
 
+def let_forks_fail(times: int) -> None:
+    """Have the first forks fail as they do when there is no room for one more process."""
+    really_fork, left = os.fork, [times]
+
+    def fork() -> int:
+        if left[0]:
+            left[0] -= 1
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return really_fork()
+
+    os.fork = fork
+
+
 def main() -> int:
+    let_forks_fail(int(os.environ.pop("DUMMY_FORK_FAILS", "0")))
     inherited = Inheritance.from_environ(os.environ)
     if inherited is not None and inherited.listen_fd is not None:
         listener = socket.socket(fileno=inherited.listen_fd)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.kit import alive, wait_until
+from tests.kit import alive, command_line, descendants, state_of, wait_until
 
 ROOT = Path(__file__).parents[2]
 DUMMY = Path(__file__).with_name("dummy.py")
@@ -34,13 +34,22 @@ class DummyPool:
         new.write_text(json.dumps(settings))
         new.rename(self.folder / "settings.json")
 
-    def start(self, *, prefix: tuple[str, ...] = (), ready: bool = True, environ: dict[str, str] | None = None, **settings: object) -> DummyPool:
+    def start(
+        self,
+        *,
+        prefix: tuple[str, ...] = (),
+        ready: bool = True,
+        environ: dict[str, str] | None = None,
+        **settings: object,
+    ) -> DummyPool:
         self.configure(**settings)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **(environ or {})}
         command = [*prefix, sys.executable, str(DUMMY), str(self.folder)]
         stderr = (self.folder / "stderr").open("ab")
         with stderr:
-            self.process = subprocess.Popen(command, env=environment, stdout=stderr, stderr=stderr, start_new_session=True)
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=stderr, stderr=stderr, start_new_session=True
+            )
         if ready:
             self.wait_for("pool.ready")
         return self
@@ -63,6 +72,9 @@ class DummyPool:
         new.write_text(json.dumps([deed, argument]))
         new.rename(self.folder / f"{slot}.do")
         wait_until(lambda: len(self.lines("took", slot=slot)) > before, 5, f"slot {slot} to begin {deed}")
+
+    def kill(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
 
     def wait(self, seconds: float = 10) -> int:
         """Wait for the supervisor's end; returns its exit status."""
@@ -125,6 +137,28 @@ class DummyPool:
         path = self.folder / "spawned"
         wait_until(path.exists, 5, "the spawned process")
         return int(path.read_text())
+
+    def recoveries(self, slot: int) -> list[float]:
+        """Seconds from each death of *slot*'s workers to its next one being up, by the log."""
+        times: list[float] = []
+        died: float | None = None
+        for line in self.log:
+            if line.get("slot") == slot and line["event"] == "slot.dead":
+                died = line["at"]
+            elif line.get("slot") == slot and line["event"] == "up" and died is not None:
+                times.append(line["at"] - died)
+                died = None
+        return times
+
+    def children(self) -> list[int]:
+        """All processes below the supervisor."""
+        return descendants(self.pid)
+
+    def zombies(self) -> list[int]:
+        return [pid for pid in self.children() if state_of(pid) == "Z"]
+
+    def command(self, pid: int) -> str:
+        return command_line(pid)
 
     def left_behind(self) -> list[int]:
         """What is alive of all processes that were ever named in the log."""

@@ -275,7 +275,7 @@ def test_arguments_arrive_as_the_hints_say(watch: Watch) -> None:
     def kinds(place: Place, pair: Pair, day: datetime.date, tags: set[str]) -> list[str]:
         return [type(value).__name__ for value in (place, pair, day, tags)]
 
-    arguments = {
+    arguments: dict[str, Any] = {
         "place": {"city": "Ulm", "at": "2026-01-02T03:04:05Z"},
         "pair": {"left": "1", "right": "0.1"},
         "day": "2026-01-02",

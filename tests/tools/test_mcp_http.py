@@ -177,7 +177,12 @@ def test_an_answer_lost_on_the_way_is_uncertain_and_one_never_sent_is_not(
     registry = make_registry((f"own=http://{between.addr}/mcp",))
     record, slow = registry.find("record"), registry.find("slow")
     path, log = tmp_path / "slow", tmp_path / "calls"
-    cut = threading.Thread(target=lambda: (wait_until(path.exists, 10), between.cut()))
+
+    def cut_in_the_call() -> None:
+        wait_until(path.exists, 10)
+        between.cut()
+
+    cut = threading.Thread(target=cut_in_the_call)
     cut.start()
     with pytest.raises(ToolUncertain):
         slow.call({"path": str(path), "seconds": 20}, watch, "k")

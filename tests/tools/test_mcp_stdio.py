@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ from tests.kit import everything_stdio, time_stdio, wait_until
 
 Make = Callable[..., ToolRegistry]
 Odd = Callable[..., dict[str, Any]]
+
+
+def dead(pid: int) -> bool:
+    return not alive(pid)
 
 
 def alive(pid: int) -> bool:
@@ -73,7 +78,7 @@ def test_values_come_through_unchanged(make_registry: Make, odd: Odd, watch: Wat
     answer = registry.find("structured").call({}, watch, "k")
     assert answer.value == {"deep": [1, 2.5, None, {"big": 2**70}]}
     assert answer.text == "for people"
-    sent = {"a": None, "b": [1.0, {"c": "é\u2028"}], "": {}}
+    sent: dict[str, Any] = {"a": None, "b": [1.0, {"c": "é\u2028"}], "": {}}
     assert json.loads(registry.find("echo").call({"value": sent}, watch, "k").value) == sent
     assert registry.find("null").call({}, watch, "k").value == ""
     assert registry.find("image").call({}, watch, "k").value == [
@@ -213,6 +218,7 @@ def test_a_server_killed_between_calls_is_started_again(make_registry: Make, odd
     for _ in range(3):
         pid = int(registry.find("pid").call({}, watch, "k").value)
         os.kill(pid, signal.SIGKILL)
+        wait_until(partial(dead, pid), 5, every=0.0001)
         assert int(registry.find("pid").call({}, watch, "k").value) != pid
 
 

@@ -69,7 +69,7 @@ def test_making_one_starts_nothing(odd: Callable[..., Any]) -> None:
     """It may be made before forking: connections come with the first look-up."""
     threads = len(os.listdir("/proc/self/task"))
     registry = ToolRegistry(ToolSettings(mcp_servers=(f"x=http://127.0.0.1:{free_port()}",)))
-    assert len(os.listdir("/proc/self/task")) == threads
+    assert len(os.listdir("/proc/self/task")) <= threads
     began = time.monotonic()
     registry.close()
     assert time.monotonic() - began < 0.5

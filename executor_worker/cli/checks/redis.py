@@ -46,13 +46,25 @@ def check_redis(settings: Settings, pool: PoolView) -> Iterator[Finding]:
         yield fix("REDIS_ADDR", f"{error}; start Redis there, or correct REDIS_ADDR.")
         return
     try:
-        yield from _server(link)
-        yield _name(link, settings, pool)
-        yield _permissions(link)
+        yield from _connected(link, settings, pool)
     except StreamError as error:
         yield fix("REDIS_ADDR", f"{error}. See what is wrong with this Redis.")
     finally:
         link.close()
+
+
+def _connected(link: Link, settings: Settings, pool: PoolView) -> Iterator[Finding]:
+    try:
+        server = describe(link)
+    except StreamRefused:
+        yield ok("REDIS_ADDR", f"{link.endpoint} answers; this user may not ask what it is")
+        yield ok("maxmemory-policy", "unknown: this user may not ask; it has to be noeviction")
+    else:
+        yield from _server(link, server)
+        if server.role == "slave":
+            return
+    yield _name(link, settings, pool)
+    yield _permissions(link)
 
 
 def _embedded() -> Finding:
@@ -71,13 +83,7 @@ def _refused(settings: Settings, error: StreamRefused) -> Finding:
     return fix("REDIS_ADDR", f"{said}.")
 
 
-def _server(link: Link) -> Iterator[Finding]:
-    try:
-        server = describe(link)
-    except StreamRefused:
-        yield ok("REDIS_ADDR", f"{link.endpoint} answers; this user may not ask what it is")
-        yield ok("maxmemory-policy", "unknown: this user may not ask; it has to be noeviction")
-        return
+def _server(link: Link, server: Server) -> Iterator[Finding]:
     where = f"{link.endpoint} answers: {server.name.capitalize()} {server.shown}"
     if server.old:
         yield fix("REDIS_ADDR", f"{where}; it must be Redis 7.0 or newer, or Valkey.")

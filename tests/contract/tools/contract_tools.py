@@ -1,0 +1,62 @@
+"""Functions for TOOL_MODULES, one for each way a tool can behave."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from executor_worker.tools import tool
+
+
+@tool
+def give_back(value: Any) -> Any:
+    """Return what it is given."""
+    return value
+
+
+@tool(description="Add two whole numbers")
+def plus(a: int, b: int = 10) -> int:
+    return a + b
+
+
+@tool(name="renamed", effects="none")
+def its_own_name() -> str:
+    return "found by its other name"
+
+
+@tool
+def complain(message: str) -> str:
+    """Fail with a message."""
+    raise RuntimeError(message)
+
+
+@tool
+def give_object() -> Any:
+    """Return what is no JSON."""
+    return object()
+
+
+@tool
+def give_nan() -> float:
+    """Return what looks like JSON and is none."""
+    return float("nan")
+
+
+@tool(timeout=300)
+def wait_for_file(path: str) -> str:
+    """Keep the worker busy until somebody makes a file."""
+    while not Path(path).exists():
+        time.sleep(0.01)
+    return "it came"
+
+
+@tool(timeout=0.3)
+def too_slow() -> str:
+    """Outlast its own time."""
+    time.sleep(60)
+    return "never"
+
+
+def unmarked() -> str:
+    return "no tool"

@@ -1,0 +1,202 @@
+"""
+Tools that behave badly, for TOOL_MODULES of the pools in these tests.
+
+Each call writes a line to the journal (see `journal.py`) before it does anything, so that a test can tell how often,
+when and where a tool was really run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from executor_worker.tools import tool
+from tests.faults.journal import journal_here
+
+HELD: list[object] = []  # what leaks
+SLEEPER = "import time; time.sleep(3600)"
+
+
+@tool
+def nap(mark: str, seconds: float = 0.0) -> str:
+    """Sleep, interruptibly."""
+    journal_here().write(mark, "start")
+    time.sleep(seconds)
+    journal_here().write(mark, "end")
+    return "slept"
+
+
+@tool
+def hold(mark: str) -> str:
+    """Go on until the test lets it go."""
+    journal = journal_here()
+    journal.write(mark, "start")
+    while not journal.may_go(mark):
+        time.sleep(0.005)
+    journal.write(mark, "end")
+    return "held"
+
+
+@tool
+def hold_first(mark: str) -> str:
+    """The first run goes on until the test lets it go; later ones return at once."""
+    if journal_here().starts(mark):
+        journal_here().write(mark, "start")
+        return "again"
+    return hold(mark)
+
+
+@tool
+def hold_gil(mark: str, seconds: float) -> str:
+    """Sit in a C call that lets nothing else of this process run."""
+    journal_here().write(mark, "start")
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        ctypes.PyDLL(None).usleep(int(min(left, 3600) * 1e6))
+    journal_here().write(mark, "end")
+    return "held the GIL"
+
+
+@tool
+def hang(mark: str, how: str) -> str:
+    """Never return, in one of several ways."""
+    journal_here().write(mark, "start")
+    match how:
+        case "sleep":
+            time.sleep(3600)
+        case "gil":
+            ctypes.PyDLL(None).usleep(3_600_000_000)
+        case "c_call":
+            # Its stack is to be logged too.
+            threading.Thread(target=_other_thread, name="beside", daemon=True).start()
+            ctypes.CDLL(None).pthread_join(ctypes.c_ulong(threading.get_ident()), None)
+            ctypes.PyDLL(None).usleep(3_600_000_000)  # where libc sees through a thread that joins itself
+        case "lock":
+            lock = threading.Lock()
+            with lock:
+                lock.acquire()
+        case "loop":
+            while True:
+                try:
+                    while True:
+                        sum(range(100))
+                except BaseException:  # noqa: BLE001, PERF203, S110 - that is the point: it swallows every interruption
+                    continue
+        case "stopped":
+            os.kill(os.getpid(), signal.SIGSTOP)
+    return "never"
+
+
+def _other_thread() -> None:
+    time.sleep(3600)
+
+
+@tool
+def crash(mark: str, how: str, times: int = 1) -> str:
+    """End the worker in its first *times* runs."""
+    journal_here().write(mark, "start")
+    if len(journal_here().starts(mark)) > times:
+        return "survived"
+    match how:
+        case "exit":
+            os._exit(0)
+        case "segfault":
+            ctypes.string_at(0)
+        case "abort":
+            os.abort()
+        case _:
+            os.kill(os.getpid(), signal.Signals[how])
+    return "not dead"
+
+
+@tool
+def fail(mark: str, how: str) -> str:
+    """Raise what usually ends a process."""
+    journal_here().write(mark, "start")
+    match how:
+        case "sys_exit":
+            sys.exit(3)
+        case "keyboard":
+            raise KeyboardInterrupt
+        case "generator":
+            raise GeneratorExit
+        case "recursion":
+            return fail_deeper(0)
+        case "memory":
+            return str(len(bytearray(1 << 62)))
+        case "unprintable":
+            raise _Unprintable
+    return "nothing"
+
+
+class _Unprintable(Exception):
+    def __str__(self) -> str:
+        raise ValueError("not even this")
+
+
+def fail_deeper(depth: int) -> str:
+    return fail_deeper(depth + 1) + "x"
+
+
+@tool
+def leave_child(mark: str, how: str) -> str:
+    """Leave a process behind that lives for an hour, then go on until the test lets it go."""
+    command = [sys.executable, "-I", "-S", "-c", SLEEPER]
+    if how == "daemon":
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", f"import os; os.fork() and os._exit(0); os.setsid(); {SLEEPER}"], check=True
+        )
+    elif how == "fork":
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(3600)
+            os._exit(0)
+    else:
+        HELD.append(subprocess.Popen(command, start_new_session=how == "setsid"))
+    return hold(mark)
+
+
+@tool
+def spawn(mark: str, count: int, orphans: bool = False) -> str:
+    """Run many short processes one after the other; *orphans* outlive whoever started them for a moment."""
+    journal_here().write(mark, "start")
+    for _ in range(count):
+        script = "true & :" if orphans else ":"
+        pid = os.posix_spawn("/bin/sh", ["sh", "-c", script], os.environ)
+        os.waitpid(pid, 0)
+    return "spawned"
+
+
+@tool
+def leak_memory(mark: str, mib: int) -> int:
+    """Keep that much more."""
+    journal_here().write(mark, "start")
+    HELD.append(os.urandom(1024) * (mib * 1024))
+    return os.getpid()
+
+
+@tool
+def leak_descriptors(mark: str, count: int) -> int:
+    """Keep that many more open."""
+    journal_here().write(mark, "start")
+    HELD.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(count))
+    return os.getpid()
+
+
+@tool
+def say_pid(mark: str) -> int:
+    """Return at once."""
+    journal_here().write(mark, "start")
+    return os.getpid()
+
+
+@tool
+def say_much(mark: str, mib: int) -> str:
+    """Return a long text."""
+    journal_here().write(mark, "start")
+    return "x" * (mib << 20)
