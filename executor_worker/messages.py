@@ -17,6 +17,7 @@ WORK_TYPE = "node.work"
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 NAMES = ("graph_id", "node_id", "execution_id")
 NAME_IN_RAW = {name: re.compile(rb'"%b"\s{0,32}:\s{0,32}"((?:[^"\\]|\\.){1,512})"' % name.encode()) for name in NAMES}
+DEEP, MARGIN = 200, 50  # levels: surely harmless below; what is put around a value, and the stack's own use
 PARSED_LIMIT = 64 * 1024 * 1024  # bytes; what is larger is not even parsed for its names
 
 
@@ -84,6 +85,7 @@ def decode(data: bytes, max_bytes: int) -> Item:
     except ValueError as error:
         raise UnreadableItem(f"the item is not JSON: {error}", _salvage_raw(data)) from None
     try:
+        _check_depth(envelope, data)
         return _item(envelope)
     except InvalidItem as error:
         raise UnreadableItem(str(error), _salvage_parsed(envelope)) from None
@@ -93,6 +95,18 @@ def names_in(data: bytes) -> tuple[str, str]:
     """The graph's and the node's id of whatever was on a work stream; "" where they can't be read."""
     names = _salvage(data)
     return names.get("graph_id", ""), names.get("node_id", "")
+
+
+def _check_depth(envelope: Any, data: bytes) -> None:
+    """Refuse what could be read but not be written again, as part of a state or an event."""
+    if data.count(b"{") + data.count(b"[") < DEEP:
+        return
+    for _ in range(MARGIN):
+        envelope = [envelope]
+    try:
+        dumps(envelope)
+    except ValueError as error:
+        raise InvalidItem(f"the item can't be handled: {error}") from None
 
 
 def _item(envelope: Any) -> Item:

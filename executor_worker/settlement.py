@@ -94,11 +94,31 @@ class _Draft:
         self._worker_id = worker_id
         self._ttl_s = ttl_s
         self._now = now
-        self._entry = self._node_entry()
-        self._events = self._draw_events()
+        self._entry: dict[str, object] | None = None
+        self._events: list[tuple[str, bytes]] | None = None
 
     def commit(self, current: bytes | None) -> Commit:
+        try:
+            return self._commit(current)
+        except StateInvalid as error:
+            self._ticket.keep_state = True
+            self._fail(str(error), "state_invalid")
+        except ValueError as error:
+            code = "tool_failed" if self._ticket.mode == "tool" else "llm_bad_response"
+            self._fail(f"the node's output can't be written as JSON: {error}", code)
+        return self._commit(current)
+
+    def _fail(self, error: str, code: str) -> None:
+        """Let the node fail where its outcome can't be written: too deeply nested, or the state is spoilt."""
+        was = self._ticket.outcome
+        self._ticket.outcome = Failed(error, code, was.mode if was else None, was.usage if was else None)
+        self._events = None
+
+    def _commit(self, current: bytes | None) -> Commit:
         ticket = self._ticket
+        if self._events is None:
+            self._entry = self._node_entry()
+            self._events = self._draw_events()
         expected, document = self._document(current)
         return Commit(
             state_key=ticket.state_key,
@@ -121,10 +141,7 @@ class _Draft:
             return None, b""
         if current is None:
             return b"", self._new_document()
-        try:
-            return GraphState.digest(current), splice_node(current, ticket.node_id, self._entry)
-        except StateInvalid:
-            return None, b""
+        return GraphState.digest(current), splice_node(current, ticket.node_id, self._entry)
 
     def _new_document(self) -> bytes:
         """The document where there is none: as it was read, should it have expired meanwhile, else a fresh one."""

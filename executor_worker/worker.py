@@ -8,15 +8,15 @@ HUP reopen the log. Handlers only note what is wanted; one of them, QUIT, also i
 from __future__ import annotations
 
 import faulthandler
-import os
 import random
 import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
+
+import psutil
 
 from executor_worker import logs
 from executor_worker.errors import Abandoned, Overdue, StreamRefused, StreamUnavailable
@@ -86,6 +86,7 @@ class Worker:
         self._items = 0
         self._tried_notice = 0
         self._tidied_at = 0.0
+        self._process = psutil.Process()
 
     def run(self) -> int:
         self._heed_signals()
@@ -152,7 +153,7 @@ class Worker:
                 self._tried_notice = self._head.noticed
             if taken is not None:
                 return taken
-            self._forget_verdict()
+            self._forget_predecessor()
         self._row.client_id = self._consumer.client_id
         return self._consumer.wait(self._row.wake_fd, IDLE_BLOCK_S)
 
@@ -176,6 +177,12 @@ class Worker:
         with suppress(ValueError):
             return Held.parse(self._row.verdict_held).entry
         return None
+
+    def _forget_predecessor(self) -> None:
+        """What it held has gone to somebody else: nobody is to keep its lease, or to say that we are at it."""
+        self._forget_verdict()
+        if self._row.held:
+            self._row.held = ""
 
     def _forget_verdict(self) -> None:
         if self._row.verdict:
@@ -302,12 +309,7 @@ class Worker:
         habits = self._habits
         worn = habits.max_items and self._items >= habits.max_items
         if not worn and habits.max_rss_bytes:
-            worn = _resident_bytes() > habits.max_rss_bytes
+            worn = self._process.memory_info().rss > habits.max_rss_bytes
         if worn and not self._row.wants_replacement:
             self._row.wants_replacement = True
             self._board.bell.ring()
-
-
-def _resident_bytes() -> int:
-    pages = Path("/proc/self/statm").read_bytes().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")

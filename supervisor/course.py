@@ -74,6 +74,7 @@ class Course:
         """Take over *pool* and *keeper*, which need us to be made, and begin."""
         self._pool, self._keeper = pool, keeper
         self._board.head.mode = self.mode
+        self._board.head.heir = self._inheritance is not None
         self._keeper.fill()
         self._pool.resize(self.edition.program.pool.workers)
 
@@ -101,7 +102,7 @@ class Course:
         if self.mode is Mode.RELOADING and self._previous is not None:
             if refused or seat.backoff.boot_failures > 1:
                 self.feed(PoolEvent.BOOT_FAILED)
-        elif refused and (starting or ready == 0):
+        elif refused and (starting or ready == 0 or not self._board.head.gate):  # the gate: nothing was ever taken
             self._give_up(WRONG_SETTINGS)
         elif self._hopeless(starting, ready):
             self._give_up(1)
@@ -138,6 +139,7 @@ class Course:
 
     def announce_ready(self) -> None:
         self._log("info", "pool.ready", workers=self._board.head.configured)
+        self._board.head.heir = False
         if self._inheritance is not None:
             self._inheritance.announce()
             self._inheritance = None

@@ -25,7 +25,7 @@ CONNECTIONS = 64
 TIMEOUT_S = 5.0
 HEAD_LIMIT = 16 * 1024  # bytes
 CHUNK = 64 * 1024
-TICK_S = 0.5
+TICK_S = 0.1  # how soon a change in who accepts is seen
 ACCEPT_PAUSE_S = 0.5  # when there are no descriptors left
 
 
@@ -103,6 +103,8 @@ class HttpServer:
         self._listening = wanted
 
     def _accept(self) -> None:
+        if not self._accepting():  # any more: that may have changed while we waited
+            return
         try:
             accepted, _ = self._listener.accept()
         except BlockingIOError:  # another process was faster

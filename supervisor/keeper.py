@@ -129,7 +129,7 @@ class Keeper:
         self.board.head.keeper_beat_ns = time.monotonic_ns()
 
     def _accepting(self) -> bool:
-        return not self.board.head.superseded
+        return not (self.board.head.superseded or self.board.head.heir)
 
     def _asked_to_leave(self, number: int, frame: FrameType | None) -> None:
         self._leaving = True

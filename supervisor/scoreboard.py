@@ -120,7 +120,7 @@ class Head:
     keeper_pid = Number(13)
     keeper_restarts = Number(14)
     started_ns = Number(15)
-    upgrading = Flag(16)  # a successor is starting
+    heir = Flag(16)  # a predecessor still answers for us
     noticed = Number(17)  # by the keeper: changes with each notice, 0 while there is none
 
     def __init__(self, shared: mmap, offset: int, counters: Counters, keeper_counters: Counters) -> None:

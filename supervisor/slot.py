@@ -13,6 +13,7 @@ from supervisor.staff import Staff
 
 GRACE_NS = 250_000_000  # past its deadline, for a worker that is just about to notice itself
 LEAVE_S = 10.0  # for a worker with nothing in hand to leave
+LEAVE_BOOT_S = 1.0  # for one that is not even up
 PLACE_OF_STATE = {"idle": SeatState.IDLE, "busy": SeatState.BUSY}
 
 
@@ -149,8 +150,10 @@ class Slot(Seat):
             self._watch_idle(now)
 
     def _watch_idle(self, now: float) -> None:
-        if self.state is SeatState.DRAINING and now > max(self.asked_at, self.row.since_ns / 1e9) + LEAVE_S:
-            self.overdue("stuck", Errand.HUNG)
+        if self.state is SeatState.DRAINING:
+            patience_s = LEAVE_S if self.is_up() else LEAVE_BOOT_S
+            if now > max(self.asked_at, self.row.since_ns / 1e9) + patience_s:
+                self.overdue("stuck", Errand.HUNG)
         elif self._stopped_at is not None and now > self._stopped_at + self.staff.settings.boot_timeout_s:
             self.overdue("stopped", Errand.HUNG)
 

@@ -108,7 +108,7 @@ class Supervisor:
 
     def refills(self, seat: Seat) -> bool:
         drain = self._course.drained
-        return drain is None or (seat is self._keeper and drain.keeper_needed)
+        return drain is None or (seat is self._keeper and drain.keeper_needed and not seat.wrong_settings)
 
     def fork(self, seat: Seat) -> Child:
         if threads() > 1 and not self._threads_told:

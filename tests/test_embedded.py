@@ -79,7 +79,7 @@ def test_a_long_temporary_folder_is_no_obstacle(monkeypatch: pytest.MonkeyPatch,
     assert list(long.iterdir()) == []
 
 
-def test_it_dies_with_its_owner() -> None:
+def test_it_dies_with_its_owner(folder: Path) -> None:
     """Also when that is killed; Ctrl-C in the owner's terminal does not reach it."""
     code = """
 import time
@@ -88,7 +88,8 @@ with Embedded() as server:
     print(server.pid, flush=True)
     time.sleep(60)
 """
-    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    environ = {**os.environ, "TMPDIR": str(folder)}
+    owner = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environ)
     assert owner.stdout is not None
     pid = int(owner.stdout.readline())
     assert os.getsid(pid) != os.getsid(owner.pid)

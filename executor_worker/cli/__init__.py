@@ -7,15 +7,20 @@ import importlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from executor_worker.cli.parser import PROGRAM, build_parser
 from executor_worker.cli.quitting import CONFIG, DONE, FAILED, INTERRUPTED, Quit
+from executor_worker.cli.refusals import as_config_error
 from executor_worker.cli.start import start_logs
 from executor_worker.errors import ConfigError, ExecutorError, StreamRefused
 from executor_worker.settings import ConfigErrors, Settings
 
 Command = Callable[..., int]
+
+_SEE_ALL = "With LOG_LEVEL=debug it shows all."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,15 +37,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _say(CONFIG, str(error))
     except StreamRefused as error:
-        return _say(CONFIG, f"{error}. Correct REDIS_USER, REDIS_PASS or what this user may do.")
+        wrong = as_config_error(error)
+        return _say(CONFIG, str(wrong)) if wrong else _say(FAILED, f"{error}.")
     except ExecutorError as error:
-        return _say(FAILED, str(error))
+        return _say(FAILED, f"{error}.")
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our results has seen enough: nothing failed. Python would flush once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()  # whoever read our results has seen enough: nothing failed
         return DONE
+    except OSError as error:
+        _give_up_stdout()
+        return _say(FAILED, f"{error.filename or 'what is to be written'}: {error.strerror or error}.")
+    except Exception as error:  # noqa: BLE001 - the last resort: a person gets a sentence
+        if os.environ.get("LOG_LEVEL", "").lower() == "debug":
+            traceback.print_exc()
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        return _say(FAILED, f"an unexpected {type(error).__name__} at {where}: a mistake in this program. {_SEE_ALL}")
+
+
+def _give_up_stdout() -> None:
+    """Python would flush it once more at exit, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -26,17 +26,18 @@ class ChildPool:
 
     def __init__(self, arguments: Sequence[str], settings: Mapping[str, str], folder: Path) -> None:
         self.log = folder / "pool.log"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "executor_worker", "run", *arguments],
-            env={**_environment(), **settings},
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self.log.open("ab"),
-            # Ctrl-C is for us: we ask it to drain.
-            start_new_session=True,
-            preexec_fn=die_with_parent(signal.SIGTERM),
-        )
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "executor_worker", "run", *arguments],
+                env={**_environment(), **settings},
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                # Ctrl-C is for us: we ask it to drain.
+                start_new_session=True,
+                preexec_fn=die_with_parent(signal.SIGTERM),
+            )
 
     @property
     def pid(self) -> int:

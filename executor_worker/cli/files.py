@@ -29,6 +29,15 @@ def read_bytes(name: str) -> bytes:
         raise Quit(USAGE, f"{name!r} can't be read: {error.strerror or error}.") from None
 
 
+def refuse_stdin_twice(*names: str | None) -> None:
+    """
+    Raises:
+        Quit: More than one of *names* is `-`; status 2.
+    """
+    if names.count(STDIN) > 1:
+        raise Quit(USAGE, "only one of the files can be `-`: there is one stdin.")
+
+
 def read_documents(name: str) -> list[bytes]:
     """
     Read a file of JSON: one value, an array of values, or values one after the other.

@@ -13,7 +13,6 @@ from typing import Any
 from executor_worker.cli.display import ago, in_bytes
 from executor_worker.cli.parts import connect
 from executor_worker.cli.pool_http import PoolView, look_at_pool
-from executor_worker.cli.quitting import Quit
 from executor_worker.errors import ConfigError, StreamError
 from executor_worker.settings import Settings
 from executor_worker.stream.backlog import Backlog, backlog
@@ -65,7 +64,7 @@ def look(settings: Settings) -> Glance:
             streams = backlog(link, delete_settled=settings.delete_settled)
             others = [one for one in registered(link) if own is None or not str(one.get("id")).startswith(own)]
         return Glance(pool, streams, others)
-    except (StreamError, ConfigError, Quit) as error:
+    except (StreamError, ConfigError) as error:
         return Glance(pool, redis_problem=str(error))
 
 

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from executor_worker.cli.display import print_json
-from executor_worker.cli.files import read_bytes
+from executor_worker.cli.files import read_bytes, refuse_stdin_twice
 from executor_worker.cli.parts import model_name, model_settings, require_model_key, tool_registry
 from executor_worker.cli.quitting import DONE, FAILED, INTERRUPTED
 from executor_worker.errors import Abandoned, InvalidNode, NodeError, Overdue, StateMissing
@@ -31,6 +31,7 @@ _GRAPH, _NODE = "once", "node"
 
 
 def once(settings: Settings, args: argparse.Namespace) -> int:
+    refuse_stdin_twice(args.file, args.state)
     raw = read_bytes(args.file)
     state = read_bytes(args.state) if args.state else None
     try:

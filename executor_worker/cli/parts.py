@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from executor_worker.cli.quitting import USAGE, Quit
 from executor_worker.errors import ConfigError
 from executor_worker.providers import ModelSettings, default_model, needs_key
 from executor_worker.settings import Settings
@@ -23,14 +22,11 @@ _FOREIGN_KEYS = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY", "
 def endpoint_of(settings: Settings) -> Endpoint:
     """
     Raises:
-        ConfigError: REDIS_ADDR can't be understood.
-        Quit: It is `embedded`, whose address only the pool that has it knows.
+        ConfigError: REDIS_ADDR can't be understood, or is `embedded`.
     """
     if settings.embedded:
-        sentence = (
-            "REDIS_ADDR is `embedded`: only the pool knows where that is; it logs `redis.embedded` with its address."
-        )
-        raise Quit(USAGE, sentence)
+        fix = "Set it to the address which that pool logs as `redis.embedded`."
+        raise ConfigError("REDIS_ADDR", "'embedded' is known only to the pool that started it.", fix)
     return Endpoint.parse(
         settings.redis_addr, settings.redis_user or None, settings.redis_pass or None, settings.redis_db
     )
@@ -41,7 +37,7 @@ def connect(settings: Settings) -> Link:
     Connect as a command does that a person waits for.
 
     Raises:
-        ConfigError, Quit: See `endpoint_of`.
+        ConfigError: See `endpoint_of`.
         StreamUnavailable: Nobody answers.
         StreamRefused: Wrong password, or no permission.
     """

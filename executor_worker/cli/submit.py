@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from executor_worker.cli.display import print_json_line, print_table
-from executor_worker.cli.files import read_bytes, read_documents
+from executor_worker.cli.files import read_bytes, read_documents, refuse_stdin_twice
 from executor_worker.cli.parts import connect
 from executor_worker.cli.quitting import DONE, FAILED, Quit
 from executor_worker.cli.waiting import Expected, wait_for_results
@@ -34,6 +34,7 @@ class Submission:
 
 
 def submit(settings: Settings, args: argparse.Namespace) -> int:
+    refuse_stdin_twice(args.file, args.state)
     submissions = _read_items(args.file, settings.max_item_bytes)
     state = _read_state(args.state, submissions) if args.state else None
     with closing(connect(settings)) as link:

@@ -13,6 +13,10 @@ from executor_worker.stream.identity import BEAT_S, IdentityTaken
 REFUSED = 78
 
 
+class _Ending(Exception):
+    """The pool ends: nobody needs the name any more."""
+
+
 class Pulse:
     """
     Knows whether Redis answers, tells everybody, and opens the gate once this pool's name is its own.
@@ -32,6 +36,8 @@ class Pulse:
             self._refused(error)
         except StreamUnavailable as error:
             self.lost(error)
+        except _Ending:
+            return
         else:
             self._back()
 
@@ -72,6 +78,8 @@ class Pulse:
     def _linger(self, seconds: float) -> None:
         self._around.board.head.keeper_beat_ns = time.monotonic_ns()
         time.sleep(seconds)
+        if self._around.board.head.mode in ("draining", "stopped"):
+            raise _Ending
 
     def _take_over(self) -> None:
         """Give back what a dead predecessor of our name left pending in slots that we do not have."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from executor_worker import logs
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.errors import StreamUnavailable
 from executor_worker.notice import write_notice
-from executor_worker.stream.consumers import release_consumer
+from executor_worker.stream import Held
+from executor_worker.stream.consumers import release_held
 from executor_worker.stream.releases import Releases
 from executor_worker.stream.sweep import Sweeper
+from supervisor.scoreboard import Row
 
 ORPHAN_S = 0.1  # a dead slot gets its next worker sooner than that, unless it backs off
+DRAIN_PATIENCE_S = 1.0
 MOST_STALE = 16  # entries put up at a time
 
 
@@ -33,7 +37,6 @@ class Reclaim:
         self._next_sweep = 0.0
         self._number = 0
         self._up: list[tuple[str, str]] = []
-        self._orphaned: dict[int, int] = {}
 
     def sources(self) -> dict[int, Callable[[], object]]:
         """What to wait on, and what to call then."""
@@ -77,12 +80,19 @@ class Reclaim:
 
     def _left_behind(self) -> Iterable[tuple[str, str]]:
         """What dead workers of ours held whose slots are not filled again at once."""
-        late = time.monotonic_ns() - int(ORPHAN_S * 1e9)
+        # Those that a drain has killed are given back at its end, uncounted.
+        patience_s = DRAIN_PATIENCE_S if self._around.board.head.mode == "draining" else ORPHAN_S
+        late = time.monotonic_ns() - int(patience_s * 1e9)
         for row in self._around.board.rows():
-            text = row.held
-            if row.state != "dead" or not text or row.released == text or row.since_ns > late:
-                continue
-            released = release_consumer(self._around.link, self._around.consumer(row.slot), counted=True)
-            row.released = text
-            logs.info("item.released", slot=row.slot, entries=len(released), reason="its slot backs off")
-            yield from released
+            if row.state == "dead" and row.held and row.released != row.held and row.since_ns < late:
+                yield from self._give_back(row)
+
+    def _give_back(self, row: Row) -> Iterable[tuple[str, str]]:
+        """By this very delivery: a successor that has just taken it over keeps it."""
+        text = row.held
+        with suppress(ValueError):
+            held = Held.parse(text)
+            if release_held(self._around.link, held, counted=True):
+                logs.info("item.released", slot=row.slot, entry=held.entry, reason="its slot backs off")
+                yield held.stream, held.entry
+        row.released = text

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+
+import psutil
 
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.metrics import Gauge
@@ -65,9 +66,8 @@ class Memory:
 
 
 def _pss_bytes(pid: int) -> int:
+    """A worker's own memory and its share of what it has in common with others; 0 where it is gone."""
     try:
-        with Path(f"/proc/{pid}/smaps_rollup").open("rb") as rollup:
-            line = next((line for line in rollup if line.startswith(b"Pss:")), b"Pss: 0 kB")
-        return int(line.split()[1]) * 1024
-    except OSError:
+        return int(psutil.Process(pid).memory_full_info().pss)
+    except (psutil.Error, OSError):
         return 0

@@ -136,7 +136,8 @@ class _Sink:
 
     def _choose(self, style: str) -> lines.Render:
         if self.target.terminal and style != "json":
-            return lines.as_coloured if "NO_COLOR" not in os.environ else lines.as_text
+            plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+            return lines.as_text if plain else lines.as_coloured
         if style != "text":
             return lines.as_json
         return lines.as_journal if self.target.is_journal else lines.as_text

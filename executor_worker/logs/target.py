@@ -9,8 +9,8 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 
-# Up to this (PIPE_BUF) the kernel keeps one process' write to a pipe in one piece.
-PIPE_LINE_BYTES = select.PIPE_BUF
+# Up to PIPE_BUF the kernel keeps one process' write to a pipe in one piece; the rest is for the notice before a line.
+PIPE_LINE_BYTES = select.PIPE_BUF - 256
 # How long a line waits for a reader that is behind. Once one has waited in vain, the next ones don't wait at all.
 PATIENCE_MS = 200
 
@@ -47,9 +47,10 @@ class Target:
         return False
 
     def write(self, line: bytes) -> None:
-        if self.lost and self._put(self._notice(self.lost)):
+        # In one write: by itself the notice might still fit in where the line does not.
+        if self._put(self._notice(self.lost) + line if self.lost else line):
             self.lost = 0
-        if not self._put(line):
+        else:
             self.lost += 1
 
     def close(self) -> None:

@@ -5,15 +5,10 @@ from __future__ import annotations
 import socket
 import ssl
 
-import hiredis
-
 from executor_worker.errors import StreamRefused, StreamUnavailable
-from executor_worker.stream.command import pack
 from executor_worker.stream.endpoint import Endpoint
-from executor_worker.stream.replies import error_of
 
 KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))  # seconds, seconds, probes
-CHUNK = 4096
 
 
 class Dialler:
@@ -75,47 +70,31 @@ class Dialler:
             raise StreamRefused(f"the certificate of {host} is not trusted: {error.verify_message}") from error
 
     def _primary(self) -> tuple[str, int]:
-        """Ask one sentinel after the other; each is given the whole timeout."""
-        reasons = []
-        for host, port in self._endpoint.hosts:
-            try:
-                found = self._ask(host, port)
-            except (OSError, StreamUnavailable) as error:
-                reasons.append(f"{host}:{port}: {error}")
-                continue
-            if found is not None:
-                return found
-            reasons.append(f"{host}:{port} knows no primary {self._endpoint.service!r}")
-        raise StreamUnavailable("no sentinel names a primary: " + "; ".join(reasons))
+        """Ask the sentinels; the first that answers and knows a primary that is up is believed."""
+        # Only with sentinels: whoever has none does without the 20 MiB.
+        from redis import exceptions
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+        from redis.sentinel import Sentinel
 
-    def _ask(self, host: str, port: int) -> tuple[str, int] | None:
         endpoint = self._endpoint
-        commands: list[tuple[str, ...]] = [("SENTINEL", "GET-MASTER-ADDR-BY-NAME", endpoint.service or "")]
-        if endpoint.sentinel_password:
-            user = (endpoint.sentinel_user,) if endpoint.sentinel_user else ()
-            commands.insert(0, ("AUTH", *user, endpoint.sentinel_password))
-        sock = self._tcp(host, port)
+        sentinels = Sentinel(  # type: ignore[no-untyped-call]
+            list(endpoint.hosts),
+            sentinel_kwargs={
+                "socket_timeout": self._timeout_s,
+                "username": endpoint.sentinel_user,
+                "password": endpoint.sentinel_password,
+                "retry": Retry(NoBackoff(), 0),
+                **(endpoint.tls.as_keywords() if endpoint.tls else {}),
+            },
+        )
         try:
-            sock.sendall(b"".join(pack(command) for command in commands))
-            answer = _replies(sock, len(commands))[-1]
+            host, port = sentinels.discover_master(endpoint.service or "")  # type: ignore[no-untyped-call]
+        except exceptions.AuthenticationError as error:
+            raise StreamRefused(f"a sentinel refuses us: {error}") from error
+        except (exceptions.RedisError, OSError) as error:
+            raise StreamUnavailable(f"no sentinel names a primary: {error}") from error
         finally:
-            sock.close()
-        return (answer[0].decode(), int(answer[1])) if answer else None
-
-
-def _replies(sock: socket.socket, count: int) -> list[list[bytes] | None]:
-    """Read *count* replies; an error reply is raised."""
-    reader = hiredis.Reader(replyError=error_of, errors="replace", notEnoughData=...)
-    replies: list[list[bytes] | None] = []
-    while len(replies) < count:
-        reply = reader.gets()
-        if reply is ...:
-            chunk = sock.recv(CHUNK)
-            if not chunk:
-                raise ConnectionResetError("the sentinel closed the connection")
-            reader.feed(chunk)
-            continue
-        if isinstance(reply, Exception):
-            raise reply
-        replies.append(reply)
-    return replies
+            for sentinel in sentinels.sentinels:
+                sentinel.close()
+        return str(host), int(port)

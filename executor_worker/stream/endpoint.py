@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from executor_worker.errors import ConfigError
@@ -35,6 +35,17 @@ class Tls:
     key_file: str | None = None
     verify: bool = True
     check_hostname: bool = True
+
+    def as_keywords(self) -> dict[str, Any]:
+        """The same as redis-py's connections take it."""
+        return {
+            "ssl": True,
+            "ssl_ca_certs": self.ca_file,
+            "ssl_certfile": self.cert_file,
+            "ssl_keyfile": self.key_file,
+            "ssl_cert_reqs": "required" if self.verify else "none",
+            "ssl_check_hostname": self.verify and self.check_hostname,
+        }
 
     def context(self) -> ssl.SSLContext:
         """

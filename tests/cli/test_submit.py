@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,7 @@ class TestOnAPool:
     """With workers that take what is submitted."""
 
     @pytest.fixture
-    def pool(self, executor: Callable[..., Pool], redis_server: RedisServer) -> Iterator[Pool]:
+    def pool(self, executor: Callable[..., Pool], redis_server: RedisServer) -> Pool:
         return executor(redis_server, workers=2)
 
     def test_results_are_printed_as_they_come(self, run: Run, pool: Pool, redis_server: RedisServer) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Run, environment
-from tests.kit import PROGRAM
+from tests.kit import PROGRAM, RedisServer
 
 COMMANDS = ("run", "work", "demo", "once", "submit", "status", "top", "dead", "tools", "check")
 ACTIONS = ("dead list", "dead show", "dead requeue", "dead drop", "tools list", "tools call")
@@ -56,6 +57,7 @@ def test_the_version_is_told(run: Run) -> None:
         ),
         *(("dead",), ("dead", "requeue"), ("dead", "requeue", "--all", "1-0"), ("dead", "drop"), ("tools", "call")),
         *(("once", "missing.json"), ("submit", "missing.json"), ("once", "."), ("status", "--jso")),
+        *(("once", "-", "--state", "-"), ("submit", "-", "--state", "-")),
         *(("tools", "call", "calculate", "--params", "{"), ("tools", "call", "calculate", "--params", "[1]")),
     ],
 )
@@ -148,6 +150,40 @@ def test_closed_standard_streams_are_no_failure(folder: Path) -> None:
     command = [str(PROGRAM), "tools", "list"]
     done = subprocess.run(command, cwd=folder, env=environment({}), preexec_fn=close_all, timeout=30, check=False)
     assert done.returncode == 0
+
+
+def test_a_full_disk_is_a_failure_in_a_sentence(folder: Path) -> None:
+    """Results that could not be written are no success."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [str(PROGRAM), "tools", "list", "--json"],
+            cwd=folder,
+            env=environment({}),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "executor-worker: what is to be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("given", ["", "wrong-secret"])
+def test_a_refused_password_is_a_wrong_setting(run: Run, start_server: Callable[..., RedisServer], given: str) -> None:
+    """Status 78, the variable named, the password never shown."""
+    server = start_server("redis", password="right-secret")
+    done = run("dead", "list", REDIS_ADDR=server.addr, REDIS_PASS=given)
+    assert (done.status, done.out) == (78, "")
+    assert done.err.startswith("executor-worker: REDIS_PASS: ")
+    assert "-secret" not in done.err
+
+
+def test_an_embedded_redis_is_not_there_for_others(run: Run) -> None:
+    """Only the pool that has one knows where it is."""
+    done = run("dead", "list", REDIS_ADDR="embedded")
+    assert done.status == 78
+    assert "redis.embedded" in done.err
 
 
 def test_ctrl_c_leaves_quietly(terminal: Any) -> None:

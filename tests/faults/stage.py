@@ -120,6 +120,11 @@ class Stage:
         document: dict[str, Any] = json.loads(raw) if isinstance(raw, bytes) else {}
         return document
 
+    def server_snapshot(self) -> dict[str, Any]:
+        """What a foreign result would change: states, results, dead letters, what is left to do."""
+        states = {key: self.db.get(key) for key in sorted(self.db.keys("dago:state:*"))}
+        return {"states": states, "results": self.results(), "dead": self.db.xrange(DEAD), "left": self.db.xrange(WORK)}
+
     def where(self) -> str:
         """What there is to see when a wait was in vain."""
         return f"pending {self.pending()}, {self.db.xlen(WORK)} in the stream, facts {self.journal.facts()[-10:]}"

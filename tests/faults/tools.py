@@ -53,11 +53,9 @@ def hold_first(mark: str) -> str:
 
 @tool
 def hold_gil(mark: str, seconds: float) -> str:
-    """Sit in a C call that lets nothing else of this process run."""
+    """Sit in a C call that lets nothing else of this process run, and that no signal interrupts."""
     journal_here().write(mark, "start")
-    deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        ctypes.PyDLL(None).usleep(int(min(left, 3600) * 1e6))
+    _lock_twice(ctypes.PyDLL(None), time.time() + seconds)
     journal_here().write(mark, "end")
     return "held the GIL"
 
@@ -70,12 +68,11 @@ def hang(mark: str, how: str) -> str:
         case "sleep":
             time.sleep(3600)
         case "gil":
-            ctypes.PyDLL(None).usleep(3_600_000_000)
+            _lock_twice(ctypes.PyDLL(None), time.time() + 3600)
         case "c_call":
             # Its stack is to be logged too.
             threading.Thread(target=_other_thread, name="beside", daemon=True).start()
-            ctypes.CDLL(None).pthread_join(ctypes.c_ulong(threading.get_ident()), None)
-            ctypes.PyDLL(None).usleep(3_600_000_000)  # where libc sees through a thread that joins itself
+            _lock_twice(ctypes.CDLL(None), time.time() + 3600)
         case "lock":
             lock = threading.Lock()
             with lock:
@@ -90,6 +87,14 @@ def hang(mark: str, how: str) -> str:
         case "stopped":
             os.kill(os.getpid(), signal.SIGSTOP)
     return "never"
+
+
+def _lock_twice(libc: ctypes.CDLL, until: float) -> None:
+    """Deadlock on a mutex of C until that time; *libc* says whether the GIL is kept meanwhile."""
+    mutex = ctypes.create_string_buffer(64)
+    timespec = (ctypes.c_long * 2)(int(until), int(until % 1 * 1e9))
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_timedlock(mutex, timespec)
 
 
 def _other_thread() -> None:

@@ -39,6 +39,7 @@ class Process:
         self.mark = uuid.uuid4().hex
         kept = {name: os.environ[name] for name in os.environ if name in KEPT or name.startswith("COVERAGE_")}
         whole = {**kept, **(env or {})}
+        whole["SPT_NOENV"] = "1"  # else setproctitle writes over the environment in memory, and the mark with it
         leashed = [sys.executable, "-I", "-S", str(LEASH), *(str(part) for part in command)]
         self.popen = subprocess.Popen(
             leashed, env={**whole, MARK: self.mark}, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import redis
-
 from executor_worker.state import GraphState
 from executor_worker.stream import COMPLETED_STREAM, GROUP, WORK_STREAMS, Commit, Consumer, Settled, Taken
 
 WORK, EVENTS = WORK_STREAMS
+Client = Any  # redis-py's types say of every reply that it may be anything
 
 
-def push(db: redis.Redis, node: str = "n", graph: str = "g", stream: str = WORK, **more: Any) -> str:
+def push(db: Client, node: str = "n", graph: str = "g", stream: str = WORK, **more: Any) -> str:
     """Add an item."""
     data = {"graph_id": graph, "node_id": node, "node_type": "tool", "config": {}, **more}
     return str(db.xadd(stream, {"data": json.dumps(data)}).decode())
@@ -42,7 +41,7 @@ def digest(raw: bytes) -> bytes:
     return GraphState.digest(raw)
 
 
-def pending(db: redis.Redis, stream: str = WORK) -> dict[str, tuple[str, int, int]]:
+def pending(db: Client, stream: str = WORK) -> dict[str, tuple[str, int, int]]:
     """Entry → consumer, idle ms, delivery count."""
     rows = db.xpending_range(stream, GROUP, "-", "+", 1000)
     return {
@@ -51,11 +50,11 @@ def pending(db: redis.Redis, stream: str = WORK) -> dict[str, tuple[str, int, in
     }
 
 
-def events(db: redis.Redis, stream: str = COMPLETED_STREAM) -> list[bytes]:
+def events(db: Client, stream: str = COMPLETED_STREAM) -> list[bytes]:
     """The data of all entries of a stream."""
     return [fields[b"data"] for _, fields in db.xrange(stream)]
 
 
-def snapshot(db: redis.Redis) -> dict[bytes, bytes]:
+def snapshot(db: Client) -> dict[bytes, bytes]:
     """All keys as they are: for what must not have changed."""
     return {key: db.dump(key) or b"" for key in db.keys("*")}

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from executor_worker.stream import Consumer, Endpoint, Link
 from tests.kit import RedisServer
+from tests.stream.acts import Client
 
 
 @pytest.fixture(scope="session", params=["redis", "valkey"])
@@ -26,7 +26,7 @@ def shared_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def db(shared_server: RedisServer) -> Iterator[redis.Redis]:
+def db(shared_server: RedisServer) -> Iterator[Client]:
     """A plain client of an empty server: what tests look with."""
     client = shared_server.client()
     client.flushall()
@@ -35,7 +35,7 @@ def db(shared_server: RedisServer) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def make_link(shared_server: RedisServer, db: redis.Redis) -> Iterator[Callable[..., Link]]:
+def make_link(shared_server: RedisServer, db: Client) -> Iterator[Callable[..., Link]]:
     """Make links to it, over its unix socket unless told otherwise."""
     made: list[Link] = []
 

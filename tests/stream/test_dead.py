@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import threading
+from typing import Any
 
 import pytest
-import redis
 
 from executor_worker.errors import StreamUnavailable
 from executor_worker.state import GraphState
 from executor_worker.stream import Link
 from executor_worker.stream.dead import drop, find, letters, requeue
-from tests.stream.acts import EVENTS, WORK, snapshot
+from tests.stream.acts import EVENTS, WORK, Client, snapshot
 
-STATE = {
+STATE: dict[str, Any] = {
     "graph_id": "g",
     "status": "failed",
     "inputs": {"x": [], "big": 2**70},
@@ -25,12 +25,12 @@ STATE = {
 }
 
 
-def _bury(db: redis.Redis, data: bytes = b'{"id":"w1","graph_id":"g","node_id":"n"}', stream: str = WORK) -> str:
+def _bury(db: Client, data: bytes = b'{"id":"w1","graph_id":"g","node_id":"n"}', stream: str = WORK) -> str:
     fields = {"data": data, "original_id": "5-5", "reason": "poisoned", "error": "it died", "deliveries": "5"}
     return str(db.xadd(f"{stream}:dead", fields).decode())
 
 
-def test_letters_are_listed_over_both_streams(db: redis.Redis, link: Link) -> None:
+def test_letters_are_listed_over_both_streams(db: Client, link: Link) -> None:
     """All of them, however many, the oldest of each stream first."""
     ids = [_bury(db) for _ in range(250)]
     other = _bury(db, stream=EVENTS)
@@ -39,7 +39,7 @@ def test_letters_are_listed_over_both_streams(db: redis.Redis, link: Link) -> No
     assert (found[0].text("reason"), found[0].text("nothing")) == ("poisoned", "")
 
 
-def test_a_letter_is_found_by_its_id_or_its_items(db: redis.Redis, link: Link) -> None:
+def test_a_letter_is_found_by_its_id_or_its_items(db: Client, link: Link) -> None:
     """People have one or the other at hand."""
     ident = _bury(db, stream=EVENTS)
     assert [letter.id for letter in find(link, ident)] == [ident]
@@ -48,7 +48,7 @@ def test_a_letter_is_found_by_its_id_or_its_items(db: redis.Redis, link: Link) -
         assert find(link, wrong) == []
 
 
-def test_requeue_puts_the_item_back_and_its_node_to_pending(db: redis.Redis, link: Link) -> None:
+def test_requeue_puts_the_item_back_and_its_node_to_pending(db: Client, link: Link) -> None:
     """Entry, state and letter in one step; the rest of the document stays as it is."""
     db.set("dago:state:g", json.dumps(STATE))
     letter = find(link, _bury(db))[0]
@@ -71,7 +71,7 @@ def test_requeue_puts_the_item_back_and_its_node_to_pending(db: redis.Redis, lin
 
 
 @pytest.mark.parametrize("state", [None, b"no json", b"[]", b'{"node_states":[]}', {"a": "b"}])
-def test_requeue_works_without_a_usable_state(db: redis.Redis, link: Link, state: object) -> None:
+def test_requeue_works_without_a_usable_state(db: Client, link: Link, state: object) -> None:
     """What can't be changed is left as it is."""
     if isinstance(state, bytes):
         db.set("dago:state:g", state)
@@ -83,13 +83,13 @@ def test_requeue_works_without_a_usable_state(db: redis.Redis, link: Link, state
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"{}", b'{"graph_id":"g"'])
-def test_what_could_not_be_decoded_can_be_put_back_too(db: redis.Redis, link: Link, data: bytes) -> None:
+def test_what_could_not_be_decoded_can_be_put_back_too(db: Client, link: Link, data: bytes) -> None:
     """As it came."""
     assert requeue(link, find(link, _bury(db, data))[0], ttl_s=60)
     assert db.xrange(WORK)[0][1] == {b"data": data}
 
 
-def test_requeue_merges_with_writers_of_the_same_state(db: redis.Redis, link: Link) -> None:
+def test_requeue_merges_with_writers_of_the_same_state(db: Client, link: Link) -> None:
     """Somebody finishing another node meanwhile loses nothing."""
     db.set("dago:state:g", json.dumps({**STATE, "n": 0}))
     stop = threading.Event()
@@ -116,7 +116,7 @@ def test_requeue_merges_with_writers_of_the_same_state(db: redis.Redis, link: Li
     assert db.xlen(WORK) == 10
 
 
-def test_requeue_with_full_memory_changes_nothing(db: redis.Redis, link: Link) -> None:
+def test_requeue_with_full_memory_changes_nothing(db: Client, link: Link) -> None:
     """The letter stays where it is."""
     db.set("dago:state:g", json.dumps(STATE))
     letter = find(link, _bury(db))[0]
@@ -130,7 +130,7 @@ def test_requeue_with_full_memory_changes_nothing(db: redis.Redis, link: Link) -
     assert snapshot(db) == before
 
 
-def test_a_dropped_letter_is_gone(db: redis.Redis, link: Link) -> None:
+def test_a_dropped_letter_is_gone(db: Client, link: Link) -> None:
     """Once."""
     letter = find(link, _bury(db))[0]
     assert drop(link, letter)

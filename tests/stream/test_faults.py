@@ -8,19 +8,18 @@ import time
 from collections.abc import Callable
 
 import pytest
-import redis
 
 from executor_worker.errors import StreamRefused, StreamUnavailable
-from executor_worker.stream import Consumer, Endpoint, Link, Made, Settled, Taken, ensure_groups
+from executor_worker.stream import GROUP, Consumer, Endpoint, Link, Made, Settled, Taken, ensure_groups
 from executor_worker.stream.script import script
 from tests.kit import Proxy, RedisServer, wait_until
-from tests.stream.acts import EVENTS, GROUP, WORK, commit, digest, events, pending, push, settle, snapshot, take
+from tests.stream.acts import EVENTS, WORK, Client, commit, digest, events, pending, push, settle, snapshot, take
 
 Make = Callable[..., Consumer]
 
 
 @pytest.fixture
-def line(shared_server: RedisServer, db: redis.Redis, proxy: Callable[..., Proxy]) -> Proxy:
+def line(shared_server: RedisServer, db: Client, proxy: Callable[..., Proxy]) -> Proxy:
     """A bad line to the server, which knows the scripts already: the first reply is the one that counts."""
     for known in (
         script("take", "constants", "reading"),
@@ -46,7 +45,7 @@ def cut_reply_to(line: Proxy, word: bytes) -> None:
     line.on_request, line.on_reply = on_request, on_reply
 
 
-def test_a_lost_reply_to_settle_is_no_second_commit(db: redis.Redis, consumer: Make, line: Proxy) -> None:
+def test_a_lost_reply_to_settle_is_no_second_commit(db: Client, consumer: Make, line: Proxy) -> None:
     """The settle that is repeated finds its own commit, and the entry its first try had taken."""
     push(db), push(db)
     worker = consumer("w.1", addr=line.addr)
@@ -56,14 +55,14 @@ def test_a_lost_reply_to_settle_is_no_second_commit(db: redis.Redis, consumer: M
         worker.settle(taken.held, commit(), take_next=True)
     assert worker.unsure and events(db) == [b"event"]
     ending, _, upcoming = worker.settle(taken.held, commit(), take_next=True)
-    assert ending is Settled.already and not worker.unsure
+    assert ending is Settled.already
     assert upcoming is not None and (upcoming.held.count, upcoming.held.attempt) == (2, 1)
     assert events(db) == [b"event"]
     assert settle(worker, upcoming, commit(expected=digest(b'{"a":1}'))) is Settled.settled
     assert not db.xlen(WORK) and not pending(db)
 
 
-def test_a_lost_reply_to_a_take_strands_nothing(db: redis.Redis, consumer: Make, line: Proxy) -> None:
+def test_a_lost_reply_to_a_take_strands_nothing(db: Client, consumer: Make, line: Proxy) -> None:
     """The entry that was delivered into nothing comes with the next take and was never run."""
     worker = consumer("w.1", addr=line.addr)
     worker.take()
@@ -78,7 +77,7 @@ def test_a_lost_reply_to_a_take_strands_nothing(db: redis.Redis, consumer: Make,
     assert take(worker).held.entry == second
 
 
-def test_a_lost_reply_to_a_wait_strands_nothing(db: redis.Redis, consumer: Make, line: Proxy, bell: int) -> None:
+def test_a_lost_reply_to_a_wait_strands_nothing(db: Client, consumer: Make, line: Proxy, bell: int) -> None:
     """The same for the blocking read."""
     worker = consumer("w.1", addr=line.addr)
     worker.take()
@@ -90,7 +89,7 @@ def test_a_lost_reply_to_a_wait_strands_nothing(db: redis.Redis, consumer: Make,
     assert taken is not None and (taken.held.entry, taken.held.attempt) == (entry, 1)
 
 
-def test_a_lost_reply_to_a_claim_strands_nothing(db: redis.Redis, consumer: Make, line: Proxy) -> None:
+def test_a_lost_reply_to_a_claim_strands_nothing(db: Client, consumer: Make, line: Proxy) -> None:
     """Taking over a stale entry is reconciled as well."""
     entry = push(db)
     dead = consumer("dead.1")
@@ -104,7 +103,7 @@ def test_a_lost_reply_to_a_claim_strands_nothing(db: redis.Redis, consumer: Make
     assert (taken.held.entry, taken.held.count, taken.held.attempt) == (entry, 3, 2)
 
 
-def test_a_lost_reply_to_a_release_is_forgiven_once(db: redis.Redis, consumer: Make, line: Proxy) -> None:
+def test_a_lost_reply_to_a_release_is_forgiven_once(db: Client, consumer: Make, line: Proxy) -> None:
     """Giving back twice is giving back once."""
     entry = push(db)
     worker = consumer("w.1", addr=line.addr)
@@ -117,7 +116,7 @@ def test_a_lost_reply_to_a_release_is_forgiven_once(db: redis.Redis, consumer: M
     assert (taken.held.count, taken.held.forgiven) == (2, 1)
 
 
-def test_an_interrupted_call_leaves_no_reply_for_the_next(db: redis.Redis, make_link: Callable[..., Link]) -> None:
+def test_an_interrupted_call_leaves_no_reply_for_the_next(db: Client, make_link: Callable[..., Link]) -> None:
     """A reply that is still to come is never taken for the answer to another question."""
     link = make_link()
     db.set("a", "1"), db.set("b", "2")
@@ -125,7 +124,7 @@ def test_an_interrupted_call_leaves_no_reply_for_the_next(db: redis.Redis, make_
     assert link.call("GET", "b") == b"2"
 
 
-def test_scripts_the_server_forgot_are_sent_again(db: redis.Redis, consumer: Make) -> None:
+def test_scripts_the_server_forgot_are_sent_again(db: Client, consumer: Make) -> None:
     """SCRIPT FLUSH, a restart or a failover is not noticed."""
     push(db), push(db)
     worker = consumer()
@@ -137,7 +136,7 @@ def test_scripts_the_server_forgot_are_sent_again(db: redis.Redis, consumer: Mak
     assert worker.release(upcoming.held, counted=False)
 
 
-def test_full_memory_changes_nothing(db: redis.Redis, consumer: Make) -> None:
+def test_full_memory_changes_nothing(db: Client, consumer: Make) -> None:
     """Settling is refused as a whole, says so, and works once there is room."""
     push(db), push(db)
     worker = consumer()
@@ -157,7 +156,7 @@ def test_full_memory_changes_nothing(db: redis.Redis, consumer: Make) -> None:
     assert settle(worker, taken) is Settled.settled
 
 
-def test_a_read_only_replica_is_left(db: redis.Redis, consumer: Make) -> None:
+def test_a_read_only_replica_is_left(db: Client, consumer: Make) -> None:
     """A demoted primary says READONLY: nothing was written, the connection is given up for a new look-up."""
     push(db)
     worker = consumer()
@@ -173,7 +172,7 @@ def test_a_read_only_replica_is_left(db: redis.Redis, consumer: Make) -> None:
 
 
 @pytest.mark.parametrize("loss", ["flush", "stream", "group"])
-def test_a_lost_group_is_made_again(db: redis.Redis, consumer: Make, bell: int, loss: str) -> None:
+def test_a_lost_group_is_made_again(db: Client, consumer: Make, bell: int, loss: str) -> None:
     """Whatever was destroyed: the worker says so and goes on at 0."""
     made: list[Made] = []
     worker = consumer("w.1", group_made=made.append)
@@ -187,15 +186,16 @@ def test_a_lost_group_is_made_again(db: redis.Redis, consumer: Make, bell: int, 
 
 
 @pytest.mark.parametrize("loss", ["flush", "stream", "group"])
-def test_a_group_lost_under_a_waiting_worker_is_made_again(
-    db: redis.Redis, consumer: Make, bell: int, loss: str
-) -> None:
+def test_a_group_lost_under_a_waiting_worker_is_made_again(db: Client, consumer: Make, bell: int, loss: str) -> None:
     """A blocked read ends, at the latest with its time."""
     worker = consumer("w.1")
     worker.take()
-    loser = threading.Thread(
-        target=lambda: (wait_until(lambda: db.info("clients")["blocked_clients"]), _lose(db, loss))
-    )
+
+    def lose() -> None:
+        wait_until(lambda: db.info("clients")["blocked_clients"])
+        _lose(db, loss)
+
+    loser = threading.Thread(target=lose)
     loser.start()
     deadline = time.monotonic() + 10
     worker.wait(bell, 1)
@@ -206,7 +206,7 @@ def test_a_group_lost_under_a_waiting_worker_is_made_again(
 
 
 def test_a_waiting_worker_goes_on_once_somebody_else_has_made_its_group_again(
-    db: redis.Redis, consumer: Make, make_link: Callable[..., Link], bell: int
+    db: Client, consumer: Make, make_link: Callable[..., Link], bell: int
 ) -> None:
     """FLUSHALL under a blocked read: it need not end for new entries to be seen."""
     worker = consumer("w.1")
@@ -231,7 +231,7 @@ def test_a_waiting_worker_goes_on_once_somebody_else_has_made_its_group_again(
     assert taken[0] is not None and taken[0].held.entry == entry
 
 
-def test_a_broken_stream_does_not_undo_a_commit(db: redis.Redis, consumer: Make) -> None:
+def test_a_broken_stream_does_not_undo_a_commit(db: Client, consumer: Make) -> None:
     """The commit is told of; that nothing more can be taken is said by the next take."""
     push(db)
     worker = consumer("w.1")
@@ -244,7 +244,7 @@ def test_a_broken_stream_does_not_undo_a_commit(db: redis.Redis, consumer: Make)
         worker.take()
 
 
-def test_an_item_delivered_again_after_the_group_was_lost_is_its_new_holders(db: redis.Redis, consumer: Make) -> None:
+def test_an_item_delivered_again_after_the_group_was_lost_is_its_new_holders(db: Client, consumer: Make) -> None:
     """The group made again at 0 delivers what is still there: the first holder is fenced from then on."""
     entry = push(db)
     worker, other = consumer("w.1"), consumer("w.2")
@@ -259,7 +259,7 @@ def test_an_item_delivered_again_after_the_group_was_lost_is_its_new_holders(db:
     assert events(db) == [b"event"]
 
 
-def test_an_item_not_delivered_again_yet_is_committed_and_leaves_the_stream(db: redis.Redis, consumer: Make) -> None:
+def test_an_item_not_delivered_again_yet_is_committed_and_leaves_the_stream(db: Client, consumer: Make) -> None:
     """Between the loss and the next read the holder's result is still the only one."""
     push(db)
     worker = consumer("w.1")
@@ -271,7 +271,7 @@ def test_an_item_not_delivered_again_yet_is_committed_and_leaves_the_stream(db: 
     assert consumer("w.2").take() is None and events(db) == [b"event"]
 
 
-def test_a_lost_group_on_a_kept_stream_goes_on_where_it_was(db: redis.Redis, consumer: Make, bell: int) -> None:
+def test_a_lost_group_on_a_kept_stream_goes_on_where_it_was(db: Client, consumer: Make, bell: int) -> None:
     """DELETE_SETTLED=0: nothing settled is run again, what is in hand is settled by its holder."""
     made: list[Made] = []
     done, held, new = push(db), push(db), push(db)
@@ -289,9 +289,7 @@ def test_a_lost_group_on_a_kept_stream_goes_on_where_it_was(db: redis.Redis, con
     assert len(events(db)) == 2 and done
 
 
-def test_what_a_blocking_read_delivered_is_remembered_on_a_kept_stream(
-    db: redis.Redis, consumer: Make, bell: int
-) -> None:
+def test_what_a_blocking_read_delivered_is_remembered_on_a_kept_stream(db: Client, consumer: Make, bell: int) -> None:
     """The last known id is exact, however the entry came."""
     worker = consumer("w.1", delete_settled=False)
     worker.take()
@@ -303,7 +301,7 @@ def test_what_a_blocking_read_delivered_is_remembered_on_a_kept_stream(
     assert db.xinfo_groups(WORK)[0]["last-delivered-id"].decode() == entry
 
 
-def test_something_else_under_the_streams_name_is_refused(db: redis.Redis, consumer: Make) -> None:
+def test_something_else_under_the_streams_name_is_refused(db: Client, consumer: Make) -> None:
     """The operator has to act; the message names the problem."""
     db.set(EVENTS, "x")
     with pytest.raises(StreamRefused, match="WRONGTYPE"):
@@ -361,7 +359,7 @@ def test_a_killed_server_comes_back(start_server: Callable[..., RedisServer], be
     client.close()
 
 
-def _lose(db: redis.Redis, loss: str) -> None:
+def _lose(db: Client, loss: str) -> None:
     if loss == "flush":
         db.flushall()
     elif loss == "stream":

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-import redis
 
 from executor_worker.stream import Link
 from executor_worker.stream.identity import BEAT_S, PATIENCE_S, Identity, IdentityTaken, started_at
+from tests.stream.acts import Client
 
 
 class Clock:
@@ -39,7 +39,7 @@ def claim(identity: Identity, link: Link, clock: Clock) -> None:
     identity.claim(link, sleep=clock.sleep, clock=clock)
 
 
-def test_a_free_name_is_taken_at_once(db: redis.Redis, link: Link) -> None:
+def test_a_free_name_is_taken_at_once(db: Client, link: Link) -> None:
     """Nobody has it, nobody is waited for."""
     clock = Clock()
     mine = Identity("w")
@@ -114,7 +114,7 @@ def test_the_same_supervisor_has_its_name_already(link: Link) -> None:
     assert clock.now == 0 and first.beat(link)
 
 
-def test_what_redis_lost_is_claimed_again(db: redis.Redis, link: Link) -> None:
+def test_what_redis_lost_is_claimed_again(db: Client, link: Link) -> None:
     """After FLUSHALL the next beat restores it."""
     mine = Identity("w")
     claim(mine, link, Clock())

@@ -11,14 +11,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import redis
 
 from executor_worker.errors import ConfigError, StreamRefused, StreamUnavailable
 from executor_worker.stream import Consumer, Endpoint, Link, Settled, ensure_groups
 from executor_worker.stream.endpoint import Tls
 from executor_worker.stream.replies import GroupLost, Misplaced, NoScript, error_of
 from tests.kit import RedisServer, free_port
-from tests.stream.acts import commit, push, settle, take
+from tests.stream.acts import Client, commit, push, settle, take
 
 
 def goes_through(server: RedisServer, endpoint: Endpoint) -> None:
@@ -30,7 +29,7 @@ def goes_through(server: RedisServer, endpoint: Endpoint) -> None:
         assert settle(worker, take(worker), commit(expected=None)) is Settled.settled
 
 
-def test_tcp_and_a_database_of_its_own(shared_server: RedisServer, db: redis.Redis) -> None:
+def test_tcp_and_a_database_of_its_own(shared_server: RedisServer, db: Client) -> None:
     """The plain way, and SELECT."""
     goes_through(shared_server, Endpoint.parse(shared_server.addr))
     link = Link(Endpoint.parse(f"redis://{shared_server.addr}/3"))
@@ -40,7 +39,7 @@ def test_tcp_and_a_database_of_its_own(shared_server: RedisServer, db: redis.Red
     link.close()
 
 
-def test_unix_socket(shared_server: RedisServer, db: redis.Redis) -> None:
+def test_unix_socket(shared_server: RedisServer, db: Client) -> None:
     """The fastest way."""
     goes_through(shared_server, Endpoint.parse(shared_server.unix_url))
     goes_through(shared_server, Endpoint.parse(str(shared_server.socket)))
@@ -58,7 +57,7 @@ def test_password(start_server: Callable[..., RedisServer]) -> None:
         assert not link.connected
 
 
-def test_a_password_nobody_asked_for_is_refused(shared_server: RedisServer, db: redis.Redis) -> None:
+def test_a_password_nobody_asked_for_is_refused(shared_server: RedisServer, db: Client) -> None:
     """As Redis has it: better told than ignored."""
     with pytest.raises(StreamRefused):
         Link(Endpoint.parse(shared_server.addr, user="nobody", password="x")).call("PING")
@@ -71,7 +70,7 @@ ACL = [
 ]  # fmt: skip
 
 
-def test_acl_user_with_few_permissions(shared_server: RedisServer, db: redis.Redis) -> None:
+def test_acl_user_with_few_permissions(shared_server: RedisServer, db: Client) -> None:
     """What a worker needs, without CLIENT SETNAME, ROLE and PUBLISH; and a user who may not even that."""
     keys = ["executor.work*", "dago:*"]
     db.acl_setuser("runner", enabled=True, passwords=["+pw"], keys=keys, commands=ACL, reset_channels=True)
@@ -89,9 +88,7 @@ def test_acl_user_with_few_permissions(shared_server: RedisServer, db: redis.Red
     db.acl_deluser("runner", "reader")
 
 
-def test_a_worker_that_may_not_unblock_leaves_all_the_same(
-    shared_server: RedisServer, db: redis.Redis, bell: int
-) -> None:
+def test_a_worker_that_may_not_unblock_leaves_all_the_same(shared_server: RedisServer, db: Client, bell: int) -> None:
     """It drops its connection instead, and looks for what that may have brought."""
     commands = [one for one in ACL if not one.startswith("+client")]
     db.acl_setuser("runner", enabled=True, passwords=["+pw"], keys=["*"], commands=commands, reset_channels=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ class Sentinels:
         wait_until(lambda: client.info("replication")["master_link_status"] == "up", 20, "the replica follows")
         client.close()
         for port in self.ports:
-            wait_until(lambda port=port: self._complete(port), 30, "the sentinels know each other and the replica")
+            wait_until(partial(self._complete, port), 30, "the sentinels know each other and the replica")
 
     @property
     def url(self) -> str:
@@ -54,7 +55,7 @@ class Sentinels:
         finally:
             link.close()
         facts = dict(zip(flat[::2], flat[1::2], strict=True))
-        return facts[b"num-other-sentinels"] == b"2" and facts[b"num-slaves"] == b"1"
+        return (facts[b"num-other-sentinels"], facts[b"num-slaves"]) == (b"2", b"1")
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_sentinels_that_know_nothing_or_are_away(sentinels: Sentinels) -> None:
     link = Link(Endpoint.parse(url))
     assert link.call("PING") == b"PONG"
     link.close()
-    with pytest.raises(StreamUnavailable, match="knows no primary 'other'"):
+    with pytest.raises(StreamUnavailable, match="no sentinel names a primary: .*'other'"):
         Link(Endpoint.parse(sentinels.url.replace("/main", "/other"))).call("PING")
     with pytest.raises(StreamUnavailable, match="no sentinel names a primary"):
         Link(Endpoint.parse(f"redis+sentinel://127.0.0.1:{port}/main")).call("PING")

@@ -6,19 +6,18 @@ import threading
 from collections.abc import Callable
 
 import pytest
-import redis
 
 from executor_worker.messages import node_entry
 from executor_worker.outcome import Completed
 from executor_worker.state import GraphState, new_document, splice_node
-from executor_worker.stream import COMPLETED_STREAM, FAILED_STREAM, Commit, Consumer, Settled
+from executor_worker.stream import COMPLETED_STREAM, FAILED_STREAM, GROUP, Commit, Consumer, Settled
 from tests.kit import wait_until
-from tests.stream.acts import EVENTS, GROUP, WORK, commit, digest, events, pending, push, settle, snapshot, take
+from tests.stream.acts import EVENTS, WORK, Client, commit, digest, events, pending, push, settle, snapshot, take
 
 Make = Callable[..., Consumer]
 
 
-def test_settling_writes_everything_and_takes_the_next(db: redis.Redis, consumer: Make) -> None:
+def test_settling_writes_everything_and_takes_the_next(db: Client, consumer: Make) -> None:
     """State, event, acknowledgement, deletion and the next entry in one step."""
     first, second = push(db), push(db, node="m")
     worker = consumer("w.1")
@@ -32,7 +31,7 @@ def test_settling_writes_everything_and_takes_the_next(db: redis.Redis, consumer
     assert upcoming is not None and upcoming.held.entry == second and upcoming.state == b'{"a":1}'
 
 
-def test_settled_entries_stay_where_they_are_to_stay(db: redis.Redis, consumer: Make) -> None:
+def test_settled_entries_stay_where_they_are_to_stay(db: Client, consumer: Make) -> None:
     """DELETE_SETTLED=0: acknowledged, not deleted."""
     entry = push(db)
     worker = consumer(delete_settled=False)
@@ -40,7 +39,7 @@ def test_settled_entries_stay_where_they_are_to_stay(db: redis.Redis, consumer: 
     assert db.xrange(WORK, entry, entry) and not pending(db)
 
 
-def test_a_second_settle_finds_its_own_commit(db: redis.Redis, consumer: Make) -> None:
+def test_a_second_settle_finds_its_own_commit(db: Client, consumer: Make) -> None:
     """As after a lost reply: nothing is written twice, and the next entry comes all the same."""
     push(db)
     worker = consumer()
@@ -52,7 +51,7 @@ def test_a_second_settle_finds_its_own_commit(db: redis.Redis, consumer: Make) -
     assert events(db) == [b"event"]
 
 
-def test_settle_after_a_takeover_is_fenced(db: redis.Redis, consumer: Make) -> None:
+def test_settle_after_a_takeover_is_fenced(db: Client, consumer: Make) -> None:
     """Whoever was paused past its lease writes nothing."""
     entry = push(db)
     slow, other = consumer("slow.1"), consumer("other.1")
@@ -67,7 +66,7 @@ def test_settle_after_a_takeover_is_fenced(db: redis.Redis, consumer: Make) -> N
     assert events(db) == [b"event"]
 
 
-def test_the_same_consumers_earlier_delivery_is_fenced(db: redis.Redis, consumer: Make) -> None:
+def test_the_same_consumers_earlier_delivery_is_fenced(db: Client, consumer: Make) -> None:
     """A → B → A: the owner is the same again, the delivery count is not."""
     entry = push(db)
     first = take(consumer("a.1"))
@@ -81,7 +80,7 @@ def test_the_same_consumers_earlier_delivery_is_fenced(db: redis.Redis, consumer
     assert events(db) == [b"event"]
 
 
-def test_a_changed_state_is_a_conflict(db: redis.Redis, consumer: Make) -> None:
+def test_a_changed_state_is_a_conflict(db: Client, consumer: Make) -> None:
     """Nothing is written into a document other than the one that was read; the newer one comes back."""
     push(db)
     worker = consumer()
@@ -96,7 +95,7 @@ def test_a_changed_state_is_a_conflict(db: redis.Redis, consumer: Make) -> None:
     assert db.get("dago:state:g") == b'{"b":2,"a":1}'
 
 
-def test_a_state_that_went_is_a_conflict(db: redis.Redis, consumer: Make) -> None:
+def test_a_state_that_went_is_a_conflict(db: Client, consumer: Make) -> None:
     """An expired document is not made again by accident."""
     push(db)
     worker = consumer()
@@ -105,7 +104,7 @@ def test_a_state_that_went_is_a_conflict(db: redis.Redis, consumer: Make) -> Non
     assert answer == (Settled.conflict, None, None)
 
 
-def test_a_state_key_of_another_type_is_a_conflict_and_can_be_left_alone(db: redis.Redis, consumer: Make) -> None:
+def test_a_state_key_of_another_type_is_a_conflict_and_can_be_left_alone(db: Client, consumer: Make) -> None:
     """Broken state does not hold the item up."""
     push(db)
     db.hset("dago:state:g", "a", "b")
@@ -116,7 +115,7 @@ def test_a_state_key_of_another_type_is_a_conflict_and_can_be_left_alone(db: red
     assert db.hgetall("dago:state:g") == {b"a": b"b"} and events(db) == [b"event"]
 
 
-def test_acknowledging_only(db: redis.Redis, consumer: Make) -> None:
+def test_acknowledging_only(db: Client, consumer: Make) -> None:
     """An item that has its result already is acknowledged, nothing else."""
     push(db)
     worker = consumer()
@@ -125,7 +124,7 @@ def test_acknowledging_only(db: redis.Redis, consumer: Make) -> None:
     assert not pending(db) and not events(db) and not db.exists("dago:state:g")
 
 
-def test_a_dead_letter_is_written_with_the_rest(db: redis.Redis, consumer: Make) -> None:
+def test_a_dead_letter_is_written_with_the_rest(db: Client, consumer: Make) -> None:
     """Letter, event and acknowledgement belong together."""
     db.xadd(EVENTS, {"data": b"\xffno json"})
     worker = consumer()
@@ -146,7 +145,7 @@ def test_a_dead_letter_is_written_with_the_rest(db: redis.Redis, consumer: Make)
     ("never", "dago-workers", False), ("always", None, True),
 ])  # fmt: skip
 def test_failures_are_mirrored_where_they_are_looked_for(
-    db: redis.Redis, consumer: Make, mode: str, group: str | None, mirrored: bool
+    db: Client, consumer: Make, mode: str, group: str | None, mirrored: bool
 ) -> None:
     """The original orchestrator reads completed events only; a new group is seen at once."""
     push(db), push(db)
@@ -162,7 +161,7 @@ def test_failures_are_mirrored_where_they_are_looked_for(
     assert events(db)[-1] == b"event" and events(db, FAILED_STREAM) == [b"failed"], "a success goes one way only"
 
 
-def test_a_trimmed_entry_is_committed_by_force(db: redis.Redis, consumer: Make) -> None:
+def test_a_trimmed_entry_is_committed_by_force(db: Client, consumer: Make) -> None:
     """A producer trimmed it and its row was dropped: nobody else can run it, the result counts."""
     entry = push(db)
     worker = consumer()
@@ -179,7 +178,7 @@ def test_a_trimmed_entry_is_committed_by_force(db: redis.Redis, consumer: Make) 
     assert events(db) == [b"event"]
 
 
-def test_a_trimmed_entry_with_its_row_is_simply_settled(db: redis.Redis, consumer: Make) -> None:
+def test_a_trimmed_entry_with_its_row_is_simply_settled(db: Client, consumer: Make) -> None:
     """The row is what says whose it is."""
     entry = push(db)
     worker = consumer()
@@ -189,7 +188,7 @@ def test_a_trimmed_entry_with_its_row_is_simply_settled(db: redis.Redis, consume
     assert not pending(db)
 
 
-def test_force_does_not_pass_the_fence(db: redis.Redis, consumer: Make) -> None:
+def test_force_does_not_pass_the_fence(db: Client, consumer: Make) -> None:
     """It stands for a lost row only."""
     entry = push(db)
     slow, other = consumer("slow.1"), consumer("other.1")
@@ -200,7 +199,7 @@ def test_force_does_not_pass_the_fence(db: redis.Redis, consumer: Make) -> None:
     assert settle(slow, taken, force=True) is Settled.fenced, "somebody is known to have settled it"
 
 
-def test_a_settled_entry_that_stays_fences_whoever_comes_late(db: redis.Redis, consumer: Make) -> None:
+def test_a_settled_entry_that_stays_fences_whoever_comes_late(db: Client, consumer: Make) -> None:
     """Also when its settler has settled others since."""
     entry = push(db)
     slow, other = consumer("slow.1", delete_settled=False), consumer("other.1", delete_settled=False)
@@ -212,7 +211,7 @@ def test_a_settled_entry_that_stays_fences_whoever_comes_late(db: redis.Redis, c
     assert settle(slow, taken) is Settled.fenced
 
 
-def test_twenty_writers_on_one_state_lose_nothing(db: redis.Redis, consumer: Make) -> None:
+def test_twenty_writers_on_one_state_lose_nothing(db: Client, consumer: Make) -> None:
     """Conflicts are merged until everybody's node is in, and everything else is as it was."""
     strange = b'"big":123456789012345678901234567890,"f":1.00,"e":[],"o":{},"s":"\\u00e9"'
     db.set("dago:state:g", b"{" + strange + b',"node_states":{}}')
@@ -253,7 +252,7 @@ def test_twenty_writers_on_one_state_lose_nothing(db: redis.Redis, consumer: Mak
     assert len(events(db)) == 20 and not db.xlen(WORK)
 
 
-def test_the_fence_is_checked_before_the_state(db: redis.Redis, consumer: Make) -> None:
+def test_the_fence_is_checked_before_the_state(db: Client, consumer: Make) -> None:
     """Who does not hold the item is not told of conflicts."""
     entry = push(db)
     slow = consumer("slow.1")
@@ -262,7 +261,7 @@ def test_the_fence_is_checked_before_the_state(db: redis.Redis, consumer: Make) 
     assert slow.settle(taken.held, commit(expected=digest(b"x")), take_next=True) == (Settled.fenced, None, None)
 
 
-def test_large_documents_and_many_letters_fit(db: redis.Redis, consumer: Make) -> None:
+def test_large_documents_and_many_letters_fit(db: Client, consumer: Make) -> None:
     """A state of megabytes goes through in one piece."""
     push(db)
     worker = consumer()

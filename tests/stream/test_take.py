@@ -9,16 +9,15 @@ import time
 from collections.abc import Callable
 
 import pytest
-import redis
 
-from executor_worker.stream import Consumer, Made
+from executor_worker.stream import GROUP, Consumer, Made
 from tests.kit import wait_until
-from tests.stream.acts import EVENTS, GROUP, WORK, pending, push, settle, take
+from tests.stream.acts import EVENTS, WORK, Client, pending, push, settle, take
 
 Make = Callable[..., Consumer]
 
 
-def test_take_brings_the_entry_with_its_graphs_state(db: redis.Redis, consumer: Make) -> None:
+def test_take_brings_the_entry_with_its_graphs_state(db: Client, consumer: Make) -> None:
     """The state comes in the same step, under the name that was guessed from the data."""
     entry = push(db)
     db.set("dago:state:g", b'{"x":[]}')
@@ -34,7 +33,7 @@ def test_an_empty_stream_brings_nothing(consumer: Make) -> None:
     assert consumer().take() is None
 
 
-def test_an_entry_without_data_is_taken_all_the_same(db: redis.Redis, consumer: Make) -> None:
+def test_an_entry_without_data_is_taken_all_the_same(db: Client, consumer: Make) -> None:
     """What is no item has to be answered too."""
     db.xadd(WORK, {"payload": "x", "more": "y"})
     taken = take(consumer())
@@ -45,14 +44,14 @@ def test_an_entry_without_data_is_taken_all_the_same(db: redis.Redis, consumer: 
     "data",
     [b"", b"\xff\xfe\x00", b'"graph_id":', b'{"graph_id":"' + b"x" * 5000, b'{"graph_id":"\\u0061"}', b"[" * 9999],
 )
-def test_hostile_data_is_handed_over_as_it_is(db: redis.Redis, consumer: Make, data: bytes) -> None:
+def test_hostile_data_is_handed_over_as_it_is(db: Client, consumer: Make, data: bytes) -> None:
     """Guessing a name never fails."""
     db.xadd(WORK, {"data": data})
     taken = take(consumer())
     assert taken.data == data and taken.state_key is None
 
 
-def test_a_state_that_is_no_string_comes_as_empty(db: redis.Redis, consumer: Make, bell: int) -> None:
+def test_a_state_that_is_no_string_comes_as_empty(db: Client, consumer: Make, bell: int) -> None:
     """A key of another type is broken state, not an outage."""
     db.hset("dago:state:g", "a", "b")
     push(db)
@@ -64,7 +63,7 @@ def test_a_state_that_is_no_string_comes_as_empty(db: redis.Redis, consumer: Mak
     assert taken is not None and taken.state == b""
 
 
-def test_streams_take_turns(db: redis.Redis, consumer: Make) -> None:
+def test_streams_take_turns(db: Client, consumer: Make) -> None:
     """A full stream does not starve the other."""
     for _ in range(4):
         push(db, stream=WORK)
@@ -73,7 +72,7 @@ def test_streams_take_turns(db: redis.Redis, consumer: Make) -> None:
     assert sorted(take(worker).held.stream for _ in range(4)) == [EVENTS, EVENTS, WORK, WORK]
 
 
-def test_groups_are_made_at_zero_where_missing(db: redis.Redis, consumer: Make) -> None:
+def test_groups_are_made_at_zero_where_missing(db: Client, consumer: Make) -> None:
     """What lay in the stream before the first worker came is read."""
     push(db)
     made: list[Made] = []
@@ -81,7 +80,7 @@ def test_groups_are_made_at_zero_where_missing(db: redis.Redis, consumer: Make) 
     assert [(one.stream, one.start, one.lost) for one in made] == [(WORK, "0-0", False), (EVENTS, "0-0", False)]
 
 
-def test_a_successor_takes_what_its_predecessor_died_with(db: redis.Redis, consumer: Make) -> None:
+def test_a_successor_takes_what_its_predecessor_died_with(db: Client, consumer: Make) -> None:
     """The killed worker's entry comes first, and the delivery counts."""
     entry = push(db)
     take(consumer("w.1"))
@@ -90,7 +89,7 @@ def test_a_successor_takes_what_its_predecessor_died_with(db: redis.Redis, consu
     assert (taken.held.entry, taken.held.count, taken.held.attempt) == (entry, 2, 2)
 
 
-def test_a_condemned_entry_is_taken_uncounted_and_first(db: redis.Redis, consumer: Make) -> None:
+def test_a_condemned_entry_is_taken_uncounted_and_first(db: Client, consumer: Make) -> None:
     """An item whose worker was ended for its sake is answered by the next one; that delivery is not held against it."""
     first, second = push(db), push(db)
     dead = consumer("w.1")
@@ -101,7 +100,7 @@ def test_a_condemned_entry_is_taken_uncounted_and_first(db: redis.Redis, consume
     assert (other.held.entry, other.held.attempt) == (first, 1)
 
 
-def test_what_a_lost_reply_brought_is_taken_uncounted(db: redis.Redis, consumer: Make) -> None:
+def test_what_a_lost_reply_brought_is_taken_uncounted(db: Client, consumer: Make) -> None:
     """An entry delivered to us but never seen has not been run."""
     worker = consumer("w.1")
     assert worker.take() is None
@@ -113,7 +112,7 @@ def test_what_a_lost_reply_brought_is_taken_uncounted(db: redis.Redis, consumer:
     assert not worker.unsure
 
 
-def test_only_one_of_two_racers_takes_a_stale_entry(db: redis.Redis, consumer: Make) -> None:
+def test_only_one_of_two_racers_takes_a_stale_entry(db: Client, consumer: Make) -> None:
     """Idle time is checked in the same step in which the entry is claimed."""
     entry = push(db)
     take(consumer("dead.1"))
@@ -138,7 +137,7 @@ def test_only_one_of_two_racers_takes_a_stale_entry(db: redis.Redis, consumer: M
     assert len([one for one in got if one is not None]) == 1
 
 
-def test_an_entry_in_hand_is_not_stale(db: redis.Redis, consumer: Make) -> None:
+def test_an_entry_in_hand_is_not_stale(db: Client, consumer: Make) -> None:
     """A hint that is out of date takes nothing from anybody."""
     entry = push(db)
     take(consumer("busy.1"))
@@ -146,7 +145,7 @@ def test_an_entry_in_hand_is_not_stale(db: redis.Redis, consumer: Make) -> None:
     assert pending(db)[entry][0] == "busy.1"
 
 
-def test_a_stale_row_whose_entry_was_trimmed_is_passed_over(db: redis.Redis, consumer: Make) -> None:
+def test_a_stale_row_whose_entry_was_trimmed_is_passed_over(db: Client, consumer: Make) -> None:
     """There is nothing to run; the row goes, the next entry comes."""
     gone = push(db)
     take(consumer("dead.1"))
@@ -157,7 +156,7 @@ def test_a_stale_row_whose_entry_was_trimmed_is_passed_over(db: redis.Redis, con
     assert list(pending(db)) == [entry]
 
 
-def test_wait_is_woken_by_an_entry(db: redis.Redis, consumer: Make, bell: int) -> None:
+def test_wait_is_woken_by_an_entry(db: Client, consumer: Make, bell: int) -> None:
     """Waiting ends as soon as something is added."""
     worker = consumer("w.1")
     worker.take()
@@ -171,12 +170,17 @@ def test_wait_is_woken_by_an_entry(db: redis.Redis, consumer: Make, bell: int) -
     assert (taken.state_key, taken.state) == ("dago:state:g", b"{}")
 
 
-def test_wait_is_woken_by_the_bell(db: redis.Redis, consumer: Make, bell: int) -> None:
+def test_wait_is_woken_by_the_bell(db: Client, consumer: Make, bell: int) -> None:
     """An idle worker leaves at once, whatever its read waits for; its connection stays good."""
     worker = consumer("w.1")
     worker.take()
     number = worker.client_id
-    ringer = threading.Thread(target=lambda: (wait_until(lambda: _blocked(db)), os.eventfd_write(bell, 1)))
+
+    def ring() -> None:
+        wait_until(lambda: _blocked(db))
+        os.eventfd_write(bell, 1)
+
+    ringer = threading.Thread(target=ring)
     ringer.start()
     started = time.monotonic()
     assert worker.wait(bell, 30) is None
@@ -184,8 +188,8 @@ def test_wait_is_woken_by_the_bell(db: redis.Redis, consumer: Make, bell: int) -
     assert time.monotonic() - started < 5
     assert worker.client_id == number and not worker.unsure
     assert worker.wait(bell, 30) is None, "the bell is still readable: no waiting at all"
-    push(db)
-    assert take(worker)
+    entry = push(db)
+    assert take(worker).held.entry == entry
 
 
 def test_wait_ends_with_its_time(consumer: Make, bell: int) -> None:
@@ -196,7 +200,7 @@ def test_wait_ends_with_its_time(consumer: Make, bell: int) -> None:
     assert 0.04 < time.monotonic() - started < 5
 
 
-def test_a_read_that_brings_two_gives_the_second_back_uncounted(db: redis.Redis, consumer: Make, bell: int) -> None:
+def test_a_read_that_brings_two_gives_the_second_back_uncounted(db: Client, consumer: Make, bell: int) -> None:
     """COUNT is for each stream: nothing that nobody works on is held."""
     worker = consumer("w.1")
     worker.take()
@@ -213,7 +217,7 @@ def test_a_read_that_brings_two_gives_the_second_back_uncounted(db: redis.Redis,
     heard.close()
 
 
-def test_a_released_entry_is_taken_at_once_by_anybody(db: redis.Redis, consumer: Make) -> None:
+def test_a_released_entry_is_taken_at_once_by_anybody(db: Client, consumer: Make) -> None:
     """A drain costs nobody a lease's time, and is not held against the item."""
     entry = push(db)
     first = consumer("w.1")
@@ -228,7 +232,7 @@ def test_a_released_entry_is_taken_at_once_by_anybody(db: redis.Redis, consumer:
     assert not db.exists(f"{WORK}:forgiven"), "nothing is remembered of what is settled"
 
 
-def test_a_counted_release_raises_the_attempt(db: redis.Redis, consumer: Make) -> None:
+def test_a_counted_release_raises_the_attempt(db: Client, consumer: Make) -> None:
     """What a dead worker is made to give back counts against it."""
     entry = push(db)
     first = consumer("w.1")
@@ -236,7 +240,7 @@ def test_a_counted_release_raises_the_attempt(db: redis.Redis, consumer: Make) -
     assert take(consumer("w.2"), stale=[(WORK, entry)]).held.attempt == 2
 
 
-def test_release_of_what_was_taken_over_does_nothing(db: redis.Redis, consumer: Make) -> None:
+def test_release_of_what_was_taken_over_does_nothing(db: Client, consumer: Make) -> None:
     """Only the holder gives back."""
     entry = push(db)
     first = consumer("w.1")
@@ -246,5 +250,5 @@ def test_release_of_what_was_taken_over_does_nothing(db: redis.Redis, consumer: 
     assert pending(db)[entry][0] == "w.2" and pending(db)[entry][1] < 30_000
 
 
-def _blocked(db: redis.Redis) -> bool:
+def _blocked(db: Client) -> bool:
     return int(db.info("clients")["blocked_clients"]) > 0

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 
 import pytest
-import redis
 
 from executor_worker.stream import COMPLETED_STREAM, FAILED_STREAM, Consumer, Link, ensure_groups
 from executor_worker.stream.backlog import backlog
@@ -15,19 +14,19 @@ from executor_worker.stream.server import describe, forbidden
 from executor_worker.stream.submit import Results, add_items, store_state
 from executor_worker.stream.trim import trim
 from tests.kit import RedisServer, wait_until
-from tests.stream.acts import EVENTS, WORK, commit, push, settle, take
+from tests.stream.acts import EVENTS, WORK, Client, commit, push, settle, take
 
 Make = Callable[..., Consumer]
 
 
-def _results(db: redis.Redis, count: int) -> list[str]:
+def _results(db: Client, count: int) -> list[str]:
     pipe = db.pipeline(transaction=False)
     for index in range(count):
         pipe.xadd(COMPLETED_STREAM, {"data": "x" * 300}, id=f"1-{index + 1}")
     return [entry.decode() for entry in pipe.execute()]
 
 
-def test_results_nobody_reads_are_trimmed_to_about_the_limit(db: redis.Redis, link: Link) -> None:
+def test_results_nobody_reads_are_trimmed_to_about_the_limit(db: Client, link: Link) -> None:
     """Whole nodes go, so a few more may stay; never fewer."""
     _results(db, 5000)
     assert trim(link, 1000) > 3800
@@ -35,7 +34,7 @@ def test_results_nobody_reads_are_trimmed_to_about_the_limit(db: redis.Redis, li
     assert trim(link, 1000) == 0
 
 
-def test_nothing_a_group_has_not_read_is_trimmed(db: redis.Redis, link: Link) -> None:
+def test_nothing_a_group_has_not_read_is_trimmed(db: Client, link: Link) -> None:
     """The slowest group counts; one that read all does not hold anything up."""
     ids = _results(db, 3000)
     db.xgroup_create(COMPLETED_STREAM, "fast", "$")
@@ -49,7 +48,7 @@ def test_nothing_a_group_has_not_read_is_trimmed(db: redis.Redis, link: Link) ->
     assert 100 <= db.xlen(COMPLETED_STREAM) <= 200, "it has read everything now"
 
 
-def test_trimming_by_groups_keeps_the_limit_too(db: redis.Redis, link: Link) -> None:
+def test_trimming_by_groups_keeps_the_limit_too(db: Client, link: Link) -> None:
     """What was read stays as long as the limit allows."""
     ids = _results(db, 1050)
     db.xgroup_create(COMPLETED_STREAM, "g", ids[1040])
@@ -58,7 +57,7 @@ def test_trimming_by_groups_keeps_the_limit_too(db: redis.Redis, link: Link) -> 
     assert trim(link, 2000) == 0
 
 
-def test_ids_of_any_size_are_compared_rightly(db: redis.Redis, link: Link) -> None:
+def test_ids_of_any_size_are_compared_rightly(db: Client, link: Link) -> None:
     """Ids are 64-bit pairs; the slowest group is found among 9-…, 10-… and the largest there is."""
     for entry in ("9-18446744073709551615", "10-1", "10-2", "18446744073709551615-1"):
         db.xadd(COMPLETED_STREAM, {"data": "x" * 5000}, id=entry)
@@ -68,7 +67,7 @@ def test_ids_of_any_size_are_compared_rightly(db: redis.Redis, link: Link) -> No
     assert [entry for entry, _ in db.xrange(COMPLETED_STREAM)] == [b"10-2", b"18446744073709551615-1"]
 
 
-def test_registrations_are_written_read_and_removed(db: redis.Redis, link: Link) -> None:
+def test_registrations_are_written_read_and_removed(db: Client, link: Link) -> None:
     """As the contract shapes them; they end by themselves."""
     one = Registration("w.1", "busy", 1.5, 2.25, "g/n", 1, "0.1", {"pid": 7})
     register(link, [one, Registration("w.2", "idle", 0, 0)])
@@ -92,7 +91,7 @@ def test_registrations_are_written_read_and_removed(db: redis.Redis, link: Link)
     register(link, [])
 
 
-def test_the_backlog_is_what_is_not_settled(db: redis.Redis, consumer: Make, link: Link) -> None:
+def test_the_backlog_is_what_is_not_settled(db: Client, consumer: Make, link: Link) -> None:
     """With entries deleted, the stream's length; in hand counts, settled does not."""
     assert [(one.depth, one.pending, one.dead, one.oldest_age_s) for one in backlog(link, delete_settled=True)] == [
         (0, 0, 0, 0)
@@ -108,7 +107,7 @@ def test_the_backlog_is_what_is_not_settled(db: redis.Redis, consumer: Make, lin
     assert backlog(link, delete_settled=True)[0].depth == 2
 
 
-def test_the_backlog_of_a_kept_stream_is_lag_and_pending(db: redis.Redis, consumer: Make, link: Link) -> None:
+def test_the_backlog_of_a_kept_stream_is_lag_and_pending(db: Client, consumer: Make, link: Link) -> None:
     """What was settled lies there still, and is not counted."""
     for _ in range(4):
         push(db)
@@ -119,7 +118,7 @@ def test_the_backlog_of_a_kept_stream_is_lag_and_pending(db: redis.Redis, consum
     assert (work.depth, work.pending, db.xlen(WORK)) == (3, 1, 4)
 
 
-def test_the_oldest_item_is_the_oldest_not_settled(db: redis.Redis, consumer: Make, link: Link) -> None:
+def test_the_oldest_item_is_the_oldest_not_settled(db: Client, consumer: Make, link: Link) -> None:
     """Its age comes from its id, by the server's clock."""
     now = int(db.time()[0])
     for age in (500, 300, 100):
@@ -132,7 +131,7 @@ def test_the_oldest_item_is_the_oldest_not_settled(db: redis.Redis, consumer: Ma
     assert 99 <= backlog(link, delete_settled=False)[0].oldest_age_s <= 105
 
 
-def test_groups_are_made_once(db: redis.Redis, link: Link) -> None:
+def test_groups_are_made_once(db: Client, link: Link) -> None:
     """Whoever comes second finds them."""
     assert [one.stream for one in ensure_groups(link, delete_settled=True)] == [WORK, EVENTS]
     assert ensure_groups(link, delete_settled=True) == []
@@ -141,7 +140,7 @@ def test_groups_are_made_once(db: redis.Redis, link: Link) -> None:
     assert (again.stream, again.start, again.lost) == (WORK, "0-0", True)
 
 
-def test_submitted_items_and_their_results(db: redis.Redis, link: Link, make_link: Callable[..., Link]) -> None:
+def test_submitted_items_and_their_results(db: Client, link: Link, make_link: Callable[..., Link]) -> None:
     """Results from before are not shown, a failure that stands in both streams comes once."""
     db.xadd(COMPLETED_STREAM, {"data": '{"id":"old"}'})
     results = Results(make_link())
@@ -154,7 +153,12 @@ def test_submitted_items_and_their_results(db: redis.Redis, link: Link, make_lin
         db.xadd(stream, {"data": data})
     db.xadd(COMPLETED_STREAM, {"data": '{"id":"c"}'})
     seen: list[str] = []
-    wait_until(lambda: seen.extend(str(event["id"]) for event in results.next(0.2)) or len(seen) >= 2)
+
+    def both_seen() -> bool:
+        seen.extend(str(event["id"]) for event in results.next(0.2))
+        return len(seen) >= 2
+
+    wait_until(both_seen)
     assert sorted(seen) == ["c", "f"]
     assert results.next(0.01) == []
 
@@ -168,7 +172,7 @@ def test_the_server_says_what_it_is(shared_server: RedisServer, link: Link) -> N
 
 
 def test_what_a_user_may_not_do_is_listed(
-    shared_server: RedisServer, db: redis.Redis, link: Link, make_link: Callable[..., Link]
+    shared_server: RedisServer, db: Client, link: Link, make_link: Callable[..., Link]
 ) -> None:
     """Asked, not tried."""
     assert forbidden(link) == []
@@ -184,6 +188,6 @@ def test_what_a_user_may_not_do_is_listed(
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_adding_few_or_no_items(db: redis.Redis, link: Link, count: int) -> None:
+def test_adding_few_or_no_items(db: Client, link: Link, count: int) -> None:
     """Nothing is an answer too."""
     assert len(add_items(link, [b"{}"] * count)) == count == db.xlen(WORK)

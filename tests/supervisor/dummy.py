@@ -12,9 +12,9 @@ DIR/SLOT.do         put there by a test, taken by the slot's worker: one of `DEE
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -28,19 +28,22 @@ from typing import Any
 from supervisor.errors import ReloadRefused
 from supervisor.keeper import Duty, Keeper
 from supervisor.notify import Notify
-from supervisor.program import PoolSettings
+from supervisor.program import Journal, PoolSettings
 from supervisor.scoreboard import Row, Scoreboard
 from supervisor.supervisor import Supervisor
 from supervisor.upgrade import Inheritance
 
 PLACE = Path(sys.argv[1])
-LOG = os.open(PLACE / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+LOG = os.open(os.environ.get("DUMMY_LOG", PLACE / "log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 POLL_MS = 20
 
 
 def log(level: str, event: str, fields: dict[str, object]) -> None:
     line = {"at": time.monotonic(), "by": os.getpid(), "level": level, "event": event, **fields}
     os.write(LOG, json.dumps(line).encode() + b"\n")
+
+
+say = Journal(log)
 
 
 def read_settings() -> dict[str, object]:
@@ -70,12 +73,12 @@ class Dummy:
         return Dummy(self.board, self.listener, settings)
 
     def reopen_logs(self) -> None:
-        log("info", "logs.reopened", {"who": "supervisor"})
+        say("info", "logs.reopened", who="supervisor")
 
     # In the keeper.
 
     def keep(self) -> int:
-        signal.signal(signal.SIGHUP, lambda *_: log("info", "logs.reopened", {"who": "keeper"}))
+        signal.signal(signal.SIGHUP, lambda *_: say("info", "logs.reopened", who="keeper"))
         start(self.keeper_boot, self.board)
         duty = Duty("release", 0.1, self.release, close=self.say_goodbye, on_bell=True)
         failing = Duty("failing", 0.5, self.fail)
@@ -91,11 +94,11 @@ class Dummy:
         for row in self.board.rows():
             if row.activity == "dead" and row.held and row.respawn_at_ns == 0:
                 row.released = row.held
-                log("info", "item.released", {"slot": row.slot, "held": row.held})
+                say("info", "item.released", slot=row.slot, held=row.held)
 
     def say_goodbye(self) -> None:
         self.release()
-        log("info", "keeper.closed", {})
+        say("info", "keeper.closed")
 
     def page(self, path: str, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
         if path == "/boom":
@@ -113,9 +116,9 @@ class Dummy:
     def work(self, row: Row) -> int:
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGQUIT, hurried)
-        signal.signal(signal.SIGHUP, lambda *_: log("info", "logs.reopened", {"who": row.slot}))
+        signal.signal(signal.SIGHUP, lambda *_: say("info", "logs.reopened", who=row.slot))
         start(self.boot, self.board)
-        log("info", "up", {"slot": row.slot, "found": row.held, "verdict": row.verdict, "colour": self.colour})
+        say("info", "up", slot=row.slot, found=row.held, verdict=row.verdict, colour=self.colour)
         row.clear_verdict()
         row.end(done=False)
         self.board.bell.ring()
@@ -126,9 +129,9 @@ class Dummy:
                 self.take(row)
                 poll.poll(self.poll_ms)
                 if row.clear_wake():
-                    log("debug", "woken", {"slot": row.slot})
+                    say("debug", "woken", slot=row.slot)
         except Asked:
-            log("info", "gave.back", {"slot": row.slot, "held": row.held})
+            say("info", "gave.back", slot=row.slot, held=row.held)
             row.end(done=False)
         return 0
 
@@ -138,10 +141,10 @@ class Dummy:
             deed, argument = json.loads(task.read_text())
             task.unlink()
             row.begin(f"{deed} held", f"{deed} item", deed)
-            log("info", "took", {"slot": row.slot, "deed": deed})
+            say("info", "took", slot=row.slot, deed=deed)
             DEEDS[deed](row, argument)
             row.end()
-            log("info", "done", {"slot": row.slot, "deed": deed})
+            say("info", "done", slot=row.slot, deed=deed)
 
 
 def hurried(number: int, frame: object) -> None:
@@ -176,7 +179,12 @@ def hang(row: Row, seconds: float) -> None:
 
 def spin_in_c(row: Row, seconds: float) -> None:
     row.enter("spinning", time.monotonic_ns() + int(seconds * 1e9), "took_too_long")
-    ctypes.PyDLL(None).sleep(1000)  # PyDLL keeps the interpreter's lock
+    re.match(r"(a+)+$", "a" * 60 + "b")  # takes years, and keeps the interpreter's lock
+
+
+def be_deaf(row: Row, nothing: object) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGQUIT, signal.SIGTERM})
+    time.sleep(1000)
 
 
 def spawn(row: Row, how: str) -> None:
@@ -220,6 +228,7 @@ DEEDS: dict[str, Callable[[Row, Any], object]] = {
     "sleep": sleep,
     "hang": hang,
     "spin": spin_in_c,
+    "deaf": be_deaf,
     "spawn": spawn,
     "many": many,
     "exit": lambda row, status: os._exit(status),

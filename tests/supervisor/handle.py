@@ -26,6 +26,7 @@ class DummyPool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.process: subprocess.Popen[bytes] | None = None
+        self._own_numbers = False
 
     # Before and at its start.
 
@@ -43,6 +44,7 @@ class DummyPool:
         **settings: object,
     ) -> DummyPool:
         self.configure(**settings)
+        self._own_numbers = "--pid" in prefix
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **(environ or {})}
         command = [*prefix, sys.executable, str(DUMMY), str(self.folder)]
         stderr = (self.folder / "stderr").open("ab")
@@ -74,6 +76,7 @@ class DummyPool:
         wait_until(lambda: len(self.lines("took", slot=slot)) > before, 5, f"slot {slot} to begin {deed}")
 
     def kill(self, pid: int) -> None:
+        assert pid > 1
         os.kill(pid, signal.SIGKILL)
 
     def wait(self, seconds: float = 10) -> int:
@@ -126,8 +129,8 @@ class DummyPool:
         return {row["slot"]: row for row in self.page()["rows"]}
 
     def worker(self, slot: int) -> int:
-        """The pid of the worker in *slot*."""
-        return int(self.rows()[slot]["pid"])
+        """The pid of the worker in *slot*; waits until there is one."""
+        return int(wait_until(lambda: self.rows()[slot]["pid"], 10, f"a worker in slot {slot}"))
 
     def wait_rows(self, condition: Callable[[dict[int, dict[str, Any]]], object], seconds: float = 10) -> None:
         wait_until(lambda: condition(self.rows()), seconds, f"rows; they are {self.rows()}")
@@ -161,6 +164,8 @@ class DummyPool:
         return command_line(pid)
 
     def left_behind(self) -> list[int]:
-        """What is alive of all processes that were ever named in the log."""
+        """What is alive of all processes that were ever named in the log, where their numbers are ours."""
+        if self._own_numbers:
+            return []
         named = {line[key] for line in self.log for key in ("by", "pid") if line.get(key)}
         return [pid for pid in named if alive(pid)]

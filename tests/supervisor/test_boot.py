@@ -79,8 +79,7 @@ def test_fork_that_fails_is_tried_again(start: Start) -> None:
 
 def test_log_that_can_not_be_written_stops_nothing(start: Start, pool: DummyPool) -> None:
     """stdout and stderr are closed and every line of the log fails: the pool works on and ends clean."""
-    (pool.folder / "log").symlink_to("/dev/full")
-    start(ready=False, prefix=("sh", "-c", 'exec "$@" >&- 2>&-', "sh"))
+    start(ready=False, prefix=("sh", "-c", 'exec "$@" >&- 2>&-', "sh"), environ={"DUMMY_LOG": "/dev/full"})
     wait_until(lambda: (pool.folder / "port").exists() and pool.page()["mode"] == "running", 5, "the pool to run")
     worker = pool.worker(1)
     pool.kill(worker)

@@ -21,7 +21,7 @@ def test_killed_worker_is_replaced_and_its_successor_finds_what_was_held(start: 
         pool.tell(1, "sleep", 60)
         ups = len(pool.lines("up", slot=1))
         pool.kill(pool.worker(1))
-        pool.wait_for("up", count=ups + 1, slot=1, found="sleep held")
+        assert pool.wait_for("up", count=ups + 1, slot=1)["found"] == "sleep held"
     delays = pool.recoveries(slot=1)
     assert len(delays) == 5
     assert sorted(delays)[2] < 0.05, f"recovery took {delays}"

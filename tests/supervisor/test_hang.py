@@ -47,7 +47,7 @@ def test_stopped_worker_is_killed_at_its_deadline(start: Start) -> None:
     condemned = pool.wait_for("slot.condemned", slot=1, seconds=3)
     assert condemned["process_state"] == "T"
     assert pool.wait_for("slot.stopped", slot=1)
-    pool.wait_for("up", slot=1, count=2, verdict="took_too_long")
+    assert pool.wait_for("up", slot=1, count=2)["verdict"] == "took_too_long"
 
 
 def test_stopped_worker_is_left_alone_before_its_deadline(start: Start) -> None:
@@ -69,7 +69,7 @@ def test_idle_worker_that_stays_stopped_is_replaced(start: Start) -> None:
     worker = pool.worker(1)
     os.kill(worker, signal.SIGSTOP)
     pool.wait_for("slot.dead", slot=1, why="stopped")
-    pool.wait_for("up", slot=1, count=2, verdict="")
+    assert pool.wait_for("up", slot=1, count=2)["verdict"] == ""
 
 
 def test_silent_keeper_is_replaced_and_workers_go_on(start: Start) -> None:
@@ -99,6 +99,7 @@ def test_supervisor_that_was_stopped_replaces_nobody_by_mistake(start: Start) ->
     """After SIGCONT it has not looked for long, which is no fault of the keeper's."""
     pool = start(keeper_silence_s=1.5)
     pool.signal(signal.SIGSTOP)
+    wait_until(lambda: state_of(pool.pid) == "T", 5, "the supervisor to stop")
     holds_for(lambda: state_of(pool.pid) == "T", 2)
     pool.signal(signal.SIGCONT)
     holds_for(lambda: not pool.lines("keeper.dead"), 0.6)

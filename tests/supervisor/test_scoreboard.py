@@ -222,7 +222,7 @@ def test_wake_reaches_a_forked_worker(board: Scoreboard) -> None:
 
 
 def test_wake_of_a_younger_slot_goes_by_the_supervisor(board: Scoreboard) -> None:
-    """A process forked before a slot was opened has no descriptor for it, and rings the supervisor, which passes it on."""
+    """A process forked before a slot was opened has no bell for it, so it asks the supervisor to ring."""
     board.place(1)
     late = 1 + 12  # beyond those made ahead
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
-from executor_worker.cli.parts import connect, endpoint_of
+from executor_worker.cli.parts import connect
 from executor_worker.cli.pool_http import PoolView
+from executor_worker.cli.refusals import as_config_error
 from executor_worker.embedded import find_server
 from executor_worker.errors import ConfigError, StreamError, StreamRefused, StreamUnavailable
 from executor_worker.settings import Settings
@@ -40,7 +41,8 @@ def check_redis(settings: Settings, pool: PoolView) -> Iterator[Finding]:
         yield from_error(error)
         return
     except StreamRefused as error:
-        yield _refused(settings, error)
+        wrong = as_config_error(error)
+        yield from_error(wrong) if wrong else fix("REDIS_ADDR", f"{error}.")
         return
     except StreamUnavailable as error:
         yield fix("REDIS_ADDR", f"{error}; start Redis there, or correct REDIS_ADDR.")
@@ -72,15 +74,6 @@ def _embedded() -> Finding:
         return ok("REDIS_ADDR", f"embedded: {find_server()} will be started")
     except ConfigError as error:
         return from_error(error)
-
-
-def _refused(settings: Settings, error: StreamRefused) -> Finding:
-    said = str(error).rstrip(".")
-    if "NOAUTH" in said or ("WRONGPASS" in said and not settings.redis_pass and "@" not in settings.redis_addr):
-        return fix("REDIS_PASS", f"{endpoint_of(settings)} wants a password; set REDIS_PASS or REDIS_PASS_FILE.")
-    if "WRONGPASS" in said or "without any password configured" in said:
-        return fix("REDIS_PASS", f"{said}. Correct REDIS_USER and REDIS_PASS.")
-    return fix("REDIS_ADDR", f"{said}.")
 
 
 def _server(link: Link, server: Server) -> Iterator[Finding]:

@@ -60,3 +60,12 @@ def too_slow() -> str:
 
 def unmarked() -> str:
     return "no tool"
+
+
+@tool
+def dig(depth: int) -> Any:
+    """Return lists within lists."""
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value

@@ -1,0 +1,20 @@
+"""What a Redis that answers, but not to us, means for the operator: which setting is wrong."""
+
+from __future__ import annotations
+
+from executor_worker.errors import ConfigError, StreamRefused
+
+
+def as_config_error(error: StreamRefused) -> ConfigError | None:
+    """Name the setting to correct; None where it is none of ours."""
+    said = str(error).rstrip(".")
+    if any(mark in said for mark in ("NOAUTH", "WRONGPASS", "without any password configured")):
+        fix = "Set REDIS_PASS or REDIS_PASS_FILE, and REDIS_USER where it has users, to what this Redis knows."
+        return ConfigError("REDIS_PASS", f"{said}.", fix)
+    if "NOPERM" in said:
+        fix = "Let an administrator grant it; `executor-worker check` names all that is missing."
+        return ConfigError("REDIS_USER", f"{said}.", fix)
+    if "certificate" in said or "TLS" in said:
+        fix = "Name the authority that signed it, as in REDIS_ADDR=rediss://host:6380?ssl_ca_certs=/path/ca.pem."
+        return ConfigError("REDIS_ADDR", f"{said}.", fix)
+    return None

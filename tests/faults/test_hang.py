@@ -1,0 +1,163 @@
+"""Scenarios 9-14: what hangs, is stopped, or comes back late."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.faults.stage import GROUP, WORK, Stage, is_said
+from tests.kit import Pool, holds_for, wait_until
+
+CAN_BE_INTERRUPTED = ("sleep", "lock")
+
+
+def test_09_item_ten_times_as_long_as_the_lease(stage: Stage) -> None:
+    """One execution, though another pool looks for what nobody works on."""
+    stage.pool(workers=1, LEASE="0.6")
+    stage.push("nap", seconds=6.0)
+    stage.started()
+    stage.pool(workers=1, LEASE="0.6")
+    assert stage.result(seconds=20)["data"]["attempt"] == 1
+    stage.assert_settled_once(["g"])
+    assert len(stage.journal.starts()) == 1
+
+
+def test_10_c_call_that_holds_the_gil_longer_than_the_lease(stage: Stage) -> None:
+    """Not stolen: the lease is renewed from outside its interpreter."""
+    stage.pool(workers=1, LEASE="1")
+    stage.push("hold_gil", seconds=4.0)
+    stage.started()
+    other = stage.pool(workers=1, LEASE="1")
+    assert stage.result()["data"]["attempt"] == 1
+    stage.assert_settled_once(["g"])
+    assert len(stage.journal.starts()) == 1
+    assert other.metrics()["dago_items_reclaimed_total"] == 0
+
+
+@pytest.mark.parametrize("how", ["sleep", "lock", "loop", "gil", "c_call", "stopped"])
+def test_11_past_node_timeout(stage: Stage, how: str) -> None:
+    """Stacks in the log where there are any, killed where it must be, node_timeout on the wire, others untouched."""
+    pool = stage.pool(workers=2, NODE_TIMEOUT="1")
+    other = "other"
+    stage.push("hang", how=how)
+    hung = stage.started()
+    for number in range(3):
+        stage.push("nap", f"{other}{number}", seconds=0.5)
+    result = stage.result(seconds=5)
+    assert result["data"]["error_code"] == "node_timeout" and result["data"]["attempt"] == 1, result
+    stage.assert_settled_once(["g", *(f"{other}{number}" for number in range(3))])
+    assert len(stage.journal.starts("g")) == 1
+    if how in CAN_BE_INTERRUPTED:
+        assert not pool.seen("slot.dead"), "it could be interrupted: its worker goes on"
+    else:
+        dead = pool.wait_event("slot.dead", pid=hung.pid)
+        assert dead["cause"] == "signal:SIGKILL" and dead["why"] == "node_timeout"
+        assert pool.metrics()['dago_worker_restarts_total{reason="deadline"}'] == 1
+        pool.wait_workers(lambda rows: all(row["state"] == "idle" for row in rows))
+    if how in ("loop", "gil", "c_call"):
+        assert is_said(pool, "most recent call first") and is_said(pool, "in hang"), pool.said()
+    if how == "c_call":
+        assert is_said(pool, "in _other_thread"), "all threads' stacks"
+    assert all(event["data"]["attempt"] == 1 for event in stage.results()), "nobody else was disturbed"
+
+
+def test_12_stopped_worker_whose_item_was_taken_over(stage: Stage) -> None:
+    """A whole pool is stopped, another one settles its item; when the worker goes on it is fenced, nothing written."""
+    stage.lease_s = 1.0
+    first = stage.pool(workers=1)
+    stage.push("hold_first")
+    worker = stage.started().pid
+    freeze(first)
+    stage.pool(workers=1)
+    result = stage.result()
+    assert result["data"]["attempt"] == 2
+    before = stage.server_snapshot()
+    stage.journal.let_go("g")
+    os.kill(worker, signal.SIGCONT)
+    fenced = first.wait_event("item.fenced")
+    assert fenced["entry"] and fenced["level"] == "warn"
+    assert stage.server_snapshot() == before, "nothing was written"
+    thaw(first)
+    wait_until(lambda: first.metrics()["dago_items_fenced_total"] == 1, 5, "it is counted")
+    stage.push("nap", "next")
+    stage.assert_settled_once(["g", "next"])
+
+
+def test_12_stopped_worker_alone_stays_the_holder(stage: Stage) -> None:
+    """Its keeper goes on renewing until NODE_TIMEOUT says otherwise; on SIGCONT it goes on."""
+    first = stage.pool(workers=1, LEASE="1")
+    stage.push("hold")
+    worker = stage.started().pid
+    stage.pool(workers=1, LEASE="1")
+    os.kill(worker, signal.SIGSTOP)
+    first.wait_event("slot.stopped", slot=1)
+    holds_for(lambda: len(stage.journal.starts()) == 1, 2.5, "nobody else takes it")
+    os.kill(worker, signal.SIGCONT)
+    stage.journal.let_go("g")
+    stage.assert_settled_once(["g"])
+    assert len(stage.journal.starts()) == 1 and stage.results()[0]["data"]["attempt"] == 1
+
+
+@pytest.mark.parametrize("who", ["keeper", "supervisor"])
+def test_13_stopped_keeper_or_supervisor(stage: Stage, who: str) -> None:
+    """Past LEASE and back: nothing is stolen, nothing is done twice."""
+    first = stage.pool(workers=2, LEASE="2")
+    stage.pool(workers=1, LEASE="2")
+    keeper = first.wait_event("keeper.up")["pid"]
+    for graph in ("a", "b"):
+        stage.push("hold", graph)
+    holders = {stage.started(graph).pid for graph in ("a", "b")}
+    stopped = keeper if who == "keeper" else first.process.pid
+    os.kill(stopped, signal.SIGSTOP)
+    if who == "keeper":
+        first.wait_event("keeper.dead", pid=keeper)
+        first.wait_event("keeper.up", count=2)
+    holds_for(lambda: len(stage.journal.starts()) == 2, 3.5, "nothing is stolen")
+    if who == "supervisor":
+        os.kill(stopped, signal.SIGCONT)
+    holds_for(lambda: len(stage.journal.starts()) == 2, 1.0, "nothing is stolen back")
+    for graph in ("a", "b"):
+        stage.journal.let_go(graph)
+    stage.assert_settled_once(["a", "b"])
+    assert {fact.pid for fact in stage.journal.facts(what="end")} == holders
+    wait_until(first.ready, 5, "it is ready")
+
+
+def test_14_item_that_returns_to_the_same_consumer(stage: Stage) -> None:
+    """A → B → A: the first attempt is fenced by the delivery count, the item runs again and is settled once."""
+    pool = stage.pool(workers=1, LEASE="1")
+    stage.push("hold_first")
+    stage.started()
+    ((entry, (consumer, _, count)),) = stage.pending().items()
+    assert count == 1
+    stage.db.xclaim(WORK, GROUP, "elsewhere.1", 0, [entry])
+    stage.db.xclaim(WORK, GROUP, consumer, 0, [entry])
+    assert stage.pending()[entry][::2] == (consumer, 3)
+    stage.journal.let_go("g")
+    result = stage.result()
+    assert result["data"]["attempt"] > 3 and result["data"]["output"] == "again"
+    assert pool.seen("item.fenced") or pool.seen("item.lost")
+    stage.assert_settled_once(["g"])
+    assert stage.node()["output"] == "again"
+    assert pool.metrics()["dago_items_fenced_total"] == 1
+
+
+def freeze(pool: Pool) -> None:
+    """Stop all of a pool's processes: what a suspended host looks like."""
+    for pid in everyone_of(pool):
+        os.kill(pid, signal.SIGSTOP)
+
+
+def thaw(pool: Pool) -> None:
+    """Let them go on."""
+    for pid in everyone_of(pool):
+        os.kill(pid, signal.SIGCONT)
+
+
+def everyone_of(pool: Pool) -> list[int]:
+    """The supervisor first: it replaces a keeper that is silent."""
+    return sorted(pool.process.relatives(), key=lambda pid: pid != pool.process.pid)
+
+
