@@ -86,7 +86,7 @@ class Worker:
         self._items = 0
         self._tried_notice = 0
         self._tidied_at = 0.0
-        self._process = psutil.Process()
+        self._itself = psutil.Process()
 
     def run(self) -> int:
         self._heed_signals()
@@ -309,7 +309,7 @@ class Worker:
         habits = self._habits
         worn = habits.max_items and self._items >= habits.max_items
         if not worn and habits.max_rss_bytes:
-            worn = self._process.memory_info().rss > habits.max_rss_bytes
+            worn = self._itself.memory_info().rss > habits.max_rss_bytes
         if worn and not self._row.wants_replacement:
             self._row.wants_replacement = True
             self._board.bell.ring()

@@ -72,10 +72,14 @@ local function own(streams, group, consumer, forgive, uncounted)
   return got
 end
 
+-- Asked from that very entry on for one, XAUTOCLAIM takes it without looking at others: further on it would drop the
+-- rows of entries that were trimmed away, also those of live holders. Only where this one was trimmed it goes on.
 local function if_stale(stream, group, consumer, entry, lease_ms)
   local row = pending(stream, group, entry, entry, 1)[1]
   if not row or row[3] < lease_ms then return false end
-  return claim(stream, group, consumer, entry, row[4], false)
+  local claimed = redis.call('XAUTOCLAIM', stream, group, consumer, lease_ms, entry, 'COUNT', 1)[2][1]
+  if not claimed then return false end
+  return handed(stream, claimed[1], claimed[2], pending(stream, group, claimed[1], claimed[1], 1)[1][4])
 end
 
 -- args from index *at*: consumer, group, lease_ms, own ('' no, 'counted', 'forgiven'), uncounted entry or '',

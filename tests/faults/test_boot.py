@@ -1,0 +1,72 @@
+"""Scenarios 15 and 16: what goes wrong before the first item."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.faults.stage import ROOT, WORK, Stage
+
+THREADED = '''
+import os, threading, time
+threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+from executor_worker.tools import tool
+
+@tool
+def nothing(mark: str) -> str:
+    return mark
+
+if os.environ.get("EXECUTOR_POOL") and os.path.exists(os.environ["FAULTS_JOURNAL"] + "/broken"):
+    raise RuntimeError("the tools are broken today")
+'''
+
+
+def test_15_workers_that_raise_in_boot(stage: Stage) -> None:
+    """All of them: backed off, then the pool exits and gives the reason."""
+    (stage.journal.folder / "threaded.py").write_text(THREADED)
+    (stage.journal.folder / "broken").touch()
+    pool = stage.pool(
+        workers=2, wait=False, TOOL_MODULES="threaded", PYTHONPATH=f"{ROOT}:{stage.journal.folder}"
+    )
+    entry = stage.push("nothing")
+    assert pool.wait(20) in (1, 78)
+    assert "the tools are broken today" in pool.said()
+    assert pool.wait_event("pool.given_up")["reason"]
+    assert not stage.pending() and stage.db.xrange(WORK)[0][0] == entry.encode()
+
+
+def test_15_one_worker_raises_in_boot(stage: Stage) -> None:
+    """It is backed off while the others work; once it can, it comes up."""
+    (stage.journal.folder / "threaded.py").write_text(THREADED)
+    pool = stage.pool(workers=2, TOOL_MODULES="threaded,tests.faults.tools", PYTHONPATH=f"{ROOT}:{stage.journal.folder}")
+    (stage.journal.folder / "broken").touch()
+    stage.push("crash", how="SIGKILL")
+    pool.wait_event("slot.backing_off")
+    assert stage.result()["data"]["attempt"] == 2, "the other slot has it"
+    assert pool.health()["status"] == "degraded"
+    (stage.journal.folder / "broken").unlink()
+    pool.wait_workers(lambda rows: all(row["state"] == "idle" for row in rows))
+    assert pool.health()["status"] == "healthy"
+
+
+@pytest.mark.parametrize("event", ["health.listening", "pool.starting", "slot.started", "keeper.up", "slot.up"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_16_term_during_boot_and_between_the_forks(stage: Stage, event: str, number: signal.Signals) -> None:
+    """No item is taken that is not also finished, and the exit is clean."""
+    stage.push("nap")
+    pool = stage.pool(workers=4, wait=False, LOG_LEVEL="debug")
+    pool.wait_event(event)
+    pool.send(number)
+    assert pool.wait(8) == 0, pool.said()
+    assert not stage.pending() and len(stage.results()) == len(stage.journal.starts()) <= 1
+    if event in ("health.listening", "pool.starting", "slot.started"):
+        assert not stage.journal.starts()
+
+
+def test_16_term_before_anything_was_said(stage: Stage) -> None:
+    """Also while the program is still being loaded: from its first own line on."""
+    pool = stage.pool(workers=1, wait=False, WORKERZ="a misspelt name is said first")
+    pool.wait_event("setting.doubtful")
+    pool.send(signal.SIGTERM)
+    assert pool.wait(8) == 0
