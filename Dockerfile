@@ -30,6 +30,6 @@ WORKDIR /tmp
 EXPOSE 8081
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["python", "-m", "executor_worker.health"]
+    CMD ["python", "-c", "import os, urllib.request as web; web.urlopen('http://127.0.0.1:%s/health' % os.environ.get('HEALTH_PORT', '8081'), timeout=4)"]
 ENTRYPOINT ["executor-worker"]
 CMD ["run"]

@@ -50,12 +50,12 @@ kit: $(STAMP) ## install the real counterparts of the tests into .cache
 
 .PHONY: test
 test: kit ## run all tests (ARGS='tests/stream -k fence', JOBS=2)
-	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term $(ARGS)
+	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 --cov --cov-report=term $(ARGS)
 	@echo "Coverage is that of the tests' own processes: 'make coverage' counts the pools they start as well."
 
 .PHONY: coverage
 coverage: kit ## run all tests and measure every process they start (slower)
-	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --cov --cov-config=tests/coverage.toml --cov-report=term $(ARGS)
+	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 --cov --cov-config=tests/coverage.toml --cov-report=term $(ARGS)
 
 .PHONY: check
 check: format-check lint types imports test ## format, lint, types, import rules, tests

@@ -6,7 +6,7 @@ import random
 import select
 from collections.abc import Callable
 
-from executor_worker.errors import StreamUnavailable
+from executor_worker.errors import StreamError
 from supervisor.scoreboard import Row
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 2.0
@@ -39,7 +39,7 @@ class Patience:
             while True:
                 try:
                     return read(key)
-                except StreamUnavailable:
+                except StreamError:
                     tries += 1
                     if not self.wait(tries):
                         raise

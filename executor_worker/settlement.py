@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from executor_worker.errors import StateInvalid, StreamUnavailable
+from executor_worker import logs
+from executor_worker.errors import StateInvalid, StreamError, StreamRefused
 from executor_worker.intake import Ticket
 from executor_worker.messages import completed_event, failed_event, node_entry, rfc3339
 from executor_worker.outcome import Completed, Failed
@@ -62,8 +63,7 @@ class Settler:
         Commit *ticket*'s outcome, and take the next item in the same step where *take_next* still wants one.
 
         Raises:
-            StreamUnavailable: No reply, and `pause` gave up; whether it was committed is unknown.
-            StreamRefused: The operator has to act.
+            StreamError: `pause` gave up; whether it was committed is unknown.
         """
         draft = _Draft(ticket, self._worker_id, self._ttl_s, self._wall())
         current, force, tries = ticket.state, False, 0
@@ -72,7 +72,10 @@ class Settler:
                 answer, seen, upcoming = self._consumer.settle(
                     ticket.held, draft.commit(current), take_next=take_next(), force=force
                 )
-            except StreamUnavailable:
+            except StreamError as error:
+                # Also where Redis refuses: the result is there, the node is not run again for it.
+                if isinstance(error, StreamRefused) and not tries:
+                    logs.error("settle.refused", reason=str(error), fix="the result waits until Redis takes it")
                 tries += 1
                 if not self._pause(tries):
                     raise

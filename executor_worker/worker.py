@@ -8,7 +8,9 @@ HUP reopen the log. Handlers only note what is wanted; one of them, QUIT, also i
 from __future__ import annotations
 
 import faulthandler
+import os
 import random
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from types import FrameType
 import psutil
 
 from executor_worker import logs
-from executor_worker.errors import Abandoned, Overdue, StreamRefused, StreamUnavailable
+from executor_worker.errors import Abandoned, Overdue, StreamError
 from executor_worker.executor import Executor, Task
 from executor_worker.intake import Intake, Ticket
 from executor_worker.item_watch import ItemWatch
@@ -34,7 +36,8 @@ from supervisor.scoreboard import Row, Scoreboard
 IDLE_BLOCK_S = 10.0
 POLL_S = 0.5
 TIDY_S = 1.0
-LEFT, REFUSED = 0, 78
+LEFT = 0
+DESCRIPTORS_IN_USE = 0.75  # of those allowed: a worker beyond it is replaced
 MODES = frozenset({"llm", "agent", "tool"})
 
 
@@ -94,14 +97,10 @@ class Worker:
         self._row.phase = "waiting"
         self._board.bell.ring()
         taken: Taken | None = None
-        try:
-            while not self._leaving:
-                taken = taken or self._next()
-                if taken is not None:
-                    taken = self._process(taken)
-        except StreamRefused as error:
-            self._head.reason = f"Redis refuses us: {error}. Check REDIS_USER, REDIS_PASS and the user's ACL rules."
-            return REFUSED
+        while not self._leaving:
+            taken = taken or self._next()
+            if taken is not None:
+                taken = self._process(taken)
         if taken is not None:
             self._give_back(taken.held)
         return LEFT
@@ -138,8 +137,8 @@ class Worker:
             return None
         try:
             return self._take()
-        except StreamUnavailable as error:
-            logs.debug("redis.unavailable", reason=str(error))
+        except StreamError as error:
+            logs.debug("redis.unavailable", reason=str(error))  # the keeper says it once for all
             self._row.phase = "waiting for redis"
             wait_for_wake(self._row, random.uniform(POLL_S / 2, POLL_S * 2))
             self._row.phase = "waiting"
@@ -203,7 +202,7 @@ class Worker:
         except Abandoned as reason:
             self._abandon(taken.held, reason)
             return None
-        except StreamUnavailable as error:
+        except StreamError as error:
             # Only when asked to give up: it stays pending for us until somebody can be told.
             advice = "it is taken over after LEASE"
             logs.warning("item.unsettled", entry=taken.held.entry, reason=str(error), advice=advice)
@@ -250,7 +249,7 @@ class Worker:
         """Ask Redis itself, where the scoreboard says that the lease is lost: it may have meant the item before."""
         try:
             return self._holds(held)
-        except StreamUnavailable:
+        except StreamError:
             return True
 
     def _report(self, ticket: Ticket, result: Result, seconds: float) -> None:
@@ -295,7 +294,7 @@ class Worker:
         try:
             if self._consumer.release(held, counted=False):
                 self._recorder.count("dago_items_released_total")
-        except StreamUnavailable as error:
+        except StreamError as error:
             logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")
 
     # -- between items ----------------------------------------------------------------------------------
@@ -310,6 +309,17 @@ class Worker:
         worn = habits.max_items and self._items >= habits.max_items
         if not worn and habits.max_rss_bytes:
             worn = self._itself.memory_info().rss > habits.max_rss_bytes
+        worn = worn or _descriptors_run_out()
         if worn and not self._row.wants_replacement:
             self._row.wants_replacement = True
             self._board.bell.ring()
+
+
+def _descriptors_run_out() -> bool:
+    """Tell whether tools have left open most of what this process may: the lowest free number says it cheaply."""
+    try:
+        lowest = os.dup(0)
+    except OSError:
+        return True
+    os.close(lowest)
+    return lowest > DESCRIPTORS_IN_USE * resource.getrlimit(resource.RLIMIT_NOFILE)[0]

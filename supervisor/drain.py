@@ -35,6 +35,7 @@ class Drain:
         self.began_at = now()
         self.deadline = self.began_at + settings.drain_timeout_s
         self._stages = [self._workers, self._keeper, self._strays, self._companions, self._last_strays]
+        self._keeper_dismissed = False
         self._stage_at: float | None = None  # when the present stage began; None: it has yet to
 
     @property
@@ -43,8 +44,8 @@ class Drain:
 
     @property
     def keeper_needed(self) -> bool:
-        """Whether leases are still to be kept."""
-        return len(self._stages) == 5
+        """Whether leases are still to be kept, or what dead workers held is to be given back."""
+        return len(self._stages) == 5 or (len(self._stages) == 4 and not self._keeper_dismissed)
 
     def begin(self) -> None:
         for slot in self.pool.slots:
@@ -67,7 +68,7 @@ class Drain:
             self._stage_at = None
 
     def next_look(self) -> float:
-        return self.deadline if self.keeper_needed else self.now() + SOON_S
+        return self.deadline if len(self._stages) == 5 else self.now() + SOON_S
 
     def _workers(self, entered: bool, seconds: float) -> bool:
         if not self.pool.empty and self.now() >= self.deadline and not self.killed:
@@ -78,9 +79,17 @@ class Drain:
         return self.pool.empty
 
     def _keeper(self, entered: bool, seconds: float) -> bool:
-        if entered:
+        owing = seconds < self.settings.keeper_close_s and not all(slot.settled for slot in self.pool.slots)
+        if self._keeper_dismissed:
+            # One that was killed before it could give back is replaced by one that does.
+            self._keeper_dismissed = self.keeper.child is not None or not (owing and self.keeper.failed)
+            return self._keeper_dismissed and self.keeper.child is None
+        if not owing or self.keeper.ready:
+            self._keeper_dismissed = True
             self.keeper.dismiss(Errand.DRAINED)
-        return self.keeper.child is None
+        elif self.keeper.child is None:
+            self.keeper.fill()
+        return self._keeper_dismissed and self.keeper.child is None
 
     def _strays(self, entered: bool, seconds: float) -> bool:
         return self.processes.kill_strays() == 0 or seconds > STRAYS_S

@@ -69,14 +69,6 @@ class KeeperSeat(Seat):
         elif self._silent_s > self.staff.settings.keeper_silence_s:
             self.overdue(Errand.SILENT, Errand.SILENT)
 
-    def crashed(self) -> None:
-        self.board.head.keeper_restarts += 1
-        super().crashed()
-
-    def follow_errand(self) -> None:
-        self.board.head.keeper_restarts += self.errand is Errand.SILENT
-        super().follow_errand()
-
     def _listen(self, now: float) -> None:
         beat_ns = self.board.head.keeper_beat_ns
         silence = 0.0 if beat_ns != self._beat_ns else self._silent_s + min(now - self._looked_at, LONGEST_GAP_S)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 from supervisor.lifecycle import Errand, SeatEvent, SeatState
 from supervisor.process import Child
-from supervisor.program import Program
+from supervisor.program import Journal, Program
 from supervisor.scoreboard import Scoreboard
 from supervisor.slot import Slot
 
 FORKS_AT_ONCE = 8  # then signals and the dead get their turn
+DESCRIPTORS, DESCRIPTORS_A_SLOT = 128, 2  # what the supervisor has open: for a slot its bell and its worker's pidfd
 UNCLAIMED_S = 30.0  # for the keeper to give back what a removed slot's worker held
 
 
@@ -19,10 +20,20 @@ class Pool:
     """
     Args:
         hire: Makes the slot of a number.
+        make_room: Sees to it that so many descriptors may be open.
     """
 
-    def __init__(self, board: Scoreboard, hire: Callable[[int], Slot], now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        board: Scoreboard,
+        hire: Callable[[int], Slot],
+        now: Callable[[], float],
+        make_room: Callable[[int], None],
+        log: Journal,
+    ) -> None:
         self.board = board
+        self._make_room = make_room
+        self._log = log
         self._hire = hire
         self._now = now
         self._by_number: dict[int, Slot] = {}
@@ -61,16 +72,14 @@ class Pool:
     def resize(self, wanted: int) -> None:
         """Have *wanted* slots, at least 1: the last ones go when their workers have finished, new ones are filled."""
         wanted = min(max(wanted, 1), self.board.capacity)
-        self.board.head.configured = wanted
         for slot in self.staying[wanted:]:
             slot.dismiss(Errand.REMOVED)
         self._vacate()
-        leaving = [slot for slot in self.slots if slot.removed]
-        while len(self.staying) < wanted:
-            if leaving:
-                leaving.pop(0).feed(SeatEvent.RECALLED)
-            else:
-                self._add()
+        try:
+            self._grow(wanted)
+        except OSError as error:
+            self._log("error", "pool.no_room", workers=len(self.staying), wanted=wanted, error=str(error))
+        self.board.head.configured = len(self.staying)
 
     def observe(self) -> None:
         for slot in self.slots:
@@ -117,6 +126,15 @@ class Pool:
     def summary(self) -> str:
         busy = sum(slot.state is SeatState.BUSY for slot in self._by_number.values())
         return f"{self.ready} of {self.board.head.configured} workers ready, {busy} busy"
+
+    def _grow(self, wanted: int) -> None:
+        self._make_room(DESCRIPTORS + DESCRIPTORS_A_SLOT * wanted)
+        leaving = [slot for slot in self.slots if slot.removed]
+        while len(self.staying) < wanted:
+            if leaving:
+                leaving.pop(0).feed(SeatEvent.RECALLED)
+            else:
+                self._add()
 
     def _add(self) -> None:
         first = self.board.head.first_slot

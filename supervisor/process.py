@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,6 +68,13 @@ class Processes:
         """Keep what is loaded now out of garbage collection, so that children go on sharing it."""
         gc.collect()
         gc.freeze()
+
+    def make_room(self, descriptors: int) -> None:
+        """Allow us that many descriptors, if we may."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = descriptors if hard == resource.RLIM_INFINITY else min(descriptors, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
     def fork(self, title: str, main: Callable[[], int]) -> Child:
         """

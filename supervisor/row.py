@@ -193,9 +193,9 @@ class Row:
     def verdict_held(self) -> str:
         return _text(self._verdict.read()[1])
 
-    def condemn(self, verdict: str) -> None:
-        """Record *verdict* on what is held now."""
-        self._verdict.write(clip(verdict, VERDICT_LIMIT), self._job.read()[0])
+    def condemn(self, verdict: str, held: str) -> None:
+        """Record *verdict* on *held*."""
+        self._verdict.write(clip(verdict, VERDICT_LIMIT), _whole(held))
 
     def clear_verdict(self) -> None:
         self._verdict.write(b"", b"")
@@ -230,6 +230,9 @@ class Row:
         """Prepare for the next worker: what the last one held stays, for its successor."""
         for word in _OF_ONE_WORKER:
             self.ints[word] = 0
+        # Its time limit does not: the successor would be killed for it.
+        held, item, _, _ = self._job.read()
+        self._job.write(held, item, 0, b"")
         self._phase.write(b"starting", monotonic_ns(), 0, b"")
         self.generation += 1
         self.state = "starting"

@@ -205,19 +205,19 @@ class Seat(ABC):
         self.kill_at = self.staff.now() + KILL_AGAIN_S
 
     def crashed(self) -> None:
-        self.staff.count_restart("crashed")
+        self.staff.count_restart(self, "crashed")
         if self.wrong_settings:
             self.staff.boot_failed(self, self._exit)
         self._wait(self.backoff.crashed(self.staff.now() - self.forked_at, self.useful()))
 
     def boot_failed(self, hung: bool = False) -> None:
-        self.staff.count_restart("boot")
+        self.staff.count_restart(self, "boot")
         self._wait(self.backoff.boot_failed(hung))
         self.staff.boot_failed(self, self._exit)
 
     def back_off(self) -> None:
         """After a fork that failed."""
-        self.staff.count_restart("fork_failed")
+        self.staff.count_restart(self, "fork_failed")
         self.buried()
         self._wait(max(self.backoff.crashed(0.0, useful=False), 0.1))
 
@@ -229,13 +229,13 @@ class Seat(ABC):
             case Follow.VACATE:
                 self.due_at, self.vacated = None, True
             case Follow.REFILL:
-                self.staff.count_restart(errand.value)
+                self.staff.count_restart(self, errand.value)
                 self.fill()
                 self.refill()
             case Follow.BACK_OFF if errand is Errand.HUNG_BOOT:
                 self.boot_failed(hung=True)
             case Follow.BACK_OFF:
-                self.staff.count_restart(errand.value)
+                self.staff.count_restart(self, errand.value)
                 self._wait(self.backoff.crashed(self.staff.now() - self.forked_at, self.useful()))
 
     def recall(self) -> None:
@@ -270,6 +270,11 @@ class Seat(ABC):
         lived = round(self.staff.now() - self.forked_at, 3)
         why = {"why": self._why} if self._why else {}
         return {**self.label(), "pid": self.pid, "cause": died.cause, "lived_s": lived, **why, **self.details()}
+
+    @property
+    def failed(self) -> bool:
+        """Whether the child that died last did not end as it should."""
+        return self._exit.code != 0
 
     @property
     def wrong_settings(self) -> bool:

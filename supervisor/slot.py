@@ -28,6 +28,7 @@ class Slot(Seat):
         self.board = board
         self.program = program
         self._done_before = 0
+        self._held = ""  # when its deadline was looked at
         self._stopped_at: float | None = None
 
     @property
@@ -96,7 +97,7 @@ class Slot(Seat):
 
     def judge(self, why: str) -> None:
         if why not in (Errand.HUNG_BOOT, "stuck", "stopped"):
-            self.row.condemn(why)
+            self.row.condemn(why, self._held)
 
     def buried(self) -> None:
         self.row.state = "dead"
@@ -145,7 +146,9 @@ class Slot(Seat):
     def _watch_deadlines(self, now: float) -> None:
         deadline_ns = self.row.deadline_ns
         if deadline_ns and now * 1e9 > deadline_ns + GRACE_NS:
-            self.overdue(self.row.on_deadline or "deadline", Errand.HUNG)
+            self._held, verdict = self.row.held, self.row.on_deadline or "deadline"
+            if self.row.deadline_ns == deadline_ns:  # else it has gone on while we looked, perhaps to another item
+                self.overdue(verdict, Errand.HUNG)
         elif self.row.activity != "busy":
             self._watch_idle(now)
 

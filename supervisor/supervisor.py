@@ -73,7 +73,7 @@ class Supervisor:
         command = command or [sys.executable, *sys.orig_argv[1:]]
         self._succession = Succession(self._processes, self.log, command, listener)
         self._course = Course(program, board, self.log, clock, self._processes, self._succession, notify, inheritance)
-        self._pool = Pool(board, self._hire, clock)
+        self._pool = Pool(board, self._hire, clock, self._processes.make_room, self.log)
         self._keeper = KeeperSeat(board, self, program)
         self._sweep = Sweep(self._processes, clock)
         self._title = ""
@@ -121,7 +121,10 @@ class Supervisor:
     def boot_failed(self, seat: Seat, died: Exit) -> None:
         self._course.boot_failed(seat, died)
 
-    def count_restart(self, reason: str) -> None:
+    def count_restart(self, seat: Seat, reason: str) -> None:
+        if seat is self._keeper:
+            self.board.head.keeper_restarts += 1
+            return
         self.board.head.counters.add(self.settings.restarts_key.format(reason=reason).encode(), 1.0)
 
     # The loop's turns.

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -65,9 +66,17 @@ def _give_up_stdout() -> None:
 def _run(args: argparse.Namespace) -> int:
     if args.needs == "nothing":
         return _entry(args.entry)(args)
+    if args.needs == "pool":
+        _leave_when_told()
     settings = Settings.load(os.environ)
     start_logs(settings, file=settings.log_file if args.needs == "pool" else "")
     return _entry(args.entry)(settings, args)
+
+
+def _leave_when_told() -> None:
+    """Make TERM and INT a clean end also before the pool is there to drain; it sets handlers of its own."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(DONE))
 
 
 def _entry(name: str) -> Command:

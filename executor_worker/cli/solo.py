@@ -10,13 +10,13 @@ from types import FrameType
 
 from executor_worker import logs
 from executor_worker.cli.program import ExecutorProgram, log_fields
-from executor_worker.worker import LEFT, REFUSED
+from executor_worker.worker import LEFT
 from supervisor.descent import MARK
 from supervisor.process import Child, Processes
 from supervisor.scoreboard import Scoreboard
 
 SLOT = 1
-FAILED = 1
+FAILED, REFUSED = 1, 78
 CLOSE_S = 3.0
 
 

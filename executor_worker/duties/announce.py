@@ -36,7 +36,8 @@ class Announce:
 
     def close(self) -> None:
         """Leave: nothing of ours stays in the registry, nor in the group where nothing is pending."""
-        self._strike([self._around.consumer(slot) for slot in self._shown])
+        if self._around.ending:
+            self._strike([self._around.consumer(slot) for slot in self._shown])
 
     def _strike(self, consumers: list[str]) -> None:
         unregister(self._around.link, consumers)
@@ -74,8 +75,10 @@ class Farewell:
 
     def close(self) -> None:
         around = self._around
+        if not around.ending:
+            return
         for row in around.board.rows():
-            if row.held and row.released != row.held:
+            if not row.pid and row.held and row.released != row.held:
                 # A drain is not held against the item.
                 release_consumer(around.link, around.consumer(row.slot), counted=False)
                 row.released = row.held

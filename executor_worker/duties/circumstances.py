@@ -35,6 +35,11 @@ class Circumstances:
     def worker_id(self) -> str:
         return self.identity.worker_id
 
+    @property
+    def ending(self) -> bool:
+        """Whether the pool ends; else only its keeper does, and the next one goes on: at a reload."""
+        return self.board.head.mode in ("draining", "stopped")
+
     def consumer(self, slot: int) -> str:
         """The name under which *slot*'s worker reads."""
         return f"{self.worker_id}.{slot}"

@@ -78,7 +78,7 @@ class Pulse:
     def _linger(self, seconds: float) -> None:
         self._around.board.head.keeper_beat_ns = time.monotonic_ns()
         time.sleep(seconds)
-        if self._around.board.head.mode in ("draining", "stopped"):
+        if self._around.ending:
             raise _Ending
 
     def _take_over(self) -> None:

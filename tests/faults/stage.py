@@ -98,12 +98,16 @@ class Stage:
     def assert_settled_once(self, graphs: Iterable[str], seconds: float = 30.0) -> None:
         """Wait until nothing is left to do; then each graph has exactly one result, its state and no more."""
         wanted = list(graphs)
-        wait_until(self.nothing_left, seconds, lambda: f"all is settled; {self.where()}", every=0.03)
+        self.wait_nothing_left(seconds)
         counts = Counter(event["graph_id"] for event in self.results())
         assert counts == Counter(wanted), {graph: counts[graph] for graph in {*wanted, *counts} if counts[graph] != 1}
         for graph in wanted:
             assert self.node(graph)["status"] in ("completed", "failed"), graph
         assert not self.pending()
+
+    def wait_nothing_left(self, seconds: float = 20.0) -> None:
+        """Wait until the work streams are empty."""
+        wait_until(self.nothing_left, seconds, lambda: f"all is settled; {self.where()}", every=0.03)
 
     def nothing_left(self) -> bool:
         """Say whether the work streams are empty, pending rows included."""

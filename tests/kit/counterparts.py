@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,10 +29,25 @@ def missing(name: str) -> str | None:
     """Say why the counterpart *name* can't be used here; None where it can."""
     if name == "root":
         return None if os.geteuid() == 0 else "needs root"
+    if name == "unshare":
+        return None if can_unshare() else "needs root and `unshare`: a PID namespace of its own"
     if PATHS[name].exists():
         return None
     reason = CACHE / INSTALLED_AS.get(name, name) / "missing.txt"
     return reason.read_text().strip() if reason.is_file() else "not installed: run `make kit`"
+
+
+@functools.cache
+def can_unshare() -> bool:
+    """Say whether this user may make a PID namespace, as a container engine does."""
+    if shutil.which("unshare") is None:
+        return False
+    return (
+        subprocess.run(
+            ["unshare", "--pid", "--fork", "--mount-proc", "true"], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
 
 
 def need(*names: str) -> None:

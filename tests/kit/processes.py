@@ -123,6 +123,7 @@ def command_line(pid: int) -> str:
 
 def kill_all(pids: Sequence[int]) -> None:
     """End these processes; those that are gone already don't matter."""
+    assert all(pid > 1 for pid in pids), f"0 and -1 would be everybody: {pids}"
     for pid in pids:
         try:
             os.kill(pid, signal.SIGKILL)

@@ -106,7 +106,7 @@ class DummyPool:
     def wait_for(self, event: str, count: int = 1, seconds: float = 10, **fields: object) -> Line:
         """Wait until the log holds *event* with *fields* that many times; returns the last."""
         found = wait_until(
-            lambda: lines if len(lines := self.lines(event, **fields)) >= count else None,
+            lambda: lines if len(lines := self.lines(event, **fields)) >= count else [],
             seconds,
             f"{count} × {event} {fields}",
         )

@@ -67,6 +67,20 @@ def test_keeper_that_dies_during_a_drain_is_replaced(start: Start) -> None:
     assert pool.lines("keeper.closed")
 
 
+def test_keeper_killed_with_the_last_workers_is_replaced_to_give_back(start: Start) -> None:
+    """Both die at once in a drain: a new keeper comes up for nothing but to give back what was held."""
+    pool = start(workers=1)
+    pool.tell(1, "sleep", 60)
+    keeper, worker = pool.page()["keeper"], pool.worker(1)
+    pool.signal(signal.SIGTERM)
+    pool.wait_for("pool.draining")
+    os.kill(keeper, signal.SIGSTOP)  # so that it can't be quicker
+    pool.kill(worker)
+    pool.kill(keeper)
+    assert pool.wait() == 0
+    assert pool.lines("item.released", slot=1, held="sleep held")
+
+
 def test_worker_that_dies_during_a_drain_is_not_replaced(start: Start) -> None:
     """Its item is given back instead."""
     pool = start()

@@ -12,7 +12,7 @@ S, E = SeatState, SeatEvent
 M, P = Mode, PoolEvent
 
 # What can't happen in a state, with the reason; every other pair must be listed.
-IMPOSSIBLE_SEAT = {
+IMPOSSIBLE_SEAT: dict[tuple[SeatState, SeatEvent], str] = {
     (S.DEAD, E.FORK_FAILED): "the state is left before the fork is tried",
     (S.DEAD, E.CAME_UP): "there is no child",
     (S.DEAD, E.TOOK): "there is no child",
@@ -36,7 +36,7 @@ IMPOSSIBLE_SEAT = {
     (S.DRAINING, E.TOOK): "nobody looks any more",
     (S.DRAINING, E.SETTLED): "nobody looks any more",
 }
-IMPOSSIBLE_POOL = {
+IMPOSSIBLE_POOL: dict[tuple[Mode, PoolEvent], str] = {
     **{(mode, P.ALL_UP): "only waited for while starting" for mode in M if mode is not M.STARTING},
     **{(mode, P.REFUSED): "only a reload is refused" for mode in M if mode is not M.RELOADING},
     **{(mode, P.ROLLED): "only a reload rolls" for mode in M if mode is not M.RELOADING},

@@ -81,7 +81,7 @@ def test_next_worker_finds_what_was_held(board: Scoreboard) -> None:
     row = board.place(1)
     row.begin("held", "item", "llm", 99)
     row.wants_replacement = row.leaving = True
-    row.condemn("node_timeout")
+    row.condemn("node_timeout", row.held)
     row.reset()
     assert (row.state, row.generation, row.deadline_ns) == ("starting", 1, 0)
     assert not row.wants_replacement
@@ -122,7 +122,7 @@ def test_reader_never_sees_half_a_write_of_a_killed_writer(board: Scoreboard) ->
             letter = chr(ord("a") + number % 26)
             row.begin(letter * 200, letter * 200, letter * 60, number)
             row.enter(letter * 50, number)
-            row.condemn(letter * 30)
+            row.condemn(letter * 30, letter)
 
     for _ in range(30):
         row.begin("a" * 200, "a" * 200, "a" * 60, 1)
@@ -146,8 +146,13 @@ def test_totals_survive_their_worker(board: Scoreboard) -> None:
     """A successor goes on adding where a killed worker has stopped, also under keys the parent never saw."""
     row = board.place(1)
     row.counters.add(b"parent", 1)
+
+    def add_both() -> None:
+        row.counters.add(b"child", 1)
+        row.counters.add(b"parent", 1)
+
     for _ in range(3):
-        os.waitpid(in_child(lambda: [row.counters.add(b"child", 1), row.counters.add(b"parent", 1)]), 0)
+        os.waitpid(in_child(add_both), 0)
     assert row.counters.items() == {b"parent": 4, b"child": 3}
     assert row.counters.get(b"child") == 3
     assert row.counters.get(b"nobody") == 0
