@@ -45,6 +45,7 @@ def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
     signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     logs.info("worker.up", pid=os.getpid(), keeper=keeper.pid)
     status = program.worker(row).run()
+    board.head.mode, row.pid = "draining", 0  # so that the keeper takes us out of the registry
     _end(keeper)
     while processes.kill_strays():
         processes.reap()
