@@ -56,7 +56,7 @@ class Worker:
 
     Args:
         holds: Asks Redis whether an item is still held as it was taken, and renews its lease if so.
-        reap: Reaps what tools have left to us and has died; for between items.
+        reap: Reaps what tools have left to us and has died, and tells how many are left; for between items.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Worker:
         habits: Habits,
         patience: Patience,
         holds: Callable[[Held], bool],
-        reap: Callable[[], None],
+        reap: Callable[[], int],
     ) -> None:
         self._board = board
         self._head = board.head
@@ -89,6 +89,7 @@ class Worker:
         self._items = 0
         self._tried_notice = 0
         self._tidied_at = 0.0
+        self._untidy = False  # a tool may have left something to be reaped
         self._itself = psutil.Process()
 
     def run(self) -> int:
@@ -154,7 +155,7 @@ class Worker:
                 return taken
             self._forget_predecessor()
         self._row.client_id = self._consumer.client_id
-        return self._consumer.wait(self._row.wake_fd, IDLE_BLOCK_S)
+        return self._consumer.wait(self._row.wake_fd, TIDY_S if self._untidy else IDLE_BLOCK_S)
 
     def _stale(self) -> list[tuple[str, str]]:
         """Entries that the keeper has found to be held by nobody; workers start at different ones."""
@@ -210,6 +211,7 @@ class Worker:
         finally:
             row.end()
             self._items += 1
+            self._untidy = True
             self._tidy(time.monotonic())
             self._ask_for_replacement()
 
@@ -302,14 +304,14 @@ class Worker:
     def _tidy(self, now: float) -> None:
         if now > self._tidied_at + TIDY_S:
             self._tidied_at = now
-            self._reap()
+            with suppress(OSError):  # no descriptor left to look with: we are about to be replaced
+                self._untidy = self._reap() > 0
 
     def _ask_for_replacement(self) -> None:
         habits = self._habits
-        worn = habits.max_items and self._items >= habits.max_items
+        worn = _descriptors_run_out() or (habits.max_items and self._items >= habits.max_items)
         if not worn and habits.max_rss_bytes:
             worn = self._itself.memory_info().rss > habits.max_rss_bytes
-        worn = worn or _descriptors_run_out()
         if worn and not self._row.wants_replacement:
             self._row.wants_replacement = True
             self._board.bell.ring()

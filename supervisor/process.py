@@ -151,7 +151,10 @@ class Processes:
             How many there were; killing those may orphan others to us, so repeat until there are none.
         """
         known = {*self._children, *self.companions}
-        strays = [pid for pid in descent.children_of(os.getpid()) if pid not in known]
+        try:
+            strays = [pid for pid in descent.children_of(os.getpid()) if pid not in known]
+        except OSError:  # no descriptor left to look with
+            return 1
         living = 0
         for pid in strays:
             process = descent.read(pid)
@@ -181,7 +184,7 @@ class Processes:
         self._children.clear()
 
 
-def reap_adopted(seen: dict[int, int]) -> None:
+def reap_adopted(seen: dict[int, int]) -> int:
     """
     Reap what was orphaned to this process and has died: call between items.
 
@@ -189,6 +192,9 @@ def reap_adopted(seen: dict[int, int]) -> None:
 
     Args:
         seen: Kept by the caller from call to call: start of each zombie by pid.
+
+    Returns:
+        How many may be left for the next call.
     """
     children = (descent.read(pid) for pid in descent.children_of(os.getpid()))
     zombies = {process.pid: process.started for process in children if process and process.state == "Z"}
@@ -198,6 +204,7 @@ def reap_adopted(seen: dict[int, int]) -> None:
                 os.waitpid(pid, os.WNOHANG)
     seen.clear()
     seen.update(zombies)
+    return len(seen)
 
 
 def threads() -> int:

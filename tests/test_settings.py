@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from executor_worker.settings import ConfigErrors, Settings, setting_fields
 
@@ -27,7 +27,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
     """Every default of the contract, with durations in seconds and sizes in bytes."""
     settings = load(tmp_path)
     assert settings.worker_id.startswith("executor-")
-    assert dataclasses.asdict(settings) == {
+    assert settings.model_dump() == {
         "worker_id": settings.worker_id,
         "workers": 5,
         "redis_addr": "localhost:6379",
@@ -353,15 +353,38 @@ def test_lists_are_taken_apart(tmp_path: Path) -> None:
     assert settings.tool_modules == ("tools", "acme.more")
 
 
+def test_bytes_that_are_no_text_are_taken_or_complained_of(tmp_path: Path) -> None:
+    """A path may hold them; a complaint shows them escaped, as they could not be printed."""
+    settings = load(tmp_path, LOG_FILE="/tmp/\udce9", HTTP_ALLOW="\udce9")
+    assert (settings.log_file, settings.http_allow) == ("/tmp/\udce9", ("\udce9",))
+    assert type(settings.log_file) is str
+    said = problems(tmp_path, WORKERS="\udce9", TOOL_MODULES="\udce9.\udce9")
+    assert all("\\udce9" in sentence and sentence.isprintable() for sentence in said.values())
+    assert set(said) == {"WORKERS", "TOOL_MODULES"}
+
+
+def test_no_variable_passes_for_what_is_found_out(tmp_path: Path) -> None:
+    """`unknown` is no setting, whatever the environment says."""
+    assert load(tmp_path, UNKNOWN="1", unknown="2").unknown == ()
+
+
+def test_a_complaint_names_the_variable_that_was_used(tmp_path: Path) -> None:
+    """An alias, or the one that named the file."""
+    (tmp_path / "address").write_text("host:port\n")
+    said = problems(tmp_path, WORKER_POOL_SIZE="nine", REDIS_ADDR_FILE="address")
+    assert said["WORKER_POOL_SIZE"].startswith("WORKER_POOL_SIZE: 'nine' is not a whole number from 1 to 1024.")
+    assert said["REDIS_ADDR_FILE"].startswith("REDIS_ADDR_FILE: 'host:port' is not host:port,")
+
+
 def test_settings_can_not_be_changed(tmp_path: Path) -> None:
     """A reload makes new ones."""
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(ValidationError, match="frozen"):
         load(tmp_path).workers = 3  # type: ignore[misc]
 
 
 def test_every_setting_is_described(tmp_path: Path) -> None:
     """The tables in the documentation are made of this."""
     described = setting_fields()
-    assert len(described) == len(dataclasses.fields(Settings)) - 1
+    assert len(described) == len(Settings.model_fields) - 1
     assert all(setting.meaning for setting in described.values())
     assert {name for name, setting in described.items() if setting.secret} == {"redis_pass", "llm_api_key"}

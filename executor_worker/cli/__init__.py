@@ -17,7 +17,7 @@ from executor_worker.cli.quitting import CONFIG, DONE, FAILED, INTERRUPTED, Quit
 from executor_worker.cli.refusals import as_config_error
 from executor_worker.cli.start import start_logs
 from executor_worker.errors import ConfigError, ExecutorError, StreamRefused
-from executor_worker.settings import ConfigErrors, Settings
+from executor_worker.settings import ConfigErrors
 
 Command = Callable[..., int]
 
@@ -68,6 +68,8 @@ def _run(args: argparse.Namespace) -> int:
         return _entry(args.entry)(args)
     if args.needs == "pool":
         _leave_when_told()
+    from executor_worker.settings import Settings  # pydantic: a tenth of a second that `--help` can do without
+
     settings = Settings.load(os.environ)
     start_logs(settings, file=settings.log_file if args.needs == "pool" else "")
     return _entry(args.entry)(settings, args)

@@ -19,9 +19,8 @@ from executor_worker.patience import Patience
 from executor_worker.providers import Models, preload, retired
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.settlement import Settler
-from executor_worker.stream import Consumer, Endpoint, Link, Made
+from executor_worker.stream import Consumer, Endpoint, Held, Link, Made
 from executor_worker.stream.identity import Identity
-from executor_worker.stream.leases import renew
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
 from executor_worker.worker import Habits, Worker
@@ -96,30 +95,19 @@ class ExecutorProgram:
         settings = self.settings
         name = f"{settings.worker_id}.{row.slot}"
         logs.bind(worker_id=settings.worker_id, slot=row.slot)
-        link = Link(self._endpoint, name=name, timeout_s=WORKER_PATIENCE_S)
-        consumer = Consumer(
-            link,
-            name,
-            lease_s=settings.lease,
-            delete_settled=settings.delete_settled,
-            failures=settings.failures_to_completed,
-            group_made=report_group,
-        )
+        consumer = self._consumer(Link(self._endpoint, name=name, timeout_s=WORKER_PATIENCE_S), name)
         patience = Patience(row)
         zombies: dict[int, int] = {}
         return Worker(
             self._board,
             row,
             consumer,
-            Intake(
-                Limits(settings.node_timeout, settings.max_deliveries, settings.max_item_bytes),
-                patience.persistently(consumer.read_state),
-            ),
+            Intake(self._limits, patience.persistently(consumer.read_state)),
             Settler(consumer, name, int(settings.state_ttl), patience.wait),
             self._executor(),
             Habits(settings.lease, settings.max_items_per_worker, settings.max_rss_mb * MIB),
             patience,
-            lambda held: not renew(link, [held]),
+            consumer.holds,
             lambda: reap_adopted(zombies),
         )
 
@@ -141,6 +129,7 @@ class ExecutorProgram:
                 health_port=self._listener.getsockname()[1] if self._listener is not None else None,
                 beside=self._beside,
                 report_group=report_group,
+                condemn=lambda held, verdict: self._condemn(link, held, verdict),
             )
         )
         health = Health(settings.worker_id, board, duties.upkeep.gauges)
@@ -161,6 +150,28 @@ class ExecutorProgram:
 
     def reopen_logs(self) -> None:
         logs.reopen()
+
+    @property
+    def _limits(self) -> Limits:
+        settings = self.settings
+        return Limits(settings.node_timeout, settings.max_deliveries, settings.max_item_bytes)
+
+    def _consumer(self, link: Link, name: str) -> Consumer:
+        settings = self.settings
+        return Consumer(
+            link,
+            name,
+            lease_s=settings.lease,
+            delete_settled=settings.delete_settled,
+            failures=settings.failures_to_completed,
+            group_made=report_group,
+        )
+
+    def _condemn(self, link: Link, held: Held, verdict: str) -> None:
+        """Settle *held* as failed in the name of its dead worker."""
+        consumer = self._consumer(link, held.consumer)
+        ticket = Intake(self._limits, consumer.read_state).open(consumer.read_entry(held), verdict)
+        Settler(consumer, held.consumer, int(self.settings.state_ttl), lambda _: False).settle(ticket, lambda: False)
 
     def _executor(self) -> Executor:
         settings = self.settings

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import os
 import socket
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         options["workers"] = args.workers
     if args.embedded:
         options["redis_addr"] = "embedded"
-    settings = dataclasses.replace(settings, **options)
+    settings = settings.model_copy(update=options)
     inheritance = Inheritance.from_environ(os.environ)
     with _redis(settings) as (endpoint, companions):
         listener = _listener(settings, inheritance)
@@ -46,7 +45,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
             board,
             _identity(settings, inheritance),
             listener,
-            lambda: dataclasses.replace(Settings.load(os.environ), **options, worker_id=settings.worker_id),
+            lambda: Settings.load(os.environ).model_copy(update={**options, "worker_id": settings.worker_id}),
             beside=inheritance is not None,
         )
         if listener is not None:

@@ -77,4 +77,3 @@ def _status_of(child: Child) -> int | None:
     except ChildProcessError:
         return 0
     return None if died is None else died.si_status
-

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from executor_worker.settings import Settings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from executor_worker.settings import Settings
 
 
 def start_logs(settings: Settings, file: str = "", *, quiet: bool = False) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from executor_worker.stream import Link, Made
+from executor_worker.stream import Held, Link, Made
 from executor_worker.stream.identity import Identity
 from supervisor.scoreboard import Scoreboard
 
@@ -18,6 +18,7 @@ class Circumstances:
     Attributes:
         health_port: Where this pool answers; None: nowhere.
         beside: A predecessor of the same name still runs: what it has is its own.
+        condemn: Settles an item as failed with that error code, for a worker that can't any more.
     """
 
     board: Scoreboard
@@ -30,6 +31,7 @@ class Circumstances:
     health_port: int | None
     beside: bool
     report_group: Callable[[Made], None]
+    condemn: Callable[[Held, str], None]
 
     @property
     def worker_id(self) -> str:

@@ -2,63 +2,75 @@
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
+
+from executor_worker.errors import ConfigError
 from executor_worker.settings import kinds
 from executor_worker.settings.kinds import Kind
-from executor_worker.settings.reading import SettingField, names_of, read_settings, variables
+from executor_worker.settings.problems import ConfigErrors
+from executor_worker.settings.sources import comes_as_file, kind_of, names_of, settings_file, sources
+from executor_worker.settings.spelling import misspelt
 
 MAX_SLOTS = 1024
 
 
-def _setting(
-    kind: Kind,
-    default: Any,
-    meaning: str,
-    *,
-    aliases: tuple[str, ...] = (),
-    shown: str | None = None,
-    secret: bool = False,
-    as_file: bool = False,
-    empty_counts: bool = False,
-) -> Any:
-    """Declare a setting; *shown* is the default for people where it can't be read off the value."""
-    kept = shown if shown is not None else str(default) if default not in ("", ()) else ""
-    setting = SettingField(kind, meaning, kept, aliases, secret, secret or as_file, empty_counts)
-    return field(default=default, repr=not setting.as_file, metadata={"setting": setting})
+class Shown(str):
+    """The default for people, where it can't be read off the value."""
+
+    __slots__ = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Durations are seconds, sizes bytes; an empty text or tuple means not set."""
+class Settings(BaseSettings):
+    """
+    Durations are seconds, sizes bytes; an empty text or tuple means not set.
 
-    worker_id: str = _setting(
+    What is left out when a settings value is shown (`repr=False`) may also come as NAME_FILE and as a credential.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        case_sensitive=True,
+        alias_generator=str.upper,
+        enable_decoding=False,  # else lists would have to be JSON
+        validate_default=False,  # they are values, and what is read are texts
+        hide_input_in_errors=True,
+    )
+
+    worker_id: Annotated[
+        str,
         kinds.text("a name without spaces, at most 128 characters long", "executor-a", r"[^\s\x00-\x1f]{1,128}"),
-        "",
-        "Name of this supervisor; must be unique among all that read the same Redis",
-        shown="executor-<hostname>",
+        Shown("executor-<hostname>"),
+    ] = Field(
+        default_factory=lambda: f"executor-{socket.gethostname()}",
+        description="Name of this supervisor; must be unique among all that read the same Redis",
     )
-    workers: int = _setting(
-        kinds.whole(1, MAX_SLOTS, 5), 5, "Slots: items run at the same time", aliases=("WORKER_POOL_SIZE",)
+    workers: Annotated[int, kinds.whole(1, MAX_SLOTS, 5)] = Field(
+        5,
+        description="Slots: items run at the same time",
+        validation_alias=AliasChoices("WORKERS", "WORKER_POOL_SIZE"),
     )
 
-    redis_addr: str = _setting(
-        kinds.redis_address(),
+    redis_addr: Annotated[str, kinds.redis_address()] = Field(
         "localhost:6379",
-        "`host:port`, a `redis://`, `rediss://`, `unix://` or `redis+sentinel://h1:p,h2:p/name/db` URL, or `embedded`"
-        " (a private server of its own, for trying things out)",
-        as_file=True,
+        description="`host:port`, a `redis://`, `rediss://`, `unix://` or `redis+sentinel://h1:p,h2:p/name/db` URL,"
+        " or `embedded` (a private server of its own, for trying things out)",
+        repr=False,
     )
-    redis_user: str = _setting(kinds.text(), "", "ACL user")
-    redis_pass: str = _setting(kinds.text(), "", "Password", secret=True)
-    redis_db: int = _setting(kinds.whole(0, 65535, 0), 0, "Database number")
+    redis_user: Annotated[str, kinds.text()] = Field("", description="ACL user")
+    redis_pass: Annotated[str, kinds.secret()] = Field("", description="Password", repr=False)
+    redis_db: Annotated[int, kinds.whole(0, 65535, 0)] = Field(0, description="Database number")
 
-    llm_provider: str = _setting(
+    llm_provider: Annotated[
+        str,
         kinds.choice(
             *("anthropic", "openai", "ollama", "gemini", "scripted"),
             claude="anthropic",
@@ -66,91 +78,103 @@ class Settings:
             local="ollama",
             google="gemini",
         ),
+    ] = Field(
         "anthropic",
-        "`anthropic`, `openai` (any compatible endpoint), `ollama`, `gemini`, `scripted` (no network);"
+        description="`anthropic`, `openai` (any compatible endpoint), `ollama`, `gemini`, `scripted` (no network);"
         " also `claude`, `gpt`, `local`, `google`",
     )
-    llm_api_key: str = _setting(
-        kinds.text(), "", "The provider's key", shown="required where the provider needs one", secret=True
+    llm_api_key: Annotated[str, kinds.secret(), Shown("required where the provider needs one")] = Field(
+        "", description="The provider's key", repr=False
     )
-    llm_base_url: str = _setting(
-        kinds.base_url(),
+    llm_base_url: Annotated[str, kinds.base_url(), Shown("the provider's own")] = Field(
         "",
-        "The provider's address; for `openai` and `ollama` with or without `/v1/chat/completions`",
-        aliases=("LLM_ENDPOINT",),
-        shown="the provider's own",
+        description="The provider's address; for `openai` and `ollama` with or without `/v1/chat/completions`",
+        validation_alias=AliasChoices("LLM_BASE_URL", "LLM_ENDPOINT"),
     )
-    llm_model: str = _setting(
-        kinds.text(), "", "Used wherever a node names no model", shown="`claude-sonnet-5-5` for anthropic"
+    llm_model: Annotated[str, kinds.text(), Shown("`claude-sonnet-5-5` for anthropic")] = Field(
+        "", description="Used wherever a node names no model"
     )
-    llm_script: str = _setting(kinds.text(), "", "Path of a JSON file: what the provider `scripted` answers")
-    llm_timeout: float = _setting(kinds.duration(0.1, "120s"), 120.0, "For one model call", shown="120s")
-    llm_max_retries: int = _setting(kinds.whole(0, 100, 3), 3, "Repeats of a model call; waits honour `retry-after`")
+    llm_script: Annotated[str, kinds.text()] = Field(
+        "", description="Path of a JSON file: what the provider `scripted` answers"
+    )
+    llm_timeout: Annotated[float, kinds.duration(0.1, "120s"), Shown("120s")] = Field(
+        120.0, description="For one model call"
+    )
+    llm_max_retries: Annotated[int, kinds.whole(0, 100, 3)] = Field(
+        3, description="Repeats of a model call; waits honour `retry-after`"
+    )
 
-    mcp_servers: tuple[str, ...] = _setting(
+    mcp_servers: Annotated[
+        tuple[str, ...],
         kinds.words("a list of http:// or https:// URLs", "search=https://host/mcp", kinds.is_named_url),
-        (),
-        "MCP servers: comma-separated URLs, `name=url` allowed",
+    ] = Field((), description="MCP servers: comma-separated URLs, `name=url` allowed")
+    mcp_config: Annotated[str, kinds.text()] = Field(
+        "", description='Path of a JSON file in the usual `{"mcpServers": {…}}` form'
     )
-    mcp_config: str = _setting(kinds.text(), "", 'Path of a JSON file in the usual `{"mcpServers": {…}}` form')
-    tool_modules: tuple[str, ...] = _setting(
-        kinds.words("a list of Python module names", "my_tools,acme.tools", kinds.is_module),
-        (),
-        "Comma-separated Python modules with functions marked `@tool`",
+    tool_modules: Annotated[
+        tuple[str, ...], kinds.words("a list of Python module names", "my_tools,acme.tools", kinds.is_module)
+    ] = Field((), description="Comma-separated Python modules with functions marked `@tool`")
+    tool_timeout: Annotated[float, kinds.duration(0.1, "5m"), Shown("300s")] = Field(
+        300.0, description="For one tool call"
     )
-    tool_timeout: float = _setting(kinds.duration(0.1, "5m"), 300.0, "For one tool call", shown="300s")
-    api_tools_url: str = _setting(kinds.url(), "", "Legacy REST tools; deprecated, serve them over MCP instead")
-    http_allow: tuple[str, ...] = _setting(
-        kinds.words("a list of host names", "api.example.com"),
-        (),
-        "Hosts that the built-in tool `http_request` may reach; empty: there is no such tool",
+    api_tools_url: Annotated[str, kinds.url()] = Field(
+        "", description="Legacy REST tools; deprecated, serve them over MCP instead"
+    )
+    http_allow: Annotated[tuple[str, ...], kinds.words("a list of host names", "api.example.com")] = Field(
+        (), description="Hosts that the built-in tool `http_request` may reach; empty: there is no such tool"
     )
 
-    max_iterations: int = _setting(kinds.whole(1, 10_000, 10), 10, "Model calls of one agent run")
-    node_timeout: float = _setting(
-        kinds.duration(0.1, "15m"), 900.0, "Hard limit for one item, whatever it is stuck in", shown="900s"
+    max_iterations: Annotated[int, kinds.whole(1, 10_000, 10)] = Field(10, description="Model calls of one agent run")
+    node_timeout: Annotated[float, kinds.duration(0.1, "15m"), Shown("900s")] = Field(
+        900.0, description="Hard limit for one item, whatever it is stuck in"
     )
-    lease: float = _setting(
-        kinds.duration(0.1, "30s"), 30.0, "An item of a vanished host is taken over after this", shown="30s"
+    lease: Annotated[float, kinds.duration(0.1, "30s"), Shown("30s")] = Field(
+        30.0, description="An item of a vanished host is taken over after this"
     )
-    max_deliveries: int = _setting(kinds.whole(1, 10_000, 5), 5, "An item is run at most this often")
-    drain_timeout: float = _setting(
-        kinds.duration(0.0, "60s"), 60.0, "From SIGTERM to the last worker killed", shown="60s"
+    max_deliveries: Annotated[int, kinds.whole(1, 10_000, 5)] = Field(
+        5, description="An item is run at most this often"
     )
-    max_items_per_worker: int = _setting(
-        kinds.whole(0, 10**12, 1000), 0, "A worker is replaced after so many items; 0 = never"
+    drain_timeout: Annotated[float, kinds.duration(0.0, "60s"), Shown("60s")] = Field(
+        60.0, description="From SIGTERM to the last worker killed"
     )
-    max_rss_mb: int = _setting(
-        kinds.whole(0, 10**8, 512), 0, "A worker is replaced when it has grown beyond this; 0 = never"
+    max_items_per_worker: Annotated[int, kinds.whole(0, 10**12, 1000)] = Field(
+        0, description="A worker is replaced after so many items; 0 = never"
     )
-    max_item_bytes: int = _setting(
-        kinds.size("4MiB"), 4 * 2**20, "Larger items go to the dead-letter stream", shown="4MiB"
+    max_rss_mb: Annotated[int, kinds.whole(0, 10**8, 512)] = Field(
+        0, description="A worker is replaced when it has grown beyond this; 0 = never"
     )
-    state_ttl: float = _setting(
-        kinds.duration(1.0, "24h"), 86400.0, "How long a graph's state is kept after its last change", shown="86400s"
+    max_item_bytes: Annotated[int, kinds.size("4MiB"), Shown("4MiB")] = Field(
+        4 * 2**20, description="Larger items go to the dead-letter stream"
     )
-    delete_settled: bool = _setting(
-        kinds.switch("1"), True, "Delete a work entry when it is settled; 0 where other groups read it too", shown="1"
+    state_ttl: Annotated[float, kinds.duration(1.0, "24h"), Shown("86400s")] = Field(
+        86400.0, description="How long a graph's state is kept after its last change"
     )
-    results_maxlen: int = _setting(
-        kinds.whole(1, 10**12, 100_000), 100_000, "Result streams are trimmed to about this, never what is still unread"
+    delete_settled: Annotated[bool, kinds.switch("1"), Shown("1")] = Field(
+        True, description="Delete a work entry when it is settled; 0 where other groups read it too"
     )
-    failures_to_completed: str = _setting(
-        kinds.choice("auto", "always", "never"),
+    results_maxlen: Annotated[int, kinds.whole(1, 10**12, 100_000)] = Field(
+        100_000, description="Result streams are trimmed to about this, never what is still unread"
+    )
+    failures_to_completed: Annotated[str, kinds.choice("auto", "always", "never")] = Field(
         "auto",
-        "Whether failures are also written to `node.completed`; auto: where a group named `dago-workers` reads it",
+        description="Whether failures are also written to `node.completed`;"
+        " auto: where a group named `dago-workers` reads it",
     )
 
-    health_host: str = _setting(kinds.text(), "0.0.0.0", "Address the HTTP endpoints listen on")
-    health_port: int | None = _setting(
-        kinds.whole(0, 65535, 8081), 8081, "Their port; 0 = any free one, logged; empty = none", empty_counts=True
+    health_host: Annotated[str, kinds.text()] = Field("0.0.0.0", description="Address the HTTP endpoints listen on")
+    health_port: Annotated[int | None, kinds.or_none(kinds.whole(0, 65535, 8081))] = Field(
+        8081, description="Their port; 0 = any free one, logged; empty = none"
     )
 
-    log_level: str = _setting(
-        kinds.choice("debug", "info", "warn", "error", warning="warn"), "info", "`debug`, `info`, `warn` or `error`"
+    log_level: Annotated[str, kinds.choice("debug", "info", "warn", "error", warning="warn")] = Field(
+        "info", description="`debug`, `info`, `warn` or `error`"
     )
-    log_format: str = _setting(kinds.choice("json", "text"), "", "`json` or `text`", shown="json; text on a terminal")
-    log_file: str = _setting(kinds.text(), "", "Path of the log file; SIGUSR1 reopens it", shown="stderr")
+    log_format: Annotated[str, kinds.choice("json", "text"), Shown("json; text on a terminal")] = Field(
+        "", description="`json` or `text`"
+    )
+    log_file: Annotated[str, kinds.text(), Shown("stderr")] = Field(
+        "", description="Path of the log file; SIGUSR1 reopens it"
+    )
 
     unknown: tuple[str, ...] = ()
     """Sentences about variables that look like settings and are none."""
@@ -166,9 +190,19 @@ class Settings:
         Raises:
             ConfigErrors: With everything that is wrong.
         """
-        values, unknown = read_settings(setting_fields(), environ, cwd or Path.cwd())
-        values.setdefault("worker_id", f"executor-{socket.gethostname()}")
-        return cls(**values, unknown=tuple(unknown))
+        folder = cwd or Path.cwd()
+        problems: list[ConfigError] = []
+        file = settings_file(environ, folder, problems)
+        # First, so that no variable of that name can take its place.
+        unknown = InitSettingsSource(cls, {"UNKNOWN": misspelt(known_names(), environ, file)})
+        found = sources(cls, environ, file, folder, problems)
+        try:
+            settings = cls(_build_sources=((unknown, *found), {}))
+        except ValidationError as error:
+            problems += map(_complaint, error.errors())
+        if problems:
+            raise ConfigErrors(problems)
+        return settings
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -191,12 +225,50 @@ class Settings:
         return tuple(filter(None, (self.redis_pass, self.llm_api_key, *inside)))
 
 
+@dataclass(frozen=True, slots=True)
+class SettingField:
+    """
+    What is declared of one setting.
+
+    Attributes:
+        default: For people; empty where not set means nothing in particular.
+        names: All that its variable may have, NAME_FILE included.
+    """
+
+    kind: Kind
+    meaning: str
+    default: str
+    names: tuple[str, ...]
+
+    @property
+    def secret(self) -> bool:
+        return self.kind.secret
+
+
 def setting_fields() -> dict[str, SettingField]:
     """All settings by the names of their fields, in the order of the documentation."""
-    declared = {item.name: item.metadata.get("setting") for item in dataclasses.fields(Settings)}
-    return {name: setting for name, setting in declared.items() if setting is not None}
+    kinds_of = {name: kind_of(field) for name, field in Settings.model_fields.items()}
+    return {name: _described(Settings.model_fields[name], kind) for name, kind in kinds_of.items() if kind}
 
 
 def known_names() -> set[str]:
     """All names under which a setting may stand in the environment."""
-    return names_of(variables(setting_fields()).values())
+    return {"ENV_FILE"}.union(*(setting.names for setting in setting_fields().values()))
+
+
+def _described(field: FieldInfo, kind: Kind) -> SettingField:
+    names = names_of(field)
+    if comes_as_file(field):
+        names += tuple(f"{name}_FILE" for name in names)
+    shown = next((item for item in field.metadata if isinstance(item, Shown)), None)
+    default = shown if shown is not None else str(field.default) if field.default != () else ""
+    return SettingField(kind, field.description or "", default, names)
+
+
+def _complaint(error: ErrorDetails) -> ConfigError:
+    variable, given = str(error["loc"][0]), error["input"]
+    setting = setting_fields()[variable.lower()]
+    shown = "its value" if setting.secret else repr(kinds.without_password(given))
+    otherwise = f" for {setting.default}" if setting.default else ""
+    fix = f"Set it to one, for instance {variable}={setting.kind.example}, or leave it out{otherwise}."
+    return ConfigError(given.variable, f"{shown} is not {setting.kind.wanted}.", fix)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|m|h|d)?", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -26,24 +30,34 @@ EMBEDDED = "embedded"
 @dataclass(frozen=True, slots=True)
 class Kind:
     """
-    One kind of value.
+    One kind of value; `Annotated` with it, a field of pydantic's is read by it.
 
     Attributes:
         wanted: What it takes, as in "is not <wanted>".
         example: A good value for the fix.
-        read: Turns the text, stripped and not empty, into the value; raises ValueError where it can't.
+        read: Turns the text, stripped and not empty, into the value; raises ValueError, without it, where it can't.
+        secret: Its value is never shown.
+        empty_counts: Set but empty means something else than not set: None.
     """
 
     wanted: str
     example: str
     read: Callable[[str], Any]
+    secret: bool = False
+    empty_counts: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic import PlainValidator  # the command line reads its options by kinds too, and does without
+
+        # Nothing is left to check after us, and pydantic's own `str` refuses paths that are not UTF-8.
+        return PlainValidator(lambda given: self.read(str(given))).__get_pydantic_core_schema__(source, handler)
 
 
 def whole(least: int, most: int, example: int) -> Kind:
     def read(text: str) -> int:
         # int() also takes "1_000" and other scripts' digits, which no one else reading this variable would.
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not least <= int(text) <= most:
-            raise ValueError(text)
+            raise ValueError
         return int(text)
 
     return Kind(f"a whole number from {least} to {most}", str(example), read)
@@ -55,10 +69,10 @@ def duration(least_s: float, example: str) -> Kind:
     def read(text: str) -> float:
         found = _DURATION.fullmatch(text)
         if not found:
-            raise ValueError(text)
+            raise ValueError
         seconds = float(found[1]) * _SECONDS[(found[2] or "s").lower()]
         if not least_s <= seconds <= LONGEST_S:
-            raise ValueError(text)
+            raise ValueError
         return seconds
 
     return Kind(f"a duration of at least {least_s:g} s, such as 90, 90s, 5m or 1h", example, read)
@@ -71,7 +85,7 @@ def size(example: str) -> Kind:
         found = _SIZE.fullmatch(text)
         value = int(float(found[1]) * _BYTES[(found[2] or "").lower()]) if found else 0
         if not 1 <= value <= 2**40:
-            raise ValueError(text)
+            raise ValueError
         return value
 
     return Kind("a size in bytes, such as 4194304 or 4MiB", example, read)
@@ -80,7 +94,7 @@ def size(example: str) -> Kind:
 def switch(example: str) -> Kind:
     def read(text: str) -> bool:
         if text.lower() not in _YES | _NO:
-            raise ValueError(text)
+            raise ValueError
         return text.lower() in _YES
 
     return Kind("1 or 0", example, read)
@@ -92,7 +106,7 @@ def choice(*names: str, **aliases: str) -> Kind:
     def read(text: str) -> str:
         name = aliases.get(text.lower(), text.lower())
         if name not in names:
-            raise ValueError(text)
+            raise ValueError
         return name
 
     return Kind(f"one of {', '.join(names)}", names[0], read)
@@ -101,10 +115,19 @@ def choice(*names: str, **aliases: str) -> Kind:
 def text(wanted: str = "text", example: str = "…", pattern: str = r".*") -> Kind:
     def read(value: str) -> str:
         if not re.fullmatch(pattern, value, re.DOTALL):
-            raise ValueError(value)
+            raise ValueError
         return value
 
     return Kind(wanted, example, read)
+
+
+def secret() -> Kind:
+    return replace(text(), secret=True)
+
+
+def or_none(kind: Kind) -> Kind:
+    """Read what *kind* reads, and an empty text as None."""
+    return replace(kind, read=lambda value: kind.read(value) if value else None, empty_counts=True)
 
 
 def words(wanted: str, example: str, accepts: Callable[[str], bool] = bool) -> Kind:
@@ -113,7 +136,7 @@ def words(wanted: str, example: str, accepts: Callable[[str], bool] = bool) -> K
     def read(value: str) -> tuple[str, ...]:
         found = tuple(word.strip() for word in value.split(",") if word.strip())
         if not all(accepts(word) for word in found):
-            raise ValueError(value)
+            raise ValueError
         return found
 
     return Kind(wanted, example, read)
@@ -126,7 +149,7 @@ def is_module(word: str) -> bool:
 def url() -> Kind:
     def read(value: str) -> str:
         if not is_url(value):
-            raise ValueError(value)
+            raise ValueError
         return value.rstrip("/")
 
     return Kind("an http:// or https:// URL", "https://host/path", read)
@@ -137,7 +160,7 @@ def base_url() -> Kind:
 
     def read(value: str) -> str:
         if re.search(r"\s", value) or not is_url(value if "://" in value else f"http://{value}"):
-            raise ValueError(value)
+            raise ValueError
         return value
 
     return Kind("the address of a server", "http://localhost:11434/v1", read)
@@ -160,7 +183,7 @@ def redis_address() -> Kind:
         if value.lower() == EMBEDDED:
             return EMBEDDED
         if not (value.startswith("/") or _is_redis_url(value) or _is_host_port(value)):
-            raise ValueError(value)
+            raise ValueError
         return value
 
     wanted = "host:port, a redis://, rediss://, unix:// or redis+sentinel:// URL, or embedded"

@@ -3,138 +3,145 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from dotenv.parser import parse_stream
+from pydantic import AliasChoices
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SecretsSettingsSource
 
 from executor_worker.errors import ConfigError
+from executor_worker.settings.kinds import Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """
-    One setting as it is named outside.
+class Given(str):
+    """A setting's text, and the variable it was found in: a complaint names that one."""
 
-    Attributes:
-        aliases: Other names it may have; its own name wins.
-        as_file: May also come as NAME_FILE and as a credential: it is, or may hold, a secret.
-        empty_counts: Set but empty means something else than not set.
-    """
+    __slots__ = ("variable",)
 
-    name: str
-    aliases: tuple[str, ...] = ()
-    as_file: bool = False
-    empty_counts: bool = False
+    variable: str
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.name, *self.aliases)
+    def __new__(cls, text: str, variable: str) -> Given:
+        given = super().__new__(cls, text.strip())
+        given.variable = variable
+        return given
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A raw value and the name it was written under."""
-
-    value: str
-    name: str
+def names_of(field: FieldInfo) -> tuple[str, ...]:
+    """All names of its variable; its own, which wins, is the first."""
+    alias = field.validation_alias
+    return tuple(str(name) for name in (alias.choices if isinstance(alias, AliasChoices) else [alias]))
 
 
-@dataclass(slots=True)
-class Gathered:
-    """
-    All raw values.
-
-    Attributes:
-        values: By the variables' own names.
-        problems: What could not be read.
-        file: What the settings file holds, for the spelling check.
-    """
-
-    values: dict[str, Found] = field(default_factory=dict)
-    problems: list[ConfigError] = field(default_factory=list)
-    file: dict[str, str] = field(default_factory=dict)
+def comes_as_file(field: FieldInfo) -> bool:
+    """Whether it is, or may hold, a secret: then it may also come as NAME_FILE and as a credential."""
+    return not field.repr
 
 
-def gather(variables: Iterable[Variable], environ: Mapping[str, str], cwd: Path) -> Gathered:
-    gathered = Gathered()
-    gathered.file = _settings_file(environ, cwd, gathered.problems)
-    for variable in variables:
-        found = _find(variable, environ, cwd, gathered)
-        if found is not None:
-            gathered.values[variable.name] = found
-    return gathered
+def kind_of(field: FieldInfo) -> Kind | None:
+    return next((item for item in field.metadata if isinstance(item, Kind)), None)
 
 
-def _find(variable: Variable, environ: Mapping[str, str], cwd: Path, gathered: Gathered) -> Found | None:
-    for layer in (environ, gathered.file):
-        found = _in_layer(variable, layer) or _in_named_file(variable, layer, cwd, gathered.problems)
-        if found is not None:
-            return found
-    return _in_credentials(variable, environ)
+class Layer(EnvSettingsSource):
+    """The settings in *variables*; an empty one is as good as none, but for the kind to which that means something."""
+
+    def __init__(self, settings: type[BaseSettings], variables: Mapping[str, str]) -> None:
+        super().__init__(settings)
+        kinds = ((names_of(field), kind_of(field)) for field in settings.model_fields.values())
+        empty_counts = {name for names, kind in kinds if kind and kind.empty_counts for name in names}
+        given = {name: Given(value, name) for name, value in variables.items()}
+        self.env_vars = {name: value for name, value in given.items() if value or name in empty_counts}
 
 
-def _in_layer(variable: Variable, layer: Mapping[str, str]) -> Found | None:
-    for name in variable.names:
-        value = layer.get(name)
-        if value is not None and (value.strip() or variable.empty_counts):
-            return Found(value.strip(), name)
-    return None
+class NamedFiles(PydanticBaseSettingsSource):
+    """The secrets in the files that the NAME_FILE of *variables* name; what can't be read goes to *problems*."""
 
+    def __init__(
+        self, settings: type[BaseSettings], variables: Mapping[str, str], folder: Path, problems: list[ConfigError]
+    ) -> None:
+        super().__init__(settings)
+        self._variables, self._folder, self._problems = variables, folder, problems
 
-def _in_named_file(
-    variable: Variable, layer: Mapping[str, str], cwd: Path, problems: list[ConfigError]
-) -> Found | None:
-    """Read a secret from the file that NAME_FILE names."""
-    for name in variable.names if variable.as_file else ():
-        path = layer.get(f"{name}_FILE", "").strip()
-        if not path:
-            continue
+    def __call__(self) -> dict[str, Any]:
+        fields = self.settings_cls.model_fields.items()
+        found = (self.get_field_value(field, name) for name, field in fields if comes_as_file(field))
+        return {key: value for value, key, _ in found if value}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Given | None, str, bool]:
+        names = names_of(field)
+        named = [f"{name}_FILE" for name in names if self._variables.get(f"{name}_FILE", "").strip()]
+        # What goes before is known already: then its file need not even be there.
+        value = self._read(named[0]) if named and names[0] not in self.current_state else None
+        return value, names[0], False
+
+    def _read(self, variable: str) -> Given | None:
+        path = self._variables[variable].strip()
         try:
-            value = _secret((cwd / path).read_text("utf-8"))
+            value = Given((self._folder / path).read_text("utf-8"), variable)
         except (OSError, UnicodeDecodeError) as error:
             problem = f"{path!r} can't be read ({_reason(error)})."
-            problems.append(ConfigError(f"{name}_FILE", problem, "Name a file this user can read."))
+            self._problems.append(ConfigError(variable, problem, "Name a file this user can read."))
             return None
         if not value:
-            problems.append(ConfigError(f"{name}_FILE", f"{path!r} is empty.", "Put the secret into it, on one line."))
-            return None
-        return Found(value, f"{name}_FILE")
-    return None
+            self._problems.append(ConfigError(variable, f"{path!r} is empty.", "Put the secret into it, on one line."))
+        return value
 
 
-def _in_credentials(variable: Variable, environ: Mapping[str, str]) -> Found | None:
-    """Read a secret that systemd's LoadCredential put beside us, named as the variable in any case."""
-    folder = environ.get("CREDENTIALS_DIRECTORY", "")
-    if not folder or not variable.as_file:
-        return None
-    wanted = {name.lower() for name in variable.names}
-    try:
-        for path in sorted(Path(folder).iterdir()):
-            if path.name.lower() in wanted and (value := _secret(path.read_text("utf-8"))):
-                return Found(value, variable.name)
-    except (OSError, UnicodeDecodeError):
-        # Not ours to require: where a secret is needed and missing, that is said by its own name.
-        return None
-    return None
+class Credentials(SecretsSettingsSource):
+    """The secrets that systemd's LoadCredential put into a folder, named as the variables in any case."""
+
+    def __init__(self, settings: type[BaseSettings], folder: str) -> None:
+        super().__init__(settings, folder, case_sensitive=False)
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Given | None, str, bool]:
+        name = names_of(field)[0]
+        try:
+            value = super().get_field_value(field, field_name)[0] if comes_as_file(field) else None
+        except (OSError, UnicodeDecodeError):
+            # Not ours to require: where a secret is needed and missing, that is said by its own name.
+            value = None
+        return (Given(value, name) if value else None), name, False
 
 
-def _settings_file(environ: Mapping[str, str], cwd: Path, problems: list[ConfigError]) -> dict[str, str]:
+def sources(
+    settings: type[BaseSettings],
+    environ: Mapping[str, str],
+    file: Mapping[str, str],
+    folder: Path,
+    problems: list[ConfigError],
+) -> Iterator[PydanticBaseSettingsSource]:
+    """All of them; what an earlier one knows goes before what a later one knows."""
+    for variables in (environ, file):
+        yield Layer(settings, variables)
+        yield NamedFiles(settings, variables, folder, problems)
+    credentials = environ.get("CREDENTIALS_DIRECTORY", "")
+    if credentials and os.access(f"{credentials}/.", os.R_OK | os.X_OK):
+        yield Credentials(settings, credentials)
+
+
+def settings_file(environ: Mapping[str, str], folder: Path, problems: list[ConfigError]) -> dict[str, str]:
+    """Read the file that ENV_FILE names, or `.env` where there is one; what is wrong with it goes to *problems*."""
     named = environ.get("ENV_FILE", "").strip()
-    path = cwd / (named or ".env")
+    path = folder / (named or ".env")
     try:
-        content = path.read_text("utf-8")
+        return _parse(path.read_text("utf-8"), path, problems)
     except (OSError, UnicodeDecodeError) as error:
         if named or not isinstance(error, FileNotFoundError):
             fix = "Name a file of NAME=value lines that this user can read, or unset ENV_FILE."
             problems.append(ConfigError("ENV_FILE", f"{str(path)!r} can't be read ({_reason(error)}).", fix))
         return {}
-    return _parse(content, path, problems)
 
 
 def _parse(content: str, path: Path, problems: list[ConfigError]) -> dict[str, str]:
-    """Read NAME=value lines; nothing in them is interpolated, as systemd does with the same file."""
+    """
+    Read NAME=value lines.
+
+    pydantic's own source would put the environment's values for `${NAME}`, which systemd does not do with the same
+    file, and pass over lines that are no assignment.
+    """
     values: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(content)):
         if binding.error:
@@ -144,10 +151,6 @@ def _parse(content: str, path: Path, problems: list[ConfigError]) -> dict[str, s
         elif binding.key is not None and binding.value is not None:
             values[binding.key] = binding.value
     return values
-
-
-def _secret(content: str) -> str:
-    return content.strip()
 
 
 def _reason(error: Exception) -> str:

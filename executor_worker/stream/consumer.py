@@ -18,6 +18,7 @@ from executor_worker.stream.command import Word
 from executor_worker.stream.consumers import release_held
 from executor_worker.stream.group import Made, ensure_groups
 from executor_worker.stream.held import Commit, Held, Settled, Taken
+from executor_worker.stream.leases import renew
 from executor_worker.stream.link import Link
 from executor_worker.stream.names import (
     COMPLETED_STREAM,
@@ -155,6 +156,27 @@ class Consumer:
         except BaseException:
             self.unsure = True
             raise
+
+    def read_entry(self, held: Held) -> Taken:
+        """
+        Read *held*'s entry again; without fields where it was trimmed away.
+
+        Raises:
+            StreamUnavailable: No reply.
+        """
+        found = self._link.call("XRANGE", held.stream, held.entry, held.entry)
+        words = found[0][1] if found else []
+        fields = dict(zip(words[::2], words[1::2], strict=True))
+        return Taken(held, fields.get(b"data"), fields)
+
+    def holds(self, held: Held) -> bool:
+        """
+        Ask whether *held* is still pending as it was taken, and renew its lease if so.
+
+        Raises:
+            StreamUnavailable: No reply.
+        """
+        return not renew(self._link, [held], group=self._group)
 
     # -- settle and release -------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ WORK, ENVELOPED = "executor.work", "dago:events:executor.work"
 GROUP = "executor-workers"
 COMPLETED, FAILED = "dago:events:node.completed", "dago:events:node.failed"
 DEAD = f"{WORK}:dead"
+GIVEN_BACK_MS = 1e9  # an entry idle for longer was given back
 Event = dict[str, Any]
 
 
@@ -94,6 +95,14 @@ class Stage:
             lambda: len(journal.starts(graph)) >= count, seconds, lambda: f"run {count} of {graph}; {self.where()}"
         )
         return journal.starts(graph)[count - 1]
+
+    def wait_running(self, count: int, seconds: float = 10.0) -> None:
+        """Wait until so many items are in hand, none of them given back."""
+        wait_until(
+            lambda: sum(idle < GIVEN_BACK_MS for _, idle, _ in self.pending().values()) == count,
+            seconds,
+            lambda: f"{count} items are in hand; {self.where()}",
+        )
 
     def assert_settled_once(self, graphs: Iterable[str], seconds: float = 30.0) -> None:
         """Wait until nothing is left to do; then each graph has exactly one result, its state and no more."""

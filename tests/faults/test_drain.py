@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stage import WORK, Stage, pids_of
+from tests.faults.stage import GIVEN_BACK_MS, WORK, Stage, pids_of
 from tests.kit import Pool, RedisServer, alive, kill_all, marked, wait_until
 
 Signal = signal.Signals
@@ -73,7 +73,7 @@ def test_22_term_twice(stage: Stage) -> None:
     pool.send(Signal.SIGTERM)
     assert pool.wait() == 1, "one had to be killed"
     assert time.monotonic() - began < 1.1 + 3 + 1
-    assert all(idle > 1e9 and count == 1 for _, idle, count in stage.pending().values()), "both are given back"
+    assert all(idle > GIVEN_BACK_MS and count == 1 for _, idle, count in stage.pending().values()), "both are given back"
     assert len(stage.pending()) == 2
 
 

@@ -63,6 +63,18 @@ def test_11_past_node_timeout(stage: Stage, how: str) -> None:
     assert all(event["data"]["attempt"] == 1 for event in stage.results()), "nobody else was disturbed"
 
 
+def test_11_past_node_timeout_while_draining(stage: Stage) -> None:
+    """The hung worker gets no successor: the keeper says node_timeout for it, and nobody runs the item again."""
+    pool = stage.pool(workers=1, NODE_TIMEOUT="2", DRAIN_TIMEOUT="20")
+    stage.push("hang", how="gil")
+    stage.started()
+    assert pool.drain() == 0, "it was killed for its own sake, not for the drain's"
+    result = stage.result()
+    assert result["data"]["error_code"] == "node_timeout" and result["data"]["attempt"] == 1, result
+    stage.assert_settled_once(["g"])
+    assert len(stage.journal.starts("g")) == 1
+
+
 def test_12_stopped_worker_whose_item_was_taken_over(stage: Stage) -> None:
     """A whole pool is stopped, another one settles its item; when the worker goes on it is fenced, nothing written."""
     stage.lease_s = 1.0

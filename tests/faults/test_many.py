@@ -45,31 +45,30 @@ def test_31_hundreds_of_worker_restarts(stage: Stage) -> None:
     """The number of consumers stays bounded, no entry is dropped."""
     pool = stage.pool(workers=4, MAX_ITEMS_PER_WORKER="1", MAX_DELIVERIES="50")
     graphs = [f"g{number}" for number in range(RESTARTS)]
-    for number, graph in enumerate(graphs):
-        if number % 10:
-            stage.push("say_pid", graph)
-        else:
-            stage.push("crash", graph, how="SIGKILL")
+    for graph in graphs:
+        stage.push("crash", graph, how="SIGKILL")
     stage.assert_settled_once(graphs, 60)
-    restarts = pool.metrics()
-    assert restarts['dago_worker_restarts_total{reason="replaced"}'] >= RESTARTS / 2
-    assert restarts['dago_worker_restarts_total{reason="crashed"}'] == RESTARTS / 10
+    assert {event["data"]["attempt"] for event in stage.results()} == {2}
+    restarts = {why: pool.metrics()[f'dago_worker_restarts_total{{reason="{why}"}}'] for why in ("crashed", "replaced")}
+    assert sum(restarts.values()) >= RESTARTS and restarts["crashed"] >= RESTARTS / 2, restarts
     assert len(stage.consumers()) <= 4
 
 
 def test_31_pools_that_come_and_go(stage: Stage) -> None:
-    """A consumer is deleted with its pool or its slot, and never what it has pending."""
+    """A consumer is deleted with its pool, but never with what it has pending."""
     for number in range(3):
-        pool = stage.pool(workers=2, LEASE="30")
+        pool = stage.pool(workers=4, LEASE="30")
         stage.push("hold", f"g{number}")
         stage.started(f"g{number}")
+        stage.wait_running(number + 1)
         pool.send(signal.SIGQUIT)
         assert pool.wait() == 0
-    assert len(stage.consumers()) == 3, "each has one entry left, and only those stay"
-    assert len(stage.pending()) == 3
-    pool = stage.pool(workers=3, LEASE="30")
+        assert len(stage.pending()) == number + 1
+    assert {owner for owner, _, _ in stage.pending().values()} <= stage.consumers()
+    assert len(stage.consumers()) <= 1 + 2 + 3, "those that had to leave an entry"
     for number in range(3):
         stage.journal.let_go(f"g{number}")
+    stage.pool(workers=3, LEASE="30")
     stage.assert_settled_once(f"g{number}" for number in range(3))
     assert {event["data"]["attempt"] for event in stage.results()} == {1}
 

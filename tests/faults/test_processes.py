@@ -75,11 +75,11 @@ def test_26_descriptor_leak(stage: Stage) -> None:
     """The same before a worker has no descriptor left to work with."""
     pool = stage.pool(workers=2)
     for pid in pids_of(pool):
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (200, 4096))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (400, 4096))
     first = set(pids_of(pool))
-    graphs = [f"g{number}" for number in range(12)]
+    graphs = [f"g{number}" for number in range(60)]
     for graph in graphs:
-        stage.push("leak_descriptors", graph, count=60)
+        stage.push("leak_descriptors", graph, count=15)
     replaced(stage, pool, graphs, first)
 
 
@@ -91,7 +91,7 @@ def replaced(stage: Stage, pool: Pool, graphs: list[str], first: set[int]) -> No
         fewest = min(fewest, sum(row["state"] in ("idle", "busy") for row in pool.workers()))
     stage.assert_settled_once(graphs)
     assert fewest >= workers - 1, "staggered"
-    assert {event["type"] for event in stage.results()} == {"node.completed"}
+    assert {event["type"] for event in stage.results()} == {"node.completed"}, (stage.results(), pool.said(30))
     assert {event["data"]["attempt"] for event in stage.results()} == {1}
     wait_until(lambda: first - set(pids_of(pool)), 10, "those that leaked are replaced")
     assert pool.metrics()['dago_worker_restarts_total{reason="replaced"}'] >= 1
