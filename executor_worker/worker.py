@@ -8,6 +8,7 @@ HUP reopen the log. Handlers only note what is wanted; one of them, QUIT, also i
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import os
 import random
 import resource
@@ -133,7 +134,7 @@ class Worker:
         self._tidy(time.monotonic())
         if self._leaving:
             return None
-        if self._head.paused or not self._head.gate:
+        if self._head.paused or not self._head.gate or self._spent():
             wait_for_wake(self._row, POLL_S)
             return None
         try:
@@ -168,7 +169,8 @@ class Worker:
     def _wants_next(self) -> bool:
         """Tell whether the next item may be taken in the same step: not when something else comes first."""
         head = self._head
-        return not (self._leaving or head.paused or self._row.leaving or head.noticed not in (0, self._tried_notice))
+        wanted_elsewhere = self._leaving or head.paused or self._row.leaving or self._spent()
+        return not wanted_elsewhere and head.noticed in (0, self._tried_notice)
 
     def _condemned(self) -> str | None:
         """The entry whose last worker was ended for its sake: it is answered, not run, so taking it is not counted."""
@@ -307,9 +309,13 @@ class Worker:
             with suppress(OSError):  # no descriptor left to look with: we are about to be replaced
                 self._untidy = self._reap() > 0
 
+    def _spent(self) -> bool:
+        """Tell whether we can't work on and are to be replaced; alone there is nobody who would."""
+        return _descriptors_run_out() and self._head.supervisor_pid != os.getpid()
+
     def _ask_for_replacement(self) -> None:
         habits = self._habits
-        worn = _descriptors_run_out() or (habits.max_items and self._items >= habits.max_items)
+        worn = self._spent() or (habits.max_items and self._items >= habits.max_items)
         if not worn and habits.max_rss_bytes:
             worn = self._itself.memory_info().rss > habits.max_rss_bytes
         if worn and not self._row.wants_replacement:
@@ -318,10 +324,13 @@ class Worker:
 
 
 def _descriptors_run_out() -> bool:
-    """Tell whether tools have left open most of what this process may: the lowest free number says it cheaply."""
+    """Tell whether tools have left open most of what this process may: numbers are given out from the lowest."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed == resource.RLIM_INFINITY:
+        return False
+    high = int(DESCRIPTORS_IN_USE * allowed)
     try:
-        lowest = os.dup(0)
-    except OSError:
-        return True
-    os.close(lowest)
-    return lowest > DESCRIPTORS_IN_USE * resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        fcntl.fcntl(high, fcntl.F_GETFD)
+    except OSError:  # no such descriptor
+        return False
+    return True

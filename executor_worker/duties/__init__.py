@@ -44,22 +44,23 @@ class Duties:
     """All of them, in the order in which they are run and, at the end, closed."""
 
     def __init__(self, around: Circumstances) -> None:
-        self.pulse = Pulse(around)
+        self._head = around.board.head
+        renew = self._while_up(Leases(around).run)
+        # The time of an outage counts against all leases.
+        self.pulse = Pulse(around, on_back=renew)
         self.upkeep = Upkeep(around)
         releases = Releases(around.link.another())
         self.reclaim = Reclaim(around, releases)
         announce, farewell = Announce(around), Farewell(around)
-        head = around.board.head
         self.all = [
             Duty("pulse", PULSE_S, self.pulse.run),
-            Duty("leases", min(around.lease_s / 3, LONGEST_RENEWAL_S), self._while_up(Leases(around).run)),
+            Duty("leases", min(around.lease_s / 3, LONGEST_RENEWAL_S), renew),
             Duty("reclaim", RECLAIM_S, self._while_up(self.reclaim.run)),
             Duty("registry", REGISTRY_S, self._while_up(announce.run), self._while_up(announce.close)),
             Duty("upkeep", UPKEEP_S, self._while_up(self.upkeep.run)),
             Duty("memory", MEMORY_S, Memory(around).run),
             Duty("farewell", NEVER_S, lambda: None, self._while_up(farewell.close)),
         ]
-        self._head = head
 
     def _while_up(self, run: Callable[[], None]) -> Callable[[], None]:
         """Leave *run* out while Redis is away or the pool's name is not ours yet."""

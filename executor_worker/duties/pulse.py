@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from executor_worker import logs
 from executor_worker.duties.circumstances import Circumstances
@@ -22,10 +23,14 @@ class Pulse:
     Knows whether Redis answers, tells everybody, and opens the gate once this pool's name is its own.
 
     Ends the keeper, and so the pool, where Redis or the holder of the name refuses us from the start.
+
+    Args:
+        on_back: Called when Redis answers again.
     """
 
-    def __init__(self, around: Circumstances) -> None:
+    def __init__(self, around: Circumstances, on_back: Callable[[], None]) -> None:
         self._around = around
+        self._on_back = on_back
         self._said_lost = False
         self._next_beat = 0.0
 
@@ -72,6 +77,7 @@ class Pulse:
         if self._said_lost:
             self._said_lost = False
             logs.info("redis.back")
+            self._on_back()
         for row in self._around.board.rows():
             row.wake()
 

@@ -18,6 +18,7 @@ from supervisor.scoreboard import Row
 
 ORPHAN_S = 0.1  # a dead slot gets its next worker sooner than that, unless it backs off
 DRAIN_PATIENCE_S = 1.0
+RENEWED_S = 3.0  # after Redis has come back every keeper has noticed that
 MOST_STALE = 16  # entries put up at a time
 
 
@@ -35,6 +36,7 @@ class Reclaim:
         self._sweeper = Sweeper(around.link, lease_s=around.lease_s)
         self._every_s = max(min(around.lease_s / 3, 10.0), 0.5)
         self._next_sweep = 0.0
+        self._epoch = around.board.head.redis_epoch
         self._number = 0
         self._up: list[tuple[str, str]] = []
 
@@ -51,12 +53,20 @@ class Reclaim:
     def run(self) -> None:
         found = [*self._heard(), *self._left_behind()]
         now = time.monotonic()
+        self._spare_the_living(now)
         if now >= self._next_sweep:
             self._next_sweep = now + self._every_s
             self._up = self._sweeper.stale(MOST_STALE)
             self._put_up(found)
         elif found:
             self._put_up(found)
+
+    def _spare_the_living(self, now: float) -> None:
+        """After an outage let every pool renew first what its workers have had in hand meanwhile."""
+        epoch = self._around.board.head.redis_epoch
+        if epoch != self._epoch and self._epoch:
+            self._next_sweep = now + self._every_s + RENEWED_S
+        self._epoch = epoch
 
     def _heard(self) -> list[tuple[str, str]]:
         try:

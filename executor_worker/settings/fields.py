@@ -17,10 +17,13 @@ from executor_worker.errors import ConfigError
 from executor_worker.settings import kinds
 from executor_worker.settings.kinds import Kind
 from executor_worker.settings.problems import ConfigErrors
-from executor_worker.settings.sources import comes_as_file, kind_of, names_of, settings_file, sources
+from executor_worker.settings.sources import Credentials, Layer, comes_as_file, names_of, settings_file
 from executor_worker.settings.spelling import misspelt
 
 MAX_SLOTS = 1024
+
+Text = Annotated[str, kinds.text()]
+Secret = Annotated[str, kinds.secret()]
 
 
 class Shown(str):
@@ -65,8 +68,8 @@ class Settings(BaseSettings):
         " or `embedded` (a private server of its own, for trying things out)",
         repr=False,
     )
-    redis_user: Annotated[str, kinds.text()] = Field("", description="ACL user")
-    redis_pass: Annotated[str, kinds.secret()] = Field("", description="Password", repr=False)
+    redis_user: Text = Field("", description="ACL user")
+    redis_pass: Secret = Field("", description="Password", repr=False)
     redis_db: Annotated[int, kinds.whole(0, 65535, 0)] = Field(0, description="Database number")
 
     llm_provider: Annotated[
@@ -83,7 +86,7 @@ class Settings(BaseSettings):
         description="`anthropic`, `openai` (any compatible endpoint), `ollama`, `gemini`, `scripted` (no network);"
         " also `claude`, `gpt`, `local`, `google`",
     )
-    llm_api_key: Annotated[str, kinds.secret(), Shown("required where the provider needs one")] = Field(
+    llm_api_key: Annotated[Secret, Shown("required where the provider needs one")] = Field(
         "", description="The provider's key", repr=False
     )
     llm_base_url: Annotated[str, kinds.base_url(), Shown("the provider's own")] = Field(
@@ -91,15 +94,11 @@ class Settings(BaseSettings):
         description="The provider's address; for `openai` and `ollama` with or without `/v1/chat/completions`",
         validation_alias=AliasChoices("LLM_BASE_URL", "LLM_ENDPOINT"),
     )
-    llm_model: Annotated[str, kinds.text(), Shown("`claude-sonnet-5-5` for anthropic")] = Field(
+    llm_model: Annotated[Text, Shown("`claude-sonnet-5-5` for anthropic")] = Field(
         "", description="Used wherever a node names no model"
     )
-    llm_script: Annotated[str, kinds.text()] = Field(
-        "", description="Path of a JSON file: what the provider `scripted` answers"
-    )
-    llm_timeout: Annotated[float, kinds.duration(0.1, "120s"), Shown("120s")] = Field(
-        120.0, description="For one model call"
-    )
+    llm_script: Text = Field("", description="Path of a JSON file: what the provider `scripted` answers")
+    llm_timeout: Annotated[float, kinds.duration(0.1, "120s")] = Field(120.0, description="For one model call")
     llm_max_retries: Annotated[int, kinds.whole(0, 100, 3)] = Field(
         3, description="Repeats of a model call; waits honour `retry-after`"
     )
@@ -108,15 +107,11 @@ class Settings(BaseSettings):
         tuple[str, ...],
         kinds.words("a list of http:// or https:// URLs", "search=https://host/mcp", kinds.is_named_url),
     ] = Field((), description="MCP servers: comma-separated URLs, `name=url` allowed")
-    mcp_config: Annotated[str, kinds.text()] = Field(
-        "", description='Path of a JSON file in the usual `{"mcpServers": {…}}` form'
-    )
+    mcp_config: Text = Field("", description='Path of a JSON file in the usual `{"mcpServers": {…}}` form')
     tool_modules: Annotated[
         tuple[str, ...], kinds.words("a list of Python module names", "my_tools,acme.tools", kinds.is_module)
     ] = Field((), description="Comma-separated Python modules with functions marked `@tool`")
-    tool_timeout: Annotated[float, kinds.duration(0.1, "5m"), Shown("300s")] = Field(
-        300.0, description="For one tool call"
-    )
+    tool_timeout: Annotated[float, kinds.duration(0.1, "5m")] = Field(300.0, description="For one tool call")
     api_tools_url: Annotated[str, kinds.url()] = Field(
         "", description="Legacy REST tools; deprecated, serve them over MCP instead"
     )
@@ -125,16 +120,16 @@ class Settings(BaseSettings):
     )
 
     max_iterations: Annotated[int, kinds.whole(1, 10_000, 10)] = Field(10, description="Model calls of one agent run")
-    node_timeout: Annotated[float, kinds.duration(0.1, "15m"), Shown("900s")] = Field(
+    node_timeout: Annotated[float, kinds.duration(0.1, "15m")] = Field(
         900.0, description="Hard limit for one item, whatever it is stuck in"
     )
-    lease: Annotated[float, kinds.duration(0.1, "30s"), Shown("30s")] = Field(
+    lease: Annotated[float, kinds.duration(0.1, "30s")] = Field(
         30.0, description="An item of a vanished host is taken over after this"
     )
     max_deliveries: Annotated[int, kinds.whole(1, 10_000, 5)] = Field(
         5, description="An item is run at most this often"
     )
-    drain_timeout: Annotated[float, kinds.duration(0.0, "60s"), Shown("60s")] = Field(
+    drain_timeout: Annotated[float, kinds.duration(0.0, "60s")] = Field(
         60.0, description="From SIGTERM to the last worker killed"
     )
     max_items_per_worker: Annotated[int, kinds.whole(0, 10**12, 1000)] = Field(
@@ -146,10 +141,10 @@ class Settings(BaseSettings):
     max_item_bytes: Annotated[int, kinds.size("4MiB"), Shown("4MiB")] = Field(
         4 * 2**20, description="Larger items go to the dead-letter stream"
     )
-    state_ttl: Annotated[float, kinds.duration(1.0, "24h"), Shown("86400s")] = Field(
+    state_ttl: Annotated[float, kinds.duration(1.0, "24h")] = Field(
         86400.0, description="How long a graph's state is kept after its last change"
     )
-    delete_settled: Annotated[bool, kinds.switch("1"), Shown("1")] = Field(
+    delete_settled: Annotated[bool, kinds.switch("1")] = Field(
         True, description="Delete a work entry when it is settled; 0 where other groups read it too"
     )
     results_maxlen: Annotated[int, kinds.whole(1, 10**12, 100_000)] = Field(
@@ -161,7 +156,7 @@ class Settings(BaseSettings):
         " auto: where a group named `dago-workers` reads it",
     )
 
-    health_host: Annotated[str, kinds.text()] = Field("0.0.0.0", description="Address the HTTP endpoints listen on")
+    health_host: Text = Field("0.0.0.0", description="Address the HTTP endpoints listen on")
     health_port: Annotated[int | None, kinds.or_none(kinds.whole(0, 65535, 8081))] = Field(
         8081, description="Their port; 0 = any free one, logged; empty = none"
     )
@@ -172,9 +167,7 @@ class Settings(BaseSettings):
     log_format: Annotated[str, kinds.choice("json", "text"), Shown("json; text on a terminal")] = Field(
         "", description="`json` or `text`"
     )
-    log_file: Annotated[str, kinds.text(), Shown("stderr")] = Field(
-        "", description="Path of the log file; SIGUSR1 reopens it"
-    )
+    log_file: Annotated[Text, Shown("stderr")] = Field("", description="Path of the log file; SIGUSR1 reopens it")
 
     unknown: tuple[str, ...] = ()
     """Sentences about variables that look like settings and are none."""
@@ -195,9 +188,9 @@ class Settings(BaseSettings):
         file = settings_file(environ, folder, problems)
         # First, so that no variable of that name can take its place.
         unknown = InitSettingsSource(cls, {"UNKNOWN": misspelt(known_names(), environ, file)})
-        found = sources(cls, environ, file, folder, problems)
+        layers = (Layer(cls, variables, folder, problems) for variables in (environ, file))
         try:
-            settings = cls(_build_sources=((unknown, *found), {}))
+            settings = cls(_build_sources=((unknown, *layers, Credentials(cls, environ)), {}))
         except ValidationError as error:
             problems += map(_complaint, error.errors())
         if problems:
@@ -247,8 +240,7 @@ class SettingField:
 
 def setting_fields() -> dict[str, SettingField]:
     """All settings by the names of their fields, in the order of the documentation."""
-    kinds_of = {name: kind_of(field) for name, field in Settings.model_fields.items()}
-    return {name: _described(Settings.model_fields[name], kind) for name, kind in kinds_of.items() if kind}
+    return {name: _described(field) for name, field in Settings.model_fields.items() if name != "unknown"}
 
 
 def known_names() -> set[str]:
@@ -256,13 +248,13 @@ def known_names() -> set[str]:
     return {"ENV_FILE"}.union(*(setting.names for setting in setting_fields().values()))
 
 
-def _described(field: FieldInfo, kind: Kind) -> SettingField:
+def _described(field: FieldInfo) -> SettingField:
     names = names_of(field)
     if comes_as_file(field):
         names += tuple(f"{name}_FILE" for name in names)
+    kind = next(item for item in field.metadata if isinstance(item, Kind))
     shown = next((item for item in field.metadata if isinstance(item, Shown)), None)
-    default = shown if shown is not None else str(field.default) if field.default != () else ""
-    return SettingField(kind, field.description or "", default, names)
+    return SettingField(kind, field.description or "", shown or kind.show(field.default), names)
 
 
 def _complaint(error: ErrorDetails) -> ConfigError:

@@ -36,15 +36,15 @@ class Kind:
         wanted: What it takes, as in "is not <wanted>".
         example: A good value for the fix.
         read: Turns the text, stripped and not empty, into the value; raises ValueError, without it, where it can't.
+        show: Turns a value into what people would write.
         secret: Its value is never shown.
-        empty_counts: Set but empty means something else than not set: None.
     """
 
     wanted: str
     example: str
     read: Callable[[str], Any]
+    show: Callable[[Any], str] = str
     secret: bool = False
-    empty_counts: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic import PlainValidator  # the command line reads its options by kinds too, and does without
@@ -75,7 +75,7 @@ def duration(least_s: float, example: str) -> Kind:
             raise ValueError
         return seconds
 
-    return Kind(f"a duration of at least {least_s:g} s, such as 90, 90s, 5m or 1h", example, read)
+    return Kind(f"a duration of at least {least_s:g} s, such as 90, 90s, 5m or 1h", example, read, "{:g}s".format)
 
 
 def size(example: str) -> Kind:
@@ -97,7 +97,7 @@ def switch(example: str) -> Kind:
             raise ValueError
         return text.lower() in _YES
 
-    return Kind("1 or 0", example, read)
+    return Kind("1 or 0", example, read, "{:d}".format)
 
 
 def choice(*names: str, **aliases: str) -> Kind:
@@ -127,7 +127,7 @@ def secret() -> Kind:
 
 def or_none(kind: Kind) -> Kind:
     """Read what *kind* reads, and an empty text as None."""
-    return replace(kind, read=lambda value: kind.read(value) if value else None, empty_counts=True)
+    return replace(kind, read=lambda value: kind.read(value) if value else None)
 
 
 def words(wanted: str, example: str, accepts: Callable[[str], bool] = bool) -> Kind:
@@ -139,7 +139,7 @@ def words(wanted: str, example: str, accepts: Callable[[str], bool] = bool) -> K
             raise ValueError
         return found
 
-    return Kind(wanted, example, read)
+    return Kind(wanted, example, read, ",".join)
 
 
 def is_module(word: str) -> bool:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from dotenv.parser import parse_stream
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SecretsSettingsSource
+from pydantic_settings import BaseSettings, EnvSettingsSource, SecretsSettingsSource
 
 from executor_worker.errors import ConfigError
-from executor_worker.settings.kinds import Kind
+
+EMPTY_COUNTS = frozenset({"HEALTH_PORT"})  # set but empty means something else than not set
 
 
 class Given(str):
@@ -41,44 +41,32 @@ def comes_as_file(field: FieldInfo) -> bool:
     return not field.repr
 
 
-def kind_of(field: FieldInfo) -> Kind | None:
-    return next((item for item in field.metadata if isinstance(item, Kind)), None)
-
-
 class Layer(EnvSettingsSource):
-    """The settings in *variables*; an empty one is as good as none, but for the kind to which that means something."""
+    """
+    The settings in *variables*, secrets also from the files that their NAME_FILE name.
 
-    def __init__(self, settings: type[BaseSettings], variables: Mapping[str, str]) -> None:
-        super().__init__(settings)
-        kinds = ((names_of(field), kind_of(field)) for field in settings.model_fields.values())
-        empty_counts = {name for names, kind in kinds if kind and kind.empty_counts for name in names}
-        given = {name: Given(value, name) for name, value in variables.items()}
-        self.env_vars = {name: value for name, value in given.items() if value or name in empty_counts}
-
-
-class NamedFiles(PydanticBaseSettingsSource):
-    """The secrets in the files that the NAME_FILE of *variables* name; what can't be read goes to *problems*."""
+    Args:
+        folder: Where relative ones are looked for.
+        problems: Takes up what can't be read.
+    """
 
     def __init__(
         self, settings: type[BaseSettings], variables: Mapping[str, str], folder: Path, problems: list[ConfigError]
     ) -> None:
         super().__init__(settings)
-        self._variables, self._folder, self._problems = variables, folder, problems
+        given = {name: Given(value, name) for name, value in variables.items()}
+        self.env_vars = {name: value for name, value in given.items() if value or name in EMPTY_COUNTS}
+        self._folder, self._problems = folder, problems
 
-    def __call__(self) -> dict[str, Any]:
-        fields = self.settings_cls.model_fields.items()
-        found = (self.get_field_value(field, name) for name, field in fields if comes_as_file(field))
-        return {key: value for value, key, _ in found if value}
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
+        value, key, _ = super().get_field_value(field, field_name)
+        # What an earlier layer knows is not looked for: its file need not even be there.
+        if value is None and comes_as_file(field) and key not in self.current_state:
+            named = (f"{name}_FILE" for name in names_of(field))
+            value = next((self._read(name, path) for name in named if (path := self.env_vars.get(name))), None)
+        return value, key, False
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Given | None, str, bool]:
-        names = names_of(field)
-        named = [f"{name}_FILE" for name in names if self._variables.get(f"{name}_FILE", "").strip()]
-        # What goes before is known already: then its file need not even be there.
-        value = self._read(named[0]) if named and names[0] not in self.current_state else None
-        return value, names[0], False
-
-    def _read(self, variable: str) -> Given | None:
-        path = self._variables[variable].strip()
+    def _read(self, variable: str, path: str) -> Given | None:
         try:
             value = Given((self._folder / path).read_text("utf-8"), variable)
         except (OSError, UnicodeDecodeError) as error:
@@ -87,14 +75,16 @@ class NamedFiles(PydanticBaseSettingsSource):
             return None
         if not value:
             self._problems.append(ConfigError(variable, f"{path!r} is empty.", "Put the secret into it, on one line."))
-        return value
+        return value or None
 
 
 class Credentials(SecretsSettingsSource):
     """The secrets that systemd's LoadCredential put into a folder, named as the variables in any case."""
 
-    def __init__(self, settings: type[BaseSettings], folder: str) -> None:
-        super().__init__(settings, folder, case_sensitive=False)
+    def __init__(self, settings: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        folder = environ.get("CREDENTIALS_DIRECTORY", "")
+        readable = folder and os.access(f"{folder}/.", os.R_OK | os.X_OK)  # it warns of one that is not there
+        super().__init__(settings, folder if readable else None, case_sensitive=False)
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Given | None, str, bool]:
         name = names_of(field)[0]
@@ -104,22 +94,6 @@ class Credentials(SecretsSettingsSource):
             # Not ours to require: where a secret is needed and missing, that is said by its own name.
             value = None
         return (Given(value, name) if value else None), name, False
-
-
-def sources(
-    settings: type[BaseSettings],
-    environ: Mapping[str, str],
-    file: Mapping[str, str],
-    folder: Path,
-    problems: list[ConfigError],
-) -> Iterator[PydanticBaseSettingsSource]:
-    """All of them; what an earlier one knows goes before what a later one knows."""
-    for variables in (environ, file):
-        yield Layer(settings, variables)
-        yield NamedFiles(settings, variables, folder, problems)
-    credentials = environ.get("CREDENTIALS_DIRECTORY", "")
-    if credentials and os.access(f"{credentials}/.", os.R_OK | os.X_OK):
-        yield Credentials(settings, credentials)
 
 
 def settings_file(environ: Mapping[str, str], folder: Path, problems: list[ConfigError]) -> dict[str, str]:

@@ -91,7 +91,7 @@ def replaced(stage: Stage, pool: Pool, graphs: list[str], first: set[int]) -> No
         fewest = min(fewest, sum(row["state"] in ("idle", "busy") for row in pool.workers()))
     stage.assert_settled_once(graphs)
     assert fewest >= workers - 1, "staggered"
-    assert {event["type"] for event in stage.results()} == {"node.completed"}, (stage.results(), pool.said(30))
+    assert not [event for event in stage.results() if event["type"] != "node.completed"]
     assert {event["data"]["attempt"] for event in stage.results()} == {1}
     wait_until(lambda: first - set(pids_of(pool)), 10, "those that leaked are replaced")
     assert pool.metrics()['dago_worker_restarts_total{reason="replaced"}'] >= 1

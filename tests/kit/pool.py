@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,11 @@ class Pool:
 
     def _read(self) -> None:
         assert self.process.popen.stderr is not None
-        for line in self.process.popen.stderr:
-            with self._changed:
-                self.events.append(as_event(line))
-                self._changed.notify_all()
+        with suppress(ValueError):  # closed under us, at the end of the test
+            for line in self.process.popen.stderr:
+                with self._changed:
+                    self.events.append(as_event(line))
+                    self._changed.notify_all()
         with self._changed:
             self._ended = True
             self._changed.notify_all()

@@ -69,7 +69,8 @@ class Proxy:
     def close(self) -> None:
         """Close everything and end the thread."""
         self._stopping = True
-        self._ring.send(b"!")
+        with suppress(OSError):  # it was awake, has seen it and is gone
+            self._ring.send(b"!")
         self._thread.join(10)
 
     def _ask(self, request: Callable[[], None]) -> None:

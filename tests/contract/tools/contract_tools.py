@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,9 @@ def dig(depth: int) -> Any:
     for _ in range(depth):
         value = [value]
     return value
+
+
+@tool
+def die() -> str:
+    """End the worker's process."""
+    os._exit(7)
