@@ -31,7 +31,7 @@ class Stage:
 
     def __init__(self, server: RedisServer, start: Callable[..., Pool], folder: Path) -> None:
         self.server = server
-        self.db: redis.Redis = server.client()
+        self.db: Any = server.client()  # its own types leave open whether it answers with bytes
         self.journal = Journal(folder)
         self.lease_s = 2.0
         self._start = start
@@ -77,9 +77,7 @@ class Stage:
 
     def results(self, graph: str = "") -> list[Event]:
         """All result events so far, or those of one graph."""
-        events = [
-            json.loads(fields[b"data"]) for stream in (COMPLETED, FAILED) for _, fields in self.db.xrange(stream)
-        ]
+        events = [json.loads(fields[b"data"]) for stream in (COMPLETED, FAILED) for _, fields in self.db.xrange(stream)]
         return [event for event in events if graph in ("", event["graph_id"])]
 
     def result(self, graph: str = "g", seconds: float = 15.0) -> Event:
@@ -113,6 +111,10 @@ class Stage:
         for graph in wanted:
             assert self.node(graph)["status"] in ("completed", "failed"), graph
         assert not self.pending()
+
+    def wait_results(self, count: int, seconds: float = 15.0) -> None:
+        """Wait until there are so many results or more."""
+        wait_until(lambda: len(self.results()) >= count, seconds, lambda: f"{count} results; {self.where()}")
 
     def wait_nothing_left(self, seconds: float = 20.0) -> None:
         """Wait until the work streams are empty."""

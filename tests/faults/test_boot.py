@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.stage import ROOT, WORK, Stage
 
-THREADED = '''
+THREADED = """
 import os, threading, time
 threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
 from executor_worker.tools import tool
@@ -19,16 +19,14 @@ def nothing(mark: str) -> str:
 
 if os.environ.get("EXECUTOR_POOL") and os.path.exists(os.environ["FAULTS_JOURNAL"] + "/broken"):
     raise RuntimeError("the tools are broken today")
-'''
+"""
 
 
 def test_15_workers_that_raise_in_boot(stage: Stage) -> None:
     """All of them: backed off, then the pool exits and gives the reason."""
     (stage.journal.folder / "threaded.py").write_text(THREADED)
     (stage.journal.folder / "broken").touch()
-    pool = stage.pool(
-        workers=2, wait=False, TOOL_MODULES="threaded", PYTHONPATH=f"{ROOT}:{stage.journal.folder}"
-    )
+    pool = stage.pool(workers=2, wait=False, TOOL_MODULES="threaded", PYTHONPATH=f"{ROOT}:{stage.journal.folder}")
     entry = stage.push("nothing")
     assert pool.wait(20) in (1, 78)
     assert "the tools are broken today" in pool.said()
@@ -39,7 +37,8 @@ def test_15_workers_that_raise_in_boot(stage: Stage) -> None:
 def test_15_one_worker_raises_in_boot(stage: Stage) -> None:
     """It is backed off while the others work; once it can, it comes up."""
     (stage.journal.folder / "threaded.py").write_text(THREADED)
-    pool = stage.pool(workers=2, TOOL_MODULES="threaded,tests.faults.tools", PYTHONPATH=f"{ROOT}:{stage.journal.folder}")
+    modules = {"TOOL_MODULES": "threaded,tests.faults.tools", "PYTHONPATH": f"{ROOT}:{stage.journal.folder}"}
+    pool = stage.pool(workers=2, **modules)
     (stage.journal.folder / "broken").touch()
     stage.push("crash", how="SIGKILL")
     pool.wait_event("slot.backing_off")

@@ -171,5 +171,3 @@ def thaw(pool: Pool) -> None:
 def everyone_of(pool: Pool) -> list[int]:
     """The supervisor first: it replaces a keeper that is silent."""
     return sorted(pool.process.relatives(), key=lambda pid: pid != pool.process.pid)
-
-

@@ -149,7 +149,9 @@ def ready(http: httpx2.Client) -> bool:
 
 
 @pytest.mark.parametrize("output", ["full", "closed"])
-def test_26_output_that_takes_nothing(stage: Stage, bare_pool: Callable[..., tuple[Process, httpx2.Client]], output: str) -> None:
+def test_26_output_that_takes_nothing(
+    stage: Stage, bare_pool: Callable[..., tuple[Process, httpx2.Client]], output: str
+) -> None:
     """Logs that can't be written are lost, nothing else is: work, crashes and drain go on."""
     if output == "full":
         there = os.open("/dev/full", os.O_WRONLY)

@@ -82,7 +82,7 @@ def hang(mark: str, how: str) -> str:
                 try:
                     while True:
                         sum(range(100))
-                except BaseException:  # noqa: BLE001, PERF203, S110 - that is the point: it swallows every interruption
+                except BaseException:  # noqa: BLE001 - that is the point: it swallows every interruption
                     continue
         case "stopped":
             os.kill(os.getpid(), signal.SIGSTOP)
@@ -153,9 +153,8 @@ def leave_child(mark: str, how: str) -> str:
     """Leave a process behind that lives for an hour, then go on until the test lets it go."""
     command = [sys.executable, "-I", "-S", "-c", SLEEPER]
     if how == "daemon":
-        subprocess.run(
-            [sys.executable, "-I", "-S", "-c", f"import os; os.fork() and os._exit(0); os.setsid(); {SLEEPER}"], check=True
-        )
+        daemonise = f"import os; os.fork() and os._exit(0); os.setsid(); {SLEEPER}"
+        subprocess.run([*command[:-1], daemonise], check=True)
     elif how == "fork":
         if os.fork() == 0:
             os.setsid()

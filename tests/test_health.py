@@ -1,0 +1,148 @@
+"""The answers on HEALTH_PORT as readings of a scoreboard; no process and no Redis here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from executor_worker.health import Health
+from supervisor.scoreboard import Row, Scoreboard
+
+NOW_S = 1000.0
+
+
+@pytest.fixture
+def board() -> Scoreboard:
+    """Two idle slots of a pool that runs."""
+    made = Scoreboard(4)
+    for slot in (1, 2):
+        row = made.row(slot)
+        row.placed = True
+        row.pid = 4000 + slot
+        row.state = "idle"
+    head = made.head
+    head.mode, head.configured = "running", 2
+    head.redis_up = head.gate = True
+    head.supervisor_beat_ns = int(NOW_S * 1e9)
+    return made
+
+
+@pytest.fixture
+def health(board: Scoreboard) -> Health:
+    return Health("w", board, list, wall=lambda: 1.8e9, clock=lambda: NOW_S)
+
+
+def status(health: Health) -> tuple[int, str]:
+    code, _, body = health.answer("/health")
+    return code, json.loads(body)["status"]
+
+
+def ready(health: Health) -> int:
+    return health.answer("/ready")[0]
+
+
+def busy(row: Row, left_s: float) -> None:
+    row.state = "busy"
+    row.item_deadline_ns = int((NOW_S + left_s) * 1e9)
+
+
+def test_a_whole_pool_is_healthy(health: Health) -> None:
+    """All slots up, Redis there."""
+    assert status(health) == (200, "healthy")
+    assert health.answer("/ready") == (200, "text/plain; charset=utf-8", b"ready")
+
+
+@pytest.mark.parametrize("state", ["starting", "dead"])
+def test_a_slot_that_is_not_up_degrades(health: Health, board: Scoreboard, state: str) -> None:
+    """One of two works: degraded, still ready."""
+    board.row(1).state = state
+    assert status(health) == (200, "degraded")
+    assert ready(health) == 200
+    board.row(2).state = state
+    assert status(health) == (503, "unhealthy")
+    assert ready(health) == 503
+
+
+@pytest.mark.parametrize("flag", ["redis_up", "gate"])
+def test_without_redis_it_is_unhealthy(health: Health, board: Scoreboard, flag: str) -> None:
+    """Also while the pool's name is not its own yet."""
+    setattr(board.head, flag, False)
+    assert status(health) == (503, "unhealthy")
+    assert ready(health) == 503
+
+
+def test_paused_is_degraded(health: Health, board: Scoreboard) -> None:
+    """Paused slots could take items again at once."""
+    board.head.paused = True
+    assert status(health) == (200, "degraded")
+
+
+@pytest.mark.parametrize("mode", ["draining", "stopped"])
+def test_draining_comes_before_all_else(health: Health, board: Scoreboard, mode: str) -> None:
+    """Whatever else is the matter, a pool that leaves says so."""
+    board.head.mode = mode
+    board.head.redis_up = False
+    assert status(health) == (200, "draining")
+    assert ready(health) == 503
+
+
+@pytest.mark.parametrize(("mode", "code"), [("starting", 503), ("running", 200), ("reloading", 200)])
+def test_ready_in_each_mode(health: Health, board: Scoreboard, mode: str, code: int) -> None:
+    """Not before all is up; a reload changes nothing."""
+    board.head.mode = mode
+    assert ready(health) == code
+
+
+def test_slots_that_are_all_past_their_time_make_no_progress(health: Health, board: Scoreboard) -> None:
+    """Unhealthy when every slot hangs, not when one does."""
+    busy(board.row(1), -1)
+    busy(board.row(2), 5)
+    assert status(health) == (200, "healthy")
+    busy(board.row(2), -1)
+    assert status(health) == (503, "unhealthy")
+
+
+def test_stopped_processes_make_no_progress(health: Health, board: Scoreboard) -> None:
+    """A process that is stopped by a signal is not idle, whatever its row says."""
+    board.row(1).stopped = True
+    assert status(health)[0] == 200
+    board.row(2).stopped = True
+    assert status(health) == (503, "unhealthy")
+
+
+def test_live_follows_the_main_loop_only(health: Health, board: Scoreboard) -> None:
+    """Redis away or draining do not matter; a loop that stands still does."""
+    board.head.redis_up = False
+    board.head.mode = "draining"
+    assert health.answer("/live")[0] == 200
+    board.head.supervisor_beat_ns = int((NOW_S - 60) * 1e9)
+    assert health.answer("/live")[0] == 503
+
+
+def test_rows_of_workers(health: Health, board: Scoreboard) -> None:
+    """A row says what its slot is at; an idle one names no item."""
+    row = board.row(2)
+    row.begin("held", "g/n", "tool:x")
+    row.state = "busy"
+    body: dict[str, Any] = json.loads(health.answer("/workers")[2])
+    first, second = body["workers"]
+    assert (first["slot"], first["pid"], first["item"]) == (1, 4001, None)
+    assert (second["state"], second["phase"], second["item"]) == ("busy", "tool:x", "g/n")
+    assert first["pss_bytes"] is None
+
+
+def test_counts_of_health(health: Health, board: Scoreboard) -> None:
+    """All states are named, with 0 where there is none."""
+    busy(board.row(1), 5)
+    body = json.loads(health.answer("/health")[2])
+    assert body["workers"] == {"configured": 2, "starting": 0, "idle": 1, "busy": 1, "draining": 0, "dead": 0}
+    assert (body["timestamp"], body["last_processed"]) == ("2027-01-15T08:00:00.000Z", None)
+
+
+def test_unknown_paths_are_named(health: Health) -> None:
+    """404, and which there are."""
+    code, _, body = health.answer("/healthz")
+    assert code == 404
+    assert "/health" in json.loads(body)["error"]

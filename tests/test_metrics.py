@@ -1,0 +1,111 @@
+"""Counting into shared areas, and the page Prometheus reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from executor_worker.metrics import FAMILIES, SECONDS, Recorder, page, total
+
+
+class Area:
+    """A slot's counters in plain memory."""
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, float] = {}
+
+    def add(self, key: bytes, amount: float) -> None:
+        self.values[key] = self.values.get(key, 0.0) + amount
+
+    def items(self) -> dict[bytes, float]:
+        return self.values
+
+
+def samples(*areas: Area, gauges: Any = ()) -> dict[tuple[str, ...], float]:
+    """All samples of a page: (name, label=value, …) → value."""
+    families = text_string_to_metric_families(page(total(areas), gauges).decode())
+    return {
+        (one.name, *(f"{key}={value}" for key, value in sorted(one.labels.items()))): one.value
+        for family in families
+        for one in family.samples
+    }
+
+
+def test_slots_are_summed_up() -> None:
+    """A total is the sum over all slots' areas."""
+    first, second = Area(), Area()
+    for area in (first, second, second):
+        Recorder(area).count("dago_llm_calls_total", "m")
+    assert samples(first, second)["dago_llm_calls_total", "model=m"] == 3
+
+
+def test_counters_without_labels_stand_at_zero() -> None:
+    """They are there before anything is counted; those with labels have no sample yet."""
+    found = samples(Area())
+    assert found[("dago_items_fenced_total",)] == 0
+    assert not [key for key in found if key[0] == "dago_nodes_executed_total"]
+
+
+def test_a_histogram_counts_each_value_once() -> None:
+    """Buckets add up, a value on a bound belongs below it, sum and count are those of all values."""
+    area = Area()
+    recorder = Recorder(area)
+    for value in (0.005, 0.006, 1.0, 5000.0):
+        recorder.observe("dago_tool_duration_seconds", value, "t")
+    found = samples(area)
+    name = "dago_tool_duration_seconds"
+    assert found[f"{name}_bucket", "le=0.005", "tool=t"] == 1
+    assert found[f"{name}_bucket", "le=0.01", "tool=t"] == 2
+    assert found[f"{name}_bucket", "le=1.0", "tool=t"] == 3
+    assert found[f"{name}_bucket", "le=900.0", "tool=t"] == 3
+    assert found[f"{name}_bucket", "le=+Inf", "tool=t"] == found[f"{name}_count", "tool=t"] == 4
+    assert found[f"{name}_sum", "tool=t"] == 0.005 + 0.006 + 1.0 + 5000.0
+
+
+def test_clocks_that_run_apart_give_no_negative_sum() -> None:
+    """A wait that seems negative counts as none."""
+    area = Area()
+    Recorder(area).observe("dago_queue_wait_time_seconds", -5.0)
+    found = samples(area)
+    assert found[("dago_queue_wait_time_seconds_sum",)] == 0
+    assert found[("dago_queue_wait_time_seconds_count",)] == 1
+
+
+def test_labels_from_outside_are_cut_and_escaped() -> None:
+    """Separators, quotes, newlines, lone surrogates and megabytes in a label break nothing."""
+    area = Area()
+    recorder = Recorder(area)
+    for label in ("a\x1fb", 'q"\\\n', "\ud800", "x" * 10**6, ""):
+        recorder.count("dago_tool_executions_total", label)
+    found = {key[1] for key in samples(area) if key[0] == "dago_tool_executions_total"}
+    assert found == {"tool=a b", 'tool=q"\\\n', "tool=?", "tool=" + "x" * 100, "tool="}
+
+
+def test_keys_of_another_version_are_left_out() -> None:
+    """A key with another number of labels, or of no family, does not spoil the page."""
+    area = Area()
+    area.add(b"dago_llm_calls_total\x1fm\x1fextra", 1)
+    area.add(b"never_heard_of", 1)
+    area.add(b"dago_llm_latency_seconds\x1f0.005", 1)
+    assert not [key for key in samples(area) if key[0] in ("dago_llm_calls_total", "never_heard_of")]
+
+
+def test_gauges_carry_their_labels() -> None:
+    """Values read now stand beside what was counted; one without values is only announced."""
+    gauges = [
+        ("dago_queue_depth", "h", {(("queue", "a"),): 3, (("queue", "b"),): 0}),
+        ("dago_items_pending", "h", {(): 2}),
+        ("dago_none", "h", {}),
+    ]
+    found = samples(Area(), gauges=gauges)
+    assert found["dago_queue_depth", "queue=a"] == 3
+    assert found["dago_queue_depth", "queue=b"] == 0
+    assert found[("dago_items_pending",)] == 2
+
+
+def test_every_histogram_has_the_same_rising_buckets() -> None:
+    """Buckets rise, and no counter has any."""
+    assert list(SECONDS) == sorted(set(SECONDS))
+    for name, family in FAMILIES.items():
+        assert bool(family.buckets) is name.endswith("_seconds")
