@@ -26,6 +26,7 @@ TIMEOUT_S = 5.0
 HEAD_LIMIT = 16 * 1024  # bytes
 CHUNK = 64 * 1024
 TICK_S = 0.1  # how soon a change in who accepts is seen
+FINISH_LOOK_S = 0.005
 ACCEPT_PAUSE_S = 0.5  # when there are no descriptors left
 
 
@@ -87,6 +88,12 @@ class HttpServer:
         now = time.monotonic()
         for connection in [known for known in self._connections.values() if known.deadline < now]:
             self._close(connection)
+
+    def finish(self, seconds: float) -> None:
+        """Let the answers under way reach their clients; *accepting* must say no by now. For another thread."""
+        deadline = time.monotonic() + seconds
+        while self._connections and time.monotonic() < deadline:
+            time.sleep(FINISH_LOOK_S)
 
     def close(self) -> None:
         """Close all connections; the listener is the caller's."""

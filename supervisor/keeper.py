@@ -24,6 +24,7 @@ from supervisor.program import Journal, Log
 from supervisor.scoreboard import Scoreboard
 
 BEAT_S = 0.5  # at the latest, between duties
+FINISH_S = 0.3  # for clients that are being answered at the end
 
 Sources = Callable[[], Mapping[int, Callable[[], object]]]
 """Further descriptors to wait for, and what to call when one is readable; asked anew at each turn."""
@@ -63,6 +64,7 @@ class Keeper:
         self._sources: Sources = sources or dict
         self._due: dict[str, float] = dict.fromkeys((duty.name for duty in duties), 0.0)
         self._leaving = False
+        self._finished = False  # whoever comes after us answers now
         self._server = HttpServer(listener, routes, self._log, self._accepting) if listener and routes else None
 
     def run(self) -> int:
@@ -81,6 +83,9 @@ class Keeper:
             self._do_duties()
             self._wait(signals)
         self._close()
+        if self._server is not None:
+            self._finished = True
+            self._server.finish(FINISH_S)
         return 0
 
     def _do_duties(self) -> None:
@@ -129,7 +134,7 @@ class Keeper:
         self.board.head.keeper_beat_ns = time.monotonic_ns()
 
     def _accepting(self) -> bool:
-        return not (self.board.head.superseded or self.board.head.heir)
+        return not (self._finished or self.board.head.superseded or self.board.head.heir)
 
     def _asked_to_leave(self, number: int, frame: FrameType | None) -> None:
         self._leaving = True

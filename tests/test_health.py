@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,19 +15,19 @@ NOW_S = 1000.0
 
 
 @pytest.fixture
-def board() -> Scoreboard:
+def board() -> Iterator[Scoreboard]:
     """Two idle slots of a pool that runs."""
     made = Scoreboard(4)
     for slot in (1, 2):
-        row = made.row(slot)
-        row.placed = True
+        row = made.place(slot)
         row.pid = 4000 + slot
         row.state = "idle"
     head = made.head
     head.mode, head.configured = "running", 2
     head.redis_up = head.gate = True
     head.supervisor_beat_ns = int(NOW_S * 1e9)
-    return made
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -44,8 +45,7 @@ def ready(health: Health) -> int:
 
 
 def busy(row: Row, left_s: float) -> None:
-    row.state = "busy"
-    row.item_deadline_ns = int((NOW_S + left_s) * 1e9)
+    row.begin("held", "g/n", "running", int((NOW_S + left_s) * 1e9))
 
 
 def test_a_whole_pool_is_healthy(health: Health) -> None:
@@ -123,9 +123,7 @@ def test_live_follows_the_main_loop_only(health: Health, board: Scoreboard) -> N
 
 def test_rows_of_workers(health: Health, board: Scoreboard) -> None:
     """A row says what its slot is at; an idle one names no item."""
-    row = board.row(2)
-    row.begin("held", "g/n", "tool:x")
-    row.state = "busy"
+    board.row(2).begin("held", "g/n", "tool:x")
     body: dict[str, Any] = json.loads(health.answer("/workers")[2])
     first, second = body["workers"]
     assert (first["slot"], first["pid"], first["item"]) == (1, 4001, None)

@@ -10,6 +10,7 @@ from typing import Any
 from executor_worker import logs
 from executor_worker.cli.parser import program_version
 from executor_worker.cli.parts import model_name, model_settings, require_model_key, tool_settings
+from executor_worker.cli.start import start_logs
 from executor_worker.duties import Circumstances, Duties
 from executor_worker.errors import ConfigError
 from executor_worker.executor import Executor
@@ -55,7 +56,7 @@ class ExecutorProgram:
         board: Scoreboard,
         identity: Identity,
         listener: socket.socket | None,
-        load: Callable[[], Settings],
+        load: Callable[[], tuple[Settings, Endpoint]],
         *,
         beside: bool = False,
     ) -> None:
@@ -138,15 +139,16 @@ class ExecutorProgram:
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
 
     def reload(self) -> ExecutorProgram:
+        """Read the settings again; the health port and what Python has imported stay as they are."""
         try:
-            settings = self._load()
-            return ExecutorProgram(
-                settings, self._endpoint, self._board, self._identity, self._listener, self._load, beside=self._beside
+            settings, endpoint = self._load()
+            program = ExecutorProgram(
+                settings, endpoint, self._board, self._identity, self._listener, self._load, beside=self._beside
             )
-        except ConfigErrors as error:
-            raise ReloadRefused("; ".join(map(str, error.problems))) from None
-        except ConfigError as error:
-            raise ReloadRefused(str(error)) from None
+            start_logs(settings, settings.log_file)
+        except (ConfigErrors, ConfigError) as error:
+            raise ReloadRefused(str(error).replace("\n", "; ")) from None
+        return program
 
     def reopen_logs(self) -> None:
         logs.reopen()

@@ -35,6 +35,14 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
     if args.embedded:
         options["redis_addr"] = "embedded"
     settings = settings.model_copy(update=options)
+
+    def load_again() -> tuple[Settings, Endpoint]:
+        """At a reload; the command line still rules, and a pool keeps its name and its private Redis."""
+        fresh = Settings.load(os.environ).model_copy(update={**options, "worker_id": settings.worker_id})
+        if settings.embedded or fresh.embedded:
+            return fresh.model_copy(update={"redis_addr": settings.redis_addr}), endpoint
+        return fresh, endpoint_of(fresh)
+
     inheritance = Inheritance.from_environ(os.environ)
     with _redis(settings) as (endpoint, companions):
         listener = _listener(settings, inheritance)
@@ -45,7 +53,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
             board,
             _identity(settings, inheritance),
             listener,
-            lambda: Settings.load(os.environ).model_copy(update={**options, "worker_id": settings.worker_id}),
+            load_again,
             beside=inheritance is not None,
         )
         if listener is not None:
@@ -66,9 +74,8 @@ def work(settings: Settings, args: argparse.Namespace) -> int:
     """Run one worker in the foreground."""
     with _redis(settings) as (endpoint, _):
         board = Scoreboard(1)
-        program = ExecutorProgram(
-            settings, endpoint, board, Identity(settings.worker_id), None, lambda: Settings.load(os.environ)
-        )
+        identity = Identity(settings.worker_id)
+        program = ExecutorProgram(settings, endpoint, board, identity, None, lambda: (settings, endpoint))
         return work_alone(program, board)
 
 

@@ -66,5 +66,3 @@ def gate(tmp_path: Path) -> Iterator[Path]:
     yield path
     if not path.exists():
         path.touch()
-
-

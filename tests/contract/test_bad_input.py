@@ -84,7 +84,7 @@ def test_an_entry_without_data_is_kept_whole(wire: Wire) -> None:
     wire.wait_gone(entry)
 
 
-WRONG = {
+WRONG: dict[str, Callable[[str], Json]] = {
     "graph_id is a number": lambda g: {"graph_id": 5, "node_id": g},
     "config is a list": lambda g: named(g, config=[]),
     "config is a text": lambda g: named(g, config="tool"),
@@ -178,7 +178,15 @@ def test_a_config_that_cant_be_run_is_invalid_node(wire: Wire, config: Json) -> 
 
 def test_a_node_that_the_graph_does_not_know(wire: Wire) -> None:
     """No config in the item, none in the graph: `invalid_node`, with the node's name."""
-    for graph in ({"nodes": {"other": {"config": RENAMED}}}, {"nodes": []}, {}, None, "x", {"nodes": {"n": {}}}):
+    graphs: tuple[Any, ...] = (
+        {"nodes": {"other": {"config": RENAMED}}},
+        {"nodes": []},
+        {},
+        None,
+        "x",
+        {"nodes": {"n": {}}},
+    )
+    for graph in graphs:
         graph_id = wire.new_graph()
         wire.put_state(graph_id, graph=graph)
         wire.add({"id": "1", "type": "node.work", "data": named(graph_id)})
@@ -204,7 +212,9 @@ def test_deep_inputs_are_an_answer(wire: Wire, depth: int) -> None:
     graph_id = wire.new_graph()
     deep = b"[" * depth + b"]" * depth
     config = b'{"tool_name":"give_back","tool_params":{"value":"{{v}}"}}'
-    entry = wire.add(b'{"graph_id":"%b","node_id":"n","config":%b,"inputs":{"v":%b}}' % (graph_id.encode(), config, deep))
+    entry = wire.add(
+        b'{"graph_id":"%b","node_id":"n","config":%b,"inputs":{"v":%b}}' % (graph_id.encode(), config, deep)
+    )
     data = wire.wait_result(graph_id)["data"]
     assert depth > 150 or data.get("error_code") is None
     assert data.get("error_code") in (None, "invalid_item", "template_error", "invalid_node", "tool_failed")

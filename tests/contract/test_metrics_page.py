@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tests.kit import RedisServer, wait_until
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 COMPLAIN = {"tool_name": "complain", "tool_params": {"message": "no"}}
-COUNTERS = {
+COUNTERS: dict[str, set[str]] = {
     "dago_nodes_executed_total": {"node_type", "status"},
     "dago_llm_calls_total": {"model"},
     "dago_llm_tokens_total": {"model", "type"},
@@ -27,13 +28,13 @@ COUNTERS = {
     "dago_items_fenced_total": set(),
     "dago_items_dead_total": {"reason"},
 }
-HISTOGRAMS = {
+HISTOGRAMS: dict[str, set[str]] = {
     "dago_node_duration_seconds": set(),
     "dago_llm_latency_seconds": {"model"},
     "dago_tool_duration_seconds": {"tool"},
     "dago_queue_wait_time_seconds": set(),
 }
-GAUGES = {
+GAUGES: dict[str, set[str]] = {
     "dago_queue_depth": {"queue"},
     "dago_worker_pool_idle": set(),
     "dago_worker_pool_busy": set(),
@@ -66,6 +67,14 @@ def value(wire: Wire, name: str, **labels: str) -> float:
     return samples(wire).get((name, frozenset(labels.items())), 0.0)
 
 
+def has(wire: Wire, name: str, **labels: str) -> bool:
+    return (name, frozenset(labels.items())) in samples(wire)
+
+
+def counted(wire: Wire, wanted: float, name: str, labels: dict[str, str]) -> bool:
+    return value(wire, name, **labels) == wanted
+
+
 def labels_of(found: Samples, name: str) -> set[frozenset[str]]:
     return {frozenset(key for key, _ in labels) for known, labels in found if known == name}
 
@@ -96,7 +105,7 @@ def test_every_family_is_there_from_the_start(fresh: Wire) -> None:
     assert found["dago_worker_pool_idle", bare] == 2
     assert found["dago_worker_pool_busy", bare] == found["dago_worker_pool_stopped", bare] == 0
     for queue in (WORK, WORK_EVENTS):
-        wait_until(lambda queue=queue: ("dago_queue_depth", frozenset({("queue", queue)})) in samples(fresh), 8, queue)
+        wait_until(partial(has, fresh, "dago_queue_depth", queue=queue), 8, queue)
 
 
 def test_labels_and_values_after_some_work(fresh: Wire) -> None:
@@ -111,7 +120,7 @@ def test_labels_and_values_after_some_work(fresh: Wire) -> None:
     agent = json.dumps({"script": [call, {"reply": "done", "usage": usage}]})
     fresh.output({"llm_config": {"prompt": agent, "model": "m-2"}, "tools": ["plus"]})
     fresh.wait_letter(fresh.add(b"no item"))
-    expected = [
+    expected: list[tuple[float, str, dict[str, str]]] = [
         (2, "dago_nodes_executed_total", {"node_type": "tool", "status": "completed"}),
         (1, "dago_nodes_executed_total", {"node_type": "tool", "status": "failed"}),
         (1, "dago_nodes_executed_total", {"node_type": "llm", "status": "completed"}),
@@ -136,15 +145,13 @@ def test_labels_and_values_after_some_work(fresh: Wire) -> None:
         (0, "dago_items_reclaimed_total", {}),
     ]
     for wanted, name, labels in expected:
-        wait_until(lambda n=name, w=wanted, s=labels: value(fresh, n, **s) == w, 3, lambda: f"{name} {labels} {wanted}")
+        wait_until(partial(counted, fresh, wanted, name, labels), 3, f"{wanted} {name} {labels}")
     found = samples(fresh)
-    for name, labels in COUNTERS.items():
-        assert labels_of(found, name) <= {frozenset(labels)}, name
-    for name, labels in HISTOGRAMS.items():
-        assert labels_of(found, name + "_count") == labels_of(found, name + "_sum") == {frozenset(labels)}, name
-        assert labels_of(found, name + "_bucket") == {frozenset(labels | {"le"})}, name
-    for name, labels in GAUGES.items():
-        assert labels_of(found, name) <= {frozenset(labels)}, name
+    for name, names in (COUNTERS | GAUGES).items():
+        assert labels_of(found, name) <= {frozenset(names)}, name
+    for name, names in HISTOGRAMS.items():
+        assert labels_of(found, name + "_count") == labels_of(found, name + "_sum") == {frozenset(names)}, name
+        assert labels_of(found, name + "_bucket") == {frozenset(names | {"le"})}, name
     bare = frozenset[tuple[str, str]]()
     assert found["dago_node_duration_seconds_bucket", frozenset({("le", "+Inf")})] >= 5
     assert 0 < found["dago_node_duration_seconds_sum", bare] < 5
@@ -178,7 +185,8 @@ def test_a_killed_worker_is_counted_and_no_total_goes_down(fresh: Wire, gate: Pa
     before = samples(fresh)
     os.kill(next(row["pid"] for row in rows if row["state"] == "busy"), signal.SIGKILL)
     wait_until(lambda: value(fresh, "dago_items_reclaimed_total") == 1, 5, "the item was taken over")
-    reasons = {dict(labels)["reason"]: n for (name, labels), n in samples(fresh).items() if name == "dago_worker_restarts_total"}
+    restarts = [(labels, n) for (name, labels), n in samples(fresh).items() if name == "dago_worker_restarts_total"]
+    reasons = {dict(labels)["reason"]: n for labels, n in restarts}
     assert sum(reasons.values()) == 1 and all(reasons)
     gate.touch()
     assert fresh.wait_result(graph_id)["data"]["attempt"] == 2

@@ -166,7 +166,9 @@ def test_agent_has_a_budget(wire: Wire) -> None:
 def test_parameters_may_be_extracted_by_a_model(wire: Wire) -> None:
     """`extract_params`: a model fills the tool's own schema from a rendered text."""
     prompt = script({"tool_calls": [{"name": "plus", "arguments": {"a": 20, "b": 22}}]})
-    data = wire.run({"tool_name": "plus", "extract_params": {"from": "{{text}}", "llm_config": {}}}, inputs={"text": prompt})
+    data = wire.run(
+        {"tool_name": "plus", "extract_params": {"from": "{{text}}", "llm_config": {}}}, inputs={"text": prompt}
+    )
     assert data["output"] == 42
     assert data["mode"] == "tool"
     assert data["usage"]["input_tokens"] > 0
@@ -294,7 +296,10 @@ def test_parameters_are_checked_before_the_call(wire: Wire, params: Json) -> Non
         ({"tool_name": "give_object"}, "tool_failed"),
         ({"tool_name": "give_nan"}, "tool_failed"),
         ({"tool_name": "too_slow"}, "tool_timeout"),
-        ({"llm_config": {"prompt": script({"error": "429", "retry_after_s": 100000, "repeat": True})}}, "llm_rate_limited"),
+        (
+            {"llm_config": {"prompt": script({"error": "429", "retry_after_s": 100000, "repeat": True})}},
+            "llm_rate_limited",
+        ),
         ({"llm_config": {"prompt": script({"error": "400"})}}, "llm_rejected"),
         ({"llm_config": {"prompt": script({"error": "401"})}}, "llm_rejected"),
         ({"llm_config": {"prompt": script({"reply": ""})}}, "llm_bad_response"),

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,11 @@ def key(wire: Wire, slot: int = 1) -> str:
     return f"dago:workers:{wire.pool.env['WORKER_ID']}.{slot}"
 
 
+def idle(wire: Wire, slot: int) -> Json:
+    entry = wire.worker(slot)
+    return entry if entry.get("status") == "idle" else {}
+
+
 def hold(wire: Wire, gate: Path) -> str:
     """Keep a worker busy until *gate* is made; return the graph's id."""
     graph_id = wire.new_graph()
@@ -32,7 +38,7 @@ def hold(wire: Wire, gate: Path) -> str:
 def test_an_idle_worker_has_all_its_fields(wire: Wire) -> None:
     """Each slot has an entry with exactly these fields, soon after the start."""
     for slot in (1, 2):
-        entry = wait_until(lambda slot=slot: found if (found := wire.worker(slot)).get("status") == "idle" else {}, 5)
+        entry = wait_until(partial(idle, wire, slot), 5)
         assert set(entry) == FIELDS
         assert entry["id"] == f"{wire.pool.env['WORKER_ID']}.{slot}"
         assert entry["type"] == "executor"
@@ -86,7 +92,9 @@ def test_a_new_worker_registers_anew(wire: Wire) -> None:
     first = as_time(wire.worker(1)["registered_at"])
     os.kill(wire.pool.worker_pid(1), signal.SIGKILL)
     wait_until(
-        lambda: wire.worker(1)["status"] == "idle" and as_time(wire.worker(1)["registered_at"]) > first, 5, "the next one"
+        lambda: wire.worker(1)["status"] == "idle" and as_time(wire.worker(1)["registered_at"]) > first,
+        5,
+        "the next one",
     )
 
 

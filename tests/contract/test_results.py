@@ -69,9 +69,9 @@ def test_events_have_ids_of_their_own(wire: Wire) -> None:
 
 def test_llm_output(wire: Wire) -> None:
     """`{"content","usage"}`, the usage in `data` too, and nothing else."""
-    data = run(wire, {"llm_config": {"prompt": script({"reply": "Hi", "usage": {"input_tokens": 7, "output_tokens": 2}})}})[
-        "data"
-    ]
+    data = run(
+        wire, {"llm_config": {"prompt": script({"reply": "Hi", "usage": {"input_tokens": 7, "output_tokens": 2}})}}
+    )["data"]
     usage = {"input_tokens": 7, "output_tokens": 2}
     assert data["output"] == {"content": "Hi", "usage": usage}
     assert set(data) == ALWAYS | {"usage"}

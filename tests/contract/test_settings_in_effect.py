@@ -6,13 +6,14 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.contract.wire import GROUP, STREAMS, WORK, Wire
-from tests.kit import ModelServer, RedisServer, holds_for, wait_until
+from tests.kit import ModelServer, RedisServer, free_port, holds_for, wait_until
 
 RENAMED = {"tool_name": "renamed"}
 
@@ -50,7 +51,7 @@ def test_a_lost_group_is_made_again(start: Callable[..., Wire], server: RedisSer
     wire = start(server)
     wire.output(RENAMED)
     wire.redis.xgroup_destroy(WORK, GROUP)
-    wait_until(lambda: wire.redis.exists(WORK) and wire.redis.xinfo_groups(WORK), 6, "the group is back")
+    wait_until(lambda: wire.has_group(WORK), 6, "the group is back")
     wait_until(lambda: [event for event in wire.pool.events if event.get("level") == "error"], 2, "it is said")
     assert wire.output(RENAMED)
     assert wire.pool.drain() == 0
@@ -73,7 +74,7 @@ def test_flushed_redis_is_set_up_again(start: Callable[..., Wire], server: Redis
     wire = start(server)
     wire.redis.flushall()
     for stream in STREAMS:
-        wait_until(lambda s=stream: wire.redis.exists(s) and wire.redis.xinfo_groups(s), 6, f"{stream}'s group")
+        wait_until(partial(wire.has_group, stream), 6, f"{stream}'s group")
     wait_until(lambda: wire.worker(1).get("status") == "idle", 6, "the registry")
     assert wire.output(RENAMED)
     assert wire.pool.drain() == 0
@@ -213,7 +214,11 @@ def test_worker_pool_size_is_workers(start: Callable[..., Wire], server: RedisSe
 def test_max_iterations_and_node_timeout(start: Callable[..., Wire], server: RedisServer, gate: Path) -> None:
     """MAX_ITERATIONS limits agents that say nothing themselves, NODE_TIMEOUT every item."""
     wire = start(server, workers=1, MAX_ITERATIONS="2", NODE_TIMEOUT="1s")
-    rule = {"tool_calls": [{"name": "renamed", "arguments": {}}], "repeat": True, "usage": {"input_tokens": 1, "output_tokens": 1}}
+    rule = {
+        "tool_calls": [{"name": "renamed", "arguments": {}}],
+        "repeat": True,
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }
     data = wire.run({"llm_config": {"prompt": json.dumps({"script": [rule]})}, "tools": ["renamed"]})
     assert (data["error_code"], data["usage"]["input_tokens"]) == ("max_iterations", 2)
     data = wire.run({"tool_name": "wait_for_file", "tool_params": {"path": str(gate)}})
@@ -250,10 +255,15 @@ def test_drains_do_not_count(start: Callable[..., Wire], server: RedisServer, ga
     assert other.pool.drain() == 0
 
 
-def test_model_settings_reach_the_server(start: Callable[..., Wire], server: RedisServer, model_server: ModelServer) -> None:
+def test_model_settings_reach_the_server(
+    start: Callable[..., Wire], server: RedisServer, model_server: ModelServer
+) -> None:
     """LLM_MODEL where a node names none, the key as the API wants it; both providers, with usage on the wire."""
     model_server.answer("Say hello", "Hello!")
-    for env, model in ((model_server.env | {"LLM_MODEL": "model-a"}, "model-a"), (model_server.openai_env, "test-model")):
+    for env, model in (
+        (model_server.env | {"LLM_MODEL": "model-a"}, "model-a"),
+        (model_server.openai_env, "test-model"),
+    ):
         wire = start(server, workers=1, **env)
         data = wire.run({"llm_config": {"prompt": "Say hello", "temperature": 0.5}})
         assert data["output"]["content"] == "Hello!", data
@@ -262,3 +272,31 @@ def test_model_settings_reach_the_server(start: Callable[..., Wire], server: Red
         assert asked["body"]["model"] == model
         assert "test-key" not in json.dumps(wire.pool.events)
         assert wire.pool.drain() == 0
+
+
+def test_a_server_that_was_never_reached(start: Callable[..., Wire], server: RedisServer) -> None:
+    """While a configured MCP server was never reached an unknown name is `tool_unavailable`, a known one runs."""
+    pool = start(server, workers=1, MCP_SERVERS=f"away=http://127.0.0.1:{free_port()}/mcp")
+    assert pool.error({"tool_name": "whose"})[0] == "tool_unavailable"
+    assert pool.output({"tool_name": "renamed"}) == "found by its other name"
+    assert pool.pool.drain() == 0
+
+
+@pytest.mark.parametrize("worker_id", ["ü" * 128, "w" * 128, "a:b.c/d*[x]"])
+def test_long_and_odd_worker_ids(start: Callable[..., Wire], server: RedisServer, worker_id: str) -> None:
+    """Any name the settings allow works, or is refused with its variable."""
+    wire = start(server, workers=1, wait=False, WORKER_ID=worker_id)
+    graph_id = wire.new_graph()
+    entry = wire.add({"graph_id": graph_id, "node_id": "n", "config": RENAMED, "inputs": {}}, STREAMS[1])
+
+    def ended() -> bool:
+        return not wire.pool.process.running() or bool(wire.results(graph_id))
+
+    wait_until(ended, 10, lambda: wire.pool.said())
+    if not wire.pool.process.running():
+        assert wire.pool.wait() == 78
+        assert "WORKER_ID" in wire.pool.said()
+        return
+    assert wire.wait_result(graph_id)["data"]["worker_id"] == f"{worker_id}.1"
+    wire.wait_gone(entry, STREAMS[1])
+    assert wire.pool.drain() == 0

@@ -59,7 +59,8 @@ class Wire:
         return dict(json.loads(raw))
 
     def raw_state(self, graph_id: str) -> bytes | None:
-        raw: Any = self.redis.get(f"dago:state:{graph_id}")
+        raw = self.redis.get(f"dago:state:{graph_id}")
+        assert raw is None or isinstance(raw, bytes)
         return raw
 
     def node_state(self, graph_id: str, node_id: str = "n") -> Json:
@@ -116,6 +117,10 @@ class Wire:
 
     def wait_gone(self, entry: str, stream: str = WORK) -> None:
         wait_until(lambda: self.gone(entry, stream), 10, f"{entry} is settled")
+
+    def has_group(self, stream: str) -> bool:
+        """Say whether a stream is there and read by the workers' group."""
+        return bool(self.redis.exists(stream)) and bool(self.redis.xinfo_groups(stream))
 
     def letters(self, entry: str, stream: str = WORK) -> list[dict[str, bytes]]:
         """The dead letters that an entry became."""

@@ -74,10 +74,11 @@ def test_31_pools_that_come_and_go(stage: Stage) -> None:
 
 
 NODES = 20
-DOCUMENT = """{"graph_id": "g", "graph": {"nodes": {}, "empty": [], "none": null, "nothing": {}},
+DOCUMENT = r"""{"graph_id": "g", "graph": {"nodes": {}, "empty": [], "none": null, "nothing": {}},
  "status": "running", "inputs": {"big": 123456789012345678901234567890, "float": 1.0, "exact": 1.10, "e": 1E5},
- "unknown": {"z": 1, "a": [2, {"b": []}], "text": "\\u00e9\\ud83d\\ude00"},
- "node_states": {"other": {"status": "completed", "output": [1.50, {}], "more": 99999999999999999999}}, "submitted_at": "2026-01-01T00:00:00Z", "last": -0.0}"""
+ "unknown": {"z": 1, "a": [2, {"b": []}], "text": "\u00e9\ud83d\ude00"},
+ "node_states": {"other": {"status": "completed", "output": [1.50, {}], "more": 99999999999999999999}},
+ "submitted_at": "2026-01-01T00:00:00Z", "last": -0.0}"""
 
 
 @pytest.mark.parametrize("killed", [False, True])

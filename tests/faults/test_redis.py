@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -207,16 +208,27 @@ def test_29_reply_lost(stage: Stage, proxy: Callable[..., Proxy], lost: str) -> 
             line.cut()
 
     line.on_request, line.on_reply = on_request, on_reply
-    entry = stage.push("say_pid")
     if lost == "claim":
-        with suppress(redis.ResponseError):
-            stage.db.xreadgroup(GROUP, "gone.1", {WORK: ">"}, count=1)
-        stage.db.xclaim(WORK, GROUP, "gone.1", 0, [entry], idle=10**9, justid=True)
-        stage.db.publish("dago:executor:released", f"{WORK} {entry}")
+        leave_stale(stage, pool)
+    else:
+        stage.push("say_pid")
     stage.push("say_pid", "next")
     stage.assert_settled_once(["warm", "g", "next"])
     assert cuts and len(stage.journal.starts()) == 3, "each was run once"
     assert not pool.seen("slot.dead") and stage.results("g")[0]["data"]["attempt"] <= 2
+
+
+def leave_stale(stage: Stage, pool: Pool) -> None:
+    """Add an item that a vanished worker has held: to be claimed."""
+    pool.send(signal.SIGTSTP)
+    pool.wait_event("pool.paused")
+    wait_until(lambda: not stage.db.info("clients")["blocked_clients"], 5, "nobody waits for an item any more")
+    entry = stage.push("say_pid")
+    assert stage.db.xreadgroup(GROUP, "gone.1", {WORK: ">"}, count=1)
+    stage.db.xclaim(WORK, GROUP, "gone.1", 0, [entry], idle=10**9, justid=True)
+    pool.send(signal.SIGCONT)
+    pool.wait_event("pool.resumed")
+    stage.db.publish("dago:executor:released", f"{WORK} {entry}")
 
 
 @pytest.mark.parametrize("how", ["cut", "half_close", "client_kill", "black_hole"])

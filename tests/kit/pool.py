@@ -38,7 +38,9 @@ class Pool:
         self.env = {**QUIET, "HEALTH_PORT": str(self.port), **env}
         self.events: list[Event] = []
         self._changed = threading.Condition()
-        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{self.env['HEALTH_PORT']}", timeout=10)
+        # A connection for each question: one that is kept open is lost when a reload replaces the keeper.
+        single = httpx2.Limits(max_keepalive_connections=0)
+        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{self.env['HEALTH_PORT']}", timeout=10, limits=single)
         self._stdout = (folder / "stdout").open("wb")
         self._ended = False
         self.process = Process([str(PROGRAM), *arguments], env=self.env, cwd=folder, stdout=self._stdout, stderr=-1)

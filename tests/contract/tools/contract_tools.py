@@ -76,3 +76,11 @@ def dig(depth: int) -> Any:
 def die() -> str:
     """End the worker's process."""
     os._exit(7)
+
+
+@tool
+def die_unless(path: str) -> str:
+    """End the worker's process unless a file is there."""
+    if not Path(path).exists():
+        os._exit(7)
+    return "alive"
