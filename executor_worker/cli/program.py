@@ -33,7 +33,7 @@ from supervisor.scoreboard import Row, Scoreboard
 
 # The keeper answers for the whole pool: it must notice soon that Redis is frozen, and beat meanwhile.
 KEEPER_PATIENCE_S = 2.0
-WORKER_PATIENCE_S = 5.0
+WORKER_PATIENCE_S, LEAST_PATIENCE_S = 3.0, 0.5
 MIB = 2**20
 
 
@@ -96,7 +96,9 @@ class ExecutorProgram:
         settings = self.settings
         name = f"{settings.worker_id}.{row.slot}"
         logs.bind(worker_id=settings.worker_id, slot=row.slot)
-        consumer = self._consumer(Link(self._endpoint, name=name, timeout_s=WORKER_PATIENCE_S), name)
+        # A worker that waits for a frozen Redis must still leave within a drain.
+        patience_s = max(min(WORKER_PATIENCE_S, settings.drain_timeout / 3), LEAST_PATIENCE_S)
+        consumer = self._consumer(Link(self._endpoint, name=name, timeout_s=patience_s), name)
         patience = Patience(row)
         zombies: dict[int, int] = {}
         return Worker(

@@ -50,7 +50,7 @@ class Settings(BaseSettings):
 
     worker_id: Annotated[
         str,
-        kinds.text("a name without spaces, at most 128 characters long", "executor-a", r"[^\s\x00-\x1f]{1,128}"),
+        kinds.text("a name of at most 128 ASCII characters without spaces", "executor-a", r"[!-~]{1,128}"),
         Shown("executor-<hostname>"),
     ] = Field(
         default_factory=lambda: f"executor-{socket.gethostname()}",
