@@ -147,11 +147,14 @@ class Worker:
             return None
 
     def _take(self) -> Taken | None:
+        noticed = self._head.noticed  # before the notice is read: one that comes meanwhile is not tried by this
         stale = self._stale()
         if stale or self._consumer.unsure:
+            unsure = self._consumer.unsure
             taken = self._consumer.take(uncounted=self._condemned(), stale=stale)
-            if taken is None or (taken.held.stream, taken.held.entry) not in stale:
-                self._tried_notice = self._head.noticed
+            # What was ours already comes first: the stale ones have not been tried then.
+            if taken is None or not (unsure or (taken.held.stream, taken.held.entry) in stale):
+                self._tried_notice = noticed
             if taken is not None:
                 return taken
             self._forget_predecessor()

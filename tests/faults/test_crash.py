@@ -174,8 +174,8 @@ def test_06_killed_supervisors_successor_of_the_same_name(stage: Stage) -> None:
     first = stage.pool(workers=2, WORKER_ID="same", LEASE="30")
     stage.push("hold")
     stage.started()
-    stage.journal.let_go("g")
     first.process.kill()
+    stage.journal.let_go("g")
     began = time.monotonic()
     stage.pool(workers=2, WORKER_ID="same", LEASE="30")
     assert stage.result()["data"]["attempt"] == 2

@@ -249,6 +249,7 @@ def test_29_lines_cut_again_and_again_under_load(stage: Stage, proxy: Callable[.
             pool.wait_event("redis.lost", 10, count=round_)
             line.black_hole = False
             line.cut()
+            pool.wait_event("redis.back", 10, count=round_)
         else:
             getattr(line, how)()
     stage.assert_settled_once(graphs)
