@@ -34,7 +34,7 @@ from executor_worker.settlement import Result, Settler
 from executor_worker.stream import Consumer, Held, Taken, added_at
 from supervisor.scoreboard import Row, Scoreboard
 
-IDLE_BLOCK_S = 10.0
+IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is
 POLL_S = 0.5
 TIDY_S = 1.0
 LEFT = 0

@@ -24,6 +24,7 @@ PULSE_S = 1.0
 RECLAIM_S = 0.2  # how soon a slot that backs off is seen to hold something
 REGISTRY_S = 1.0
 UPKEEP_S = 5.0
+BACKLOG_S = 2.0
 MEMORY_S = 1.0  # one worker at a time
 LONGEST_RENEWAL_S = 5.0
 NEVER_S = 1e9
@@ -58,6 +59,7 @@ class Duties:
             Duty("reclaim", RECLAIM_S, self._while_up(self.reclaim.run)),
             Duty("registry", REGISTRY_S, self._while_up(announce.run), self._while_up(announce.close)),
             Duty("upkeep", UPKEEP_S, self._while_up(self.upkeep.run)),
+            Duty("backlog", BACKLOG_S, self._while_up(self.upkeep.measure)),
             Duty("memory", MEMORY_S, Memory(around).run),
             Duty("farewell", NEVER_S, lambda: None, self._while_up(farewell.close)),
         ]

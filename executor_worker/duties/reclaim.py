@@ -19,6 +19,8 @@ from supervisor.scoreboard import Row
 ORPHAN_S = 0.1  # a dead slot gets its next worker sooner than that, unless it backs off
 DRAIN_PATIENCE_S = 1.0
 RENEWED_S = 3.0  # after Redis has come back every keeper has noticed that
+UNTAKEN_S = 1.0
+SPARE = 1  # woken beyond what there is
 MOST_STALE = 16  # entries put up at a time
 
 
@@ -84,8 +86,10 @@ class Reclaim:
         self._up = entries
         self._number += 1
         head.post(write_notice(entries), self._number)
+        # What nobody took within a moment, for the woken one had just got something else, is put up again.
+        self._next_sweep = min(self._next_sweep, time.monotonic() + UNTAKEN_S)
         idle = [row for row in self._around.board.rows() if row.state == "idle"]
-        for row in idle[: len(entries)]:
+        for row in idle[: len(entries) + SPARE]:
             row.wake()
 
     def _left_behind(self) -> Iterable[tuple[str, str]]:

@@ -30,11 +30,14 @@ class Upkeep:
         for made in ensure_groups(around.link, delete_settled=around.delete_settled, known=self._known):
             around.report_group(made)
         self._known = True
-        self.backlogs = backlog(around.link, delete_settled=around.delete_settled)
         trim(around.link, around.results_maxlen)
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + PRUNE_S
             prune_consumers(around.link, keep={around.consumer(row.slot) for row in around.board.rows()})
+
+    def measure(self) -> None:
+        """Look how much there is to do."""
+        self.backlogs = backlog(self._around.link, delete_settled=self._around.delete_settled)
 
     def gauges(self) -> list[Gauge]:
         """What is known of the streams, for `/metrics`."""
