@@ -71,6 +71,7 @@ class ExecutorProgram:
         self._functions = _functions_of(settings)
         # Made once here so that what is wrong with it is said now, and not by every child.
         ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log)
+        "localhost".encode("idna")  # the codec is imported at the first connection: here once for all workers
         preload(settings.llm_provider)
         preload_tools(tool_settings(settings), log=logs.log)
         _warn_of_retired_model(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import types
@@ -52,6 +53,7 @@ class Signature:
     _spread: str | None
 
     @classmethod
+    @functools.cache  # a worker that is forked anew finds here what its parent has read
     def of(cls, function: Callable[..., Any]) -> Signature:
         """
         Read *function*'s type hints and docstring.
