@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
 from executor_worker import logs
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.errors import StreamUnavailable
 from executor_worker.notice import write_notice
-from executor_worker.stream import Held
-from executor_worker.stream.consumers import release_held
+from executor_worker.stream.consumers import pending_of, release_held
 from executor_worker.stream.releases import Releases
 from executor_worker.stream.sweep import Sweeper
 from supervisor.scoreboard import Row
@@ -41,6 +39,7 @@ class Reclaim:
         self._epoch = around.board.head.redis_epoch
         self._number = 0
         self._up: list[tuple[str, str]] = []
+        self._cleared: dict[int, int] = {}  # slot → the worker whose leavings were given back
 
     def sources(self) -> dict[int, Callable[[], object]]:
         """What to wait on, and what to call then."""
@@ -93,20 +92,20 @@ class Reclaim:
             row.wake()
 
     def _left_behind(self) -> Iterable[tuple[str, str]]:
-        """What dead workers of ours held whose slots are not filled again at once."""
-        # Those that a drain has killed are given back at its end, uncounted.
+        """What dead workers of ours had whose slots are not filled again at once."""
+        # What a drain has killed is given back at its end, uncounted.
         patience_s = DRAIN_PATIENCE_S if self._around.board.head.mode == "draining" else ORPHAN_S
         late = time.monotonic_ns() - int(patience_s * 1e9)
         for row in self._around.board.rows():
-            if row.state == "dead" and row.held and row.released != row.held and row.since_ns < late:
+            if row.state == "dead" and row.since_ns < late and self._cleared.get(row.slot) != row.generation:
+                generation, text = row.generation, row.held
                 yield from self._give_back(row)
+                row.released = text
+                self._cleared[row.slot] = generation
 
     def _give_back(self, row: Row) -> Iterable[tuple[str, str]]:
-        """By this very delivery: a successor that has just taken it over keeps it."""
-        text = row.held
-        with suppress(ValueError):
-            held = Held.parse(text)
+        """Delivery by delivery: a successor that has just taken one over keeps it."""
+        for held in pending_of(self._around.link, self._around.consumer(row.slot)):
             if release_held(self._around.link, held, counted=True):
                 logs.info("item.released", slot=row.slot, entry=held.entry, reason="its slot backs off")
                 yield held.stream, held.entry
-        row.released = text

@@ -14,6 +14,9 @@ from executor_worker.stream.replies import GroupLost
 from executor_worker.stream.script import script
 
 
+GIVEN_BACK_MS = 10**9  # as in constants.lua
+
+
 def release_consumer(
     link: Link, consumer: str, *, counted: bool, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP
 ) -> list[tuple[str, str]]:
@@ -33,6 +36,26 @@ def release_consumer(
     words = [group, consumer, "" if counted else "1", RELEASED_CHANNEL]
     flat = [word.decode() for word in link.run(giving, streams, words)]
     return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def pending_of(link: Link, consumer: str, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP) -> list[Held]:
+    """
+    List what *consumer* has pending as it stands now, without what was given back already.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    found = []
+    replies = link.batch([("XPENDING", stream, group, "-", "+", 100, consumer) for stream in streams])
+    for stream, reply in zip(streams, replies, strict=True):
+        if isinstance(reply, StreamError):
+            if isinstance(reply, GroupLost):
+                continue
+            raise reply
+        for entry, _, idle_ms, count in reply:
+            if idle_ms < GIVEN_BACK_MS:
+                found.append(Held(stream, entry.decode(), count, consumer))
+    return found
 
 
 def release_held(link: Link, held: Held, *, counted: bool, group: str = GROUP) -> bool:
