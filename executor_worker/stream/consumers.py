@@ -13,8 +13,7 @@ from executor_worker.stream.names import GROUP, MARKERS, REGISTRY_PREFIX, RELEAS
 from executor_worker.stream.replies import GroupLost
 from executor_worker.stream.script import script
 
-
-GIVEN_BACK_MS = 10**9  # as in constants.lua
+GIVEN_BACK_MS = 15_768_000_000  # as in constants.lua
 
 
 def release_consumer(
