@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_a_policy_that_evicts(run: Run, redis_server: RedisServer) -> None:
 
 def test_permissions_that_are_missing(run: Run, redis_server: RedisServer) -> None:
     """Named, with the rule that grants them; which is then enough. Nothing is changed by asking."""
-    client = redis_server.client()
+    client: Any = redis_server.client()
     client.execute_command("ACL", "SETUSER", "worker", "on", ">some-password", "~*", "+@read", "+@connection", "+info")
     settings = {**redis_server.env, "REDIS_USER": "worker", "REDIS_PASS": "some-password"}
     said = only(run("check", **settings), "REDIS_USER")

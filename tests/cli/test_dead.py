@@ -18,7 +18,8 @@ def bury(server: RedisServer, data: str = ITEM, stream: str = PLAIN, **fields: s
     """Put a dead letter where the pool puts them; return its id."""
     letter = {"data": data, "original_id": "1-1", "reason": "poisoned", "error": "killed its\nworker"}
     letter |= {"deliveries": "5", "consumer": "a.1", "failed_at": "2026-11-21T12:00:00.000Z", **fields}
-    ident: bytes = server.client().xadd(f"{stream}:dead", letter)  # type: ignore[arg-type]
+    client: Any = server.client()
+    ident: bytes = client.xadd(f"{stream}:dead", letter)
     return ident.decode()
 
 
@@ -79,7 +80,7 @@ def test_a_letter_is_shown_whole(run: Run, redis_server: RedisServer, data: str,
 
 def test_a_letter_is_put_back_with_its_state(run: Run, redis_server: RedisServer) -> None:
     """Data as it came; the node pending, the mark gone, the graph running again."""
-    client = redis_server.client()
+    client: Any = redis_server.client()
     node = {"node_id": "n", "status": "failed", "error": "x", "metadata": {"work_id": "w1", "mine": 1}}
     client.set("dago:state:g", json.dumps({"graph_id": "g", "status": "failed", "node_states": {"n": node}}))
     ident = bury(redis_server)
@@ -100,7 +101,7 @@ def test_all_letters_are_put_back(run: Run, redis_server: RedisServer) -> None:
     bury(redis_server)
     bury(redis_server, stream=EVENTS)
     assert run("dead", "requeue", "--all", **redis_server.env).status == 0
-    client = redis_server.client()
+    client: Any = redis_server.client()
     assert (client.xlen(PLAIN), client.xlen(EVENTS)) == (1, 1)
     done = run("dead", "requeue", "--all", **redis_server.env)
     assert (done.status, done.out) == (0, "")

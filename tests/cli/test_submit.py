@@ -25,7 +25,7 @@ def event(work_id: str, node: str = "n") -> dict[str, Any]:
 
 
 def on(server: RedisServer, stream: str) -> list[bytes]:
-    client = server.client()
+    client: Any = server.client()
     return [fields[b"data"] for _, fields in client.xrange(stream)]
 
 

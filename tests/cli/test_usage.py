@@ -104,7 +104,9 @@ def test_commands_give_up_on_a_redis_that_is_not_there(run: Run, arguments: tupl
 
 
 @pytest.mark.parametrize(
-    ("command", "may_load"), [("--help", []), ("status", ["pydantic"])], ids=["help needs nothing", "status reads settings"]
+    ("command", "may_load"),
+    [("--help", []), ("status", ["pydantic"])],
+    ids=["help needs nothing", "status reads settings"],
 )
 def test_light_commands_load_no_sdk(folder: Path, command: str, may_load: list[str]) -> None:
     """The models' and the MCP SDK cost seconds to import, the settings' library a tenth of one."""

@@ -101,7 +101,7 @@ def test_sentinels_that_know_nothing_or_are_away(sentinels: Sentinels) -> None:
     link = Link(Endpoint.parse(url))
     assert link.call("PING") == b"PONG"
     link.close()
-    with pytest.raises(StreamUnavailable, match="no sentinel names a primary: .*'other'"):
+    with pytest.raises(StreamUnavailable, match=r"no sentinel names a primary: .*'other'"):
         Link(Endpoint.parse(sentinels.url.replace("/main", "/other"))).call("PING")
     with pytest.raises(StreamUnavailable, match="no sentinel names a primary"):
         Link(Endpoint.parse(f"redis+sentinel://127.0.0.1:{port}/main")).call("PING")
