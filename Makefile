@@ -106,5 +106,5 @@ lock: $(STAMP) ## choose newer versions of everything we build on, and write the
 
 .PHONY: clean
 clean: ## remove everything that was made here
-	rm -rf .venv .cache build dist ./*.egg-info .coverage
+	rm -rf .venv .cache .hypothesis build dist ./*.egg-info .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -16,11 +16,14 @@ from typing import Any, NamedTuple
 import psutil
 
 from tests.faults.journal import VARIABLE, Journal
-from tests.kit import PROGRAM, Pool, Proxy, RedisServer, command_line
+from tests.kit import Pool, Proxy, RedisServer, command_line
 from tests.kit.processes import read_proc
 
 ROOT = Path(__file__).parent.parent
-LEFT_BEHIND_S = 3.0  # after its death nothing of a supervisor may live for longer
+SETTLED_S = 2.0  # what a fault may disturb after it has passed
+MOSTLY = 0.9
+GONE_S = 1.5  # for all that a killed supervisor had started
+ODD = ("?", "duty.failed", "child.failed", "lifecycle.", "node.failed", "item.dead", "entry.trimmed", "pool.given_up")
 # How often each happens; the names are those of the methods of `Faults`.
 WEIGHTS = {
     "kill_worker": 48,
@@ -29,6 +32,7 @@ WEIGHTS = {
     "stop_keeper": 4,
     "kill_supervisor": 5,
     "stop_supervisor": 3,
+    "stop_host": 3,
     "cut_line": 7,
     "lose_replies": 5,
     "black_hole": 2,
@@ -39,10 +43,19 @@ WEIGHTS = {
 
 
 class Hit(NamedTuple):
-    """A fault that a worker met; *until* it could go on, for one that was stopped."""
+    """A fault that a worker met; *until* it could go on, for one that was stopped or cut off."""
 
     kind: str
     pid: int
+    at: float
+    until: float
+    where: str  # its supervisor's place
+
+
+class Disturbance(NamedTuple):
+    """When something else than a worker was at fault: at one supervisor's, or for all."""
+
+    where: str
     at: float
     until: float
 
@@ -53,19 +66,40 @@ class Seen:
 
     faults: Counter[str] = field(default_factory=Counter)
     hits: list[Hit] = field(default_factory=list)
-    outages: list[tuple[float, float]] = field(default_factory=list)
+    disturbances: list[Disturbance] = field(default_factory=list)
     logged: Counter[str] = field(default_factory=Counter)
     troubles: list[str] = field(default_factory=list)
+
+
+class Tail(Journal):
+    """The journal, read as it grows."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._path = folder / "journal"
+        self._offset = 0
+        self._last: dict[int, str] = {}
+
+    def running(self) -> set[int]:
+        """The processes that are in the midst of a run, or died so."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._offset)
+                for line in file:
+                    _, what, pid, _ = line.decode().split()
+                    self._last[int(pid)] = what
+                self._offset = file.tell()
+        return {pid for pid, what in self._last.items() if what == "start"}
 
 
 class Clock:
     """Does things later, in one thread."""
 
     def __init__(self) -> None:
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, int, Callable[[], object]]] = []
         self._number = itertools.count()
 
-    def later(self, seconds: float, action: Callable[[], None]) -> None:
+    def later(self, seconds: float, action: Callable[[], object]) -> None:
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), action))
 
     def work_off(self) -> bool:
@@ -79,19 +113,23 @@ class Supervisor:
     """One place for a supervisor: whoever is killed there is started again, under its name or a new one."""
 
     def __init__(self, name: str, addr: str, line: Proxy | None, folder: Path, settings: dict[str, str]) -> None:
-        self.line = line
-        self._name, self._folder, self._starts = name, folder, 0
+        self.name, self.line = name, line
+        self._folder, self._starts = folder, 0
         self._settings = {**settings, "REDIS_ADDR": addr}
+        self.down = False
         self.pool = self.start(anew=True)
 
     def start(self, *, anew: bool) -> Pool:
         self._starts += 1
-        folder = self._folder / f"{self._name}-{self._starts}"
+        folder = self._folder / f"{self.name}-{self._starts}"
         folder.mkdir()
         if anew:
             self._settings["WORKER_ID"] = folder.name
-        self.pool = Pool(folder, ("run",), self._settings)
+        self.pool, self.down = Pool(folder, ("run",), self._settings), False
         return self.pool
+
+    def itself(self) -> psutil.Process:
+        return psutil.Process(self.pool.process.pid)
 
     def children(self, kind: str) -> list[psutil.Process]:
         """Its living workers or its keeper."""
@@ -114,9 +152,11 @@ class Faults:
         lease_s: Stops are shorter and longer than that.
     """
 
-    def __init__(self, server: RedisServer, folder: Path, chance: random.Random, count: int, lease_s: float) -> None:
+    def __init__(
+        self, server: RedisServer, folder: Path, count: int, workers: int, lease_s: float, chance: random.Random
+    ) -> None:
         self.server, self.redis_up = server, True
-        self.journal = Journal(folder)
+        self.journal = Tail(folder)
         self.seen = Seen()
         self.clock = Clock()
         self._chance = chance
@@ -126,9 +166,10 @@ class Faults:
             "TOOL_MODULES": "tests.faults.tools",
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "WORKERS": str(workers),
             "LEASE": f"{lease_s:g}",
             "NODE_TIMEOUT": "90",
-            "MAX_DELIVERIES": "100000",  # the storm's own kills must not make an item look like poison
+            "MAX_DELIVERIES": "10000",  # the storm's own kills must not make an item look like poison
             "RESULTS_MAXLEN": "100000000",
             VARIABLE: str(folder),
         }
@@ -150,76 +191,95 @@ class Faults:
     def look_after(self) -> None:
         """Start supervisors again that ended by themselves, which none should."""
         for one in self.supervisors:
-            status = one.pool.process.popen.poll()
-            if status is not None and status >= 0:
+            status = None if one.down else one.pool.process.popen.poll()
+            if status is not None:
                 self.seen.troubles.append(f"a supervisor ended by itself with {status}: {one.pool.said(5)}")
+                self.bury(one.pool)
                 one.start(anew=False)
 
     # Processes
 
     def kill_worker(self) -> bool:
-        worker = self._busy_worker()
+        where, worker = self._busy_worker()
         if worker is not None:
             worker.kill()
-            self._hit("kill_worker", worker)
+            self._hit("kill_worker", where, worker)
         return worker is not None
 
     def stop_worker(self) -> bool:
-        worker = self._busy_worker()
+        where, worker = self._busy_worker()
         if worker is not None:
-            seconds = self._stop(worker, 2 * self._lease_s)
-            self._hit("stop_worker", worker, seconds)
+            seconds = self._stop([worker], 2 * self._lease_s)
+            self._hit("stop_worker", where, worker, seconds)
         return worker is not None
 
     def kill_keeper(self) -> bool:
-        keepers = self._any().children("keeper")
+        one = self._any()
+        keepers = one.children("keeper")
         for keeper in keepers:
             keeper.kill()
+        self._disturb(one.name)
         return bool(keepers)
 
     def stop_keeper(self) -> bool:
-        keepers = self._any().children("keeper")
-        for keeper in keepers:
-            self._stop(keeper, 2 * self._lease_s)
+        one = self._any()
+        keepers = one.children("keeper")
+        self._disturb(one.name, self._stop(keepers, 2 * self._lease_s))
         return bool(keepers)
 
     def kill_supervisor(self) -> bool:
         one = self._any()
-        if not one.pool.process.running():
+        if one.down:
             return False
         workers = one.children("worker")
         for stopped in one.children("keeper"):  # one that is stopped could not clear away
             stopped.resume()
         one.pool.process.popen.kill()
+        one.down = True
         for worker in workers:
-            self._hit("kill_supervisor", worker)
+            self._hit("kill_supervisor", one.name, worker)
+        self._disturb(one.name)
         dead, anew = one.pool, self._chance.random() < 0.5
-        self.clock.later(LEFT_BEHIND_S, lambda: self.bury(dead))
-        self.clock.later(self._chance.uniform(0.0, 1.0), lambda: one.start(anew=anew) and None)
+        self.clock.later(GONE_S, lambda: self.bury(dead))
+        self.clock.later(self._chance.uniform(0.0, 1.0), lambda: one.start(anew=anew))
         return True
 
     def stop_supervisor(self) -> bool:
         one = self._any()
-        if one.pool.process.running():
-            self._stop(psutil.Process(one.pool.process.pid), self._lease_s)
-        return one.pool.process.running()
+        if not one.down:
+            self._disturb(one.name, self._stop([one.itself()], self._lease_s))
+        return not one.down
+
+    def stop_host(self) -> bool:
+        """All of a supervisor's at once, as a machine that stands still: the others take over what it has in hand."""
+        one = self._any()
+        if one.down:
+            return False
+        workers = one.children("worker")
+        seconds = self._stop([one.itself(), *one.children("keeper"), *workers], 3 * self._lease_s)
+        for worker in workers:
+            self._hit("stop_host", one.name, worker, seconds)
+        self._disturb(one.name, seconds)
+        return True
 
     # Lines and Redis
 
     def cut_line(self) -> bool:
-        self._line().cut()
+        one, line = self._line()
+        line.cut()
+        self._disturb(one.name)
         return True
 
     def lose_replies(self) -> bool:
-        line = self._line()
+        one, line = self._line()
         line.lose_replies = True
-        self.clock.later(self._chance.uniform(0.02, 0.5), lambda: self._mend(line))
+        self._mend_later(one, line, self._chance.uniform(0.02, 0.5))
         return True
 
     def black_hole(self) -> bool:
-        line = self._line()
+        one, line = self._line()
         line.black_hole = True
-        self.clock.later(self._chance.uniform(0.1, self._lease_s), lambda: self._mend(line))
+        self._mend_later(one, line, self._chance.uniform(0.1, 2 * self._lease_s))
         return True
 
     def kill_client(self) -> bool:
@@ -229,31 +289,27 @@ class Faults:
         numbers = [int(client["id"]) for client in self._db.client_list() if int(client["id"]) != ours]
         if numbers:
             self._db.client_kill_filter(_id=self._chance.choice(numbers))
+            self._disturb("")
         return bool(numbers)
 
     def restart_redis(self) -> bool:
-        if not self.redis_up:
-            return False
         crash = self._chance.random() < 0.5
-        self._away(self._chance.uniform(0.0, 1.5), self.server.kill if crash else self.server.stop, self.server.start)
-        return True
+        return self._away(1.5, self.server.kill if crash else self.server.stop, self.server.start)
 
     def freeze_redis(self) -> bool:
-        if not self.redis_up:
-            return False
-        self._away(self._chance.uniform(0.1, self._lease_s), self.server.freeze, self.server.thaw)
-        return True
+        return self._away(self._lease_s, self.server.freeze, self.server.thaw)
 
     # The end
 
     def bury(self, pool: Pool) -> None:
         """Close a pool that was killed or drained: nothing of it may live any more; note what it said."""
-        try:
+        left = [command_line(pid) for pid in pool.process.relatives()]
+        if left:
+            self.seen.troubles.append(f"left behind by {pool.env['WORKER_ID']}: {left}")
+        with suppress(AssertionError):  # that was said just now
             pool.close()
-        except AssertionError as error:
-            self.seen.troubles.append(str(error))
         self.seen.logged.update(str(event.get("event", "no event")) for event in pool.events)
-        odd = [event for event in pool.events if "event" not in event or event["event"].startswith(("duty.", "lifec", "child."))]
+        odd = [event for event in pool.events if str(event.get("event", "?")).startswith(ODD)]
         self.seen.troubles += [f"{pool.env['WORKER_ID']} said: {event}" for event in odd]
 
     def drain(self) -> None:
@@ -274,43 +330,58 @@ class Faults:
     def _any(self) -> Supervisor:
         return self._chance.choice(self.supervisors)
 
-    def _line(self) -> Proxy:
-        return self._chance.choice([one.line for one in self.supervisors if one.line is not None])
+    def _line(self) -> tuple[Supervisor, Proxy]:
+        return self._chance.choice([(one, one.line) for one in self.supervisors if one.line is not None])
 
-    def _busy_worker(self) -> psutil.Process | None:
-        """A worker that is at an item, if there is one; mostly."""
-        workers = [worker for one in self.supervisors for worker in one.children("worker")]
-        running = {fact.pid for fact in self.journal.unended()}
-        busy = [worker for worker in workers if worker.pid in running]
-        if busy and self._chance.random() < 0.9:
+    def _busy_worker(self) -> tuple[str, psutil.Process | None]:
+        """A worker, mostly one that is at an item, and where it is."""
+        workers = [(one.name, worker) for one in self.supervisors for worker in one.children("worker")]
+        running = self.journal.running()
+        busy = [(where, worker) for where, worker in workers if worker.pid in running]
+        if busy and self._chance.random() < MOSTLY:
             return self._chance.choice(busy)
-        return self._chance.choice(workers) if workers else None
+        return self._chance.choice(workers) if workers else ("", None)
 
-    def _hit(self, kind: str, worker: psutil.Process, seconds: float = 0.0) -> None:
+    def _hit(self, kind: str, where: str, worker: psutil.Process, seconds: float = 0.0) -> None:
         now = time.monotonic()
-        self.seen.hits.append(Hit(kind, worker.pid, now, now + seconds))
+        self.seen.hits.append(Hit(kind, worker.pid, now, now + seconds, where))
 
-    def _stop(self, process: psutil.Process, longest_s: float) -> float:
+    def _disturb(self, where: str, seconds: float = 0.0) -> None:
+        now = time.monotonic()
+        self.seen.disturbances.append(Disturbance(where, now, now + seconds + SETTLED_S))
+
+    def _stop(self, processes: list[psutil.Process], longest_s: float) -> float:
         seconds = self._chance.uniform(0.05, longest_s)
-        process.suspend()
-        self.clock.later(seconds, lambda: go_on(process))
+        for process in processes:
+            process.suspend()
+            self.clock.later(seconds, lambda process=process: go_on(process))  # type: ignore[misc]
         return seconds
 
-    def _away(self, seconds: float, leave: Callable[[], None], come_back: Callable[[], None]) -> None:
+    def _mend_later(self, one: Supervisor, line: Proxy, seconds: float) -> None:
+        def mend() -> None:
+            line.lose_replies = line.black_hole = False
+            line.cut()
+
+        self.clock.later(seconds, mend)
+        for worker in one.children("worker"):
+            self._hit("cut_off", one.name, worker, seconds)
+        self._disturb(one.name, seconds)
+
+    def _away(self, longest_s: float, leave: Callable[[], None], come_back: Callable[[], None]) -> bool:
+        if not self.redis_up:
+            return False
         self.redis_up = False
         leave()
-        left_at = time.monotonic()
 
         def back() -> None:
             come_back()
             self.redis_up = True
-            self.seen.outages.append((left_at, time.monotonic()))
+            self._disturb("")
 
+        seconds = self._chance.uniform(0.0, longest_s)
         self.clock.later(seconds, back)
-
-    def _mend(self, line: Proxy) -> None:
-        line.lose_replies = line.black_hole = False
-        line.cut()
+        self._disturb("", seconds)
+        return True
 
 
 def go_on(process: psutil.Process) -> None:
