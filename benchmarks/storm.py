@@ -26,6 +26,7 @@ from typing import Any
 
 from benchmarks.storm_faults import WEIGHTS, Faults
 from benchmarks.storm_report import GROUP, RESULT_STREAMS, WORK_STREAMS, Report, Work, judge
+from tests.faults.journal import Journal
 from tests.kit import RedisServer
 
 NODES = 25  # of a shared graph
@@ -80,14 +81,24 @@ class Storm:
 
     def run(self) -> Report:
         began = time.monotonic()
-        for one in self._faults.supervisors:
-            one.pool.wait_ready(60)
-        self._rage()
-        self._calm_down()
-        self._faults.drain()
-        report = judge(self._db, self._works, self._documents, self._faults.journal.facts(), self._faults.seen)
+        with closing(self._faults):
+            for one in self._faults.supervisors:
+                one.pool.wait_ready(60)
+            self._rage()
+            self._calm_down()
+            self._faults.drain()
+        report = self.judge()
         report.seconds = round(time.monotonic() - began, 1)
         return report
+
+    @property
+    def journal(self) -> Journal:
+        """What the tools say they did."""
+        return self._faults.journal
+
+    def judge(self) -> Report:
+        """Read everything back."""
+        return judge(self._db, self._works, self._documents, self.journal.facts(), self._faults.seen)
 
     def _rage(self) -> None:
         began, clock = time.monotonic(), self._faults.clock

@@ -22,8 +22,19 @@ from tests.kit.processes import read_proc
 ROOT = Path(__file__).parent.parent
 SETTLED_S = 2.0  # what a fault may disturb after it has passed
 MOSTLY = 0.9
+AGAIN_S = 0.2
+DYING_S = 0.5  # a killed supervisor's workers may just begin something
 GONE_S = 1.5  # for all that a killed supervisor had started
-ODD = ("?", "duty.failed", "child.failed", "lifecycle.", "node.failed", "item.dead", "entry.trimmed", "pool.given_up")
+ODD = (
+    "Traceback",
+    "duty.failed",
+    "child.failed",
+    "lifecycle.",
+    "node.failed",
+    "item.dead",
+    "entry.trimmed",
+    "pool.given_up",
+)
 # How often each happens; the names are those of the methods of `Faults`.
 WEIGHTS = {
     "kill_worker": 48,
@@ -181,12 +192,15 @@ class Faults:
         ]
 
     def happen(self, kind: str) -> None:
-        """Let one fault happen; where there is nothing it could happen to, right now, a worker is killed instead."""
-        with suppress(psutil.NoSuchProcess):  # it was quicker
-            if not getattr(self, kind)():
-                kind = "kill_worker"
-                self.kill_worker()
+        """Let one fault happen; where there is nothing it could happen to right now, a little later."""
+        try:
+            happened = getattr(self, kind)()
+        except psutil.NoSuchProcess:  # it was quicker
+            happened = False
+        if happened:
             self.seen.faults[kind] += 1
+        else:
+            self.clock.later(AGAIN_S, lambda: self.happen(kind))
 
     def look_after(self) -> None:
         """Start supervisors again that ended by themselves, which none should."""
@@ -237,7 +251,7 @@ class Faults:
         one.pool.process.popen.kill()
         one.down = True
         for worker in workers:
-            self._hit("kill_supervisor", one.name, worker)
+            self._hit("kill_supervisor", one.name, worker, DYING_S)
         self._disturb(one.name)
         dead, anew = one.pool, self._chance.random() < 0.5
         self.clock.later(GONE_S, lambda: self.bury(dead))
@@ -286,11 +300,12 @@ class Faults:
         if not self.redis_up:
             return False
         ours = self._db.client_id()
-        numbers = [int(client["id"]) for client in self._db.client_list() if int(client["id"]) != ours]
-        if numbers:
-            self._db.client_kill_filter(_id=self._chance.choice(numbers))
-            self._disturb("")
-        return bool(numbers)
+        clients = [client for client in self._db.client_list() if int(client["id"]) != ours]
+        if clients:
+            client = self._chance.choice(clients)
+            self._db.client_kill_filter(_id=int(client["id"]))
+            self._disturb(client["name"].partition("-")[0])
+        return bool(clients)
 
     def restart_redis(self) -> bool:
         crash = self._chance.random() < 0.5
@@ -309,7 +324,8 @@ class Faults:
         with suppress(AssertionError):  # that was said just now
             pool.close()
         self.seen.logged.update(str(event.get("event", "no event")) for event in pool.events)
-        odd = [event for event in pool.events if str(event.get("event", "?")).startswith(ODD)]
+        # Lines that are no events are stacks, of keepers that were ended because they had been stopped for too long.
+        odd = [event for event in pool.events if str(event.get("event", event.get("text"))).startswith(ODD)]
         self.seen.troubles += [f"{pool.env['WORKER_ID']} said: {event}" for event in odd]
 
     def drain(self) -> None:
@@ -322,6 +338,12 @@ class Faults:
             except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
                 self.seen.troubles.append(f"a supervisor did not drain: {error}")
             self.bury(one.pool)
+
+    def close(self) -> None:
+        """End whatever is left, whatever has gone wrong."""
+        for one in self.supervisors:
+            with suppress(AssertionError):
+                one.pool.close()
             if one.line is not None:
                 one.line.close()
 

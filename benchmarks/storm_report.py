@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ GROUP = "executor-workers"
 PAGE = 2000
 SHOWN = 10  # of what went wrong
 SLOW_S = 0.5
+LOOK_BACK_S = 10.0
 KILLS = {"kill_worker": "worker killed", "kill_supervisor": "supervisor killed"}
 
 
@@ -126,7 +127,7 @@ def judge(db: Any, works: Sequence[Work], documents: Mapping[str, bytes], facts:
     report.pending = sum(db.xpending(stream, GROUP)["pending"] for stream in WORK_STREAMS)
     report.in_streams = sum(db.xlen(stream) for stream in WORK_STREAMS)
     check_states(report, db, works, documents, results)
-    check_runs(report, marks, facts, seen.hits)
+    check_runs(report, marks, facts, seen)
     check_recovery(report, facts, seen)
     return report
 
@@ -182,24 +183,33 @@ def own_entries(text: bytes, *, shared: bool) -> list[tuple[str, dict[str, Any]]
     return [(name, dict(entry) | {"metadata": dict(dict(entry)["metadata"])}) for name, entry in pairs]
 
 
-def check_runs(report: Report, marks: set[str], facts: Sequence[Fact], hits: Sequence[Hit]) -> None:
+def check_runs(report: Report, marks: set[str], facts: Sequence[Fact], seen: Seen) -> None:
     """Each item was run, and run again only where the worker that had it was killed or stopped."""
     met: dict[int, list[Hit]] = defaultdict(list)
-    for hit in hits:
+    for hit in seen.hits:
         met[hit.pid].append(hit)
-    spared: Counter[str] = Counter()
-    starts: Counter[str] = Counter()
+    starts: dict[str, list[Fact]] = defaultdict(list)
+    spared: dict[str, list[Fact]] = defaultdict(list)
     until: dict[int, float] = {}  # when the process went on to its next item
     for fact in reversed(facts):
         if fact.what == "start":
-            starts[fact.mark] += 1
+            starts[fact.mark].append(fact)
             end = until.get(fact.pid, float("inf"))
-            spared[fact.mark] += not any(hit.at <= end and hit.until >= fact.at for hit in met[fact.pid])
+            if not any(hit.at <= end and hit.until >= fact.at for hit in met[fact.pid]):
+                spared[fact.mark].append(fact)
             until[fact.pid] = fact.at
-    report.runs = starts.total()
+    report.runs = sum(map(len, starts.values()))
     report.never_run = sorted(marks - starts.keys())
     report.extra_runs = report.runs - len(starts)
-    report.unexplained = sorted(mark for mark, count in spared.items() if count > 1)
+    report.unexplained = [told(starts[mark], seen) for mark, runs in spared.items() if len(runs) > 1]
+
+
+def told(starts: Sequence[Fact], seen: Seen) -> str:
+    """When and where an item ran, and what else happened then."""
+    runs = [(start.pid, round(start.at, 2)) for start in reversed(starts)]
+    first, last = runs[0][1] - LOOK_BACK_S, runs[-1][1]
+    near = [(one.where, round(one.at, 2)) for one in seen.disturbances if first <= one.at <= last]
+    return f"{starts[0].mark} ran as {runs}; meanwhile {near}"
 
 
 def check_recovery(report: Report, facts: Sequence[Fact], seen: Seen) -> None:

@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from executor_worker.errors import InvalidNode, NodeError, Poisoned, StateInvalid, StateMissing
+from executor_worker import logs
+from executor_worker.errors import InvalidNode, NodeError, Poisoned, StateInvalid, StateMissing, StreamError
 from executor_worker.executor import Task
 from executor_worker.messages import Item, UnreadableItem, decode
 from executor_worker.nodes.spec import mode_of
@@ -128,10 +129,22 @@ class Intake:
         try:
             self._decode(ticket, taken)
             self._read(ticket, taken)
-            self._judge(ticket, verdict)
+            self._judge(ticket, verdict, taken.row_lost)
         except NodeError as error:
             ticket.outcome = Failed.of(error)
+        except StreamError:
+            raise
+        except Exception as error:  # noqa: BLE001 - else the item would end one worker after the other
+            self._answer_for(ticket, error)
         return ticket
+
+    def _answer_for(self, ticket: Ticket, error: Exception) -> None:
+        """What nobody has thought of is an answer too; what could not even be read is kept."""
+        logs.error("intake.broke", entry=ticket.held.entry, error=type(error).__name__)
+        said = f"the item could not be prepared: there was an unexpected {type(error).__name__}"
+        ticket.task, ticket.outcome = None, Failed(said, "internal")
+        if ticket.item is None:
+            ticket.dead_reason, ticket.keep_state = "invalid_item", True
 
     def _decode(self, ticket: Ticket, taken: Taken) -> None:
         try:
@@ -159,7 +172,7 @@ class Intake:
         else:
             ticket.state = self._read_state(key)
 
-    def _judge(self, ticket: Ticket, verdict: str) -> None:
+    def _judge(self, ticket: Ticket, verdict: str, row_lost: bool) -> None:
         """Decide whether the item runs; the first reason not to is its answer."""
         if ticket.outcome is not None:
             ticket.keep_state = ticket.keep_state or ticket.state is None
@@ -168,7 +181,7 @@ class Intake:
         assert item is not None
         state, broken = _parse(ticket.state)
         ticket.config = item.config if item.config is not None or state is None else state.config_of(item.node_id)
-        if state is not None and item.work_id and state.finished_work_id(item.node_id) == item.work_id:
+        if state is not None and _settled_before(ticket.held, item, state, row_lost):
             ticket.repeat = True
             return
         if broken is not None or (state is None and item.given_inputs is None):
@@ -246,12 +259,20 @@ def _config(ticket: Ticket, state: GraphState | None) -> dict[str, Any]:
     raise InvalidNode(f"the item brings no config and the graph has no node {ticket.node_id!r} with one")
 
 
+def _settled_before(held: Held, item: Item, state: GraphState, row_lost: bool) -> bool:
+    """Tell whether the node has this very item's result, also where it came late and somebody else had settled it."""
+    if item.work_id and state.finished_work_id(item.node_id) == item.work_id:
+        return True
+    return row_lost and (state.metadata(item.node_id) or {}).get("entry") == held.entry
+
+
 def _unfinished(state: GraphState | None) -> dict[str, str]:
     """Status by id of the nodes that have no output."""
     if state is None:
         return {}
     waiting = {node: entry for node, entry in state.nodes.items() if node not in state.outputs}
-    return {node: str(entry.get("status", "")) for node, entry in waiting.items() if isinstance(entry, dict)}
+    statuses = {node: entry.get("status") for node, entry in waiting.items() if isinstance(entry, dict)}
+    return {node: status if isinstance(status, str) else "" for node, status in statuses.items()}
 
 
 def _own_timeout(config: dict[str, Any]) -> float:

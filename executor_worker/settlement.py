@@ -101,14 +101,16 @@ class _Draft:
         self._events: list[tuple[str, bytes]] | None = None
 
     def commit(self, current: bytes | None) -> Commit:
-        try:
-            return self._commit(current)
-        except StateInvalid as error:
-            self._ticket.keep_state = True
-            self._fail(str(error), "state_invalid")
-        except ValueError as error:
-            code = "tool_failed" if self._ticket.mode == "tool" else "llm_bad_response"
-            self._fail(f"the node's output can't be written as JSON: {error}", code)
+        # Both may be wrong, one after the other: the output first, then the state.
+        for _ in range(2):
+            try:
+                return self._commit(current)
+            except StateInvalid as error:
+                self._ticket.keep_state = True
+                self._fail(str(error), "state_invalid")
+            except ValueError as error:
+                code = "tool_failed" if self._ticket.mode == "tool" else "llm_bad_response"
+                self._fail(f"the node's output can't be written as JSON: {error}", code)
         return self._commit(current)
 
     def _fail(self, error: str, code: str) -> None:
@@ -134,8 +136,13 @@ class _Draft:
         )
 
     def untouched(self, current: bytes | None) -> bool:
-        """Tell whether nobody has settled this node since its state was read."""
-        return _metadata(current, self._ticket.node_id) == _metadata(self._ticket.state, self._ticket.node_id)
+        """Tell whether nobody has settled this node since its state was read, as far as the state can say so."""
+        if current is None and self._ticket.state is not None:
+            return False  # gone with whatever was recorded in it: somebody is done with this graph
+        now = _metadata(current, self._ticket.node_id)
+        if isinstance(now, dict) and now.get("entry") == self._ticket.held.entry:
+            return False  # it was settled before we read the state
+        return now == _metadata(self._ticket.state, self._ticket.node_id)
 
     def _document(self, current: bytes | None) -> tuple[bytes | None, bytes]:
         """The state's expected value (None: leave it alone) and its new one."""

@@ -69,7 +69,8 @@ class GraphState:
     def finished(self, node_id: str) -> bool:
         """Tell whether the node has a result."""
         entry = self.nodes.get(node_id)
-        return isinstance(entry, dict) and entry.get("status") in FINISHED
+        status = entry.get("status") if isinstance(entry, dict) else None
+        return isinstance(status, str) and status in FINISHED
 
     def finished_work_id(self, node_id: str) -> str | None:
         """The `id` of the item whose result the node holds; None where it has not finished."""

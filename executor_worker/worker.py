@@ -134,7 +134,8 @@ class Worker:
         self._tidy(time.monotonic())
         if self._leaving:
             return None
-        if self._head.paused or not self._head.gate or self._spent():
+        # Also when we are about to be killed: the item that follows would be killed with us.
+        if self._head.paused or self._row.leaving or not self._head.gate or self._spent():
             wait_for_wake(self._row, POLL_S)
             return None
         try:
@@ -201,6 +202,16 @@ class Worker:
         row.lost = False
         row.lease_until_ns = int((started + self._habits.lease_s) * 1e9)
         row.begin(str(taken.held), "", "preparing")
+        # What this raises ends us: then it stays in hand for our successor, and nobody takes it for done.
+        upcoming = self._answer(taken, started)
+        row.end()
+        self._items += 1
+        self._untidy = True
+        self._tidy(time.monotonic())
+        self._ask_for_replacement()
+        return upcoming
+
+    def _answer(self, taken: Taken, started: float) -> Taken | None:
         try:
             ticket = self._open(taken)
             with logs.context(graph=ticket.graph_id, node=ticket.node_id, entry=ticket.held.entry):
@@ -213,12 +224,6 @@ class Worker:
             advice = "it is taken over after LEASE"
             logs.warning("item.unsettled", entry=taken.held.entry, reason=str(error), advice=advice)
             return None
-        finally:
-            row.end()
-            self._items += 1
-            self._untidy = True
-            self._tidy(time.monotonic())
-            self._ask_for_replacement()
 
     def _open(self, taken: Taken) -> Ticket:
         verdict = self._row.verdict if self._condemned() == taken.held.entry else ""

@@ -57,6 +57,7 @@ class Processes:
     def __init__(self, log: Log, companions: Mapping[int, str] | None = None) -> None:
         self.log = Journal(log)
         self.companions = dict(companions or {})
+        self._companions_told = False
         self.close_in_child: list[Callable[[], None]] = []
         self._children: dict[int, Child] = {}
 
@@ -127,7 +128,8 @@ class Processes:
             if child is not None:
                 gone.append((child, Exit(code)))
             elif pid in self.companions:
-                self.log("error", "companion.died", name=self.companions.pop(pid), cause=Exit(code).cause)
+                level = "info" if self._companions_told else "error"
+                self.log(level, "companion.died", name=self.companions.pop(pid), cause=Exit(code).cause)
 
     def stops(self) -> list[tuple[Child, bool]]:
         """Children that were stopped (True) or went on (False) since the last call."""
@@ -162,6 +164,7 @@ class Processes:
         return living
 
     def signal_companions(self, number: signal.Signals) -> None:
+        self._companions_told = True
         for pid in self.companions:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)

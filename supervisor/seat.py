@@ -128,6 +128,8 @@ class Seat(ABC):
     def exited(self, died: Exit) -> None:
         """Note that the child is dead and reaped."""
         self._exit = died
+        if self.state is SeatState.STARTING and self.is_up():
+            self.feed(SeatEvent.CAME_UP)  # it was up, and died before we looked: that is no failed boot
         expected = self.errand is not None and not self._why and died.code in (0, -signal.SIGTERM)
         self.staff.log("info" if expected else "warn", f"{self.kind}.dead", **self._obituary(died))
         self.child, self.kill_at, self._why = None, None, ""

@@ -96,6 +96,7 @@ class Slot(Seat):
         self.row.wake()
 
     def judge(self, why: str) -> None:
+        self.row.leaving = True  # should it come round in its last moment: it takes nothing more
         if why not in (Errand.HUNG_BOOT, "stuck", "stopped"):
             self.row.condemn(why, self._held)
 
@@ -149,15 +150,18 @@ class Slot(Seat):
             self._held, verdict = self.row.held, self.row.on_deadline or "deadline"
             if self.row.deadline_ns == deadline_ns:  # else it has gone on while we looked, perhaps to another item
                 self.overdue(verdict, Errand.HUNG)
-        elif self.row.activity != "busy":
-            self._watch_idle(now)
+        elif self.state is SeatState.DRAINING and self.row.activity != "busy":
+            self._watch_leaving(now)
+        elif not deadline_ns:  # idle, or before or after what has one
+            self._watch_stopped(now)
 
-    def _watch_idle(self, now: float) -> None:
-        if self.state is SeatState.DRAINING:
-            patience_s = LEAVE_S if self.is_up() else LEAVE_BOOT_S
-            if now > max(self.asked_at, self.row.since_ns / 1e9) + patience_s:
-                self.overdue("stuck", Errand.HUNG)
-        elif self._stopped_at is not None and now > self._stopped_at + self.staff.settings.boot_timeout_s:
+    def _watch_leaving(self, now: float) -> None:
+        patience_s = LEAVE_S if self.is_up() else LEAVE_BOOT_S
+        if now > max(self.asked_at, self.row.since_ns / 1e9) + patience_s:
+            self.overdue("stuck", Errand.HUNG)
+
+    def _watch_stopped(self, now: float) -> None:
+        if self._stopped_at is not None and now > self._stopped_at + self.staff.settings.boot_timeout_s:
             self.overdue("stopped", Errand.HUNG)
 
     def _show_delay(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from executor_worker.errors import StreamUnavailable
 from executor_worker.intake import Intake, Limits, Ticket
 from executor_worker.outcome import Failed
 from executor_worker.stream import Held, Taken
@@ -118,6 +119,40 @@ def test_a_spoilt_state(state: bytes) -> None:
     ticket = opened(item(inputs={}), Documents(g=state))
     assert code(ticket) == "state_invalid"
     assert ticket.keep_state
+
+
+@pytest.mark.parametrize("status", [b'["x"]', b"{}", b"1", b"[" * 1000 + b"]" * 1000])
+def test_a_node_whose_status_is_no_text(status: bytes) -> None:
+    """Nobody knows what it means: neither finished nor a reason to stop."""
+    state = b'{"node_states":{"n":{"status":%b},"m":{"status":%b}}}' % (status, status)
+    assert opened(item(id="w"), Documents(g=state)).task is not None
+    assert code(opened(item(), Documents(g=b'{"status":"failed",' + state[1:]))) == "cancelled"
+
+
+@pytest.mark.parametrize(("data", "dead"), [(item(), None), (b"{", "invalid_item")])
+def test_what_nobody_has_thought_of_is_an_answer(
+    data: bytes, dead: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end one worker after the other; what could not be read is kept as well."""
+
+    def break_down(*_: object) -> None:
+        raise RecursionError("with words of the item")
+
+    monkeypatch.setattr(f"executor_worker.intake.{'_parse' if dead is None else 'decode'}", break_down)
+    ticket = opened(data)
+    assert (code(ticket), ticket.dead_reason) == ("internal", dead)
+    assert isinstance(ticket.outcome, Failed) and "words" not in ticket.outcome.error
+
+
+def test_a_redis_that_is_away_is_no_answer() -> None:
+    """The item stays held."""
+
+    def away(key: str) -> bytes | None:
+        raise StreamUnavailable(key)
+
+    intake = Intake(Limits(900.0, 5, 2**20), away)
+    with pytest.raises(StreamUnavailable):
+        intake.open(Taken(held(), item(), {}))
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])

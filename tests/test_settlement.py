@@ -126,6 +126,17 @@ def test_a_trimmed_entry_is_committed_by_force_once() -> None:
     assert ledger.forced == [False]
 
 
+def test_what_was_recorded_may_be_gone_with_the_state() -> None:
+    """Somebody else has settled it, the graph ended and was cleared away: nothing is written into the void."""
+    ledger, one = Ledger((Settled.trimmed, None, None)), ticket()
+    one.outcome = Completed(1, "tool")
+    assert not settle(ledger, one).settled
+    assert ledger.forced == [False]
+    ledger, one = Ledger((Settled.trimmed, None, None)), ticket(None, {"inputs": {}})
+    one.outcome = Completed(1, "tool")
+    assert settle(ledger, one).trimmed, "there never was a state"
+
+
 def test_a_repeat_writes_nothing() -> None:
     """Acknowledged only."""
     done = b'{"node_states":{"n":{"status":"completed","metadata":{"work_id":"w"}}}}'
@@ -172,6 +183,15 @@ def test_an_output_that_cant_be_written_is_a_failure(mode: Any, code: str) -> No
     data = event(ledger.commits[0])["data"]
     assert (data["error_code"], data["mode"], data["usage"]["input_tokens"]) == (code, mode, 1)
     assert b'"status":"failed"' in ledger.commits[0].document
+
+
+def test_output_and_state_that_cant_be_written_are_one_failure() -> None:
+    """The worker must not die of both any more than of one."""
+    ledger, one = Ledger((Settled.conflict, b"garbage", None)), ticket()
+    one.state, one.outcome = b"garbage", Completed(deep(5000), "tool")
+    assert settle(ledger, one).settled
+    last = ledger.commits[-1]
+    assert (last.expected, event(last)["data"]["error_code"]) == (None, "state_invalid")
 
 
 def test_a_state_spoilt_meanwhile_is_a_failure() -> None:

@@ -30,6 +30,8 @@ def listing(settings: Settings, args: argparse.Namespace) -> int:
     if args.json:
         print_json([_described(letter) for letter in found])
         return DONE
+    if not found:
+        print("there are no dead letters", file=sys.stderr)
     columns = ["id", "stream", "failed at", "reason", "runs", "graph", "node", "error"]
     print_table(columns, [_row(letter) for letter in found])
     return DONE

@@ -55,7 +55,7 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
@@ -67,7 +67,11 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
 def console(stream: IO[str] | None = None) -> Console:
     from rich.console import Console
 
-    return Console(file=stream or sys.stdout, highlight=False)
+    class Honest(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # for `main`: rich would exit by itself, with status 1
+
+    return Honest(file=stream or sys.stdout, highlight=False)
 
 
 def ago(seconds: float | None) -> str:

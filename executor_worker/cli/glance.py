@@ -13,7 +13,8 @@ from typing import Any
 from executor_worker.cli.display import ago, in_bytes
 from executor_worker.cli.parts import connect
 from executor_worker.cli.pool_http import PoolView, look_at_pool
-from executor_worker.errors import ConfigError, StreamError
+from executor_worker.cli.refusals import as_config_error
+from executor_worker.errors import ConfigError, StreamError, StreamRefused
 from executor_worker.settings import Settings
 from executor_worker.stream.backlog import Backlog, backlog
 from executor_worker.stream.registry import registered
@@ -29,12 +30,14 @@ class Glance:
         streams: None where Redis can't be asked.
         others: What the registry says of workers that are not this pool's.
         redis_problem: Why Redis can't be asked, a sentence.
+        refused: Whether it is there, and a setting has to be corrected.
     """
 
     pool: PoolView
     streams: list[Backlog] | None = None
     others: list[dict[str, Any]] = field(default_factory=list)
     redis_problem: str = ""
+    refused: bool = False
 
     @property
     def problems(self) -> list[str]:
@@ -64,6 +67,9 @@ def look(settings: Settings) -> Glance:
             streams = backlog(link, delete_settled=settings.delete_settled)
             others = [one for one in registered(link) if own is None or not str(one.get("id")).startswith(own)]
         return Glance(pool, streams, others)
+    except StreamRefused as error:
+        wrong = as_config_error(error)
+        return Glance(pool, redis_problem=str(wrong or error), refused=wrong is not None)
     except (StreamError, ConfigError) as error:
         return Glance(pool, redis_problem=str(error))
 

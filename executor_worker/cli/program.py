@@ -192,7 +192,7 @@ class ExecutorProgram:
 def report_group(made: Made) -> None:
     """Say that a consumer group was made, and if it had been there before, what that means."""
     if made.lost:
-        advice = "entries may be seen again" if made.start == "0" else "entries in flight may have been missed"
+        advice = "entries may be seen again" if made.start == "0-0" else "entries in flight may have been missed"
         logs.error("group.lost", stream=made.stream, created_again_at=made.start, advice=advice)
     else:
         logs.debug("group.created", stream=made.stream, at=made.start)

@@ -7,8 +7,11 @@ from executor_worker.errors import ConfigError, StreamRefused
 
 def as_config_error(error: StreamRefused) -> ConfigError | None:
     """Name the setting to correct; None where it is none of ours."""
-    said = str(error).rstrip(".")
-    if any(mark in said for mark in ("NOAUTH", "WRONGPASS", "without any password configured")):
+    said = str(error).removesuffix(" Are you sure your configuration is correct?").rstrip(".")
+    if "without any password configured" in said:
+        fix = "This Redis knows no password for this user: leave REDIS_PASS out, or set REDIS_USER to one that has it."
+        return ConfigError("REDIS_PASS", f"{said}.", fix)
+    if any(mark in said for mark in ("NOAUTH", "WRONGPASS")):
         fix = "Set REDIS_PASS or REDIS_PASS_FILE, and REDIS_USER where it has users, to what this Redis knows."
         return ConfigError("REDIS_PASS", f"{said}.", fix)
     if "NOPERM" in said:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -101,10 +102,13 @@ def _listener(settings: Settings, inheritance: Inheritance | None) -> socket.soc
         return socket.create_server((settings.health_host, settings.health_port), family=family, backlog=BACKLOG)
     except OSError as error:
         where = f"{settings.health_host}:{settings.health_port}"
-        problem = f"{where} can't be listened on ({error.strerror})."
-        raise ConfigError(
-            "HEALTH_PORT", problem, "Choose another port, 0 for any free one, or leave it empty."
-        ) from None
+        # `create_server` adds the address, once more.
+        reason = str(error.strerror).partition(" (while")[0]
+        problem = f"{where} can't be listened on ({reason})."
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise ConfigError("HEALTH_HOST", problem, "Name an address of this machine, or 0.0.0.0 for all.") from None
+        fix = "Choose another port, 0 for any free one, or leave it empty."
+        raise ConfigError("HEALTH_PORT", problem, fix) from None
 
 
 def _identity(settings: Settings, inheritance: Inheritance | None) -> Identity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,5 +20,7 @@ def start_logs(settings: Settings, file: str = "", *, quiet: bool = False) -> No
 
     level = "error" if quiet and settings.log_level != "debug" else settings.log_level
     logs.configure(level, settings.log_format, file, secrets=settings.secrets)
+    if quiet and settings.log_level != "debug":
+        logging.disable()  # libraries' errors, which say nothing that is not said on stdout
     for warning in settings.warnings:
         logs.log("warn", "setting.doubtful", problem=warning)

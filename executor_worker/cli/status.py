@@ -17,7 +17,7 @@ from executor_worker.cli.glance import (
     worker_rows,
 )
 from executor_worker.cli.parser import PROGRAM
-from executor_worker.cli.quitting import DONE, FAILED
+from executor_worker.cli.quitting import CONFIG, DONE, FAILED
 from executor_worker.settings import Settings
 
 
@@ -38,4 +38,6 @@ def status(settings: Settings, args: argparse.Namespace) -> int:
                 print_table(columns, rows)
         for problem in glance.problems:
             print(f"{PROGRAM}: {problem}", file=sys.stderr)
+    if glance.refused:
+        return CONFIG
     return FAILED if glance.blind else DONE

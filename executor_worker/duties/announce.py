@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import Any
 
 from executor_worker.duties.circumstances import Circumstances
-from executor_worker.stream import Held
 from executor_worker.stream.consumers import delete_consumer, release_consumer
 from executor_worker.stream.registry import Registration, register, unregister
 from supervisor.scoreboard import Row
@@ -87,10 +85,7 @@ class Farewell:
             around.identity.leave(around.link)
 
     def _hand_on(self, row: Row) -> None:
-        if row.verdict and row.verdict_held == row.held:
-            with suppress(ValueError):
-                # Its worker was ended for its sake, and gets no successor to say so.
-                self._around.condemn(Held.parse(row.held), row.verdict)
+        self._around.condemn_held(row)
         # A drain is not held against the item.
         release_consumer(self._around.link, self._around.consumer(row.slot), counted=False)
 

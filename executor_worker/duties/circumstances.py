@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from executor_worker.stream import Held, Link, Made
 from executor_worker.stream.identity import Identity
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard import Row, Scoreboard
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,12 @@ class Circumstances:
     def ending(self) -> bool:
         """Whether the pool ends; else only its keeper does, and the next one goes on: at a reload."""
         return self.board.head.mode in ("draining", "stopped")
+
+    def condemn_held(self, row: Row) -> None:
+        """Say for a dead worker that was ended for its item's sake what the item comes to: it gets no successor."""
+        if row.verdict and row.verdict_held == row.held:
+            with suppress(ValueError):
+                self.condemn(Held.parse(row.held), row.verdict)
 
     def consumer(self, slot: int) -> str:
         """The name under which *slot*'s worker reads."""

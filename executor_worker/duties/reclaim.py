@@ -37,7 +37,7 @@ class Reclaim:
         self._every_s = max(min(around.lease_s / 3, 10.0), 0.5)
         self._next_sweep = 0.0
         self._epoch = around.board.head.redis_epoch
-        self._number = 0
+        self._number = time.monotonic_ns()  # beyond whatever keepers before us have used
         self._up: list[tuple[str, str]] = []
         self._cleared: dict[int, int] = {}  # slot → the worker whose leavings were given back
 
@@ -105,7 +105,12 @@ class Reclaim:
 
     def _give_back(self, row: Row) -> Iterable[tuple[str, str]]:
         """Delivery by delivery: a successor that has just taken one over keeps it."""
-        for held in pending_of(self._around.link, self._around.consumer(row.slot)):
+        self._around.condemn_held(row)
+        generation = row.generation
+        pending = pending_of(self._around.link, self._around.consumer(row.slot))
+        if row.state != "dead" or row.generation != generation:
+            return  # what we have read may be its successor's
+        for held in pending:
             if release_held(self._around.link, held, counted=True):
                 logs.info("item.released", slot=row.slot, entry=held.entry, reason="its slot backs off")
                 yield held.stream, held.entry

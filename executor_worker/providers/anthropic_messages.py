@@ -18,7 +18,7 @@ import orjson
 from executor_worker.errors import ModelRejected, ModelUnavailable
 from executor_worker.providers.anthropic_answer import Answer, reply_of
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolResult, ToolSpec, ToolTurn, Turn
-from executor_worker.providers.faults import BadRequest, Border
+from executor_worker.providers.faults import BadRequest, Border, listed_models
 from executor_worker.providers.left_out import LeftOut
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.schemas import closed, in_words
@@ -72,7 +72,7 @@ class AnthropicMessages:
         self._limit.begin(self._timeout_s, watch)
         with self._border.crossing("models", self._limit):
             page: Any = self._client.get("/v1/models?limit=1000", cast_to=object)
-            return [model["id"] for model in page["data"]]
+            return listed_models(page)
 
     def close(self) -> None:
         self._client.close()

@@ -58,6 +58,19 @@ class Unusable(Exception):
     """The reply is not what it should be; the text says why."""
 
 
+def listed_models(page: Any) -> list[str]:
+    """
+    Read the ids off a provider's list of models.
+
+    Raises:
+        Unusable: It is no such list; a web page of another program, for instance.
+    """
+    entries = page.get("data") if isinstance(page, dict) else None
+    if not isinstance(entries, list):
+        raise Unusable("no list of models in it")
+    return [str(entry["id"]) for entry in entries]
+
+
 class BadRequest(ModelRejected):
     """Status 400 or 422: something in the request is not to the server's liking; it may do without it."""
 

@@ -17,7 +17,7 @@ import orjson
 
 from executor_worker.errors import ModelRejected, ModelUnavailable
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolSpec, ToolTurn, Turn, UserTurn
-from executor_worker.providers.faults import BadRequest, Border
+from executor_worker.providers.faults import BadRequest, Border, listed_models
 from executor_worker.providers.left_out import LeftOut
 from executor_worker.providers.openai_answer import Answer, arguments_of
 from executor_worker.providers.retries import Retries
@@ -75,7 +75,7 @@ class OpenAIChat:
         self._limit.begin(self._timeout_s, watch)
         with self._border.crossing("models", self._limit):
             page: Any = self._client.get("/models", cast_to=object)
-            return [model["id"] for model in page["data"]]
+            return listed_models(page)
 
     def close(self) -> None:
         self._client.close()

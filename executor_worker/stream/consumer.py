@@ -78,6 +78,7 @@ class Consumer:
         self._turn = 0
         self._names = {stream.encode(): stream for stream in self._streams}
         self._take_script = script("take", "constants", "reading")
+        self._confirm_script = script("confirm", "standing")
         self._settle_script = script("settle", "constants", "standing", "reading", flags="")
         self._orders = self._all_orders(lease_s)
 
@@ -325,24 +326,30 @@ class Consumer:
         finally:
             second.close()
 
-    def _received_many(self, reply: list[Any]) -> Taken:
+    def _received_many(self, reply: list[Any]) -> Taken | None:
         """Keep the first of what a blocking read brought; COUNT is for each stream, so there may be a second."""
         self._groups_known = True
         (stream, [(entry, words)]), *others = reply
         for other_stream, [(other_entry, _)] in others:
             self.release(self._new(other_stream, other_entry), counted=False)
-        fields = dict(zip(words[::2], words[1::2], strict=True))
-        taken = Taken(self._new(stream, entry), fields.get(b"data"), fields)
-        guessed = GRAPH_ID.search(taken.data or b"")
-        commands: list[tuple[Word, ...]] = []
-        if guessed:
-            taken.state_key = STATE_PREFIX + guessed[1].decode("utf-8", "replace")
-            commands.append(("GET", STATE_PREFIX.encode() + guessed[1]))
         if not self._delete_settled:
-            commands += [("HSET", LAST_READ, read[0], read[1][0][0]) for read in reply]
-        replies = self._link.batch(commands)
+            self._link.batch([("HSET", LAST_READ, read[0], read[1][0][0]) for read in reply])
+        fields = dict(zip(words[::2], words[1::2], strict=True))
+        return self._confirmed(Taken(self._new(stream, entry), fields.get(b"data"), fields))
+
+    def _confirmed(self, taken: Taken) -> Taken | None:
+        """Make sure that what came is still ours, and read its state; None where somebody else has it."""
+        guessed = GRAPH_ID.search(taken.data or b"")
+        state_key = STATE_PREFIX.encode() + guessed[1] if guessed else MARKERS
+        held = taken.held
+        keys: list[Word] = [held.stream, MARKERS, RESETS, state_key]
+        words: list[Word] = [self._group, held.consumer, held.entry, held.count]
+        where, state = self._link.run(self._confirm_script, keys, words)
+        if where not in (b"ours", b"gone"):
+            return None
+        taken.row_lost = where == b"gone"
         if guessed:
-            taken.state = _document(replies[0])
+            taken.state_key, taken.state = STATE_PREFIX + guessed[1].decode("utf-8", "replace"), state
         return taken
 
     def _new(self, stream: bytes, entry: bytes) -> Held:

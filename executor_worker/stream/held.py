@@ -51,6 +51,7 @@ class Taken:
         data: None where the entry has no field of that name.
         state_key: Whose document `state` is, guessed from the data; None where nothing could be guessed.
         state: The document as it was in the same moment; None where there is none, empty where the key holds no string.
+        row_lost: Its pending row is gone: nobody has it, and somebody may have settled it.
     """
 
     held: Held
@@ -58,6 +59,7 @@ class Taken:
     fields: dict[bytes, bytes]
     state_key: str | None = None
     state: bytes | None = None
+    row_lost: bool = False
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from executor_worker.stream.link import Link
@@ -9,7 +10,7 @@ from executor_worker.stream.names import RESULT_STREAMS
 from executor_worker.stream.script import script
 
 AT_ONCE = 1000  # entries removed in one call
-CALLS = 100  # calls in one pass over one stream; the rest is the next pass'
+PASS_S = 0.5  # then the rest is the next pass': whoever calls has leases to renew, and Redis may be far away
 
 
 def trim(link: Link, keep: int, *, streams: Sequence[str] = RESULT_STREAMS) -> int:
@@ -23,10 +24,8 @@ def trim(link: Link, keep: int, *, streams: Sequence[str] = RESULT_STREAMS) -> i
         StreamUnavailable: No reply.
     """
     removed = 0
+    until = time.monotonic() + PASS_S
     for stream in streams:
-        for _ in range(CALLS):
-            some = link.run(script("trim"), [stream], [keep, AT_ONCE])
+        while time.monotonic() < until and (some := link.run(script("trim"), [stream], [keep, AT_ONCE])):
             removed += some
-            if not some:
-                break
     return removed

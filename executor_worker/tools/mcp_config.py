@@ -125,6 +125,11 @@ def load_servers(urls: Iterable[str], path: str, environ: Mapping[str, str]) -> 
     return servers
 
 
+def server_names(urls: Iterable[str]) -> list[str]:
+    """Name the servers of MCP_SERVERS."""
+    return [server.name for server in _from_urls(urls)]
+
+
 def _from_urls(words: Iterable[str]) -> list[ServerConfig]:
     named = [_split_name(word) for word in words]
     hosts = Counter(urlsplit(url).netloc for _, url in named)

@@ -132,12 +132,14 @@ class ToolRegistry:
 
     def _report_unreached(self) -> None:
         findings = [(server.name, server.client is not None) for server in self._mcp.all()] if self._mcp else []
+        if self._rest:
+            findings.append(("API_TOOLS_URL", not self._rest.problem))
         for name, reached in findings:
             if reached:
                 self._reported.discard(name)
             elif name not in self._reported:
                 self._reported.add(name)
-                self._log("warn", "tools.left_out", server=name)
+                self._log("warn", "tools.left_out", server=name, advice="`executor-worker check` says why")
 
 
 def _by_name(tools: Sequence[FunctionTool], default_timeout: float, log: Log) -> dict[str, FunctionTool]:

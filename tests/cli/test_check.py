@@ -142,6 +142,18 @@ def test_mistakes_of_this_machine(run: Run, redis_server: RedisServer, settings:
     only(run("check", **redis_server.env, **settings), subject)
 
 
+def test_each_server_is_found_under_its_own_variable(run: Run, redis_server: RedisServer, folder: Path) -> None:
+    """MCP_SERVERS and MCP_CONFIG side by side."""
+    (folder / "mcp.json").write_text('{"mcpServers": {"filed": {"url": "http://127.0.0.1:1/mcp"}}}')
+    settings = {"MCP_SERVERS": "named=http://127.0.0.1:1/mcp", "MCP_CONFIG": "mcp.json"}
+    done = run("check", **redis_server.env, **settings)
+    found = fixes(done)
+    assert found.keys() == {"MCP_SERVERS", "MCP_CONFIG"}, done
+    assert "server named" in found["MCP_SERVERS"]
+    assert "server filed" in found["MCP_CONFIG"]
+    assert done.err == "", "what libraries say is not for the reader of a check"
+
+
 def test_port_and_name_taken_by_another_pool(
     run: Run, redis_server: RedisServer, executor: Callable[..., Pool]
 ) -> None:

@@ -59,6 +59,7 @@ def test_no_letters_are_an_empty_list(run: Run, redis_server: RedisServer) -> No
     assert run("dead", "list", "--json", **redis_server.env).json == []
     done = run("dead", "list", **redis_server.env)
     assert (done.status, len(done.out.splitlines())) == (0, 1)
+    assert "no dead letters" in done.err
 
 
 def test_only_so_many_are_listed(run: Run, redis_server: RedisServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,17 @@ def test_demo_leaves_nothing_behind_when_it_is_killed(folder: Path) -> None:
         wait_until(lambda: not any(alive(pid) for pid in started), 15, "everything it started is gone")
     finally:
         demo.kill()
+
+
+def test_demo_whose_reader_has_left_is_no_failure(folder: Path) -> None:
+    """As with every other command: `executor-worker demo | head -1`."""
+    demo = subprocess.Popen(
+        [PROGRAM, "demo"], cwd=folder, env=environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert demo.stdout is not None
+    demo.stdout.readline()
+    demo.stdout.close()
+    assert demo.stderr is not None
+    with demo.stderr as said:
+        assert said.read() == b""
+    assert demo.wait(30) == 0

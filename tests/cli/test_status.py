@@ -85,12 +85,22 @@ def test_with_neither_it_fails_and_says_why(run: Run) -> None:
     assert run("status", "--json", **NOWHERE).json["workers"] == []
 
 
-def test_a_refused_password_is_a_problem_like_others(run: Run, start_server: Callable[..., RedisServer]) -> None:
-    """Said, and without the password."""
+def test_a_refused_password_is_shown_and_ends_with_78(run: Run, start_server: Callable[..., RedisServer]) -> None:
+    """The variable is named, the password is not."""
     server = start_server("redis", password="right-password")
     done = run("status", REDIS_ADDR=server.addr, REDIS_PASS="wrong-password", HEALTH_PORT="1")
+    assert done.status == 78
+    assert "REDIS_PASS: " in done.err
     assert "WRONGPASS" in done.err
     assert "wrong-password" not in done.err + done.out
+
+
+def test_a_password_nobody_asked_for_is_named(run: Run, redis_server: RedisServer) -> None:
+    """The advice is to leave it out, not to try another one."""
+    done = run("status", **redis_server.env | {"REDIS_PASS": "not-needed", "HEALTH_PORT": "1"})
+    assert done.status == 78
+    assert "leave REDIS_PASS out" in done.err
+    assert "?." not in done.err
 
 
 def registered(run: Run, settings: dict[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -211,3 +212,17 @@ def test_ctrl_c_stops_a_node_that_runs(terminal: Any, folder: Path) -> None:
     started.press("\x03")
     assert started.wait() == 130
     assert "status" not in started.shown
+
+
+def test_a_port_that_cannot_be_had_names_its_setting(run: Run) -> None:
+    """HEALTH_PORT where it is taken, HEALTH_HOST where the address is not this machine's; each said once."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = run("run", HEALTH_HOST="127.0.0.1", HEALTH_PORT=port)
+    assert done.status == 78
+    assert f"HEALTH_PORT: 127.0.0.1:{port} can't be listened on (Address already in use). " in done.err
+    for host in ("192.0.2.1", "nowhere.invalid"):
+        done = run("run", HEALTH_HOST=host, HEALTH_PORT="0")
+        assert done.status == 78
+        assert f"HEALTH_HOST: {host}:0 can't be listened on (" in done.err
+        assert "attempting" not in done.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -73,6 +74,38 @@ def test_11_past_node_timeout_while_draining(stage: Stage) -> None:
     assert result["data"]["error_code"] == "node_timeout" and result["data"]["attempt"] == 1, result
     stage.assert_settled_once(["g"])
     assert len(stage.journal.starts("g")) == 1
+
+
+@pytest.mark.parametrize("way", ["TTOU", "TERM"])
+def test_11_past_node_timeout_with_no_successor_while_others_work(stage: Stage, way: str) -> None:
+    """Its slot goes, the pool does not yet: the keeper says node_timeout for it, nobody runs the item again."""
+    pool = stage.pool(workers=2, NODE_TIMEOUT="3", LEASE="30")
+    stage.push("hang", how="gil")
+    began = stage.started().at
+    # The other one is at work for so long that what the first had would be given back meanwhile.
+    wait_until(lambda: time.monotonic() > began + 2.2, 5, "the first is about to be killed")
+    stage.push("hang", "h", how="gil")
+    stage.started("h")
+    pool.send(signal.Signals[f"SIG{way}"])
+    if way == "TERM":
+        stage.pool(workers=1, NODE_TIMEOUT="30", LEASE="30")
+    for graph in ("g", "h"):
+        result = stage.result(graph)
+        assert result["data"]["error_code"] == "node_timeout" and result["data"]["attempt"] == 1, result
+    stage.assert_settled_once(["g", "h"])
+    assert [len(stage.journal.starts(graph)) for graph in ("g", "h")] == [1, 1]
+
+
+@pytest.mark.xdist_group("quiet")
+def test_11_worker_that_comes_round_before_it_is_killed(stage: Stage) -> None:
+    """It hands in what it has and takes nothing more: the next item is run once, by its successor."""
+    pool = stage.pool(workers=1, NODE_TIMEOUT="1.5", LEASE="30")
+    stage.push("hold_gil", seconds=2.02)  # it is condemned within 0.5 s of its time's end, killed 0.3 s later
+    stage.started()
+    stage.push("nap", "next", seconds=0.8)
+    stage.assert_settled_once(["g", "next"])
+    assert pool.seen("slot.condemned")
+    assert stage.result("next")["data"]["attempt"] == 1 and len(stage.journal.starts("next")) == 1
 
 
 def test_12_stopped_worker_whose_item_was_taken_over(stage: Stage) -> None:

@@ -126,6 +126,22 @@ def test_19_item_drained_a_hundred_times(stage: Stage) -> None:
     assert not stage.db.hlen(f"{WORK}:forgiven"), "nothing is kept of it"
 
 
+def test_20_statuses_of_any_kind(stage: Stage) -> None:
+    """What is no text is no status: the node is run, no worker dies of it."""
+    pool = stage.pool(workers=2)
+    pids = pids_of(pool)
+    for name, status in {"list": b'["x"]', "object": b"{}", "deep": b"[" * 1000 + b"]" * 1000}.items():
+        state = b'{"inputs":{},"node_states":{"n":{"status":%b},"m":{"status":%b}}}' % (status, status)
+        stage.db.set(f"dago:state:{name}", state)
+        item = {"graph_id": name, "node_id": "n", "id": "w", "config": PID}
+        stage.push_raw(json.dumps(item).encode())
+        result = stage.result(name)
+        # What is nested that deeply can be read but not be changed.
+        assert result["data"].get("error_code") == ("state_invalid" if name == "deep" else None), result
+    stage.wait_nothing_left()
+    assert unharmed(pool, pids)
+
+
 STATES: dict[str, tuple[bytes | None, dict[str, Any], str]] = {
     "unknown_node": (b'{"graph_id":"g","graph":{"nodes":{}},"status":"running","node_states":{}}', {}, "invalid_node"),
     "missing": (None, {}, "state_missing"),

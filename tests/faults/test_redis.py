@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.faults.stage import GROUP, WORK, Stage, cpu_seconds
+from tests.faults.stage import COMPLETED, GROUP, WORK, Stage, cpu_seconds
 from tests.kit import Pool, Proxy, RedisServer, free_port, holds_for, wait_until
 from tests.stream.test_sentinel import Sentinels
 
@@ -82,8 +82,23 @@ def test_27_group_lost(stage: Stage, loss: str) -> None:
     stage.result("after")
     stage.wait_nothing_left()
     assert len(stage.results("g")) == 1
-    assert pool.wait_event("group.lost")["level"] == "error"
+    said = pool.wait_event("group.lost")
+    assert (said["level"], said["created_again_at"], said["advice"]) == ("error", "0-0", "entries may be seen again")
     assert not pool.seen("slot.dead")
+
+
+def test_27_far_away_with_much_to_trim(stage: Stage, proxy: Callable[..., Proxy]) -> None:
+    """The keeper trims in small parts: leases and its beat don't wait for the last of them."""
+    results = stage.db.pipeline(transaction=False)
+    for _ in range(60_000):
+        results.xadd(COMPLETED, {"data": "{}"})
+    results.execute()
+    line = proxy(stage.server.port)
+    line.delay = 0.02
+    pool = stage.pool(workers=1, REDIS_ADDR=line.addr, LEASE="3", RESULTS_MAXLEN="1000")
+    before = stage.db.xlen(COMPLETED)
+    wait_until(lambda: stage.db.xlen(COMPLETED) < before - 3000, 10, "it trims")
+    holds_for(lambda: not pool.seen("keeper.condemned"), 2.0, "it is not taken for silent")
 
 
 def test_27_memory_full(stage: Stage) -> None:

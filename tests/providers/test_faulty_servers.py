@@ -325,6 +325,14 @@ def test_the_models_a_server_lists(dialect: Dialect, faulty: FaultServer, provid
         provider.known_models(watch())
 
 
+@pytest.mark.parametrize("body", ["<html>", '{"data": null}', "[]"])
+def test_a_server_that_lists_no_models(faulty: FaultServer, provider: Provider, body: str) -> None:
+    """Another program's page is told in words, not as a mistake of ours."""
+    faulty.will(page(200, body, "text/html" if body == "<html>" else "application/json"))
+    with pytest.raises(ModelBadResponse, match="no list of models"):
+        provider.known_models(watch())
+
+
 def test_retries_are_logged_without_what_was_said(
     dialect: Dialect, faulty: FaultServer, provider: Provider, logged: Callable[[str], list[dict[str, object]]]
 ) -> None:

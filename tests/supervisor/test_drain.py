@@ -176,6 +176,7 @@ def test_companions_go_last(start: Start, pool: DummyPool) -> None:
     holds_for(lambda: alive(companion), 0.2)
     assert pool.wait() == 0
     assert not alive(companion)
+    assert [line["level"] for line in pool.lines("companion.died")] == ["info"], "it was told to end"
 
 
 @pytest.mark.parametrize("how", ["plain", "daemon", "bare", "forked"])

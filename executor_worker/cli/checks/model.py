@@ -41,7 +41,10 @@ def _endpoint(settings: Settings) -> Finding:
     except ModelError as error:
         if any(mark in str(error) for mark in ("401", "403", "authentication", "api key", "API key")):
             return fix("LLM_API_KEY", f"{error}. Correct the key.")
-        return fix("LLM_BASE_URL", f"{error}. Start what should answer at {where}, or correct LLM_BASE_URL.")
+        advice = f"Start what should answer at {where}, or correct LLM_BASE_URL"
+        if not settings.llm_base_url:
+            advice = "See whether this machine may reach it, or name another address by LLM_BASE_URL"
+        return fix("LLM_BASE_URL", f"{error}. {advice}.")
     except NodeError:
         return fix("LLM_BASE_URL", f"{where} did not answer within {PATIENCE_S:g} s; see whether it can be reached.")
     finally:

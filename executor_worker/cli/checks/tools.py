@@ -9,6 +9,7 @@ from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
 from executor_worker.cli.parts import tool_registry
 from executor_worker.errors import ConfigError
 from executor_worker.settings import Settings
+from executor_worker.tools.mcp_config import server_names
 
 
 def check_tools(settings: Settings) -> Iterator[Finding]:
@@ -22,16 +23,15 @@ def check_tools(settings: Settings) -> Iterator[Finding]:
     with closing(registry):
         for server, answered, said in registry.probe():
             if answered:
-                yield ok(_variable(settings), f"server {server} answers: {said}")
+                yield ok(_variable(settings, server), f"server {server} answers: {said}")
             else:
+                reason = said.rstrip(".")
                 advice = "start it, or correct its address or command"
-                yield fix(_variable(settings), f"server {server} can't be reached: {said.rstrip('.')}; {advice}.")
+                yield fix(_variable(settings, server), f"server {server} can't be reached: {reason}; {advice}.")
 
 
-def _variable(settings: Settings) -> str:
-    named = {
-        "MCP_CONFIG": settings.mcp_config,
-        "MCP_SERVERS": settings.mcp_servers,
-        "API_TOOLS_URL": settings.api_tools_url,
-    }
-    return " or ".join(name for name, value in named.items() if value)
+def _variable(settings: Settings, server: str) -> str:
+    """Name the setting that *server* comes from; it goes by a name of that setting's own where it is no MCP server."""
+    if server == "API_TOOLS_URL":
+        return server
+    return "MCP_SERVERS" if server in server_names(settings.mcp_servers) else "MCP_CONFIG"

@@ -1,0 +1,122 @@
+"""One slot and its row, fed with what workers do; no process here."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from supervisor.lifecycle import Errand, SeatState
+from supervisor.process import Child, Exit
+from supervisor.program import Journal, PoolSettings
+from supervisor.scoreboard import Scoreboard
+from supervisor.slot import Slot
+
+if TYPE_CHECKING:
+    from supervisor.program import Program
+    from supervisor.seat import Seat
+
+PID = 4711
+
+
+class Nobody(Child):
+    """A child that can't be hurt."""
+
+    def signal(self, number: signal.Signals) -> None:
+        """Nothing."""
+
+    def look(self) -> str:
+        return "T"
+
+
+class Staff:
+    """A supervisor with a clock of its own, and children that are none."""
+
+    def __init__(self) -> None:
+        self.log = Journal(lambda *_: None)
+        self.settings = PoolSettings("dummy", 1, boot_timeout_s=5.0)
+        self.edition = 1
+        self.time = 100.0
+        self.restarts: Counter[str] = Counter()
+
+    def now(self) -> float:
+        return self.time
+
+    def refills(self, seat: Seat) -> bool:
+        return True
+
+    def fork(self, seat: Seat) -> Child:
+        return Nobody(PID, -1)
+
+    def boot_failed(self, seat: Seat, died: Exit) -> None:
+        self.restarts["told"] += 1
+
+    def count_restart(self, seat: Seat, reason: str) -> None:
+        self.restarts[reason] += 1
+
+
+@pytest.fixture
+def staff() -> Staff:
+    return Staff()
+
+
+@pytest.fixture
+def slot(board: Scoreboard, staff: Staff) -> Slot:
+    """A slot whose worker was just forked."""
+    made = Slot(board.place(1), board, staff, cast("Program", None))
+    made.fill()
+    assert made.refill() and made.state is SeatState.STARTING
+    return made
+
+
+def killed(slot: Slot) -> bool:
+    return slot.kill_at is not None
+
+
+def told_to_leave(slot: Slot) -> bool:
+    return slot.row.leaving
+
+
+def test_a_worker_that_takes_and_dies_before_anybody_looked_did_boot(slot: Slot, staff: Staff) -> None:
+    """Its item is to blame, not the program: a pool is given up when its workers don't boot."""
+    for _ in range(5):
+        slot.row.begin("held", "g/n", "running")
+        slot.exited(Exit(-11))
+        staff.time += 60
+        slot.refill()
+    assert staff.restarts == {"crashed": 5} and slot.backoff.boot_failures == 0
+    slot.exited(Exit(1))
+    assert staff.restarts == {"crashed": 5, "boot": 1, "told": 1}, "this one was never up"
+
+
+@pytest.mark.parametrize("draining", [False, True])
+def test_a_worker_stopped_without_a_deadline_is_replaced(slot: Slot, staff: Staff, draining: bool) -> None:
+    """While it settles no deadline runs, but its lease is renewed: without an end its item would be nobody's."""
+    slot.row.begin("held", "g/n", "running", int(1e18))
+    slot.row.finish("settling")
+    slot.observe()
+    slot.observe()
+    if draining:
+        slot.dismiss(Errand.RELOADED)
+    slot.note_stopped(True)
+    staff.time += 4
+    slot.observe()
+    assert not killed(slot)
+    staff.time += 2
+    slot.observe()
+    assert slot.state is SeatState.DRAINING and killed(slot)
+    assert not slot.row.verdict, "it is run again: nobody knows how far it has come"
+
+
+def test_a_condemned_worker_takes_nothing_more(slot: Slot, staff: Staff) -> None:
+    """It has a moment to show its stacks: whatever it took then would be killed with it."""
+    slot.row.begin("held", "g/n", "running", int((staff.time + 1) * 1e9))
+    slot.observe()
+    slot.observe()
+    assert not told_to_leave(slot)
+    staff.time += 2
+    slot.observe()
+    assert told_to_leave(slot)
+    assert (slot.row.verdict, slot.row.verdict_held) == ("node_timeout", "held")
