@@ -81,7 +81,8 @@ class Settler:
                     raise
                 continue
             if answer is Settled.conflict:
-                current = seen
+                # Not by force any more: whoever wrote it may have settled this very item.
+                current, force = seen, False
             elif answer is Settled.trimmed and not force and draft.untouched(seen):
                 current, force = seen, True
             else:

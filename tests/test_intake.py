@@ -176,6 +176,16 @@ def test_an_item_that_has_been_run() -> None:
     assert not opened(item(id="v"), Documents(g={"node_states": {"n": {"status": "completed", **mark}}})).repeat
 
 
+def test_an_entry_that_came_late_is_recognised() -> None:
+    """Nobody has it any more and its node has its result: repeat. While it is held its id alone says nothing."""
+    done = Documents(g={"node_states": {"n": {"status": "completed", "metadata": {"entry": "1-1"}}}})
+    intake = Intake(Limits(900.0, 5, 2**20), done, wall=lambda: NOW)
+    assert intake.open(Taken(held(), item(), {}, row_lost=True)).repeat
+    assert not intake.open(Taken(held(), item(), {})).repeat
+    fresh = Intake(Limits(900.0, 5, 2**20), Documents(g={"inputs": {}}), wall=lambda: NOW)
+    assert not fresh.open(Taken(held(), item(), {}, row_lost=True)).repeat
+
+
 def test_poison() -> None:
     """Run MAX_DELIVERIES times and no more; what was forgiven does not count."""
     assert opened(item(), at=held(5)).task is not None

@@ -126,6 +126,25 @@ def test_a_trimmed_entry_is_committed_by_force_once() -> None:
     assert ledger.forced == [False]
 
 
+def test_an_entry_that_was_settled_before_its_state_was_read_is_not_forced() -> None:
+    """It came late, after somebody else had settled it: the state was the same before and after, and says so."""
+    done = b'{"node_states":{"n":{"status":"completed","metadata":{"entry":"1-1"}}}}'
+    ledger, one = Ledger((Settled.trimmed, done, None)), ticket(state=done)
+    one.outcome = Completed(1, "tool")
+    assert not settle(ledger, one).settled
+    assert ledger.forced == [False]
+
+
+def test_force_ends_with_a_conflict() -> None:
+    """Two that both found the entry gone: the second one finds the first one's result, and writes nothing."""
+    done = b'{"node_states":{"n":{"status":"completed","metadata":{"entry":"1-1"}}}}'
+    answers = (Settled.trimmed, STATE, None), (Settled.conflict, done, None), (Settled.trimmed, done, None)
+    ledger, one = Ledger(*answers), ticket()
+    one.outcome = Completed(1, "tool")
+    assert not settle(ledger, one).settled
+    assert ledger.forced == [False, True, False]
+
+
 def test_what_was_recorded_may_be_gone_with_the_state() -> None:
     """Somebody else has settled it, the graph ended and was cleared away: nothing is written into the void."""
     ledger, one = Ledger((Settled.trimmed, None, None)), ticket()

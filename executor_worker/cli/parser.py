@@ -32,7 +32,9 @@ _RUN = """\
 
 signals: TERM or INT drain, HUP read the settings again, TTIN and TTOU one slot more or fewer"""
 _WORK = """\
-  executor-worker work"""
+  executor-worker work
+
+signals: TERM or Ctrl-C finish the item in hand and leave; QUIT or a second Ctrl-C give it back"""
 _DEMO = """\
   executor-worker demo"""
 _ONCE = """\

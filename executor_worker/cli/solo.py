@@ -6,6 +6,7 @@ import os
 import signal
 import time
 import uuid
+from collections.abc import Callable
 from types import FrameType
 
 from executor_worker import logs
@@ -18,6 +19,7 @@ from supervisor.scoreboard import Scoreboard
 SLOT = 1
 FAILED, REFUSED = 1, 78
 CLOSE_S = 3.0
+AGAIN_S = 1.0  # sooner it is the same Ctrl-C, sent by more than one
 
 
 def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
@@ -42,14 +44,28 @@ def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
             os.kill(os.getpid(), signal.SIGTERM)
 
     signal.signal(signal.SIGCHLD, on_death)
-    signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    signal.signal(signal.SIGINT, _leave_then_give_back())
     logs.info("worker.up", pid=os.getpid(), keeper=keeper.pid)
     status = program.worker(row).run()
     board.head.mode, row.pid = "draining", 0  # so that the keeper takes us out of the registry
     _end(keeper)
     while processes.kill_strays():
         processes.reap()
-    return _conclude(board, status, lost)
+    status = _conclude(board, status, lost)
+    logs.info("worker.stopped", status=status)
+    return status
+
+
+def _leave_then_give_back() -> Callable[[int, FrameType | None], None]:
+    """Make the handler of Ctrl-C: the first finishes what is in hand, one over a second later gives it back."""
+    first: list[float] = []
+
+    def handle(_signum: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        first.append(now)
+        os.kill(os.getpid(), signal.SIGQUIT if now - first[0] > AGAIN_S else signal.SIGTERM)
+
+    return handle
 
 
 def _conclude(board: Scoreboard, status: int, lost: list[int]) -> int:

@@ -1,0 +1,42 @@
+"""`work`: one worker on a terminal, left by Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+from tests.cli.conftest import environment
+from tests.kit import PROGRAM, Process, RedisServer, holds_for, wait_until
+
+TOOL = """
+import pathlib, threading
+from executor_worker.tools import tool
+
+@tool(effects="none")
+def linger() -> None:
+    pathlib.Path("lingering").touch()
+    threading.Event().wait(60)
+"""
+
+
+def test_a_second_ctrl_c_gives_the_item_back(folder: Path, redis_server: RedisServer) -> None:
+    """The first one waits for the item; one that comes over a second later does not, and nothing is lost."""
+    (folder / "lingers.py").write_text(TOOL)
+    settings = {**redis_server.env, "TOOL_MODULES": "lingers", "PYTHONPATH": str(folder)}
+    client: Any = redis_server.client()
+    item = {"graph_id": "g", "node_id": "n", "config": {"tool_name": "linger"}, "inputs": {}}
+    entry = client.xadd("executor.work", {"data": json.dumps(item)})
+    worker = Process([PROGRAM, "work"], env=environment(settings), cwd=folder)
+    try:
+        wait_until((folder / "lingering").exists, 15, "the tool runs")
+        worker.send(signal.SIGINT)
+        holds_for(worker.running, 1.2)
+        worker.send(signal.SIGINT)
+        assert worker.wait() == 0
+        worker.assert_nobody_left()
+    finally:
+        worker.kill()
+    assert [kept for kept, _ in client.xrange("executor.work")] == [entry]
+    assert not client.exists("dago:events:node.failed")
