@@ -1,30 +1,28 @@
-"""What a storm is made of: supervisors, their Redis, and everything that can happen to them."""
+"""Everything that can happen to supervisors and to their Redis."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 
-from tests.faults.journal import VARIABLE, Journal
+from benchmarks.storm_places import Clock, Supervisor
+from benchmarks.storm_record import Disturbance, Hit, Seen, Tail
+from tests.faults.journal import VARIABLE
 from tests.kit import Pool, Proxy, RedisServer, command_line
-from tests.kit.processes import read_proc
 
 ROOT = Path(__file__).parent.parent
 SETTLED_S = 2.0  # for how long a fault that is over may still disturb
 MOSTLY = 0.9  # of the workers that are hit are at an item
 AGAIN_S = 0.2  # until a fault that found nobody to happen to is tried again
-DYING_S = 0.5  # a killed supervisor's workers may just begin something
+DYING_S = 0.5  # what is killed may just begin something, a supervisor's workers longer than others
 GONE_S = 3.0  # for all that a killed supervisor had started; tests of single faults are stricter
+# Log events, by how they begin, that no storm may bring.
 ODD = (
     "Traceback",
     "duty.failed",
@@ -51,107 +49,6 @@ WEIGHTS = {
     "restart_redis": 2,
     "freeze_redis": 1,
 }
-
-
-class Hit(NamedTuple):
-    """A fault that a worker met; *until* it could go on, for one that was stopped or cut off."""
-
-    kind: str
-    pid: int
-    at: float
-    until: float
-    where: str  # its supervisor's place
-
-
-class Disturbance(NamedTuple):
-    """When something else than a worker was at fault: at one supervisor's, or for all."""
-
-    where: str
-    at: float
-    until: float
-
-
-@dataclass(slots=True)
-class Seen:
-    """What the storm saw while it lasted."""
-
-    faults: Counter[str] = field(default_factory=Counter)
-    hits: list[Hit] = field(default_factory=list)
-    disturbances: list[Disturbance] = field(default_factory=list)
-    logged: Counter[str] = field(default_factory=Counter)
-    troubles: list[str] = field(default_factory=list)
-
-
-class Tail(Journal):
-    """The journal, read as it grows."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._path = folder / "journal"
-        self._offset = 0
-        self._last: dict[int, str] = {}
-
-    def running(self) -> set[int]:
-        """The processes that are in the midst of a run, or died so."""
-        if self._path.exists():
-            with self._path.open("rb") as file:
-                file.seek(self._offset)
-                for line in file:
-                    _, what, pid, _ = line.decode().split()
-                    self._last[int(pid)] = what
-                self._offset = file.tell()
-        return {pid for pid, what in self._last.items() if what == "start"}
-
-
-class Clock:
-    """Does things later, in one thread."""
-
-    def __init__(self) -> None:
-        self._due: list[tuple[float, int, Callable[[], object]]] = []
-        self._number = itertools.count()
-
-    def later(self, seconds: float, action: Callable[[], object]) -> None:
-        heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), action))
-
-    def work_off(self) -> bool:
-        """Do what is due; False where nothing is left to be done."""
-        while self._due and self._due[0][0] <= time.monotonic():
-            heapq.heappop(self._due)[2]()
-        return bool(self._due)
-
-
-class Supervisor:
-    """One place for a supervisor: whoever is killed there is started again, under its name or a new one."""
-
-    def __init__(self, name: str, addr: str, line: Proxy | None, folder: Path, settings: dict[str, str]) -> None:
-        self.name, self.line = name, line
-        self._folder, self._starts = folder, 0
-        self._settings = {**settings, "REDIS_ADDR": addr}
-        self.down = False
-        self.pool = self.start(anew=True)
-
-    def start(self, *, anew: bool) -> Pool:
-        self._starts += 1
-        folder = self._folder / f"{self.name}-{self._starts}"
-        folder.mkdir()
-        if anew:
-            self._settings["WORKER_ID"] = folder.name
-        self.pool, self.down = Pool(folder, ("run",), self._settings), False
-        return self.pool
-
-    def itself(self) -> psutil.Process:
-        return psutil.Process(self.pool.process.pid)
-
-    def children(self, kind: str) -> list[psutil.Process]:
-        """Its living workers or its keeper."""
-        pid = self.pool.process.pid
-        numbers = [int(number) for number in read_proc(pid, f"task/{pid}/children").split()]
-        found = []
-        for number in numbers:
-            with suppress(psutil.NoSuchProcess):
-                if f": {kind}" in command_line(number):
-                    found.append(psutil.Process(number))
-        return found
 
 
 class Faults:
@@ -217,7 +114,7 @@ class Faults:
         where, worker = self._busy_worker()
         if worker is not None:
             worker.kill()
-            self._hit("kill_worker", where, worker)
+            self._hit("kill_worker", where, worker, DYING_S)
         return worker is not None
 
     def stop_worker(self) -> bool:
@@ -229,7 +126,7 @@ class Faults:
 
     def kill_keeper(self) -> bool:
         one = self._any()
-        keepers = one.children("keeper")
+        keepers = one.keepers()
         for keeper in keepers:
             keeper.kill()
         self._disturb(one.name)
@@ -237,7 +134,7 @@ class Faults:
 
     def stop_keeper(self) -> bool:
         one = self._any()
-        keepers = one.children("keeper")
+        keepers = one.keepers()
         self._disturb(one.name, self._stop(keepers, 2 * self._lease_s))
         return bool(keepers)
 
@@ -245,8 +142,9 @@ class Faults:
         one = self._any()
         if one.down:
             return False
-        workers = one.children("worker")
-        for stopped in one.children("keeper"):  # one that is stopped could not clear away
+        one.itself().suspend()  # so that it forks nobody we don't know of
+        workers = one.workers()
+        for stopped in one.keepers():  # one that is stopped could not clear away
             stopped.resume()
         one.pool.process.popen.kill()
         one.down = True
@@ -269,8 +167,9 @@ class Faults:
         one = self._any()
         if one.down:
             return False
-        workers = one.children("worker")
-        seconds = self._stop([one.itself(), *one.children("keeper"), *workers], 3 * self._lease_s)
+        one.itself().suspend()  # so that it forks nobody we don't know of
+        workers = one.workers()
+        seconds = self._stop([one.itself(), *one.keepers(), *workers], 3 * self._lease_s)
         for worker in workers:
             self._hit("stop_host", one.name, worker, seconds)
         self._disturb(one.name, seconds)
@@ -357,7 +256,7 @@ class Faults:
 
     def _busy_worker(self) -> tuple[str, psutil.Process | None]:
         """A worker, mostly one that is at an item, and where it is."""
-        workers = [(one.name, worker) for one in self.supervisors for worker in one.children("worker")]
+        workers = [(one.name, worker) for one in self.supervisors for worker in one.workers()]
         running = self.journal.running()
         busy = [(where, worker) for where, worker in workers if worker.pid in running]
         if busy and self._chance.random() < MOSTLY:
@@ -386,7 +285,7 @@ class Faults:
 
         self.clock.later(seconds, mend)
         if seconds > self._lease_s / 2:  # else leases that were just to be renewed hold out
-            for worker in one.children("worker"):
+            for worker in one.workers():
                 self._hit("cut_off", one.name, worker, seconds)
         self._disturb(one.name, seconds)
 

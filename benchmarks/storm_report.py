@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from benchmarks.storm_faults import Hit, Seen
+from benchmarks.storm_record import Hit, Seen
 from tests.faults.journal import Fact
 
 WORK_STREAMS = ("executor.work", "dago:events:executor.work")

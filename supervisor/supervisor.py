@@ -35,6 +35,7 @@ from supervisor.slot import Slot
 from supervisor.sweep import Sweep
 from supervisor.upgrade import Inheritance, Succession, next_first_slot
 
+DUMP_APART_S = 0.02  # between two workers' stacks
 TICK_S = 0.25
 UPGRADE_BOOTS = 3  # boot timeouts a successor has
 
@@ -77,6 +78,8 @@ class Supervisor:
         self._keeper = KeeperSeat(board, self, program)
         self._sweep = Sweep(self._processes, clock)
         self._title = ""
+        self._to_dump: list[Slot] = []
+        self._next_dump = 0.0
         self._threads_told = False
 
     def run(self) -> int:
@@ -147,6 +150,7 @@ class Supervisor:
         drain = self._course.drained
         looks = [self._pool.next_look(), self._keeper.next_look(), self._sweep.next_look()]
         looks.append(None if drain is None else drain.next_look())
+        looks.append(self._next_dump if self._to_dump else None)
         soonest = min([now + TICK_S, *(at for at in looks if at is not None)])
         self._selector.select(max(soonest - now, 0.0))
 
@@ -163,6 +167,7 @@ class Supervisor:
         self._keeper.refill()
         self._pool.refill()
         self._sweep.advance()
+        self._dump_next()
         self._course.advance()
 
     def _show(self) -> None:
@@ -238,7 +243,14 @@ class Supervisor:
         self.log("info", "pool.status", mode=self._course.mode, summary=self._pool.summary())
         for fields in rows_report(self.board):
             self.log("info", "slot.status", **fields)
-        self._pool.signal(DUMP_STACKS)
+        self._to_dump = list(self._pool.slots)
+        self._next_dump = self.now()
+
+    def _dump_next(self) -> None:
+        """One worker after the other: what they write in many small pieces must not mix."""
+        if self._to_dump and self.now() >= self._next_dump:
+            self._to_dump.pop(0).signal(DUMP_STACKS)
+            self._next_dump = self.now() + DUMP_APART_S
 
     def _note_stops(self) -> None:
         for child, stopped in self._processes.stops():
