@@ -197,7 +197,7 @@ def test_an_output_that_cant_be_written_is_a_failure(mode: Any, code: str) -> No
     """The worker must not die of it: it would be run again, and die again."""
     config = {"tool_name": "t"} if mode == "tool" else {"llm_config": {"prompt": "p"}}
     ledger, one = Ledger(), ticket(data={"config": config})
-    one.outcome = Completed(deep(5000), mode, Usage(1, 1))
+    one.outcome = Completed(deep(100_000), mode, Usage(1, 1))
     assert settle(ledger, one).settled
     data = event(ledger.commits[0])["data"]
     assert (data["error_code"], data["mode"], data["usage"]["input_tokens"]) == (code, mode, 1)
@@ -207,7 +207,7 @@ def test_an_output_that_cant_be_written_is_a_failure(mode: Any, code: str) -> No
 def test_output_and_state_that_cant_be_written_are_one_failure() -> None:
     """The worker must not die of both any more than of one."""
     ledger, one = Ledger((Settled.conflict, b"garbage", None)), ticket()
-    one.state, one.outcome = b"garbage", Completed(deep(5000), "tool")
+    one.state, one.outcome = b"garbage", Completed(deep(100_000), "tool")
     assert settle(ledger, one).settled
     last = ledger.commits[-1]
     assert (last.expected, event(last)["data"]["error_code"]) == (None, "state_invalid")
