@@ -139,13 +139,18 @@ class Worker:
             wait_for_wake(self._row, POLL_S)
             return None
         try:
-            return self._take()
+            taken = self._take()
         except StreamError as error:
             logs.debug("redis.unavailable", reason=str(error))  # the keeper says it once for all
             self._row.phase = "waiting for redis"
             wait_for_wake(self._row, random.uniform(POLL_S / 2, POLL_S * 2))
             self._row.phase = "waiting"
             return None
+        if taken is not None and self._head.paused:
+            # It came while we were being told: others may have it.
+            self._give_back(taken.held)
+            return None
+        return taken
 
     def _take(self) -> Taken | None:
         noticed = self._head.noticed  # before the notice is read: one that comes meanwhile is not tried by this
