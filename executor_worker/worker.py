@@ -135,7 +135,7 @@ class Worker:
         if self._leaving:
             return None
         # Also when we are about to be killed: the item that follows would be killed with us.
-        if self._head.paused or self._row.leaving or not self._head.gate or self._spent():
+        if self._paused() or self._row.leaving or not self._head.gate or self._spent():
             wait_for_wake(self._row, POLL_S)
             return None
         try:
@@ -146,11 +146,14 @@ class Worker:
             wait_for_wake(self._row, random.uniform(POLL_S / 2, POLL_S * 2))
             self._row.phase = "waiting"
             return None
-        if taken is not None and self._head.paused:
+        if taken is not None and self._paused():
             # It came while we were being told: others may have it.
             self._give_back(taken.held)
             return None
         return taken
+
+    def _paused(self) -> bool:
+        return self._head.paused
 
     def _take(self) -> Taken | None:
         noticed = self._head.noticed  # before the notice is read: one that comes meanwhile is not tried by this

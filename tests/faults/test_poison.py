@@ -136,8 +136,9 @@ def test_20_statuses_of_any_kind(stage: Stage) -> None:
         item = {"graph_id": name, "node_id": "n", "id": "w", "config": PID}
         stage.push_raw(json.dumps(item).encode())
         result = stage.result(name)
-        # What is nested that deeply can be read but not be changed.
-        assert result["data"].get("error_code") == ("state_invalid" if name == "deep" else None), result
+        # What is nested that deeply can be read, but before Python 3.13 not be changed.
+        allowed = ("state_invalid", None) if name == "deep" else (None,)
+        assert result["data"].get("error_code") in allowed, result
     stage.wait_nothing_left()
     assert unharmed(pool, pids)
 

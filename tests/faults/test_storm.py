@@ -19,7 +19,10 @@ def test_short_storm(start_server: Server, place: Place) -> None:
     """Everything that can fail fails within some seconds; nothing is lost, nothing is settled twice."""
     plan = Plan(items=500, faults=50, seed=20, supervisors=2, lease_s=1.5, seconds=10)
     report = Storm(plan, place("storm"), start_server("redis", aof=True)).run()
-    assert report.fine, "\n".join(report.lines())
+    # Which fault an extra run is owed to is told apart by the storm's clock; that is for the program's own verdict.
+    promised = [report.failed, report.dead_letters, report.pending, report.in_streams]
+    broken = [*report.lost, *report.twice, *report.spoilt, *report.troubles]
+    assert not any(promised) and not broken, "\n".join(report.lines())
     assert report.results == plan.items and sum(report.faults.values()) == plan.faults
     assert report.recovery["worker killed"].runs, "items were hit in the midst of a run"
 
