@@ -11,6 +11,7 @@ from loguru import logger
 from executor_worker.errors import ConfigError, InternalError, Interrupt, NodeError
 from executor_worker.nodes import agent, llm, spec, tool
 from executor_worker.nodes.context import Context
+from executor_worker.nodes.journal import Journal, digest
 from executor_worker.nodes.steps import Steps
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
 from executor_worker.providers.base import ModelRequest, Provider, UserTurn
@@ -62,16 +63,19 @@ class Executor:
         self._default_model = default_model
         self._max_iterations = max_iterations
 
-    def execute(self, task: Task, watch: Watch) -> Outcome:
+    def execute(self, task: Task, watch: Watch, journal: Journal | None = None) -> Outcome:
         """
         Run *task*; whatever goes wrong is an outcome.
 
         A node's own `timeout` moves *watch*'s deadline nearer.
 
+        Args:
+            journal: What earlier runs of the item have done, and where this one's steps are kept; None: nowhere.
+
         Raises:
             Interrupt: The run was stopped from outside; nobody wants its outcome.
         """
-        steps = self._steps(watch)
+        steps = self._steps(task, watch, journal)
         mode: Mode | None = None
         try:
             mode = spec.mode_of(task.config)
@@ -79,6 +83,7 @@ class Executor:
             if node.timeout is not None:
                 watch.deadline = min(watch.deadline, watch.clock() + node.timeout)
             watch.check()
+            steps.begin(mode)
             return Completed(_run(node, self._context(task, steps)), mode, steps.usage)
         except Interrupt:
             raise
@@ -103,12 +108,16 @@ class Executor:
         try:
             mode = spec.mode_of(task.config)
             node = spec.read(task.config)
-            return {"valid": True, "mode": mode, **_preview(node, self._context(task, self._steps(Watch(math.inf))))}
+            return {
+                "valid": True,
+                "mode": mode,
+                **_preview(node, self._context(task, self._steps(task, Watch(math.inf)))),
+            }
         except NodeError as error:
             return {"valid": False, "mode": mode, "error": str(error), "error_code": error.code}
 
-    def _steps(self, watch: Watch) -> Steps:
-        return Steps(lambda: self._models.default, watch)
+    def _steps(self, task: Task, watch: Watch, journal: Journal | None = None) -> Steps:
+        return Steps(lambda: self._models.default, watch, journal, lambda: digest(task.config))
 
     def _context(self, task: Task, steps: Steps) -> Context:
         scope = Scope(task.inputs, task.outputs, task.unfinished)

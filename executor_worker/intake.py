@@ -53,6 +53,7 @@ class Ticket:
         dead_reason: Set where the item goes to the dead-letter stream as well.
         repeat: Its node has this very item's result already: acknowledge, nothing else.
         keep_state: The state can't or must not be written.
+        journal: The key under which its run was written down; None where it was not.
     """
 
     held: Held
@@ -72,6 +73,7 @@ class Ticket:
     dead_reason: str | None = None
     repeat: bool = False
     keep_state: bool = False
+    journal: str | None = None
 
     @property
     def state_key(self) -> str | None:

@@ -276,6 +276,18 @@ def failed_event(
     return _event(FAILED, graph_id, execution_id, node_id, data, now)
 
 
+def progress_event(
+    kind: str, graph_id: str, execution_id: str, node_id: str, facts: dict[str, Any], now: float
+) -> bytes:
+    """
+    Write an event of a run's progress: `node.started`, `llm.called` and the like.
+
+    Raises:
+        ValueError: *facts* hold what is no JSON value.
+    """
+    return _event(kind, graph_id, execution_id, node_id, {"graph_id": graph_id, "node_id": node_id, **facts}, now)
+
+
 def _event(kind: str, graph_id: str, execution_id: str, node_id: str, data: dict[str, Any], now: float) -> bytes:
     return dumps(
         {
@@ -319,5 +331,6 @@ __all__ = [
     "failed_event",
     "names_in",
     "node_entry",
+    "progress_event",
     "rfc3339",
 ]

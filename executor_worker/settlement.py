@@ -16,6 +16,7 @@ from executor_worker.errors import StateInvalid, StreamError, StreamRefused
 from executor_worker.intake import Ticket
 from executor_worker.messages import completed_event, failed_event, node_entry, rfc3339
 from executor_worker.outcome import Completed, Failed
+from executor_worker.run_journal import LAST_RECORD
 from executor_worker.state import GraphState, new_document, splice_node
 from executor_worker.stream import COMPLETED_STREAM, FAILED_STREAM, Commit, Consumer, Settled, Taken
 from executor_worker.wire import dumps
@@ -134,6 +135,8 @@ class _Draft:
             events=self._events,
             failure=isinstance(ticket.outcome, Failed),
             dead=self._dead(),
+            journal=ticket.journal,
+            last_record=LAST_RECORD,
         )
 
     def untouched(self, current: bytes | None) -> bool:

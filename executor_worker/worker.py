@@ -22,14 +22,13 @@ from types import FrameType
 import psutil
 
 from executor_worker import logs
-from executor_worker.errors import Abandoned, Overdue, StreamError
-from executor_worker.executor import Executor, Task
+from executor_worker.errors import Abandoned, StreamError
 from executor_worker.intake import Intake, Ticket
-from executor_worker.item_watch import ItemWatch
 from executor_worker.metrics import Recorder
 from executor_worker.notice import read_notice
 from executor_worker.outcome import Completed, Failed
 from executor_worker.patience import Patience, wait_for_wake
+from executor_worker.runs import Runs
 from executor_worker.settlement import Result, Settler
 from executor_worker.stream import Consumer, Held, Taken, added_at
 from supervisor.scoreboard import Row, Scoreboard
@@ -56,7 +55,6 @@ class Worker:
     Everything is handed in; `run` returns the exit status.
 
     Args:
-        holds: Asks Redis whether an item is still held as it was taken, and renews its lease if so.
         reap: Reaps what tools have left to us and has died, and tells how many are left; for between items.
     """
 
@@ -67,10 +65,9 @@ class Worker:
         consumer: Consumer,
         intake: Intake,
         settler: Settler,
-        executor: Executor,
+        runs: Runs,
         habits: Habits,
         patience: Patience,
-        holds: Callable[[Held], bool],
         reap: Callable[[], int],
     ) -> None:
         self._board = board
@@ -79,14 +76,12 @@ class Worker:
         self._consumer = consumer
         self._intake = intake
         self._settler = settler
-        self._executor = executor
+        self._runs = runs
         self._habits = habits
         self._patience = patience
-        self._holds = holds
         self._reap = reap
         self._recorder = Recorder(row.counters)
         self._leaving = False
-        self._interruptible = False
         self._items = 0
         self._tried_notice = 0
         self._tidied_at = 0.0
@@ -122,9 +117,7 @@ class Worker:
     def _on_quit(self, _signum: int, _frame: FrameType | None) -> None:
         self._leaving = self._patience.ended = True
         self._row.wake()
-        if self._interruptible:
-            self._interruptible = False
-            raise Abandoned("asked to give the item back")
+        self._runs.abandon("asked to give the item back")
 
     # -- taking -----------------------------------------------------------------------------------
 
@@ -244,33 +237,12 @@ class Worker:
 
     def _work_off(self, ticket: Ticket, started: float) -> Taken | None:
         if ticket.task is not None and ticket.outcome is None:
-            self._execute(ticket, ticket.task, started)
+            self._runs.run(ticket, ticket.task, started)
         self._row.finish("settling")
         result = self._settler.settle(ticket, self._wants_next)
         self._forget_verdict()
         self._report(ticket, result, time.monotonic() - started)
         return result.next
-
-    def _execute(self, ticket: Ticket, task: Task, started: float) -> None:
-        deadline = started + ticket.seconds
-        self._row.begin(str(ticket.held), ticket.label, "running", int(deadline * 1e9))
-        watch = ItemWatch(deadline, ticket.run_key, self._row, self._recorder, lambda: self._still_ours(ticket.held))
-        try:
-            self._interruptible = True
-            if self._patience.ended:
-                raise Abandoned("asked to give the item back")
-            ticket.outcome = self._executor.execute(task, watch)
-        except Overdue:
-            ticket.outcome = Failed(f"the node did not end within {ticket.seconds:g} s", "node_timeout")
-        finally:
-            self._interruptible = False
-
-    def _still_ours(self, held: Held) -> bool:
-        """Ask Redis itself, where the scoreboard says that the lease is lost: it may have meant the item before."""
-        try:
-            return self._holds(held)
-        except StreamError:
-            return True
 
     def _report(self, ticket: Ticket, result: Result, seconds: float) -> None:
         """Count and log how it ended; quiet where all is well."""

@@ -15,15 +15,18 @@ from executor_worker.duties import Circumstances, Duties
 from executor_worker.errors import ConfigError
 from executor_worker.executor import Executor
 from executor_worker.health import Health
-from executor_worker.intake import Intake, Limits
+from executor_worker.intake import Intake, Limits, Ticket
 from executor_worker.patience import Patience
 from executor_worker.providers import Models, preload, retired
+from executor_worker.run_journal import RunJournal
+from executor_worker.runs import Runs
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.settlement import Settler
 from executor_worker.stream import Consumer, Endpoint, Held, Link, Made
 from executor_worker.stream.identity import Identity
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
+from executor_worker.watch import Watch
 from executor_worker.worker import Habits, Worker
 from supervisor.errors import ReloadRefused
 from supervisor.keeper import Duty, Keeper
@@ -102,16 +105,21 @@ class ExecutorProgram:
         consumer = self._consumer(Link(self._endpoint, name=name, timeout_s=patience_s), name)
         patience = Patience(row)
         zombies: dict[int, int] = {}
+        content = settings.event_content
+
+        def journal_of(ticket: Ticket, watch: Watch) -> RunJournal:
+            keys = consumer.journal(ticket.held, ttl_s=settings.state_ttl)
+            return RunJournal(ticket, keys, watch, patience.wait, name, content=content)
+
         return Worker(
             self._board,
             row,
             consumer,
             Intake(self._limits, patience.persistently(consumer.read_state)),
             Settler(consumer, name, int(settings.state_ttl), patience.wait),
-            self._executor(),
+            Runs(row, self._executor(), consumer.holds, journal_of),
             Habits(settings.lease, settings.max_items_per_worker, settings.max_rss_mb * MIB),
             patience,
-            consumer.holds,
             lambda: reap_adopted(zombies),
         )
 

@@ -191,17 +191,19 @@ class _Agent:
 
     def _run_open_calls(self) -> None:
         if self._open_calls:
-            self._turns.append(ToolTurn(tuple(self._result(call) for call in self._open_calls)))
+            results = (self._result(call, place) for place, call in enumerate(self._open_calls))
+            self._turns.append(ToolTurn(tuple(results)))
             self._open_calls = ()
 
-    def _result(self, call: ToolCall) -> ToolResult:
+    def _result(self, call: ToolCall, place: int) -> ToolResult:
         tool = self._tools.get(call.name)
-        problem = self._problem(call, tool)
-        if tool is None or call.arguments is None or problem:
+        # What an earlier run has sent is answered as it was then, also where the tool is another one now.
+        problem = "" if self._steps.was_sent(place) else self._problem(call, tool)
+        if problem:
             self._steps.note(call.name, ok=False)
             return ToolResult(call.id, sendable(problem), is_error=True)
         try:
-            answer = self._steps.tool(tool, call.name, call.arguments)
+            answer = self._steps.asked_tool(tool, place, call.name, call.arguments or {})
         except (NodeTimeout, Cancelled):
             raise
         except ToolUncertain as error:

@@ -1,9 +1,10 @@
 """
 The two kinds of step that cost something: a model call and a tool call.
 
-All of a run's calls go through one `Steps`, in one order that depends on nothing but the answers, and nodes keep
-no state but the conversation, which is plain data. So a run can go on from where an earlier one stopped: a
-subclass whose `send_request` and `send_call` know what was answered then leads it to the same place.
+All of a run's calls go through one `Steps`, and nodes keep no state but the conversation, which is plain data.
+What was answered is written to the run's journal before it is used, and a tool call before it is sent. So a run
+that was interrupted, by anything, is led to where it stopped: answers come from the journal as long as it has
+them; a call that was sent and never answered is made again only where that is known to do no harm.
 """
 
 from __future__ import annotations
@@ -15,8 +16,21 @@ from typing import Any
 
 from loguru import logger
 
-from executor_worker.errors import Interrupt, ModelRejected, NodeError, NodeTimeout, ToolFailed, ToolTimeout
-from executor_worker.outcome import Usage
+from executor_worker.errors import (
+    Interrupt,
+    ModelBadResponse,
+    ModelRejected,
+    NodeError,
+    NodeTimeout,
+    ToolError,
+    ToolFailed,
+    ToolTimeout,
+    ToolUncertain,
+    UnknownTool,
+)
+from executor_worker.nodes import journal
+from executor_worker.nodes.journal import History, Journal, Record, Unkept
+from executor_worker.outcome import Mode, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, Provider
 from executor_worker.templating import short
 from executor_worker.tools.base import Answer, Tool
@@ -40,24 +54,59 @@ class Made:
         return {"name": self.name, "ok": self.ok, "duration_ms": self.duration_ms}
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """
+    One tool call of a run.
+
+    Attributes:
+        id: Its name in the journal: `<model calls before it>.<place in the turn>`.
+        again: It is made again where an earlier run has sent it and nobody has heard what came of it.
+        value: The run wants the answer's value, not what a model reads.
+        kept: It is written down.
+    """
+
+    tool: Tool | None
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    again: bool
+    value: bool = False
+    kept: bool = True
+
+
 class Steps:
     """
     Args:
         provider: Gives the model's adapter; asked only when a model is called.
+        kept: Where the run's steps are written down.
+        config: Gives the digest of the node's config; asked only where something is written down.
 
     Attributes:
-        usage: What all model calls have cost; None while none has answered.
-        replies: Model calls that have answered.
+        usage: What all model calls have cost, those of earlier runs included; None while none has answered.
+        replies: Model calls that have answered, in this run or an earlier one.
         made: Tool calls, in order.
     """
 
-    def __init__(self, provider: Callable[[], Provider], watch: Watch) -> None:
+    def __init__(
+        self,
+        provider: Callable[[], Provider],
+        watch: Watch,
+        kept: Journal | None = None,
+        config: Callable[[], str] = lambda: "",
+    ) -> None:
         self._provider = provider
         self._watch = watch
-        self._sent = 0
+        self._journal = kept or Unkept()
+        self._config = config
+        self._known: History | None = None
         self.usage: Usage | None = None
         self.replies = 0
         self.made: list[Made] = []
+
+    def begin(self, mode: Mode) -> None:
+        """Show that the run has begun."""
+        self._journal.tell(journal.started(mode))
 
     def model(self, request: ModelRequest) -> ModelReply:
         """
@@ -65,7 +114,7 @@ class Steps:
             ModelError: No answer, or the model refused.
             NodeTimeout, Cancelled, Abandoned: From the watch.
         """
-        reply = self.send_request(request)
+        reply = self._history.reply(self.replies) or self._asked(self._history.opened(request))
         self.replies += 1
         self.usage = self.usage or Usage()
         self.usage.add(reply.usage)
@@ -76,28 +125,117 @@ class Steps:
 
     def tool(self, tool: Tool, name: str, arguments: dict[str, Any]) -> Answer:
         """
-        Call *tool* with *arguments*, which fit its schema.
+        Call *tool* with *arguments*, which fit its schema, for its value: the one call of a tool node.
+
+        A call that an earlier run has sent is sent again unless the tool is declared unsafe; so nothing needs to be
+        written down where it is not, and no model was paid for the arguments.
 
         Args:
             name: What the node calls it.
 
         Raises:
             ToolError: It did not answer; whatever else a tool raises becomes `ToolFailed`.
+            ToolUncertain: It may have been called: the line was lost, or an earlier run was.
             NodeTimeout, Cancelled, Abandoned: From the watch.
         """
-        self._sent += 1
-        started = self._watch.clock()
-        ok = False
-        try:
-            answer = self.send_call(tool, name, arguments, f"{self._watch.key}:{self._sent}")
-            ok = not answer.is_error
-        finally:
-            self.note(name, ok=ok, seconds=self._watch.clock() - started)
-        return answer
+        unsafe = tool.effects == "unsafe"
+        kept = unsafe or self.replies > 0
+        return self._once(_Call(tool, f"{self.replies}.0", name, arguments, again=not unsafe, value=True, kept=kept))
+
+    def asked_tool(self, tool: Tool | None, place: int, name: str, arguments: dict[str, Any]) -> Answer:
+        """
+        Call *tool* as the model asked, for the model to read.
+
+        A call that an earlier run has sent is sent again only where the tool is declared to allow it.
+
+        Args:
+            tool: None where there is none any more; see `was_sent`.
+            place: The call's, in the model's turn.
+
+        Raises:
+            ToolError, ToolUncertain, NodeTimeout, Cancelled, Abandoned: See `tool`.
+        """
+        again = tool is not None and tool.effects in ("none", "idempotent")
+        return self._once(_Call(tool, f"{self.replies}.{place}", name, arguments, again=again))
+
+    def was_sent(self, place: int) -> bool:
+        """Tell whether an earlier run has sent the call at *place* of the model's last turn."""
+        return self._history.sent(f"{self.replies}.{place}")
 
     def note(self, name: str, *, ok: bool, seconds: float = 0.0) -> None:
         """Remember a tool call for the run's result."""
         self.made.append(Made(short(name, 128), ok, round(seconds * 1000)))
+
+    # -- written down -----------------------------------------------------------------------------
+
+    @property
+    def _history(self) -> History:
+        if self._known is None:
+            self._known = History(self._journal.read(), self._config())
+            if self._known.changed:
+                logger.info("journal.outdated", advice="the node's config is another one now: its run begins anew")
+        return self._known
+
+    def _keep(self, record: Record, opening: ModelRequest | None = None) -> None:
+        """Write *record* down; the first one of a run brings the run's beginning along."""
+        known = self._history
+        if known.begun:
+            self._journal.append([record])
+            return
+        begin = journal.began(self._watch.key, self._config(), opening)
+        self._journal.append([begin, record], anew=known.outdated)
+        self._known = History([begin], self._config())
+
+    def _asked(self, request: ModelRequest) -> ModelReply:
+        started = self._watch.clock()
+        reply = self.send_request(request)
+        record = journal.replied(reply, self._watch.clock() - started)
+        try:
+            self._keep(record, request)
+        except ValueError as error:
+            raise ModelBadResponse(f"{short(reply.model)} answered what can't be written down: {error}") from None
+        return reply
+
+    def _once(self, call: _Call) -> Answer:
+        """Answer *call* from the journal, or make it."""
+        started = self._watch.clock()
+        known = self._history.answered(call.id) if call.kept else None
+        ok = False
+        try:
+            answer = self._answered(call) if known is None else journal.answer(known)
+            ok = not answer.is_error
+            return answer
+        finally:
+            self.note(call.name, ok=ok, seconds=self._watch.clock() - started if known is None else known["seconds"])
+
+    def _answered(self, call: _Call) -> Answer:
+        """Make *call*, unless an earlier run may have made it and it is not to be repeated."""
+        started = self._watch.clock()
+        keep = self._keep if call.kept else self._journal.tell
+        try:
+            answer = self._sent(call, keep)
+            try:
+                seconds = self._watch.clock() - started
+                keep(journal.answered(call.id, call.name, answer, seconds, with_value=call.value))
+            except ValueError:
+                raise ToolFailed(f"{short(call.name)} returned output that is not JSON") from None
+            return answer
+        except ToolError as error:
+            keep(journal.failed(call.id, call.name, error, self._watch.clock() - started))
+            raise
+
+    def _sent(self, call: _Call, keep: Callable[[Record], None]) -> Answer:
+        was_sent = call.kept and self._history.sent(call.id)
+        if was_sent and not call.again:
+            raise ToolUncertain(f"an earlier run was interrupted while it called {short(call.name)}")
+        if call.tool is None:
+            raise UnknownTool(f"there is no tool {short(call.name)!r} any more")
+        if not was_sent:
+            keep(journal.sent(call.id, call.name, call.arguments))
+        began_as = self._history.key if call.kept else None
+        return self.send_call(call.tool, call.name, call.arguments, f"{began_as or self._watch.key}:{call.id}")
+
+    # -- made -------------------------------------------------------------------------------------
 
     def send_request(self, request: ModelRequest) -> ModelReply:
         """Call the model, seen and counted."""

@@ -144,6 +144,9 @@ class Settings(BaseSettings):
     state_ttl: Annotated[float, kinds.duration(1.0, "24h")] = Field(
         86400.0, description="How long a graph's state is kept after its last change"
     )
+    event_content: Annotated[bool, kinds.switch("0")] = Field(
+        False, description="Progress events also tell what models answered, tools were given and tools answered"
+    )
     delete_settled: Annotated[bool, kinds.switch("1")] = Field(
         True, description="Delete a work entry when it is settled; 0 where other groups read it too"
     )

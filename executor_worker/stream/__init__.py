@@ -9,23 +9,27 @@ from executor_worker.stream.consumer import Consumer
 from executor_worker.stream.endpoint import Endpoint
 from executor_worker.stream.group import Made, ensure_groups
 from executor_worker.stream.held import Commit, Held, Settled, Taken
+from executor_worker.stream.journal import JournalKeys, Kept
 from executor_worker.stream.link import Link
 from executor_worker.stream.names import (
     COMPLETED_STREAM,
     FAILED_STREAM,
     GROUP,
+    JOURNAL_PREFIX,
     RELEASED_CHANNEL,
     RESULT_STREAMS,
     STATE_PREFIX,
     WORK_STREAMS,
     added_at,
     dead_stream,
+    own_journal,
 )
 
 __all__ = [
     "COMPLETED_STREAM",
     "FAILED_STREAM",
     "GROUP",
+    "JOURNAL_PREFIX",
     "RELEASED_CHANNEL",
     "RESULT_STREAMS",
     "STATE_PREFIX",
@@ -34,6 +38,8 @@ __all__ = [
     "Consumer",
     "Endpoint",
     "Held",
+    "JournalKeys",
+    "Kept",
     "Link",
     "Made",
     "Settled",
@@ -41,4 +47,5 @@ __all__ = [
     "added_at",
     "dead_stream",
     "ensure_groups",
+    "own_journal",
 ]

@@ -18,6 +18,7 @@ from executor_worker.stream.command import Word
 from executor_worker.stream.consumers import release_held
 from executor_worker.stream.group import Made, ensure_groups
 from executor_worker.stream.held import Commit, Held, Settled, Taken
+from executor_worker.stream.journal import JournalKeys
 from executor_worker.stream.leases import renew
 from executor_worker.stream.link import Link
 from executor_worker.stream.names import (
@@ -179,6 +180,10 @@ class Consumer:
         """
         return not renew(self._link, [held], group=self._group)
 
+    def journal(self, held: Held, *, ttl_s: float) -> JournalKeys:
+        """Give access to journals as *held*'s holder."""
+        return JournalKeys(self._link, held, ttl_s=ttl_s, group=self._group)
+
     # -- settle and release -------------------------------------------------------------------------
 
     def settle(
@@ -200,12 +205,13 @@ class Consumer:
         """
         keys: list[Word] = [
             held.stream, MARKERS, RESETS, commit.state_key or MARKERS, dead_stream(held.stream), COMPLETED_STREAM,
+            commit.journal or MARKERS,
         ]  # fmt: skip
         words: list[Word] = [
             self._group, held.consumer, held.entry, held.count, b"1" if force else b"",
             b"-" if commit.expected is None or commit.state_key is None else commit.expected,
             commit.document, int(commit.ttl_s * 1000), self._mirror if commit.failure else b"",
-            b"1" if self._delete_settled else b"", len(commit.events),
+            b"1" if self._delete_settled else b"", commit.last_record if commit.journal else b"", len(commit.events),
         ]  # fmt: skip
         for stream, event in commit.events:
             keys.append(stream)

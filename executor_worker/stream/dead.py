@@ -11,7 +11,7 @@ from executor_worker.messages import names_in
 from executor_worker.state import GraphState, requeue_node
 from executor_worker.stream.command import Word
 from executor_worker.stream.link import Link
-from executor_worker.stream.names import STATE_PREFIX, WORK_STREAMS, dead_stream
+from executor_worker.stream.names import STATE_PREFIX, WORK_STREAMS, dead_stream, own_journal
 from executor_worker.stream.script import script
 
 PAGE = 100
@@ -78,6 +78,8 @@ def requeue(link: Link, letter: Letter, *, ttl_s: float) -> str | None:
     """
     Put the letter's item back on its stream; its node is pending again, and its graph running if it failed by it.
 
+    What its run had done stays written down, for the next one to go on from.
+
     Args:
         ttl_s: The state's new time to live.
 
@@ -91,8 +93,10 @@ def requeue(link: Link, letter: Letter, *, ttl_s: float) -> str | None:
     key = STATE_PREFIX + graph_id if graph_id and node_id else None
     while True:
         expected, document = _pending_again(link, key, node_id)
-        words: list[Word] = [letter.id, expected, document, int(ttl_s * 1000), "data", letter.data]
-        keys = [dead_stream(letter.stream), letter.stream, key or dead_stream(letter.stream)]
+        journals = own_journal(letter.stream, "")
+        words: list[Word] = [letter.id, expected, document, int(ttl_s * 1000), journals, "data", letter.data]
+        former = own_journal(letter.stream, letter.text("original_id"))
+        keys = [dead_stream(letter.stream), letter.stream, key or dead_stream(letter.stream), former]
         answer = link.run(script("requeue", flags=""), keys, words)
         if answer[0] == b"requeued":
             entry: bytes = answer[1]

@@ -73,6 +73,8 @@ class Commit:
         events: Pairs of stream and `data`.
         failure: The first event tells of a failure, so that it may be due in the stream of completed events as well.
         dead: Fields of the dead letter; None where the item is not dead.
+        journal: The run's; None where none was kept.
+        last_record: What the journal ends with.
     """
 
     state_key: str | None = None
@@ -82,6 +84,8 @@ class Commit:
     events: list[tuple[str, bytes]] = field(default_factory=list)
     failure: bool = False
     dead: dict[str, bytes | str] | None = None
+    journal: str | None = None
+    last_record: bytes = b""
 
 
 class Settled(Enum):

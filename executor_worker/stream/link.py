@@ -11,7 +11,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
@@ -52,6 +52,7 @@ class Link:
         self._reader: Any = None
         self._buffer = bytearray(BUFFER_BYTES)
         self._owed = 0  # replies still to come for what was sent
+        self._unwanted = 0  # of those that come first, nobody waits for so many
 
     @property
     def connected(self) -> bool:
@@ -94,7 +95,7 @@ class Link:
     def close(self) -> None:
         """Drop the connection; the next use makes a new one."""
         sock, self._sock, self._reader = self._sock, None, None
-        self.client_id = self._owed = 0
+        self.client_id = self._owed = self._unwanted = 0
         if sock is not None:
             sock.close()
 
@@ -127,6 +128,20 @@ class Link:
     def send(self, words: Sequence[Word]) -> None:
         """Send one command; its reply has to be fetched by `read` before anything else is sent."""
         self._write(pack(words))
+
+    def cast(self, words: Sequence[Word]) -> None:
+        """Send one command whose answer nobody waits for; where there is no line, or it breaks, it is not sent."""
+        if self._sock is None or self._owed:
+            return
+        try:
+            self._sock.sendall(pack(words))
+        except OSError:
+            self.close()
+        except BaseException:
+            self.close()
+            raise
+        else:
+            self._unwanted += 1
 
     def read(self, timeout_s: float | None = None) -> Any:
         """Fetch the reply to what was sent; waits *timeout_s*, else as long as the link is told to."""
@@ -198,10 +213,10 @@ class Link:
         try:
             if timeout_s != self.timeout_s:
                 sock.settimeout(timeout_s)
-            reply = gets()
+            reply = self._wanted(gets)
             while reply is _MISSING:
                 self._feed(sock)
-                reply = gets()
+                reply = self._wanted(gets)
             if timeout_s != self.timeout_s:
                 sock.settimeout(self.timeout_s)
         except BaseException as error:
@@ -212,12 +227,12 @@ class Link:
         """The next reply if it is all there, else `_MISSING`; a TLS record may hold none of it."""
         assert self._sock is not None
         try:
-            reply = self._reader.gets()
+            reply = self._wanted(self._reader.gets)
             self._sock.settimeout(0)
             try:
                 while reply is _MISSING:
                     self._feed(self._sock)
-                    reply = self._reader.gets()
+                    reply = self._wanted(self._reader.gets)
             finally:
                 self._sock.settimeout(self.timeout_s)
         except (BlockingIOError, ssl.SSLWantReadError):
@@ -225,6 +240,14 @@ class Link:
         except BaseException as error:
             raise self._broken(error) from error
         return self._arrived(reply)
+
+    def _wanted(self, gets: Callable[[], Any]) -> Any:
+        """The next reply that somebody waits for; those of casts come before it."""
+        reply = gets()
+        while self._unwanted and reply is not _MISSING:
+            self._unwanted -= 1
+            reply = gets()
+        return reply
 
     def _arrived(self, reply: Any) -> Any:
         self._owed = max(self._owed - 1, 0)

@@ -7,7 +7,9 @@ GROUP = "executor-workers"
 COMPLETED_STREAM = "dago:events:node.completed"
 FAILED_STREAM = "dago:events:node.failed"
 RESULT_STREAMS = (COMPLETED_STREAM, FAILED_STREAM)
+PROGRESS_STREAM = "dago:events:node.progress"
 STATE_PREFIX = "dago:state:"
+JOURNAL_PREFIX = "dago:journal:"
 REGISTRY_PREFIX = "dago:workers:"
 IDENTITY_PREFIX = "dago:executor:identity:"
 
@@ -33,3 +35,8 @@ def forgiven_key(stream: str) -> str:
 def added_at(entry: str) -> float:
     """When an entry was added, in seconds since the epoch: its id says so."""
     return int(entry.partition("-")[0]) / 1000
+
+
+def own_journal(stream: str, entry: str) -> str:
+    """The journal of an item that has no name but its entry."""
+    return f"{JOURNAL_PREFIX}{stream}/{entry}"

@@ -1,9 +1,10 @@
 -- Commit one item's result and acknowledge it, in one step and only for its holder; then take the next.
 --
 -- KEYS: work stream, settled markers, group resets, state (or the markers' key where there is none),
---       dead letters' stream, stream of completed events, then one stream for each event.
+--       dead letters' stream, stream of completed events, the run's journal, then one stream for each event.
 -- ARGV: group, consumer, entry, count, force ('1'), state's expected SHA-1 ('' = must not be there, '-' = leave it alone),
---       document, ttl_ms, mirror ('' | 'always' | 'auto'), delete ('1'), number of events, events,
+--       document, ttl_ms, mirror ('' | 'always' | 'auto'), delete ('1'), journal's last record or '' (none was kept),
+--       number of events, events,
 --       number of dead letter's words, those words, take ('1'), then what take.lua takes.
 -- Reply: {'settled' | 'already', nil, next as take.lua has it, or {'unsure'} where that went wrong},
 --        {'conflict' | 'trimmed', the state now or nil}, {'fenced'}.
@@ -12,8 +13,8 @@
 local stream, markers, resets, state_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, consumer, entry, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local expected = ARGV[6]
-local events = tonumber(ARGV[11])
-local letter = 12 + events
+local events = tonumber(ARGV[12])
+local letter = 13 + events
 local letter_words = tonumber(ARGV[letter])
 local taking = letter + letter_words + 1
 
@@ -46,9 +47,10 @@ if expected ~= '-' then
   if same ~= expected then return {'conflict', current} end
   redis.call('SET', state_key, ARGV[7], 'PX', ARGV[8])
 end
-for i = 1, events do redis.call('XADD', KEYS[6 + i], '*', 'data', ARGV[11 + i]) end
-if events > 0 and ARGV[9] ~= '' and mirrored() then redis.call('XADD', KEYS[6], '*', 'data', ARGV[12]) end
+for i = 1, events do redis.call('XADD', KEYS[7 + i], '*', 'data', ARGV[12 + i]) end
+if events > 0 and ARGV[9] ~= '' and mirrored() then redis.call('XADD', KEYS[6], '*', 'data', ARGV[13]) end
 if letter_words > 0 then redis.call('XADD', KEYS[5], '*', unpack(ARGV, letter + 1, letter + letter_words)) end
+if ARGV[11] ~= '' then redis.pcall('RPUSHX', KEYS[7], ARGV[11]) end
 redis.call('HSET', markers, consumer, stream .. ' ' .. entry .. ' ' .. count)
 redis.pcall('XACK', stream, group, entry)
 if ARGV[10] == '1' then redis.call('XDEL', stream, entry) end

@@ -1,4 +1,4 @@
-"""Keep result streams from growing without end."""
+"""Keep result and progress streams from growing without end."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import time
 from collections.abc import Sequence
 
 from executor_worker.stream.link import Link
-from executor_worker.stream.names import RESULT_STREAMS
+from executor_worker.stream.names import PROGRESS_STREAM, RESULT_STREAMS
 from executor_worker.stream.script import script
 
 AT_ONCE = 1000  # entries removed in one call
 PASS_S = 0.5  # then the rest is the next pass': whoever calls has leases to renew, and Redis may be far away
 
 
-def trim(link: Link, keep: int, *, streams: Sequence[str] = RESULT_STREAMS) -> int:
+def trim(link: Link, keep: int, *, streams: Sequence[str] = (*RESULT_STREAMS, PROGRESS_STREAM)) -> int:
     """
     Trim *streams* to about *keep* entries, but nothing that a group has not read yet.
 

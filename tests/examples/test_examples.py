@@ -122,7 +122,7 @@ def test_examples_run_on_a_pool(example_pool: Pool, redis_server: RedisServer, m
     """The three examples end as the contract says: event, state, acknowledgement, registry, health, metrics."""
     client = redis_server.client()
     put(client, "example")
-    wait_until(lambda: len(events(client, COMPLETED)) == len(NAMES), 30, circumstances(client, example_pool))
+    wait_until(lambda: len(events(client, COMPLETED)) == len(NAMES), 90, circumstances(client, example_pool))
 
     done = {event["node_id"]: event for event in events(client, COMPLETED)}
     assert not events(client, FAILED)
@@ -239,7 +239,7 @@ def test_killed_workers_change_nothing(example_pool: Pool, redis_server: RedisSe
     """
     client, chance = redis_server.client(), random.Random(seed)
     put_all(client, "undisturbed")
-    wait_until(lambda: len(events(client, COMPLETED)) == 6, 30, circumstances(client, example_pool))
+    wait_until(lambda: len(events(client, COMPLETED)) == 6, 90, circumstances(client, example_pool))
     expected = results(client, "undisturbed")
     graphs = [f"graph-{number}" for number in range(8)]
     for graph_id in graphs:

@@ -79,7 +79,7 @@ def test_agent_calls_tools_until_it_answers(completed: Done) -> None:
         ToolTurn((ToolResult("1", "found a"), ToolResult("2", '{"sum": 3}'))),
     )
     assert [spec.name for spec in model.requests[0].tools] == ["search", "add"]
-    assert tools[0].keys + tools[1].keys == ["run-1:1", "run-1:3", "run-1:2"]
+    assert tools[0].keys + tools[1].keys == ["run-1:1.0", "run-1:2.0", "run-1:1.1"]
     assert [name for name, _, _ in watch.phases[::2]] == ["llm", "tool:search", "tool:add", "llm", "tool:search", "llm"]
     assert watch.tools == [("search", True), ("add", True), ("search", True)]
 

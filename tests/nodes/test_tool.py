@@ -43,7 +43,7 @@ def test_parameters_are_rendered_with_their_types(completed: Done) -> None:
     outcome = completed(config, tools=(tool,), inputs={"user": "ada", "n": 2}, outputs={"search": {"f": {"size": 1}}})
     assert tool.calls == [{"to": "ada@x", "copies": 2, "filters": [{"size": 1}]}]
     assert outcome == Completed(tool.calls[0], "tool", None)
-    assert tool.keys == ["run-1:1"]
+    assert tool.keys == ["run-1:0.0"]
 
 
 def test_tool_that_changes_its_arguments_changes_nothing_else(completed: Done) -> None:

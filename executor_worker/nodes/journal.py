@@ -1,0 +1,229 @@
+"""
+What a run has done so far, as records that a later run of the same item goes on from.
+
+    began      the item's name then, the digest of the node's config, and how the conversation was opened
+    replied    a model's answer with its blocks as they were, and what it cost
+    sent       a tool call is about to be made
+    answered   what came of it, as the run was told: an answer, or an error with its code
+    ended      the run's outcome is settled: whoever runs the item again begins anew
+
+They are data, not code: a resumed run asks for answers in the order of its own calls, and nothing else has to
+be the same. A tool call is named `<model calls before it>.<place in its turn>`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any, Protocol, TypeAlias
+
+from executor_worker.errors import NodeError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
+from executor_worker.outcome import Mode, Usage
+from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolCall, UserTurn
+from executor_worker.tools.base import Answer
+from executor_worker.wire import dumps
+
+Record: TypeAlias = dict[str, Any]
+
+_FORM = 1
+_ERRORS: dict[str, type[NodeError]] = {
+    error.code: error for error in (ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain)
+}
+
+
+class Journal(Protocol):
+    """Where records are kept, and progress is told."""
+
+    def read(self) -> list[Record]:
+        """
+        What earlier runs of this item have kept, oldest first.
+
+        Raises:
+            Abandoned: It can't be read, and the item must be given back.
+            NodeTimeout, Cancelled: From the watch, while waiting for whoever keeps it.
+        """
+        ...
+
+    def append(self, records: Sequence[Record], *, anew: bool = False) -> None:
+        """
+        Keep *records* in one step; when this returns they are not lost any more.
+
+        Args:
+            anew: What was kept before is of no use; these take its place.
+
+        Raises:
+            Abandoned: The item is somebody else's now, nothing was kept; or it must be given back.
+            NodeTimeout, Cancelled: From the watch, while waiting for whoever keeps it.
+        """
+        ...
+
+    def tell(self, record: Record) -> None:
+        """Show *record* to whoever watches, now; it is not kept, and this never fails."""
+        ...
+
+
+class Unkept:
+    """Keeps nothing and tells nobody: for runs that nobody can go on with."""
+
+    def read(self) -> list[Record]:
+        return []
+
+    def append(self, records: Sequence[Record], *, anew: bool = False) -> None:
+        return
+
+    def tell(self, record: Record) -> None:
+        return
+
+
+class History:
+    """
+    What earlier runs of an item have done.
+
+    Attributes:
+        outdated: There are records, but of a run that has ended, or of another config: they don't count.
+        changed: It is the config that is another one.
+    """
+
+    def __init__(self, records: Sequence[Record], digest: str) -> None:
+        first = records[0] if records else {}
+        over = bool(records) and records[-1]["step"] == "ended"
+        self.changed = bool(records) and not over and (first.get("form"), first.get("config")) != (_FORM, digest)
+        self.outdated = over or self.changed
+        usable = bool(records) and not self.outdated
+        self._began = first if usable else None
+        steps = records[1:] if usable else []
+        self._replied = [record for record in steps if record["step"] == "replied"]
+        self._sent = {record["call"] for record in steps if record["step"] == "sent"}
+        self._answered = {record["call"]: record for record in steps if record["step"] == "answered"}
+
+    @property
+    def begun(self) -> bool:
+        return self._began is not None
+
+    @property
+    def key(self) -> str | None:
+        """What the calls' idempotency keys begin with; None where nothing was begun."""
+        return self._began["key"] if self._began is not None else None
+
+    @property
+    def replies(self) -> int:
+        """Answers of the model that need not be paid again."""
+        return len(self._replied)
+
+    def opened(self, request: ModelRequest) -> ModelRequest:
+        """Open *request* as the conversation was opened then: what its templates name may have changed since."""
+        prompt = (self._began or {}).get("prompt")
+        if prompt is None:
+            return request
+        turns = (UserTurn(prompt), *request.turns[1:])
+        return replace(request, turns=turns, system=(self._began or {}).get("system"))
+
+    def reply(self, index: int) -> ModelReply | None:
+        """The model's answer of that number, from 0; None where it has to be asked."""
+        return _reply(self._replied[index]) if index < len(self._replied) else None
+
+    def sent(self, call: str) -> bool:
+        return call in self._sent
+
+    def answered(self, call: str) -> Record | None:
+        """How that tool call ended, for `answer` and `seconds`; None where nobody has heard."""
+        return self._answered.get(call)
+
+
+def digest(config: dict[str, Any]) -> str:
+    """Tell configs apart: a node that was changed on purpose is another one."""
+    try:
+        return hashlib.sha256(dumps(config)).hexdigest()[:32]
+    except ValueError:
+        return ""
+
+
+def started(mode: Mode) -> Record:
+    """Only told, as is `progressed`."""
+    return {"step": "started", "mode": mode}
+
+
+def progressed(name: str, done: float, total: float | None) -> Record:
+    return {"step": "progressed", "name": name, "done": done, "total": total}
+
+
+def began(key: str, config: str, opening: ModelRequest | None) -> Record:
+    """
+    Args:
+        key: What the calls' idempotency keys begin with; stays so when the item is put up again.
+        config: Its digest.
+        opening: The first request; None where no model is asked first.
+    """
+    record: Record = {"step": "began", "form": _FORM, "key": key, "config": config}
+    if opening is not None and opening.turns and isinstance(opening.turns[0], UserTurn):
+        record |= {"system": opening.system, "prompt": opening.turns[0].text}
+    return record
+
+
+def replied(reply: ModelReply, seconds: float) -> Record:
+    return {
+        "step": "replied",
+        "model": reply.model,
+        "text": reply.text,
+        "turn": reply.turn.raw,
+        "stop_reason": reply.stop_reason,
+        "usage": asdict(reply.usage),
+        "tool_calls": [asdict(call) for call in reply.tool_calls],
+        "seconds": round(seconds, 3),
+    }
+
+
+def sent(call: str, name: str, arguments: dict[str, Any]) -> Record:
+    return {"step": "sent", "call": call, "name": name, "arguments": arguments}
+
+
+def answered(call: str, name: str, answer: Answer, seconds: float, *, with_value: bool) -> Record:
+    """Args: with_value: The run wants the answer as a value, not as a model reads it."""
+    record: Record = {
+        "step": "answered",
+        "call": call,
+        "name": name,
+        "ok": not answer.is_error,
+        "text": answer.text,
+        "blocks": list(answer.blocks),
+        "seconds": round(seconds, 3),
+    }
+    return record | {"value": answer.value} if with_value else record
+
+
+def failed(call: str, name: str, error: NodeError, seconds: float) -> Record:
+    return {
+        "step": "answered",
+        "call": call,
+        "name": name,
+        "ok": False,
+        "error": str(error),
+        "error_code": error.code,
+        "seconds": round(seconds, 3),
+    }
+
+
+def ended() -> Record:
+    return {"step": "ended"}
+
+
+def answer(record: Record) -> Answer:
+    """
+    Raises:
+        ToolError: The call had ended with it.
+    """
+    if "error_code" in record:
+        raise _ERRORS.get(record["error_code"], ToolFailed)(record["error"])
+    return Answer(record.get("value"), record["text"], tuple(record["blocks"]), not record["ok"])
+
+
+def _reply(record: Record) -> ModelReply:
+    return ModelReply(
+        text=record["text"],
+        turn=ModelTurn(record["turn"]),
+        stop_reason=record["stop_reason"],
+        usage=Usage(**record["usage"]),
+        model=record["model"],
+        tool_calls=tuple(ToolCall(**call) for call in record["tool_calls"]),
+    )

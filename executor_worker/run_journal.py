@@ -1,0 +1,151 @@
+"""One item's journal: its run's steps, kept in Redis where its next run finds them, and shown as they happen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from executor_worker import logs
+from executor_worker.errors import Abandoned, StreamError, StreamRefused
+from executor_worker.intake import Ticket
+from executor_worker.messages import progress_event
+from executor_worker.nodes.journal import Record, ended
+from executor_worker.stream import JOURNAL_PREFIX, JournalKeys, Kept, own_journal
+from executor_worker.watch import Watch
+from executor_worker.wire import dumps, loads
+
+T = TypeVar("T")
+
+LAST_RECORD = dumps(ended())
+
+
+class RunJournal:
+    """
+    Named by the item's envelope id, so that it is found again when the item is put up a second time; else by
+    its entry. Where somebody else writes under that id, or what was there is lost, it goes on under its entry.
+
+    Args:
+        pause: Called after each lost reply with the number of tries so far; waits, and answers False to give up.
+        content: Events tell prompts, arguments and results too.
+    """
+
+    def __init__(
+        self,
+        ticket: Ticket,
+        keys: JournalKeys,
+        watch: Watch,
+        pause: Callable[[int], bool],
+        worker_id: str,
+        *,
+        content: bool = False,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._ticket = ticket
+        self._keys = keys
+        self._watch = watch
+        self._pause = pause
+        self._facts = {"worker_id": worker_id, "attempt": ticket.attempt}
+        self._content = content
+        self._wall = wall
+        self._own = own_journal(ticket.held.stream, ticket.held.entry)
+        self._key = JOURNAL_PREFIX + ticket.run_key
+        self._written: list[bytes] = []
+
+    def read(self) -> list[Record]:
+        """See `nodes.journal.Journal`."""
+        keys = list(dict.fromkeys((self._own, self._key)))
+        found = dict(zip(keys, self._insist(lambda: self._keys.read(*keys)), strict=True))
+        self._key = next((key for key in keys if found[key]), self._key)
+        self._written = found[self._key]
+        try:
+            records = [loads(record) for record in self._written]
+        except ValueError:
+            logs.error("journal.unreadable", advice="somebody else has written to it: the run begins anew")
+            return [{"step": "unreadable"}]
+        if records and records[-1]["step"] != "ended":
+            steps = [record["step"] for record in records]
+            resumed = {"model_calls": steps.count("replied"), "tool_calls": steps.count("answered")}
+            logs.info("node.resumed", attempt=self._ticket.attempt, **resumed)
+            self._show("node.resumed", resumed)
+        return records
+
+    def append(self, records: Sequence[Record], *, anew: bool = False) -> None:
+        """See `nodes.journal.Journal`."""
+        packed = [dumps(record) for record in records]
+        events = [self._event(*told) for record in records if (told := _told(record, self._content)) is not None]
+        if anew:
+            self._written = []
+        kept = self._append(self._key, -1 if anew else len(self._written), packed, events)
+        self._written += packed
+        if kept is Kept.other:
+            self._key = self._own
+            kept = self._append(self._key, -1, self._written, events)
+        if kept is not Kept.kept:
+            raise Abandoned("the item was taken over")
+        self._ticket.journal = self._key
+
+    def tell(self, record: Record) -> None:
+        """See `nodes.journal.Journal`."""
+        told = _told(record, self._content)
+        if told is not None:
+            self._show(*told)
+
+    def _show(self, kind: str, data: dict[str, Any]) -> None:
+        try:
+            self._keys.tell(self._event(kind, data))
+        except ValueError:  # no JSON: whoever needs it will say so
+            return
+
+    def _append(self, key: str, before: int, records: Sequence[bytes], events: Sequence[bytes]) -> Kept:
+        return self._insist(lambda: self._keys.append(key, before, records, events))
+
+    def _insist(self, act: Callable[[], T]) -> T:
+        tries = 0
+        while True:
+            try:
+                return act()
+            except StreamError as error:
+                if isinstance(error, StreamRefused) and not tries:
+                    logs.error("journal.refused", reason=str(error), fix="the run waits until Redis takes it")
+                tries += 1
+                if not self._pause(tries):
+                    raise Abandoned(f"the run's journal can't be reached: {error}") from error
+                self._watch.check()
+
+    def _event(self, kind: str, data: dict[str, Any]) -> bytes:
+        ticket = self._ticket
+        names = (ticket.graph_id, ticket.execution_id or ticket.graph_id, ticket.node_id)
+        return progress_event(kind, *names, {**self._facts, **data}, self._wall())
+
+
+def _told(record: Record, content: bool) -> tuple[str, dict[str, Any]] | None:
+    """The event that tells of *record*: its type and its data."""
+    match record["step"]:
+        case "started":
+            return "node.started", {"mode": record["mode"]}
+        case "progressed":
+            return "node.progress", {name: record[name] for name in ("name", "done", "total")}
+        case "replied":
+            return "llm.called", _reply(record, content)
+        case "sent":
+            return "tool.sent", _picked(record, "call", "name") | _picked(record, *(("arguments",) if content else ()))
+        case "answered":
+            inside = ("text", "error") if content else ()
+            return "tool.called", _picked(record, "call", "name", "ok", "error_code", *inside) | _duration(record)
+    return None
+
+
+def _reply(record: Record, content: bool) -> dict[str, Any]:
+    usage = {name: record["usage"][name] for name in ("input_tokens", "output_tokens")}
+    asked = [call["name"] for call in record["tool_calls"]]
+    data = _picked(record, "model", "stop_reason", *(("text",) if content else ()))
+    return data | {"usage": usage, "tools": asked} | _duration(record)
+
+
+def _duration(record: Record) -> dict[str, Any]:
+    return {"duration_ms": round(record["seconds"] * 1000)}
+
+
+def _picked(record: Record, *names: str) -> dict[str, Any]:
+    return {name: record[name] for name in names if name in record}
