@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from executor_worker.tools import tool
+from executor_worker.tools import ToolContext, tool
 from tests.faults.journal import journal_here
 
 HELD: list[object] = []  # what leaks
@@ -40,6 +40,38 @@ def hold(mark: str) -> str:
         time.sleep(0.005)
     journal.write(mark, "end")
     return "held"
+
+
+@tool(effects="unsafe")
+def mail(mark: str) -> str:
+    """Take effect, at once."""
+    journal_here().write(mark, "start")
+    return "sent"
+
+
+@tool(effects="unsafe")
+def hold_unsafe(mark: str) -> str:
+    """`hold`, but never to be repeated."""
+    return hold(mark)
+
+
+@tool(effects="none")
+def hold_safe(mark: str) -> str:
+    """`hold`, as often as you like."""
+    return hold(mark)
+
+
+@tool(effects="idempotent")
+def hold_keyed(mark: str, call: ToolContext) -> str:
+    """`hold`, and note the call's key first."""
+    journal_here().write(mark, f"key={call.key}")
+    return hold(mark)
+
+
+@tool(effects="none")
+def crash_safe(mark: str, times: int = 1) -> str:
+    """`crash`, as often as you like."""
+    return crash(mark, "SIGKILL", times)
 
 
 @tool
