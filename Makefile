@@ -44,6 +44,10 @@ $(STAMP): requirements-dev.lock pyproject.toml setup.cfg
 demo: $(STAMP) ## show what this is: a pool, a small graph, its results (needs no Redis and no key)
 	@.venv/bin/executor-worker demo
 
+.PHONY: demo-resume
+demo-resume: $(STAMP) ## kill an agent's worker five times, and see it send its one mail
+	@.venv/bin/executor-worker demo --resume
+
 .PHONY: kit
 kit: $(STAMP) ## install the real counterparts of the tests into .cache
 	@$(RUN) tests/kit/install.py

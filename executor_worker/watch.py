@@ -16,6 +16,9 @@ from executor_worker.outcome import Usage
 
 class Watch:
     """
+    Attributes:
+        on_progress: Told how far the call in progress says it has got, of how much in all.
+
     Args:
         deadline: The item's hard limit, in seconds on *clock*.
         key: Names this run of this item; prefix of the idempotency keys of its calls.
@@ -26,6 +29,7 @@ class Watch:
         self.deadline = deadline
         self.key = key
         self.clock = clock
+        self.on_progress: Callable[[float, float | None], None] = lambda _done, _total: None
 
     def left(self) -> float:
         """Seconds until the item's deadline; negative when it has passed."""

@@ -56,6 +56,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "max_rss_mb": 0,
         "max_item_bytes": 4194304,
         "state_ttl": 86400.0,
+        "event_content": False,
         "delete_settled": True,
         "results_maxlen": 100_000,
         "failures_to_completed": "auto",

@@ -36,7 +36,8 @@ _WORK = """\
 
 signals: TERM or Ctrl-C finish the item in hand and leave; QUIT or a second Ctrl-C give it back"""
 _DEMO = """\
-  executor-worker demo"""
+  executor-worker demo
+  executor-worker demo --resume"""
 _ONCE = """\
   executor-worker once examples/tool_example.json
   executor-worker once node.json --state state.json
@@ -111,7 +112,10 @@ def _work(commands: _Commands) -> None:
 
 
 def _demo(commands: _Commands) -> None:
-    _add(commands, "demo", "show it all at work, with nothing set up", "demo:demo", _DEMO, needs="nothing")
+    parser = _add(commands, "demo", "show it all at work, with nothing set up", "demo:demo", _DEMO, needs="nothing")
+    parser.add_argument(
+        "--resume", action="store_true", help="an agent whose worker is killed five times, and that goes on each time"
+    )
 
 
 def _once(commands: _Commands) -> None:

@@ -39,6 +39,9 @@ from executor_worker.watch import Watch
 GRACE_S = 1.0
 """What a call that is over its time gets to end by itself, before the worker may be ended for it."""
 
+PROGRESS_S = 0.2
+"""Of what a call says of itself, so much lies between two events."""
+
 _TOLD_CHARS = 4000
 
 
@@ -261,6 +264,7 @@ class Steps:
         seconds, verdict = (left, "node_timeout") if ends_node else (tool.timeout, "tool_timeout")
         watch.phase(f"tool:{name}", seconds + GRACE_S, verdict)
         started = watch.clock()
+        watch.on_progress = self._shown(name)
         ok = False
         try:
             answer = _caught(tool, name, lambda: tool.call(_own_copy(arguments), watch, key))
@@ -273,6 +277,19 @@ class Steps:
         finally:
             watch.tool_called(name, watch.clock() - started, ok)
             watch.phase("running")
+
+    def _shown(self, name: str) -> Callable[[float, float | None], None]:
+        """Show what a call says of itself, but not all of it where it says a lot."""
+        said_at = -PROGRESS_S
+
+        def show(done: float, total: float | None) -> None:
+            nonlocal said_at
+            now = self._watch.clock()
+            if now >= said_at + PROGRESS_S or done == total:
+                said_at = now
+                self._journal.tell(journal.progressed(name, done, total))
+
+        return show
 
 
 def _caught(tool: Tool, name: str, call: Callable[[], Answer]) -> Answer:

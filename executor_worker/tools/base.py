@@ -44,6 +44,7 @@ class ToolContext:
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Say how far it has got; a cancelled or overdue item ends here."""
         self._log("debug", "tool.progressed", tool=self._name, done=done, total=total, message=message)
+        self._watch.on_progress(done, total)
         self._watch.check()
 
 

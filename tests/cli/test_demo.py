@@ -29,6 +29,18 @@ def test_demo_shows_every_node_by_its_worker_and_drains(run: Run) -> None:
     assert float(done.out.splitlines()[-1].split("s")[0]) < 20
 
 
+def test_demo_of_resuming_kills_five_workers_and_sends_one_mail(run: Run) -> None:
+    """No answer of the model is paid twice, and the mail that was cut off is not sent again."""
+    done = run("demo", "--resume", timeout=90, **BAD)
+    assert done.status == 0, done.out + done.err
+    assert done.err == ""
+    assert done.out.count("kill -9 worker") == 5
+    assert "find_address ok, send_mail unknown, read_outbox ok" in done.out
+    assert "4 answers were paid, one for each of its 4 turns" in done.out
+    assert "1 mail: ada@example.com: Will you come to dinner?" in done.out
+    assert "run number 6: The invitation is out." in done.out
+
+
 def test_demo_is_in_colour_on_a_terminal(terminal: Any) -> None:
     """And Ctrl-C leaves at once."""
     started = terminal("demo")

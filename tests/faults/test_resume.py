@@ -242,6 +242,9 @@ def test_33_progress_shows_each_step_once(agent: Agent) -> None:
         *("node.started", "llm.called", "tool.sent", "tool.called", "llm.called"),
     ]
     assert all((event["graph_id"], event["node_id"], event["execution_id"]) == ("g", "n", "run-1") for event in events)
-    assert events[1]["data"]["tools"] == ["mail"] and set(events[1]["data"]["usage"]) == {"input_tokens", "output_tokens"}
+    assert events[1]["data"]["tools"] == ["mail"] and set(events[1]["data"]["usage"]) == {
+        "input_tokens",
+        "output_tokens",
+    }
     assert events[3]["data"]["ok"] is True and events[3]["data"]["call"] == "1.0"
     assert TASK not in json.dumps(events) and DONE not in json.dumps(events)

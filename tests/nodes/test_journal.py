@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from executor_worker.nodes.journal import Record, ended
 from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolTurn, UserTurn
 from executor_worker.tools.base import Answer, Effects
+from executor_worker.watch import Watch
 from tests.nodes.conftest import execute
 from tests.nodes.doubles import FunctionTool, ScriptedModel, call, reply
 
@@ -266,6 +268,22 @@ def test_idempotency_key_stays_the_same() -> None:
     kept.stored[0] = json.dumps(stored)
     execute(config, model=Model(Life(), *answers), tools=(tool_,), journal=kept)
     assert keys == ["run-1:1.0", "its-former-name:1.0"]
+
+
+def test_what_a_tool_says_of_itself_is_told(completed: Callable[..., Completed]) -> None:
+    """Not each word of it: the first, the last, and some between."""
+    kept = Kept()
+    watch = Watch(time.monotonic() + 60)
+    tool_ = FunctionTool("look")
+
+    def call_(arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+        for done in range(1001):
+            watch.on_progress(done, 1000)
+        return Answer(1, "1")
+
+    tool_.call = call_  # type: ignore[method-assign]
+    completed({"tool_name": "look"}, tools=(tool_,), journal=kept, watch=watch)
+    assert 2 <= kept.told.count("progressed") < 100
 
 
 def test_progress_is_told_where_nothing_is_kept(completed: Callable[..., Completed]) -> None:
