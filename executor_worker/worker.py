@@ -201,7 +201,8 @@ class Worker:
         started = time.monotonic()
         row = self._row
         row.lost = False
-        row.lease_until_ns = int((started + self._habits.lease_s) * 1e9)
+        # What we may have read long after it was sent starts nothing before its lease is renewed.
+        row.lease_until_ns = int((taken.asked_at + self._habits.lease_s) * 1e9)
         row.begin(str(taken.held), "", "preparing")
         # What this raises ends us: then it stays in hand for our successor, and nobody takes it for done.
         upcoming = self._answer(taken, started)

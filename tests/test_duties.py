@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from executor_worker.duties import Circumstances
+from executor_worker.duties import Circumstances, Duties
+from executor_worker.duties.leases import Leases
 from executor_worker.duties.reclaim import Reclaim
 from executor_worker.stream import GROUP, WORK_STREAMS, Consumer, Endpoint, Held, Link
 from executor_worker.stream.command import Word
 from executor_worker.stream.identity import Identity
 from executor_worker.stream.releases import Releases
+from executor_worker.stream.script import Script
 from supervisor.scoreboard import Scoreboard
 from tests.kit import RedisServer
 
@@ -23,11 +26,16 @@ class SlowLink(Link):
     """One on which something happens just before some commands arrive."""
 
     before: Callable[[], None] = staticmethod(lambda: None)
+    before_run: Callable[[], None] = staticmethod(lambda: None)
 
     def batch(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         if commands and commands[0][0] == "XPENDING":
             self.before()
         return super().batch(commands)
+
+    def run(self, script: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
+        self.before_run()
+        return super().run(script, keys, args)
 
 
 class Scene:
@@ -128,3 +136,25 @@ def test_a_new_keepers_notices_are_new_to_all(scene: Scene) -> None:
     scene.row.generation += 1
     Reclaim(scene.around, Releases(scene.links[2])).run()
     assert scene.board.head.noticed not in (0, tried)
+
+
+@pytest.mark.parametrize(("lease_s", "at_most_s"), [(1.5, 0.25), (30.0, 1.0)])
+def test_redis_is_looked_for_several_times_within_a_lease(scene: Scene, lease_s: float, at_most_s: float) -> None:
+    """Nothing is renewed until it is found back: one lost line must not cost what is in hand."""
+    duties = Duties(replace(scene.around, lease_s=lease_s)).all
+    (pulse,) = (duty for duty in duties if duty.name == "pulse")
+    assert pulse.every_seconds <= at_most_s
+
+
+def test_a_renewal_is_for_what_was_in_hand_when_it_was_asked_for(scene: Scene) -> None:
+    """The worker has gone on to its next item meanwhile: that one's lease is not longer for it."""
+    scene.db.xadd(WORK, {"data": "{}"})
+    first = scene.take()
+    scene.row.lease_until_ns = 1
+
+    def go_on() -> None:
+        scene.row.begin(str(replace(first, count=2)), "", "running")
+
+    scene.link.before_run = go_on
+    Leases(scene.around).run()
+    assert scene.row.lease_until_ns == 1 and not scene.row.lost

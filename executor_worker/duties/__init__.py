@@ -20,7 +20,7 @@ from executor_worker.duties.upkeep import Memory, Upkeep
 from executor_worker.errors import StreamRefused, StreamUnavailable
 from executor_worker.stream.releases import Releases
 
-PULSE_S = 1.0
+PULSE_S = 1.0  # or several times within a lease: until it finds Redis back, nothing is renewed
 RECLAIM_S = 0.2  # how soon a slot that backs off is seen to hold something
 REGISTRY_S = 1.0
 UPKEEP_S = 5.0
@@ -54,7 +54,7 @@ class Duties:
         self.reclaim = Reclaim(around, releases)
         announce, farewell = Announce(around), Farewell(around)
         self.all = [
-            Duty("pulse", PULSE_S, self.pulse.run),
+            Duty("pulse", min(around.lease_s / 6, PULSE_S), self.pulse.run),
             Duty("leases", min(around.lease_s / 3, LONGEST_RENEWAL_S), renew),
             Duty("reclaim", RECLAIM_S, self._while_up(self.reclaim.run)),
             Duty("registry", REGISTRY_S, self._while_up(announce.run), self._while_up(announce.close)),

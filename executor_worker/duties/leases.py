@@ -24,9 +24,11 @@ class Leases:
         lost = set(renew(self._around.link, list(held.values())))
         until = int((asked_at + self._around.lease_s) * 1e9)
         for row, one in held.items():
+            if _held(row) != one:
+                continue  # it has gone on to another item, whose lease is another
             if one not in lost:
                 row.lease_until_ns = until
-            elif _held(row) == one:
+            else:
                 row.lost = True
                 row.wake()
 

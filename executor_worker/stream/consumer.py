@@ -107,11 +107,12 @@ class Consumer:
             StreamRefused: The operator has to act.
         """
         words = [*self._take_words(uncounted), *(word for pair in stale for word in pair)]
+        asked_at = time.monotonic()
         try:
-            taken = self._received(self._link.run(self._take_script, self._streams, words))
+            taken = self._received(self._link.run(self._take_script, self._streams, words), asked_at)
             if self._group_missing:
                 self._make_groups()
-                taken = self._received(self._link.run(self._take_script, self._streams, words))
+                taken = self._received(self._link.run(self._take_script, self._streams, words), asked_at)
         except BaseException:
             self.unsure = True
             raise
@@ -219,12 +220,13 @@ class Consumer:
         letter: list[Word] = [word for pair in (commit.dead or {}).items() for word in pair]
         words += [len(letter), *letter]
         words += (b"1", *self._take_words(None)) if take_next else (b"",)
+        asked_at = time.monotonic()
         try:
             reply = self._link.run(self._settle_script, keys, words)
             ending = Settled(reply[0])
             if ending is not Settled.settled and ending is not Settled.already:
                 return ending, reply[1] if len(reply) > 1 else None, None
-            taken = self._received(reply[2])
+            taken = self._received(reply[2], asked_at)
         except BaseException:
             self.unsure = True
             raise
@@ -285,7 +287,7 @@ class Consumer:
         for one in made:
             self._group_made(one)
 
-    def _received(self, reply: Any) -> Taken | None:
+    def _received(self, reply: Any, asked_at: float) -> Taken | None:
         """Read a script's answer about the next entry."""
         if reply is None:
             return None
@@ -296,7 +298,8 @@ class Consumer:
         stream, entry, count, forgiven, words, state_key, state = reply
         held = Held(self._names[stream], entry.decode(), count, self.name, forgiven)
         fields = dict(zip(words[::2], words[1::2], strict=True))
-        return Taken(held, fields.get(b"data"), fields, state_key.decode("utf-8", "replace") or None, state)
+        guessed = state_key.decode("utf-8", "replace") or None
+        return Taken(held, fields.get(b"data"), fields, guessed, state, asked_at=asked_at)
 
     def _read_blocking(self, wake_fd: int, block_s: float) -> Any:
         link = self._link
@@ -350,6 +353,7 @@ class Consumer:
         held = taken.held
         keys: list[Word] = [held.stream, MARKERS, RESETS, state_key]
         words: list[Word] = [self._group, held.consumer, held.entry, held.count]
+        taken.asked_at = time.monotonic()
         where, state = self._link.run(self._confirm_script, keys, words)
         if where not in (b"ours", b"gone"):
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -52,6 +53,8 @@ class Taken:
         state_key: Whose document `state` is, guessed from the data; None where nothing could be guessed.
         state: The document as it was in the same moment; None where there is none, empty where the key holds no string.
         row_lost: Its pending row is gone: nobody has it, and somebody may have settled it.
+        asked_at: When it was asked for, in seconds on the monotonic clock: its lease began no sooner, and the answer
+            may have been read much later.
     """
 
     held: Held
@@ -60,6 +63,7 @@ class Taken:
     state_key: str | None = None
     state: bytes | None = None
     row_lost: bool = False
+    asked_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 
@@ -40,3 +42,27 @@ def test_delivery_that_arrives_after_its_lease(stage: Stage, proxy: Callable[...
     wait_until(lambda: stage.db.info("clients")["blocked_clients"] == 2, 15, "both wait for more")
     stage.assert_settled_once(graphs)
     assert len(stage.journal.starts("g")) == 1, "it ran once"
+
+
+def test_item_that_came_with_a_settlements_reply_which_was_read_late(stage: Stage, proxy: Callable[..., Proxy]) -> None:
+    """Its worker stood still for longer than the lease, and somebody else has run it: it is not run again."""
+    stage.lease_s = 1.0
+    line = proxy(stage.server.port)
+    late = stage.pool(workers=1, REDIS_ADDR=line.addr)
+    stage.push("hold")
+    worker = stage.started().pid
+
+    def stand_still(chunk: bytes) -> None:
+        if b'"graph_id": "next"' in chunk:
+            os.kill(worker, signal.SIGSTOP)
+
+    line.on_reply = stand_still
+    stage.push("nap", "next")
+    stage.journal.let_go("g")
+    late.wait_event("slot.stopped")
+    stage.pool(workers=1)
+    stage.result("next", seconds=20)
+    os.kill(worker, signal.SIGCONT)
+    late.wait_event("item.lost", entry=late.wait_event("lease.overdue")["entry"])
+    stage.assert_settled_once(["g", "next"])
+    assert len(stage.journal.starts("next")) == 1, "it ran once"
