@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ ROOT = Path(__file__).parent.parent
 SETTLED_S = 2.0  # for how long a fault that is over may still disturb
 MOSTLY = 0.9  # of the workers that are hit are at an item
 AGAIN_S = 0.2  # until a fault that found nobody to happen to is tried again
-DYING_S = 0.5  # what is killed may just begin something, a supervisor's workers longer than others
 GONE_S = 3.0  # for all that a killed supervisor had started; tests of single faults are stricter
 # Log events, by how they begin, that no storm may bring.
 ODD = (
@@ -65,7 +65,7 @@ class Faults:
     ) -> None:
         self.server, self.redis_up = server, True
         self.journal = Tail(folder)
-        self.seen = Seen()
+        self.seen = Seen(lease_s)
         self.clock = Clock()
         self._chance = chance
         self._lease_s = lease_s
@@ -105,7 +105,7 @@ class Faults:
             status = None if one.down else one.pool.process.popen.poll()
             if status is not None:
                 self.seen.troubles.append(f"a supervisor ended by itself with {status}: {one.pool.said(5)}")
-                self.bury(one.pool)
+                self.bury(one.name, one.pool)
                 one.start(anew=False)
 
     # Processes
@@ -114,14 +114,13 @@ class Faults:
         where, worker = self._busy_worker()
         if worker is not None:
             worker.kill()
-            self._hit("kill_worker", where, worker, DYING_S)
+            self._hit("kill_worker", where, worker)
         return worker is not None
 
     def stop_worker(self) -> bool:
         where, worker = self._busy_worker()
         if worker is not None:
-            seconds = self._stop([worker], 2 * self._lease_s)
-            self._hit("stop_worker", where, worker, seconds)
+            self._stop("stop_worker", where, 2 * self._lease_s, workers=[worker])
         return worker is not None
 
     def kill_keeper(self) -> bool:
@@ -135,7 +134,8 @@ class Faults:
     def stop_keeper(self) -> bool:
         one = self._any()
         keepers = one.keepers()
-        self._disturb(one.name, self._stop(keepers, 2 * self._lease_s))
+        if keepers:
+            self._stop("stop_keeper", one.name, 2 * self._lease_s, others=keepers)
         return bool(keepers)
 
     def kill_supervisor(self) -> bool:
@@ -149,17 +149,17 @@ class Faults:
         one.pool.process.popen.kill()
         one.down = True
         for worker in workers:
-            self._hit("kill_supervisor", one.name, worker, DYING_S)
+            self._hit("kill_supervisor", one.name, worker)
         self._disturb(one.name)
         dead, anew = one.pool, self._chance.random() < 0.5
-        self.clock.later(GONE_S, lambda: self.bury(dead))
+        self.clock.later(GONE_S, lambda: self.bury(one.name, dead))
         self.clock.later(self._chance.uniform(0.0, 1.0), lambda: one.start(anew=anew))
         return True
 
     def stop_supervisor(self) -> bool:
         one = self._any()
         if not one.down:
-            self._disturb(one.name, self._stop([one.itself()], self._lease_s))
+            self._stop("stop_supervisor", one.name, self._lease_s, others=[one.itself()])
         return not one.down
 
     def stop_host(self) -> bool:
@@ -168,11 +168,7 @@ class Faults:
         if one.down:
             return False
         one.itself().suspend()  # so that it forks nobody we don't know of
-        workers = one.workers()
-        seconds = self._stop([one.itself(), *one.keepers(), *workers], 3 * self._lease_s)
-        for worker in workers:
-            self._hit("stop_host", one.name, worker, seconds)
-        self._disturb(one.name, seconds)
+        self._stop("stop_host", one.name, 3 * self._lease_s, one.workers(), [one.itself(), *one.keepers()])
         return True
 
     # Lines and Redis
@@ -215,13 +211,14 @@ class Faults:
 
     # The end
 
-    def bury(self, pool: Pool) -> None:
+    def bury(self, where: str, pool: Pool) -> None:
         """Close a pool that was killed or drained: nothing of it may live any more; note what it said."""
         left = [command_line(pid) for pid in pool.process.relatives()]
         if left:
             self.seen.troubles.append(f"left behind by {pool.env['WORKER_ID']}: {left}")
         with suppress(AssertionError):  # that was said just now
             pool.close()
+        self.seen.places |= {int(up["pid"]): where for up in pool.seen("slot.up")}
         self.seen.logged.update(str(event.get("event", "no event")) for event in pool.events)
         # Lines that are no events are stacks, of keepers that were ended because they had been stopped for too long.
         odd = [event for event in pool.events if str(event.get("event", event.get("text"))).startswith(ODD)]
@@ -236,7 +233,7 @@ class Faults:
                     self.seen.troubles.append(f"a supervisor drained with {status}")
             except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
                 self.seen.troubles.append(f"a supervisor did not drain: {error}")
-            self.bury(one.pool)
+            self.bury(one.name, one.pool)
 
     def close(self) -> None:
         """End whatever is left, whatever has gone wrong."""
@@ -263,50 +260,63 @@ class Faults:
             return self._chance.choice(busy)
         return self._chance.choice(workers) if workers else ("", None)
 
-    def _hit(self, kind: str, where: str, worker: psutil.Process, seconds: float = 0.0) -> None:
-        now = time.monotonic()
-        self.seen.hits.append(Hit(kind, worker.pid, now, now + seconds, where))
+    def _hit(self, kind: str, where: str, worker: psutil.Process) -> None:
+        """Note that a worker was killed: whatever it may still begin is ended with it."""
+        self.seen.hits.append(Hit(kind, worker.pid, time.monotonic(), math.inf, where))
 
-    def _disturb(self, where: str, seconds: float = 0.0) -> None:
+    def _disturb(self, where: str, seconds: float = 0.0, since: float = math.inf) -> None:
         now = time.monotonic()
-        self.seen.disturbances.append(Disturbance(where, now, now + seconds + SETTLED_S))
+        self.seen.disturbances.append(Disturbance(where, min(since, now), now + seconds + SETTLED_S))
 
-    def _stop(self, processes: list[psutil.Process], longest_s: float) -> float:
-        seconds = self._chance.uniform(0.05, longest_s)
-        for process in processes:
+    def _stop(
+        self,
+        kind: str,
+        where: str,
+        longest_s: float,
+        workers: Sequence[psutil.Process] = (),
+        others: Sequence[psutil.Process] = (),
+    ) -> None:
+        """Stop processes for a while; noted when they really go on, which may be later than planned."""
+        began, seconds = time.monotonic(), self._chance.uniform(0.05, longest_s)
+        for process in (*others, *workers):
             process.suspend()
-            self.clock.later(seconds, lambda process=process: go_on(process))  # type: ignore[misc]
-        return seconds
+        if others:
+            self._disturb(where, seconds)
+
+        def go_on() -> None:
+            for process in (*others, *workers):
+                with suppress(psutil.NoSuchProcess):  # it was ended meanwhile
+                    process.resume()
+            now = time.monotonic()
+            self.seen.hits += (Hit(kind, worker.pid, began, now, where) for worker in workers)
+            if others:
+                self._disturb(where, since=began)
+
+        self.clock.later(seconds, go_on)
 
     def _mend_later(self, one: Supervisor, line: Proxy, seconds: float) -> None:
+        began = time.monotonic()
+
         def mend() -> None:
             line.lose_replies = line.black_hole = False
             line.cut()
+            self._disturb(one.name, since=began)
 
         self.clock.later(seconds, mend)
-        if seconds > self._lease_s / 2:  # else leases that were just to be renewed hold out
-            for worker in one.workers():
-                self._hit("cut_off", one.name, worker, seconds)
         self._disturb(one.name, seconds)
 
     def _away(self, longest_s: float, leave: Callable[[], None], come_back: Callable[[], None]) -> bool:
         if not self.redis_up:
             return False
-        self.redis_up = False
+        self.redis_up, began = False, time.monotonic()
         leave()
 
         def back() -> None:
             come_back()
             self.redis_up = True
-            self._disturb("")
+            self._disturb("", since=began)
 
         seconds = self._chance.uniform(0.0, longest_s)
         self.clock.later(seconds, back)
         self._disturb("", seconds)
         return True
-
-
-def go_on(process: psutil.Process) -> None:
-    """Let a stopped process go on, unless it was ended meanwhile."""
-    with suppress(psutil.NoSuchProcess):
-        process.resume()

@@ -11,7 +11,7 @@ from tests.faults.journal import Journal
 
 
 class Hit(NamedTuple):
-    """A fault that a worker met; *until* it could go on, for one that was stopped or cut off."""
+    """A fault that a worker met; *until* it went on, for one that was stopped."""
 
     kind: str
     pid: int
@@ -30,11 +30,18 @@ class Disturbance(NamedTuple):
 
 @dataclass(slots=True)
 class Seen:
-    """What the storm saw while it lasted."""
+    """
+    What the storm saw while it lasted.
 
+    Attributes:
+        places: At whose place each worker was, by its pid.
+    """
+
+    lease_s: float
     faults: Counter[str] = field(default_factory=Counter)
     hits: list[Hit] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
+    places: dict[int, str] = field(default_factory=dict)
     logged: Counter[str] = field(default_factory=Counter)
     troubles: list[str] = field(default_factory=list)
 

@@ -19,6 +19,7 @@ PAGE = 2000
 SHOWN = 10  # of what went wrong
 SLOW_S = 0.5
 LOOK_BACK_S = 10.0
+MOST_OF_A_LEASE = 0.8  # an item is taken some moments before its run begins
 KILLS = {"kill_worker": "worker killed", "kill_supervisor": "supervisor killed"}
 
 
@@ -61,7 +62,7 @@ class Report:
     Attributes:
         lost: Items without a result.
         twice: Items with more than one.
-        unexplained: Extra runs of items none of whose workers met a fault.
+        unexplained: Extra runs of items none of whose workers met a fault, nor can have lost its lease by one.
         spoilt: States that are not as they must be.
         slow: Recoveries of more than half a second though nothing but the worker was at fault.
     """
@@ -184,7 +185,7 @@ def own_entries(text: bytes, *, shared: bool) -> list[tuple[str, dict[str, Any]]
 
 
 def check_runs(report: Report, marks: set[str], facts: Sequence[Fact], seen: Seen) -> None:
-    """Each item was run, and run again only where the worker that had it was killed or stopped."""
+    """Each item was run, and run again only where its worker was killed or stopped, or may have lost its lease."""
     met: dict[int, list[Hit]] = defaultdict(list)
     for hit in seen.hits:
         met[hit.pid].append(hit)
@@ -193,15 +194,25 @@ def check_runs(report: Report, marks: set[str], facts: Sequence[Fact], seen: See
     until: dict[int, float] = {}  # when the process went on to its next item
     for fact in reversed(facts):
         if fact.what == "start":
-            starts[fact.mark].append(fact)
             end = until.get(fact.pid, float("inf"))
-            if not any(hit.at <= end and hit.until >= fact.at for hit in met[fact.pid]):
+            hurt = any(hit.at <= end and hit.until >= fact.at for hit in met[fact.pid])
+            if not hurt and not lapsed(fact, starts[fact.mark], seen):
                 spared[fact.mark].append(fact)
+            starts[fact.mark].append(fact)
             until[fact.pid] = fact.at
     report.runs = sum(map(len, starts.values()))
     report.never_run = sorted(marks - starts.keys())
     report.extra_runs = report.runs - len(starts)
     report.unexplained = [told(starts[mark], seen) for mark, runs in spared.items() if len(runs) > 1]
+
+
+def lapsed(run: Fact, later: Sequence[Fact], seen: Seen) -> bool:
+    """Whether a run was followed by another because whoever renews its lease was held up for that long."""
+    again = min((start.at for start in later), default=None)
+    if again is None or again - run.at < MOST_OF_A_LEASE * seen.lease_s:
+        return False
+    places = ("", seen.places.get(run.pid, ""))
+    return any(one.where in places and one.at <= again and one.until >= run.at for one in seen.disturbances)
 
 
 def told(starts: Sequence[Fact], seen: Seen) -> str:
