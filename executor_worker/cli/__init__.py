@@ -11,9 +11,10 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 
 from executor_worker.cli.parser import PROGRAM, build_parser
-from executor_worker.cli.quitting import CONFIG, DONE, FAILED, INTERRUPTED, Quit
+from executor_worker.cli.quitting import CONFIG, DONE, FAILED, INTERRUPTED, Quit, ToldToLeave
 from executor_worker.cli.refusals import as_config_error
 from executor_worker.cli.start import start_logs
 from executor_worker.errors import ConfigError, ExecutorError, StreamRefused
@@ -42,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(CONFIG, str(wrong)) if wrong else _say(FAILED, f"{error}.")
     except ExecutorError as error:
         return _say(FAILED, f"{error}.")
+    except ToldToLeave:
+        return DONE
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -77,8 +80,12 @@ def _run(args: argparse.Namespace) -> int:
 
 def _leave_when_told() -> None:
     """Make TERM and INT a clean end also before the pool is there to drain; it sets handlers of its own."""
+
+    def leave(_signum: int, _frame: FrameType | None) -> None:
+        raise ToldToLeave
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(DONE))
+        signal.signal(number, leave)
 
 
 def _entry(name: str) -> Command:

@@ -7,6 +7,10 @@ DONE, FAILED, USAGE, CONFIG = 0, 1, 2, 78
 INTERRUPTED = 130
 
 
+class ToldToLeave(BaseException):
+    """By TERM or INT before the pool is there; whoever loads what is not ours catches SystemExit, but not this."""
+
+
 class Quit(Exception):
     """
     Args:

@@ -7,6 +7,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cli.conftest import environment
 from tests.kit import PROGRAM, Process, RedisServer, holds_for, wait_until
 
@@ -19,6 +21,33 @@ def linger() -> None:
     pathlib.Path("lingering").touch()
     threading.Event().wait(60)
 """
+
+
+SLOW_TO_IMPORT = """
+import pathlib, time
+pathlib.Path("importing").touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("command", ["work", "run"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_leave_while_tools_are_imported(
+    folder: Path, redis_server: RedisServer, command: str, number: signal.Signals
+) -> None:
+    """That is a clean end, and no fault of the module."""
+    (folder / "slow.py").write_text(SLOW_TO_IMPORT)
+    settings = {**redis_server.env, "TOOL_MODULES": "slow", "PYTHONPATH": str(folder)}
+    worker = Process([PROGRAM, command], env=environment(settings), cwd=folder, stderr=-1)
+    try:
+        wait_until((folder / "importing").exists, 15, "the module is being imported")
+        worker.send(number)
+        assert worker.wait() == 0
+        worker.assert_nobody_left()
+        assert worker.popen.stderr is not None
+        assert b"slow" not in worker.popen.stderr.read()
+    finally:
+        worker.kill()
 
 
 def test_a_second_ctrl_c_gives_the_item_back(folder: Path, redis_server: RedisServer) -> None:
