@@ -177,12 +177,15 @@ class Worker:
         wanted_elsewhere = self._leaving or head.paused or self._row.leaving or self._spent()
         return not wanted_elsewhere and head.noticed in (0, self._tried_notice)
 
-    def _condemned(self) -> str | None:
-        """The entry whose last worker was ended for its sake: it is answered, not run, so taking it is not counted."""
+    def _condemned(self) -> tuple[str, str] | None:
+        """
+        Stream and entry whose last worker was ended for its sake: it is answered, not run, so taking it is not counted.
+        """
         if not self._row.verdict:
             return None
         with suppress(ValueError):
-            return Held.parse(self._row.verdict_held).entry
+            held = Held.parse(self._row.verdict_held)
+            return held.stream, held.entry
         return None
 
     def _forget_predecessor(self) -> None:
@@ -228,7 +231,7 @@ class Worker:
             return None
 
     def _open(self, taken: Taken) -> Ticket:
-        verdict = self._row.verdict if self._condemned() == taken.held.entry else ""
+        verdict = self._row.verdict if self._condemned() == (taken.held.stream, taken.held.entry) else ""
         ticket = self._intake.open(taken, verdict)
         if taken.held.count > 1:
             self._recorder.count("dago_items_reclaimed_total")

@@ -72,6 +72,7 @@ class Consumer:
         self._delete_settled = delete_settled
         self._mirror = "" if failures == "never" else failures
         self._group_made = group_made
+        self._lease_s = lease_s
         self._groups_known = False
         self._group_missing = False
         self._doubtful = False
@@ -94,12 +95,12 @@ class Consumer:
 
     # -- take ---------------------------------------------------------------------------------------
 
-    def take(self, uncounted: str | None = None, stale: Sequence[tuple[str, str]] = ()) -> Taken | None:
+    def take(self, uncounted: tuple[str, str] | None = None, stale: Sequence[tuple[str, str]] = ()) -> Taken | None:
         """
         Take an entry if there is one: our own forgotten ones first, then *stale* ones, then new ones.
 
         Args:
-            uncounted: An entry of our own for which this delivery is not held against it.
+            uncounted: Stream and entry of our own for which this delivery is not held against it.
             stale: Pairs of stream and entry that nobody seems to work on; checked again before they are taken.
 
         Raises:
@@ -137,9 +138,10 @@ class Consumer:
                 return taken
         if _readable(wake_fd):
             return None
+        asked_at = time.monotonic()
         try:
             reply = self._read_blocking(wake_fd, block_s)
-            return self._received_many(reply) if reply else None
+            return self._received_many(reply, asked_at) if reply else None
         except GroupLost:
             self._make_groups()
             return None
@@ -263,10 +265,10 @@ class Consumer:
         orders = [self._streams[turn:] + self._streams[:turn] for turn in range(count)]
         return [(before, (keep, count, *order)) for order in orders]
 
-    def _take_words(self, uncounted: str | None) -> tuple[Word, ...]:
+    def _take_words(self, uncounted: tuple[str, str] | None) -> tuple[Word, ...]:
         before, after = self._orders[self._turn]
         self._turn = (self._turn + 1) % len(self._orders)
-        return *before, self._own if self.unsure else b"", uncounted or b"", *after
+        return *before, self._own if self.unsure else b"", " ".join(uncounted or ()), *after
 
     def _sure(self) -> None:
         """From now on what is pending unseen was lost on its way here: it never ran and does not count."""
@@ -335,7 +337,7 @@ class Consumer:
         finally:
             second.close()
 
-    def _received_many(self, reply: list[Any]) -> Taken | None:
+    def _received_many(self, reply: list[Any], asked_at: float) -> Taken | None:
         """Keep the first of what a blocking read brought; COUNT is for each stream, so there may be a second."""
         self._groups_known = True
         (stream, [(entry, words)]), *others = reply
@@ -344,7 +346,7 @@ class Consumer:
         if not self._delete_settled:
             self._link.batch([("HSET", LAST_READ, read[0], read[1][0][0]) for read in reply])
         fields = dict(zip(words[::2], words[1::2], strict=True))
-        return self._confirmed(Taken(self._new(stream, entry), fields.get(b"data"), fields))
+        return self._confirmed(Taken(self._new(stream, entry), fields.get(b"data"), fields, asked_at=asked_at))
 
     def _confirmed(self, taken: Taken) -> Taken | None:
         """Make sure that what came is still ours, and read its state; None where somebody else has it."""
@@ -353,10 +355,13 @@ class Consumer:
         held = taken.held
         keys: list[Word] = [held.stream, MARKERS, RESETS, state_key]
         words: list[Word] = [self._group, held.consumer, held.entry, held.count]
+        late = time.monotonic() > taken.asked_at + self._lease_s
         taken.asked_at = time.monotonic()
         where, state = self._link.run(self._confirm_script, keys, words)
         if where not in (b"ours", b"gone"):
             return None
+        if where == b"gone" and late and not state:
+            return None  # somebody else had time to settle it, and the graph's state, which would tell, is gone as well
         taken.row_lost = where == b"gone"
         if guessed:
             taken.state_key, taken.state = STATE_PREFIX + guessed[1].decode("utf-8", "replace"), state

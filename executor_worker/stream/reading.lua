@@ -56,8 +56,9 @@ local function own(streams, group, consumer, forgive, uncounted)
   local rows = {}
   for _, stream in ipairs(streams) do
     for _, row in ipairs(pending(stream, group, '-', '+', 100, consumer)) do
-      local at = row[1] == uncounted and 1 or #rows + 1
-      table.insert(rows, at, {stream = stream, entry = row[1], idle = row[3], count = row[4]})
+      local name = stream .. ' ' .. row[1]
+      local one = {stream = stream, entry = row[1], idle = row[3], count = row[4], uncounted = name == uncounted}
+      table.insert(rows, one.uncounted and 1 or #rows + 1, one)
     end
   end
   local got = false
@@ -66,7 +67,7 @@ local function own(streams, group, consumer, forgive, uncounted)
       hand_back(row, group, consumer)
     else
       local unseen = forgive and row.idle < GIVEN_BACK_MS
-      got = claim(row.stream, group, consumer, row.entry, row.count, unseen or row.entry == uncounted)
+      got = claim(row.stream, group, consumer, row.entry, row.count, unseen or row.uncounted)
     end
   end
   return got
@@ -82,7 +83,8 @@ local function if_stale(stream, group, consumer, entry, lease_ms)
   return handed(stream, claimed[1], claimed[2], pending(stream, group, claimed[1], claimed[1], 1)[1][4])
 end
 
--- args from index *at*: consumer, group, lease_ms, own ('' no, 'counted', 'forgiven'), uncounted entry or '',
+-- args from index *at*: consumer, group, lease_ms, own ('' no, 'counted', 'forgiven'), stream and entry not to be
+-- counted or '',
 -- keep ('1': remember what was read last), number of streams, streams in the order to be asked, then pairs of
 -- stream and entry that may be stale.
 -- Returns what `handed` does, false where there is nothing, or {'nogroup', stream}.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 
 import pytest
 
-from tests.faults.stage import GROUP, WORK, Stage, is_said
+from tests.faults.stage import ENVELOPED, GROUP, WORK, Stage, is_said
 from tests.kit import Pool, holds_for, wait_until
 
 CAN_BE_INTERRUPTED = ("sleep", "lock")
@@ -97,6 +98,19 @@ def test_11_past_node_timeout_with_no_successor_while_others_work(stage: Stage, 
 
 
 @pytest.mark.xdist_group("quiet")
+def test_11_verdict_is_not_for_an_item_of_the_same_id_in_the_other_stream(stage: Stage) -> None:
+    """The hung one went to somebody else meanwhile; what its worker's successor takes is another item."""
+    pool = stage.pool(workers=1, NODE_TIMEOUT="2", LEASE="30")
+    entry = stage.push("hang", how="gil")
+    stage.started()
+    stage.db.xclaim(WORK, GROUP, "somebody.1", 0, [entry], justid=True)
+    config = {"tool_name": "nap", "tool_params": {"mark": "other"}}
+    item = {"graph_id": "other", "node_id": "n", "config": config, "inputs": {}}
+    stage.db.xadd(ENVELOPED, {"data": json.dumps(item)}, id=entry)
+    assert stage.result("other")["type"] == "node.completed"
+    assert pool.seen("slot.condemned") and not stage.results("g")
+
+
 def test_11_worker_that_comes_round_before_it_is_killed(stage: Stage) -> None:
     """It hands in what it has and takes nothing more: the next item is run once, by its successor."""
     pool = stage.pool(workers=1, NODE_TIMEOUT="1.5", LEASE="30")

@@ -89,6 +89,32 @@ def test_a_lost_reply_to_a_wait_strands_nothing(db: Client, consumer: Make, line
     assert taken is not None and (taken.held.entry, taken.held.attempt) == (entry, 1)
 
 
+@pytest.mark.parametrize("late", [True, False])
+def test_what_was_settled_and_forgotten_meanwhile_is_not_run_again(
+    db: Client, consumer: Make, line: Proxy, bell: int, late: bool
+) -> None:
+    """Read after its lease, with its graph's state gone too; within the lease nobody else can have had it."""
+    worker = consumer("w.1", addr=line.addr, lease_s=0.2 if late else 30)
+    other = consumer("w.2", lease_s=0.2 if late else 30)
+    worker.take()
+
+    def on_reply(chunk: bytes) -> None:
+        if b"graph_id" not in chunk:
+            return
+        if not late:
+            db.flushall()
+            return
+        wait_until(lambda: (taken := other.take(stale=[(WORK, entry)])) and settle(other, taken))
+        push(db, graph="next")
+        settle(other, take(other), commit(state_key="dago:state:next"))
+        db.delete("dago:state:g")
+
+    line.on_reply = on_reply
+    entry = push(db, inputs={})
+    taken = worker.wait(bell, 5)
+    assert (taken is None) is late
+
+
 def test_a_lost_reply_to_a_claim_strands_nothing(db: Client, consumer: Make, line: Proxy) -> None:
     """Taking over a stale entry is reconciled as well."""
     entry = push(db)

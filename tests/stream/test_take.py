@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from executor_worker.stream import GROUP, Consumer, Made
+from executor_worker.stream import GROUP, WORK_STREAMS, Consumer, Made
 from tests.kit import wait_until
 from tests.stream.acts import EVENTS, WORK, Client, pending, push, settle, take
 
@@ -94,10 +94,20 @@ def test_a_condemned_entry_is_taken_uncounted_and_first(db: Client, consumer: Ma
     first, second = push(db), push(db)
     dead = consumer("w.1")
     take(dead), take(dead)
-    taken = take(consumer("w.1"), uncounted=second)
+    taken = take(consumer("w.1"), uncounted=(WORK, second))
     assert (taken.held.entry, taken.held.count, taken.held.attempt) == (second, 2, 1)
     other = take(consumer("w.2"), stale=[(WORK, first)])
     assert (other.held.entry, other.held.attempt) == (first, 1)
+
+
+def test_a_condemned_entry_is_told_from_one_of_the_same_id(db: Client, consumer: Make) -> None:
+    """Ids are given by each stream for itself: two streams may have the same one."""
+    dead, ident = consumer("w.1"), "1-1"
+    for stream in WORK_STREAMS:
+        db.xadd(stream, {"data": "{}"}, id=ident)
+        take(dead)
+    taken = take(consumer("w.1"), uncounted=(WORK, ident))
+    assert (taken.held.stream, taken.held.attempt) == (WORK, 1)
 
 
 def test_what_a_lost_reply_brought_is_taken_uncounted(db: Client, consumer: Make) -> None:
