@@ -10,7 +10,7 @@ from executor_worker.duties.circumstances import Circumstances
 from executor_worker.metrics import Gauge
 from executor_worker.stream import ensure_groups
 from executor_worker.stream.backlog import Backlog, backlog
-from executor_worker.stream.consumers import prune_consumers
+from executor_worker.stream.consumers import prune_consumers, prune_forgiven
 from executor_worker.stream.trim import trim
 
 PRUNE_S = 600.0
@@ -34,6 +34,7 @@ class Upkeep:
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + PRUNE_S
             prune_consumers(around.link, keep={around.consumer(row.slot) for row in around.board.rows()})
+            prune_forgiven(around.link)
 
     def measure(self) -> None:
         """Look how much there is to do."""

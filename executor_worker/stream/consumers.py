@@ -14,6 +14,7 @@ from executor_worker.stream.replies import GroupLost
 from executor_worker.stream.script import script
 
 GIVEN_BACK_MS = 15_768_000_000  # as in constants.lua
+FORGIVEN_AT_ONCE = 500  # entries in one call: about a millisecond of the server's time
 
 
 def release_consumer(
@@ -98,27 +99,44 @@ def prune_consumers(
     """
     Delete consumers of vanished hosts and slots: idle for long, nothing pending, in no registry.
 
+    What stands of those that were lost with their group goes too.
+
     Args:
         keep: Names that stay in any case: our own.
 
     Raises:
         StreamUnavailable: No reply.
     """
-    idle = _idle(link, idle_s, streams, group)
-    names = sorted(name for name in idle if name not in keep)
+    quiet = _quiet(link, idle_s, streams, group)
+    marked = {name.decode() for name in link.call("HGETALL", MARKERS)[::2]}
+    names = sorted(name for name in {*quiet, *marked} if quiet.get(name, True) and name not in keep)
     registered = link.batch([("EXISTS", REGISTRY_PREFIX + name) for name in names])
     gone = [name for name, there in zip(names, registered, strict=True) if there == 0]
     return [name for name in gone if delete_consumer(link, name, streams=streams, group=group)]
 
 
-def _idle(link: Link, idle_s: float, streams: Sequence[str], group: str) -> set[str]:
-    """Names of the consumers that did nothing on any stream for so long."""
+def prune_forgiven(link: Link, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP) -> int:
+    """
+    Forget what was forgiven of entries that nobody can settle any more; some at a time.
+
+    Returns:
+        How many were forgotten.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    pruning = script("prune_forgiven")
+    return sum(link.run(pruning, [stream], [group, FORGIVEN_AT_ONCE]) for stream in streams)
+
+
+def _quiet(link: Link, idle_s: float, streams: Sequence[str], group: str) -> dict[str, bool]:
+    """Whether a consumer did nothing on any stream for so long, by its name."""
     seen: dict[str, bool] = {}
     for about in _consumers(link, streams, group):
         quiet = about["idle"] >= idle_s * 1000 and about["pending"] == 0
         name = about["name"].decode()
         seen[name] = seen.get(name, True) and quiet
-    return {name for name, quiet in seen.items() if quiet}
+    return seen
 
 
 def _consumers(link: Link, streams: Sequence[str], group: str) -> Iterator[dict[str, Any]]:

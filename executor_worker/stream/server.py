@@ -15,6 +15,7 @@ from executor_worker.stream.names import (
     RELEASED_CHANNEL,
     STATE_PREFIX,
     WORK_STREAMS,
+    forgiven_key,
 )
 
 OLDEST = (7, 0)
@@ -29,6 +30,7 @@ PROBES: tuple[tuple[str, ...], ...] = (
     ("SET", STATE_PREFIX + "x", "x"),
     ("SET", REGISTRY_PREFIX + "x", "x"),
     ("HSET", MARKERS, "x", "x"),
+    ("HRANDFIELD", forgiven_key(WORK_STREAMS[0]), "1"),
     ("CLIENT", "UNBLOCK", "1"),
     ("PUBLISH", RELEASED_CHANNEL, "x"),
     ("SUBSCRIBE", RELEASED_CHANNEL),

@@ -14,10 +14,12 @@ from executor_worker.stream.consumers import (
     consumers_of,
     delete_consumer,
     prune_consumers,
+    prune_forgiven,
     release_consumer,
     release_held,
 )
 from executor_worker.stream.leases import renew
+from executor_worker.stream.names import MARKERS, forgiven_key
 from executor_worker.stream.registry import Registration, register
 from executor_worker.stream.releases import Releases
 from executor_worker.stream.sweep import Sweeper
@@ -260,6 +262,37 @@ def test_consumers_stay_bounded_over_a_thousand_restarts(db: Client, link: Link,
 def test_pruning_without_groups(db: Client, link: Link) -> None:
     """No streams, no consumers."""
     assert prune_consumers(link, idle_s=0) == []
+    assert prune_forgiven(link) == 0
+
+
+@pytest.mark.parametrize("loss", ["trimmed", "group"])
+def test_what_was_forgiven_of_entries_that_are_gone_is_forgotten(
+    db: Client, consumer: Make, link: Link, loss: str
+) -> None:
+    """A producer that trims what was given back, or whoever destroys the group, leaves nothing that grows."""
+    gone, kept = push(db), push(db, stream=EVENTS)
+    worker = consumer("w.1")
+    for _ in (gone, kept):
+        worker.release(take(worker).held, counted=False)
+    if loss == "trimmed":
+        db.xtrim(WORK, maxlen=0)
+        assert worker.take(stale=[(WORK, gone)]) is None
+    else:
+        db.xgroup_destroy(WORK, GROUP)
+    assert prune_forgiven(link) == 1
+    assert not db.exists(forgiven_key(WORK)) and db.hgetall(forgiven_key(EVENTS)) == {kept.encode(): b"1"}
+
+
+def test_marks_of_consumers_that_went_with_their_group_are_pruned(db: Client, consumer: Make, link: Link) -> None:
+    """Their group knows them no more; who is registered or ours stays."""
+    for name in ("gone.1", "registered.1", "ours.1"):
+        push(db)
+        worker = consumer(name)
+        settle(worker, take(worker), commit(state_key=None))
+    db.xgroup_destroy(WORK, GROUP), db.xgroup_destroy(EVENTS, GROUP)
+    register(link, [Registration("registered.1", "idle", 0, 0)])
+    assert prune_consumers(link, keep={"ours.1"}) == ["gone.1"]
+    assert db.hkeys(MARKERS) == [b"registered.1", b"ours.1"]
 
 
 def test_a_user_who_may_not_subscribe_does_without(

@@ -1,0 +1,10 @@
+-- Forget what was forgiven of entries that are pending no more: trimmed away, or lost with their group.
+-- KEYS: stream. ARGV: group, most to be looked at. Reply: how many were forgotten.
+
+local gone = 0
+for _, entry in ipairs(redis.call('HRANDFIELD', KEYS[1] .. ':forgiven', ARGV[2])) do
+  local rows = redis.pcall('XPENDING', KEYS[1], ARGV[1], entry, entry, 1)
+  if rows.err and string.sub(rows.err, 1, 7) ~= 'NOGROUP' then return rows end
+  if rows.err or #rows == 0 then gone = gone + redis.call('HDEL', KEYS[1] .. ':forgiven', entry) end
+end
+return gone
