@@ -75,7 +75,7 @@ class Drain:
             self.killed = True
             for slot in self.pool.slots:
                 if slot.child is not None:
-                    slot.kill()
+                    slot.cut_short()
         return self.pool.empty
 
     def _keeper(self, entered: bool, seconds: float) -> bool:

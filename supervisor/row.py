@@ -2,8 +2,8 @@
 A slot's row of the scoreboard: what its worker is doing, and what supervisor and keeper have to say about it.
 
 Written by the worker:      state, phase, held, item, deadlines, items_done, wants_replacement, client_id, counters
-Written by the supervisor:  placed, pid, generation, leaving, verdict, restarts, respawn_at_ns, stopped; while there is
-                            no worker, what is the worker's
+Written by the supervisor:  placed, pid, generation, leaving, verdict, restarts, respawn_at_ns, stopped, cut_short;
+                            while there is no worker, what is the worker's
 Written by the keeper:      lease_until_ns, lost, released, rss_bytes, pss_bytes
 
 The texts are not understood here. Times are nanoseconds of CLOCK_MONOTONIC, 0 meaning none.
@@ -65,6 +65,7 @@ class Row:
     leaving = Flag(15)  # the worker was asked to leave
     respawn_at_ns = Number(16)  # when a dead slot gets its next worker
     stopped = Flag(17)  # by SIGSTOP
+    cut_short = Flag(18)  # the worker was killed because a drain's time was up
 
     def __init__(self, slot: int, shared: mmap, offset: int, counters: Counters, wakes: Wakes) -> None:
         self.slot = slot
@@ -258,7 +259,7 @@ class Row:
         return known
 
 
-_OF_ONE_WORKER = (1, 5, 6, 7, 8, 11, 12, 13, 14, 15, 17)
+_OF_ONE_WORKER = (1, 5, 6, 7, 8, 11, 12, 13, 14, 15, 17, 18)
 IDLE, BUSY = STATES.index("idle"), STATES.index("busy")
 
 

@@ -81,6 +81,11 @@ class Slot(Seat):
         if stopped:
             self.staff.log("warn", "slot.stopped", **self.label())
 
+    def cut_short(self) -> None:
+        """Kill the worker because a drain's time is up: that is not held against what it has in hand."""
+        self.row.cut_short = True
+        self.kill()
+
     def prepare(self) -> None:
         self.row.reset()
         self.row.started_ns = time.monotonic_ns()

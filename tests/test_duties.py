@@ -10,14 +10,16 @@ import pytest
 
 from executor_worker.duties import Circumstances, Duties
 from executor_worker.duties.leases import Leases
+from executor_worker.duties.pulse import Pulse
 from executor_worker.duties.reclaim import Reclaim
 from executor_worker.stream import GROUP, WORK_STREAMS, Consumer, Endpoint, Held, Link
 from executor_worker.stream.command import Word
 from executor_worker.stream.identity import Identity
+from executor_worker.stream.names import RELEASED_CHANNEL
 from executor_worker.stream.releases import Releases
 from executor_worker.stream.script import Script
 from supervisor.scoreboard import Scoreboard
-from tests.kit import RedisServer
+from tests.kit import RedisServer, wait_until
 
 WORK = WORK_STREAMS[0]
 
@@ -46,7 +48,7 @@ class Scene:
         self.db: Any = server.client()
         self.link = SlowLink(endpoint)
         self.links = [self.link, Link(endpoint), Link(endpoint)]
-        self.board = Scoreboard(1)
+        self.board = Scoreboard(4)
         self.row = self.board.place(1)
         self.condemned: list[tuple[Held, str]] = []
         self.consumer = Consumer(self.links[1], "w.1", lease_s=30)
@@ -158,3 +160,63 @@ def test_a_renewal_is_for_what_was_in_hand_when_it_was_asked_for(scene: Scene) -
     scene.link.before_run = go_on
     Leases(scene.around).run()
     assert scene.row.lease_until_ns == 1 and not scene.row.lost
+
+
+def test_what_a_drain_has_cut_short_is_not_held_against_the_item(scene: Scene) -> None:
+    """Also where the keeper comes to it late: it had died as well, and another one took its place."""
+    held = scene.take_and_die()
+    scene.board.head.mode = "draining"
+    scene.row.cut_short = True
+    scene.reclaim.run()
+    taken = scene.consumer.take(stale=[(held.stream, held.entry)])
+    assert taken is not None and (taken.held.count, taken.held.attempt) == (2, 1)
+
+
+def test_workers_that_are_stopped_are_not_woken_for_others(scene: Scene) -> None:
+    """Few are woken for what nobody works on: those must be able to come."""
+    held = scene.take_and_die()
+    rows = [scene.board.place(slot) for slot in (2, 3, 4)]
+    for row in rows:
+        row.state = "idle"
+        row.stopped = row.slot < 4
+    scene.reclaim.run()
+    assert [row.clear_wake() for row in rows] == [False, False, True], held
+
+
+def test_every_idle_worker_is_woken_in_its_turn(scene: Scene) -> None:
+    """One that can't come, for whatever reason, must not be the only one that is asked."""
+    rows = [scene.board.place(slot) for slot in (2, 3, 4)]
+    for row in rows:
+        row.state = "idle"
+    woken: set[int] = set()
+
+    def wake() -> bool:
+        scene.db.publish(RELEASED_CHANNEL, f"{WORK} 1-1")
+        scene.reclaim.run()
+        woken.update(row.slot for row in rows if row.clear_wake())
+        return woken == {2, 3, 4}
+
+    wait_until(wake, 5, "all of them were woken")
+
+
+def test_a_keeper_that_takes_much_over_shows_that_it_lives(scene: Scene) -> None:
+    """A predecessor may have had hundreds of slots, and Redis may be far away."""
+    scene.db.xgroup_create(WORK, GROUP, "0", mkstream=True)
+    for number in range(10, 13):
+        scene.db.xgroup_createconsumer(WORK, GROUP, f"w.{number}")
+    beats: list[int] = []
+    scene.link.before_run = lambda: beats.append(scene.board.head.keeper_beat_ns)
+    Pulse(scene.around, on_back=lambda: None).run()
+    assert scene.board.head.gate and len(set(beats) - {0}) == 3
+
+
+def test_a_name_that_was_taken_meanwhile_is_left_to_who_has_it(scene: Scene) -> None:
+    """Nothing is taken any more, and the pool ends with the reason: both would mistake the other's items for theirs."""
+    pulse = Pulse(scene.around, on_back=lambda: None)
+    pulse.run()
+    scene.db.hset(scene.around.identity.key, "token", "somebody else")
+    pulse = Pulse(scene.around, on_back=lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        pulse.run()
+    assert ended.value.code == 78 and not scene.board.head.gate
+    assert "'w' was taken by another supervisor" in scene.board.head.reason

@@ -61,9 +61,7 @@ class Pulse:
             head.gate = True
         elif time.monotonic() >= self._next_beat:
             if not around.identity.beat(around.link):
-                logs.error(
-                    "identity.taken", worker_id=around.worker_id, fix="give each supervisor a WORKER_ID of its own"
-                )
+                self._lose_name()
             self._next_beat = time.monotonic() + BEAT_S
         else:
             around.link.call("PING")
@@ -82,10 +80,13 @@ class Pulse:
             row.wake()
 
     def _linger(self, seconds: float) -> None:
-        self._around.board.head.keeper_beat_ns = time.monotonic_ns()
+        self._beat()
         time.sleep(seconds)
         if self._around.ending:
             raise _Ending
+
+    def _beat(self) -> None:
+        self._around.board.head.keeper_beat_ns = time.monotonic_ns()
 
     def _take_over(self) -> None:
         """Give back what a dead predecessor of our name left pending in slots that we do not have."""
@@ -93,9 +94,17 @@ class Pulse:
             return
         ours = {self._around.consumer(row.slot) for row in self._around.board.rows()}
         for consumer in consumers_of(self._around.link, f"{self._around.worker_id}."):
+            self._beat()  # there may be hundreds, and Redis far away
             if consumer not in ours:
                 release_consumer(self._around.link, consumer, counted=True)
                 delete_consumer(self._around.link, consumer)
+
+    def _lose_name(self) -> None:
+        """Leave the name to whoever took it while we were cut off: both would take for theirs what the other has."""
+        name = self._around.worker_id
+        logs.error("identity.taken", worker_id=name, fix="give each supervisor a WORKER_ID of its own")
+        self._around.board.head.gate = False
+        raise IdentityTaken(f"{name!r} was taken by another supervisor while this one could not reach Redis")
 
     def _refused(self, error: StreamRefused) -> None:
         if self._around.board.head.gate:

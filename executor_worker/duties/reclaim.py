@@ -87,8 +87,10 @@ class Reclaim:
         head.post(write_notice(entries), self._number)
         # What nobody took within a moment, for the woken one had just got something else, is put up again.
         self._next_sweep = min(self._next_sweep, time.monotonic() + UNTAKEN_S)
-        idle = [row for row in self._around.board.rows() if row.state == "idle"]
-        for row in idle[: len(entries) + SPARE]:
+        # Others each time: one that is stopped without our knowing does not come.
+        idle = [row for row in self._around.board.rows() if row.state == "idle" and not row.stopped]
+        first = self._number % len(idle) if idle else 0
+        for row in (idle[first:] + idle[:first])[: len(entries) + SPARE]:
             row.wake()
 
     def _left_behind(self) -> Iterable[tuple[str, str]]:
@@ -111,6 +113,7 @@ class Reclaim:
         if row.state != "dead" or row.generation != generation:
             return  # what we have read may be its successor's
         for held in pending:
-            if release_held(self._around.link, held, counted=True):
-                logs.info("item.released", slot=row.slot, entry=held.entry, reason="its slot backs off")
+            if release_held(self._around.link, held, counted=not row.cut_short):
+                reason = "the drain's time was up" if row.cut_short else "its slot backs off"
+                logs.info("item.released", slot=row.slot, entry=held.entry, reason=reason)
                 yield held.stream, held.entry
