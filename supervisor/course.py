@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from supervisor.control import ControlSocket
 from supervisor.drain import Drain
 from supervisor.errors import WRONG_SETTINGS, ReloadRefused
 from supervisor.keeper_seat import KeeperSeat
@@ -39,6 +40,7 @@ class Course:
     Args:
         program: What is run first; reloads put others in its place.
         inheritance: From a predecessor that waits for us to be ready.
+        control: Handed on with the pool.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Course:
         succession: Succession,
         notify: Notify | None,
         inheritance: Inheritance | None,
+        control: ControlSocket | None,
     ) -> None:
         self.mode = Mode.STARTING
         self.status = 0  # the exit status
@@ -63,9 +66,11 @@ class Course:
         self._processes = processes
         self._succession = succession
         self._inheritance = inheritance
+        self._control = control
         self._previous: Edition | None = None  # to go back to when a reload fails
         self._editions = 1  # so far
-        self._reload_again = False
+        self._reload_later = False
+        self._await_check: list[Callable[[str], None]] = []  # asked for a reload, and wait for what is said of it
         self._drain_asked_at: float | None = None
         self._pool: Pool
         self._keeper: KeeperSeat
@@ -96,6 +101,18 @@ class Course:
         again = self._now() - self._drain_asked_at > SECOND_TERM_S
         self.feed(PoolEvent.HURRY if again else PoolEvent.DRAIN)
 
+    def ask_to_reload(self, checked: Callable[[str], None]) -> None:
+        """
+        Reload as SIGHUP does.
+
+        Args:
+            checked: Called once: with why it can't be, or with nothing when the settings are checked.
+        """
+        self._await_check.append(checked)
+        self.feed(PoolEvent.RELOAD)
+        if self.mode in (Mode.DRAINING, Mode.STOPPED):
+            self._tell_checked("the pool is draining")
+
     def boot_failed(self, seat: Seat, died: Exit) -> None:
         """Decide whether that ends a reload or the pool."""
         refused, starting, ready = died.code == WRONG_SETTINGS, self.mode is Mode.STARTING, self._pool.ready
@@ -111,6 +128,8 @@ class Course:
         """Leave everything to the successor *heir*, which is ready."""
         self._board.head.superseded = True
         self._board.keeper_bell.ring()
+        if self._control is not None:
+            self._control.shut()
         if self.notify is not None:
             self.notify.main_pid(heir)
             self.notify = None  # from here on the successor speaks for the unit
@@ -143,35 +162,33 @@ class Course:
         if self._inheritance is not None:
             self._inheritance.announce()
             self._inheritance = None
-        self.go_on()
-
-    def go_on(self) -> None:
-        """Be up and running, until the next reload, which may have been asked for meanwhile."""
-        self._previous = None
+        if self._control is not None:
+            self._control.open()
         if self.notify is not None:
             self.notify.ready()
-        if self._reload_again:
-            self._reload_again = False
+        if self._reload_later:
+            self._reload_later = False
             self.feed(PoolEvent.RELOAD)
 
+    def go_on(self) -> None:
+        """Be up and running, with nothing to go back to."""
+        self._previous = None
+
     def remember_reload(self) -> None:
-        self._reload_again = True
+        self._reload_later = True
 
     def reload(self) -> None:
-        if self.notify is not None:
-            self.notify.reloading()
-        try:
-            program = self.edition.program.reload()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the pool goes on as it is
-            reason = str(error) if isinstance(error, ReloadRefused) else f"{type(error).__name__}: {error}"
-            self._log("error", "pool.reload_refused", reason=reason)
+        program = self._read_settings()
+        if program is None:
             self.feed(PoolEvent.REFUSED)
-            return
-        self._log("info", "pool.reloading", workers=program.pool.workers)
-        self._editions += 1
-        self._previous = self.edition
-        self._processes.freeze_heap()
-        self._adopt(Edition(program, self._editions))
+        else:
+            self._adopt_new(program)
+
+    def reload_again(self) -> None:
+        """Roll on to still newer settings; where they can't be used, to those that are being rolled out."""
+        program = self._read_settings()
+        if program is not None:
+            self._adopt_new(program)
 
     def abandon_reload(self) -> None:
         """Go back to the settings before: a child did not come up with the new ones."""
@@ -185,6 +202,7 @@ class Course:
         self.go_on()
 
     def drain(self) -> None:
+        self._tell_checked("the pool is draining")
         settings = self.edition.program.pool
         self._log("info", "pool.draining", timeout_s=settings.drain_timeout_s)
         self._succession.abandon("the pool is draining")
@@ -206,6 +224,35 @@ class Course:
             self.status = self.status or 1
 
     # Means.
+
+    def _read_settings(self) -> Program | None:
+        """The program with the settings as they are now; None where they can't be used. Whoever waits is told."""
+        if self.notify is not None:
+            self.notify.reloading()
+        program, reason = None, ""
+        try:
+            program = self.edition.program.reload()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the pool goes on as it is
+            reason = str(error) if isinstance(error, ReloadRefused) else f"{type(error).__name__}: {error}"
+            self._log("error", "pool.reload_refused", reason=reason)
+        else:
+            self._log("info", "pool.reloading", workers=program.pool.workers)
+        # For systemd it ends here: the roll waits for items, for as long as those take.
+        if self.notify is not None:
+            self.notify.ready()
+        self._tell_checked(reason)
+        return program
+
+    def _adopt_new(self, program: Program) -> None:
+        self._editions += 1
+        self._previous = self._previous or self.edition
+        self._processes.freeze_heap()
+        self._adopt(Edition(program, self._editions))
+
+    def _tell_checked(self, problem: str) -> None:
+        waiting, self._await_check = self._await_check, []
+        for checked in waiting:
+            checked(problem)
 
     def _adopt(self, edition: Edition) -> None:
         self.edition = edition

@@ -143,7 +143,7 @@ POOL: Mapping[tuple[Mode, PoolEvent], PoolStep] = {
     (M.RUNNING, P.DRAIN): PoolStep(M.DRAINING, "drain"),
     (M.RUNNING, P.HURRY): PoolStep(M.DRAINING, "hurry"),
     (M.RUNNING, P.GIVE_UP): PoolStep(M.DRAINING, "drain"),
-    (M.RELOADING, P.RELOAD): PoolStep(M.RELOADING, "remember_reload"),
+    (M.RELOADING, P.RELOAD): PoolStep(M.RELOADING, "reload_again"),
     (M.RELOADING, P.REFUSED): PoolStep(M.RUNNING, "go_on"),
     (M.RELOADING, P.BOOT_FAILED): PoolStep(M.RELOADING, "abandon_reload"),
     (M.RELOADING, P.ROLLED): PoolStep(M.RUNNING, "end_reload"),

@@ -1,11 +1,36 @@
-"""The scoreboard as fields for the log."""
+"""What is going on, for the log: the scoreboard as fields, and every worker's stack."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 
+from supervisor.process import DUMP_STACKS
 from supervisor.row import Row
 from supervisor.scoreboard import Scoreboard
+from supervisor.seat import Seat
+
+DUMP_APART_S = 0.02  # between two workers' stacks
+
+
+class StackDump:
+    """Has one worker after the other write its stack: what they write in many small pieces must not mix."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._left: list[Seat] = []
+        self._next = 0.0
+
+    def begin(self, seats: Sequence[Seat]) -> None:
+        self._left, self._next = list(seats), self._now()
+
+    def advance(self) -> None:
+        if self._left and self._now() >= self._next:
+            self._left.pop(0).signal(DUMP_STACKS)
+            self._next = self._now() + DUMP_APART_S
+
+    def next_look(self) -> float | None:
+        return self._next if self._left else None
 
 
 def rows_report(board: Scoreboard) -> list[dict[str, object]]:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 
 from setproctitle import setproctitle
 
+from supervisor.commands import Commands
+from supervisor.control import ControlSocket
 from supervisor.course import Course
 from supervisor.descent import MARK
 from supervisor.errors import UpgradeRefused
@@ -25,9 +27,9 @@ from supervisor.keeper_seat import KeeperSeat
 from supervisor.lifecycle import Mode, PoolEvent
 from supervisor.notify import Notify
 from supervisor.pool import Pool
-from supervisor.process import DUMP_STACKS, REOPEN_LOGS, Child, Exit, Processes, threads
+from supervisor.process import REOPEN_LOGS, Child, Exit, Processes, threads
 from supervisor.program import Journal, Log, PoolSettings, Program
-from supervisor.report import rows_report
+from supervisor.report import StackDump, rows_report
 from supervisor.scoreboard import Scoreboard
 from supervisor.seat import Seat
 from supervisor.signals import Inbox, Request
@@ -35,7 +37,6 @@ from supervisor.slot import Slot
 from supervisor.sweep import Sweep
 from supervisor.upgrade import Inheritance, Succession, next_first_slot
 
-DUMP_APART_S = 0.02  # between two workers' stacks
 TICK_S = 0.25
 UPGRADE_BOOTS = 3  # boot timeouts a successor has
 
@@ -50,6 +51,7 @@ class Supervisor:
         log: What it raises is lost.
         companions: Children that the caller has started for the pool, names by pid: ended after everything else.
         listener: The socket that a successor (SIGUSR2) goes on listening on.
+        control: Where commands come in, listening; None: nowhere. A successor goes on with it.
         command: How to start a successor; default: as this process was started.
         inheritance: From the predecessor that has started us.
     """
@@ -64,6 +66,7 @@ class Supervisor:
         companions: Mapping[int, str] | None = None,
         *,
         listener: socket.socket | None = None,
+        control: socket.socket | None = None,
         command: list[str] | None = None,
         inheritance: Inheritance | None = None,
     ) -> None:
@@ -72,14 +75,19 @@ class Supervisor:
         self.now = clock
         self._processes = Processes(log, companions)
         command = command or [sys.executable, *sys.orig_argv[1:]]
-        self._succession = Succession(self._processes, self.log, command, listener)
-        self._course = Course(program, board, self.log, clock, self._processes, self._succession, notify, inheritance)
+        self._succession = Succession(self._processes, self.log, command, listener, control)
+        # What is inherited is the predecessor's until we are ready.
+        ours = inheritance is None or inheritance.control_fd is None
+        self._control = None if control is None else ControlSocket(control, open_now=ours, clock=clock)
+        self._course = Course(
+            program, board, self.log, clock, self._processes, self._succession, notify, inheritance, self._control
+        )
+        self._commands = None if self._control is None else Commands(self, self._control)
         self._pool = Pool(board, self._hire, clock, self._processes.make_room, self.log)
         self._keeper = KeeperSeat(board, self, program)
         self._sweep = Sweep(self._processes, clock)
         self._title = ""
-        self._to_dump: list[Slot] = []
-        self._next_dump = 0.0
+        self._dump = StackDump(clock)
         self._threads_told = False
 
     def run(self) -> int:
@@ -89,6 +97,8 @@ class Supervisor:
             self._wait()
             for request in self._inbox.read():
                 self._serve(request)
+            if self._commands is not None:
+                self._commands.turn()
             if self.board.bell.clear():
                 self.board.wakes.pass_on()
             self._look_around()
@@ -96,6 +106,8 @@ class Supervisor:
             self._show()
         self._selector.close()
         self._inbox.close_in_child()
+        if self._control is not None:
+            self._control.close()
         self.log("info", "pool.stopped", status=self._course.status)
         return self._course.status
 
@@ -130,6 +142,43 @@ class Supervisor:
             return
         self.board.head.counters.add(self.settings.restarts_key.format(reason=reason).encode(), 1.0)
 
+    # What commands ask for; some signals ask for the same.
+
+    @property
+    def mode(self) -> Mode:
+        return self._course.mode
+
+    def summary(self) -> str:
+        return self._pool.summary()
+
+    def rows(self) -> list[dict[str, object]]:
+        return rows_report(self.board)
+
+    def drain(self) -> None:
+        """Unlike SIGTERM, asked for again it is not meant more urgently."""
+        self._course.feed(PoolEvent.DRAIN)
+
+    def reload(self, checked: Callable[[str], None]) -> None:
+        self._course.ask_to_reload(checked)
+
+    def scale(self, workers: int) -> None:
+        if self.mode is not Mode.DRAINING:
+            self._pool.resize(workers)
+            self.log("info", "pool.resized", workers=self.board.head.configured)
+
+    def pause(self, paused: bool) -> None:
+        if self.board.head.paused is not paused:
+            self.board.head.paused = paused
+            self.log("info", "pool.paused" if paused else "pool.resumed")
+            self._pool.wake()
+            self.board.keeper_bell.ring()
+
+    def report(self) -> None:
+        self.log("info", "pool.status", mode=self.mode, summary=self.summary())
+        for fields in self.rows():
+            self.log("info", "slot.status", **fields)
+        self._dump.begin(self._pool.slots)
+
     # The loop's turns.
 
     def _begin(self) -> None:
@@ -141,6 +190,9 @@ class Supervisor:
         self._selector.register(self._inbox, selectors.EVENT_READ)
         self._selector.register(self.board.bell, selectors.EVENT_READ)
         self._processes.close_in_child += [self._inbox.close_in_child, self._selector.close]
+        if self._control is not None:
+            self._selector.register(self._control, selectors.EVENT_READ)
+            self._processes.close_in_child.append(self._control.close_in_child)
         self._processes.freeze_heap()
         self.log("info", "pool.starting", workers=self.settings.workers, pid=os.getpid())
         self._course.lead(self._pool, self._keeper)
@@ -150,7 +202,7 @@ class Supervisor:
         drain = self._course.drained
         looks = [self._pool.next_look(), self._keeper.next_look(), self._sweep.next_look()]
         looks.append(None if drain is None else drain.next_look())
-        looks.append(self._next_dump if self._to_dump else None)
+        looks.append(self._dump.next_look())
         soonest = min([now + TICK_S, *(at for at in looks if at is not None)])
         self._selector.select(max(soonest - now, 0.0))
 
@@ -167,7 +219,7 @@ class Supervisor:
         self._keeper.refill()
         self._pool.refill()
         self._sweep.advance()
-        self._dump_next()
+        self._dump.advance()
         self._course.advance()
 
     def _show(self) -> None:
@@ -210,15 +262,15 @@ class Supervisor:
             case Request.UPGRADE:
                 self._upgrade()
             case Request.GROW:
-                self._resize(+1)
+                self.scale(self.board.head.configured + 1)
             case Request.SHRINK:
-                self._resize(-1)
+                self.scale(self.board.head.configured - 1)
             case Request.PAUSE:
-                self._pause(True)
+                self.pause(True)
             case Request.RESUME:
-                self._pause(False)
+                self.pause(False)
             case Request.REPORT:
-                self._report()
+                self.report()
             case Request.REAP:
                 self._note_stops()
 
@@ -226,31 +278,6 @@ class Supervisor:
         self._course.edition.program.reopen_logs()
         self._pool.signal(REOPEN_LOGS)
         self._keeper.signal(REOPEN_LOGS)
-
-    def _resize(self, by: int) -> None:
-        if self._course.mode is not Mode.DRAINING:
-            self._pool.resize(self.board.head.configured + by)
-            self.log("info", "pool.resized", workers=self.board.head.configured)
-
-    def _pause(self, paused: bool) -> None:
-        if self.board.head.paused is not paused:
-            self.board.head.paused = paused
-            self.log("info", "pool.paused" if paused else "pool.resumed")
-            self._pool.wake()
-            self.board.keeper_bell.ring()
-
-    def _report(self) -> None:
-        self.log("info", "pool.status", mode=self._course.mode, summary=self._pool.summary())
-        for fields in rows_report(self.board):
-            self.log("info", "slot.status", **fields)
-        self._to_dump = list(self._pool.slots)
-        self._next_dump = self.now()
-
-    def _dump_next(self) -> None:
-        """One worker after the other: what they write in many small pieces must not mix."""
-        if self._to_dump and self.now() >= self._next_dump:
-            self._to_dump.pop(0).signal(DUMP_STACKS)
-            self._next_dump = self.now() + DUMP_APART_S
 
     def _note_stops(self) -> None:
         for child, stopped in self._processes.stops():

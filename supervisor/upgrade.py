@@ -30,6 +30,7 @@ class Inheritance:
     listen_fd: int | None  # the health port's listening socket
     ready_fd: int  # a pipe, kept open until the pool is up
     predecessor: int  # its pid
+    control_fd: int | None = None  # the listening socket of commands
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -38,7 +39,7 @@ class Inheritance:
         if not raw:
             return None
         inherited = cls(**json.loads(raw))
-        for fd in (inherited.listen_fd, inherited.ready_fd):
+        for fd in (inherited.listen_fd, inherited.ready_fd, inherited.control_fd):
             if fd is not None:
                 os.set_inheritable(fd, False)
         return inherited
@@ -59,14 +60,22 @@ class Succession:
 
     Args:
         command: What to execute.
-        listener: The socket to hand on.
+        listener, control: The sockets to hand on.
     """
 
-    def __init__(self, processes: Processes, log: Journal, command: list[str], listener: socket.socket | None) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        log: Journal,
+        command: list[str],
+        listener: socket.socket | None,
+        control: socket.socket | None = None,
+    ) -> None:
         self._processes = processes
         self._log = log
         self._command = command
         self._listener = listener
+        self._control = control
         self._heir: Child | None = None
         self._reader = -1
         self._deadline = 0.0
@@ -83,10 +92,10 @@ class Succession:
             UpgradeRefused: It can't be started from here, or not now.
         """
         self._check()
-        listen_fd = None if self._listener is None else self._listener.fileno()
+        listen_fd, control_fd = (None if it is None else it.fileno() for it in (self._listener, self._control))
         self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        inheritance = Inheritance(first_slot, listen_fd, writer, os.getpid())
-        fds = [writer] if listen_fd is None else [writer, listen_fd]
+        inheritance = Inheritance(first_slot, listen_fd, writer, os.getpid(), control_fd)
+        fds = [fd for fd in (writer, listen_fd, control_fd) if fd is not None]
         passed_on = {**environ, VARIABLE: json.dumps(asdict(inheritance))}
         try:
             self._heir = self._processes.execute(self._command, passed_on, fds)

@@ -17,6 +17,7 @@ from tests.kit import EverythingServer, ModelServer, Pool, Proxy, RedisServer, n
 
 OURS = (
     "API_TOOLS_",
+    "CTL_",
     "DELETE_",
     "DRAIN_",
     "ENV_FILE",

@@ -62,6 +62,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "failures_to_completed": "auto",
         "health_host": "0.0.0.0",
         "health_port": 8081,
+        "ctl_socket": "",
         "log_level": "info",
         "log_format": "",
         "log_file": "",

@@ -59,6 +59,21 @@ _DEAD = """\
   executor-worker dead requeue 1700000000000-0 1700000000001-0
   executor-worker dead requeue --all
   executor-worker dead drop 1700000000000-0"""
+_CTL = """\
+  executor-worker ctl reload            returns when the settings are checked, fails when they are bad
+  executor-worker ctl scale 8
+  executor-worker ctl status --json | jq -r .said
+  executor-worker ctl --socket /run/executor-worker/ctl.sock drain
+
+The pool is found by CTL_SOCKET, RUNTIME_DIRECTORY or WORKER_ID, as it finds its own place."""
+_CTL_ACTIONS = {
+    "drain": "take no new items, finish what is held, leave",
+    "reload": "read the settings file again, check it, then replace the workers one by one",
+    "pause": "stop taking items",
+    "resume": "take items again",
+    "stacks": "log the pool's status and every worker's stack",
+    "status": "show what the supervisor knows of its workers",
+}
 _TOOLS = """\
   executor-worker tools list
   executor-worker tools call calculate --params '{"expression": "6*7"}'"""
@@ -87,7 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {program_version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_run, _work, _demo, _once, _submit, _status, _top, _dead, _tools, _check):
+    for add in (_run, _work, _demo, _once, _submit, _status, _top, _ctl, _dead, _tools, _check):
         add(commands)
     return parser
 
@@ -143,6 +158,19 @@ def _status(commands: _Commands) -> None:
 
 def _top(commands: _Commands) -> None:
     _add(commands, "top", "show the pool and the streams live", "top:top", _TOP)
+
+
+def _ctl(commands: _Commands) -> None:
+    parser = _add(
+        commands, "ctl", "tell the running pool what to do, as signals do, and hear what came of it", "", _CTL
+    )
+    parser.add_argument("--socket", metavar="PATH", help="where it takes commands, or @name; instead of CTL_SOCKET")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
+    for name, about in _CTL_ACTIONS.items():
+        _add_json(_add(actions, name, about, "ctl:command", needs="nothing"))
+    parser = _add(actions, "scale", "have N slots from now on, until the next reload", "ctl:command", needs="nothing")
+    parser.add_argument("workers", type=_typed(whole(1, 1024, 4)), metavar="N", help="slots")
+    _add_json(parser)
 
 
 def _dead(commands: _Commands) -> None:

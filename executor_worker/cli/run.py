@@ -17,8 +17,10 @@ from executor_worker.cli.solo import work_alone
 from executor_worker.embedded import Embedded
 from executor_worker.errors import ConfigError
 from executor_worker.settings import MAX_SLOTS, Settings
+from executor_worker.settings.control import control_address
 from executor_worker.stream import Endpoint
 from executor_worker.stream.identity import Identity
+from supervisor.control import listen
 from supervisor.notify import Notify
 from supervisor.scoreboard import Scoreboard
 from supervisor.supervisor import Supervisor
@@ -57,6 +59,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
             load_again,
             beside=inheritance is not None,
         )
+        control = _control(settings, inheritance)
         if listener is not None:
             logs.info("health.listening", host=listener.getsockname()[0], port=listener.getsockname()[1])
         supervisor = Supervisor(
@@ -66,6 +69,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
             Notify.from_environ(os.environ),
             companions=companions,
             listener=listener,
+            control=control,
             inheritance=inheritance,
         )
         return supervisor.run()
@@ -109,6 +113,24 @@ def _listener(settings: Settings, inheritance: Inheritance | None) -> socket.soc
             raise ConfigError("HEALTH_HOST", problem, "Name an address of this machine, or 0.0.0.0 for all.") from None
         fix = "Choose another port, 0 for any free one, or leave it empty."
         raise ConfigError("HEALTH_PORT", problem, fix) from None
+
+
+def _control(settings: Settings, inheritance: Inheritance | None) -> socket.socket | None:
+    """Bind where commands come in; a pool whose place was not chosen runs without one too."""
+    if inheritance is not None and inheritance.control_fd is not None:
+        return socket.socket(fileno=inheritance.control_fd)
+    address = control_address(settings.ctl_socket, settings.worker_id, os.environ)
+    try:
+        made = listen(address)
+    except OSError as error:
+        problem = f"{address!r} can't be listened at ({error.strerror or error})."
+        fix = "Name a path in a folder that this user can write to, or leave it out."
+        if settings.ctl_socket:
+            raise ConfigError("CTL_SOCKET", problem, fix) from None
+        logs.warning("control.unavailable", problem=problem, advice="signals work; for `ctl` set CTL_SOCKET")
+        return None
+    logs.debug("control.listening", address=address)
+    return made
 
 
 def _identity(settings: Settings, inheritance: Inheritance | None) -> Identity:

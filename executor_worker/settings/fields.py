@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDi
 
 from executor_worker.errors import ConfigError
 from executor_worker.settings import kinds
+from executor_worker.settings.control import FILE, default_worker_id
 from executor_worker.settings.kinds import Kind
 from executor_worker.settings.problems import ConfigErrors
 from executor_worker.settings.sources import Credentials, Layer, comes_as_file, names_of, settings_file
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         kinds.text("a name of at most 128 ASCII characters without spaces", "executor-a", r"[!-~]{1,128}"),
         Shown("executor-<hostname>"),
     ] = Field(
-        default_factory=lambda: f"executor-{socket.gethostname()}",
+        default_factory=default_worker_id,
         description="Name of this supervisor; must be unique among all that read the same Redis",
     )
     workers: Annotated[int, kinds.whole(1, MAX_SLOTS, 5)] = Field(
@@ -163,6 +163,12 @@ class Settings(BaseSettings):
     health_port: Annotated[int | None, kinds.or_none(kinds.whole(0, 65535, 8081))] = Field(
         8081, description="Their port; 0 = any free one, logged; empty = none"
     )
+
+    ctl_socket: Annotated[
+        str,
+        kinds.text("a path, or @ and a name, of at most 107 bytes", "/run/executor-worker/ctl.sock", r"[^\0]{1,107}"),
+        Shown(f"`{FILE}` in systemd's runtime directory, else a name made of `WORKER_ID`"),
+    ] = Field("", description="Unix socket on which `executor-worker ctl` reaches the pool; `@name` leaves no file")
 
     log_level: Annotated[str, kinds.choice("debug", "info", "warn", "error", warning="warn")] = Field(
         "info", description="`debug`, `info`, `warn` or `error`"

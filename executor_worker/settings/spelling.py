@@ -19,6 +19,7 @@ _OURS = (
     "DRAIN_",
     "RESULTS_",
     "HEALTH_",
+    "CTL_",
 )
 # Others use these prefixes too: only what is close to one of ours gets one.
 _SHARED = ("MAX_", "NODE_", "STATE_", "DELETE_", "FAILURES_", "LOG_", "HTTP_", "API_", "LEASE", "ENV_")

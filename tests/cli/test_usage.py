@@ -15,8 +15,18 @@ import pytest
 from tests.cli.conftest import Run, environment
 from tests.kit import PROGRAM, RedisServer
 
-COMMANDS = ("run", "work", "demo", "once", "submit", "status", "top", "dead", "tools", "check")
-ACTIONS = ("dead list", "dead show", "dead requeue", "dead drop", "tools list", "tools call")
+COMMANDS = ("run", "work", "demo", "once", "submit", "status", "top", "ctl", "dead", "tools", "check")
+ACTIONS = (
+    "dead list",
+    "dead show",
+    "dead requeue",
+    "dead drop",
+    "tools list",
+    "tools call",
+    "ctl drain",
+    "ctl scale",
+    "ctl status",
+)
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *ACTIONS])
@@ -57,6 +67,7 @@ def test_the_version_is_told(run: Run) -> None:
             ("submit", "-", "--timeout", "x"),
         ),
         *(("dead",), ("dead", "requeue"), ("dead", "requeue", "--all", "1-0"), ("dead", "drop"), ("tools", "call")),
+        *(("ctl",), ("ctl", "scale"), ("ctl", "scale", "0"), ("ctl", "fly"), ("ctl", "drain", "now")),
         *(("once", "missing.json"), ("submit", "missing.json"), ("once", "."), ("status", "--jso")),
         *(("once", "-", "--state", "-"), ("submit", "-", "--state", "-")),
         *(("tools", "call", "calculate", "--params", "{"), ("tools", "call", "calculate", "--params", "[1]")),

@@ -6,6 +6,7 @@ A pool whose workers do what a file tells them: run by the tests as a process of
 DIR/settings.json   the pool's settings, read again at SIGHUP; "boot": what a worker does while it starts
 DIR/log             one JSON object a line
 DIR/port            where the keeper serves the scoreboard
+DIR/ctl             the socket for commands
 DIR/SLOT.do         put there by a test, taken by the slot's worker: one of `DEEDS` with its argument
 """
 
@@ -25,6 +26,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from supervisor.control import listen
 from supervisor.errors import ReloadRefused
 from supervisor.keeper import Duty, Keeper
 from supervisor.notify import Notify
@@ -270,8 +272,19 @@ def main() -> int:
     if (PLACE / "companion").exists():
         companions[subprocess.Popen(["sleep", "1000"]).pid] = "sleeper"
     notify = Notify.from_environ(os.environ)
+    if inherited is not None and inherited.control_fd is not None:
+        control = socket.socket(fileno=inherited.control_fd)
+    else:
+        control = listen(str(PLACE / "ctl"))
     supervisor = Supervisor(
-        program, board, log, notify, companions=companions, listener=listener, inheritance=inherited
+        program,
+        board,
+        log,
+        notify,
+        companions=companions,
+        listener=listener,
+        control=control,
+        inheritance=inherited,
     )
     return supervisor.run()
 

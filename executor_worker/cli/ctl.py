@@ -1,0 +1,46 @@
+"""`ctl`: commands to the running pool, with an answer: what signals ask for, and a little more."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from executor_worker.cli.display import print_json, print_table
+from executor_worker.cli.quitting import DONE, FAILED, Quit
+from executor_worker.settings.control import find_control
+from supervisor.control import ask
+
+ANSWER_S = 5.0
+CHECK_S = 120.0  # for a reload: a pool that is starting comes up first
+COLUMNS = ("slot", "pid", "state", "for_s", "phase", "item", "items_done", "restarts")
+
+
+def command(args: argparse.Namespace) -> int:
+    """Send what was asked for; the exit status says whether it was done."""
+    line = f"scale {args.workers}" if args.action == "scale" else str(args.action)
+    answer = _ask(args.socket or find_control(os.environ), line)
+    if not answer.get("ok"):
+        raise Quit(FAILED, f"{str(answer.get('error', 'it was refused')).rstrip('.')}.")
+    if args.json:
+        print_json({name: value for name, value in answer.items() if name != "ok"})
+    else:
+        print(answer["said"])
+        _print_workers(answer.get("workers"))
+    return DONE
+
+
+def _ask(address: str, line: str) -> dict[str, object]:
+    try:
+        return ask(address, line, CHECK_S if line == "reload" else ANSWER_S)
+    except TimeoutError:
+        raise Quit(FAILED, f"the pool at {address} does not answer: its main loop is stuck, or stopped.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        advice = "Name its socket by CTL_SOCKET or --socket; under systemd it is /run/executor-worker/ctl.sock."
+        raise Quit(FAILED, f"no pool takes commands at {address} ({reason}). {advice}") from None
+
+
+def _print_workers(workers: object) -> None:
+    if isinstance(workers, list) and workers:
+        print()
+        print_table(COLUMNS, [[row.get(column) for column in COLUMNS] for row in workers])

@@ -1,0 +1,126 @@
+"""
+Command → what the pool does, and what is answered: the signals' table for `control`, with a word of what came of it.
+
+What can be asked for is the contract with operators: docs/SIGNALS.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from supervisor.control import Call, ControlSocket
+from supervisor.lifecycle import Mode
+from supervisor.program import Journal
+from supervisor.scoreboard import Scoreboard
+
+KNOWN = ("drain", "reload", "scale N", "pause", "resume", "stacks", "status")
+DRAINING = "the pool is draining"
+
+
+class Executive(Protocol):
+    """The supervisor, as whoever commands it sees it."""
+
+    board: Scoreboard
+    log: Journal
+
+    @property
+    def mode(self) -> Mode: ...
+    def summary(self) -> str: ...
+    def drain(self) -> None: ...
+    def reload(self, checked: Callable[[str], None]) -> None:
+        """*checked* is called once: with why the settings can't be used, or with nothing when the roll has begun."""
+
+    def scale(self, workers: int) -> None: ...
+    def pause(self, paused: bool) -> None: ...
+    def report(self) -> None: ...
+    def rows(self) -> list[dict[str, object]]: ...
+
+
+class Commands:
+    """
+    Args:
+        executive: Does what is asked for.
+        control: Where it is asked and answered.
+    """
+
+    def __init__(self, executive: Executive, control: ControlSocket) -> None:
+        self._executive = executive
+        self._control = control
+        self._verbs: Mapping[str, Callable[[Call], None]] = {
+            "drain": self._drain,
+            "reload": self._reload,
+            "pause": self._pause,
+            "resume": self._resume,
+            "stacks": self._stacks,
+            "status": self._status,
+        }
+
+    def turn(self) -> None:
+        """Do what has come in."""
+        for call in self._control.read():
+            self.serve(call)
+
+    def serve(self, call: Call) -> None:
+        """Do what *call* asks for; answer now, or when it is known what came of it."""
+        verb, _, argument = call.line.partition(" ")
+        level = "debug" if verb == "status" else "info"
+        asker = {"client_pid": call.peer.pid, "client_uid": call.peer.uid}
+        self._executive.log(level, "pool.commanded", command=call.line, **asker)
+        if verb == "scale":
+            self._scale(call, argument)
+        elif verb not in self._verbs or argument:
+            self._control.answer(call, error=f"unknown command {call.line!r}; known: {', '.join(KNOWN)}")
+        else:
+            self._verbs[verb](call)
+
+    def _drain(self, call: Call) -> None:
+        self._executive.drain()
+        self._control.answer(call, said="draining")
+
+    def _reload(self, call: Call) -> None:
+        def checked(problem: str) -> None:
+            workers = self._executive.board.head.configured
+            self._control.answer(call, error=problem, said=f"settings checked, replacing {_counted(workers)}")
+
+        self._executive.reload(checked)
+
+    def _scale(self, call: Call, argument: str) -> None:
+        most = self._executive.board.capacity
+        if self._refused(call):
+            return
+        if not argument.isdecimal() or not 1 <= int(argument) <= most:
+            self._control.answer(call, error=f"scale takes a whole number from 1 to {most}, not {argument!r}")
+            return
+        self._executive.scale(int(argument))
+        self._control.answer(call, said=f"{_counted(self._executive.board.head.configured)} from now on")
+
+    def _pause(self, call: Call) -> None:
+        if not self._refused(call):
+            self._executive.pause(True)
+            self._control.answer(call, said="paused: no items are taken until `resume`")
+
+    def _resume(self, call: Call) -> None:
+        if not self._refused(call):
+            self._executive.pause(False)
+            self._control.answer(call, said="items are taken")
+
+    def _stacks(self, call: Call) -> None:
+        self._executive.report()
+        self._control.answer(call, said="the pool's status and every worker's stack go to the log")
+
+    def _status(self, call: Call) -> None:
+        head = self._executive.board.head
+        about: dict[str, object] = {"mode": self._executive.mode, "paused": head.paused, "pid": head.supervisor_pid}
+        about["said"] = f"{self._executive.mode}, {self._executive.summary()}{', paused' if head.paused else ''}"
+        self._control.answer(call, "", **about, workers=self._executive.rows())
+
+    def _refused(self, call: Call) -> bool:
+        if self._executive.mode not in (Mode.DRAINING, Mode.STOPPED):
+            return False
+        self._control.answer(call, error=DRAINING)
+        return True
+
+
+def _counted(workers: int) -> str:
+    return "1 worker" if workers == 1 else f"{workers} workers"
