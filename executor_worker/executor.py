@@ -12,9 +12,11 @@ from executor_worker.errors import ConfigError, InternalError, Interrupt, NodeEr
 from executor_worker.nodes import agent, llm, spec, tool
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.journal import Journal, digest
+from executor_worker.nodes.limits import Limits
 from executor_worker.nodes.steps import Steps
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
 from executor_worker.providers.base import ModelRequest, Provider, UserTurn
+from executor_worker.providers.prices import Priced, Prices
 from executor_worker.templating import Scope
 from executor_worker.tools.base import Toolbox
 from executor_worker.watch import Watch
@@ -55,13 +57,23 @@ class Executor:
     Args:
         default_model: Used where a node names none.
         max_iterations: Model calls of an agent that names no limit.
+        prices: What models cost; without them no cost is told, and no budget in money can be kept.
     """
 
-    def __init__(self, *, models: Models, tools: Toolbox, default_model: str, max_iterations: int = 10) -> None:
+    def __init__(
+        self,
+        *,
+        models: Models,
+        tools: Toolbox,
+        default_model: str,
+        max_iterations: int = 10,
+        prices: Prices | None = None,
+    ) -> None:
         self._models = models
         self._tools = tools
         self._default_model = default_model
         self._max_iterations = max_iterations
+        self._prices = prices or Prices()
 
     def execute(self, task: Task, watch: Watch, journal: Journal | None = None) -> Outcome:
         """
@@ -84,7 +96,7 @@ class Executor:
                 watch.deadline = min(watch.deadline, watch.clock() + node.timeout)
             watch.check()
             steps.begin(mode)
-            return Completed(_run(node, self._context(task, steps)), mode, steps.usage)
+            return Completed(_run(node, self._context(task, steps, watch)), mode, steps.usage)
         except Interrupt:
             raise
         except NodeError as error:
@@ -108,20 +120,18 @@ class Executor:
         try:
             mode = spec.mode_of(task.config)
             node = spec.read(task.config)
-            return {
-                "valid": True,
-                "mode": mode,
-                **_preview(node, self._context(task, self._steps(task, Watch(math.inf)))),
-            }
+            watch = Watch(math.inf)
+            return {"valid": True, "mode": mode, **_preview(node, self._context(task, self._steps(task, watch), watch))}
         except NodeError as error:
             return {"valid": False, "mode": mode, "error": str(error), "error_code": error.code}
 
     def _steps(self, task: Task, watch: Watch, journal: Journal | None = None) -> Steps:
-        return Steps(lambda: self._models.default, watch, journal, lambda: digest(task.config))
+        priced = lambda: Priced(self._models.default, self._prices)  # noqa: E731
+        return Steps(priced, watch, journal, lambda: digest(task.config))
 
-    def _context(self, task: Task, steps: Steps) -> Context:
+    def _context(self, task: Task, steps: Steps, watch: Watch) -> Context:
         scope = Scope(task.inputs, task.outputs, task.unfinished)
-        return Context(scope, steps, self._tools, self._default_model, self._max_iterations)
+        return Context(scope, steps, self._tools, self._default_model, self._max_iterations, watch, self._prices)
 
 
 def _run(node: spec.Node, context: Context) -> Any:
@@ -154,7 +164,7 @@ def _preview(node: spec.Node, context: Context) -> dict[str, Any]:
             return _shown(llm.prepare(node, context)[0])
         case spec.AgentNode():
             request, tools, _ = agent.prepare(node, context)
-            limits = {"max_iterations": node.max_iterations or context.max_iterations, "on_limit": node.on_limit}
+            limits = {"max_iterations": Limits.of(node, context).max_iterations, "on_limit": node.on_limit}
             return _shown(request) | {"tools": sorted(tools)} | limits
 
 

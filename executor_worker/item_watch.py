@@ -61,6 +61,11 @@ class ItemWatch(Watch):
             return
         record.count("dago_llm_tokens_total", model, "input", amount=usage.input_tokens)
         record.count("dago_llm_tokens_total", model, "output", amount=usage.output_tokens)
+        for kind, tokens in (("cache_read", usage.cache_read_tokens), ("cache_write", usage.cache_write_tokens)):
+            if tokens:
+                record.count("dago_llm_tokens_total", model, kind, amount=tokens)
+        if usage.cost_usd is not None:
+            record.count("dago_llm_cost_usd_total", model, amount=usage.cost_usd)
 
     def tool_called(self, name: str, seconds: float, ok: bool) -> None:
         self._recorder.count("dago_tool_executions_total", name)

@@ -9,33 +9,51 @@ from executor_worker.errors import NodeError
 
 Mode = Literal["llm", "agent", "tool"]
 
+_COST_DIGITS = 8
+
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens a run has used, over all its model calls."""
+    """
+    What a run has used, over all its model calls.
+
+    Attributes:
+        input_tokens: Of the prompts, without what was read from the provider's cache or written to it.
+        cost_usd: US dollars, at the operator's prices; None where there is no price.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    cost_usd: float | None = None
 
     def add(self, other: Usage) -> None:
         self.input_tokens += other.input_tokens
         self.output_tokens += other.output_tokens
         self.cache_read_tokens += other.cache_read_tokens
         self.cache_write_tokens += other.cache_write_tokens
+        if other.cost_usd is not None:
+            self.cost_usd = (self.cost_usd or 0.0) + other.cost_usd
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All that the model was given, from the cache or not."""
+        return self.input_tokens + self.cache_read_tokens + self.cache_write_tokens
 
     @property
     def total_tokens(self) -> int:
-        return self.input_tokens + self.output_tokens
+        return self.prompt_tokens + self.output_tokens
 
-    def as_json(self) -> dict[str, int]:
-        """As on the wire: `input_tokens` and `output_tokens` always, the cache's figures where there are any."""
-        wire = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
+    def as_json(self) -> dict[str, float]:
+        """As on the wire: `input_tokens` and `output_tokens` always, the cache's figures and the cost where known."""
+        wire: dict[str, float] = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
         if self.cache_read_tokens:
             wire["cache_read_tokens"] = self.cache_read_tokens
         if self.cache_write_tokens:
             wire["cache_write_tokens"] = self.cache_write_tokens
+        if self.cost_usd is not None:
+            wire["cost_usd"] = round(self.cost_usd, _COST_DIGITS)
         return wire
 
 

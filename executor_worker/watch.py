@@ -23,6 +23,9 @@ class Watch:
         deadline: The item's hard limit, in seconds on *clock*.
         key: Names this run of this item; prefix of the idempotency keys of its calls.
         clock: Monotonic seconds.
+
+    Attributes:
+        kept_back: Seconds before the deadline that are kept for bringing the run to an end; 0: none.
     """
 
     def __init__(self, deadline: float, key: str = "once", clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,10 +33,11 @@ class Watch:
         self.key = key
         self.clock = clock
         self.on_progress: Callable[[float, float | None], None] = lambda _done, _total: None
+        self.kept_back = 0.0
 
     def left(self) -> float:
-        """Seconds until the item's deadline; negative when it has passed."""
-        return self.deadline - self.clock()
+        """Seconds until the item's deadline, without those kept back; negative when it has passed."""
+        return self.deadline - self.kept_back - self.clock()
 
     def check(self) -> None:
         """

@@ -41,6 +41,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "llm_script": "",
         "llm_timeout": 120.0,
         "llm_max_retries": 3,
+        "llm_prices": "",
         "mcp_servers": (),
         "mcp_config": "",
         "tool_modules": (),

@@ -13,7 +13,7 @@ from typing import Any
 
 from executor_worker.cli.display import print_json
 from executor_worker.cli.files import read_bytes, refuse_stdin_twice
-from executor_worker.cli.parts import model_name, model_settings, require_model_key, tool_registry
+from executor_worker.cli.parts import executor_of, model_settings, require_model_key, tool_registry
 from executor_worker.cli.quitting import DONE, FAILED, INTERRUPTED
 from executor_worker.errors import Abandoned, InvalidNode, NodeError, Overdue, StateMissing
 from executor_worker.executor import Executor, Task
@@ -21,9 +21,9 @@ from executor_worker.messages import Item, decode
 from executor_worker.nodes import spec
 from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.providers import Models
+from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
 from executor_worker.state import GraphState
-from executor_worker.tools.base import Toolbox
 from executor_worker.watch import Watch
 
 # What a node has to stand in where it is run by itself.
@@ -41,32 +41,26 @@ def once(settings: Settings, args: argparse.Namespace) -> int:
         return _print(Failed.of(error), dry=args.dry_run)
     if not args.dry_run and _calls_model(task.config):
         require_model_key(settings, os.environ)
-    with closing(tool_registry(settings)) as tools:
-        return _preview(settings, tools, task) if args.dry_run else _run(settings, tools, task, item)
+    prices = Prices.load(settings.llm_prices)
+    with closing(tool_registry(settings)) as tools, closing(Models(model_settings(settings))) as models:
+        executor = executor_of(settings, models, tools, prices)
+        return _preview(executor, task) if args.dry_run else _run(executor, task, _seconds(settings, item))
 
 
-def _preview(settings: Settings, tools: Toolbox, task: Task) -> int:
-    seen = _executor(settings, Models(model_settings(settings)), tools).preview(task)
+def _preview(executor: Executor, task: Task) -> int:
+    seen = executor.preview(task)
     print_json(seen)
     return DONE if seen["valid"] else FAILED
 
 
-def _run(settings: Settings, tools: Toolbox, task: Task, item: Item) -> int:
-    with closing(Models(model_settings(settings))) as models:
-        executor = _executor(settings, models, tools)
-        signal.signal(signal.SIGINT, _stop)
-        try:
-            return _print(executor.execute(task, Watch(time.monotonic() + _seconds(settings, item))))
-        except Overdue:
-            return _print(Failed("the node's time is up", "node_timeout"))
-        except Abandoned:
-            return INTERRUPTED
-
-
-def _executor(settings: Settings, models: Models, tools: Toolbox) -> Executor:
-    return Executor(
-        models=models, tools=tools, default_model=model_name(settings), max_iterations=settings.max_iterations
-    )
+def _run(executor: Executor, task: Task, seconds: float) -> int:
+    signal.signal(signal.SIGINT, _stop)
+    try:
+        return _print(executor.execute(task, Watch(time.monotonic() + seconds)))
+    except Overdue:
+        return _print(Failed("the node's time is up", "node_timeout"))
+    except Abandoned:
+        return INTERRUPTED
 
 
 def _stop(_signum: int, _frame: FrameType | None) -> None:

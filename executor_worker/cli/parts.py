@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from executor_worker.errors import ConfigError
-from executor_worker.providers import ModelSettings, default_model, needs_key
+from executor_worker.providers import Models, ModelSettings, default_model, needs_key
+from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
 from executor_worker.stream.endpoint import Endpoint
 from executor_worker.stream.link import Link
 
 if TYPE_CHECKING:
+    from executor_worker.executor import Executor
     from executor_worker.tools import ToolRegistry, ToolSettings
+    from executor_worker.tools.base import Toolbox
 
 # `run` and `work` wait for Redis as long as it takes; a person at a terminal does not.
 PATIENCE_S = 5.0
@@ -60,6 +63,18 @@ def model_settings(settings: Settings) -> ModelSettings:
         timeout_s=settings.llm_timeout,
         max_retries=settings.llm_max_retries,
         script=settings.llm_script,
+    )
+
+
+def executor_of(settings: Settings, models: Models, tools: Toolbox, prices: Prices) -> Executor:
+    from executor_worker.executor import Executor  # nodes and schemas, which `status` and `dead` can do without
+
+    return Executor(
+        models=models,
+        tools=tools,
+        default_model=model_name(settings),
+        max_iterations=settings.max_iterations,
+        prices=prices,
     )
 
 

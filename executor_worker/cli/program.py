@@ -9,7 +9,7 @@ from typing import Any
 
 from executor_worker import logs
 from executor_worker.cli.parser import program_version
-from executor_worker.cli.parts import model_name, model_settings, require_model_key, tool_settings
+from executor_worker.cli.parts import executor_of, model_settings, require_model_key, tool_settings
 from executor_worker.cli.start import start_logs
 from executor_worker.duties import Circumstances, Duties
 from executor_worker.errors import ConfigError
@@ -18,6 +18,7 @@ from executor_worker.health import Health
 from executor_worker.intake import Intake, Limits, Ticket
 from executor_worker.patience import Patience
 from executor_worker.providers import Models, preload, retired
+from executor_worker.providers.prices import Prices
 from executor_worker.run_journal import RunJournal
 from executor_worker.runs import Runs
 from executor_worker.settings import ConfigErrors, Settings
@@ -72,8 +73,9 @@ class ExecutorProgram:
         self._load = load
         require_model_key(settings, os.environ)
         self._functions = _functions_of(settings)
-        # Made once here so that what is wrong with it is said now, and not by every child.
+        # Made once here so that what is wrong with them is said now, and not by every child.
         ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log)
+        self._prices = Prices.load(settings.llm_prices)
         "localhost".encode("idna")  # the codec is imported at the first connection: here once for all workers
         preload(settings.llm_provider)
         preload_tools(tool_settings(settings), log=logs.log)
@@ -189,12 +191,7 @@ class ExecutorProgram:
     def _executor(self) -> Executor:
         settings = self.settings
         tools = ToolRegistry(tool_settings(settings), self._functions, log=logs.log)
-        return Executor(
-            models=Models(model_settings(settings)),
-            tools=tools,
-            default_model=model_name(settings),
-            max_iterations=settings.max_iterations,
-        )
+        return executor_of(settings, Models(model_settings(settings)), tools, self._prices)
 
 
 def report_group(made: Made) -> None:

@@ -7,6 +7,7 @@ A model that calls tools until it has its answer.
      └───────────── within the limits? ←─────────────────────────┘
                         no: fail, finalize or partial
 
+The limits are model calls, tokens, money, a loop of the same calls, and time, which may be up at any point.
 What goes wrong with a tool is told to the model, which can do something about it; it does not fail the node.
 """
 
@@ -27,12 +28,15 @@ from executor_worker.errors import (
 from executor_worker.nodes import arguments
 from executor_worker.nodes.answer import MAX_REPAIRS, Unfit, Wanted
 from executor_worker.nodes.context import Context
+from executor_worker.nodes.limits import Limits, kept_back_s
 from executor_worker.nodes.llm import FINISHED, cut_short, opening, wanted_of
+from executor_worker.nodes.repetition import Repetition
 from executor_worker.nodes.spec import ALL_TOOLS, AgentNode
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import (
     ModelReply,
     ModelRequest,
+    ModelTurn,
     ToolCall,
     ToolResult,
     ToolSpec,
@@ -46,13 +50,15 @@ from executor_worker.tools.base import Answer, Tool
 _CUT = frozenset({"max_tokens", "context_window_exceeded"})
 _LISTED_TOOLS = 50
 _SHOWN_CHARS = 500
+_NOT_RUN = "Not run: the limit is reached."
+_CUT_OFF = "Cut off: the time was up. Its outcome is unknown, it may have taken effect or not."
 
 
 def run(node: AgentNode, context: Context) -> dict[str, Any]:
     """
     Raises:
         UnknownTool, ToolUnavailable, TemplateError, InvalidNode: Before anything is called.
-        MaxIterations, BudgetExceeded: Where the node asks to fail at its limits.
+        MaxIterations, BudgetExceeded, NodeTimeout: Where the node asks to fail at its limits.
         ToolUncertain: Where the node asks to fail then.
         ModelError: No answer, a refusal, or none that follows the schema.
     """
@@ -66,6 +72,7 @@ def prepare(node: AgentNode, context: Context) -> tuple[ModelRequest, dict[str, 
     Raises:
         UnknownTool, ToolUnavailable, TemplateError, InvalidNode: See `run`.
     """
+    Limits.of(node, context)
     wanted = wanted_of(node.llm)
     tools = _listed(node, context)
     texts = [context.scope.text(text, where) for where, text in node.task] or [as_json(context.scope.inputs)]
@@ -90,32 +97,36 @@ class _Agent:
     def __init__(self, node: AgentNode, context: Context) -> None:
         self._node = node
         self._steps = context.steps
+        self._watch = context.watch
+        self._limits = Limits.of(node, context)
+        self._repetition = Repetition()
         self._request, self._tools, self._wanted = prepare(node, context)
         self._turns: list[Turn] = list(self._request.turns)
-        self._max_iterations = node.max_iterations or context.max_iterations
         self._open_calls: tuple[ToolCall, ...] = ()
+        self._results: list[ToolResult] = []
         self._repairs = 0
         self._paused_text = ""
         self._last_text = ""
 
     def run(self) -> dict[str, Any]:
-        while (limit := self._limit()) is None:
-            self._run_open_calls()
-            output = self._concluded(self._ask("auto"))
-            if output is not None:
-                return output
-        return self._stopped(limit)
+        self._watch.kept_back = kept_back_s(self._node.on_limit, self._watch.left())
+        try:
+            return self._answered()
+        except (MaxIterations, BudgetExceeded, NodeTimeout) as limit:
+            self._watch.kept_back = 0.0
+            return self._stopped(limit)
 
     # -- the loop ---------------------------------------------------------------------------------
 
-    def _limit(self) -> NodeError | None:
-        """Looked at before each model call, and before the tools whose results only a further one could read."""
-        if self._steps.replies >= self._max_iterations:
-            return MaxIterations(f"no answer after {self._max_iterations} model calls, the node's max_iterations")
-        budget, usage = self._node.budget_tokens, self._steps.usage
-        if budget is not None and usage is not None and usage.total_tokens >= budget:
-            return BudgetExceeded(f"{usage.total_tokens} tokens are used, the node's budget is {budget}")
-        return None
+    def _answered(self) -> dict[str, Any]:
+        while True:
+            # Before the tools: their results only a further model call could read.
+            _raise(self._limits.reached(self._steps.replies, self._steps.usage))
+            self._run_open_calls()
+            _raise(self._repetition.limit)
+            output = self._concluded(self._ask("auto"))
+            if output is not None:
+                return output
 
     def _ask(self, tool_choice: str) -> ModelReply:
         reply = self._steps.model(replace(self._request, turns=tuple(self._turns), tool_choice=tool_choice))
@@ -151,7 +162,7 @@ class _Agent:
             raise ModelBadResponse(
                 f"the answer did not follow output_schema, nor did {MAX_REPAIRS} corrections: {problem}"
             )
-        self._turns.append(UserTurn(sendable(wanted.repair(problem))))
+        self._say(sendable(wanted.repair(problem)))
 
     def _output(self, text: str, stop_reason: str | None) -> dict[str, Any]:
         output: dict[str, Any] = {
@@ -175,8 +186,8 @@ class _Agent:
         asked = (
             f"The limit is reached: {limit}. No tool can be called any more. Give your final answer from what you have."
         )
-        not_run = tuple(ToolResult(call.id, "Not run: the limit is reached.", True) for call in self._open_calls)
-        self._turns.append(ToolTurn(not_run, asked) if not_run else UserTurn(asked))
+        self._answer_open_calls(limit)
+        self._say(asked)
         reply = self._ask("none")
         output = self._output(reply.text, limit.code)
         if self._wanted is None:
@@ -187,13 +198,38 @@ class _Agent:
             problem = short(str(unfit), _SHOWN_CHARS)
             raise ModelBadResponse(f"{limit}; the last answer did not follow output_schema: {problem}") from unfit
 
+    def _answer_open_calls(self, limit: NodeError) -> None:
+        """Give each call its answer, as providers want it: what there is, or why there is none."""
+        unanswered = self._open_calls[len(self._results) :]
+        for call in unanswered:
+            in_flight = isinstance(limit, NodeTimeout) and call is unanswered[0]
+            self._results.append(ToolResult(call.id, _CUT_OFF if in_flight else _NOT_RUN, is_error=True))
+        self._close_turn()
+
+    def _say(self, text: str) -> None:
+        """Tell the model something, as part of the turn that it answers: some servers want the roles to alternate."""
+        last = self._turns[-1]
+        if isinstance(last, ModelTurn):
+            self._turns.append(UserTurn(text))
+        else:
+            self._turns[-1] = replace(last, text=f"{last.text}\n\n{text}" if last.text else text)
+
     # -- tools ------------------------------------------------------------------------------------
 
     def _run_open_calls(self) -> None:
+        for place, call in enumerate(self._open_calls):
+            # Kept one by one: time may be up between two of them.
+            self._results.append(self._result(call, place))
         if self._open_calls:
-            results = (self._result(call, place) for place, call in enumerate(self._open_calls))
-            self._turns.append(ToolTurn(tuple(results)))
-            self._open_calls = ()
+            self._repetition.note(self._open_calls, self._results)
+            self._close_turn()
+            if advice := self._repetition.advice:
+                self._say(advice)
+
+    def _close_turn(self) -> None:
+        if self._open_calls:
+            self._turns.append(ToolTurn(tuple(self._results)))
+        self._open_calls, self._results = (), []
 
     def _result(self, call: ToolCall, place: int) -> ToolResult:
         tool = self._tools.get(call.name)
@@ -225,6 +261,11 @@ class _Agent:
             return f"The arguments were not a JSON object: {call.problem or 'they could not be read'}."
         problems = arguments.problems(tool, call.arguments)
         return f"The arguments do not fit the tool's schema: {'; '.join(problems)}." if problems else ""
+
+
+def _raise(limit: NodeError | None) -> None:
+    if limit is not None:
+        raise limit
 
 
 def _told(call: ToolCall, answer: Answer) -> ToolResult:

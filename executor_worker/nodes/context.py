@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from executor_worker.nodes.steps import Steps
+from executor_worker.providers.prices import Prices
 from executor_worker.templating import Scope
 from executor_worker.tools.base import Toolbox
+from executor_worker.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class Context:
         scope: The names its templates can use.
         model: Used where the node names none.
         max_iterations: Model calls of an agent that names no limit.
+        watch: The run's time; an agent keeps some of it back for its ending.
     """
 
     scope: Scope
@@ -23,3 +26,5 @@ class Context:
     tools: Toolbox
     model: str
     max_iterations: int
+    watch: Watch
+    prices: Prices

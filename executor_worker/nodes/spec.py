@@ -58,7 +58,7 @@ class AgentNode:
         task: Templates whose texts together are the user's message; none: the graph's inputs as JSON.
         tools: Names; `*` stands for all.
         max_iterations: Model calls; None: the worker's setting.
-        budget_tokens: No further model call is made once so many were used.
+        budget_tokens, budget_usd: No further model call is made once so much was used.
     """
 
     llm: ModelSpec
@@ -69,6 +69,7 @@ class AgentNode:
     budget_tokens: int | None = None
     on_uncertain: OnUncertain = "tell"
     timeout: float | None = None
+    budget_usd: float | None = None
     mode: Literal["agent"] = "agent"
 
 
@@ -154,13 +155,15 @@ def _agent_node(config: dict[str, Any], timeout: float | None) -> AgentNode:
     llm = _model(config)
     task = fields.text(config, "task")
     said = (("llm_config.prompt", llm.prompt), ("task", task))
+    budget = fields.mapping(config, "budget") or {}
     return AgentNode(
         llm=llm,
         task=tuple((where, text) for where, text in said if text),
         tools=_tools(config["tools"]),
         max_iterations=fields.integer(config, "max_iterations"),
         on_limit=cast(OnLimit, fields.choice(config, "on_limit", ("fail", "finalize", "partial"))),
-        budget_tokens=fields.integer(fields.mapping(config, "budget") or {}, "total_tokens", "budget."),
+        budget_tokens=fields.integer(budget, "total_tokens", "budget."),
+        budget_usd=fields.number(budget, "usd", "budget.", above=0),
         on_uncertain=cast(OnUncertain, fields.choice(config, "on_uncertain", ("tell", "fail"))),
         timeout=timeout,
     )

@@ -87,10 +87,12 @@ class Answer:
         if not isinstance(usage, dict):
             return
         details = usage.get("prompt_tokens_details") or {}
+        prompt, cached = int(usage.get("prompt_tokens") or 0), int(details.get("cached_tokens") or 0)
         self.usage = Usage(
-            input_tokens=int(usage.get("prompt_tokens") or 0),
+            # This API's count has the cached ones in it, ours has them apart.
+            input_tokens=max(prompt - cached, 0),
             output_tokens=int(usage.get("completion_tokens") or 0),
-            cache_read_tokens=int(details.get("cached_tokens") or 0),
+            cache_read_tokens=cached,
         )
 
     def _add(self, delta: dict[str, Any]) -> None:

@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     llm_max_retries: Annotated[int, kinds.whole(0, 100, 3)] = Field(
         3, description="Repeats of a model call; waits honour `retry-after`"
     )
+    llm_prices: Text = Field(
+        "", description="Path of a JSON file: what models cost, for `cost_usd` in results and for `budget.usd`"
+    )
 
     mcp_servers: Annotated[
         tuple[str, ...],

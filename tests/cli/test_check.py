@@ -182,3 +182,11 @@ def test_no_secret_is_shown(run: Run, folder: Path) -> None:
     (folder / ".env").write_text("LLM_API_KEY=sk-the-secret\nLLM_PROVIDER=openai\nLLM_BASE_URL=localhost:1\n")
     done = run("check", REDIS_ADDR="redis://me:redis-secret@localhost:1", LOG_LEVEL="debug")
     assert "secret" not in done.out + done.err
+
+
+def test_a_table_of_prices_without_the_model(run: Run, server: RedisServer, tmp_path: Path) -> None:
+    """LLM_MODEL is the one whose price is missed first."""
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"a": {"input": 1, "output": 2}}')
+    env = {**server.env, "HEALTH_PORT": str(free_port()), "LLM_PRICES": str(prices)}
+    assert "no price for LLM_MODEL, b" in only(run("check", **env, LLM_MODEL="b"), "LLM_PRICES")

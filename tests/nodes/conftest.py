@@ -10,6 +10,7 @@ import pytest
 from executor_worker.executor import Executor, Task
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Completed, Failed, Outcome
+from executor_worker.providers.prices import Prices
 from executor_worker.watch import Watch
 from tests.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenWatch
 
@@ -26,11 +27,16 @@ def execute(
     watch: Watch | None = None,
     max_iterations: int = 10,
     journal: Journal | None = None,
+    prices: Prices | None = None,
 ) -> Outcome:
     """Execute *config* as one node, on what is given."""
     box = tools if isinstance(tools, Box) else Box(tools)
     executor = Executor(
-        models=model or ScriptedModel(), tools=box, default_model="model-1", max_iterations=max_iterations
+        models=model or ScriptedModel(),
+        tools=box,
+        default_model="model-1",
+        max_iterations=max_iterations,
+        prices=prices,
     )
     return executor.execute(Task("g", "n", "hint", config, inputs or {}, outputs or {}), watch or SeenWatch(), journal)
 

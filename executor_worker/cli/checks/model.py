@@ -9,6 +9,7 @@ from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
 from executor_worker.cli.parts import PATIENCE_S, model_name, model_settings, require_model_key
 from executor_worker.errors import ConfigError, ModelError, NodeError
 from executor_worker.providers import Models, retired
+from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
 
 
@@ -19,6 +20,7 @@ def check_model(settings: Settings) -> Iterator[Finding]:
     except ConfigError as error:
         yield from_error(error)
         return
+    yield from _prices(settings)
     yield _endpoint(settings)
 
 
@@ -29,6 +31,21 @@ def _retirement(settings: Settings) -> Iterator[Finding]:
         yield ok("LLM_MODEL", text)
     elif settings.llm_provider == "anthropic" and (sentence := retired(model)):
         yield fix("LLM_MODEL", f"{sentence}; name a current one, for instance claude-sonnet-5-5.")
+
+
+def _prices(settings: Settings) -> Iterator[Finding]:
+    if not settings.llm_prices:
+        return
+    try:
+        prices = Prices.load(settings.llm_prices)
+    except ConfigError as error:
+        yield from_error(error)
+        return
+    model = model_name(settings)
+    if model and prices.find(model) is None:
+        yield fix("LLM_PRICES", f"{settings.llm_prices} has no price for LLM_MODEL, {model}; add it.")
+    else:
+        yield ok("LLM_PRICES", f"{settings.llm_prices} has the prices of {len(prices.table)} models")
 
 
 def _endpoint(settings: Settings) -> Finding:
