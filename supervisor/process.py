@@ -150,18 +150,19 @@ class Processes:
         Kill children that were orphaned to us: what a dead child has left.
 
         Returns:
-            How many there were; killing those may orphan others to us, so repeat until there are none.
+            How many there were, the dead included: what they had started is orphaned to us only by their end, so
+            repeat until there are none.
         """
         known = {*self._children, *self.companions}
         try:
             strays = [pid for pid in descent.children_of(os.getpid()) if pid not in known]
         except OSError:  # no descriptor left to look with
             return 1
-        living = 0
         for pid in strays:
             process = descent.read(pid)
-            living += process is not None and descent.kill(process)
-        return living
+            if process is not None:
+                descent.kill(process)
+        return len(strays)
 
     def signal_companions(self, number: signal.Signals) -> None:
         self._companions_told = True
