@@ -44,6 +44,8 @@ class Mark:
     description: str | None
     effects: Effects | None
     timeout: float | None
+    isolate: bool = False
+    memory_mb: float | None = None
 
 
 @overload
@@ -55,6 +57,8 @@ def tool(
     description: str | None = None,
     effects: Effects | None = None,
     timeout: float | None = None,
+    isolate: bool = False,
+    memory_mb: float | None = None,
 ) -> Callable[[_F], _F]: ...
 def tool(
     function: Any = None,
@@ -64,6 +68,8 @@ def tool(
     description: str | None = None,
     effects: Effects | None = None,
     timeout: float | None = None,
+    isolate: bool = False,
+    memory_mb: float | None = None,
 ) -> Any:
     """
     Mark a function as a tool; it stays an ordinary function.
@@ -73,16 +79,20 @@ def tool(
         description: For the model; default: its docstring up to `Args:`.
         effects: What calling it again does: `none`, `idempotent`, or `unsafe`: then an unknown outcome stays so.
         timeout: Seconds for one call; default: TOOL_TIMEOUT.
+        isolate: Run each call in a process of its own, which is killed when its time is up, with all it has started.
+        memory_mb: With `isolate`: MiB that a call may write to, beyond what its process begins with.
     """
     if effects is not None and effects not in get_args(Effects):
         raise ValueError(f"@tool(effects={effects!r}): use one of {', '.join(get_args(Effects))}")
     if timeout is not None and not timeout > 0:
         raise ValueError(f"@tool(timeout={timeout!r}): use a number of seconds above 0")
+    if memory_mb is not None and not (isolate and memory_mb > 0):
+        raise ValueError(f"@tool(memory_mb={memory_mb!r}): use a number of MiB above 0, with isolate=True")
     if name is not None and not name.strip():
         raise ValueError("@tool(name=''): a tool needs a name")
     if function is not None and not callable(function):
         raise TypeError(f"@tool takes options by name, e.g. @tool(name={function!r})")
-    mark = Mark(name, description, effects, timeout)
+    mark = Mark(name, description, effects, timeout, isolate, memory_mb)
 
     def marked(wanted: _F) -> _F:
         if not inspect.isroutine(wanted):
@@ -105,6 +115,8 @@ class FunctionTool:
 
     Attributes:
         own_timeout: What the function itself declares; None: `timeout` is for the registry to set.
+        isolate: Asks to be called in a process of its own: the registry sees to it.
+        memory_mb: What a call may use there, MiB; None: no limit.
     """
 
     def __init__(
@@ -121,6 +133,8 @@ class FunctionTool:
         self.input_schema = signature.schema
         self.effects = mark.effects
         self.own_timeout = mark.timeout
+        self.isolate = mark.isolate
+        self.memory_mb = mark.memory_mb
         self.timeout = mark.timeout or 300.0
         self.source = source or f"function {_file_of(function)}"
         self.function = function

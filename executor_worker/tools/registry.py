@@ -10,6 +10,7 @@ from executor_worker.errors import ToolUnavailable, UnknownTool
 from executor_worker.tools.base import Log, Tool, silent
 from executor_worker.tools.built_in import built_in_tools
 from executor_worker.tools.functions import FunctionTool
+from executor_worker.tools.isolation import IsolatedTool, Isolation
 from executor_worker.tools.loading import load_functions
 from executor_worker.tools.loop import Loop
 from executor_worker.tools.mcp_config import load_servers
@@ -43,13 +44,12 @@ class ToolRegistry:
         self._log = log
         self._settings = settings
         self._loop = Loop()
-        self._functions = _by_name(
+        self._isolation = Isolation(settings.tool_modules, log)
+        self._functions = self._by_name(
             [
                 *(load_functions(settings.tool_modules, log) if functions is None else functions),
                 *built_in_tools(settings.http_allow),
-            ],
-            settings.tool_timeout_s,
-            log,
+            ]
         )
         self._mcp = self._mcp_servers()
         self._rest = self._rest_tools()
@@ -69,7 +69,7 @@ class ToolRegistry:
         if found is None and self._mcp:
             found = self._mcp.find_again(name)
         if found is not None:
-            return found
+            return _prepared(found)
         self._refuse_while_unreached(name)
         raise UnknownTool(f"there is no tool {name!r}{self._suggestion(name)}")
 
@@ -77,6 +77,8 @@ class ToolRegistry:
         """Every tool that can be called now, by name; servers that can't be reached are logged and left out."""
         tools: dict[str, Tool] = {tool.name: tool for tool in self._rest.tools()} if self._rest else {}
         tools |= self._functions
+        if any(isinstance(tool, IsolatedTool) for tool in self._functions.values()):
+            self._isolation.start()
         if self._mcp:
             tools |= {tool.name: tool for tool in self._mcp.tools()}
         self._report_unreached()
@@ -93,7 +95,17 @@ class ToolRegistry:
             self._mcp.close()
         if self._rest:
             self._rest.close()
+        self._isolation.close()
         self._loop.close()
+
+    def _by_name(self, functions: Sequence[FunctionTool]) -> dict[str, Tool]:
+        """The first of each name: functions go before built-in ones."""
+        named: dict[str, Tool] = {}
+        for tool in functions:
+            tool.timeout = tool.own_timeout or self._settings.tool_timeout_s
+            tool.log = self._log
+            named.setdefault(tool.name, IsolatedTool(tool, self._isolation) if tool.isolate else tool)
+        return named
 
     def _mcp_servers(self) -> McpServers | None:
         settings = self._settings
@@ -142,11 +154,7 @@ class ToolRegistry:
                 self._log("warn", "tools.left_out", server=name, advice="`executor-worker check` says why")
 
 
-def _by_name(tools: Sequence[FunctionTool], default_timeout: float, log: Log) -> dict[str, FunctionTool]:
-    """The first of each name: functions go before built-in ones."""
-    named: dict[str, FunctionTool] = {}
-    for tool in tools:
-        tool.timeout = tool.own_timeout or default_timeout
-        tool.log = log
-        named.setdefault(tool.name, tool)
-    return named
+def _prepared(tool: Tool) -> Tool:
+    if isinstance(tool, IsolatedTool):
+        tool.prepare()
+    return tool
