@@ -77,6 +77,10 @@ _CTL_ACTIONS = {
 _TOOLS = """\
   executor-worker tools list
   executor-worker tools call calculate --params '{"expression": "6*7"}'"""
+_TAIL = """\
+  executor-worker tail
+  executor-worker tail my-graph --from-start
+  executor-worker tail --json | jq 'select(.type == "llm.called").data.usage'"""
 _CHECK = """\
   executor-worker check
   executor-worker check && executor-worker run"""
@@ -102,7 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {program_version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_run, _work, _demo, _once, _submit, _status, _top, _ctl, _dead, _tools, _check):
+    for add in (_run, _work, _demo, _once, _submit, _status, _top, _tail, _ctl, _dead, _tools, _check):
         add(commands)
     return parser
 
@@ -158,6 +162,14 @@ def _status(commands: _Commands) -> None:
 
 def _top(commands: _Commands) -> None:
     _add(commands, "top", "show the pool and the streams live", "top:top", _TOP)
+
+
+def _tail(commands: _Commands) -> None:
+    parser = _add(commands, "tail", "show runs as they happen, one line a step", "tail:tail", _TAIL)
+    parser.add_argument("graph", metavar="GRAPH", nargs="?", help="only this graph's")
+    parser.add_argument("--from-start", action="store_true", help="what is still kept comes first")
+    parser.add_argument("--no-follow", action="store_true", help="with --from-start: leave when that is shown")
+    _add_json(parser, "print the events as JSON lines")
 
 
 def _ctl(commands: _Commands) -> None:

@@ -50,20 +50,29 @@ class Results:
     Result events from the moment this is made on: make it before adding what is waited for.
 
     A failure that stands in both streams comes once.
+
+    Args:
+        streams: More or other streams of events than those of results.
+        from_start: What is still there comes first.
     """
 
-    def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        streams: Sequence[str] = RESULT_STREAMS,
+        from_start: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._link = link
         self._clock = clock
         self._places: dict[str, bytes] = {}
         self._seen: set[str] = set()
-        for stream, reply in zip(
-            RESULT_STREAMS, link.batch([("XREVRANGE", stream, "+", "-", "COUNT", 1) for stream in RESULT_STREAMS]),
-            strict=True,
-        ):  # fmt: skip
+        last = link.batch([("XREVRANGE", stream, "+", "-", "COUNT", 1) for stream in streams])
+        for stream, reply in zip(streams, last, strict=True):
             if isinstance(reply, StreamError):
                 raise reply
-            self._places[stream] = reply[0][0] if reply else b"0-0"
+            self._places[stream] = reply[0][0] if reply and not from_start else b"0-0"
 
     def next(self, timeout_s: float) -> list[dict[str, Any]]:
         """
@@ -85,14 +94,26 @@ class Results:
             "STREAMS", *self._places, *self._places.values(),
         )  # fmt: skip
         events = []
-        for stream, entries in reply or []:
-            for entry, words in entries:
-                self._places[stream.decode()] = entry
-                event = _event(dict(zip(words[::2], words[1::2], strict=True)).get(b"data"))
-                if event is not None and event.get("id") not in self._seen:
-                    self._seen.add(str(event.get("id")))
-                    events.append(event)
+        for stream, entry, words in _in_order(reply or []):
+            self._places[stream.decode()] = entry
+            event = _event(dict(zip(words[::2], words[1::2], strict=True)).get(b"data"))
+            if event is not None and event.get("id") not in self._seen:
+                self._seen.add(str(event.get("id")))
+                events.append(event)
         return events
+
+
+def _in_order(reply: list[Any]) -> list[tuple[bytes, bytes, list[bytes]]]:
+    """Stream, entry and words of what has come, oldest first, as far as no older one can still come."""
+    arrived = [(stream, entry, words) for stream, entries in reply for entry, words in entries]
+    ends = [_order(entries[-1][0]) for _, entries in reply if len(entries) == READ_COUNT]
+    found = [one for one in arrived if not ends or _order(one[1]) <= min(ends)]
+    return sorted(found, key=lambda one: _order(one[1]))
+
+
+def _order(entry: bytes) -> tuple[int, int]:
+    ms, _, seq = entry.partition(b"-")
+    return int(ms), int(seq)
 
 
 def _event(data: bytes | None) -> dict[str, Any] | None:
