@@ -11,7 +11,7 @@ from loguru import logger
 from executor_worker.errors import ConfigError, InternalError, Interrupt, NodeError
 from executor_worker.nodes import agent, llm, spec, tool
 from executor_worker.nodes.context import Context
-from executor_worker.nodes.journal import Journal, digest
+from executor_worker.nodes.journal import Journal
 from executor_worker.nodes.limits import Limits
 from executor_worker.nodes.steps import Steps
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
@@ -127,7 +127,7 @@ class Executor:
 
     def _steps(self, task: Task, watch: Watch, journal: Journal | None = None) -> Steps:
         priced = lambda: Priced(self._models.default, self._prices)  # noqa: E731
-        return Steps(priced, watch, journal, lambda: digest(task.config))
+        return Steps(priced, watch, journal, task.config)
 
     def _context(self, task: Task, steps: Steps, watch: Watch) -> Context:
         scope = Scope(task.inputs, task.outputs, task.unfinished)

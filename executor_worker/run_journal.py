@@ -73,7 +73,9 @@ class RunJournal:
     def append(self, records: Sequence[Record], *, anew: bool = False) -> None:
         """See `nodes.journal.Journal`."""
         packed = [dumps(record) for record in records]
-        events = [self._event(*told) for record in records if (told := _told(record, self._content)) is not None]
+        events = [
+            self._event(*event) for record in records if (event := told(record, content=self._content)) is not None
+        ]
         if anew:
             self._written = []
         kept = self._append(self._key, -1 if anew else len(self._written), packed, events)
@@ -87,9 +89,9 @@ class RunJournal:
 
     def tell(self, record: Record) -> None:
         """See `nodes.journal.Journal`."""
-        told = _told(record, self._content)
-        if told is not None:
-            self._show(*told)
+        event = told(record, content=self._content)
+        if event is not None:
+            self._show(*event)
 
     def _show(self, kind: str, data: dict[str, Any]) -> None:
         try:
@@ -119,7 +121,7 @@ class RunJournal:
         return progress_event(kind, *names, {**self._facts, **data}, self._wall())
 
 
-def _told(record: Record, content: bool) -> tuple[str, dict[str, Any]] | None:
+def told(record: Record, *, content: bool) -> tuple[str, dict[str, Any]] | None:
     """The event that tells of *record*: its type and its data."""
     match record["step"]:
         case "started":

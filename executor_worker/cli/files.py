@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 from executor_worker.cli.quitting import FAILED, USAGE, Quit
 
@@ -27,6 +28,19 @@ def read_bytes(name: str) -> bytes:
         return Path(name).read_bytes()
     except OSError as error:
         raise Quit(USAGE, f"{name!r} can't be read: {error.strerror or error}.") from None
+
+
+def writable(name: str) -> BinaryIO:
+    """
+    Open a file to be written anew.
+
+    Raises:
+        Quit: It can't be; status 2.
+    """
+    try:
+        return Path(name).open("wb")
+    except OSError as error:
+        raise Quit(USAGE, f"{name!r} can't be written: {error.strerror or error}.") from None
 
 
 def refuse_stdin_twice(*names: str | None) -> None:

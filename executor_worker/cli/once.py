@@ -7,24 +7,28 @@ import json
 import os
 import signal
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any
 
 from executor_worker.cli.display import print_json
-from executor_worker.cli.files import read_bytes, refuse_stdin_twice
+from executor_worker.cli.files import read_bytes, refuse_stdin_twice, writable
+from executor_worker.cli.outcomes import print_outcome
 from executor_worker.cli.parts import executor_of, model_settings, require_model_key, tool_registry
 from executor_worker.cli.quitting import DONE, FAILED, INTERRUPTED
 from executor_worker.errors import Abandoned, InvalidNode, NodeError, Overdue, StateMissing
 from executor_worker.executor import Executor, Task
 from executor_worker.messages import Item, decode
 from executor_worker.nodes import spec
-from executor_worker.outcome import Completed, Failed, Outcome
+from executor_worker.nodes.journal import Journal, Recorded
+from executor_worker.outcome import Failed
 from executor_worker.providers import Models
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
 from executor_worker.state import GraphState
 from executor_worker.watch import Watch
+from executor_worker.wire import dumps
 
 # What a node has to stand in where it is run by itself.
 _GRAPH, _NODE = "once", "node"
@@ -38,13 +42,16 @@ def once(settings: Settings, args: argparse.Namespace) -> int:
         item = decode(_as_item(raw), settings.max_item_bytes)
         task = _task(item, GraphState.parse(state) if state is not None else None)
     except NodeError as error:
-        return _print(Failed.of(error), dry=args.dry_run)
+        return _refused(error) if args.dry_run else print_outcome(Failed.of(error))
     if not args.dry_run and _calls_model(task.config):
         require_model_key(settings, os.environ)
     prices = Prices.load(settings.llm_prices)
     with closing(tool_registry(settings)) as tools, closing(Models(model_settings(settings))) as models:
         executor = executor_of(settings, models, tools, prices)
-        return _preview(executor, task) if args.dry_run else _run(executor, task, _seconds(settings, item))
+        if args.dry_run:
+            return _preview(executor, task)
+        with _recording(args.record) as journal:
+            return _run(executor, task, _seconds(settings, item), journal)
 
 
 def _preview(executor: Executor, task: Task) -> int:
@@ -53,12 +60,31 @@ def _preview(executor: Executor, task: Task) -> int:
     return DONE if seen["valid"] else FAILED
 
 
-def _run(executor: Executor, task: Task, seconds: float) -> int:
+def _refused(error: NodeError) -> int:
+    print_json({"valid": False, "mode": None, "error": str(error), "error_code": error.code})
+    return FAILED
+
+
+@contextmanager
+def _recording(file: str | None) -> Iterator[Journal | None]:
+    """Keep the run's steps, and write them to *file* however it ends."""
+    if file is None:
+        yield None
+        return
+    with writable(file) as lines:
+        journal = Recorded([])
+        try:
+            yield journal
+        finally:
+            lines.writelines(dumps(record) + b"\n" for record in journal.records)
+
+
+def _run(executor: Executor, task: Task, seconds: float, journal: Journal | None) -> int:
     signal.signal(signal.SIGINT, _stop)
     try:
-        return _print(executor.execute(task, Watch(time.monotonic() + seconds)))
+        return print_outcome(executor.execute(task, Watch(time.monotonic() + seconds), journal))
     except Overdue:
-        return _print(Failed("the node's time is up", "node_timeout"))
+        return print_outcome(Failed("the node's time is up", "node_timeout"))
     except Abandoned:
         return INTERRUPTED
 
@@ -116,19 +142,3 @@ def _calls_model(config: dict[str, Any]) -> bool:
 
 def _seconds(settings: Settings, item: Item) -> float:
     return min(settings.node_timeout, item.deadline - time.time() if item.deadline is not None else float("inf"))
-
-
-def _print(outcome: Outcome, *, dry: bool = False) -> int:
-    shown: dict[str, Any]
-    if isinstance(outcome, Completed):
-        shown = {"status": "completed", "output": outcome.output}
-    else:
-        shown = {"status": "failed", "error": outcome.error, "error_code": outcome.code, **outcome.detail}
-    if dry and isinstance(outcome, Failed):
-        shown = {"valid": False, "mode": None, "error": outcome.error, "error_code": outcome.code}
-    else:
-        shown["mode"] = outcome.mode
-        if outcome.usage is not None:
-            shown["usage"] = outcome.usage.as_json()
-    print_json(shown)
-    return DONE if isinstance(outcome, Completed) else FAILED

@@ -77,6 +77,9 @@ _CTL_ACTIONS = {
 _TOOLS = """\
   executor-worker tools list
   executor-worker tools call calculate --params '{"expression": "6*7"}'"""
+_REPLAY = """\
+  executor-worker replay my-graph my-node --steps
+  executor-worker replay my-graph my-node --from-step 2 --model claude-opus-5-5"""
 _TAIL = """\
   executor-worker tail
   executor-worker tail my-graph --from-start
@@ -106,7 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {program_version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_run, _work, _demo, _once, _submit, _status, _top, _tail, _ctl, _dead, _tools, _check):
+    for add in (_run, _work, _demo, _once, _submit, _status, _top, _tail, _ctl, _dead, _replay, _tools, _check):
         add(commands)
     return parser
 
@@ -142,7 +145,11 @@ def _once(commands: _Commands) -> None:
     parser = _add(commands, "once", about, "once:once", _ONCE)
     parser.add_argument("file", metavar="FILE", help="the item, as on the work stream; - for stdin")
     _add_state(parser, "the graph state that inputs and other nodes' outputs come from")
-    parser.add_argument("--dry-run", action="store_true", help="render and validate only, call nothing")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="render and validate only, call nothing")
+    how.add_argument(
+        "--record", metavar="FILE", help="write down what model and tools answered; LLM_PROVIDER=replay answers from it"
+    )
 
 
 def _submit(commands: _Commands) -> None:
@@ -198,6 +205,19 @@ def _dead(commands: _Commands) -> None:
     which.add_argument("--all", action="store_true", help="all there are now")
     parser = _add(actions, "drop", "delete dead letters for good", "dead:drop")
     parser.add_argument("ids", metavar="ID", nargs="+", help="as `dead list` shows it")
+
+
+def _replay(commands: _Commands) -> None:
+    about = "run a node again from what was written down of its last run, offline or going on from a step"
+    parser = _add(commands, "replay", about, "replay:replay", _REPLAY)
+    parser.add_argument("graph", metavar="GRAPH", help="the graph's id")
+    parser.add_argument("node", metavar="NODE", help="the node's id")
+    count = _typed(whole(0, 10**6, 2))
+    parser.add_argument(
+        "--from-step", type=count, metavar="N", help="keep N answers of the model, and go on live: tools are called"
+    )
+    parser.add_argument("--model", metavar="M", help="go on with this model (with --from-step; else from the start)")
+    parser.add_argument("--steps", action="store_true", help="show each step on stderr, also in a pipe")
 
 
 def _tools(commands: _Commands) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from executor_worker.errors import ConfigError
-from executor_worker.providers import Models, ModelSettings, default_model, needs_key
+from executor_worker.providers import ModelSettings, default_model, needs_key
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
 from executor_worker.stream.endpoint import Endpoint
 from executor_worker.stream.link import Link
 
 if TYPE_CHECKING:
-    from executor_worker.executor import Executor
+    from executor_worker.executor import Executor, Models
     from executor_worker.tools import ToolRegistry, ToolSettings
     from executor_worker.tools.base import Toolbox
 

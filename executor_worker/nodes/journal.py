@@ -1,7 +1,7 @@
 """
 What a run has done so far, as records that a later run of the same item goes on from.
 
-    began      the item's name then, the digest of the node's config, and how the conversation was opened
+    began      the item's name then, the node's config, and how the conversation was opened
     replied    a model's answer with its blocks as they were, and what it cost
     sent       a tool call is about to be made
     answered   what came of it, as the run was told: an answer, or an error with its code
@@ -13,18 +13,17 @@ be the same. A tool call is named `<model calls before it>.<place in its turn>`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 from executor_worker.errors import NodeError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
-from executor_worker.outcome import Mode, Usage
-from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolCall, UserTurn
+from executor_worker.outcome import Mode
+from executor_worker.providers.base import ModelReply, ModelRequest, UserTurn
 from executor_worker.tools.base import Answer
-from executor_worker.wire import dumps
 
 Record: TypeAlias = dict[str, Any]
+Config: TypeAlias = dict[str, Any]
 
 _FORM = 1
 _ERRORS: dict[str, type[NodeError]] = {
@@ -76,6 +75,22 @@ class Unkept:
         return
 
 
+class Recorded:
+    """Has been read already, and keeps what is added: for replays."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.records = list(records)
+
+    def read(self) -> list[Record]:
+        return list(self.records)
+
+    def append(self, records: Sequence[Record], *, anew: bool = False) -> None:
+        self.records = [*([] if anew else self.records), *records]
+
+    def tell(self, record: Record) -> None:
+        return
+
+
 class History:
     """
     What earlier runs of an item have done.
@@ -85,10 +100,10 @@ class History:
         changed: It is the config that is another one.
     """
 
-    def __init__(self, records: Sequence[Record], digest: str) -> None:
+    def __init__(self, records: Sequence[Record], config: Config) -> None:
         first = records[0] if records else {}
         over = bool(records) and records[-1]["step"] == "ended"
-        self.changed = bool(records) and not over and (first.get("form"), first.get("config")) != (_FORM, digest)
+        self.changed = bool(records) and not over and (first.get("form"), first.get("config")) != (_FORM, config)
         self.outdated = over or self.changed
         usable = bool(records) and not self.outdated
         self._began = first if usable else None
@@ -121,7 +136,7 @@ class History:
 
     def reply(self, index: int) -> ModelReply | None:
         """The model's answer of that number, from 0; None where it has to be asked."""
-        return _reply(self._replied[index]) if index < len(self._replied) else None
+        return ModelReply.of_json(self._replied[index]) if index < len(self._replied) else None
 
     def sent(self, call: str) -> bool:
         return call in self._sent
@@ -129,14 +144,6 @@ class History:
     def answered(self, call: str) -> Record | None:
         """How that tool call ended, for `answer` and `seconds`; None where nobody has heard."""
         return self._answered.get(call)
-
-
-def digest(config: dict[str, Any]) -> str:
-    """Tell configs apart: a node that was changed on purpose is another one."""
-    try:
-        return hashlib.sha256(dumps(config)).hexdigest()[:32]
-    except ValueError:
-        return ""
 
 
 def started(mode: Mode) -> Record:
@@ -148,11 +155,11 @@ def progressed(name: str, done: float, total: float | None) -> Record:
     return {"step": "progressed", "name": name, "done": done, "total": total}
 
 
-def began(key: str, config: str, opening: ModelRequest | None) -> Record:
+def began(key: str, config: Config, opening: ModelRequest | None) -> Record:
     """
     Args:
         key: What the calls' idempotency keys begin with; stays so when the item is put up again.
-        config: Its digest.
+        config: A node that was changed on purpose is another one; and a replay needs it.
         opening: The first request; None where no model is asked first.
     """
     record: Record = {"step": "began", "form": _FORM, "key": key, "config": config}
@@ -162,16 +169,7 @@ def began(key: str, config: str, opening: ModelRequest | None) -> Record:
 
 
 def replied(reply: ModelReply, seconds: float) -> Record:
-    return {
-        "step": "replied",
-        "model": reply.model,
-        "text": reply.text,
-        "turn": reply.turn.raw,
-        "stop_reason": reply.stop_reason,
-        "usage": asdict(reply.usage),
-        "tool_calls": [asdict(call) for call in reply.tool_calls],
-        "seconds": round(seconds, 3),
-    }
+    return {"step": "replied", **reply.as_json(), "seconds": round(seconds, 3)}
 
 
 def sent(call: str, name: str, arguments: dict[str, Any]) -> Record:
@@ -216,14 +214,3 @@ def answer(record: Record) -> Answer:
     if "error_code" in record:
         raise _ERRORS.get(record["error_code"], ToolFailed)(record["error"])
     return Answer(record.get("value"), record["text"], tuple(record["blocks"]), not record["ok"])
-
-
-def _reply(record: Record) -> ModelReply:
-    return ModelReply(
-        text=record["text"],
-        turn=ModelTurn(record["turn"]),
-        stop_reason=record["stop_reason"],
-        usage=Usage(**record["usage"]),
-        model=record["model"],
-        tool_calls=tuple(ToolCall(**call) for call in record["tool_calls"]),
-    )

@@ -29,7 +29,7 @@ from executor_worker.errors import (
     UnknownTool,
 )
 from executor_worker.nodes import journal
-from executor_worker.nodes.journal import History, Journal, Record, Unkept
+from executor_worker.nodes.journal import Config, History, Journal, Record, Unkept
 from executor_worker.outcome import Mode, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, Provider
 from executor_worker.templating import short
@@ -83,7 +83,7 @@ class Steps:
     Args:
         provider: Gives the model's adapter; asked only when a model is called.
         kept: Where the run's steps are written down.
-        config: Gives the digest of the node's config; asked only where something is written down.
+        config: The node's: a journal of another one is not gone on from.
 
     Attributes:
         usage: What all model calls have cost, those of earlier runs included; None while none has answered.
@@ -96,12 +96,12 @@ class Steps:
         provider: Callable[[], Provider],
         watch: Watch,
         kept: Journal | None = None,
-        config: Callable[[], str] = lambda: "",
+        config: Config | None = None,
     ) -> None:
         self._provider = provider
         self._watch = watch
         self._journal = kept or Unkept()
-        self._config = config
+        self._config = config or {}
         self._known: History | None = None
         self.usage: Usage | None = None
         self.replies = 0
@@ -174,7 +174,7 @@ class Steps:
     @property
     def _history(self) -> History:
         if self._known is None:
-            self._known = History(self._journal.read(), self._config())
+            self._known = History(self._journal.read(), self._config)
             if self._known.changed:
                 logger.info("journal.outdated", advice="the node's config is another one now: its run begins anew")
         return self._known
@@ -185,9 +185,9 @@ class Steps:
         if known.begun:
             self._journal.append([record])
             return
-        begin = journal.began(self._watch.key, self._config(), opening)
+        begin = journal.began(self._watch.key, self._config, opening)
         self._journal.append([begin, record], anew=known.outdated)
-        self._known = History([begin], self._config())
+        self._known = History([begin], self._config)
 
     def _asked(self, request: ModelRequest) -> ModelReply:
         started = self._watch.clock()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from executor_worker.errors import ConfigError
 from executor_worker.providers.base import Provider
-from executor_worker.providers.endpoint import canonical, default_model, endpoint, needs_key
+from executor_worker.providers.endpoint import PLACES, canonical, default_model, endpoint, needs_key
 from executor_worker.providers.retirement import retired
 from executor_worker.providers.retries import Retries
 from executor_worker.watch import Watch
@@ -40,7 +40,7 @@ class ModelSettings:
         model: Used by callers wherever a node names none.
         timeout_s: Limit of one attempt, from connecting to the last event.
         max_retries: Attempts after the first.
-        script: File of rules for the scripted provider; empty: none.
+        script: File of rules for the scripted provider, or the replayed recording; empty: none.
     """
 
     provider: str = "anthropic"
@@ -105,7 +105,7 @@ def preload(provider: str) -> None:
     """
     name = canonical(provider)
     _adapter(name)
-    if name != "scripted":
+    if PLACES[name].base_url:
         # Imported here for the same reason as the adapters: it brings in the HTTP client.
         from executor_worker.providers.wire import tls_context
 
@@ -153,12 +153,19 @@ def _scripted() -> Callable[[ModelSettings], Provider]:
     )
 
 
+def _replay() -> Callable[[ModelSettings], Provider]:
+    from executor_worker.providers.replay import Replay  # only where configured
+
+    return lambda settings: Replay(settings.script)
+
+
 _ADAPTERS: dict[str, Callable[[], Callable[[ModelSettings], Provider]]] = {
     "anthropic": _anthropic,
     "openai": lambda: _openai("openai"),
     "ollama": lambda: _openai("ollama"),
     "gemini": lambda: _openai("gemini"),
     "scripted": _scripted,
+    "replay": _replay,
 }
 
 

@@ -7,7 +7,8 @@ so nothing that a provider wants to see again (signatures, ids, reasoning) is lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 from executor_worker.outcome import Usage
@@ -118,6 +119,34 @@ class ModelReply:
     usage: Usage
     model: str
     tool_calls: tuple[ToolCall, ...] = field(default=())
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as JSON values, to be written down."""
+        return {
+            "model": self.model,
+            "text": self.text,
+            "turn": self.turn.raw,
+            "stop_reason": self.stop_reason,
+            "usage": asdict(self.usage),
+            "tool_calls": [asdict(call) for call in self.tool_calls],
+        }
+
+    @classmethod
+    def of_json(cls, record: Mapping[str, Any]) -> ModelReply:
+        """
+        Read what `as_json` wrote; further fields don't matter.
+
+        Raises:
+            KeyError, TypeError: It is something else.
+        """
+        return cls(
+            text=record["text"],
+            turn=ModelTurn(record["turn"]),
+            stop_reason=record["stop_reason"],
+            usage=Usage(**record["usage"]),
+            model=record["model"],
+            tool_calls=tuple(ToolCall(**call) for call in record["tool_calls"]),
+        )
 
 
 class Provider(Protocol):

@@ -31,6 +31,7 @@ PLACES = {
     "ollama": Place("http://localhost:11434/v1", None, keyed=False),
     "gemini": Place("https://generativelanguage.googleapis.com/v1beta/openai", None, keyed=True),
     "scripted": Place("", "scripted", keyed=False),
+    "replay": Place("", "replay", keyed=False),
 }
 ALIASES = {"claude": "anthropic", "gpt": "openai", "local": "ollama", "google": "gemini"}
 
@@ -72,7 +73,7 @@ def endpoint(provider: str, base_url: str = "") -> str:
     """
     name = canonical(provider)
     given = base_url.strip()
-    if not given or name == "scripted":
+    if not given or not PLACES[name].base_url:
         return PLACES[name].base_url
     parts = urlsplit(given if "://" in given else f"{_scheme(given)}://{given}")
     try:

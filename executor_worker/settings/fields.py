@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     llm_provider: Annotated[
         str,
         kinds.choice(
-            *("anthropic", "openai", "ollama", "gemini", "scripted"),
+            *("anthropic", "openai", "ollama", "gemini", "scripted", "replay"),
             claude="anthropic",
             gpt="openai",
             local="ollama",
@@ -83,8 +83,8 @@ class Settings(BaseSettings):
         ),
     ] = Field(
         "anthropic",
-        description="`anthropic`, `openai` (any compatible endpoint), `ollama`, `gemini`, `scripted` (no network);"
-        " also `claude`, `gpt`, `local`, `google`",
+        description="`anthropic`, `openai` (any compatible endpoint), `ollama`, `gemini`, `scripted`, `replay` (neither"
+        " uses a network); also `claude`, `gpt`, `local`, `google`",
     )
     llm_api_key: Annotated[Secret, Shown("required where the provider needs one")] = Field(
         "", description="The provider's key", repr=False
@@ -97,7 +97,9 @@ class Settings(BaseSettings):
     llm_model: Annotated[Text, Shown("`claude-sonnet-5-5` for anthropic")] = Field(
         "", description="Used wherever a node names no model"
     )
-    llm_script: Text = Field("", description="Path of a JSON file: what the provider `scripted` answers")
+    llm_script: Text = Field(
+        "", description="Path of a file: what `scripted` answers, or the recording that `replay` answers from"
+    )
     llm_timeout: Annotated[float, kinds.duration(0.1, "120s")] = Field(120.0, description="For one model call")
     llm_max_retries: Annotated[int, kinds.whole(0, 100, 3)] = Field(
         3, description="Repeats of a model call; waits honour `retry-after`"

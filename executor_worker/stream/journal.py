@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
+from typing import Any
 
 from executor_worker.errors import StreamError
+from executor_worker.messages import names_in
 from executor_worker.stream.command import Word
 from executor_worker.stream.held import Held
 from executor_worker.stream.link import Link
-from executor_worker.stream.names import GROUP, MARKERS, PROGRESS_STREAM, RESETS
+from executor_worker.stream.names import (
+    GROUP,
+    JOURNAL_PREFIX,
+    MARKERS,
+    PROGRESS_STREAM,
+    RESETS,
+    WORK_STREAMS,
+    own_journal,
+)
 from executor_worker.stream.script import script
+from executor_worker.wire import loads
+
+LOOKED_AT = 10_000  # entries of a work stream
 
 
 class Kept(Enum):
@@ -72,3 +86,34 @@ class JournalKeys:
     def tell(self, event: bytes) -> None:
         """Write *event* to the progress stream without waiting for an answer; where that can't be, it is left out."""
         self._link.cast((b"XADD", PROGRESS_STREAM, b"*", b"data", event))
+
+
+def last_run(link: Link, graph_id: str, node_id: str, metadata: Mapping[str, Any]) -> list[bytes]:
+    """
+    Find what was written down of a node's last run; empty where nothing was.
+
+    Args:
+        metadata: The node's, in its graph's state: it names the item. Without one, the item is looked for among
+            those on the work streams.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    names = [name for name in (metadata.get("work_id"),) if isinstance(name, str)]
+    keys = [JOURNAL_PREFIX + name for name in names]
+    if isinstance(metadata.get("entry"), str):
+        keys = [own_journal(stream, metadata["entry"]) for stream in WORK_STREAMS] + keys
+    keys = keys or list(_waiting(link, graph_id, node_id))
+    found = (link.call("LRANGE", key, 0, -1) for key in keys)
+    return next(filter(None, found), [])
+
+
+def _waiting(link: Link, graph_id: str, node_id: str) -> Iterator[str]:
+    """The journals of items on the work streams that are for this node."""
+    for stream in WORK_STREAMS:
+        for entry, words in link.call("XRANGE", stream, "-", "+", "COUNT", LOOKED_AT):
+            data = dict(zip(words[::2], words[1::2], strict=True)).get(b"data", b"")
+            if names_in(data) == (graph_id, node_id):
+                yield own_journal(stream, entry.decode())
+                with suppress(ValueError):
+                    yield f"{JOURNAL_PREFIX}{loads(data).get('id')}"
