@@ -211,3 +211,24 @@ def test_08_two_supervisors_of_one_name(stage: Stage) -> None:
     stage.journal.let_go("g")
     stage.assert_settled_once(["g"])
     assert len(stage.journal.starts()) == 1 and first.ready()
+
+
+def test_08_name_that_was_taken_while_its_supervisor_was_cut_off(stage: Stage, proxy: Callable[..., Proxy]) -> None:
+    """Cut off for so long that its name was free again, it ends with 78 when it finds it taken; nothing is twice."""
+    line = proxy(stage.server.port)
+    first = stage.pool(workers=1, WORKER_ID="only-one", REDIS_ADDR=line.addr)
+    stage.push("hold")
+    stage.started()
+    line.black_hole = True
+    first.wait_event("redis.lost")
+    assert stage.db.delete("dago:executor:identity:only-one"), "as its time to live would"
+    second = stage.pool(workers=1, WORKER_ID="only-one")
+    stage.started(count=2)
+    line.black_hole = False
+    line.cut()
+    given_up = first.wait_event("pool.given_up")
+    assert given_up["status"] == 78 and "WORKER_ID" in given_up["reason"]
+    stage.journal.let_go("g")
+    assert first.wait(20) == 78
+    stage.assert_settled_once(["g"])
+    assert second.ready() and len(stage.journal.starts()) == 2
