@@ -19,6 +19,7 @@ WORK, ENVELOPED = "executor.work", "dago:events:executor.work"
 GROUP = "executor-workers"
 COMPLETED, FAILED = "dago:events:node.completed", "dago:events:node.failed"
 DEAD = f"{WORK}:dead"
+FULL_SIZE = os.environ.get("FULL_SIZE") == "1"  # as many restarts and processes as promised, which takes longer
 GIVEN_BACK_MS = 1e9  # an entry idle for longer was given back
 Event = dict[str, Any]
 

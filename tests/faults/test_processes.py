@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from tests.faults.journal import VARIABLE
-from tests.faults.stage import ROOT, Stage, pids_of
+from tests.faults.stage import FULL_SIZE, ROOT, Stage, pids_of
 from tests.kit import PROGRAM, Pool, Process, descendants, free_port, state_of, wait_until
 
 
@@ -44,14 +44,18 @@ def test_25_what_a_tool_leaves_behind_a_drain(stage: Stage) -> None:
     assert pool.drain() == 0
 
 
+PROCESSES = 10_000 if FULL_SIZE else 2_000
+
+
+@pytest.mark.timeout(360)
 @pytest.mark.parametrize("orphans", [False, True])
 def test_25_many_short_processes(stage: Stage, orphans: bool) -> None:
     """Thousands of short tools leave no zombie, whether their starter waits for them or not."""
     pool = stage.pool(workers=2)
     graphs = [f"g{number}" for number in range(20)]
     for graph in graphs:
-        stage.push("spawn", graph, count=100, orphans=orphans)
-    stage.assert_settled_once(graphs)
+        stage.push("spawn", graph, count=PROCESSES // len(graphs), orphans=orphans)
+    stage.assert_settled_once(graphs, 300)
     wait_until(lambda: not zombies(pool), 10, lambda: f"no zombie is left: {zombies(pool)}")
     assert not pool.seen("slot.dead")
 
