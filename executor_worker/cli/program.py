@@ -24,6 +24,8 @@ from executor_worker.runs import Runs
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.settlement import Settler
 from executor_worker.stream import Consumer, Endpoint, Held, Link, Made
+from executor_worker.stream.consumer import scripts
+from executor_worker.stream.dial import preload as preload_dialling
 from executor_worker.stream.identity import Identity
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
@@ -77,6 +79,8 @@ class ExecutorProgram:
         ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log)
         self._prices = Prices.load(settings.llm_prices)
         "localhost".encode("idna")  # the codec is imported at the first connection: here once for all workers
+        preload_dialling(endpoint)
+        scripts()
         preload(settings.llm_provider)
         preload_tools(tool_settings(settings), log=logs.log)
         _warn_of_retired_model(settings)

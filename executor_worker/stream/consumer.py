@@ -32,11 +32,20 @@ from executor_worker.stream.names import (
     dead_stream,
 )
 from executor_worker.stream.replies import GroupLost
-from executor_worker.stream.script import script
+from executor_worker.stream.script import Script, script
 
 UNBLOCK_S = 1.0  # whoever wakes us wants us soon
 TAKEN_PARTS = 7  # of a script's answer that brings an entry
 GRAPH_ID = re.compile(rb'"graph_id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,512})"')
+
+
+def scripts() -> tuple[Script, Script, Script]:
+    """Those to take, to confirm and to settle; read from their files once, best before the workers are forked."""
+    return (
+        script("take", "constants", "reading"),
+        script("confirm", "standing"),
+        script("settle", "constants", "standing", "reading", flags=""),
+    )
 
 
 class Consumer:
@@ -79,9 +88,7 @@ class Consumer:
         self._own = "counted"
         self._turn = 0
         self._names = {stream.encode(): stream for stream in self._streams}
-        self._take_script = script("take", "constants", "reading")
-        self._confirm_script = script("confirm", "standing")
-        self._settle_script = script("settle", "constants", "standing", "reading", flags="")
+        self._take_script, self._confirm_script, self._settle_script = scripts()
         self._orders = self._all_orders(lease_s)
 
     @property

@@ -13,7 +13,7 @@ import redis
 
 from tests.faults.stage import COMPLETED, GROUP, WORK, Stage, cpu_seconds
 from tests.kit import Pool, Proxy, RedisServer, free_port, holds_for, wait_until
-from tests.stream.test_sentinel import Sentinels
+from tests.kit.sentinels import Sentinels
 
 MakeStage = Callable[[RedisServer], Stage]
 SHARE = 0.05  # of a core that the whole tree may use while Redis is away
@@ -170,7 +170,7 @@ def test_28_sentinel_failover(
     sentinels = Sentinels(place, start_server)
     try:
         stage = make_stage(sentinels.replica)
-        pool = stage.pool(workers=2, REDIS_ADDR=sentinels.url, LEASE="3")
+        pool = stage.pool(workers=2, REDIS_ADDR=sentinels.url, LEASE="3", PYTHONPROFILEIMPORTTIME="1")
         with sentinels.primary.client() as primary:
             primary.xadd(WORK, {"data": HOLD_ITEM})
             stage.started()
@@ -183,6 +183,8 @@ def test_28_sentinel_failover(
         stage.push("nap", "after")
         stage.assert_settled_once(["g", "after"])
         assert len(stage.journal.starts("g")) == 1 and pool.ready()
+        imports = [event for event in pool.events if str(event.get("text")).endswith("redis.sentinel")]
+        assert len(imports) == 1, "it takes long: once for all, not for each worker that replaces another"
     finally:
         sentinels.primary.thaw()
         sentinels.close()

@@ -3,59 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from executor_worker.errors import StreamUnavailable
 from executor_worker.stream import Consumer, Endpoint, Link, Settled
-from tests.kit import Process, RedisServer, free_port, need, wait_until
-from tests.kit.counterparts import PATHS
+from tests.kit import RedisServer, free_port, wait_until
+from tests.kit.sentinels import Sentinels
 from tests.stream.acts import push, settle, take
-
-
-class Sentinels:
-    """A primary, a replica and three sentinels that watch them."""
-
-    def __init__(self, place: Callable[[str], Path], start_server: Callable[..., RedisServer]) -> None:
-        need("redis")
-        self.primary = start_server("redis")
-        self.replica = start_server("redis", extra=["--replicaof", f"127.0.0.1 {self.primary.port}"])
-        self.ports = [free_port() for _ in range(3)]
-        self.processes = [self._sentinel(place("sentinel"), port) for port in self.ports]
-        client = self.replica.client()
-        wait_until(lambda: client.info("replication")["master_link_status"] == "up", 20, "the replica follows")
-        client.close()
-        for port in self.ports:
-            wait_until(partial(self._complete, port), 30, "the sentinels know each other and the replica")
-
-    @property
-    def url(self) -> str:
-        return "redis+sentinel://" + ",".join(f"127.0.0.1:{port}" for port in self.ports) + "/main"
-
-    def close(self) -> None:
-        for process in self.processes:
-            process.kill()
-
-    def _sentinel(self, folder: Path, port: int) -> Process:
-        config = folder / "sentinel.conf"
-        config.write_text(
-            f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {self.primary.port} 2\n"
-            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
-        )
-        return Process([PATHS["redis"], str(config), "--sentinel", "--dir", str(folder)])
-
-    def _complete(self, port: int) -> bool:
-        link = Link(Endpoint.parse(f"127.0.0.1:{port}"), timeout_s=2)
-        try:
-            flat = link.call("SENTINEL", "MASTER", "main")
-        except StreamUnavailable:
-            return False
-        finally:
-            link.close()
-        facts = dict(zip(flat[::2], flat[1::2], strict=True))
-        return (facts[b"num-other-sentinels"], facts[b"num-slaves"]) == (b"2", b"1")
 
 
 @pytest.fixture
