@@ -2,9 +2,10 @@
 A storm: thousands of items over several supervisors, while everything they stand on fails at random.
 
 Workers, keepers and supervisors are killed and stopped, lines to Redis are cut, swallow replies or go silent, clients
-are thrown out, Redis is killed, restarted (AOF, so that it keeps what it has acknowledged) and frozen. Then everything
-is read back: each item must have one result, each node of each shared graph its entry and all else its very bytes, each
-run more than one its reason, and nothing may be left over. The exit status is 1 where that is not so.
+are thrown out, Redis is killed, restarted (AOF, so that it keeps what it has acknowledged) and frozen; with --sentinel
+it is a pair that fails over, as planned and by the loss of its primary. Then everything is read back: each item must
+have one result, each node of each shared graph its entry and all else its very bytes, each run more than one its
+reason, and nothing may be left over. The exit status is 1 where that is not so.
 
 *seed* decides which faults come when and for how long; whom they meet depends on the machine as well.
 """
@@ -19,15 +20,18 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.storm_faults import WEIGHTS, Faults
+from benchmarks.storm_failover import DOWN_AFTER_MS, ONE_REPLICA, WatchedRedis
+from benchmarks.storm_faults import Faults
+from benchmarks.storm_redis import SingleRedis
 from benchmarks.storm_report import GROUP, RESULT_STREAMS, WORK_STREAMS, Report, Work, judge
 from tests.faults.journal import Journal
 from tests.kit import RedisServer
+from tests.kit.sentinels import Sentinels
 
 NODES = 25  # of a shared graph
 FAULT_EVERY_S = 0.35  # unless told otherwise
@@ -67,15 +71,18 @@ class Plan:
 class Storm:
     """One storm, from its first item to the report."""
 
-    def __init__(self, plan: Plan, folder: Path, server: RedisServer) -> None:
+    def __init__(self, plan: Plan, folder: Path, server: RedisServer | Sentinels) -> None:
         self._plan = plan
-        self._db: Any = server.client()
         chance = random.Random(plan.seed)
         self._works, self._documents = make_items(plan.items, chance)
-        kinds = chance.choices(list(WEIGHTS), weights=list(WEIGHTS.values()), k=plan.faults)
+        weights = (SingleRedis if isinstance(server, RedisServer) else WatchedRedis).weights
+        kinds = chance.choices(list(weights), weights=list(weights.values()), k=plan.faults)
         times = sorted(chance.uniform(0.0, plan.duration_s) for _ in kinds)
         self._coming = deque(zip(times, kinds, strict=True))
-        self._faults = Faults(server, folder, plan.supervisors, plan.workers, plan.lease_s, chance)
+        around = (folder, plan.supervisors, plan.workers, plan.lease_s, chance)
+        self._faults: Faults = (
+            SingleRedis(server, *around) if isinstance(server, RedisServer) else WatchedRedis(server, *around)
+        )
         self._put = 0
         self._shown_at = 0.0
 
@@ -98,7 +105,7 @@ class Storm:
 
     def judge(self) -> Report:
         """Read everything back."""
-        return judge(self._db, self._works, self._documents, self.journal.facts(), self._faults.seen)
+        return judge(self._faults.db, self._works, self._documents, self.journal.facts(), self._faults.seen)
 
     def _rage(self) -> None:
         began, clock = time.monotonic(), self._faults.clock
@@ -117,12 +124,13 @@ class Storm:
         due = self._works[self._put : min(int(share * len(self._works)), self._put + PUT_AT_ONCE)]
         if not due:
             return
-        pipe = self._db.pipeline(transaction=False)
+        pipe = self._faults.db.pipeline(transaction=False)
         for work in due:
             if work.graph in self._documents:
                 pipe.set(f"dago:state:{work.graph}", self._documents[work.graph], nx=True)
             pipe.xadd(work.stream, {"data": work.data})
         pipe.execute()
+        self._faults.secure()
         self._put += len(due)
 
     def _calm_down(self) -> None:
@@ -137,11 +145,12 @@ class Storm:
             time.sleep(10 * TURN_S)
 
     def _left(self) -> int:
-        pending = sum(self._db.xpending(stream, GROUP)["pending"] for stream in WORK_STREAMS)
-        return int(pending + sum(self._db.xlen(stream) for stream in WORK_STREAMS))
+        db = self._faults.db
+        pending = sum(db.xpending(stream, GROUP)["pending"] for stream in WORK_STREAMS)
+        return int(pending + sum(db.xlen(stream) for stream in WORK_STREAMS))
 
     def _settled(self) -> int:
-        return sum(self._db.xlen(stream) for stream in RESULT_STREAMS)
+        return sum(self._faults.db.xlen(stream) for stream in RESULT_STREAMS)
 
     def _show(self) -> None:
         if not sys.stderr.isatty() or time.monotonic() < self._shown_at + SHOW_EVERY_S:
@@ -194,13 +203,22 @@ def shared_item(graph: str, node: str, settings: dict[str, Any], chance: random.
     return Work(graph, node, WORK_STREAMS[1], json.dumps(envelope).encode())
 
 
-def rage(plan: Plan) -> Report:
+def rage(plan: Plan, *, sentinel: bool = False) -> Report:
     """Start everything, let the storm pass, end everything, report."""
-    with tempfile.TemporaryDirectory(prefix="ex-") as name:
+    with tempfile.TemporaryDirectory(prefix="ex-") as name, ExitStack() as ending:
         folder = Path(name)
-        (folder / "redis").mkdir()
-        with closing(RedisServer(folder / "redis", aof=True)) as server:
-            return Storm(plan, folder, server).run()
+
+        def place(name: str) -> Path:
+            return Path(tempfile.mkdtemp(prefix=name, dir=folder))
+
+        def start(*_: str, **options: Any) -> RedisServer:
+            return ending.enter_context(closing(RedisServer(place("redis"), **options)))
+
+        if not sentinel:
+            return Storm(plan, folder, start(aof=True)).run()
+        return Storm(
+            plan, folder, ending.enter_context(closing(Sentinels(place, start, ONE_REPLICA, DOWN_AFTER_MS)))
+        ).run()
 
 
 def lines(report: Report, plan: Plan) -> Iterator[str]:
@@ -219,10 +237,11 @@ def main() -> int:
     options.add_argument("--workers", type=int, default=3, help="of each supervisor")
     options.add_argument("--lease", type=float, default=3.0, help="LEASE in seconds")
     options.add_argument("--seconds", type=float, default=0.0, help="how long faults come; default: by their number")
+    options.add_argument("--sentinel", action="store_true", help="failovers instead of bad lines and restarts")
     options.add_argument("--json", action="store_true")
     given = options.parse_args()
     plan = Plan(given.items, given.faults, given.seed, given.supervisors, given.workers, given.lease, given.seconds)
-    report = rage(plan)
+    report = rage(plan, sentinel=given.sentinel)
     text = json.dumps(report.as_json(), indent=1) if given.json else "\n".join(lines(report, plan))
     sys.stdout.write(f"{text}\n")
     return 0 if report.fine else 1

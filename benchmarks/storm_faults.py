@@ -1,11 +1,11 @@
-"""Everything that can happen to supervisors and to their Redis."""
+"""What can happen to supervisors and to what they have started, whatever Redis they are on."""
 
 from __future__ import annotations
 
 import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import psutil
 from benchmarks.storm_places import Clock, Supervisor
 from benchmarks.storm_record import Disturbance, Hit, Seen, Tail
 from tests.faults.journal import VARIABLE
-from tests.kit import Pool, Proxy, RedisServer, command_line
+from tests.kit import Pool, Proxy, command_line
 
 ROOT = Path(__file__).parent.parent
 SETTLED_S = 2.0  # for how long a fault that is over may still disturb
@@ -33,7 +33,7 @@ ODD = (
     "entry.trimmed",
     "pool.given_up",
 )
-# How often each happens; the names are those of the methods of `Faults`.
+# How often each happens; the names are those of the methods.
 WEIGHTS = {
     "kill_worker": 48,
     "stop_worker": 12,
@@ -42,34 +42,39 @@ WEIGHTS = {
     "kill_supervisor": 5,
     "stop_supervisor": 3,
     "stop_host": 3,
-    "cut_line": 7,
-    "lose_replies": 5,
-    "black_hole": 2,
-    "kill_client": 5,
-    "restart_redis": 2,
-    "freeze_redis": 1,
 }
 
 
 class Faults:
     """
-    Lets things happen to the supervisors and to their Redis.
+    Lets things happen to the supervisors; what can happen to their Redis is added by the kinds of that.
 
     Args:
+        db: A client of their Redis.
+        addresses: Where each supervisor finds Redis, and the bad line there that it is behind, if any.
         chance: Decides whom and for how long.
         lease_s: Stops are shorter and longer than that.
     """
 
+    weights: Mapping[str, int] = WEIGHTS
+    odd: tuple[str, ...] = ODD
+
     def __init__(
-        self, server: RedisServer, folder: Path, count: int, workers: int, lease_s: float, chance: random.Random
+        self,
+        db: Any,
+        addresses: Sequence[tuple[str, Proxy | None]],
+        folder: Path,
+        workers: int,
+        lease_s: float,
+        chance: random.Random,
     ) -> None:
-        self.server, self.redis_up = server, True
+        self.redis_up = True
         self.journal = Tail(folder)
         self.seen = Seen(lease_s)
         self.clock = Clock()
         self._chance = chance
         self._lease_s = lease_s
-        self._db: Any = server.client()
+        self.db = db
         settings = {
             "TOOL_MODULES": "tests.faults.tools",
             "PYTHONPATH": str(ROOT),
@@ -81,11 +86,9 @@ class Faults:
             "RESULTS_MAXLEN": "100000000",
             VARIABLE: str(folder),
         }
-        # The first is on the server's own socket, where only CLIENT KILL cuts its lines.
-        lines = [None, *(Proxy(server.port) for _ in range(count - 1))]
         self.supervisors = [
-            Supervisor(f"s{number}", line.addr if line else server.unix_url, line, folder, settings)
-            for number, line in enumerate(lines)
+            Supervisor(f"s{number}", address, line, folder, settings)
+            for number, (address, line) in enumerate(addresses)
         ]
 
     def happen(self, kind: str) -> None:
@@ -98,6 +101,9 @@ class Faults:
             self.seen.faults[kind] += 1
         else:
             self.clock.later(AGAIN_S, lambda: self.happen(kind))
+
+    def secure(self) -> None:
+        """Make sure that what was put in last can't be lost."""
 
     def look_after(self) -> None:
         """Start supervisors again that ended by themselves, which none should."""
@@ -171,43 +177,16 @@ class Faults:
         self._stop("stop_host", one.name, 3 * self._lease_s, one.workers(), [one.itself(), *one.keepers()])
         return True
 
-    # Lines and Redis
-
-    def cut_line(self) -> bool:
-        one, line = self._line()
-        line.cut()
-        self._disturb(one.name)
-        return True
-
-    def lose_replies(self) -> bool:
-        one, line = self._line()
-        line.lose_replies = True
-        self._mend_later(one, line, self._chance.uniform(0.02, 0.5))
-        return True
-
-    def black_hole(self) -> bool:
-        one, line = self._line()
-        line.black_hole = True
-        self._mend_later(one, line, self._chance.uniform(0.1, 2 * self._lease_s))
-        return True
-
     def kill_client(self) -> bool:
         if not self.redis_up:
             return False
-        ours = self._db.client_id()
-        clients = [client for client in self._db.client_list() if int(client["id"]) != ours]
+        places = [one.name for one in self.supervisors]
+        clients = [client for client in self.db.client_list() if client["name"].partition("-")[0] in places]
         if clients:
             client = self._chance.choice(clients)
-            self._db.client_kill_filter(_id=int(client["id"]))
+            self.db.client_kill_filter(_id=int(client["id"]))
             self._disturb(client["name"].partition("-")[0])
         return bool(clients)
-
-    def restart_redis(self) -> bool:
-        crash = self._chance.random() < 0.5
-        return self._away(1.5, self.server.kill if crash else self.server.stop, self.server.start)
-
-    def freeze_redis(self) -> bool:
-        return self._away(self._lease_s, self.server.freeze, self.server.thaw)
 
     # The end
 
@@ -221,7 +200,7 @@ class Faults:
         self.seen.places |= {int(up["pid"]): where for up in pool.seen("slot.up")}
         self.seen.logged.update(str(event.get("event", "no event")) for event in pool.events)
         # Lines that are no events are stacks, of keepers that were ended because they had been stopped for too long.
-        odd = [event for event in pool.events if str(event.get("event", event.get("text"))).startswith(ODD)]
+        odd = [event for event in pool.events if str(event.get("event", event.get("text"))).startswith(self.odd)]
         self.seen.troubles += [f"{pool.env['WORKER_ID']} said: {event}" for event in odd]
 
     def drain(self) -> None:
@@ -247,9 +226,6 @@ class Faults:
 
     def _any(self) -> Supervisor:
         return self._chance.choice(self.supervisors)
-
-    def _line(self) -> tuple[Supervisor, Proxy]:
-        return self._chance.choice([(one, one.line) for one in self.supervisors if one.line is not None])
 
     def _busy_worker(self) -> tuple[str, psutil.Process | None]:
         """A worker, mostly one that is at an item, and where it is."""
@@ -293,30 +269,3 @@ class Faults:
                 self._disturb(where, since=began)
 
         self.clock.later(seconds, go_on)
-
-    def _mend_later(self, one: Supervisor, line: Proxy, seconds: float) -> None:
-        began = time.monotonic()
-
-        def mend() -> None:
-            line.lose_replies = line.black_hole = False
-            line.cut()
-            self._disturb(one.name, since=began)
-
-        self.clock.later(seconds, mend)
-        self._disturb(one.name, seconds)
-
-    def _away(self, longest_s: float, leave: Callable[[], None], come_back: Callable[[], None]) -> bool:
-        if not self.redis_up:
-            return False
-        self.redis_up, began = False, time.monotonic()
-        leave()
-
-        def back() -> None:
-            come_back()
-            self.redis_up = True
-            self._disturb("", since=began)
-
-        seconds = self._chance.uniform(0.0, longest_s)
-        self.clock.later(seconds, back)
-        self._disturb("", seconds)
-        return True

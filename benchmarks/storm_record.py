@@ -35,6 +35,7 @@ class Seen:
 
     Attributes:
         places: At whose place each worker was, by its pid.
+        forgotten: Spans of time of which the Redis that came after does not know all.
     """
 
     lease_s: float
@@ -42,6 +43,7 @@ class Seen:
     hits: list[Hit] = field(default_factory=list)
     disturbances: list[Disturbance] = field(default_factory=list)
     places: dict[int, str] = field(default_factory=dict)
+    forgotten: list[tuple[float, float]] = field(default_factory=list)
     logged: Counter[str] = field(default_factory=Counter)
     troubles: list[str] = field(default_factory=list)
 

@@ -62,7 +62,8 @@ class Report:
     Attributes:
         lost: Items without a result.
         twice: Items with more than one.
-        unexplained: Extra runs of items none of whose workers met a fault, nor can have lost its lease by one.
+        unexplained: Extra runs of items none of whose workers met a fault, nor can have lost its lease or been
+            forgotten by one.
         spoilt: States that are not as they must be.
         slow: Recoveries of more than half a second though nothing but the worker was at fault.
     """
@@ -185,7 +186,11 @@ def own_entries(text: bytes, *, shared: bool) -> list[tuple[str, dict[str, Any]]
 
 
 def check_runs(report: Report, marks: set[str], facts: Sequence[Fact], seen: Seen) -> None:
-    """Each item was run, and run again only where its worker was killed or stopped, or may have lost its lease."""
+    """
+    Each item was run, and run again only with a reason.
+
+    Its worker was killed or stopped, may have lost its lease, or had it when a Redis was lost with what it knew.
+    """
     met: dict[int, list[Hit]] = defaultdict(list)
     for hit in seen.hits:
         met[hit.pid].append(hit)
@@ -196,7 +201,8 @@ def check_runs(report: Report, marks: set[str], facts: Sequence[Fact], seen: See
         if fact.what == "start":
             end = until.get(fact.pid, float("inf"))
             hurt = any(hit.at <= end and hit.until >= fact.at for hit in met[fact.pid])
-            if not hurt and not lapsed(fact, starts[fact.mark], seen):
+            forgotten = any(began <= end and ended >= fact.at for began, ended in seen.forgotten)
+            if not hurt and not forgotten and not lapsed(fact, starts[fact.mark], seen):
                 spared[fact.mark].append(fact)
             starts[fact.mark].append(fact)
             until[fact.pid] = fact.at
