@@ -11,33 +11,44 @@ from itertools import pairwise
 
 import pytest
 
+from tests.faults.bare_fork import BareFork
 from tests.faults.stage import Stage, pids_of, unharmed
 from tests.kit import Pool, Proxy, alive, wait_until
 
 KILLS = 20
+STEPS = 6  # supervisor, worker and Redis, one after the other; a bare fork is one
 
 
 @pytest.mark.xdist_group("quiet")
 def test_01_sigkilled_worker_in_mid_item(stage: Stage, record_property: Callable[[str, object], None]) -> None:
-    """SIGKILL a worker in mid-item: the item is running again in under 0.5 s, and has one result."""
+    """
+    SIGKILL a worker in mid-item: it is running again in a median under 50 ms, never over 0.5 s, and has one result.
+
+    Where others want more than this machine has, each of the few steps waits its turn; how long that is, a bare fork
+    tells at the same moments.
+    """
     stage.pool(workers=2)
     seconds: list[float] = []
-    for number in range(KILLS):
-        graph = f"g{number}"
-        stage.push("hold", graph)
-        pid = stage.started(graph).pid
-        killed_at = time.monotonic()
-        os.kill(pid, signal.SIGKILL)
-        seconds.append(stage.started(graph, 2).at - killed_at)
-        stage.journal.let_go(graph)
-        assert stage.result(graph)["data"]["attempt"] == 2
+    bare: list[float] = []
+    with BareFork() as fork:
+        for number in range(KILLS):
+            graph = f"g{number}"
+            stage.push("hold", graph)
+            pid = stage.started(graph).pid
+            bare.append(fork.seconds())
+            killed_at = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            seconds.append(stage.started(graph, 2).at - killed_at)
+            bare.append(fork.seconds())
+            stage.journal.let_go(graph)
+            assert stage.result(graph)["data"]["attempt"] == 2
     stage.assert_settled_once(f"g{number}" for number in range(KILLS))
     assert len(stage.journal.starts()) == 2 * KILLS
+    for what, found in (("recovery", seconds), ("bare fork", bare)):
+        print(f"{what}: median {statistics.median(found) * 1000:.1f} ms, longest {max(found) * 1000:.1f} ms")
     record_property("recovery_median_ms", round(statistics.median(seconds) * 1000, 1))
-    print(f"recovery: median {statistics.median(seconds) * 1000:.1f} ms, longest {max(seconds) * 1000:.1f} ms")
-    # Where others want more than this machine has, each of the few steps waits its turn.
-    crowded = os.getloadavg()[0] > (os.cpu_count() or 1)
-    assert max(seconds) < (2.5 if crowded else 0.5) and statistics.median(seconds) < (0.5 if crowded else 0.1), seconds
+    assert statistics.median(seconds) < max(0.05, STEPS * statistics.median(bare)), (seconds, bare)
+    assert max(seconds) < max(0.5, STEPS * max(bare)), (seconds, bare)
 
 
 def test_02_worker_that_ends_itself(stage: Stage) -> None:
