@@ -67,6 +67,23 @@ class Dialect:
         usage = {"prompt_tokens": 3, "completion_tokens": 5}
         return chunk({}, "stop") + chunk(usage=usage) + sse("[DONE]")
 
+    def stopped(self, reason: str) -> str:
+        """The end of an answer that is not whole: `max_tokens`, `refusal`."""
+        if self.name == "anthropic":
+            return self.end().replace("end_turn", reason)
+        return self.end().replace('"stop"', json.dumps({"max_tokens": "length", "refusal": "content_filter"}[reason]))
+
+    def calling(self, *calls: tuple[str, str]) -> str:
+        """A whole answer that calls tools: their names, and their arguments as the model writes them."""
+        if self.name == "anthropic":
+            blocks = "".join(_tool_block(index, name, text) for index, (name, text) in enumerate(calls))
+            return self.begin() + blocks + self.stopped("tool_use")
+        made = [
+            {"index": index, "id": f"t{index}", "type": "function", "function": {"name": name, "arguments": text}}
+            for index, (name, text) in enumerate(calls)
+        ]
+        return self.begin() + chunk({"tool_calls": made}) + self.end().replace('"stop"', '"tool_calls"')
+
     def ping(self) -> str:
         """What keeps a connection open and says nothing: the SDKs never show it."""
         return event("ping") if self.name == "anthropic" else ": keep-alive\n\n"
@@ -89,6 +106,19 @@ class Dialect:
             return json.dumps(message)
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         return json.dumps({"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 5}})
+
+
+def _tool_block(index: int, name: str, arguments: str) -> str:
+    delta = {"type": "input_json_delta", "partial_json": arguments}
+    return (
+        event("content_block_start", index=index, content_block=_tool_use(index, name))
+        + event("content_block_delta", index=index, delta=delta)
+        + event("content_block_stop", index=index)
+    )
+
+
+def _tool_use(index: int, name: str) -> dict[str, Any]:
+    return {"type": "tool_use", "id": f"t{index}", "name": name, "input": {}}
 
 
 def asked(text: str = "hello", *, then: tuple[Turn, ...] = (), **fields: Any) -> ModelRequest:

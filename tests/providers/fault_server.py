@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -59,7 +59,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         state = self.server_state
-        state.requests.append(json.loads(body or b"{}"))
+        self.body: dict[str, Any] = json.loads(body or b"{}")
+        state.requests.append(self.body)
         state.headers.append({key.lower(): value for key, value in self.headers.items()})
         reply = state.replies.pop(0) if len(state.replies) > 1 else state.replies[0]
         try:
@@ -85,6 +86,17 @@ class Handler(BaseHTTPRequestHandler):
     def say(self, text: str) -> None:
         self.wfile.write(text.encode())
         self.wfile.flush()
+
+
+def by_model(replies: Mapping[str, Sequence[Reply]]) -> Reply:
+    """Give each model replies of its own, one a request; the last one for ever."""
+    left = {model: list(mine) for model, mine in replies.items()}
+
+    def reply(handler: Handler) -> None:
+        mine = left[handler.body["model"]]
+        (mine.pop(0) if len(mine) > 1 else mine[0])(handler)
+
+    return reply
 
 
 def page(status: int, text: str, content_type: str = "application/json", **headers: str) -> Reply:
