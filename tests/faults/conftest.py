@@ -46,6 +46,6 @@ def shared_pool() -> Iterator[Callable[..., Wire]]:
             env = {"WORKERS": str(workers), "WORKER_ID": f"test-{uuid.uuid4().hex[:8]}", "PYTHONPATH": str(ROOT)}
             pool = Pool(folder, ("run",), {**env, **server.env, **settings})
             started.callback(pool.close)
-            return Wire(server, pool.wait_ready())
+            return Wire(server, pool.wait_ready(60))
 
         yield start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import anyio
 import httpx2
@@ -16,13 +17,35 @@ from executor_worker.tools.mcp.wire import ConnectionLost
 _MOST_PAGES = 1000
 
 
-def describe(error: BaseException, status: int | None = None) -> str:
+class End(NamedTuple):
+    """
+    Why a connection ended, or was none.
+
+    Attributes:
+        problem: For whoever asks; may quote the server.
+        reason: For the log: in our own words only.
+    """
+
+    problem: str
+    reason: str
+
+
+def describe(error: BaseException, status: int | None = None) -> End:
     """Say in a few words why a connection failed; *status* is the last HTTP status seen."""
     causes = list(_leaves(error))
     for cause in causes:
         if isinstance(cause, ConnectionLost):
-            return str(cause)
+            return End(str(cause), cause.reason)
     cause = next((cause for cause in causes if not isinstance(cause, anyio.BrokenResourceError)), error)
+    reason = _reason(cause, status)
+    if isinstance(cause, MCPError) and not reason.startswith("it answered"):
+        return End(cause.message or reason, reason)
+    if reason != type(cause).__name__:
+        return End(reason, reason)
+    return End(str(cause).splitlines()[0][:300] if str(cause) else reason, reason)
+
+
+def _reason(cause: BaseException, status: int | None) -> str:
     if isinstance(cause, httpx2.HTTPStatusError):
         return f"it answered with HTTP status {cause.response.status_code}"
     if isinstance(cause, httpx2.ConnectTimeout | httpx2.PoolTimeout):
@@ -30,10 +53,8 @@ def describe(error: BaseException, status: int | None = None) -> str:
     if isinstance(cause, MCPError) and status is not None and status >= 400:
         return f"it answered with HTTP status {status}"
     if isinstance(cause, MCPError):
-        return cause.message or f"MCP error {cause.code}"
-    if isinstance(cause, ValidationError):
-        return "it does not speak MCP"
-    return str(cause).splitlines()[0][:300] if str(cause) else type(cause).__name__
+        return f"MCP error {cause.code}"
+    return "it does not speak MCP" if isinstance(cause, ValidationError) else type(cause).__name__
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -130,10 +130,11 @@ async def _receive(
             message = outgoing.read(event.data)
             if message is not None:
                 await deliver(writer, message)
-    raise ConnectionLost("the server ended the connection")
+    raise ConnectionLost("the server ended the connection", "the server ended the connection")
 
 
 def _same_origin(url: str, endpoint: str) -> str:
     if urlsplit(url)[:2] != urlsplit(endpoint)[:2]:
-        raise ConnectionLost("the server named an address on another host for its messages")
+        problem = "the server named an address on another host for its messages"
+        raise ConnectionLost(problem, problem)
     return endpoint

@@ -22,7 +22,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from executor_worker.tools.base import Log
-from executor_worker.tools.mcp.catalogue import describe, list_tools
+from executor_worker.tools.mcp.catalogue import End, describe, list_tools
 from executor_worker.tools.mcp.http import sse, streamable_http
 from executor_worker.tools.mcp.stdio import stdio
 from executor_worker.tools.mcp.wire import FLIGHT, Flight
@@ -64,6 +64,7 @@ class McpServer:
         self._client: Client | None = None
         self._prefers_sse = isinstance(config.place, Remote) and _looks_like_sse(config.place)
         self._statuses: list[int] = []
+        self._told = ""  # the reason last logged
         self._leaving: bool = False
         self._stale = False
         self._drop = False
@@ -78,10 +79,10 @@ class McpServer:
         delay = _FIRST_DELAY_SECONDS
         while not self._is_leaving():
             began, listings = time.monotonic(), self.listings
-            problem = await self._one_connection()
+            end = await self._one_connection()
             if self._is_leaving():
                 break
-            self._note_down(problem, time.monotonic() - began)
+            self._note_down(end, time.monotonic() - began)
             if self._drop:
                 continue
             if self.listings > listings:
@@ -128,21 +129,21 @@ class McpServer:
         with anyio.move_on_after(seconds - _URGENT_DELAY_SECONDS):
             await self._urgent.wait()
 
-    async def _one_connection(self) -> str:
+    async def _one_connection(self) -> End:
         """Connect and stay for as long as it lasts; returns what ended it."""
         self._statuses.clear()
         self._drop = False
         try:
             return await self._through(self._prefers_sse)
         except Exception as error:  # noqa: BLE001 - whatever a transport raises, as itself or in groups
-            problem = describe(error, self._statuses[-1] if self._statuses else None)
-        return await self._by_the_other_kind(problem) if self._other_kind_may_do() else problem
+            end = describe(error, self._statuses[-1] if self._statuses else None)
+        return await self._by_the_other_kind(end) if self._other_kind_may_do() else end
 
-    async def _by_the_other_kind(self, problem: str) -> str:
+    async def _by_the_other_kind(self, first: End) -> End:
         try:
             ended = await self._through(not self._prefers_sse)
         except Exception as error:  # noqa: BLE001 - as above
-            return describe(error) if self.was_reached else problem
+            return describe(error) if self.was_reached else first
         self._prefers_sse = not self._prefers_sse
         return ended
 
@@ -151,7 +152,7 @@ class McpServer:
         unknown = isinstance(place, Remote) and place.kind == "auto" and self.tools is None
         return unknown and bool(self._statuses) and self._statuses[-1] in _MAYBE_SSE
 
-    async def _through(self, by_sse: bool) -> str:
+    async def _through(self, by_sse: bool) -> End:
         connected = False
         with anyio.move_on_after(self.config.place.connect_seconds) as limit:
             self._attempt = limit
@@ -167,7 +168,8 @@ class McpServer:
                 finally:
                     self._client = None
                     limit.deadline = anyio.current_time() + _LEAVE_SECONDS + _leave_seconds(self.config.place)
-        return "the connection was closed" if connected else f"no answer within {self.config.place.connect_seconds:g} s"
+        said = "the connection was closed" if connected else f"no answer within {self.config.place.connect_seconds:g} s"
+        return End(said, said)
 
     def _transport(self, by_sse: bool) -> AbstractAsyncContextManager[Any]:
         place = self.config.place
@@ -242,7 +244,7 @@ class McpServer:
         self.described = f"{kind}, protocol {client.protocol_version}"
         with self.changed:
             self._client = client
-            self.problem = ""
+            self.problem = self._told = ""
             self.changed.notify_all()
         self._note_tools(tools)
         self._log("info", "mcp.connected", server=self.name, transport=kind, tools=len(tools))
@@ -253,14 +255,16 @@ class McpServer:
             self.listings += 1
             self.changed.notify_all()
 
-    def _note_down(self, problem: str, seconds: float) -> None:
+    def _note_down(self, end: End, seconds: float) -> None:
         with self.changed:
             self.attempts += 1
-            self.problem = problem
+            self.problem = end.problem
             self.changed.notify_all()
+        # Once for each reason: while somebody waits, it is tried five times a second.
+        level, self._told = "debug" if end.reason == self._told else "warn", end.reason
+        self._log(level, "mcp.disconnected", server=self.name, reason=end.reason, after_s=round(seconds, 1))
         # What it said itself stays out of the log: `check` and the failing item show it.
-        self._log("warn", "mcp.disconnected", server=self.name, after_s=round(seconds, 1))
-        self._log("debug", "mcp.problem", server=self.name, problem=problem)
+        self._log("debug", "mcp.problem", server=self.name, problem=end.problem)
 
 
 def _announces_changes(client: Client) -> bool:

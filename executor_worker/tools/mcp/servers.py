@@ -6,6 +6,7 @@ import concurrent.futures
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import Context
 
 from executor_worker.errors import UnknownTool
 from executor_worker.tools.base import Log
@@ -46,17 +47,25 @@ class McpServers:
         return self._known(name)
 
     def find_again(self, name: str) -> McpTool | None:
-        """Look a name up that nobody has: give servers that were not reached time, and ask the others once more."""
-        for server in self.unreached():
+        """Look a name up that nobody has: ask all servers once more, and give those that were not reached time."""
+        unreached = self._unreached_for(name)
+        for server in unreached:
             self._loop.run(server.hurry)
-        attempts = {server: server.attempts for server in self.unreached()}
+        attempts = {server: server.attempts for server in unreached}
         longest = max((server.config.place.connect_seconds for server in attempts), default=0.0)
 
         def tried() -> bool:
             return all(server.was_reached or server.attempts > before for server, before in attempts.items())
 
-        self._wait(lambda: tried() or self._known(name) is not None, longest)
-        return self._known(name) or self._listed_anew(name)
+        found = self._listed_anew(name)
+        if found is None:
+            self._wait(lambda: tried() or self._known(name) is not None, longest)
+        return found or self._known(name)
+
+    def _unreached_for(self, name: str) -> list[McpServer]:
+        """Those never reached that may have a tool of that name: only the one, where it is named too."""
+        named = [server for server in self._servers if name.startswith(f"{server.name}.")]
+        return [server for server in named or self._servers if not server.was_reached]
 
     def all(self) -> list[McpServer]:
         return list(self._servers)
@@ -98,7 +107,8 @@ class McpServers:
 
     def _start(self) -> None:
         if not self._owners:
-            self._owners = [self._loop.run(server.own) for server in self._servers]
+            # In a context of their own: what they log, for as long as they live, is not about the item at hand.
+            self._owners = [Context().run(self._loop.run, server.own) for server in self._servers]
             self._first_look_until = time.monotonic() + _FIRST_LOOK_SECONDS
 
     def _settled(self) -> bool:

@@ -92,7 +92,7 @@ class _Child:
             )
         except (OSError, ValueError) as error:
             said = error.strerror if isinstance(error, OSError) else error
-            raise ConnectionLost(f"{local.command!r} can't be started: {said}") from error
+            raise ConnectionLost(f"{local.command!r} can't be started: {said}", "it can't be started") from error
         self._pidfd = os.pidfd_open(self._process.pid)
         self._death = select.poll()
         self._death.register(self._pidfd, select.POLLIN)
@@ -128,13 +128,13 @@ class _Child:
             await anyio.wait_readable(self._pidfd)
         return self._process.poll() is not None
 
-    def epitaph(self) -> str:
+    def epitaph(self) -> ConnectionLost:
         """Say how it ended, with its last line on stderr."""
         status = self._process.returncode
         how = "it closed its stdout"
         if status is not None:
             how = f"it ended with status {status}" if status >= 0 else f"it was killed by signal {-status}"
-        return f"{how}: {self.last_words[:300]}" if self.last_words else how
+        return ConnectionLost(f"{how}: {self.last_words[:300]}" if self.last_words else how, how)
 
     async def stop(self) -> None:
         """End it the protocol's way, by closing its stdin; then less kindly, with all it started in its session."""
@@ -208,11 +208,12 @@ async def _receive(child: _Child, outgoing: _Stdin, writer: Writer) -> None:
         line.append(rest)
         size += len(rest)
         if size > LARGEST_MESSAGE:
-            raise ConnectionLost(f"the server sent a message of over {LARGEST_MESSAGE >> 20} MiB")
+            problem = f"the server sent a message of over {LARGEST_MESSAGE >> 20} MiB"
+            raise ConnectionLost(problem, problem)
     if not child.leaving:
         await child.ended(_KILL_SECONDS)
         outgoing.reconsider()
-        raise ConnectionLost(child.epitaph())
+        raise child.epitaph()
 
 
 async def _read_stderr(child: _Child, on_line: OnLine) -> None:

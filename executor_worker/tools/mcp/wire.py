@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,7 +21,16 @@ Writer = MemoryObjectSendStream[Incoming]
 
 
 class ConnectionLost(Exception):
-    """The server went away; says how."""
+    """
+    The server went away; says how.
+
+    Args:
+        reason: The same for the log, in our own words only.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(slots=True)
@@ -46,7 +56,7 @@ def incoming() -> tuple[Writer, Reader]:
     return anyio.create_memory_object_stream[Incoming](0)
 
 
-class Outgoing:
+class Outgoing(ABC):
     """The stream the SDK sends on; a transport says in `_transmit` how."""
 
     def __init__(self) -> None:
@@ -63,8 +73,9 @@ class Outgoing:
             self.last_request = item.message.id
         await self._transmit(item)
 
+    @abstractmethod
     async def _transmit(self, item: SessionMessage) -> None:
-        raise NotImplementedError
+        """Send it; raises `anyio.BrokenResourceError` where the connection is gone."""
 
     def read(self, data: str | bytes) -> SessionMessage | None:
         """
