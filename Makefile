@@ -107,6 +107,9 @@ lock: $(STAMP) ## choose newer versions of everything we build on, and write the
 		.cache/uv/bin/uv pip compile pyproject.toml "$$@" --universal --python-version 3.11 --generate-hashes --upgrade \
 			--no-header --no-emit-index-url --quiet --cache-dir .cache/uv/downloads --output-file $$file || exit; \
 	done
+	.cache/uv/bin/python -c 'import re; entries = re.split(r"\n(?=\S)", open("requirements-dev.lock").read()); \
+		print(next(entry for entry in entries if entry.startswith("setuptools==")).partition("\n    # via")[0])' \
+		> requirements-build.lock
 
 .PHONY: clean
 clean: ## remove everything that was made here

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from executor_worker import metrics
+from executor_worker.condition import MAIN_LOOP_SILENCE_S, Condition, rfc3339
 from executor_worker.metrics import Gauge
 from supervisor.scoreboard import Row, Scoreboard
 
 JSON, TEXT, PROMETHEUS = "application/json", "text/plain; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"
-MAIN_LOOP_SILENCE_S = 5.0
-STATES = ("starting", "idle", "busy", "draining", "dead")
 
 Answer = tuple[int, str, bytes]
 
@@ -39,6 +36,7 @@ class Health:
         self._worker_id = worker_id
         self._board = board
         self._gauges = gauges
+        self._condition = Condition(board, wall, clock)
         self._wall = wall
         self._clock = clock
         self._answers: Mapping[str, Callable[[], Answer]] = {
@@ -57,27 +55,18 @@ class Health:
         return known()
 
     def health(self) -> Answer:
-        head, counts = self._board.head, self._counts()
-        status = self._status(counts)
-        done = head.last_done_wall_ns
-        body = {
-            "status": status,
-            "worker_id": self._worker_id,
-            "redis": "connected" if head.redis_up else "disconnected",
-            "last_processed": _rfc3339(done / 1e9) if done else None,
-            "timestamp": _rfc3339(self._wall()),
-            "workers": {"configured": head.configured} | {state: counts[state] for state in STATES},
-        }
+        status = self._condition.status()
+        body = {"status": status, "worker_id": self._worker_id} | self._condition.facts()
         return (503 if status == "unhealthy" else 200), JSON, orjson.dumps(body)
 
     def live(self) -> Answer:
-        silent = self._clock() - self._board.head.supervisor_beat_ns / 1e9
+        silent = self._condition.silence_s()
         if silent < MAIN_LOOP_SILENCE_S:
             return 200, TEXT, b"alive"
         return 503, TEXT, f"the main loop has not turned for {silent:.0f} s".encode()
 
     def ready(self) -> Answer:
-        ready = self._board.head.mode in ("running", "reloading") and self._status(self._counts()) in (
+        ready = self._board.head.mode in ("running", "reloading") and self._condition.status() in (
             "healthy",
             "degraded",
         )
@@ -94,28 +83,6 @@ class Health:
         )
 
     # -- readings ---------------------------------------------------------------------------------
-
-    def _counts(self) -> Counter[str]:
-        return Counter(row.state for row in self._board.rows())
-
-    def _status(self, counts: Counter[str]) -> str:
-        head = self._board.head
-        if head.mode in ("draining", "stopped"):
-            return "draining"
-        working = counts["idle"] + counts["busy"] + counts["draining"]
-        if not head.redis_up or not head.gate or not working or not self._any_progress():
-            return "unhealthy"
-        whole = working >= head.configured and not head.paused
-        return "healthy" if whole else "degraded"
-
-    def _any_progress(self) -> bool:
-        """Tell whether some slot is idle, or busy with an item whose time is not up; a stopped process is neither."""
-        now = self._clock() * 1e9
-        return any(
-            row.state == "idle" or (row.state in ("busy", "draining") and not 0 < row.item_deadline_ns < now)
-            for row in self._board.rows()
-            if not row.stopped
-        )
 
     def _worker(self, row: Row) -> dict[str, Any]:
         busy = row.state in ("busy", "draining") and bool(row.held)
@@ -134,10 +101,10 @@ class Health:
     def _time(self, monotonic_ns: int) -> str | None:
         if not monotonic_ns:
             return None
-        return _rfc3339(self._wall() - (self._clock() - monotonic_ns / 1e9))
+        return rfc3339(self._wall() - (self._clock() - monotonic_ns / 1e9))
 
     def _pool_gauges(self) -> list[Gauge]:
-        counts, head = self._counts(), self._board.head
+        counts, head = self._condition.counts(), self._board.head
         return [
             ("dago_worker_pool_configured", "Slots wanted.", {(): head.configured}),
             ("dago_worker_pool_idle", "Workers waiting for an item.", {(): counts["idle"]}),
@@ -145,7 +112,3 @@ class Health:
             ("dago_worker_pool_stopped", "Slots without a working worker.", {(): counts["dead"] + counts["starting"]}),
             ("dago_redis_up", "1 while Redis answers.", {(): float(bool(head.redis_up))}),
         ]
-
-
-def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -2,12 +2,15 @@
 The pool as one table in shared memory: a head for the whole, a row for each slot.
 
 Made before the first fork, inherited by every child, gone with the last of them. Nobody locks: who writes what is said
-in `row.py`, and how a reader is never misled in `cells.py`. The memory of a row is only taken when it is used.
+in `row.py`, and how a reader is never misled in `cells.py`. The memory of a row is only taken when it is used. It is a
+file without a folder, so that another process of the same user can look at it too (`lookout.py`).
 """
 
 from __future__ import annotations
 
+import mmap as memory
 import os
+import sys
 from mmap import mmap
 from struct import Struct
 
@@ -19,8 +22,10 @@ from supervisor.row import Row
 __all__ = ["MODES", "Bell", "Head", "Row", "Scoreboard", "Wakes"]
 
 MODES = ("starting", "running", "reloading", "draining", "stopped")
+FILE_NAME = "executor-scoreboard"
 PAGE = 4096
 HEAD_WORDS = 32
+CAPACITY_WORD = 18
 HEAD_COUNTERS_BYTES = 16 * PAGE
 REASON = Struct("<H1000s")  # why the pool stops; written by whoever finds out
 REASON_LIMIT = 1000  # bytes
@@ -122,6 +127,7 @@ class Head:
     started_ns = Number(15)
     heir = Flag(16)  # a predecessor still answers for us
     noticed = Number(17)  # by the keeper: changes with each notice, 0 while there is none
+    capacity = Number(CAPACITY_WORD)  # slots at most: what the size of all else follows from
 
     def __init__(self, shared: mmap, offset: int, counters: Counters, keeper_counters: Counters) -> None:
         words_end = offset + HEAD_WORDS * WORD
@@ -162,9 +168,20 @@ class Scoreboard:
         capacity: Slots at most.
         counters_bytes: Room for each slot's totals; memory is taken as it is used.
         first_slot: Number of the first slot; more than 1 beside a predecessor whose slots must not be named again.
+        shown_by: A descriptor of another process' table of that capacity; only to be read.
+
+    Raises:
+        ValueError: What *shown_by* leads to is of another size, so of another version.
     """
 
-    def __init__(self, capacity: int = 1024, counters_bytes: int = 32 * PAGE, first_slot: int = 1) -> None:
+    def __init__(
+        self,
+        capacity: int = 1024,
+        counters_bytes: int = 32 * PAGE,
+        first_slot: int = 1,
+        *,
+        shown_by: int | None = None,
+    ) -> None:
         asked_at = PAGE
         head_counters_at = asked_at + _pages(capacity * WORD)
         rows_at = head_counters_at + 2 * HEAD_COUNTERS_BYTES
@@ -172,7 +189,8 @@ class Scoreboard:
         self._counters_at = rows_at + _pages(capacity * ROW_BYTES)
         self._counters_bytes = _pages(counters_bytes)
         self.capacity = capacity
-        self.shared = mmap(-1, self._counters_at + capacity * self._counters_bytes)
+        size = self._counters_at + capacity * self._counters_bytes
+        self.shared = _new_memory(size) if shown_by is None else _others_memory(shown_by, size)
         self.bell = Bell()  # for the supervisor: something changed
         self.keeper_bell = Bell()  # for the keeper
         self.head = Head(
@@ -181,12 +199,26 @@ class Scoreboard:
             Counters(self.shared, head_counters_at, HEAD_COUNTERS_BYTES),
             Counters(self.shared, head_counters_at + HEAD_COUNTERS_BYTES, HEAD_COUNTERS_BYTES),
         )
-        self.head.first_slot = first_slot
-        self.head.highest_slot = first_slot - 1
+        if shown_by is None:
+            self.head.capacity = capacity
+            self.head.first_slot = first_slot
+            self.head.highest_slot = first_slot - 1
+        first_slot = self.head.first_slot
         asked = memoryview(self.shared)[asked_at : asked_at + capacity * WORD].cast("q")
         self.wakes = Wakes(self.bell, asked, first_slot)
         self._first = first_slot
         self._rows: dict[int, Row] = {}
+
+    @classmethod
+    def shown(cls, fd: int) -> Scoreboard:
+        """
+        Another process' table, by a descriptor of its memory; only to be read.
+
+        Raises:
+            ValueError: It is another version's.
+        """
+        capacity = int.from_bytes(os.pread(fd, WORD, CAPACITY_WORD * WORD), sys.byteorder)
+        return cls(capacity, shown_by=fd)
 
     def row(self, slot: int) -> Row:
         """
@@ -239,3 +271,19 @@ class Scoreboard:
 
 def _pages(size: int) -> int:
     return (size + PAGE - 1) // PAGE * PAGE
+
+
+def _new_memory(size: int) -> mmap:
+    fd = os.memfd_create(FILE_NAME)
+    try:
+        os.ftruncate(fd, size)
+        return mmap(fd, size)  # keeps a descriptor of its own, by which it is found
+    finally:
+        os.close(fd)
+
+
+def _others_memory(fd: int, size: int) -> mmap:
+    found = os.fstat(fd).st_size
+    if found != size:
+        raise ValueError(f"a scoreboard of {found} bytes, not {size}: it is another version's")
+    return mmap(fd, size, prot=memory.PROT_READ)

@@ -55,3 +55,10 @@ def test_locks_hold_every_dependency() -> None:
         locked = {canonical(entry.split("==")[0].split("[")[0]) for entry in entries if "==" in entry.split("\n")[0]}
         assert declared() <= locked, lock
         assert all("--hash=sha256:" in entry for entry in entries if entry.strip()), lock
+
+
+def test_what_builds_the_image_is_what_we_develop_with() -> None:
+    """The image's build takes the same setuptools, by the same hashes."""
+    entry = (ROOT / "requirements-build.lock").read_text().strip()
+    assert entry.startswith("setuptools==")
+    assert entry in (ROOT / "requirements-dev.lock").read_text()

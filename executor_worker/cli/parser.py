@@ -53,6 +53,10 @@ _STATUS = """\
   executor-worker status --json | jq '.workers[] | select(.state == "busy")'"""
 _TOP = """\
   executor-worker top                   q or Ctrl-C leaves"""
+_HEALTH = """\
+  executor-worker health                for a container's health check: asks neither a port nor Redis
+
+exit status: 0 well, degraded or draining; 1 unhealthy, or no pool of this user here"""
 _DEAD = """\
   executor-worker dead list
   executor-worker dead show 1700000000000-0
@@ -109,7 +113,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {program_version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_run, _work, _demo, _once, _submit, _status, _top, _tail, _ctl, _dead, _replay, _tools, _check):
+    for add in (
+        *(_run, _work, _demo, _once, _submit, _status, _top, _tail),
+        *(_health, _ctl, _dead, _replay, _tools, _check),
+    ):
         add(commands)
     return parser
 
@@ -190,6 +197,11 @@ def _ctl(commands: _Commands) -> None:
     parser = _add(actions, "scale", "have N slots from now on, until the next reload", "ctl:command", needs="nothing")
     parser.add_argument("workers", type=_typed(whole(1, 1024, 4)), metavar="N", help="slots")
     _add_json(parser)
+
+
+def _health(commands: _Commands) -> None:
+    about = "say whether the pool that runs here is well, by the exit status too"
+    _add(commands, "health", about, "health:health", _HEALTH, needs="nothing")
 
 
 def _dead(commands: _Commands) -> None:

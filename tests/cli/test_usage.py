@@ -15,7 +15,7 @@ import pytest
 from tests.cli.conftest import Run, environment
 from tests.kit import PROGRAM, RedisServer
 
-COMMANDS = ("run", "work", "demo", "once", "submit", "status", "top", "ctl", "dead", "tools", "check")
+COMMANDS = ("run", "work", "demo", "once", "submit", "status", "top", "ctl", "health", "dead", "tools", "check")
 ACTIONS = (
     "dead list",
     "dead show",

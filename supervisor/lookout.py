@@ -1,0 +1,66 @@
+"""Find the pools that run here: by the table each of them keeps in memory, whatever ports or names they go by."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from supervisor.scoreboard import FILE_NAME, Scoreboard
+
+_LINK = f"/memfd:{FILE_NAME} (deleted)"
+
+
+@contextlib.contextmanager
+def pools_here() -> Iterator[dict[int, Scoreboard]]:
+    """
+    The pools of this user in this PID namespace, by their supervisors' pids; to be read only.
+
+    Raises:
+        ValueError: One is of another version.
+    """
+    boards: dict[int, Scoreboard] = {}
+    try:
+        for pid, path in _tables():
+            board = _open(path)
+            if board is None:
+                continue
+            if board.head.supervisor_pid == pid:  # its children show the same table
+                boards[pid] = board
+            else:
+                board.close()
+        yield boards
+    finally:
+        for board in boards.values():
+            board.close()
+
+
+def _tables() -> Iterator[tuple[int, Path]]:
+    """Which process has which table open; those of others can't be looked at."""
+    own_space = Path("/proc/self/ns/pid").readlink()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.stat().st_uid != os.geteuid() or (process / "ns/pid").readlink() != own_space:
+                continue  # another user's, or a container's, which has pids of its own
+            table = next((fd for fd in (process / "fd").iterdir() if _leads_to_table(fd)), None)
+            if table is not None:
+                yield int(process.name), table
+
+
+def _leads_to_table(fd: Path) -> bool:
+    try:
+        return str(fd.readlink()) == _LINK
+    except OSError:
+        return False
+
+
+def _open(path: Path) -> Scoreboard | None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # it ended meanwhile
+        return None
+    try:
+        return Scoreboard.shown(fd)
+    finally:
+        os.close(fd)
