@@ -1,18 +1,15 @@
-"""What comes in on a work stream and what goes out on a result stream; no Redis here."""
+"""What comes in on a work stream; no Redis here."""
 
 from __future__ import annotations
 
 import re
-import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from executor_worker.errors import InvalidItem
-from executor_worker.outcome import Completed, Outcome
 from executor_worker.wire import dumps, loads
 
-COMPLETED, FAILED = "node.completed", "node.failed"
 WORK_TYPE = "node.work"
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 NAMES = ("graph_id", "node_id", "execution_id")
@@ -248,89 +245,4 @@ def _salvage_raw(data: bytes) -> dict[str, str]:
     return found
 
 
-# -- what goes out ----------------------------------------------------------------------------------
-
-
-def completed_event(
-    graph_id: str, execution_id: str, node_id: str, output: Any, facts: dict[str, Any], now: float
-) -> bytes:
-    """
-    Write a `node.completed` event.
-
-    Args:
-        facts: More of `data`: worker_id, mode, attempt, duration_ms, usage.
-        now: Seconds since the epoch.
-
-    Raises:
-        ValueError: *output* is no JSON value.
-    """
-    data = {"graph_id": graph_id, "node_id": node_id, "output": output, **facts}
-    return _event(COMPLETED, graph_id, execution_id, node_id, data, now)
-
-
-def failed_event(
-    graph_id: str, execution_id: str, node_id: str, error: str, code: str, facts: dict[str, Any], now: float
-) -> bytes:
-    """Write a `node.failed` event; *facts* as for `completed_event`."""
-    data = {"graph_id": graph_id, "node_id": node_id, "output": None, "error": error, "error_code": code, **facts}
-    return _event(FAILED, graph_id, execution_id, node_id, data, now)
-
-
-def progress_event(
-    kind: str, graph_id: str, execution_id: str, node_id: str, facts: dict[str, Any], now: float
-) -> bytes:
-    """
-    Write an event of a run's progress: `node.started`, `llm.called` and the like.
-
-    Raises:
-        ValueError: *facts* hold what is no JSON value.
-    """
-    return _event(kind, graph_id, execution_id, node_id, {"graph_id": graph_id, "node_id": node_id, **facts}, now)
-
-
-def _event(kind: str, graph_id: str, execution_id: str, node_id: str, data: dict[str, Any], now: float) -> bytes:
-    return dumps(
-        {
-            "id": uuid.uuid4().hex,
-            "type": kind,
-            "timestamp": rfc3339(now),
-            "graph_id": graph_id,
-            "execution_id": execution_id,
-            "node_id": node_id,
-            "data": data,
-        }
-    )
-
-
-def node_entry(
-    *, node_id: str, outcome: Outcome, started_at: float, completed_at: float, metadata: dict[str, Any]
-) -> dict[str, Any]:
-    """Make a node's entry in its graph's state; times in seconds since the epoch."""
-    completed = isinstance(outcome, Completed)
-    return {
-        "node_id": node_id,
-        "status": "completed" if completed else "failed",
-        "output": outcome.output if isinstance(outcome, Completed) else None,
-        "error": None if isinstance(outcome, Completed) else outcome.error,
-        "started_at": rfc3339(started_at),
-        "completed_at": rfc3339(completed_at),
-        "metadata": metadata if isinstance(outcome, Completed) else {**metadata, "error_code": outcome.code},
-    }
-
-
-def rfc3339(seconds: float) -> str:
-    """Write a time since the epoch as RFC 3339, UTC, milliseconds, `Z`."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-__all__ = [
-    "Item",
-    "UnreadableItem",
-    "completed_event",
-    "decode",
-    "failed_event",
-    "names_in",
-    "node_entry",
-    "progress_event",
-    "rfc3339",
-]
+__all__ = ["Item", "UnreadableItem", "decode", "names_in"]

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from executor_worker import logs
 from executor_worker.errors import Abandoned, StreamError, StreamRefused
+from executor_worker.events import progress_event
 from executor_worker.intake import Ticket
-from executor_worker.messages import progress_event
 from executor_worker.nodes.journal import Record, ended
 from executor_worker.stream import JOURNAL_PREFIX, JournalKeys, Kept, own_journal
 from executor_worker.watch import Watch

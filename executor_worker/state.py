@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from executor_worker.errors import StateInvalid
-from executor_worker.messages import rfc3339
+from executor_worker.events import rfc3339
 from executor_worker.splice import Node, whole
 from executor_worker.wire import dumps, loads
 

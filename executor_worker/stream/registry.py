@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from executor_worker.errors import StreamError
-from executor_worker.messages import rfc3339
+from executor_worker.events import rfc3339
 from executor_worker.stream.link import Link
 from executor_worker.stream.names import REGISTRY_PREFIX
 from executor_worker.wire import dumps, loads

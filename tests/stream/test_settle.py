@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from executor_worker.messages import node_entry
+from executor_worker.events import node_entry
 from executor_worker.outcome import Completed
 from executor_worker.state import GraphState, new_document, splice_node
 from executor_worker.stream import COMPLETED_STREAM, FAILED_STREAM, GROUP, Commit, Consumer, Settled
