@@ -22,15 +22,15 @@ from types import FrameType
 import psutil
 
 from executor_worker import logs
+from executor_worker.account import Account
 from executor_worker.errors import Abandoned, StreamError
 from executor_worker.intake import Intake, Ticket
 from executor_worker.metrics import Recorder
 from executor_worker.notice import read_notice
-from executor_worker.outcome import Completed, Failed
 from executor_worker.patience import Patience, wait_for_wake
 from executor_worker.runs import Runs
-from executor_worker.settlement import Result, Settler
-from executor_worker.stream import Consumer, Held, Taken, added_at
+from executor_worker.settlement import Settler
+from executor_worker.stream import Consumer, Held, Taken
 from supervisor.scoreboard import Row, Scoreboard
 
 IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is
@@ -38,7 +38,6 @@ POLL_S = 0.5
 TIDY_S = 1.0
 LEFT = 0
 DESCRIPTORS_IN_USE = 0.75  # of those allowed: a worker beyond it is replaced
-MODES = frozenset({"llm", "agent", "tool"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class Worker:
         self._habits = habits
         self._patience = patience
         self._reap = reap
-        self._recorder = Recorder(row.counters)
+        self._account = Account(Recorder(row.counters), board.head)
         self._leaving = False
         self._items = 0
         self._tried_notice = 0
@@ -233,10 +232,7 @@ class Worker:
     def _open(self, taken: Taken) -> Ticket:
         verdict = self._row.verdict if self._condemned() == (taken.held.stream, taken.held.entry) else ""
         ticket = self._intake.open(taken, verdict)
-        if taken.held.count > 1:
-            self._recorder.count("dago_items_reclaimed_total")
-        else:
-            self._recorder.observe("dago_queue_wait_time_seconds", ticket.taken_at - added_at(taken.held.entry))
+        self._account.opened(ticket)
         return ticket
 
     def _work_off(self, ticket: Ticket, started: float) -> Taken | None:
@@ -245,43 +241,14 @@ class Worker:
         self._row.finish("settling")
         result = self._settler.settle(ticket, self._wants_next)
         self._forget_verdict()
-        self._report(ticket, result, time.monotonic() - started)
+        self._account.settled(ticket, result, time.monotonic() - started)
         return result.next
-
-    def _report(self, ticket: Ticket, result: Result, seconds: float) -> None:
-        """Count and log how it ended; quiet where all is well."""
-        if not result.settled:
-            self._recorder.count("dago_items_fenced_total")
-            logs.warning("item.fenced", delivery=ticket.held.count, advice="another worker has it; nothing was written")
-            return
-        if result.trimmed:
-            advice = "a producer trims entries that are not settled yet"
-            logs.warning("entry.trimmed", stream=ticket.held.stream, advice=advice)
-        outcome = ticket.outcome
-        if outcome is None:
-            logs.info("item.repeated", advice="its node has this item's result already; it was acknowledged only")
-            return
-        failed = isinstance(outcome, Failed)
-        kind = outcome.mode or ticket.mode or (ticket.node_type if ticket.node_type in MODES else "unknown")
-        self._recorder.count("dago_nodes_executed_total", kind, "failed" if failed else "completed")
-        self._recorder.observe("dago_node_duration_seconds", seconds)
-        self._head.last_done_wall_ns = time.time_ns()
-        if isinstance(outcome, Completed):
-            logs.debug("node.completed", mode=kind, seconds=round(seconds, 4))
-            return
-        self._recorder.count("dago_node_errors_total", outcome.code)
-        logs.warning("node.failed", code=outcome.code, mode=kind, attempt=ticket.attempt, seconds=round(seconds, 4))
-        if ticket.dead_reason is not None:
-            self._recorder.count("dago_items_dead_total", ticket.dead_reason)
-            advice = "see `executor-worker dead list`"
-            logs.error("item.dead", reason=ticket.dead_reason, stream=ticket.held.stream, advice=advice)
 
     # -- letting go -------------------------------------------------------------------------------
 
     def _abandon(self, held: Held, reason: Abandoned) -> None:
         if self._row.lost:
-            self._recorder.count("dago_items_fenced_total")
-            logs.warning("item.lost", entry=held.entry, advice="another worker has it; nothing was written")
+            self._account.lost(held.entry)
             return
         logs.info("item.released", entry=held.entry, reason=str(reason))
         self._give_back(held)
@@ -289,7 +256,7 @@ class Worker:
     def _give_back(self, held: Held) -> None:
         try:
             if self._consumer.release(held, counted=False):
-                self._recorder.count("dago_items_released_total")
+                self._account.released()
         except StreamError as error:
             logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")
 

@@ -8,12 +8,12 @@ predecessor that died) is looked for before anything new is taken: that is what 
 from __future__ import annotations
 
 import re
-import select
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from executor_worker.errors import StreamError, StreamRefused, StreamUnavailable
+from executor_worker.errors import StreamError
+from executor_worker.stream.blocking import BlockingRead
 from executor_worker.stream.command import Word
 from executor_worker.stream.consumers import release_held
 from executor_worker.stream.group import Made, ensure_groups
@@ -34,7 +34,6 @@ from executor_worker.stream.names import (
 from executor_worker.stream.replies import GroupLost
 from executor_worker.stream.script import Script, script
 
-UNBLOCK_S = 1.0  # whoever wakes us wants us soon
 TAKEN_PARTS = 7  # of a script's answer that brings an entry
 GRAPH_ID = re.compile(rb'"graph_id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,512})"')
 
@@ -86,6 +85,7 @@ class Consumer:
         self._group_missing = False
         self._doubtful = False
         self._own = "counted"
+        self._blocking = BlockingRead(link, group, name, streams)
         self._turn = 0
         self._names = {stream.encode(): stream for stream in self._streams}
         self._take_script, self._confirm_script, self._settle_script = scripts()
@@ -143,11 +143,11 @@ class Consumer:
             taken = self.take()
             if taken is not None:
                 return taken
-        if _readable(wake_fd):
-            return None
         asked_at = time.monotonic()
         try:
-            reply = self._read_blocking(wake_fd, block_s)
+            reply = self._blocking.read(wake_fd, block_s)
+            if not self._link.connected:
+                self.unsure = True  # something may have come on it
             return self._received_many(reply, asked_at) if reply else None
         except GroupLost:
             self._make_groups()
@@ -310,40 +310,6 @@ class Consumer:
         guessed = state_key.decode("utf-8", "replace") or None
         return Taken(held, fields.get(b"data"), fields, guessed, state, asked_at=asked_at)
 
-    def _read_blocking(self, wake_fd: int, block_s: float) -> Any:
-        link = self._link
-        block_ms = max(int(block_s * 1000), 1)
-        link.send(
-            (b"XREADGROUP", b"GROUP", self._group, self.name, b"COUNT", 1, b"BLOCK", block_ms, b"STREAMS")
-            + self._streams + (b">",) * len(self._streams)
-        )  # fmt: skip
-        deadline = time.monotonic() + block_s + link.timeout_s
-        while (left := deadline - time.monotonic()) > 0:
-            reply, woken = link.poll(wake_fd, left)
-            if reply is not Link.NOTHING:
-                return reply
-            if woken:
-                return self._unblock()
-        link.close()
-        raise StreamUnavailable(f"no answer from {link.endpoint}")
-
-    def _unblock(self) -> Any:
-        """Make the server answer now; a line on which it doesn't is dropped."""
-        second = self._link.another(UNBLOCK_S)
-        try:
-            if not self._link.client_id:
-                raise StreamRefused("the user may not ask for its connection's number")
-            second.call("CLIENT", "UNBLOCK", self._link.client_id)
-            return self._link.read(UNBLOCK_S)
-        except GroupLost:
-            raise
-        except (StreamUnavailable, StreamRefused):
-            self._link.close()
-            self.unsure = True
-            return None
-        finally:
-            second.close()
-
     def _received_many(self, reply: list[Any], asked_at: float) -> Taken | None:
         """Keep the first of what a blocking read brought; COUNT is for each stream, so there may be a second."""
         self._groups_known = True
@@ -384,9 +350,3 @@ def _document(reply: Any) -> bytes | None:
             return b""
         raise reply
     return reply  # type: ignore[no-any-return]
-
-
-def _readable(fd: int) -> bool:
-    poller = select.poll()
-    poller.register(fd, select.POLLIN)
-    return bool(poller.poll(0))

@@ -1,0 +1,66 @@
+"""What is counted and logged of each item; quiet where all is well."""
+
+from __future__ import annotations
+
+import time
+
+from executor_worker import logs
+from executor_worker.intake import Ticket
+from executor_worker.metrics import Recorder
+from executor_worker.outcome import Completed, Failed, Outcome
+from executor_worker.settlement import Result
+from executor_worker.stream import added_at
+from supervisor.scoreboard import Head
+
+MODES = frozenset({"llm", "agent", "tool"})
+
+
+class Account:
+    def __init__(self, recorder: Recorder, head: Head) -> None:
+        self._recorder = recorder
+        self._head = head
+
+    def opened(self, ticket: Ticket) -> None:
+        """An item is in hand: for the first time, or after another run that did not end."""
+        if ticket.held.count > 1:
+            self._recorder.count("dago_items_reclaimed_total")
+        else:
+            self._recorder.observe("dago_queue_wait_time_seconds", ticket.taken_at - added_at(ticket.held.entry))
+
+    def settled(self, ticket: Ticket, result: Result, seconds: float) -> None:
+        """An item's settlement has ended, one way or the other."""
+        if not result.settled:
+            self._recorder.count("dago_items_fenced_total")
+            logs.warning("item.fenced", delivery=ticket.held.count, advice="another worker has it; nothing was written")
+            return
+        if result.trimmed:
+            advice = "a producer trims entries that are not settled yet"
+            logs.warning("entry.trimmed", stream=ticket.held.stream, advice=advice)
+        if ticket.outcome is None:
+            logs.info("item.repeated", advice="its node has this item's result already; it was acknowledged only")
+            return
+        self._ended(ticket, ticket.outcome, seconds)
+
+    def lost(self, entry: str) -> None:
+        """A run has ended because its item was taken over."""
+        self._recorder.count("dago_items_fenced_total")
+        logs.warning("item.lost", entry=entry, advice="another worker has it; nothing was written")
+
+    def released(self) -> None:
+        self._recorder.count("dago_items_released_total")
+
+    def _ended(self, ticket: Ticket, outcome: Outcome, seconds: float) -> None:
+        failed = isinstance(outcome, Failed)
+        kind = outcome.mode or ticket.mode or (ticket.node_type if ticket.node_type in MODES else "unknown")
+        self._recorder.count("dago_nodes_executed_total", kind, "failed" if failed else "completed")
+        self._recorder.observe("dago_node_duration_seconds", seconds)
+        self._head.last_done_wall_ns = time.time_ns()
+        if isinstance(outcome, Completed):
+            logs.debug("node.completed", mode=kind, seconds=round(seconds, 4))
+            return
+        self._recorder.count("dago_node_errors_total", outcome.code)
+        logs.warning("node.failed", code=outcome.code, mode=kind, attempt=ticket.attempt, seconds=round(seconds, 4))
+        if ticket.dead_reason is not None:
+            self._recorder.count("dago_items_dead_total", ticket.dead_reason)
+            advice = "see `executor-worker dead list`"
+            logs.error("item.dead", reason=ticket.dead_reason, stream=ticket.held.stream, advice=advice)
