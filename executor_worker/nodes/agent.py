@@ -36,7 +36,6 @@ from executor_worker.outcome import Usage
 from executor_worker.providers.base import (
     ModelReply,
     ModelRequest,
-    ModelTurn,
     ToolCall,
     ToolResult,
     ToolSpec,
@@ -207,12 +206,12 @@ class _Agent:
         self._close_turn()
 
     def _say(self, text: str) -> None:
-        """Tell the model something, as part of the turn that it answers: some servers want the roles to alternate."""
+        """Tell the model something, beside the results it waits for where there are some: the roles alternate then."""
         last = self._turns[-1]
-        if isinstance(last, ModelTurn):
-            self._turns.append(UserTurn(text))
-        else:
+        if isinstance(last, ToolTurn):
             self._turns[-1] = replace(last, text=f"{last.text}\n\n{text}" if last.text else text)
+        else:
+            self._turns.append(UserTurn(text))
 
     # -- tools ------------------------------------------------------------------------------------
 
@@ -238,6 +237,9 @@ class _Agent:
         if problem:
             self._steps.note(call.name, ok=False)
             return ToolResult(call.id, sendable(problem), is_error=True)
+        if self._node.on_limit == "finalize" and self._steps.broke_off(place):
+            # Its last answer is there already: what it was given without must not be run after it.
+            raise NodeTimeout("the node's time was up, in an earlier run")
         try:
             answer = self._steps.asked_tool(tool, place, call.name, call.arguments or {})
         except (NodeTimeout, Cancelled):

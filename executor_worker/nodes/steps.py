@@ -165,6 +165,10 @@ class Steps:
         """Tell whether an earlier run has sent the call at *place* of the model's last turn."""
         return self._history.sent(f"{self.replies}.{place}")
 
+    def broke_off(self, place: int) -> bool:
+        """Tell whether an earlier run left the call at *place* without an answer, and had the model's next reply."""
+        return self._history.replies > self.replies and self._history.answered(f"{self.replies}.{place}") is None
+
     def note(self, name: str, *, ok: bool, seconds: float = 0.0) -> None:
         """Remember a tool call for the run's result."""
         self.made.append(Made(short(name, 128), ok, round(seconds * 1000)))

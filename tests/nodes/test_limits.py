@@ -15,6 +15,7 @@ from executor_worker.providers.base import ModelReply, ModelRequest, ToolResult,
 from executor_worker.providers.prices import Price, Prices
 from tests.nodes.conftest import execute
 from tests.nodes.doubles import FunctionTool, ScriptedModel, SeenWatch, call, reply
+from tests.nodes.test_journal import Kept
 
 Done = Callable[..., Completed]
 Bad = Callable[..., Failed]
@@ -174,17 +175,32 @@ def test_time_is_up_and_a_last_answer_is_asked_for() -> None:
     assert (phase, seconds) == ("llm", 11.0)  # 10 s are left of the 20 kept back, and the grace
 
 
+def test_a_run_interrupted_after_its_last_answer_comes_to_the_same() -> None:
+    """What was not run when time was up is not run after the answer: the next run has time again, and needs none."""
+    watch, kept = Timed(), Kept()
+    late = watch.passing(90, lambda: "late")
+    tool = search(lambda q: late() if q == 1 else "done")
+    three = reply("", *(call("search", {"q": q}, str(q)) for q in range(3)))
+    config = agent(on_limit="finalize")
+    first = execute(config, model=ScriptedModel(three, reply("End.")), tools=(tool,), watch=watch, journal=kept)
+    again = execute(config, model=(model := ScriptedModel()), tools=(tool,), journal=kept)
+    assert isinstance(first, Completed) and isinstance(again, Completed)
+    for name in ("result", "stop_reason", "iterations", "usage"):
+        assert again.output[name] == first.output[name]
+    assert (model.requests, [arguments["q"] for arguments in tool.calls]) == ([], [0, 1])
+
+
 def test_time_is_up_in_the_model_call() -> None:
-    """The last answer is asked for in the same conversation; roles go on alternating."""
+    """The last answer is asked for in the same conversation."""
     watch = Timed()
     slow = watch.passing(85, lambda: reply("never"))
     model = ScriptedModel(slow, reply("Short."))
     outcome = execute(agent(on_limit="finalize"), model=model, tools=(search(),), watch=watch)
     assert isinstance(outcome, Completed)
     assert (outcome.output["result"], outcome.output["iterations"]) == ("Short.", 1)
-    (only,) = model.requests[1].turns
-    assert isinstance(only, UserTurn)
-    assert only.text.startswith("Do it\n\nThe limit is reached: the node's time is up.")
+    task, asked = model.requests[1].turns
+    assert task == UserTurn("Do it")
+    assert isinstance(asked, UserTurn) and asked.text.startswith("The limit is reached: the node's time is up.")
 
 
 def test_no_time_is_left_for_the_last_answer() -> None:
