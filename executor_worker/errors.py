@@ -14,6 +14,7 @@ Every way a run can go wrong, split by who has to act.
     │   ├── ModelError         the model's provider
     │   │     ModelRateLimited llm_rate_limited · ModelUnavailable llm_unavailable
     │   │     ModelTimeout llm_timeout · ModelRejected llm_rejected · ModelBadResponse llm_bad_response
+    │   │     ContextExceeded llm_rejected
     │   └── NodeTimeout node_timeout · Poisoned poisoned · InternalError internal
     └── StreamError            Redis; raised by `stream` only
           StreamUnavailable · StreamRefused
@@ -152,6 +153,10 @@ class ModelTimeout(ModelError):
 
 class ModelRejected(ModelError):
     code = "llm_rejected"
+
+
+class ContextExceeded(ModelRejected):
+    """The prompt is longer than the model takes; a shorter one may be answered."""
 
 
 class ModelBadResponse(ModelError):

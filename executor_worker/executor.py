@@ -11,6 +11,7 @@ from loguru import logger
 from executor_worker.errors import ConfigError, InternalError, Interrupt, NodeError
 from executor_worker.nodes import agent, llm, spec, tool
 from executor_worker.nodes.context import Context
+from executor_worker.nodes.conversation import Room
 from executor_worker.nodes.journal import Journal
 from executor_worker.nodes.limits import Limits
 from executor_worker.nodes.steps import Steps
@@ -58,6 +59,7 @@ class Executor:
         default_model: Used where a node names none.
         max_iterations: Model calls of an agent that names no limit.
         prices: What models cost; without them no cost is told, and no budget in money can be kept.
+        room: How much an agent's model is shown.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Executor:
         default_model: str,
         max_iterations: int = 10,
         prices: Prices | None = None,
+        room: Room | None = None,
     ) -> None:
         self._models = models
         self._tools = tools
         self._default_model = default_model
         self._max_iterations = max_iterations
         self._prices = prices or Prices()
+        self._room = room or Room()
 
     def execute(self, task: Task, watch: Watch, journal: Journal | None = None) -> Outcome:
         """
@@ -131,7 +135,16 @@ class Executor:
 
     def _context(self, task: Task, steps: Steps, watch: Watch) -> Context:
         scope = Scope(task.inputs, task.outputs, task.unfinished)
-        return Context(scope, steps, self._tools, self._default_model, self._max_iterations, watch, self._prices)
+        return Context(
+            scope=scope,
+            steps=steps,
+            tools=self._tools,
+            model=self._default_model,
+            max_iterations=self._max_iterations,
+            watch=watch,
+            prices=self._prices,
+            room=self._room,
+        )
 
 
 def _run(node: spec.Node, context: Context) -> Any:

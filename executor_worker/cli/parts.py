@@ -68,6 +68,7 @@ def model_settings(settings: Settings) -> ModelSettings:
 
 def executor_of(settings: Settings, models: Models, tools: Toolbox, prices: Prices) -> Executor:
     from executor_worker.executor import Executor  # nodes and schemas, which `status` and `dead` can do without
+    from executor_worker.nodes.conversation import Room
 
     return Executor(
         models=models,
@@ -75,6 +76,7 @@ def executor_of(settings: Settings, models: Models, tools: Toolbox, prices: Pric
         default_model=model_name(settings),
         max_iterations=settings.max_iterations,
         prices=prices,
+        room=Room(settings.tool_result_chars, settings.llm_context_tokens),
     )
 
 

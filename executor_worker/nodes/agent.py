@@ -19,6 +19,7 @@ from typing import Any
 from executor_worker.errors import (
     BudgetExceeded,
     Cancelled,
+    ContextExceeded,
     MaxIterations,
     ModelBadResponse,
     NodeError,
@@ -28,9 +29,11 @@ from executor_worker.errors import (
 from executor_worker.nodes import arguments
 from executor_worker.nodes.answer import MAX_REPAIRS, Unfit, Wanted
 from executor_worker.nodes.context import Context
+from executor_worker.nodes.conversation import Conversation
 from executor_worker.nodes.limits import Limits, kept_back_s
 from executor_worker.nodes.llm import FINISHED, cut_short, opening, wanted_of
 from executor_worker.nodes.repetition import Repetition
+from executor_worker.nodes.results import ReadResult
 from executor_worker.nodes.spec import ALL_TOOLS, AgentNode
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import (
@@ -39,15 +42,12 @@ from executor_worker.providers.base import (
     ToolCall,
     ToolResult,
     ToolSpec,
-    ToolTurn,
-    Turn,
-    UserTurn,
 )
 from executor_worker.templating import as_json, sendable, short
 from executor_worker.tools.base import Answer, Tool
 
-_CUT = frozenset({"max_tokens", "context_window_exceeded"})
-_LISTED_TOOLS = 50
+_FULL = "context_window_exceeded"
+_CUT = frozenset({"max_tokens", _FULL})
 _SHOWN_CHARS = 500
 _NOT_RUN = "Not run: the limit is reached."
 _CUT_OFF = "Cut off: the time was up. Its outcome is unknown, it may have taken effect or not."
@@ -57,7 +57,7 @@ def run(node: AgentNode, context: Context) -> dict[str, Any]:
     """
     Raises:
         UnknownTool, ToolUnavailable, TemplateError, InvalidNode: Before anything is called.
-        MaxIterations, BudgetExceeded, NodeTimeout: Where the node asks to fail at its limits.
+        MaxIterations, BudgetExceeded, NodeTimeout, ContextExceeded: Where the node asks to fail at its limits.
         ToolUncertain: Where the node asks to fail then.
         ModelError: No answer, a refusal, or none that follows the schema.
     """
@@ -100,7 +100,9 @@ class _Agent:
         self._limits = Limits.of(node, context)
         self._repetition = Repetition()
         self._request, self._tools, self._wanted = prepare(node, context)
-        self._turns: list[Turn] = list(self._request.turns)
+        price = context.prices.find(self._request.model)
+        room = context.room.within(price.context_window if price else None)
+        self._conversation = Conversation(self._request.turns, room, self._tools)
         self._open_calls: tuple[ToolCall, ...] = ()
         self._results: list[ToolResult] = []
         self._repairs = 0
@@ -111,7 +113,7 @@ class _Agent:
         self._watch.kept_back = kept_back_s(self._node.on_limit, self._watch.left())
         try:
             return self._answered()
-        except (MaxIterations, BudgetExceeded, NodeTimeout) as limit:
+        except (MaxIterations, BudgetExceeded, NodeTimeout, ContextExceeded) as limit:
             self._watch.kept_back = 0.0
             return self._stopped(limit)
 
@@ -123,15 +125,39 @@ class _Agent:
             _raise(self._limits.reached(self._steps.replies, self._steps.usage))
             self._run_open_calls()
             _raise(self._repetition.limit)
+            self._conversation.make_room()
             output = self._concluded(self._ask("auto"))
             if output is not None:
                 return output
 
     def _ask(self, tool_choice: str) -> ModelReply:
-        reply = self._steps.model(replace(self._request, turns=tuple(self._turns), tool_choice=tool_choice))
-        self._turns.append(reply.turn)
+        reply = self._reply(tool_choice)
+        if reply is None:
+            reply = self._steps.model(self._asking(tool_choice))
+        if reply.stop_reason == _FULL and self._node.on_limit == "finalize" and tool_choice != "none":
+            # Not taken up: the half of a call in it could never be answered.
+            raise ContextExceeded(f"{short(reply.model)} has no room left in its context window")
+        self._conversation.take(reply)
         self._last_text = reply.text or self._last_text
         return reply
+
+    def _reply(self, tool_choice: str) -> ModelReply | None:
+        """Call the model; None where the conversation was too long for it, and has been made shorter."""
+        try:
+            reply = self._steps.model(self._asking(tool_choice))
+        except ContextExceeded:
+            if not self._conversation.shorten():
+                raise
+            return None
+        full = reply.stop_reason == _FULL
+        within = self._limits.reached(self._steps.replies, self._steps.usage) is None
+        return None if full and within and self._conversation.shorten() else reply
+
+    def _asking(self, tool_choice: str) -> ModelRequest:
+        tools, reader = self._request.tools, self._conversation.reader
+        if self._conversation.shortened:
+            tools = (*tools, ToolSpec(reader.name, reader.description, reader.input_schema))
+        return replace(self._request, turns=tuple(self._conversation.turns), tools=tools, tool_choice=tool_choice)
 
     def _concluded(self, reply: ModelReply) -> dict[str, Any] | None:
         """Make *reply* the output, or None where the conversation goes on."""
@@ -161,7 +187,7 @@ class _Agent:
             raise ModelBadResponse(
                 f"the answer did not follow output_schema, nor did {MAX_REPAIRS} corrections: {problem}"
             )
-        self._say(sendable(wanted.repair(problem)))
+        self._conversation.say(sendable(wanted.repair(problem)))
 
     def _output(self, text: str, stop_reason: str | None) -> dict[str, Any]:
         output: dict[str, Any] = {
@@ -178,7 +204,7 @@ class _Agent:
         if self._node.on_limit == "fail":
             raise limit
         if self._node.on_limit == "partial":
-            return self._output(self._last_text, limit.code)
+            return self._output(self._last_text, _stop_reason(limit))
         return self._finalized(limit)
 
     def _finalized(self, limit: NodeError) -> dict[str, Any]:
@@ -186,9 +212,11 @@ class _Agent:
             f"The limit is reached: {limit}. No tool can be called any more. Give your final answer from what you have."
         )
         self._answer_open_calls(limit)
-        self._say(asked)
+        self._conversation.say(asked)
+        if isinstance(limit, ContextExceeded):
+            self._conversation.shorten()
         reply = self._ask("none")
-        output = self._output(reply.text, limit.code)
+        output = self._output(reply.text, _stop_reason(limit))
         if self._wanted is None:
             return output
         try:
@@ -205,14 +233,6 @@ class _Agent:
             self._results.append(ToolResult(call.id, _CUT_OFF if in_flight else _NOT_RUN, is_error=True))
         self._close_turn()
 
-    def _say(self, text: str) -> None:
-        """Tell the model something, beside the results it waits for where there are some: the roles alternate then."""
-        last = self._turns[-1]
-        if isinstance(last, ToolTurn):
-            self._turns[-1] = replace(last, text=f"{last.text}\n\n{text}" if last.text else text)
-        else:
-            self._turns.append(UserTurn(text))
-
     # -- tools ------------------------------------------------------------------------------------
 
     def _run_open_calls(self) -> None:
@@ -223,20 +243,26 @@ class _Agent:
             self._repetition.note(self._open_calls, self._results)
             self._close_turn()
             if advice := self._repetition.advice:
-                self._say(advice)
+                self._conversation.say(advice)
 
     def _close_turn(self) -> None:
         if self._open_calls:
-            self._turns.append(ToolTurn(tuple(self._results)))
+            self._conversation.answer(self._results)
         self._open_calls, self._results = (), []
 
     def _result(self, call: ToolCall, place: int) -> ToolResult:
-        tool = self._tools.get(call.name)
+        reader = self._conversation.reader
+        tool = reader if call.name == reader.name else self._tools.get(call.name)
         # What an earlier run has sent is answered as it was then, also where the tool is another one now.
-        problem = "" if self._steps.was_sent(place) else self._problem(call, tool)
+        problem = "" if self._steps.was_sent(place) else arguments.refusal(call, tool, self._tools)
         if problem:
             self._steps.note(call.name, ok=False)
             return ToolResult(call.id, sendable(problem), is_error=True)
+        if isinstance(tool, ReadResult):
+            # No step: it calls nothing, and what it reads is in the conversation.
+            answer = tool.read(call.arguments or {})
+            self._steps.note(call.name, ok=not answer.is_error)
+            return _told(call, answer)
         if self._node.on_limit == "finalize" and self._steps.broke_off(place):
             # Its last answer is there already: what it was given without must not be run after it.
             raise NodeTimeout("the node's time was up, in an earlier run")
@@ -252,22 +278,14 @@ class _Agent:
             return ToolResult(call.id, sendable(str(error)), is_error=True)
         return _told(call, answer)
 
-    def _problem(self, call: ToolCall, tool: Tool | None) -> str:
-        """Say why *call* can't be made; empty where it can."""
-        if tool is None:
-            names = list(self._tools)
-            more = f" and {len(names) - _LISTED_TOOLS} more" if len(names) > _LISTED_TOOLS else ""
-            known = ", ".join(names[:_LISTED_TOOLS])
-            return f"There is no tool {short(call.name)!r}. You may call: {known}{more}."
-        if call.arguments is None:
-            return f"The arguments were not a JSON object: {call.problem or 'they could not be read'}."
-        problems = arguments.problems(tool, call.arguments)
-        return f"The arguments do not fit the tool's schema: {'; '.join(problems)}." if problems else ""
-
 
 def _raise(limit: NodeError | None) -> None:
     if limit is not None:
         raise limit
+
+
+def _stop_reason(limit: NodeError) -> str:
+    return _FULL if isinstance(limit, ContextExceeded) else limit.code
 
 
 def _told(call: ToolCall, answer: Answer) -> ToolResult:

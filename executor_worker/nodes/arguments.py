@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from loguru import logger
 
 from executor_worker.nodes.schema import SchemaUnusable, compiled
+from executor_worker.providers.base import ToolCall
+from executor_worker.templating import short
 from executor_worker.tools.base import Tool
+
+_LISTED_TOOLS = 50
 
 
 def problems(tool: Tool, arguments: dict[str, Any], *, missing: bool = True) -> list[str]:
@@ -25,6 +31,18 @@ def problems(tool: Tool, arguments: dict[str, Any], *, missing: bool = True) -> 
     except SchemaUnusable as error:
         _tell_once(tool.name, tool.source, str(error))
         return []
+
+
+def refusal(call: ToolCall, tool: Tool | None, names: Collection[str]) -> str:
+    """Tell the model why *call* can't be made, of *tool* or of one that is none of *names*; empty where it can."""
+    if tool is None:
+        more = f" and {len(names) - _LISTED_TOOLS} more" if len(names) > _LISTED_TOOLS else ""
+        known = ", ".join(islice(names, _LISTED_TOOLS))
+        return f"There is no tool {short(call.name)!r}. You may call: {known}{more}."
+    if call.arguments is None:
+        return f"The arguments were not a JSON object: {call.problem or 'they could not be read'}."
+    found = problems(tool, call.arguments)
+    return f"The arguments do not fit the tool's schema: {'; '.join(found)}." if found else ""
 
 
 @lru_cache(maxsize=256)

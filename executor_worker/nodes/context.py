@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from executor_worker.nodes.conversation import Room
 from executor_worker.nodes.steps import Steps
 from executor_worker.providers.prices import Prices
 from executor_worker.templating import Scope
@@ -28,3 +29,4 @@ class Context:
     max_iterations: int
     watch: Watch
     prices: Prices
+    room: Room

@@ -141,7 +141,8 @@ class AnthropicMessages:
         if system:
             body["system"] = [{"type": "text", "text": system}]
         if (model, "cache_control") not in self._left_out:
-            _cache(body)
+            # One tool that must be called is one call: nobody would read its conversation from the cache.
+            _cache(body, conversation=bool(request.tools) and request.tool_choice in ("auto", "none"))
         return body
 
     def _native_schema(self, model: str, schema: dict[str, Any]) -> dict[str, Any] | None:
@@ -166,19 +167,29 @@ def _parameters(body: dict[str, Any]) -> set[str]:
     sent = set(body)
     if "output_config" in body:
         sent.add("output_schema")
-    if "cache_control" in body or "system" in body or "tools" in body:
+    if "system" in body or "tools" in body:
         sent.add("cache_control")
     return sent
 
 
-def _cache(body: dict[str, Any]) -> None:
-    """Mark what is the same in the next call: tools and system prompt; in a conversation all of it so far."""
-    if "system" in body:
-        body["system"][-1]["cache_control"] = CACHED
-    elif "tools" in body:
-        body["tools"][-1]["cache_control"] = CACHED
-    if "tools" in body:
-        body["cache_control"] = CACHED
+def _cache(body: dict[str, Any], *, conversation: bool) -> None:
+    """
+    Mark what is the same in the next call: tools, system prompt and, where one will follow, the conversation so far.
+
+    Four marks, as many as the API takes. The conversation gets two: the newest is for the next call to read; the one
+    before is where this call reads what the last one wrote, however many blocks lie between (it looks back 20 only).
+    """
+    for part in ("tools", "system"):
+        if part in body:
+            body[part][-1]["cache_control"] = CACHED
+    if not conversation:
+        return
+    for message in [message for message in body["messages"] if message["role"] == "user"][-2:]:
+        if isinstance(message["content"], str):
+            message["content"] = [{"type": "text", "text": message["content"]}]
+        last = message["content"][-1]
+        if last["type"] != "text" or last["text"]:
+            last["cache_control"] = CACHED
 
 
 def _tool(tool: ToolSpec, names: ToolNames) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from executor_worker.errors import (
+    ContextExceeded,
     ModelBadResponse,
     ModelError,
     ModelRateLimited,
@@ -41,6 +42,7 @@ STATUS_OF = {
     "not_found_error": 404,
     "request_too_large": 413,
     "context_length_exceeded": 400,
+    "exceed_context_size_error": 400,
     "content_filter": 400,
     "insufficient_quota": 429,
     "rate_limit_error": 429,
@@ -50,6 +52,13 @@ STATUS_OF = {
     "timeout_error": 408,
     "overloaded_error": 529,
 }
+# How APIs and servers say, each in its own words, that a prompt is longer than the model takes.
+TOO_LONG = re.compile(
+    r"context[ _-](length|window|size|limit)|max_seq_len|max_model_len|prompt is too long"
+    r"|(prompt|input|request) (\([^)]*\) )?is too (long|large)|input token count\b.*\bexceeds"
+    r"|reduce the length of (the|your) (messages|prompt|input)|maximum context|too many (input|prompt) tokens",
+    re.IGNORECASE,
+)
 # Waiting does not fill an account.
 FOR_GOOD = ("insufficient_quota", "billing_hard_limit_reached", "billing_error")
 
@@ -121,7 +130,8 @@ class Border:
             status = next((STATUS_OF[word] for word in kind if word in STATUS_OF), _as_status(kind))
         shown = f"HTTP {status} " + " ".join(word for word in kind if not word.isdecimal())
         text = f"{who}: {shown.strip()}: {self.redact(message) or 'no explanation given'}"
-        error = _class_of(status)(text, retry_after=asked_wait_s(headers) if status >= 408 else None)
+        kind_of_error = ContextExceeded if _is_too_long(status, kind, message) else _class_of(status)
+        error = kind_of_error(text, retry_after=asked_wait_s(headers) if status >= 408 else None)
         if any(word in FOR_GOOD for word in kind) or headers.get("x-should-retry") == "false":
             error.retryable = False
         return error
@@ -164,6 +174,12 @@ class Border:
         bad = ModelBadResponse(f"{who}: its reply can't be used: {self.redact(_words(error))}")
         bad.retryable = not isinstance(error, ReplyTooLarge)
         return bad
+
+
+def _is_too_long(status: int, kind: tuple[str, ...], message: str) -> bool:
+    if status == 413:
+        return True
+    return status in (400, 422) and TOO_LONG.search(" ".join((*kind, message))) is not None
 
 
 def _class_of(status: int) -> type[ModelError]:

@@ -15,6 +15,7 @@ from executor_worker.providers.tool_names import ToolNames
 STOP_REASONS: dict[str, StopReason] = {
     "stop": "end_turn",
     "length": "max_tokens",
+    "model_length": "context_window_exceeded",
     "tool_calls": "tool_use",
     "function_call": "tool_use",
     "content_filter": "refusal",

@@ -3,9 +3,10 @@ What models cost: the operator's table, and what a call took.
 
 The table is a JSON file, in US dollars per million tokens:
 
-    {"claude-sonnet-5-5": {"input": 3, "output": 15, "cache_read": 0.3, "cache_write": 3.75}}
+    {"claude-sonnet-5-5": {"input": 3, "output": 15, "cache_read": 0.3, "cache_write": 3.75, "context_window": 200000}}
 
-`cache_read` and `cache_write` may be left out: such tokens then cost what others do. A model that calls itself by a
+`cache_read` and `cache_write` may be left out: such tokens then cost what others do. So may `context_window`, the
+tokens the model takes at most. A model that calls itself by a
 date as well (`claude-sonnet-5-5-20261001`) is found by its name without it.
 """
 
@@ -28,6 +29,7 @@ _MILLION = 1_000_000
 _DATE = re.compile(r"[-@:](20\d{6}|20\d\d-\d\d-\d\d|latest)\Z")
 _FIELDS = ("input", "output", "cache_read", "cache_write")
 _NEEDED = _FIELDS[:2]
+_WINDOW = "context_window"
 _FIX = (
     'Name a JSON file such as {"claude-sonnet-5-5": {"input": 3, "output": 15, "cache_read": 0.3, '
     '"cache_write": 3.75}}, in US dollars per million tokens, or leave it out.'
@@ -36,12 +38,18 @@ _FIX = (
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """US dollars per million tokens."""
+    """
+    US dollars per million tokens.
+
+    Attributes:
+        context_window: Tokens the model takes at most; None where that is not known.
+    """
 
     input: float
     output: float
     cache_read: float
     cache_write: float
+    context_window: int | None = None
 
     def of(self, usage: Usage) -> float:
         """Say in US dollars what *usage* costs."""
@@ -85,14 +93,21 @@ class Prices:
 
 
 def _price(entry: Any, where: str) -> Price:
-    if not isinstance(entry, dict) or not set(_NEEDED) <= entry.keys() <= set(_FIELDS):
-        names = f"{' and '.join(_NEEDED)}, perhaps {' and '.join(_FIELDS[2:])}"
+    if not isinstance(entry, dict) or not set(_NEEDED) <= entry.keys() <= {*_FIELDS, _WINDOW}:
+        names = f"{' and '.join(_NEEDED)}, perhaps {', '.join((*_FIELDS[2:], _WINDOW))}"
         raise ConfigError("LLM_PRICES", f"{where}: a price is an object of {names}.", _FIX)
     for name, value in entry.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
             raise ConfigError("LLM_PRICES", f"{where}: {name} must be a number of at least 0.", _FIX)
     plain: float = entry["input"]
-    return Price(plain, entry["output"], entry.get("cache_read", plain), entry.get("cache_write", plain))
+    window: float = entry.get(_WINDOW, 0)
+    return Price(
+        plain,
+        entry["output"],
+        entry.get("cache_read", plain),
+        entry.get("cache_write", plain),
+        int(window) or None,
+    )
 
 
 class Priced:

@@ -107,6 +107,10 @@ class Settings(BaseSettings):
     llm_prices: Text = Field(
         "", description="Path of a JSON file: what models cost, for `cost_usd` in results and for `budget.usd`"
     )
+    llm_context_tokens: Annotated[int, kinds.whole(1000, 10**9, 150_000)] = Field(
+        150_000,
+        description="A longer prompt of an agent has its old tool results cleared; they stay readable to the model",
+    )
 
     mcp_servers: Annotated[
         tuple[str, ...],
@@ -117,6 +121,9 @@ class Settings(BaseSettings):
         tuple[str, ...], kinds.words("a list of Python module names", "my_tools,acme.tools", kinds.is_module)
     ] = Field((), description="Comma-separated Python modules with functions marked `@tool`")
     tool_timeout: Annotated[float, kinds.duration(0.1, "5m")] = Field(300.0, description="For one tool call")
+    tool_result_chars: Annotated[int, kinds.whole(500, 10**9, 40_000)] = Field(
+        40_000, description="Characters of one tool result that an agent's model is shown; it can read on"
+    )
     api_tools_url: Annotated[str, kinds.url()] = Field(
         "", description="Legacy REST tools; deprecated, serve them over MCP instead"
     )

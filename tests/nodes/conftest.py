@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from executor_worker.executor import Executor, Task
+from executor_worker.nodes.conversation import Room
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.providers.prices import Prices
@@ -28,6 +29,7 @@ def execute(
     max_iterations: int = 10,
     journal: Journal | None = None,
     prices: Prices | None = None,
+    room: Room | None = None,
 ) -> Outcome:
     """Execute *config* as one node, on what is given."""
     box = tools if isinstance(tools, Box) else Box(tools)
@@ -37,6 +39,7 @@ def execute(
         default_model="model-1",
         max_iterations=max_iterations,
         prices=prices,
+        room=room,
     )
     return executor.execute(Task("g", "n", "hint", config, inputs or {}, outputs or {}), watch or SeenWatch(), journal)
 

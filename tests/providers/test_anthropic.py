@@ -18,6 +18,7 @@ from executor_worker.providers.base import (
     ToolResult,
     ToolSpec,
     ToolTurn,
+    Turn,
     UserTurn,
 )
 from executor_worker.providers.retries import Retries
@@ -26,6 +27,8 @@ from tests.providers.dialects import KEY, asked, event, watch
 from tests.providers.fault_server import FaultServer, Reply, failure, stream
 
 Logged = Callable[[str], list[dict[str, object]]]
+MARK = {"type": "ephemeral"}
+SPARE = ToolSpec("spare", "Do nothing", {"type": "object"})
 WEATHER = ToolSpec("weather.now", "Tell the weather", {"type": "object", "properties": {"city": {"type": "string"}}})
 
 
@@ -131,17 +134,33 @@ def test_temperature_is_left_out_and_said_once(faulty: FaultServer, model: Anthr
 
 
 def test_system_and_tools_are_cached(faulty: FaultServer, model: AnthropicMessages) -> None:
-    """They are the same at the next call; in a conversation all of it is."""
+    """They are the same at the next call; a question that is asked once is not."""
     faulty.will(message(text(0, "ok")))
     model.complete(asked(system="Be kind."), watch())
-    model.complete(asked(tools=(WEATHER,), system="Be kind."), watch())
-    model.complete(asked(tools=(WEATHER,)), watch())
-    alone, both, tools = faulty.requests
-    mark = {"type": "ephemeral"}
-    assert alone["system"] == [{"type": "text", "text": "Be kind.", "cache_control": mark}]
-    assert "cache_control" not in alone
-    assert both["system"][0]["cache_control"] == both["cache_control"] == mark
-    assert tools["tools"][0]["cache_control"] == mark
+    model.complete(asked(tools=(WEATHER, SPARE), tool_choice="weather.now"), watch())
+    alone, tools = faulty.requests
+    assert alone["system"] == [{"type": "text", "text": "Be kind.", "cache_control": MARK}]
+    assert ["cache_control" in tool for tool in tools["tools"]] == [False, True]
+    assert [request["messages"] for request in faulty.requests] == [[{"role": "user", "content": "hello"}]] * 2
+
+
+def test_a_conversation_is_cached_up_to_its_end(faulty: FaultServer, model: AnthropicMessages) -> None:
+    """Its last two turns are marked, four marks in all: each call reads what the one before it wrote."""
+    faulty.will(message(text(0, "ok")))
+    turns: tuple[Turn, ...] = (UserTurn("go"),)
+    for number in range(3):
+        model.complete(ModelRequest("claude-x", turns, system="Be kind.", tools=(WEATHER, SPARE)), watch())
+        raw = [{"type": "tool_use", "id": f"{number}{n}", "name": "weather_now", "input": {}} for n in range(30)]
+        results = tuple(ToolResult(f"{number}{n}", "warm" if n else "") for n in range(30))
+        turns = (*turns, ModelTurn(raw), ToolTurn(results))
+    for request, marked in zip(faulty.requests, ([0], [0, 2], [2, 4]), strict=True):
+        users = {place: entry["content"] for place, entry in enumerate(request["messages"]) if entry["role"] == "user"}
+        assert [place for place, blocks in users.items() if "cache_control" in blocks[-1]] == marked
+        assert json.dumps(request).count('"cache_control"') == 2 + len(marked) <= 4
+    first, last = faulty.requests[0]["messages"], faulty.requests[2]["messages"]
+    assert first[0]["content"] == [{"type": "text", "text": "go", "cache_control": MARK}]
+    assert last[0]["content"] in ("go", [{"type": "text", "text": "go"}])
+    assert "cache_control" not in json.dumps(turns, default=lambda turn: [getattr(turn, at) for at in turn.__slots__])
 
 
 def test_tools_are_declared_under_names_the_api_takes(faulty: FaultServer, model: AnthropicMessages) -> None:
@@ -199,7 +218,7 @@ def test_a_conversation_is_sent_as_it_was(faulty: FaultServer, model: AnthropicM
     ]
     assert second["is_error"] is True
     assert {part["type"] for part in second["content"]} == {"text"}
-    assert hurry == {"type": "text", "text": "Hurry."}
+    assert hurry == {"type": "text", "text": "Hurry.", "cache_control": MARK}
 
 
 def test_another_providers_conversation_is_rejected(faulty: FaultServer, model: AnthropicMessages) -> None:

@@ -306,7 +306,13 @@ def test_malformed_arguments_are_told(given: str, problem: str, faulty: FaultSer
 
 @pytest.mark.parametrize(
     ("finish", "reason"),
-    [("stop", "end_turn"), ("length", "max_tokens"), ("content_filter", "refusal"), ("eos", "end_turn")],
+    [
+        ("stop", "end_turn"),
+        ("length", "max_tokens"),
+        ("content_filter", "refusal"),
+        ("eos", "end_turn"),
+        ("model_length", "context_window_exceeded"),
+    ],
 )
 def test_stop_reasons(finish: str, reason: str, faulty: FaultServer, model: OpenAIChat) -> None:
     """Each has a name of ours; one nobody knows is an end."""

@@ -50,6 +50,12 @@ def test_a_model_is_found_by_its_name_without_a_date(tmp_path: Path, model: str,
     assert (load(tmp_path, json.dumps(TABLE)).find(model) is not None) is known
 
 
+def test_a_models_window_may_stand_in_it(tmp_path: Path) -> None:
+    """In tokens; not known where it is left out."""
+    prices = load(tmp_path, '{"a": {"input": 0, "output": 0, "context_window": 8192}, "b": {"input": 0, "output": 0}}')
+    assert [price.context_window for price in prices.table.values()] == [8192, None]
+
+
 def test_no_file_is_an_empty_table() -> None:
     """Nothing is known then."""
     assert Prices.load("").find("gpt-5") is None

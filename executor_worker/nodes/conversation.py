@@ -1,0 +1,108 @@
+"""
+An agent's conversation: what was said so far, and how much of it the model is still shown.
+
+What is cut or cleared depends on the answers and their usage alone, on no clock and no chance: a run that goes on
+from its answers comes to the same conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+
+from executor_worker.nodes.results import ReadResult, Results, tokens
+from executor_worker.providers.base import ModelReply, ToolResult, ToolTurn, Turn, UserTurn
+
+KEPT_TURNS = 3
+"""The newest turns of results, which are not cleared while there is room."""
+
+_WINDOW_SHARE = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """
+    How much a model is shown.
+
+    Attributes:
+        result_chars: Of one tool result.
+        context_tokens: Of a prompt; beyond it old results are cleared.
+    """
+
+    result_chars: int = 40_000
+    context_tokens: int = 150_000
+
+    def within(self, window_tokens: int | None) -> Room:
+        """Leave some of a model's window free, where it is known."""
+        if window_tokens is None:
+            return self
+        return replace(self, context_tokens=min(self.context_tokens, int(window_tokens * _WINDOW_SHARE)))
+
+
+class Conversation:
+    """
+    Args:
+        turns: What it begins with.
+        names: Of the node's tools.
+
+    Attributes:
+        turns: As the model is shown them.
+    """
+
+    def __init__(self, turns: Iterable[Turn], room: Room, names: Collection[str]) -> None:
+        self.turns: list[Turn] = list(turns)
+        self._room = room
+        self._results = Results(room.result_chars, names)
+        self._tokens = 0
+
+    @property
+    def reader(self) -> ReadResult:
+        """The tool to read results with."""
+        return self._results.reader
+
+    @property
+    def shortened(self) -> bool:
+        """Tell whether there is anything that the model is not shown."""
+        return self._results.shortened
+
+    def take(self, reply: ModelReply) -> None:
+        self.turns.append(reply.turn)
+        self._tokens = reply.usage.prompt_tokens + reply.usage.output_tokens
+
+    def answer(self, results: Iterable[ToolResult]) -> None:
+        """Answer the calls of the model's last turn."""
+        shown = tuple(self._results.shown(result) for result in results)
+        self.turns.append(ToolTurn(shown))
+        self._tokens += sum(map(tokens, shown))
+
+    def say(self, text: str) -> None:
+        """Tell the model something, beside the results it waits for where there are some: the roles alternate then."""
+        last = self.turns[-1]
+        if isinstance(last, ToolTurn):
+            self.turns[-1] = replace(last, text=f"{last.text}\n\n{text}" if last.text else text)
+        else:
+            self.turns.append(UserTurn(text))
+
+    def make_room(self) -> None:
+        """Clear old results where the next prompt would be larger than it should be."""
+        if self._tokens > self._room.context_tokens:
+            self._clear(KEPT_TURNS)
+
+    def shorten(self) -> bool:
+        """Clear all but the newest results, or those too: the prompt was too long. False: there is nothing to clear."""
+        return self._clear(1) or self._clear(0)
+
+    def _clear(self, kept: int) -> bool:
+        """Clear all results but those of the newest *kept* turns, all at once: a provider's cache is lost only once."""
+        places = [place for place, turn in enumerate(self.turns) if isinstance(turn, ToolTurn)]
+        number, changed = 0, False
+        for place in places[: len(places) - kept]:
+            turn = self.turns[place]
+            assert isinstance(turn, ToolTurn)
+            results = []
+            for result in turn.results:
+                number += 1
+                results.append(self._results.cleared(number, result))
+            changed = changed or any(new is not old for new, old in zip(results, turn.results, strict=True))
+            self.turns[place] = replace(turn, results=tuple(results))
+        return changed
