@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
-from executor_worker.errors import NodeError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
+from executor_worker.errors import NodeError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain, UnknownTool
 from executor_worker.outcome import Mode
 from executor_worker.providers.base import ModelReply, ModelRequest, UserTurn
 from executor_worker.tools.base import Answer
@@ -27,7 +27,7 @@ Config: TypeAlias = dict[str, Any]
 
 _FORM = 1
 _ERRORS: dict[str, type[NodeError]] = {
-    error.code: error for error in (ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain)
+    error.code: error for error in (ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain, UnknownTool)
 }
 
 

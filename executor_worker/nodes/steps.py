@@ -227,7 +227,7 @@ class Steps:
             except ValueError:
                 raise ToolFailed(f"{short(call.name)} returned output that is not JSON") from None
             return answer
-        except ToolError as error:
+        except (ToolError, UnknownTool) as error:
             keep(journal.failed(call.id, call.name, error, self._watch.clock() - started))
             raise
 
