@@ -115,5 +115,5 @@ class Pulse:
             if isinstance(error, IdentityTaken)
             else "Correct REDIS_USER, REDIS_PASS or what this user may do."
         )
-        self._around.board.head.reason = f"{error}. {fix}"
+        self._around.board.head.reason = f"{str(error).rstrip('.')}. {fix}"
         raise SystemExit(REFUSED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from executor_worker.errors import ModelBadResponse
+from executor_worker.errors import InvalidNode, ModelBadResponse
 from executor_worker.nodes.answer import MAX_REPAIRS, Unfit, Wanted
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.spec import LlmNode, ModelSpec
@@ -50,9 +50,12 @@ def wanted_of(llm: ModelSpec) -> Wanted | None:
 
 def opening(llm: ModelSpec, context: Context, *texts: str) -> ModelRequest:
     """Begin a conversation with what the node says about the model; *texts* are the user's."""
+    model = llm.model or context.model
+    if not model:
+        raise InvalidNode("llm_config.model required: the provider has no default, and LLM_MODEL is not set")
     system = context.scope.text(llm.system, "llm_config.system") if llm.system else None
     return ModelRequest(
-        model=llm.model or context.model,
+        model=model,
         turns=(UserTurn(sendable("\n\n".join(texts))),),
         system=sendable(system) if system else None,
         temperature=llm.temperature,

@@ -29,6 +29,7 @@ def execute(
     max_iterations: int = 10,
     journal: Journal | None = None,
     prices: Prices | None = None,
+    default_model: str = "model-1",
     room: Room | None = None,
 ) -> Outcome:
     """Execute *config* as one node, on what is given."""
@@ -36,7 +37,7 @@ def execute(
     executor = Executor(
         models=model or ScriptedModel(),
         tools=box,
-        default_model="model-1",
+        default_model=default_model,
         max_iterations=max_iterations,
         prices=prices,
         room=room,

@@ -47,6 +47,13 @@ def test_default_model_is_used_where_none_is_named(completed: Done) -> None:
     assert model.requests[0].model == "model-1"
 
 
+def test_no_model_at_all_is_an_invalid_node(failed: Bad) -> None:
+    """Where neither the node nor LLM_MODEL names one, and the provider has no default: nobody is asked."""
+    model = ScriptedModel()
+    outcome = failed({"prompt": "p"}, model=model, default_model="")
+    assert outcome.code == "invalid_node" and "LLM_MODEL is not set" in outcome.error and model.requests == []
+
+
 @pytest.mark.parametrize("stop", ["max_tokens", "context_window_exceeded"])
 def test_answer_that_was_cut_says_so(completed: Done, stop: StopReason) -> None:
     """`stop_reason` stands only where the model had not finished."""
