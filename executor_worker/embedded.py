@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import importlib
 import os
 import shutil
@@ -15,11 +16,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from executor_worker.errors import ConfigError
 
 SERVERS = ("redis-server", "valkey-server")
+PREFIX = "executor-redis-"
 READY_S = 10.0
+FRESH_S = 60.0
 STOP_S = 5.0
 _PR_SET_PDEATHSIG = 1
 # The kernel's limit for a unix socket's path, with its closing NUL.
@@ -47,6 +51,8 @@ class Embedded:
         assert threading.current_thread() is threading.main_thread(), "PDEATHSIG follows the forking thread"
         program = find_server()
         self.folder = _short_folder()
+        self._claim = _claim(self.folder)
+        _remove_leftovers(self.folder.parent)
         self._socket = self.folder / "redis.sock"
         self.address = f"unix://{self._socket}"
         self._process = subprocess.Popen(
@@ -82,6 +88,7 @@ class Embedded:
                 self._process.kill()
                 self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._claim.close()
 
     def _options(self, appendonly: bool) -> list[str]:
         options = {
@@ -142,12 +149,29 @@ def find_server() -> str:
     return str(binary.get_binary_path())
 
 
+def _claim(folder: Path) -> IO[bytes]:
+    """Lock *folder* as long as we live: whoever was killed has left his unlocked."""
+    lock = (folder / "owner").open("ab")
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return lock
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Remove what servers whose owners were killed have left."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError), (folder / "owner").open("rb") as lock:
+            if time.time() - folder.stat().st_mtime < FRESH_S:
+                continue  # its owner may be about to lock it
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _short_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="executor-redis-"))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     if len(os.fsencode(folder / "redis.sock")) < _SOCKET_PATH_BYTES:
         return folder
     folder.rmdir()
-    return Path(tempfile.mkdtemp(prefix="executor-redis-", dir="/tmp"))
+    return Path(tempfile.mkdtemp(prefix=PREFIX, dir="/tmp"))
 
 
 def die_with_parent(number: signal.Signals) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -39,6 +40,21 @@ def test_it_can_keep_every_change_on_disk() -> None:
         connection = client(server)
         assert connection.config_get("appendonly") == {"appendonly": "yes"}
         connection.close()
+
+
+def test_it_clears_away_what_a_killed_owner_has_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But neither what is still in use, nor what was made a moment ago."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folders = {name: tmp_path / f"executor-redis-{name}" for name in ("left", "used", "fresh")}
+    for name, folder in folders.items():
+        folder.mkdir()
+        (folder / "owner").touch()
+        if name != "fresh":
+            os.utime(folder, (0, 0))
+    with (folders["used"] / "owner").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with Embedded():
+            assert {name for name, folder in folders.items() if folder.exists()} == {"used", "fresh"}
 
 
 @pytest.mark.needs("valkey")
