@@ -98,6 +98,13 @@ run-local: $(STAMP) ## run a pool here with the settings of .env, on a private R
 docker-build: ## build the container image (IMAGE=name)
 	docker build --tag $(IMAGE) .
 
+.PHONY: dist
+dist: ## build the wheel and the source archive into dist
+	$(PYTHON) -m venv --clear .cache/build
+	.cache/build/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-build.lock
+	.cache/build/bin/python -c 'from setuptools import build_meta as backend; \
+		print(backend.build_sdist("dist"), backend.build_wheel("dist"), sep="\n")'
+
 .PHONY: lock
 lock: $(STAMP) ## choose newer versions of everything we build on, and write them down
 	$(PYTHON) -m venv .cache/uv

