@@ -5,10 +5,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
+from urllib.parse import quote
 
 from executor_worker.watch import Watch
 
 Effects = Literal["none", "idempotent", "unsafe"]
+
+
+def key_header(key: str) -> dict[str, str]:
+    """The header that carries a call's idempotency key, whatever characters the item's id has brought into it."""
+    return {"Idempotency-Key": quote(key, safe="/:.-_~@+=,;!*()", errors="surrogatepass")}
 
 
 class Log(Protocol):

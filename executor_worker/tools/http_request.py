@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-from executor_worker.tools.base import ToolContext
+from executor_worker.tools.base import ToolContext, key_header
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -92,7 +92,7 @@ def make_http_request(allowed: tuple[str, ...]) -> Callable[..., dict[str, Any]]
             body: A text is sent as it is, anything else as JSON.
         """
         deadline = time.monotonic() + min(context.left(), _LONGEST_SECONDS)
-        request = _Request(url, method, headers or {}, body)
+        request = _Request(url, method, _keyed(headers or {}, context.key), body)
         for _ in range(_MOST_REDIRECTS + 1):
             answer = _exchange(request, entries, deadline)
             if answer.location is None:
@@ -101,6 +101,12 @@ def make_http_request(allowed: tuple[str, ...]) -> Callable[..., dict[str, Any]]
         raise Refused(f"more than {_MOST_REDIRECTS} redirects")
 
     return http_request
+
+
+def _keyed(headers: dict[str, str], key: str) -> dict[str, str]:
+    """Name the call, as an API that takes idempotency keys wants it; one that its author gives goes first."""
+    given = any(name.lower() == "idempotency-key" for name in headers)
+    return headers if given else {**key_header(key), **headers}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import httpx2
 import orjson
 
 from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
-from executor_worker.tools.base import Answer, Effects
+from executor_worker.tools.base import Answer, Effects, key_header
 from executor_worker.tools.json_value import as_text, to_json
 from executor_worker.tools.limits import CallOverdue, time_limit
 from executor_worker.watch import Watch
@@ -132,8 +132,7 @@ class RestTool:
 
     def _post(self, arguments: dict[str, Any], key: str) -> tuple[int, bytes]:
         url = f"{self._server.url}/tools/{quote(self.name, safe='')}"
-        headers = {"Idempotency-Key": key}
-        with self._server.client().stream("POST", url, json=arguments, headers=headers) as response:
+        with self._server.client().stream("POST", url, json=arguments, headers=key_header(key)) as response:
             body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.contract.wire import Json, Wire
-from tests.faults.stage import pids_of
+from tests.faults.stage import Stage, pids_of
 from tests.kit import EverythingServer, Process, free_port, port_answers, wait_until
 from tests.kit.processes import alive
 from tests.providers.dialects import Dialect
@@ -263,6 +263,26 @@ def test_35_list_changes(wire: Wire, grow: str) -> None:
     name = grow.replace(".", "_") + "_new"
     assert output(wire, grow, name=name) == "grown"
     assert output(wire, f"{grow.partition('.')[0]}.{name}") in (name, f"{name} called")
+
+
+@pytest.mark.parametrize("kind", ["stdio", "http"])
+def test_35_an_item_that_is_given_back_cancels_its_call(
+    stage: Stage, modern: Modern, kind: str, tmp_path: Path
+) -> None:
+    """The server hears of it before the worker leaves, which nobody has to kill."""
+    path = tmp_path / "slow"
+    config = tmp_path / "mcp.json"
+    server = stdio("modern.py", "stdio") if kind == "stdio" else {"url": modern.url}
+    config.write_text(json.dumps({"mcpServers": {"it": server}}))
+    pool = stage.pool(workers=1, MCP_CONFIG=str(config), wait=False).wait_ready(60)
+    params = {"path": str(path), "seconds": 600}
+    item = {"graph_id": "g", "node_id": "n", "config": {"tool_name": "slow", "tool_params": params}, "inputs": {}}
+    stage.push_raw(json.dumps(item).encode())
+    wait_until(lambda: path.exists() and path.read_text() == "started", 30, "the call is being made")
+    pool.send(signal.SIGQUIT)
+    assert pool.wait() == 0
+    wait_until(lambda: path.read_text() == "cancelled", 5, "the server heard of it")
+    assert len(stage.pending()) == 1
 
 
 def test_35_in_an_agent_every_fault_is_told_and_the_run_goes_on(wire: Wire, model: FaultServer, tmp_path: Path) -> None:

@@ -102,6 +102,23 @@ def test_a_listed_host_is_reached(make_registry: Make, watch: Watch, site: Any) 
     assert request(make_registry, watch, "127.0.0.1", f"{url}/", method="HEAD")["body"] is not None
 
 
+def test_each_request_carries_the_calls_key(make_registry: Make, watch: Watch, site: Any) -> None:
+    """Whatever an item's id is made of; a key that the author gives is left as it is."""
+    port, seen = site
+    tool = make_registry(http_allow=("127.0.0.1",)).find("http_request")
+    url = f"http://127.0.0.1:{port}/"
+    for key, sent in (
+        ("order 7:1.0", "order%207:1.0"),
+        ("ä\r\nX-Evil: 1", "%C3%A4%0D%0AX-Evil:%201"),
+        ("\ud800", "%ED%A0%80"),
+    ):
+        tool.call({"url": url, "method": "POST"}, watch, key)
+        assert seen[-1]["headers"]["idempotency-key"] == sent
+        assert "x-evil" not in seen[-1]["headers"]
+    tool.call({"url": url, "headers": {"idempotency-key": "mine"}}, watch, "k")
+    assert seen[-1]["headers"]["idempotency-key"] == "mine"
+
+
 @pytest.mark.parametrize("allow", ["localhost", "127.0.0.0/8,localhost", "127.0.0.1,localhost:PORT"])
 def test_a_private_host_is_reached_where_the_list_names_it(
     make_registry: Make, watch: Watch, site: Any, allow: str

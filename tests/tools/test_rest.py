@@ -84,6 +84,7 @@ def test_its_tools_are_listed_and_called(make_registry: Make, api: str, watch: W
     add = registry.find("add")
     assert (add.description, add.input_schema["required"], add.source, add.effects) == ("Adds.", ["a"], "rest", None)
     assert add.call({"a": 2}, watch, "item/1").value == {"sum": 3, "key": "item/1"}
+    assert add.call({"a": 2}, watch, "ä\n1").value["key"] == "%C3%A4%0A1"
     assert registry.find("text").call({}, watch, "k").value == "plain"
     assert registry.find("a b/c").call({}, watch, "k").value == []
     assert registry.find("calculate").source == "built-in"
