@@ -57,6 +57,10 @@ test: kit ## run all tests (ARGS='tests/stream -k fence', JOBS=2)
 	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 --cov --cov-report=term $(ARGS)
 	@echo "Coverage is that of the tests' own processes: 'make coverage' counts the pools they start as well."
 
+.PHONY: conformance
+conformance: $(STAMP) ## run the official MCP conformance suite against our client (docs/CONFORMANCE.md)
+	@$(RUN) tests/conformance/run.py $(ARGS)
+
 .PHONY: coverage
 coverage: kit ## run all tests and measure every process they start (slower)
 	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 --cov --cov-config=tests/coverage.toml --cov-report=term $(ARGS)
