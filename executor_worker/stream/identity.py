@@ -112,7 +112,7 @@ class Identity:
         """Tell whether *other* was a process of this host that is no more."""
         here = all(other.get(name) == getattr(self, name) != "" for name in ("host", "boot", "namespace"))
         pid = other.get("pid", "")
-        return here and pid.isdigit() and started_at(int(pid)) != other.get("started")
+        return here and pid.isdigit() and is_gone(int(pid), other.get("started", ""))
 
 
 def started_at(pid: int) -> str | None:
@@ -123,6 +123,20 @@ def started_at(pid: int) -> str | None:
         return None
     after_name = stat.rpartition(")")[2].split()
     return None if after_name[0] in ("Z", "X") else after_name[19]
+
+
+def is_gone(pid: int, started: str) -> bool:
+    """Tell whether the process *pid* that began at *started* is certainly no more."""
+    now = started_at(pid)
+    if now is not None:
+        return now != started
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # another user's, and systemd's ProtectProc= hides it from us
+        return False
+    return True
 
 
 def _read(link: Link, key: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from executor_worker.stream import Link
+from executor_worker.stream import Link, identity
 from executor_worker.stream.identity import BEAT_S, PATIENCE_S, Identity, IdentityTaken, started_at
 from tests.stream.acts import Client
 
@@ -130,3 +130,18 @@ def test_of_two_that_start_together_one_is_refused(link: Link) -> None:
     clock = Clock(lambda now: claim(first, link, Clock()) if now == 0.25 else None)
     with pytest.raises(IdentityTaken):
         claim(second, link, clock)
+
+
+@pytest.mark.parametrize(("pid", "gone"), [(1, False), (2**22 - 1, True)], ids=["there", "not there"])
+def test_a_process_that_is_hidden_from_us_is_not_taken_for_dead(
+    pid: int, gone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd's ProtectProc= shows a service only its own user's; a living pool's name must not be taken."""
+    monkeypatch.setattr(identity, "started_at", lambda _: None)
+    child = os.fork()
+    if child == 0:
+        if os.geteuid() == 0:
+            os.setresuid(65534, 65534, 65534)
+        os._exit(int(identity.is_gone(pid, "4711")))
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == int(gone)
