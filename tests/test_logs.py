@@ -318,12 +318,15 @@ seen = os.fstat(2)
 os.environ["JOURNAL_STREAM"] = f"{seen.st_dev}:{seen.st_ino}"
 logs.configure(style="text")
 logs.error("x.happened")
+logs.configure(style="json")
+logs.error("x.happened")
 os.environ["JOURNAL_STREAM"] = "1:1"
 logs.configure(style="text")
 logs.error("x.happened")
 """
-    first, second = python(code).stderr.splitlines()
+    first, as_json, second = python(code).stderr.splitlines()
     assert first == "<3>x.happened"
+    assert as_json.startswith("<3>") and json.loads(as_json[3:])["event"] == "x.happened"
     assert not second.startswith("<")
 
 

@@ -138,9 +138,9 @@ class _Sink:
         if self.target.terminal and style != "json":
             plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
             return lines.as_text if plain else lines.as_coloured
-        if style != "text":
-            return lines.as_json
-        return lines.as_journal if self.target.is_journal else lines.as_text
+        if self.target.is_journal:
+            return lines.as_journal if style == "text" else lines.as_journal_json
+        return lines.as_text if style == "text" else lines.as_json
 
     def write(self, message: Message) -> None:
         record = message.record

@@ -43,6 +43,11 @@ def as_journal(line: Line) -> bytes:
     return _text(f"<{_PRIORITY[line.level]}>{line.event}", line.fields)
 
 
+def as_journal_json(line: Line) -> bytes:
+    """The same for machines: the journal takes the priority off, and keeps the JSON as the message."""
+    return b"<%d>" % _PRIORITY[line.level] + as_json(line)
+
+
 def as_coloured(line: Line) -> bytes:
     clock = line.time.astimezone().strftime("%H:%M:%S")
     level = f"\x1b[{_COLOUR[line.level]}m{line.level:<5}\x1b[0m"
