@@ -70,6 +70,7 @@ class Notify:
         if self.watchdog_s and now >= self._next_ping:
             self._next_ping = now + self.watchdog_s / WATCHDOG_SHARE
             self._send("WATCHDOG=1")
+            self._status = ""  # told again: what a successor said before it was the main process was not listened to
 
     def close(self) -> None:
         self._socket.close()

@@ -49,7 +49,7 @@ def test_two_hups_at_once_are_one_reload_but_each_ttin_counts(inbox: Inbox) -> N
 
 
 def test_systemd_hears_how_it_is(listener: socket.socket) -> None:
-    """Each word goes out as sd_notify(3) spells it; a status only when it changed."""
+    """Each word goes out as sd_notify(3) spells it; a status when it changed, and with the watchdog's next turn."""
     notify = Notify(listener.getsockname(), watchdog_s=3.0)
     notify.ready()
     notify.status("running")
@@ -57,11 +57,13 @@ def test_systemd_hears_how_it_is(listener: socket.socket) -> None:
     notify.ping(now=100.0)
     notify.ping(now=100.5)
     notify.ping(now=101.1)
+    notify.status("running")
     notify.stopping()
     notify.extend(1.5)
     notify.main_pid(42)
-    expected = ["READY=1", "STATUS=running", "WATCHDOG=1", "WATCHDOG=1", "STOPPING=1", "EXTEND_TIMEOUT_USEC=1500000"]
-    assert [listener.recv(200).decode() for _ in range(7)] == [*expected, "MAINPID=42"]
+    expected = ["READY=1", "STATUS=running", "WATCHDOG=1", "WATCHDOG=1", "STATUS=running"]
+    expected += ["STOPPING=1", "EXTEND_TIMEOUT_USEC=1500000", "MAINPID=42"]
+    assert [listener.recv(200).decode() for _ in range(8)] == expected
     notify.reloading()
     assert listener.recv(200).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
     notify.close()
