@@ -40,6 +40,17 @@ def test_environment_file_names_every_setting() -> None:
     assert named == [name.upper() for name in expected]
 
 
+def test_environment_file_explains_every_setting() -> None:
+    """Above each line stands what the program itself says of the setting, and on or above it the default."""
+    lines = read("systemd/executor-worker.env").splitlines()
+    for name, setting in setting_fields().items():
+        at = next(number for number, line in enumerate(lines) if re.match(rf"#{name.upper()}(_FILE)?=", line))
+        comment, value = lines[at - 1], lines[at].partition("=")[2]
+        assert comment.startswith(f"# {plain(setting.meaning)}"), comment
+        if setting.default and not setting.default.startswith("required"):
+            assert value == plain(setting.default) or f"Default: {plain(setting.default)}." in comment, comment
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
     """Every link to a file of ours points at one that is there."""
