@@ -39,6 +39,7 @@ OURS = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start from no settings at all, whatever the person running the tests has set."""
+    config.addinivalue_line("markers", "unit(*lines, **settings): changes to the systemd unit and its settings file")
     config.addinivalue_line("markers", "needs(*names): real counterparts this test can't do without")
     for name in [name for name in os.environ if name.startswith(OURS)]:
         del os.environ[name]
@@ -51,7 +52,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List what did not run and why: a skipped test is no passed one."""
+    """List what did not run and why: a skipped test is no passed one. And what tests have measured."""
+    passed = terminalreporter.getreports("passed")
+    measured = [str(value) for report in passed for name, value in report.user_properties if name == "took"]
+    if measured:
+        terminalreporter.section("measured")
+    for line in measured:
+        terminalreporter.write_line(line)
     skipped = terminalreporter.getreports("skipped")
     reasons: dict[str, list[str]] = {}
     for report in skipped:

