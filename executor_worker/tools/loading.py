@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import select
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -48,12 +49,20 @@ def modules_starting_threads(modules: Sequence[str]) -> list[str]:
     One that can't be imported, or not within a minute, is not named: importing it here will tell why.
     """
     reader, writer = os.pipe()
-    child = os.fork()
+    # What a handler raises while the fork is being finished is lost, and before `try` it would leave the child.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    try:
+        child = os.fork()
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(reader)
         _report_threads(modules, writer)
-    os.close(writer)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(writer)
         return _read_report(reader)
     finally:
         os.close(reader)
