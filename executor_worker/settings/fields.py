@@ -68,7 +68,7 @@ class Settings(BaseSettings):
         " or `embedded` (a private server of its own, for trying things out)",
         repr=False,
     )
-    redis_user: Text = Field("", description="ACL user")
+    redis_user: Text = Field("", description="ACL user; what it has to be allowed: docs/SECURITY.md")
     redis_pass: Secret = Field("", description="Password", repr=False)
     redis_db: Annotated[int, kinds.whole(0, 65535, 0)] = Field(0, description="Database number")
 

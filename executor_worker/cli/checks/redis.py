@@ -24,11 +24,11 @@ from executor_worker.stream.names import (
     STATE_PREFIX,
     WORK_STREAMS,
 )
+from executor_worker.stream.permissions import rule
 from executor_worker.stream.server import Server, describe
 
 # A supervisor that lives has beaten since.
 SILENT_S = 2 * BEAT_S
-NEEDED = "~executor.work* ~dago:* &dago:* +@read +@write +@stream +@scripting +@pubsub +@connection +info +role"
 
 
 def check_redis(settings: Settings, pool: PoolView) -> Iterator[Finding]:
@@ -136,7 +136,7 @@ def _permissions(link: Link) -> Finding:
     if not denied:
         return ok("permissions", "this user may do all that is needed")
     shown = ", ".join(denied[:6]) + (f" and {len(denied) - 6} more" if len(denied) > 6 else "")
-    return fix("REDIS_USER", f"this user may not {shown}; let an administrator run `ACL SETUSER <user> {NEEDED}`.")
+    return fix("REDIS_USER", f"this user may not {shown}; let an administrator run `ACL SETUSER <user> {rule()}`.")
 
 
 def _probes() -> Iterator[tuple[str, ...]]:

@@ -1,0 +1,26 @@
+"""What a Redis user needs to be a pool, and to be whoever looks after it: no more than that."""
+
+from __future__ import annotations
+
+KEYS = ("executor.work", "executor.work:*", "dago:*")
+CHANNELS = ("dago:executor:*",)
+COMMANDS = (
+    # the connection
+    *("ping", "select", "role", "time", "info", "client|setname", "client|id", "client|unblock"),
+    # streams
+    *("xadd", "xread", "xreadgroup", "xack", "xclaim", "xautoclaim", "xpending", "xdel", "xtrim", "xlen"),
+    *("xrange", "xrevrange", "xinfo|groups", "xinfo|consumers", "xgroup|create", "xgroup|delconsumer"),
+    # states, the registry, journals, marks
+    *("get", "set", "del", "exists", "rename", "pexpire", "pttl", "scan"),
+    *("hget", "hgetall", "hvals", "hset", "hdel", "hincrby", "hrandfield"),
+    *("lrange", "llen", "rpush", "rpushx"),
+    # scripts, and what tells others that something was given back
+    *("eval", "evalsha", "publish", "subscribe"),
+)
+
+
+def rule() -> str:
+    """Word it as `ACL SETUSER <user> on ><password>` takes it."""
+    keys = [f"~{key}" for key in KEYS]
+    channels = [f"&{channel}" for channel in CHANNELS]
+    return " ".join([*keys, *channels, *(f"+{command}" for command in COMMANDS)])
