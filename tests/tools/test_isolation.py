@@ -76,10 +76,13 @@ def test_arguments_and_results_pass_exactly(call: Callable[..., Any], value: Any
     assert call("give_back", value=value) == value
 
 
-def test_an_async_function_and_progress(call: Callable[..., Any], log: Log) -> None:
-    """They work as without isolation."""
-    assert call("wait_a_moment") == "waited"
-    assert call("report") == "done"
+def test_an_async_function_and_progress(registry: ToolRegistry, watch: Watch, log: Log) -> None:
+    """They work as without isolation: progress reaches whoever watches the run, and the log."""
+    seen: list[tuple[float, float | None]] = []
+    watch.on_progress = lambda done, total: seen.append((done, total))
+    assert registry.find("wait_a_moment").call({}, watch, "k").value == "waited"
+    assert registry.find("report").call({}, watch, "k").value == "done"
+    assert seen == [(1, 2)]
     assert ("debug", "tool.progressed", {"tool": "report", "done": 1, "total": 2, "message": "half"}) in log
 
 

@@ -99,10 +99,10 @@ class IsolatedTool:
             "left": left,
             "memory_mb": self._memory_mb,
         }
-        call = _Call(self._isolation.launcher(), self._log)
+        call = _Call(self._isolation.launcher(), watch, self._log)
         overdue = False
         try:
-            call.make(_as_json(request, self.name), watch, began + min(self.timeout, left) + _NOTICE_SECONDS)
+            call.make(_as_json(request, self.name), began + min(self.timeout, left) + _NOTICE_SECONDS)
         except _Overdue:
             overdue = True
             raise ToolTimeout(f"tool {self.name} did not end within {self.timeout:g} s and was killed") from None
@@ -132,11 +132,12 @@ class _Call:
         outcome: What it said in the end, as JSON; empty where it said nothing.
     """
 
-    def __init__(self, launcher: Launcher, log: Log) -> None:
+    def __init__(self, launcher: Launcher, watch: Watch, log: Log) -> None:
         self.ended = False
         self.problem: str | None = None
         self.outcome = b""
         self._launcher = launcher
+        self._watch = watch
         self._log = log
         self._unread = bytearray()
         self._pipe, self._others_end = os.pipe()
@@ -146,7 +147,7 @@ class _Call:
     def output_dropped(self) -> int:
         return self._launcher.output_dropped
 
-    def make(self, request: bytes, watch: Watch, deadline: float) -> None:
+    def make(self, request: bytes, deadline: float) -> None:
         """
         Make the call and wait for its end.
 
@@ -155,11 +156,11 @@ class _Call:
             ToolFailed: It can't be made, or answers with more than fits.
             NodeTimeout, Cancelled, Abandoned: From `watch.check()`, asked ten times a second.
         """
-        while not self._launcher.ready(self._pause(watch, deadline)):
+        while not self._launcher.ready(self._pause(deadline)):
             pass
         self._launcher.send(request, self._others_end)
         self._let_go()
-        while not self._launcher.wait(self._pause(watch, deadline), self._pipe):
+        while not self._launcher.wait(self._pause(deadline), self._pipe):
             self._read()
         self.problem = self._launcher.status()
         self.ended = True
@@ -169,9 +170,9 @@ class _Call:
         self._let_go()
         os.close(self._pipe)
 
-    def _pause(self, watch: Watch, deadline: float) -> float:
+    def _pause(self, deadline: float) -> float:
         """How long to wait before this is asked again."""
-        watch.check()
+        self._watch.check()
         left = deadline - time.monotonic()
         if left <= 0:
             raise _Overdue
@@ -192,6 +193,8 @@ class _Call:
         if line.startswith(b'{"log"'):
             level, event, fields = wire.loads(line)["log"]
             self._log(level, event, **fields)
+        elif line.startswith(b'{"progress"'):
+            self._watch.on_progress(*wire.loads(line)["progress"])
         else:
             self.outcome = line
 

@@ -134,17 +134,19 @@ def _live(zygote: int, request: int, pipe: int, tools: Tools | None, modules: Se
 
 
 def _outcome(call: dict[str, Any], pipe: int, tools: Tools) -> bytes:
-    """One line: `{"value": …}`, or `{"error": <code>, "said": …}`."""
+    """One line: `{"value": …}`, or `{"error": <code>, "said": …}`; what it tells meanwhile is passed on."""
 
     def pass_on(level: str, event: str, /, **fields: Any) -> None:
         _write(pipe, wire.dumps({"log": [level, event, fields]}))
 
+    watch = Watch(time.monotonic() + call["left"], call["key"])
+    watch.on_progress = lambda done, total: _write(pipe, wire.dumps({"progress": [done, total]}))
     tool = tools[call["tool"]]
     tool.log = pass_on
     tool.timeout = call["timeout"]
     try:
         _limit_memory(call["memory_mb"])
-        answer = tool.call(call["arguments"], Watch(time.monotonic() + call["left"], call["key"]), call["key"])
+        answer = tool.call(call["arguments"], watch, call["key"])
         return wire.dumps({"value": answer.value})
     except NodeError as error:
         limited = call["memory_mb"] and isinstance(error.__cause__, MemoryError)
