@@ -24,6 +24,9 @@ from tests.kit.processes import alive
 from tests.providers.dialects import Dialect
 from tests.providers.fault_server import FaultServer, Reply, stream
 
+# One place for all: they share what takes long to start.
+pytestmark = [pytest.mark.xdist_group("mcp-faults"), pytest.mark.timeout(180)]
+
 SERVERS = Path(__file__).parent.parent / "tools" / "servers"
 MIB = 1 << 20
 TIMEOUT_S = 1.0

@@ -30,6 +30,9 @@ from tests.providers.fault_server import (
     stream,
 )
 
+# One place for all: they share what takes long to start.
+pytestmark = [pytest.mark.xdist_group("model-faults"), pytest.mark.timeout(180)]
+
 LLM_TIMEOUT_S = 1.0
 NODE_TIMEOUT_S = 30.0
 LIMIT_S = 3 * LLM_TIMEOUT_S + 1.5 + 10.0  # three attempts, the longest waits between them, a slow machine

@@ -18,6 +18,9 @@ from tests.kit import wait_until
 from tests.kit.processes import alive, descendants, read_proc
 from tests.tools.conftest import Log
 
+# One place for all: they share what takes long to start.
+pytestmark = [pytest.mark.xdist_group("isolation"), pytest.mark.timeout(180)]
+
 MODULE = "tests.tools.isolated_tools"
 
 
