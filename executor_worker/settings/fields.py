@@ -128,7 +128,9 @@ class Settings(BaseSettings):
         "", description="Legacy REST tools; deprecated, serve them over MCP instead"
     )
     http_allow: Annotated[tuple[str, ...], kinds.words("a list of host names", "api.example.com")] = Field(
-        (), description="Hosts that the built-in tool `http_request` may reach; empty: there is no such tool"
+        (),
+        description="Hosts that the built-in tool `http_request` may reach; what is not public by address or network"
+        " too; empty: no such tool",
     )
 
     max_iterations: Annotated[int, kinds.whole(1, 10_000, 10)] = Field(10, description="Model calls of one agent run")

@@ -1,8 +1,9 @@
 """
-The built-in tool `http_request`: to listed hosts only, and never to a private address by a detour.
+The built-in tool `http_request`: to listed hosts only, and to private addresses only where the list has those too.
 
-A name is resolved once, the addresses are judged, and the connection goes to the address that was judged:
-a name that resolves differently a moment later gains nothing. Redirects are judged like requests.
+A listed name belongs to whoever runs its DNS: it opens no door to loopback, link-local or private addresses. A name is
+resolved once, the addresses are judged, and the connection goes to the address that was judged: a name that resolves
+differently a moment later gains nothing. Redirects are judged like requests.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class _Entry:
             return cls(host, port, None)
 
     def names(self, host: str, port: int) -> bool:
-        """Whether it lets requests to *host* through; the address is judged apart."""
+        """Whether it lets requests to *host* through; its addresses are judged apart."""
         if self.port not in (None, port):
             return False
         if self.network is not None:
@@ -62,14 +63,13 @@ class _Entry:
             return host.endswith(self.host[1:])
         return self.host in ("*", host)
 
-    def vouches_for(self, address: Address) -> bool:
-        """Whether it means an address that is not public, too: only where it names it, or its host, itself."""
-        if self.network is not None:
-            return True
-        if "*" in self.host:
+    def covers(self, address: Address, port: int) -> bool:
+        """Whether it means an address that is not public: it has to be, or hold, that address; a name is not enough."""
+        if self.port not in (None, port):
             return False
-        special = address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved
-        return not special
+        if self.network is not None:
+            return address in self.network
+        return self.host == "localhost" and address.is_loopback
 
 
 def make_http_request(allowed: tuple[str, ...]) -> Callable[..., dict[str, Any]]:
@@ -173,13 +173,13 @@ def _exchange(request: _Request, entries: list[_Entry], deadline: float) -> _Ans
 
 
 def _allowed_addresses(request: _Request, entries: list[_Entry]) -> list[Address]:
-    named = [entry for entry in entries if entry.names(request.host, request.port)]
-    if not named:
+    if not any(entry.names(request.host, request.port) for entry in entries):
         raise Refused(f"host {request.host!r} (port {request.port}) is not on the list HTTP_ALLOW")
     addresses = _resolve(request.host, request.port)
     for address in addresses:
-        if not (_is_public(address) or any(entry.vouches_for(_real(address)) for entry in named)):
-            raise Refused(f"host {request.host!r} has an address that is not public")
+        if not (_is_public(address) or any(entry.covers(_real(address), request.port) for entry in entries)):
+            advice = "HTTP_ALLOW has to list that address, or its network, too"
+            raise Refused(f"host {request.host!r} has an address that is not public: {advice}")
     return addresses
 
 
@@ -204,7 +204,9 @@ def _real(address: Address) -> Address:
 
 def _is_public(address: Address) -> bool:
     real = _real(address)
-    return real.is_global and not real.is_multicast
+    # What Python calls global holds the site-local addresses of old, and the unassigned rest of IPv6.
+    odd = real.is_multicast or real.is_reserved or getattr(real, "is_site_local", False)
+    return real.is_global and not odd
 
 
 def _connected(request: _Request, addresses: list[Address], deadline: float) -> socket.socket:

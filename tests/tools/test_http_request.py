@@ -123,7 +123,7 @@ def test_each_request_carries_the_calls_key(make_registry: Make, watch: Watch, s
 def test_a_private_host_is_reached_where_the_list_names_it(
     make_registry: Make, watch: Watch, site: Any, allow: str
 ) -> None:
-    """By name, address or network, with or without port."""
+    """By address or network, with or without port; `localhost` means the loopback."""
     port, _ = site
     allow = allow.replace("PORT", str(port))
     assert request(make_registry, watch, allow, f"http://localhost:{port}/")["status"] == 200
@@ -141,6 +141,13 @@ def test_a_private_host_is_reached_where_the_list_names_it(
         ("*", "http://0.0.0.0:PORT/", "not public"),
         ("*", "http://169.254.169.254/latest/meta-data", "not public"),
         ("*", "http://2130706433:PORT/", "not public"),
+        ("*", "http://[::1]:PORT/", "not public"),
+        ("*", "http://[fe80::1]:PORT/", "not public"),
+        ("*", "http://[fec0::1]:PORT/", "not public"),
+        ("*", "http://[fd00::1]:PORT/", "not public"),
+        ("*", "http://[::127.0.0.1]:PORT/", "not public"),
+        ("*", "http://[2002:7f00:1::]:PORT/", "not public"),
+        ("*,10.0.0.0/8,localhost:1", "http://127.0.0.1:PORT/", "not public"),
         ("*", "http://0x7f.1:PORT/", "not public"),
         ("*.localhost", "http://x.localhost:PORT/", "not public|can't be resolved"),
         ("*", "http://user:pw@127.0.0.1:PORT/", "user or password"),
@@ -159,6 +166,29 @@ def test_detours_are_refused(make_registry: Make, watch: Watch, site: Any, allow
     port, _ = site
     with pytest.raises(ToolFailed, match=said):
         request(make_registry, watch, allow, url.replace("PORT", str(port)))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.1.2.3", "192.168.1.1", "169.254.169.254", "fe80::1", "fd00::1"])
+def test_a_listed_name_opens_no_private_address(
+    make_registry: Make, watch: Watch, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    """Whoever runs its DNS can't lead us inside, also not behind a public address; listing the address allows it."""
+    answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 80)) for one in ("93.184.215.14", address)]
+    monkeypatch.setattr("executor_worker.tools.http_request.socket.getaddrinfo", lambda *args, **named: answers)
+    connected: list[str] = []
+
+    def connect(to: tuple[str, int], timeout: float) -> socket.socket:
+        connected.append(to[0])
+        raise ConnectionRefusedError("nobody there")
+
+    monkeypatch.setattr("executor_worker.tools.http_request.socket.create_connection", connect)
+    for allow in ("api.example.com", "*.example.com", "api.example.com,172.16.0.0/12"):
+        with pytest.raises(ToolFailed, match="HTTP_ALLOW has to list that address"):
+            request(make_registry, watch, allow, "http://api.example.com/")
+    assert not connected
+    with pytest.raises(ToolFailed, match="ConnectionRefusedError"):
+        request(make_registry, watch, f"api.example.com,{address}", "http://api.example.com/")
+    assert connected == ["93.184.215.14", address]
 
 
 def test_a_name_that_changes_its_address_gains_nothing(
