@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from supervisor.scoreboard import Row, Scoreboard
 
 JSON, TEXT, PROMETHEUS = "application/json", "text/plain; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"
 
+GUARDED = frozenset({"/workers", "/metrics"})  # they tell what is worked on; probes need neither
+
 Answer = tuple[int, str, bytes]
 
 
@@ -22,6 +25,7 @@ class Health:
     """
     Args:
         gauges: What is known of the streams now.
+        token: What a request for a guarded path has to bring; empty: nothing.
         wall, clock: Seconds since the epoch, monotonic seconds.
     """
 
@@ -32,7 +36,9 @@ class Health:
         gauges: Callable[[], Iterable[Gauge]],
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        token: str = "",
     ) -> None:
+        self._token = token.encode()
         self._worker_id = worker_id
         self._board = board
         self._gauges = gauges
@@ -47,12 +53,19 @@ class Health:
             "/metrics": self.metrics,
         }
 
-    def answer(self, path: str) -> Answer:
-        """The status, content type and body for *path*."""
+    def answer(self, path: str, headers: Mapping[str, str]) -> Answer:
+        """The status, content type and body for *path*; *headers* by their names in lower case."""
         known = self._answers.get(path)
         if known is None:
             return 404, JSON, orjson.dumps({"error": f"no such path; known: {', '.join(self._answers)}"})
+        if path in GUARDED and not self._admits(headers.get("authorization", "")):
+            return 401, JSON, orjson.dumps({"error": "this path needs the bearer token that HEALTH_TOKEN holds"})
         return known()
+
+    def _admits(self, authorization: str) -> bool:
+        scheme, _, given = authorization.partition(" ")
+        brought = given.strip().encode() if scheme.lower() == "bearer" else b""
+        return not self._token or hmac.compare_digest(brought, self._token)
 
     def health(self) -> Answer:
         status = self._condition.status()

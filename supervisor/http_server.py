@@ -28,6 +28,10 @@ CHUNK = 64 * 1024
 TICK_S = 0.1  # how soon a change in who accepts is seen
 FINISH_LOOK_S = 0.005
 ACCEPT_PAUSE_S = 0.5  # when there are no descriptors left
+_HINTS: dict[int, str] = {
+    HTTPStatus.METHOD_NOT_ALLOWED: "Allow: GET, HEAD\r\n",
+    HTTPStatus.UNAUTHORIZED: "WWW-Authenticate: Bearer\r\n",
+}
 
 
 @dataclass(slots=True)
@@ -207,9 +211,9 @@ def _message(status: int, content_type: str, body: bytes, *, with_body: bool) ->
         phrase = HTTPStatus(status).phrase
     except ValueError:
         phrase = ""
-    allow = "Allow: GET, HEAD\r\n" if status == HTTPStatus.METHOD_NOT_ALLOWED else ""
+    hint = _HINTS.get(status, "")
     head = (
         f"HTTP/1.1 {status} {phrase}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n"
-        f"{allow}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
+        f"{hint}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode("latin-1") + (body if with_body else b"")

@@ -36,12 +36,12 @@ def health(board: Scoreboard) -> Health:
 
 
 def status(health: Health) -> tuple[int, str]:
-    code, _, body = health.answer("/health")
+    code, _, body = health.answer("/health", {})
     return code, json.loads(body)["status"]
 
 
 def ready(health: Health) -> int:
-    return health.answer("/ready")[0]
+    return health.answer("/ready", {})[0]
 
 
 def busy(row: Row, left_s: float) -> None:
@@ -51,7 +51,7 @@ def busy(row: Row, left_s: float) -> None:
 def test_a_whole_pool_is_healthy(health: Health) -> None:
     """All slots up, Redis there."""
     assert status(health) == (200, "healthy")
-    assert health.answer("/ready") == (200, "text/plain; charset=utf-8", b"ready")
+    assert health.answer("/ready", {}) == (200, "text/plain; charset=utf-8", b"ready")
 
 
 @pytest.mark.parametrize("state", ["starting", "dead"])
@@ -116,15 +116,15 @@ def test_live_follows_the_main_loop_only(health: Health, board: Scoreboard) -> N
     """Redis away or draining do not matter; a loop that stands still does."""
     board.head.redis_up = False
     board.head.mode = "draining"
-    assert health.answer("/live")[0] == 200
+    assert health.answer("/live", {})[0] == 200
     board.head.supervisor_beat_ns = int((NOW_S - 60) * 1e9)
-    assert health.answer("/live")[0] == 503
+    assert health.answer("/live", {})[0] == 503
 
 
 def test_rows_of_workers(health: Health, board: Scoreboard) -> None:
     """A row says what its slot is at; an idle one names no item."""
     board.row(2).begin("held", "g/n", "tool:x")
-    body: dict[str, Any] = json.loads(health.answer("/workers")[2])
+    body: dict[str, Any] = json.loads(health.answer("/workers", {})[2])
     first, second = body["workers"]
     assert (first["slot"], first["pid"], first["item"]) == (1, 4001, None)
     assert (second["state"], second["phase"], second["item"]) == ("busy", "tool:x", "g/n")
@@ -134,13 +134,38 @@ def test_rows_of_workers(health: Health, board: Scoreboard) -> None:
 def test_counts_of_health(health: Health, board: Scoreboard) -> None:
     """All states are named, with 0 where there is none."""
     busy(board.row(1), 5)
-    body = json.loads(health.answer("/health")[2])
+    body = json.loads(health.answer("/health", {})[2])
     assert body["workers"] == {"configured": 2, "starting": 0, "idle": 1, "busy": 1, "draining": 0, "dead": 0}
     assert (body["timestamp"], body["last_processed"]) == ("2027-01-15T08:00:00.000Z", None)
 
 
 def test_unknown_paths_are_named(health: Health) -> None:
     """404, and which there are."""
-    code, _, body = health.answer("/healthz")
+    code, _, body = health.answer("/healthz", {})
     assert code == 404
     assert "/health" in json.loads(body)["error"]
+
+
+@pytest.mark.parametrize("path", ["/workers", "/metrics"])
+@pytest.mark.parametrize(
+    ("brought", "code"),
+    [
+        ("Bearer right-token", 200),
+        ("bearer  right-token ", 200),
+        ("", 401),
+        ("Bearer", 401),
+        ("Bearer right-toke", 401),
+        ("Bearer right-token2", 401),
+        ("Bearer r\xefght-token", 401),
+        ("Basic right-token", 401),
+        ("right-token", 401),
+    ],
+)
+def test_a_token_guards_what_tells_of_the_work(board: Scoreboard, path: str, brought: str, code: int) -> None:
+    """The answer to anything else tells nothing; a probe brings no token."""
+    guarded = Health("w", board, list, wall=lambda: 1.8e9, clock=lambda: NOW_S, token="right-token")
+    status, _, body = guarded.answer(path, {"authorization": brought} if brought else {})
+    assert status == code
+    assert code == 200 or list(json.loads(body)) == ["error"]
+    assert b"right-token" not in body
+    assert [guarded.answer(probe, {})[0] for probe in ("/health", "/live", "/ready")] == [200, 200, 200]

@@ -65,6 +65,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "failures_to_completed": "auto",
         "health_host": "0.0.0.0",
         "health_port": 8081,
+        "health_token": "",
         "ctl_socket": "",
         "log_level": "info",
         "log_format": "",
@@ -274,9 +275,9 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     """Neither in a complaint nor in what Python shows of the value."""
     said = problems(tmp_path, REDIS_ADDR=f"redis://user:{KEY}@host:port", MCP_SERVERS=f"ftp://me:{KEY}@host")
     assert KEY not in "".join(said.values())
-    settings = load(tmp_path, LLM_API_KEY=KEY, REDIS_PASS=KEY, REDIS_ADDR=f"redis://:{KEY}@host")
+    settings = load(tmp_path, LLM_API_KEY=KEY, REDIS_PASS=KEY, HEALTH_TOKEN=KEY, REDIS_ADDR=f"redis://:{KEY}@host")
     assert KEY not in repr(settings)
-    assert settings.secrets == (KEY, KEY, KEY)
+    assert settings.secrets == (KEY, KEY, KEY, KEY)
 
 
 def test_secrets_in_urls_are_known(tmp_path: Path) -> None:
@@ -392,4 +393,8 @@ def test_every_setting_is_described(tmp_path: Path) -> None:
     described = setting_fields()
     assert len(described) == len(Settings.model_fields) - 1
     assert all(setting.meaning for setting in described.values())
-    assert {name for name, setting in described.items() if setting.secret} == {"redis_pass", "llm_api_key"}
+    assert {name for name, setting in described.items() if setting.secret} == {
+        "redis_pass",
+        "llm_api_key",
+        "health_token",
+    }

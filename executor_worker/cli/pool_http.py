@@ -19,7 +19,7 @@ class PoolView:
     Attributes:
         health: What `/health` says; None where nobody answers.
         workers: What `/workers` says.
-        problem: Why nobody answers, a sentence.
+        problem: Why nobody answers, or not to everything, a sentence.
     """
 
     health: dict[str, Any] | None = None
@@ -33,10 +33,12 @@ def look_at_pool(settings: Settings) -> PoolView:
     host = _EVERYWHERE.get(settings.health_host, settings.health_host)
     try:
         health = _get(host, settings.health_port, "/health")
-        workers = _get(host, settings.health_port, "/workers")
+        workers = _get(host, settings.health_port, "/workers", settings.health_token)
         if "worker_id" not in health:
             raise ValueError("not ours")
         return PoolView(health, list(workers.get("workers", [])))
+    except _Refused:
+        return PoolView(health, problem="the pool shows its workers only to who knows its HEALTH_TOKEN")
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return PoolView(problem=f"no pool answers at {host}:{settings.health_port} ({reason})")
@@ -44,13 +46,21 @@ def look_at_pool(settings: Settings) -> PoolView:
         return PoolView(problem=f"what answers at {host}:{settings.health_port} is not a pool of ours")
 
 
-def _get(host: str, port: int, path: str) -> dict[str, Any]:
+class _Refused(Exception):
+    """It is not for us."""
+
+
+def _get(host: str, port: int, path: str, token: str = "") -> dict[str, Any]:
     connection = http.client.HTTPConnection(host, port, timeout=LIMIT_S)
+    headers = {"Connection": "close"} | ({"Authorization": f"Bearer {token}"} if token else {})
     try:
-        connection.request("GET", path, headers={"Connection": "close"})
-        body = json.loads(connection.getresponse().read())
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
     finally:
         connection.close()
+    if answer.status == http.client.UNAUTHORIZED:
+        raise _Refused
     if not isinstance(body, dict):
         raise ValueError("not an object")
     return body

@@ -150,8 +150,8 @@ class ExecutorProgram:
                 condemn=lambda held, verdict: self._condemn(link, held, verdict),
             )
         )
-        health = Health(settings.worker_id, board, duties.upkeep.gauges)
-        answer = lambda path, _: health.answer(path.partition("?")[0])  # noqa: E731
+        health = Health(settings.worker_id, board, duties.upkeep.gauges, token=settings.health_token)
+        answer = lambda path, headers: health.answer(path.partition("?")[0], headers)  # noqa: E731
         routine = [Duty(*duty) for duty in duties.all]
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
 

@@ -178,6 +178,12 @@ class Settings(BaseSettings):
         8081, description="Their port; 0 = any free one, logged; empty = none"
     )
 
+    health_token: Annotated[str, kinds.token()] = Field(
+        "",
+        description="Who asks for `/workers` or `/metrics` has to bring it as a bearer token; empty: nobody",
+        repr=False,
+    )
+
     ctl_socket: Annotated[
         str,
         kinds.text("a path, or @ and a name, of at most 107 bytes", "/run/executor-worker/ctl.sock", r"[^\0]{1,107}"),
@@ -238,7 +244,7 @@ class Settings(BaseSettings):
         """All texts that must not be shown anywhere."""
         addresses = (self.redis_addr, self.llm_base_url, self.api_tools_url, *self.mcp_servers)
         inside = (password for address in addresses for password in kinds.passwords_in(address))
-        return tuple(filter(None, (self.redis_pass, self.llm_api_key, *inside)))
+        return tuple(filter(None, (self.redis_pass, self.llm_api_key, self.health_token, *inside)))
 
 
 @dataclass(frozen=True, slots=True)

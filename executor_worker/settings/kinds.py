@@ -125,6 +125,11 @@ def secret() -> Kind:
     return replace(text(), secret=True)
 
 
+def token() -> Kind:
+    """A secret that goes into an HTTP header."""
+    return replace(text("printable ASCII without spaces", "a-long-random-word", r"[!-~]+"), secret=True)
+
+
 def or_none(kind: Kind) -> Kind:
     """Read what *kind* reads, and an empty text as None."""
     return replace(kind, read=lambda value: kind.read(value) if value else None)

@@ -158,3 +158,20 @@ def test_top_needs_a_terminal(run: Run) -> None:
     done = run("top")
     assert done.status == 2
     assert "status --json" in done.err
+
+
+def test_a_token_is_brought_along(run: Run, executor: Callable[..., Pool], redis_server: RedisServer) -> None:
+    """`status` takes HEALTH_TOKEN from its file; without it, the pool's health is all it sees of it."""
+    pool = executor(redis_server, workers=1, HEALTH_TOKEN="some-health-token")
+    refused = pool.get("/workers")
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+    assert pool.get("/metrics").status_code == 401
+    assert pool.ready()
+    (pool.folder / "token").write_text("some-health-token\n")
+    settings = {**redis_server.env, "HEALTH_PORT": str(pool.port), "HEALTH_HOST": "127.0.0.1"}
+    told = run("status", "--json", HEALTH_TOKEN_FILE=str(pool.folder / "token"), **settings).json
+    assert ([row["slot"] for row in told["workers"]], told["problems"]) == ([1], [])
+    blind = run("status", **settings, HEALTH_TOKEN="another-token")
+    assert blind.status == 0 and "healthy" in blind.out
+    assert "only to who knows its HEALTH_TOKEN" in blind.err
+    assert "another-token" not in blind.err
