@@ -17,7 +17,7 @@ from tests.kit.containers import Engine
 from tests.kit.processes import descendants
 
 # Each builds on the image and the engine, which one process at a time may use.
-pytestmark = [pytest.mark.xdist_group("container"), pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.xdist_group("container"), pytest.mark.timeout(660)]  # the first builds the image
 
 LARGEST_MIB = 130  # of what comes on top of the base image
 Launch = Callable[..., Contained]

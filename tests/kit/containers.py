@@ -18,7 +18,7 @@ ROOT = CACHE / "container-engine" / "root"
 STORAGE = CACHE / "container-engine" / "storage"
 PYTHON_ROOT = CACHE / "container-python" / "root"
 PYTHON_IMAGE = "localhost/stand-in-for-python:latest"
-LONGEST_S = 300  # a container whose test has died ends by itself
+LONGEST_S = 600  # a container whose test has died ends by itself
 PIP_OPTIONS = ("index-url", "extra-index-url", "proxy", "timeout", "trusted-host")
 
 
@@ -54,7 +54,7 @@ class Engine:
         self.run("import", "--quiet", "--change", f"ENV {path}", archive, PYTHON_IMAGE)
         archive.unlink()
 
-    def build(self, context: Path, tag: str, seconds: float = 300) -> str:
+    def build(self, context: Path, tag: str, seconds: float = 600) -> str:
         """Build the Dockerfile in *context*; steps whose inputs are as before come from the cache, as ever."""
         configuration = self.folder / "pip.conf"
         configuration.write_text(_pip_configuration())
