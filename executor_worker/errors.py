@@ -21,6 +21,7 @@ Every way a run can go wrong, split by who has to act.
 
     Interrupt (BaseException)  stops a run from outside: never caught by a tool's `except Exception`
     ├── Overdue                the item's or the call's time is up
+    ├── Stopped                nobody wants the node's result any more
     └── Abandoned              the item is no longer ours, or must be given back: write nothing
 """
 
@@ -198,6 +199,10 @@ class Interrupt(BaseException):
 
 class Overdue(Interrupt):
     """The time of the call or item in progress is up."""
+
+
+class Stopped(Interrupt):
+    """The graph was cancelled: the node ends as failed with `Cancelled`."""
 
 
 class Abandoned(Interrupt):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from loguru import logger
 
-from executor_worker.errors import ConfigError, InternalError, Interrupt, NodeError
+from executor_worker.errors import Cancelled, ConfigError, InternalError, Interrupt, NodeError, Stopped
 from executor_worker.nodes import agent, llm, spec, tool
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.conversation import Room
@@ -89,7 +89,7 @@ class Executor:
             journal: What earlier runs of the item have done, and where this one's steps are kept; None: nowhere.
 
         Raises:
-            Interrupt: The run was stopped from outside; nobody wants its outcome.
+            Interrupt: The run was ended from outside, for another reason than that its graph was cancelled.
         """
         steps = self._steps(task, watch, journal)
         mode: Mode | None = None
@@ -101,6 +101,8 @@ class Executor:
             watch.check()
             steps.begin(mode)
             return Completed(_run(node, self._context(task, steps, watch)), mode, steps.usage)
+        except Stopped as error:
+            return _failed(Cancelled(str(error)), mode, steps)
         except Interrupt:
             raise
         except NodeError as error:

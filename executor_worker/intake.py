@@ -239,6 +239,7 @@ class Intake:
 
 VERDICTS: Mapping[str, str] = {
     "node_timeout": "the node did not end within its time and could not be interrupted; its worker was ended",
+    "cancelled": "the graph was cancelled; the node could not be interrupted, its worker was ended",
     "tool_timeout": "the tool did not end within its time and could not be interrupted; its worker was ended",
 }
 VERDICT_ELSE = "the worker that ran the node had to be ended"

@@ -7,19 +7,24 @@ import time
 from collections.abc import Callable
 
 from executor_worker import logs
-from executor_worker.errors import Abandoned
+from executor_worker.errors import Abandoned, Cancelled
 from executor_worker.metrics import Recorder
 from executor_worker.outcome import Usage
 from executor_worker.watch import Watch
 from supervisor.scoreboard import Row
 
+BETWEEN_STEPS = "running"  # the phase
+LOOK_AGAIN_S = 1.0
+NOT_WANTED = "the graph was cancelled while its node was being run"
+
 
 class ItemWatch(Watch):
     """
-    Limits a run by its lease as well, and shows it on the scoreboard and in the metrics.
+    Limits a run by its lease and its graph's status as well, and shows it on the scoreboard and in the metrics.
 
     Args:
         still_ours: Tells for certain whether the item is still held by this worker.
+        cancelled: Asks whether the graph was cancelled; used where nobody else looks.
     """
 
     def __init__(
@@ -29,19 +34,35 @@ class ItemWatch(Watch):
         row: Row,
         recorder: Recorder,
         still_ours: Callable[[], bool],
+        cancelled: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(deadline, key, clock)
         self._row = row
         self._recorder = recorder
         self._still_ours = still_ours
+        self._cancelled = cancelled
+        self._run = row.run
+        self._looked_at = self.clock()
 
     def check(self) -> None:
-        super().check()
+        self._check_wanted()
         if self._row.lost:
             self._face_loss()
         if self._row.lease_until_ns < self.clock() * 1e9:
             self._await_lease()
+
+    def _check_wanted(self) -> None:
+        super().check()
+        if self._row.stop_run == self._run:
+            raise Cancelled(NOT_WANTED)
+
+    def _see_for_itself(self) -> None:
+        """Ask before a step, for a graph whose document is too large for the keeper to read it again and again."""
+        if self._row.unwatched_run == self._run and self.clock() >= self._looked_at + LOOK_AGAIN_S:
+            self._looked_at = self.clock()
+            if self._cancelled():
+                raise Cancelled(NOT_WANTED)
 
     def _face_loss(self) -> None:
         if not self._still_ours():
@@ -49,6 +70,8 @@ class ItemWatch(Watch):
         self._row.lost = False
 
     def phase(self, name: str, seconds: float | None = None, verdict: str = "node_timeout") -> None:
+        if name != BETWEEN_STEPS:
+            self._see_for_itself()
         own = self.clock() + seconds if seconds is not None else self.deadline
         self._row.enter(name, int(min(own, self.deadline) * 1e9), verdict if own < self.deadline else "node_timeout")
 
@@ -79,5 +102,5 @@ class ItemWatch(Watch):
         while self._row.lease_until_ns < self.clock() * 1e9:
             if self._row.lost:
                 self._face_loss()
-            super().check()
+            self._check_wanted()
             select.select([], [], [], 0.05)

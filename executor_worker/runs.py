@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from executor_worker.errors import Abandoned, Interrupt, Overdue, StreamError
+from executor_worker.errors import Abandoned, Interrupt, Overdue, Stopped, StreamError
 from executor_worker.executor import Executor, Task
 from executor_worker.intake import Ticket
-from executor_worker.item_watch import ItemWatch
+from executor_worker.item_watch import NOT_WANTED, ItemWatch
 from executor_worker.metrics import Recorder
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Failed
+from executor_worker.state import is_cancelled
 from executor_worker.stream import Held
 from executor_worker.watch import Watch
 from supervisor.scoreboard import Row
@@ -20,6 +21,7 @@ class Runs:
     """
     Args:
         holds: Asks Redis whether an item is still held as it was taken, and renews its lease if so.
+        read_state: Reads a graph's document by its key.
         journal_of: Makes the journal of a ticket's run.
     """
 
@@ -28,11 +30,13 @@ class Runs:
         row: Row,
         executor: Executor,
         holds: Callable[[Held], bool],
+        read_state: Callable[[str], bytes | None],
         journal_of: Callable[[Ticket, Watch], Journal],
     ) -> None:
         self._row = row
         self._executor = executor
         self._holds = holds
+        self._read_state = read_state
         self._journal_of = journal_of
         self._recorder = Recorder(row.counters)
         self._interruptible = False
@@ -50,16 +54,15 @@ class Runs:
         """
         deadline = started + ticket.seconds
         self._row.begin(str(ticket.held), ticket.label, "running", int(deadline * 1e9))
-        watch = ItemWatch(deadline, ticket.run_key, self._row, self._recorder, lambda: self._still_ours(ticket.held))
+        self._row.begin_run(ticket.state_key or "")
         try:
-            self._interruptible = True
-            if self._unwanted is not None:
-                raise self._unwanted
-            ticket.outcome = self._executor.execute(task, watch, self._journal_of(ticket, watch))
+            self._execute(ticket, task, self._watch(ticket, deadline))
         except Overdue:
             ticket.outcome = Failed(f"the node did not end within {ticket.seconds:g} s", "node_timeout")
+        except Stopped as stopped:
+            ticket.outcome = Failed(str(stopped), "cancelled")
         finally:
-            self._interruptible = False
+            self._row.end_run()
 
     def abandon(self, reason: str) -> None:
         """
@@ -72,6 +75,45 @@ class Runs:
         if self._interruptible:
             self._interruptible = False
             raise self._unwanted
+
+    def end_if_over(self) -> None:
+        """
+        End the run in progress if the scoreboard says that it is over; called by a signal's handler.
+
+        Raises:
+            Stopped: Its graph was cancelled: in the midst of it.
+            Abandoned: Its item is somebody else's: in the midst of it.
+        """
+        if self._interruptible and self._row.run_is_over:
+            self._interruptible = False
+            lost = self._row.lost_run == self._row.run
+            raise Abandoned("the item was taken over") if lost else Stopped(NOT_WANTED)
+
+    def _execute(self, ticket: Ticket, task: Task, watch: Watch) -> None:
+        try:
+            self._interruptible = True
+            if self._unwanted is not None:
+                raise self._unwanted
+            ticket.outcome = self._executor.execute(task, watch, self._journal_of(ticket, watch))
+        finally:
+            self._interruptible = False
+
+    def _watch(self, ticket: Ticket, deadline: float) -> ItemWatch:
+        def ours() -> bool:
+            return self._still_ours(ticket.held)
+
+        def cancelled() -> bool:
+            return self._is_cancelled(ticket.state_key or "")
+
+        return ItemWatch(deadline, ticket.run_key, self._row, self._recorder, ours, cancelled)
+
+    def _is_cancelled(self, state_key: str) -> bool:
+        """Ask Redis itself; where it is away nobody knows, and what is settled later finds out."""
+        try:
+            document = self._read_state(state_key)
+        except StreamError:
+            return False
+        return bool(document) and is_cancelled(document or b"")
 
     def _still_ours(self, held: Held) -> bool:
         """Ask Redis itself, where the scoreboard says that the lease is lost: it may have meant the item before."""

@@ -17,7 +17,7 @@ from executor_worker.events import completed_event, failed_event, node_entry, rf
 from executor_worker.intake import Ticket
 from executor_worker.outcome import Completed, Failed
 from executor_worker.run_journal import LAST_RECORD
-from executor_worker.state import GraphState, new_document, splice_node
+from executor_worker.state import GraphState, is_cancelled, new_document, splice_node
 from executor_worker.stream import COMPLETED_STREAM, FAILED_STREAM, Commit, Consumer, Settled, Taken
 from executor_worker.wire import dumps
 
@@ -81,6 +81,7 @@ class Settler:
                 if not self._pause(tries):
                     raise
                 continue
+            draft.heed(seen)
             if answer is Settled.conflict:
                 # Not by force any more: whoever wrote it may have settled this very item.
                 current, force = seen, False
@@ -114,6 +115,12 @@ class _Draft:
                 code = "tool_failed" if self._ticket.mode == "tool" else "llm_bad_response"
                 self._fail(f"the node's output can't be written as JSON: {error}", code)
         return self._commit(current)
+
+    def heed(self, current: bytes | None) -> None:
+        """Let a node fail that has completed for a graph which was cancelled by then: nobody is to go on from it."""
+        completed = isinstance(self._ticket.outcome, Completed)
+        if completed and current is not None and is_cancelled(current):
+            self._fail("the graph was cancelled before its node was done", "cancelled")
 
     def _fail(self, error: str, code: str) -> None:
         """Let the node fail where its outcome can't be written: too deeply nested, or the state is spoilt."""

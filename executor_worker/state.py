@@ -17,6 +17,7 @@ from executor_worker.splice import Node, whole
 from executor_worker.wire import dumps, loads
 
 FINISHED = frozenset({"completed", "failed"})
+CANCELLED = "cancelled"
 OUR_METADATA = frozenset(
     {"work_id", "entry", "delivery", "worker_id", "mode", "attempt", "duration_ms", "usage", "error_code"}
 )
@@ -88,6 +89,14 @@ class GraphState:
             node = next(named, None)
         config = node.get("config") if isinstance(node, dict) else None
         return config if isinstance(config, dict) else None
+
+
+def is_cancelled(raw: bytes) -> bool:
+    """Tell whether a document says that its graph was cancelled."""
+    try:
+        return GraphState.parse(raw).status == CANCELLED
+    except StateInvalid:
+        return False
 
 
 def splice_node(raw: bytes, node_id: str, entry: dict[str, Any]) -> bytes:

@@ -59,6 +59,9 @@ class Watch:
             seconds: The worker may be killed when it is still in this phase after so long; None: only the item's
                 limit holds.
             verdict: Error code the item then fails with.
+
+        Raises:
+            Cancelled: Its graph was cancelled; at the beginning of a step only.
         """
 
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:

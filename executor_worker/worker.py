@@ -2,7 +2,8 @@
 One worker: take → execute → settle, one item at a time, until it is asked to leave.
 
 Signals: TERM finish the item and leave · QUIT give the item back and leave · USR1 write all stacks to stderr ·
-HUP reopen the log. Handlers only note what is wanted; one of them, QUIT, also interrupts a node that is running.
+USR2 end the run that is over · HUP reopen the log. Handlers only note what is wanted; two of them, QUIT and USR2, also
+interrupt a node that is running.
 """
 
 from __future__ import annotations
@@ -108,6 +109,7 @@ class Worker:
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGQUIT, self._on_quit)
         signal.signal(signal.SIGHUP, lambda *_: logs.reopen())
+        signal.signal(signal.SIGUSR2, lambda *_: self._runs.end_if_over())
 
     def _on_term(self, _signum: int, _frame: FrameType | None) -> None:
         self._leaving = True

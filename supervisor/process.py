@@ -15,6 +15,7 @@ from supervisor.program import Journal, Log
 
 DUMP_STACKS = birth.DUMP_STACKS
 REOPEN_LOGS = signal.SIGHUP
+END_RUN = signal.SIGUSR2
 
 
 @dataclass(frozen=True, slots=True)

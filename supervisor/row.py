@@ -1,10 +1,11 @@
 """
 A slot's row of the scoreboard: what its worker is doing, and what supervisor and keeper have to say about it.
 
-Written by the worker:      state, phase, held, item, deadlines, items_done, wants_replacement, client_id, counters
+Written by the worker:      state, phase, held, item, deadlines, items_done, wants_replacement, client_id, counters,
+                            run, watched
 Written by the supervisor:  placed, pid, generation, leaving, verdict, restarts, respawn_at_ns, stopped, cut_short;
                             while there is no worker, what is the worker's
-Written by the keeper:      lease_until_ns, lost, released, rss_bytes, pss_bytes
+Written by the keeper:      lease_until_ns, lost, released, rss_bytes, pss_bytes, stop_run, lost_run, unwatched_run
 
 The texts are not understood here. Times are nanoseconds of CLOCK_MONOTONIC, 0 meaning none.
 """
@@ -31,21 +32,23 @@ JOB = Struct("<256p256pq40p")  # held, item, item_deadline_ns, verdict at the it
 PHASE = Struct("<72pqq40p")  # phase, since_ns, deadline_ns, verdict at the deadline
 VERDICT = Struct("<40p256p")  # verdict, what was held then
 RELEASED = Struct("<256p")
+WATCHED = Struct("<H510s")
 
 _JOB_AT = WORDS * WORD
 _PHASE_AT = _JOB_AT + Twin.size(JOB)
 _VERDICT_AT = _PHASE_AT + Twin.size(PHASE)
 _RELEASED_AT = _VERDICT_AT + Twin.size(VERDICT)
-SIZE = 3072  # bytes
-assert _RELEASED_AT + Twin.size(RELEASED) <= SIZE
+_WATCHED_AT = _RELEASED_AT + Twin.size(RELEASED)
+SIZE = 4096  # bytes
+assert _WATCHED_AT + Twin.size(WATCHED) <= SIZE
 
-HELD_LIMIT, ITEM_LIMIT, PHASE_LIMIT, VERDICT_LIMIT = 255, 255, 71, 39  # bytes
+HELD_LIMIT, ITEM_LIMIT, PHASE_LIMIT, VERDICT_LIMIT, WATCHED_LIMIT = 255, 255, 71, 39, 510  # bytes
 
 
 class Row:
     """One slot; its writers are named at the head of this file."""
 
-    __slots__ = ("_job", "_phase", "_phases", "_released", "_verdict", "_wakes", "counters", "ints", "slot")
+    __slots__ = ("_job", "_phase", "_phases", "_released", "_verdict", "_wakes", "_watched", "counters", "ints", "slot")
 
     placed = Flag(0)
     pid = Number(1)
@@ -55,7 +58,7 @@ class Row:
     started_ns = Number(5)  # of the worker
     lease_until_ns = Number(6)
     lost = Flag(7)  # the lease is gone: what is held is no longer ours
-    cancel = Flag(8)
+    stop_run = Number(8)  # the run that is to end at once, as failed
     items_done = Number(9)
     restarts = Number(10)  # workers replaced that had not been asked to leave
     wants_replacement = Flag(11)
@@ -66,6 +69,10 @@ class Row:
     respawn_at_ns = Number(16)  # when a dead slot gets its next worker
     stopped = Flag(17)  # by SIGSTOP
     cut_short = Flag(18)  # the worker was killed because a drain's time was up
+    # Names a run while it lasts, and no other of this slot: what is said of one can't hit the next.
+    run = Number(19)  # when it began
+    lost_run = Number(20)  # the run whose item is surely somebody else's: it is to end at once, as nothing
+    unwatched_run = Number(21)  # the run whose worker has to see for itself whether it is still wanted
 
     def __init__(self, slot: int, shared: mmap, offset: int, counters: Counters, wakes: Wakes) -> None:
         self.slot = slot
@@ -76,6 +83,7 @@ class Row:
         self._phase = Twin(shared, offset + _PHASE_AT, PHASE)
         self._verdict = Twin(shared, offset + _VERDICT_AT, VERDICT)
         self._released = Twin(shared, offset + _RELEASED_AT, RELEASED)
+        self._watched = Twin(shared, offset + _WATCHED_AT, WATCHED)
         self._phases: dict[str, bytes] = {}
 
     # What the worker does, cheaply: a few of these are called for every item.
@@ -126,6 +134,35 @@ class Row:
             self.ints[9] += 1
         self.since_ns = now
         self.ints[3] = IDLE
+
+    def begin_run(self, watched: str) -> int:
+        """
+        Say that what is in hand is run from now on, until `end_run`; returns the run's name.
+
+        Args:
+            watched: Where the keeper sees whether it is still wanted; what is too long is not watched.
+        """
+        raw = watched.encode()
+        whole = raw if len(raw) <= WATCHED_LIMIT else b""
+        self._watched.write(len(whole), whole)
+        self.run = run = monotonic_ns()
+        if not whole:
+            self.unwatched_run = run
+        return run
+
+    def end_run(self) -> None:
+        self.run = 0
+
+    @property
+    def watched(self) -> str:
+        length, raw = self._watched.read()
+        return str(raw[:length], "utf-8")
+
+    @property
+    def run_is_over(self) -> bool:
+        """Whether the run in progress is to end at once."""
+        run = self.run
+        return run != 0 and run in (self.stop_run, self.lost_run)
 
     @property
     def state(self) -> str:
@@ -259,7 +296,7 @@ class Row:
         return known
 
 
-_OF_ONE_WORKER = (1, 5, 6, 7, 8, 11, 12, 13, 14, 15, 17, 18)
+_OF_ONE_WORKER = (1, 5, 6, 7, 8, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21)
 IDLE, BUSY = STATES.index("idle"), STATES.index("busy")
 
 

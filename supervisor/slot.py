@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from supervisor.lifecycle import Errand, SeatEvent, SeatState
+from supervisor.process import END_RUN
 from supervisor.program import Program
 from supervisor.row import Row
 from supervisor.scoreboard import Scoreboard
@@ -12,6 +13,9 @@ from supervisor.seat import Seat
 from supervisor.staff import Staff
 
 GRACE_NS = 250_000_000  # past its deadline, for a worker that is just about to notice itself
+END_BY_ITSELF_S = 0.3  # for a run that was told to end, before its worker is interrupted
+END_INTERRUPTED_S = 0.5  # and then, before its worker is killed
+CANCELLED = "cancelled"  # the verdict then
 LEAVE_S = 10.0  # for a worker with nothing in hand to leave
 LEAVE_BOOT_S = 1.0  # for one that is not even up
 PLACE_OF_STATE = {"idle": SeatState.IDLE, "busy": SeatState.BUSY}
@@ -30,6 +34,9 @@ class Slot(Seat):
         self._done_before = 0
         self._held = ""  # when its deadline was looked at
         self._stopped_at: float | None = None
+        self._ending = 0  # the run that is watched for its end
+        self._ending_since = 0.0
+        self._interrupted = False
 
     @property
     def awaited(self) -> bool:
@@ -73,6 +80,15 @@ class Slot(Seat):
             self._follow_row()
         if self.ready or (self.state is SeatState.DRAINING and self.kill_at is None):
             self._watch_deadlines(now)
+            self._watch_run(now)
+
+    def next_look(self) -> float | None:
+        """As of any seat, and when a run that was told to end is to be helped."""
+        looks = [super().next_look()]
+        if self._ending:
+            interrupt_at = self._ending_since + END_BY_ITSELF_S
+            looks += [at for at in (interrupt_at, interrupt_at + END_INTERRUPTED_S) if at > self.staff.now()]
+        return min((at for at in looks if at is not None), default=None)
 
     def note_stopped(self, stopped: bool) -> None:
         """Note that the worker was stopped by a signal, or goes on."""
@@ -159,6 +175,21 @@ class Slot(Seat):
             self._watch_leaving(now)
         elif not deadline_ns:  # idle, or before or after what has one
             self._watch_stopped(now)
+
+    def _watch_run(self, now: float) -> None:
+        """A run that was told to end and does not is interrupted; then, unless that is of no use, killed."""
+        run = self.row.run if self.row.run_is_over else 0
+        if run != self._ending:
+            self._ending, self._ending_since, self._interrupted = run, now, False
+        if not run or self.kill_at is not None:
+            return
+        if not self._interrupted and now >= self._ending_since + END_BY_ITSELF_S:
+            self._interrupted = True
+            self.signal(END_RUN)
+        elif now >= self._ending_since + END_BY_ITSELF_S + END_INTERRUPTED_S and self.row.stop_run == run:
+            self._held = self.row.held
+            if self.row.run == run:  # else it has gone on while we looked
+                self.overdue(CANCELLED, Errand.HUNG)
 
     def _watch_leaving(self, now: float) -> None:
         patience_s = LEAVE_S if self.is_up() else LEAVE_BOOT_S

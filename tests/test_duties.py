@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,16 +10,18 @@ from typing import Any
 import pytest
 
 from executor_worker.duties import Circumstances, Duties
+from executor_worker.duties.cancel import Cancel
 from executor_worker.duties.leases import Leases
 from executor_worker.duties.pulse import Pulse
 from executor_worker.duties.reclaim import Reclaim
 from executor_worker.stream import GROUP, WORK_STREAMS, Consumer, Endpoint, Held, Link
+from executor_worker.stream.cancelled import LARGEST
 from executor_worker.stream.command import Word
 from executor_worker.stream.identity import Identity
 from executor_worker.stream.names import RELEASED_CHANNEL
 from executor_worker.stream.releases import Releases
 from executor_worker.stream.script import Script
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard import Row, Scoreboard
 from tests.kit import RedisServer, wait_until
 
 WORK = WORK_STREAMS[0]
@@ -220,3 +223,113 @@ def test_a_name_that_was_taken_meanwhile_is_left_to_who_has_it(scene: Scene) -> 
         pulse.run()
     assert ended.value.code == 78 and not scene.board.head.gate
     assert "'w' was taken by another supervisor" in scene.board.head.reason
+
+
+class Running:
+    """A graph's node that the slot's worker runs, and a keeper that looks after it."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.row = scene.row
+        self.calls = 0
+        self.pressed = 0
+        scene.row.begin("held", "g/n", "running")
+        self.run = self.begin()
+        scene.link.before_run = self._count
+        self.duty = Cancel(replace(scene.around, interrupt=self._press))
+
+    def begin(self, key: str = "dago:state:g") -> int:
+        """Begin a run that has lasted for a while."""
+        self.row.begin_run(key)
+        self.row.run -= 10**9
+        return self.row.run
+
+    def is_over(self) -> bool:
+        return over(self.row)
+
+    def store(self, status: str, **more: Any) -> None:
+        self.scene.db.set("dago:state:g", json.dumps({"status": status, **more}))
+
+    def follow(self) -> None:
+        """Another run begins."""
+        self.row.begin_run("dago:state:other")
+
+    def _count(self) -> None:
+        self.calls += 1
+
+    def _press(self) -> None:
+        self.pressed += 1
+
+
+def over(row: Row) -> bool:
+    return row.run_is_over
+
+
+@pytest.fixture
+def running(scene: Scene) -> Running:
+    return Running(scene)
+
+
+def test_cancelled_graph_ends_its_run(running: Running) -> None:
+    """The supervisor is woken; one that goes on all the same is seen to be over."""
+    running.store("running")
+    running.duty.run()
+    assert not running.is_over() and not running.scene.board.bell.clear()
+    running.store("cancelled")
+    running.duty.run()
+    assert running.is_over() and running.scene.board.bell.clear() and running.pressed == 0
+    running.duty.run()
+    assert running.pressed == 1
+    running.row.end_run()
+    running.duty.run()
+    assert running.pressed == 1 and not running.is_over()
+
+
+def test_run_that_follows_is_another(running: Running) -> None:
+    """It began while we asked: what is said of the one before does not hit it."""
+    running.store("cancelled")
+    running.scene.link.before_run = running.follow
+    running.duty.run()
+    assert running.row.stop_run == running.run and not running.is_over()
+
+
+def test_nothing_is_asked_while_nothing_lasts(running: Running) -> None:
+    """Neither by an idle pool nor for items that are done in a moment."""
+    running.row.begin_run("dago:state:g")
+    running.duty.run()
+    running.row.end_run()
+    running.duty.run()
+    running.begin("x" * 1000)
+    running.duty.run()
+    assert running.calls == 0
+
+
+def test_word_in_a_document_is_read_once(running: Running) -> None:
+    """It does not say that the graph was cancelled; when it changes, it is read again."""
+    running.store("running", note="cancelled")
+    for _ in range(3):
+        running.duty.run()
+        assert not running.is_over() and running.calls > 0
+    running.store("cancelled", note="cancelled")
+    running.duty.run()
+    assert running.is_over()
+
+
+def test_large_document_is_left_to_the_worker(running: Running) -> None:
+    """It asks by itself, at its next step."""
+    running.store("cancelled", text="x" * LARGEST)
+    running.duty.run()
+    assert not running.is_over() and running.row.unwatched_run == running.run
+
+
+def test_lost_lease_is_told_of_the_run_it_was_for(scene: Scene) -> None:
+    """Interrupted is what ran then; what follows is not."""
+    scene.db.xadd(WORK, {"data": "{}"})
+    scene.take()
+    (row,) = scene.db.xpending_range(WORK, GROUP, "-", "+", 2)
+    scene.db.xclaim(WORK, GROUP, "elsewhere.1", 0, [row["message_id"]])
+    run = scene.row.begin_run("dago:state:g")
+    Leases(scene.around).run()
+    assert scene.row.lost and scene.row.lost_run == run and over(scene.row)
+    scene.row.begin_run("dago:state:g")
+    assert not over(scene.row)

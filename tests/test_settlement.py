@@ -221,3 +221,38 @@ def test_a_state_spoilt_meanwhile_is_a_failure() -> None:
     last = ledger.commits[-1]
     assert (last.expected, event(last)["data"]["error_code"]) == (None, "state_invalid")
     assert last.failure
+
+
+@pytest.mark.parametrize("how", [Settled.conflict, Settled.trimmed])
+def test_nothing_completes_for_a_graph_that_was_cancelled_meanwhile(how: Settled) -> None:
+    """The node was done before anybody saw it: it fails all the same, with what it has cost."""
+    newer = b'{"graph_id":"g","status":"cancelled","inputs":{"x":1.00},"node_states":{}}'
+    ledger, one = Ledger((how, newer, None)), ticket()
+    one.outcome = Completed(1, "llm", Usage(3, 4))
+    assert settle(ledger, one).settled
+    _, commit = ledger.commits
+    data = event(commit)["data"]
+    assert commit.failure and commit.events[0][0] == FAILED_STREAM
+    assert (data["error_code"], data["output"], data["mode"]) == ("cancelled", None, "llm")
+    assert data["usage"] == {"input_tokens": 3, "output_tokens": 4}
+    document = json.loads(commit.document)
+    assert (document["status"], document["node_states"]["n"]["status"]) == ("cancelled", "failed")
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "running"])
+def test_a_graph_that_ended_otherwise_takes_the_result(status: str) -> None:
+    """What was done is told."""
+    newer = b'{"graph_id":"g","status":"%s","node_states":{}}' % status.encode()
+    ledger, one = Ledger((Settled.conflict, newer, None)), ticket()
+    one.outcome = Completed(1, "tool")
+    assert settle(ledger, one).settled
+    assert ledger.commits[-1].events[0][0] == COMPLETED_STREAM
+
+
+def test_a_failure_stays_what_it_is_when_its_graph_is_cancelled() -> None:
+    """What went wrong is worth more than that nobody wants it any more."""
+    newer = b'{"graph_id":"g","status":"cancelled","node_states":{}}'
+    ledger, one = Ledger((Settled.conflict, newer, None)), ticket()
+    one.outcome = Failed("it broke", "tool_failed")
+    assert settle(ledger, one).settled
+    assert event(ledger.commits[-1])["data"]["error_code"] == "tool_failed"

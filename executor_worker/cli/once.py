@@ -87,6 +87,8 @@ def _run(executor: Executor, task: Task, seconds: float, journal: Journal | None
         return print_outcome(Failed("the node's time is up", "node_timeout"))
     except Abandoned:
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is to close the tools, which takes its time
 
 
 def _stop(_signum: int, _frame: FrameType | None) -> None:

@@ -123,14 +123,19 @@ class ExecutorProgram:
             consumer,
             Intake(self._limits, patience.persistently(consumer.read_state)),
             Settler(consumer, name, int(settings.state_ttl), patience.wait),
-            Runs(row, self._executor(), consumer.holds, journal_of),
+            Runs(row, self._executor(), consumer.holds, consumer.read_state, journal_of),
             Habits(settings.lease, settings.max_items_per_worker, settings.max_rss_mb * MIB),
             patience,
             lambda: reap_adopted(zombies),
         )
 
-    def keep(self) -> int:
-        """In the keeper: leases, reclaim, registry, metrics and HTTP."""
+    def keep(self, interrupt: Callable[[], None] | None = None) -> int:
+        """
+        In the keeper: leases, reclaim, registry, metrics and HTTP.
+
+        Args:
+            interrupt: Interrupts the run of the one worker there is; None: there is a supervisor to do so.
+        """
         settings, board = self.settings, self._board
         logs.bind(worker_id=settings.worker_id)
         patience_s = min(KEEPER_PATIENCE_S, settings.lease / 6)
@@ -148,6 +153,7 @@ class ExecutorProgram:
                 beside=self._beside,
                 report_group=report_group,
                 condemn=lambda held, verdict: self._condemn(link, held, verdict),
+                interrupt=interrupt,
             )
         )
         health = Health(settings.worker_id, board, duties.upkeep.gauges, token=settings.health_token)

@@ -13,7 +13,7 @@ from executor_worker import logs
 from executor_worker.cli.program import ExecutorProgram, log_fields
 from executor_worker.worker import LEFT
 from supervisor.descent import MARK
-from supervisor.process import Child, Processes
+from supervisor.process import END_RUN, Child, Processes
 from supervisor.scoreboard import Scoreboard
 
 SLOT = 1
@@ -33,7 +33,8 @@ def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
     processes = Processes(log_fields)
     processes.become_reaper()
     processes.freeze_heap()
-    keeper = processes.fork(f"{program.pool.name}: keeper", program.keep)
+    itself = Child(os.getpid(), os.pidfd_open(os.getpid()))
+    keeper = processes.fork(f"{program.pool.name}: keeper", lambda: program.keep(lambda: itself.signal(END_RUN)))
     lost: list[int] = []
 
     def on_death(_signum: int, _frame: FrameType | None) -> None:

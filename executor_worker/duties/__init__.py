@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from executor_worker import logs
 from executor_worker.duties.announce import Announce, Farewell
+from executor_worker.duties.cancel import Cancel
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.duties.leases import Leases
 from executor_worker.duties.pulse import Pulse
@@ -22,6 +23,7 @@ from executor_worker.stream.releases import Releases
 
 PULSE_S = 1.0  # or several times within a lease: until it finds Redis back, nothing is renewed
 RECLAIM_S = 0.2  # how soon a slot that backs off is seen to hold something
+CANCEL_S = 0.5
 REGISTRY_S = 1.0
 UPKEEP_S = 5.0
 BACKLOG_S = 2.0
@@ -57,6 +59,7 @@ class Duties:
             Duty("pulse", min(around.lease_s / 6, PULSE_S), self.pulse.run),
             Duty("leases", min(around.lease_s / 3, LONGEST_RENEWAL_S), renew),
             Duty("reclaim", RECLAIM_S, self._while_up(self.reclaim.run)),
+            Duty("cancel", CANCEL_S, self._while_up(Cancel(around).run)),
             Duty("registry", REGISTRY_S, self._while_up(announce.run), self._while_up(announce.close)),
             Duty("upkeep", UPKEEP_S, self._while_up(self.upkeep.run)),
             Duty("backlog", BACKLOG_S, self._while_up(self.upkeep.measure)),

@@ -20,6 +20,7 @@ class Circumstances:
         health_port: Where this pool answers; None: nowhere.
         beside: A predecessor of the same name still runs: what it has is its own.
         condemn: Settles an item as failed with that error code, for a worker that can't any more.
+        interrupt: Interrupts the run of the one worker there is; None: the supervisor sees to that.
     """
 
     board: Scoreboard
@@ -33,6 +34,7 @@ class Circumstances:
     beside: bool
     report_group: Callable[[Made], None]
     condemn: Callable[[Held, str], None]
+    interrupt: Callable[[], None] | None = None
 
     @property
     def worker_id(self) -> str:

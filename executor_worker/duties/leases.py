@@ -17,7 +17,8 @@ class Leases:
         self._around = around
 
     def run(self) -> None:
-        held = {row: one for row in self._around.board.rows() if (one := _held(row)) is not None}
+        runs = {row: row.run for row in self._around.board.rows()}
+        held = {row: one for row in runs if (one := _held(row)) is not None}
         if not held:
             return
         asked_at = time.monotonic()
@@ -30,6 +31,10 @@ class Leases:
                 row.lease_until_ns = until
             else:
                 row.lost = True
+                run = runs[row]
+                if run and row.run == run:
+                    row.lost_run = run
+                    self._around.board.bell.ring()
                 row.wake()
 
 

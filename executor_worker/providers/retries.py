@@ -16,7 +16,7 @@ from executor_worker.errors import ModelError
 from executor_worker.watch import Watch
 
 T = TypeVar("T")
-SLICE_S = 0.5
+SLICE_S = 0.25
 
 
 class Retries:

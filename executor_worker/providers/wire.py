@@ -22,7 +22,7 @@ import httpx2
 from executor_worker.errors import NodeError
 from executor_worker.watch import Watch
 
-SLICE_S = 1.0
+SLICE_S = 0.25
 CONNECT_S = 10.0
 IDLE_S = 30.0
 MAX_REPLY_BYTES = 64 * 1024 * 1024

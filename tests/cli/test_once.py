@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import Run
-from tests.kit import ModelServer
+from tests.cli.conftest import Run, environment
+from tests.kit import PROGRAM, ModelServer, wait_until
+from tests.kit.processes import Process
 
 SUM = {"tool_name": "calculate", "tool_params": {"expression": "6*7"}}
 TOOLS = """
@@ -194,3 +198,24 @@ def test_tools_that_can_not_be_had_are_wrong_settings(run: Run, settings: dict[s
     done = run("once", "-", stdin=item(SUM), **settings)
     assert (done.status, done.out) == (78, "")
     assert f"{variable}:" in done.err
+
+
+def test_ctrl_c_cancels_the_call_in_progress(folder: Path, mcp_config: Callable[..., Path]) -> None:
+    """Its server is told; one who presses it again while that is done changes nothing."""
+    server = Path(__file__).parent.parent / "tools" / "servers" / "modern.py"
+    config = mcp_config(own={"command": sys.executable, "args": [str(server), "stdio"]})
+    path = folder / "slow"
+    node = {"tool_name": "slow", "tool_params": {"path": str(path), "seconds": 600}}
+    (folder / "node.json").write_text(json.dumps(node))
+    env = environment({"MCP_CONFIG": str(config)})
+    once = Process([str(PROGRAM), "once", "node.json"], env=env, cwd=folder, stderr=-1)
+    try:
+        wait_until(lambda: path.exists() and path.read_text() == "started", 30, "it is called")
+        once.send(signal.SIGINT)
+        wait_until(lambda: path.read_text() == "cancelled", 10, "it was cancelled")
+        once.send(signal.SIGINT)
+        assert once.wait(20) == 130
+        assert once.popen.stderr is not None and b"Traceback" not in once.popen.stderr.read()
+        once.assert_nobody_left()
+    finally:
+        once.kill()

@@ -236,3 +236,11 @@ def say_much(mark: str, mib: int) -> str:
     """Return a long text."""
     journal_here().write(mark, "start")
     return "x" * (mib << 20)
+
+
+@tool
+def run_sleeper(mark: str) -> str:
+    """Wait for a process that lives for an hour."""
+    journal_here().write(mark, "start")
+    subprocess.run([sys.executable, "-I", "-S", "-c", SLEEPER], check=True)
+    return "slept"

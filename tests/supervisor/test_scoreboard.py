@@ -261,3 +261,17 @@ def test_reason_is_read_back_whole(board: Scoreboard) -> None:
     assert board.head.reason == "LLM_API_KEY: it is missing. ü"
     board.head.reason = "x" * 5000
     assert board.head.reason == "x" * 1000
+
+
+def test_run_has_a_name_of_its_own(board: Scoreboard) -> None:
+    """What is said of one run is not said of the next; where it can't be watched from outside its worker is told."""
+    row = board.place(1)
+    first = row.begin_run("dago:state:ü")
+    assert (row.run, row.watched, row.unwatched_run) == (first, "dago:state:ü", 0)
+    row.stop_run = first
+    over = row.run_is_over
+    row.end_run()
+    ended = row.run_is_over
+    second = row.begin_run("x" * 511)
+    assert (over, ended, row.run_is_over) == (True, False, False) and second != first
+    assert (row.watched, row.unwatched_run) == ("", second)

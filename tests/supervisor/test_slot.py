@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from supervisor.seat import Seat
 
 PID = 4711
+SENT: list[signal.Signals] = []
 
 
 class Nobody(Child):
     """A child that can't be hurt."""
 
     def signal(self, number: signal.Signals) -> None:
-        """Nothing."""
+        SENT.append(number)
 
     def look(self) -> str:
         return "T"
@@ -120,3 +121,54 @@ def test_a_condemned_worker_takes_nothing_more(slot: Slot, staff: Staff) -> None
     slot.observe()
     assert told_to_leave(slot)
     assert (slot.row.verdict, slot.row.verdict_held) == ("node_timeout", "held")
+
+
+@pytest.fixture
+def run(slot: Slot) -> int:
+    """A run in progress."""
+    SENT.clear()
+    slot.row.state = "idle"
+    slot.row.begin("held", "g/n", "running")
+    begun = slot.row.begin_run("watched")
+    slot.observe()
+    assert slot.state is SeatState.BUSY
+    return begun
+
+
+def test_run_that_is_over_may_end_by_itself(slot: Slot, staff: Staff, run: int) -> None:
+    """First it is let be, then its worker is interrupted, once, and then killed for it."""
+    slot.row.stop_run = run
+    slot.observe()
+    assert not SENT
+    at = slot.next_look()
+    assert at is not None and at > staff.time
+    staff.time = at
+    slot.observe()
+    slot.observe()
+    assert SENT == [signal.SIGUSR2] and not killed(slot)
+    at = slot.next_look()
+    assert at is not None and at > staff.time
+    staff.time = at
+    slot.observe()
+    assert killed(slot) and (slot.row.verdict, slot.row.verdict_held) == ("cancelled", "held")
+
+
+def test_run_that_has_ended_is_left_alone(slot: Slot, staff: Staff, run: int) -> None:
+    """So is the one that follows, though it is the same worker's."""
+    slot.row.stop_run = run
+    slot.observe()
+    slot.row.end_run()
+    slot.row.begin_run("watched")
+    for _ in range(3):
+        staff.time += 5
+        slot.observe()
+    assert not SENT and not killed(slot) and slot.next_look() is None
+
+
+def test_run_whose_item_is_lost_is_interrupted_only(slot: Slot, staff: Staff, run: int) -> None:
+    """There is nothing to be said of the item: it is somebody else's."""
+    slot.row.lost_run = run
+    for _ in range(5):
+        slot.observe()
+        staff.time += 5
+    assert SENT == [signal.SIGUSR2] and not killed(slot) and slot.next_look() is None
