@@ -13,8 +13,8 @@ Every way a run can go wrong, split by who has to act.
     │   │     ToolUnavailable tool_unavailable · ToolUncertain tool_uncertain
     │   ├── ModelError         the model's provider
     │   │     ModelRateLimited llm_rate_limited · ModelUnavailable llm_unavailable
-    │   │     ModelTimeout llm_timeout · ModelRejected llm_rejected · ModelBadResponse llm_bad_response
-    │   │     ContextExceeded llm_rejected
+    │   │     ModelTimeout llm_timeout · ModelRejected, ContextExceeded, ModelNotFound llm_rejected
+    │   │     ModelBadResponse llm_bad_response
     │   └── NodeTimeout node_timeout · Poisoned poisoned · InternalError internal
     └── StreamError            Redis; raised by `stream` only
           StreamUnavailable · StreamRefused
@@ -22,7 +22,8 @@ Every way a run can go wrong, split by who has to act.
     Interrupt (BaseException)  stops a run from outside: never caught by a tool's `except Exception`
     ├── Overdue                the item's or the call's time is up
     ├── Stopped                nobody wants the node's result any more
-    └── Abandoned              the item is no longer ours, or must be given back: write nothing
+    ├── Abandoned              the item is no longer ours, or must be given back: write nothing
+    └── Postponed              its model can't be called for a while: it waits in the stream, held by nobody
 """
 
 from __future__ import annotations
@@ -130,7 +131,12 @@ class ModelError(NodeError):
     Args:
         message: A sentence for the graph's author: provider, model, what it said.
         retry_after: Seconds the provider asked us to wait, None where it said nothing.
+
+    Attributes:
+        throttled: The provider asked for fewer calls (429, 529), and means all who use this key and model.
     """
+
+    throttled = False
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -158,6 +164,10 @@ class ModelRejected(ModelError):
 
 class ContextExceeded(ModelRejected):
     """The prompt is longer than the model takes; a shorter one may be answered."""
+
+
+class ModelNotFound(ModelRejected):
+    """There is no such model, or no longer."""
 
 
 class ModelBadResponse(ModelError):
@@ -207,3 +217,18 @@ class Stopped(Interrupt):
 
 class Abandoned(Interrupt):
     """The item was taken over or must be given back: stop, write nothing."""
+
+
+class Postponed(Interrupt):
+    """
+    The item's model can't be called now: give the item back, it is run when there is room.
+
+    Args:
+        place: The throttle it waits for.
+        refused: How often the call that it waits with was refused by the provider.
+    """
+
+    def __init__(self, place: str, refused: int = 0) -> None:
+        super().__init__("its model is throttled")
+        self.place = place
+        self.refused = refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from loguru import logger
 
@@ -16,20 +16,11 @@ from executor_worker.nodes.journal import Journal
 from executor_worker.nodes.limits import Limits
 from executor_worker.nodes.steps import Steps
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
-from executor_worker.providers.base import ModelRequest, Provider, UserTurn
+from executor_worker.providers.base import Answering, ModelRequest, UserTurn
 from executor_worker.providers.prices import Priced, Prices
 from executor_worker.templating import Scope
 from executor_worker.tools.base import Toolbox
 from executor_worker.watch import Watch
-
-
-class Models(Protocol):
-    """Where the model's adapter comes from."""
-
-    @property
-    def default(self) -> Provider:
-        """Made when it is first asked for: nodes that need no model never pay for one."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +47,7 @@ class Task:
 class Executor:
     """
     Args:
+        models: Answers; no client is made before it is asked, so nodes that need no model never pay for one.
         default_model: Used where a node names none.
         max_iterations: Model calls of an agent that names no limit.
         prices: What models cost; without them no cost is told, and no budget in money can be kept.
@@ -65,7 +57,7 @@ class Executor:
     def __init__(
         self,
         *,
-        models: Models,
+        models: Answering,
         tools: Toolbox,
         default_model: str,
         max_iterations: int = 10,
@@ -100,7 +92,7 @@ class Executor:
                 watch.deadline = min(watch.deadline, watch.clock() + node.timeout)
             watch.check()
             steps.begin(mode)
-            return Completed(_run(node, self._context(task, steps, watch)), mode, steps.usage)
+            return _completed(_run(node, self._context(task, steps, watch)), mode, steps)
         except Stopped as error:
             return _failed(Cancelled(str(error)), mode, steps)
         except Interrupt:
@@ -132,7 +124,7 @@ class Executor:
             return {"valid": False, "mode": mode, "error": str(error), "error_code": error.code}
 
     def _steps(self, task: Task, watch: Watch, journal: Journal | None = None) -> Steps:
-        priced = lambda: Priced(self._models.default, self._prices)  # noqa: E731
+        priced = lambda: Priced(self._models, self._prices)  # noqa: E731
         return Steps(priced, watch, journal, task.config)
 
     def _context(self, task: Task, steps: Steps, watch: Watch) -> Context:
@@ -157,6 +149,14 @@ def _run(node: spec.Node, context: Context) -> Any:
             return llm.run(node, context)
         case spec.AgentNode():
             return agent.run(node, context)
+
+
+def _completed(output: Any, mode: Mode, steps: Steps) -> Completed:
+    """Say which model has answered and why where it was not the one asked for; a tool's output stays the tool's."""
+    if steps.fallback is None:
+        return Completed(output, mode, steps.usage)
+    told = steps.fallback.as_json()
+    return Completed(output if mode == "tool" else {**output, **told}, mode, steps.usage, told)
 
 
 def _failed(error: NodeError, mode: Mode | None, steps: Steps) -> Failed:
@@ -191,5 +191,6 @@ def _shown(request: ModelRequest) -> dict[str, Any]:
         "temperature": request.temperature,
         "max_tokens": request.max_tokens,
         "output_schema": request.output_schema,
+        "fallbacks": [str(choice) if choice.provider else choice.model for choice in request.fallbacks] or None,
     }
     return {name: value for name, value in shown.items() if value is not None}

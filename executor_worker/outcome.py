@@ -59,11 +59,18 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The node is done; `output` is any JSON value."""
+    """
+    The node is done.
+
+    Attributes:
+        output: Any JSON value.
+        detail: More of `data`, e.g. which model fell back on which; JSON values.
+    """
 
     output: Any
     mode: Mode
     usage: Usage | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,9 +206,9 @@ class _Draft:
         if outcome is None or not named:
             return []
         names = (ticket.graph_id, ticket.execution_id or ticket.graph_id, ticket.node_id)
-        if isinstance(outcome, Completed):
-            return [(COMPLETED_STREAM, completed_event(*names, outcome.output, self._facts(), self._now))]
         facts = {**outcome.detail, **self._facts()}
+        if isinstance(outcome, Completed):
+            return [(COMPLETED_STREAM, completed_event(*names, outcome.output, facts, self._now))]
         return [(FAILED_STREAM, failed_event(*names, outcome.error, outcome.code, facts, self._now))]
 
     def _dead(self) -> dict[str, bytes | str] | None:

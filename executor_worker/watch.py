@@ -26,6 +26,7 @@ class Watch:
 
     Attributes:
         kept_back: Seconds before the deadline that are kept for bringing the run to an end; 0: none.
+        refused: How often the model call that is next was refused by a throttled provider, also in earlier runs.
     """
 
     def __init__(self, deadline: float, key: str = "once", clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,6 +35,7 @@ class Watch:
         self.clock = clock
         self.on_progress: Callable[[float, float | None], None] = lambda _done, _total: None
         self.kept_back = 0.0
+        self.refused = 0
 
     def left(self) -> float:
         """Seconds until the item's deadline, without those kept back; negative when it has passed."""
@@ -50,6 +52,17 @@ class Watch:
         """
         if self.left() <= 0:
             raise NodeTimeout("the node's time is up")
+
+    def hold_off(self, seconds: float, place: str) -> None:
+        """
+        Call before waiting for a throttled model: whoever can rather gives the item back until there is room.
+
+        Args:
+            place: The throttle's name; empty: nobody but this process knows of it.
+
+        Raises:
+            Postponed: It is given back.
+        """
 
     def phase(self, name: str, seconds: float | None = None, verdict: str = "node_timeout") -> None:
         """

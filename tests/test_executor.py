@@ -12,6 +12,8 @@ from loguru import logger
 from executor_worker.errors import Abandoned, ConfigError, Overdue
 from executor_worker.executor import Executor, Task
 from executor_worker.outcome import Completed, Failed
+from executor_worker.providers.base import ModelReply, ModelRequest
+from executor_worker.watch import Watch
 from tests.nodes.conftest import execute
 from tests.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenWatch, call, reply
 
@@ -55,8 +57,7 @@ def test_tool_node_never_makes_a_model_client() -> None:
     """The adapter is made when a model is first called."""
 
     class NoModels:
-        @property
-        def default(self) -> Any:
+        def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
             raise ConfigError("LLM_API_KEY", "is missing.", "Set it.")
 
     executor = Executor(models=NoModels(), tools=Box((FunctionTool("t"),)), default_model="m")

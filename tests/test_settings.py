@@ -36,6 +36,10 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "redis_db": 0,
         "llm_provider": "anthropic",
         "llm_api_key": "",
+        "llm_api_key_anthropic": "",
+        "llm_api_key_openai": "",
+        "llm_api_key_gemini": "",
+        "llm_fallback_urls": (),
         "llm_base_url": "",
         "llm_model": "",
         "llm_script": "",
@@ -397,4 +401,7 @@ def test_every_setting_is_described(tmp_path: Path) -> None:
         "redis_pass",
         "llm_api_key",
         "health_token",
+        "llm_api_key_anthropic",
+        "llm_api_key_openai",
+        "llm_api_key_gemini",
     }

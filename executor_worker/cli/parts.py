@@ -13,7 +13,8 @@ from executor_worker.stream.endpoint import Endpoint
 from executor_worker.stream.link import Link
 
 if TYPE_CHECKING:
-    from executor_worker.executor import Executor, Models
+    from executor_worker.executor import Executor
+    from executor_worker.providers.base import Answering
     from executor_worker.tools import ToolRegistry, ToolSettings
     from executor_worker.tools.base import Toolbox
 
@@ -63,10 +64,12 @@ def model_settings(settings: Settings) -> ModelSettings:
         timeout_s=settings.llm_timeout,
         max_retries=settings.llm_max_retries,
         script=settings.llm_script,
+        keys=settings.fallback_keys,
+        base_urls=settings.fallback_urls,
     )
 
 
-def executor_of(settings: Settings, models: Models, tools: Toolbox, prices: Prices) -> Executor:
+def executor_of(settings: Settings, models: Answering, tools: Toolbox, prices: Prices) -> Executor:
     from executor_worker.executor import Executor  # nodes and schemas, which `status` and `dead` can do without
     from executor_worker.nodes.conversation import Room
 

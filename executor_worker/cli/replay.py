@@ -16,11 +16,10 @@ from executor_worker.cli.parts import connect, executor_of, model_settings, requ
 from executor_worker.cli.quitting import FAILED, Quit
 from executor_worker.cli.tail import line
 from executor_worker.errors import ModelUnavailable, StateInvalid, ToolUnavailable
-from executor_worker.executor import Models as AnyModels
 from executor_worker.executor import Task
 from executor_worker.nodes.journal import Record, Recorded
 from executor_worker.providers import Models
-from executor_worker.providers.base import ModelReply, ModelRequest, Provider
+from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.providers.prices import Prices
 from executor_worker.run_journal import told
 from executor_worker.settings import Settings
@@ -134,7 +133,7 @@ class _Shown(Recorded):
 
 
 @contextmanager
-def _live(settings: Settings) -> Iterator[tuple[AnyModels, Toolbox]]:
+def _live(settings: Settings) -> Iterator[tuple[Answering, Toolbox]]:
     require_model_key(settings, os.environ)
     with ExitStack() as stack:
         tools = stack.enter_context(closing(tool_registry(settings)))
@@ -142,27 +141,15 @@ def _live(settings: Settings) -> Iterator[tuple[AnyModels, Toolbox]]:
 
 
 @contextmanager
-def _offline(records: Sequence[Record]) -> Iterator[tuple[AnyModels, Toolbox]]:
+def _offline(records: Sequence[Record]) -> Iterator[tuple[Answering, Toolbox]]:
     yield _NoModel(), _OldTools(records)
 
 
 class _NoModel:
     """Nobody to ask: what the journal has not is not to be had."""
 
-    name = "journal"
-
-    @property
-    def default(self) -> Provider:
-        return self
-
     def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
         raise ModelUnavailable("the journal ends here: the run had not come any further; --from-step goes on live")
-
-    def known_models(self, watch: Watch) -> list[str]:
-        return []
-
-    def close(self) -> None:
-        return
 
 
 class _OldTools:

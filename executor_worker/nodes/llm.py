@@ -61,6 +61,7 @@ def opening(llm: ModelSpec, context: Context, *texts: str) -> ModelRequest:
         temperature=llm.temperature,
         max_tokens=llm.max_tokens,
         output_schema=llm.output_schema,
+        fallbacks=llm.fallbacks or (),
     )
 
 

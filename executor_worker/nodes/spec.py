@@ -12,9 +12,11 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, cast
 
-from executor_worker.errors import InvalidNode
+from executor_worker.errors import ConfigError, InvalidNode
 from executor_worker.nodes import fields
 from executor_worker.outcome import Mode
+from executor_worker.providers.base import Choice
+from executor_worker.providers.endpoint import canonical
 
 OnLimit = Literal["fail", "finalize", "partial"]
 OnUncertain = Literal["tell", "fail"]
@@ -35,6 +37,7 @@ class ModelSpec:
     temperature: float | None = None
     max_tokens: int | None = None
     output_schema: dict[str, Any] | None = None
+    fallbacks: tuple[Choice, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,4 +210,25 @@ def _model_fields(config: dict[str, Any], within: str) -> ModelSpec:
         temperature=fields.number(config, "temperature", within),
         max_tokens=fields.integer(config, "max_tokens", within),
         output_schema=fields.mapping(config, "output_schema", within),
+        fallbacks=_fallbacks(config.get("fallbacks"), f"{within}fallbacks"),
     )
+
+
+def _fallbacks(given: Any, where: str) -> tuple[Choice, ...] | None:
+    """Read names of models, or objects with `provider` and `model`."""
+    if given is None:
+        return None
+    if not isinstance(given, list):
+        raise InvalidNode(f"{where} must be a list of models, found {fields.found(given)}")
+    return tuple(_fallback(one, f"{where}[{index}]") for index, one in enumerate(given))
+
+
+def _fallback(given: Any, where: str) -> Choice:
+    named = given if isinstance(given, dict) else {"model": given}
+    model, provider = (fields.text(named, name, f"{where}.") for name in ("model", "provider"))
+    if not model:
+        raise InvalidNode(f"{where} must name a model, found {fields.found(given)}")
+    try:
+        return Choice(model, canonical(provider) if provider else "")
+    except ConfigError as error:
+        raise InvalidNode(f"{where}.provider: {error.problem}") from error

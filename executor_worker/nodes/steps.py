@@ -31,7 +31,7 @@ from executor_worker.errors import (
 from executor_worker.nodes import journal
 from executor_worker.nodes.journal import Config, History, Journal, Record, Unkept
 from executor_worker.outcome import Mode, Usage
-from executor_worker.providers.base import ModelReply, ModelRequest, Provider
+from executor_worker.providers.base import Answering, Fallback, ModelReply, ModelRequest
 from executor_worker.templating import short
 from executor_worker.tools.base import Answer, Tool
 from executor_worker.watch import Watch
@@ -81,7 +81,7 @@ class _Call:
 class Steps:
     """
     Args:
-        provider: Gives the model's adapter; asked only when a model is called.
+        provider: Gives whatever answers; asked only when a model is called.
         kept: Where the run's steps are written down.
         config: The node's: a journal of another one is not gone on from.
 
@@ -89,11 +89,12 @@ class Steps:
         usage: What all model calls have cost, those of earlier runs included; None while none has answered.
         replies: Model calls that have answered, in this run or an earlier one.
         made: Tool calls, in order.
+        fallback: Set where the last answer was another model's than the one asked for.
     """
 
     def __init__(
         self,
-        provider: Callable[[], Provider],
+        provider: Callable[[], Answering],
         watch: Watch,
         kept: Journal | None = None,
         config: Config | None = None,
@@ -106,6 +107,7 @@ class Steps:
         self.usage: Usage | None = None
         self.replies = 0
         self.made: list[Made] = []
+        self.fallback: Fallback | None = None
 
     def begin(self, mode: Mode) -> None:
         """Show that the run has begun."""
@@ -121,6 +123,7 @@ class Steps:
         self.replies += 1
         self.usage = self.usage or Usage()
         self.usage.add(reply.usage)
+        self.fallback = reply.fallback and reply.fallback.after(self.fallback)
         if reply.stop_reason == "refusal":
             said = f": {short(reply.text, _TOLD_CHARS)}" if reply.text else ""
             raise ModelRejected(f"{short(reply.model)} refused to answer{said}")
@@ -251,12 +254,13 @@ class Steps:
         watch.phase("llm", watch.left() + GRACE_S, "node_timeout")
         started = watch.clock()
         usage: Usage | None = None
+        model = request.model
         try:
             reply = self._provider().complete(request, watch)
-            usage = reply.usage
+            usage, model = reply.usage, reply.fallback.model if reply.fallback else model
             return reply
         finally:
-            watch.model_called(request.model, watch.clock() - started, usage)
+            watch.model_called(model, watch.clock() - started, usage)
             watch.phase("running")
 
     def send_call(self, tool: Tool, name: str, arguments: dict[str, Any], key: str) -> Answer:

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from executor_worker.errors import ConfigError
-from executor_worker.providers.base import Provider
-from executor_worker.providers.endpoint import PLACES, canonical, default_model, endpoint, needs_key
+from loguru import logger
+
+from executor_worker.errors import ConfigError, ModelError, ModelNotFound
+from executor_worker.providers.base import Choice, ModelReply, ModelRequest, Provider
+from executor_worker.providers.endpoint import PLACES, canonical, default_model, endpoint, key_variable, needs_key
+from executor_worker.providers.fallbacks import ELSEWHERE, Miss, choices, fallback, spoken, unanswered
 from executor_worker.providers.retirement import retired
 from executor_worker.providers.retries import Retries
+from executor_worker.providers.throttle import Throttles, alone
 from executor_worker.watch import Watch
 
 __all__ = [
@@ -25,6 +29,7 @@ __all__ = [
     "canonical",
     "default_model",
     "endpoint",
+    "key_variable",
     "needs_key",
     "preload",
     "retired",
@@ -41,6 +46,7 @@ class ModelSettings:
         timeout_s: Limit of one attempt, from connecting to the last event.
         max_retries: Attempts after the first.
         script: File of rules for the scripted provider, or the replayed recording; empty: none.
+        keys, base_urls: Of other providers, by name, for fallbacks that name them.
     """
 
     provider: str = "anthropic"
@@ -50,28 +56,97 @@ class ModelSettings:
     timeout_s: float = 120.0
     max_retries: int = 3
     script: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    base_urls: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, provider: str) -> ModelSettings:
+        """
+        Give what holds for *provider*, the configured one or another.
+
+        Raises:
+            ConfigError: It needs a key, and there is none.
+        """
+        if provider == canonical(self.provider):
+            return self
+        key, base_url = self.keys.get(provider, ""), self.base_urls.get(provider, "")
+        if not key and needs_key(provider, base_url):
+            problem = f"it is not set, and a fallback to {provider} needs it."
+            raise ConfigError(key_variable(provider), problem, f"Set it, or {key_variable(provider)}_FILE.")
+        return replace(self, provider=provider, api_key=key, base_url=base_url)
 
 
 class Models:
-    """The configured provider; safe to construct before fork."""
+    """
+    The configured provider, and those that nodes fall back on; safe to construct before fork.
 
-    def __init__(self, settings: ModelSettings) -> None:
+    Args:
+        throttles: Makes what holds calls back when a provider asks for it.
+    """
+
+    def __init__(self, settings: ModelSettings, throttles: Throttles = alone) -> None:
         self.settings = settings
-        self._provider: Provider | None = None
+        self._throttles = throttles
+        self._providers: dict[str, Provider] = {}
         self._pid = 0
 
     @property
     def default(self) -> Provider:
+        """The configured provider; see `provider`."""
+        return self.provider(canonical(self.settings.provider))
+
+    def provider(self, name: str) -> Provider:
         """
-        Make the provider on first use, once per process: a connection must not be shared across a fork.
+        Make a provider on first use, once per process: a connection must not be shared across a fork.
 
         Raises:
             ConfigError: A setting can't be used, or the provider's SDK is not installed.
         """
-        if self._provider is None or self._pid != os.getpid():
-            self._provider = _adapter(canonical(self.settings.provider))(self.settings)
-            self._pid = os.getpid()
-        return self._provider
+        if self._pid != os.getpid():
+            self._providers, self._pid = {}, os.getpid()
+        if name not in self._providers:
+            settings = self.settings.of(name)
+            throttle = self._throttles(name, endpoint(name, settings.base_url), settings.api_key)
+            retries = Retries(settings.max_retries, throttle=throttle)
+            self._providers[name] = _adapter(name)(settings, retries)
+        return self._providers[name]
+
+    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+        """
+        Call the model, and where it can't answer its fallbacks, one after the other.
+
+        Raises:
+            ConfigError: The configured provider can't be used.
+            ModelError: The first model's, with what came of the others.
+            Interrupt, NodeTimeout, Cancelled: As from `Provider.complete`.
+        """
+        asked = Choice(request.model, canonical(self.settings.provider))
+        listed = choices(request, asked.provider)
+        missed: list[Miss] = []
+        for choice in listed:
+            started = watch.clock()
+            try:
+                reply = self._ask(choice, request, watch, required=choice == listed[0])
+            except ModelError as error:
+                missed.append(Miss(choice, error, watch.clock() - started))
+                if not isinstance(error, ELSEWHERE):
+                    break
+                if choice != listed[-1]:
+                    logger.bind(model=choice.model, error_code=error.code).warning("model.passed_over")
+            else:
+                _count(missed, watch)
+                told = fallback(choice, asked, missed) or reply.fallback  # a recording's own
+                return replace(reply, turn=spoken(choice, reply.turn, asked), fallback=told)
+        _count(missed[1:], watch)  # the first is counted by the caller, as the model that was asked for
+        raise unanswered(missed)
+
+    def _ask(self, choice: Choice, request: ModelRequest, watch: Watch, *, required: bool) -> ModelReply:
+        try:
+            provider = self.provider(choice.provider)
+        except ConfigError as error:
+            if required:
+                raise
+            raise ModelNotFound(str(error)) from error
+        return provider.complete(replace(request, model=choice.model, fallbacks=()), watch)
 
     def check(self, timeout_s: float = 10.0) -> str:
         """
@@ -91,9 +166,15 @@ class Models:
         return f"{provider.name} answers" + (f" and has the model {settings.model}" if known and settings.model else "")
 
     def close(self) -> None:
-        if self._provider is not None and self._pid == os.getpid():
-            self._provider.close()
-        self._provider = None
+        if self._pid == os.getpid():
+            for provider in self._providers.values():
+                provider.close()
+        self._providers = {}
+
+
+def _count(missed: Iterable[Miss], watch: Watch) -> None:
+    for miss in missed:
+        watch.model_called(miss.choice.model, miss.seconds, None)
 
 
 def preload(provider: str) -> None:
@@ -112,7 +193,10 @@ def preload(provider: str) -> None:
         tls_context()
 
 
-def _adapter(name: str) -> Callable[[ModelSettings], Provider]:
+_Make = Callable[[ModelSettings, Retries], Provider]
+
+
+def _adapter(name: str) -> _Make:
     try:
         return _ADAPTERS[name]()
     except ModuleNotFoundError as error:
@@ -120,46 +204,46 @@ def _adapter(name: str) -> Callable[[ModelSettings], Provider]:
         raise ConfigError("LLM_PROVIDER", problem, f"Install it: pip install {error.name}") from error
 
 
-def _anthropic() -> Callable[[ModelSettings], Provider]:
+def _anthropic() -> _Make:
     from executor_worker.providers.anthropic_messages import AnthropicMessages  # only where configured
 
-    return lambda settings: AnthropicMessages(
+    return lambda settings, retries: AnthropicMessages(
         api_key=settings.api_key,
         base_url=endpoint("anthropic", settings.base_url),
         timeout_s=settings.timeout_s,
-        retries=Retries(settings.max_retries),
+        retries=retries,
     )
 
 
-def _openai(name: str) -> Callable[[ModelSettings], Provider]:
+def _openai(name: str) -> _Make:
     from executor_worker.providers.openai_chat import OpenAIChat  # only where configured
 
-    return lambda settings: OpenAIChat(
+    return lambda settings, retries: OpenAIChat(
         name=name,
         api_key=settings.api_key,
         base_url=endpoint(name, settings.base_url),
         timeout_s=settings.timeout_s,
-        retries=Retries(settings.max_retries),
+        retries=retries,
     )
 
 
-def _scripted() -> Callable[[ModelSettings], Provider]:
+def _scripted() -> _Make:
     from executor_worker.providers.scripted import Scripted  # only where configured
 
-    return lambda settings: Scripted(
+    return lambda settings, retries: Scripted(
         timeout_s=settings.timeout_s,
-        retries=Retries(settings.max_retries),
+        retries=retries,
         script=settings.script,
     )
 
 
-def _replay() -> Callable[[ModelSettings], Provider]:
+def _replay() -> _Make:
     from executor_worker.providers.replay import Replay  # only where configured
 
-    return lambda settings: Replay(settings.script)
+    return lambda settings, retries: Replay(settings.script)
 
 
-_ADAPTERS: dict[str, Callable[[], Callable[[ModelSettings], Provider]]] = {
+_ADAPTERS: dict[str, Callable[[], _Make]] = {
     "anthropic": _anthropic,
     "openai": lambda: _openai("openai"),
     "ollama": lambda: _openai("ollama"),

@@ -64,7 +64,7 @@ class AnthropicMessages:
         while len(answers) < MAX_PAUSES and (not answers or answers[-1].stop_reason == "pause_turn"):
             said = [block for answer in answers for block in answer.blocks]
             attempt = partial(self._attempt, request, names, said, watch)
-            answers.append(self._retries.run(attempt, watch))
+            answers.append(self._retries.run(attempt, watch, request.model))
         return reply_of(answers, names)
 
     def known_models(self, watch: Watch) -> list[str]:

@@ -8,7 +8,7 @@ so nothing that a provider wants to see again (signatures, ids, reasoning) is lo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from executor_worker.outcome import Usage
@@ -35,9 +35,16 @@ class UserTurn:
 
 @dataclass(frozen=True, slots=True)
 class ModelTurn:
-    """A model's answer; `raw` is the provider's own JSON (anthropic: list of content blocks; openai: the message)."""
+    """
+    A model's answer.
+
+    Attributes:
+        raw: The provider's own JSON (anthropic: list of content blocks; openai: the message).
+        by: `provider/model` of the fallback that said it; empty: the model that was asked for.
+    """
 
     raw: Any
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,45 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A model; `provider` is empty for the configured one."""
+
+    model: str
+    provider: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """
+    Another model than the one that was asked for has answered.
+
+    Attributes:
+        model: The one that answered.
+        origin: `provider/model` of the one that was asked for.
+        reason: Error code of what that one did; empty where it was not asked any more.
+        error: The same as a sentence.
+    """
+
+    model: str
+    provider: str
+    origin: str
+    reason: str = ""
+    error: str = ""
+
+    def after(self, earlier: Fallback | None) -> Fallback:
+        """Keep the reason that an *earlier* call of the same run had."""
+        return self if self.reason or earlier is None else replace(self, reason=earlier.reason, error=earlier.error)
+
+    def as_json(self) -> dict[str, Any]:
+        """As the node's result says it."""
+        told = {"from": self.origin, "reason": self.reason, "error": self.error}
+        return {"model": self.model, "provider": self.provider, "fallback": {k: v for k, v in told.items() if v}}
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRequest:
     """
     One model call.
@@ -92,6 +138,7 @@ class ModelRequest:
         output_schema: JSON schema the answer's text must follow; the adapter uses the provider's native way where
             it has one, and asks for it in words where it has none (the caller validates and repairs in any case).
         tool_choice: `auto`, `none` (declared but not allowed) or the name of the one tool to be called.
+        fallbacks: Asked one after the other where *model* can't answer; adapters know nothing of them.
     """
 
     model: str
@@ -102,6 +149,7 @@ class ModelRequest:
     output_schema: dict[str, Any] | None = None
     tools: tuple[ToolSpec, ...] = ()
     tool_choice: str = "auto"
+    fallbacks: tuple[Choice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +159,7 @@ class ModelReply:
 
     Attributes:
         text: All of its text; of a refusal, what the provider gives as its reason.
+        fallback: Set where another model than the one asked for has answered.
     """
 
     text: str
@@ -119,6 +168,7 @@ class ModelReply:
     usage: Usage
     model: str
     tool_calls: tuple[ToolCall, ...] = field(default=())
+    fallback: Fallback | None = None
 
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON values, to be written down."""
@@ -129,6 +179,8 @@ class ModelReply:
             "stop_reason": self.stop_reason,
             "usage": asdict(self.usage),
             "tool_calls": [asdict(call) for call in self.tool_calls],
+            **({"by": self.turn.by} if self.turn.by else {}),
+            **({"fallback": asdict(self.fallback)} if self.fallback is not None else {}),
         }
 
     @classmethod
@@ -141,12 +193,21 @@ class ModelReply:
         """
         return cls(
             text=record["text"],
-            turn=ModelTurn(record["turn"]),
+            turn=ModelTurn(record["turn"], record.get("by", "")),
             stop_reason=record["stop_reason"],
             usage=Usage(**record["usage"]),
             model=record["model"],
             tool_calls=tuple(ToolCall(**call) for call in record["tool_calls"]),
+            fallback=Fallback(**told) if (told := record.get("fallback")) else None,
         )
+
+
+class Answering(Protocol):
+    """Whatever answers a request: one provider's adapter, or several with what falls back on what."""
+
+    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+        """See `Provider`."""
+        ...
 
 
 class Provider(Protocol):

@@ -57,6 +57,11 @@ def needs_key(provider: str, base_url: str = "") -> bool:
     return PLACES[name].keyed and own
 
 
+def key_variable(provider: str) -> str:
+    """Name the variable with the key of a provider that is another than LLM_PROVIDER."""
+    return f"LLM_API_KEY_{provider.upper()}"
+
+
 def default_model(provider: str) -> str | None:
     return PLACES[canonical(provider)].default_model
 

@@ -23,6 +23,7 @@ from executor_worker.errors import (
     ContextExceeded,
     ModelBadResponse,
     ModelError,
+    ModelNotFound,
     ModelRateLimited,
     ModelRejected,
     ModelTimeout,
@@ -59,6 +60,8 @@ TOO_LONG = re.compile(
     r"|reduce the length of (the|your) (messages|prompt|input)|maximum context|too many (input|prompt) tokens",
     re.IGNORECASE,
 )
+# By these the provider asks for fewer calls.
+THROTTLED = (429, 529)
 # Waiting does not fill an account.
 FOR_GOOD = ("insufficient_quota", "billing_hard_limit_reached", "billing_error")
 
@@ -130,8 +133,8 @@ class Border:
             status = next((STATUS_OF[word] for word in kind if word in STATUS_OF), _as_status(kind))
         shown = f"HTTP {status} " + " ".join(word for word in kind if not word.isdecimal())
         text = f"{who}: {shown.strip()}: {self.redact(message) or 'no explanation given'}"
-        kind_of_error = ContextExceeded if _is_too_long(status, kind, message) else _class_of(status)
-        error = kind_of_error(text, retry_after=asked_wait_s(headers) if status >= 408 else None)
+        error = _class_of(status, kind, message)(text, retry_after=asked_wait_s(headers) if status >= 408 else None)
+        error.throttled = status in THROTTLED
         if any(word in FOR_GOOD for word in kind) or headers.get("x-should-retry") == "false":
             error.retryable = False
         return error
@@ -182,7 +185,11 @@ def _is_too_long(status: int, kind: tuple[str, ...], message: str) -> bool:
     return status in (400, 422) and TOO_LONG.search(" ".join((*kind, message))) is not None
 
 
-def _class_of(status: int) -> type[ModelError]:
+def _class_of(status: int, kind: tuple[str, ...], message: str) -> type[ModelError]:
+    if _is_too_long(status, kind, message):
+        return ContextExceeded
+    if status == 404 or "model_not_found" in kind:
+        return ModelNotFound
     if status == 429:
         return ModelRateLimited
     if status == 408:

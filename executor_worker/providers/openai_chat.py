@@ -67,7 +67,7 @@ class OpenAIChat:
 
     def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
         names = ToolNames((tool.name for tool in request.tools), LONGEST_TOOL_NAME)
-        answer = self._retries.run(partial(self._attempt, request, names, watch), watch)
+        answer = self._retries.run(partial(self._attempt, request, names, watch), watch, request.model)
         return answer.reply(names)
 
     def known_models(self, watch: Watch) -> list[str]:

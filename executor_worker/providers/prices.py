@@ -22,7 +22,7 @@ from typing import Any
 
 from executor_worker.errors import ConfigError
 from executor_worker.outcome import Usage
-from executor_worker.providers.base import ModelReply, ModelRequest, Provider
+from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.watch import Watch
 
 _MILLION = 1_000_000
@@ -111,23 +111,17 @@ def _price(entry: Any, where: str) -> Price:
 
 
 class Priced:
-    """A provider whose replies say what they cost, where the table knows."""
+    """Lets another answer; its replies say what they cost, where the table knows."""
 
-    def __init__(self, provider: Provider, prices: Prices) -> None:
-        self.name = provider.name
+    def __init__(self, provider: Answering, prices: Prices) -> None:
         self._provider = provider
         self._prices = prices
 
     def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
         reply = self._provider.complete(request, watch)
         # What answered under a name of its own costs what was asked for.
-        price = self._prices.find(reply.model) or self._prices.find(request.model)
+        asked = reply.fallback.model if reply.fallback is not None else request.model
+        price = self._prices.find(reply.model) or self._prices.find(asked)
         if price is not None:
             reply.usage.cost_usd = price.of(reply.usage)
         return reply
-
-    def known_models(self, watch: Watch) -> list[str]:
-        return self._provider.known_models(watch)
-
-    def close(self) -> None:
-        self._provider.close()

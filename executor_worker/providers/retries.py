@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from loguru import logger
 
-from executor_worker.errors import ModelError
+from executor_worker.errors import ModelError, ModelRateLimited
+from executor_worker.providers.throttle import Alone, Throttle
 from executor_worker.watch import Watch
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ class Retries:
     Args:
         max_retries: Attempts after the first.
         base_s: Longest first wait; it doubles with each attempt, up to *cap_s*.
+        throttle: Asked before each attempt.
     """
 
     def __init__(
@@ -36,35 +38,80 @@ class Retries:
         cap_s: float = 30.0,
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
+        throttle: Throttle | None = None,
     ) -> None:
         self._max_retries = max_retries
         self._base_s = base_s
         self._cap_s = cap_s
         self._sleep = sleep
         self._chance = chance
+        self._throttle = throttle or Alone()
 
-    def run(self, attempt: Callable[[int], T], watch: Watch) -> T:
+    def run(self, attempt: Callable[[int], T], watch: Watch, model: str = "") -> T:
         """
         Call *attempt* with its number, from 0, until it answers or a further one is of no use.
 
+        What earlier runs of the item were refused counts: an item can't go round for ever.
+
+        Args:
+            model: What the attempts call.
+
         Raises:
             ModelError: The last attempt's. At once where it is not retryable or where the wait would
-                reach beyond the item's deadline.
+                reach beyond the item's deadline; without an attempt where the throttle's does.
+            Postponed: The item rather waits in the stream.
         """
-        number = 0
-        while True:
-            watch.check()
-            try:
-                return attempt(number)
-            except ModelError as error:
-                wait_s = self._wait_s(number, error)
-                if not error.retryable or number >= self._max_retries:
-                    raise _told(error, _attempts(number + 1)) from error
-                if wait_s >= watch.left():
-                    raise _told(error, f"{_attempts(number + 1)}the node has {watch.left():.0f} s left") from error
-                logger.bind(error_code=error.code, attempt=number + 1, wait_s=round(wait_s, 3)).info("model.retried")
-            pause(wait_s, watch, self._sleep)
-            number += 1
+        number = watch.refused
+        try:
+            while True:
+                watch.check()
+                self._await_turn(model, watch)
+                try:
+                    return self._tried(attempt, number, watch, model)
+                except ModelError as error:
+                    wait_s = self._wait_s(number, error)
+                    self._judge(error, number, wait_s, watch)
+                    throttled = error.throttled
+                number += 1
+                if throttled:
+                    watch.refused = number
+                    watch.hold_off(wait_s, self._throttle.place(model))
+                pause(wait_s, watch, self._sleep)
+        finally:
+            watch.refused = 0  # that was this call's
+
+    def _await_turn(self, model: str, watch: Watch) -> None:
+        """Wait until *model* may be called; not all who wait come back at the same instant."""
+        while (wait := self._throttle.admit(model, watch)) is not None:
+            if wait.seconds >= watch.left():
+                asked = ModelRateLimited(f"{model} is throttled", retry_after=round(wait.seconds, 1))
+                raise _told(asked, f"not called; the node has {watch.left():.0f} s left")
+            watch.hold_off(wait.seconds, wait.place)
+            pause(wait.seconds + self._chance() * min(1.0, wait.seconds / 10), watch, self._sleep)
+
+    def _tried(self, attempt: Callable[[int], T], number: int, watch: Watch, model: str) -> T:
+        asked: ModelError | None = None
+        answered = False
+        try:
+            answer = attempt(number)
+            answered = True
+            return answer
+        except ModelError as error:
+            asked = error if error.throttled and error.retryable else None
+            raise
+        finally:
+            self._throttle.ended(model, watch, asked, answered=answered)
+
+    def _judge(self, error: ModelError, number: int, wait_s: float, watch: Watch) -> None:
+        """
+        Raises:
+            ModelError: *error*, where no further attempt follows.
+        """
+        if not error.retryable or number >= self._max_retries:
+            raise _told(error, _attempts(number + 1)) from error
+        if wait_s >= watch.left():
+            raise _told(error, f"{_attempts(number + 1)}the node has {watch.left():.0f} s left") from error
+        logger.bind(error_code=error.code, attempt=number + 1, wait_s=round(wait_s, 3)).info("model.retried")
 
     def _wait_s(self, number: int, error: ModelError) -> float:
         if error.retry_after is not None:
@@ -93,7 +140,7 @@ def _told(error: ModelError, more: str) -> ModelError:
     if not more:
         return error
     told = type(error)(f"{error} ({more.removesuffix('; ')})", retry_after=error.retry_after)
-    told.retryable = error.retryable
+    told.retryable, told.throttled = error.retryable, error.throttled
     return told
 
 

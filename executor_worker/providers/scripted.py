@@ -16,7 +16,7 @@ A model that is not one: no network, no key, the same answer each time.
     {"stop_reason": "max_tokens"}   beside `reply`
     {"usage": {"input_tokens": 10, "output_tokens": 5}}     beside `reply`; else estimated
     {"error": "429", "retry_after_s": 0.2, "times": 2}      fail so often (default once) before the next rule:
-                                    400, 401, 429, 500, 503, 529, timeout, cut, html
+                                    400, 401, 404, 429, 500, 503, 529, timeout, cut, html
     {"delay_s": 1.5}                wait before, in any rule; longer than LLM_TIMEOUT is a timeout
     {"repeat": true}                this rule serves all further steps
 
@@ -40,6 +40,7 @@ from executor_worker.errors import (
     ConfigError,
     ModelBadResponse,
     ModelError,
+    ModelNotFound,
     ModelRateLimited,
     ModelRejected,
     ModelTimeout,
@@ -55,6 +56,7 @@ CHARS_PER_TOKEN = 4
 ERRORS: dict[str, type[ModelError]] = {
     "400": ModelRejected,
     "401": ModelRejected,
+    "404": ModelNotFound,
     "429": ModelRateLimited,
     "500": ModelUnavailable,
     "503": ModelUnavailable,
@@ -114,7 +116,9 @@ class Scripted:
     def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
         rules = self._rules_for(request)
         step = sum(isinstance(turn, ModelTurn) for turn in request.turns)
-        return self._retries.run(lambda number: self._attempt(request, _rule_at(rules, step, number), watch), watch)
+        return self._retries.run(
+            lambda number: self._attempt(request, _rule_at(rules, step, number), watch), watch, request.model
+        )
 
     def known_models(self, watch: Watch) -> list[str]:
         """Say that any model will do."""
@@ -140,6 +144,7 @@ class Scripted:
             if rule.delay_s > self._timeout_s:
                 raise ModelTimeout(f"{who}: no complete answer within LLM_TIMEOUT")
             if rule.error is not None:
+                # Not `throttled`: each item's script is its own, and nobody else is to wait for it.
                 raise ERRORS[str(rule.error)](f"{who}: {rule.error}, as scripted", retry_after=rule.retry_after_s)
         return _reply(request, rule or _unscripted(request))
 

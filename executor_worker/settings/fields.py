@@ -32,6 +32,15 @@ class Shown(str):
     __slots__ = ()
 
 
+PROVIDERS = ("anthropic", "openai", "ollama", "gemini", "scripted")
+
+
+def _is_fallback_url(word: str) -> bool:
+    """Accept `provider=url`."""
+    name, _, address = word.partition("=")
+    return name.strip() in PROVIDERS and kinds.is_url(address.strip())
+
+
 class Settings(BaseSettings):
     """
     Durations are seconds, sizes bytes; an empty text or tuple means not set.
@@ -75,7 +84,7 @@ class Settings(BaseSettings):
     llm_provider: Annotated[
         str,
         kinds.choice(
-            *("anthropic", "openai", "ollama", "gemini", "scripted", "replay"),
+            *(*PROVIDERS, "replay"),
             claude="anthropic",
             gpt="openai",
             local="ollama",
@@ -97,6 +106,15 @@ class Settings(BaseSettings):
     llm_model: Annotated[Text, Shown("`claude-sonnet-5-5` for anthropic")] = Field(
         "", description="Used wherever a node names no model"
     )
+    llm_api_key_anthropic: Secret = Field(
+        "", description="Anthropic's key where it is not LLM_PROVIDER, for `fallbacks` that name it", repr=False
+    )
+    llm_api_key_openai: Secret = Field("", description="The same for `openai`", repr=False)
+    llm_api_key_gemini: Secret = Field("", description="The same for `gemini`", repr=False)
+    llm_fallback_urls: Annotated[
+        tuple[str, ...],
+        kinds.words("a list of provider=address", "ollama=http://localhost:11434", _is_fallback_url),
+    ] = Field((), description="Addresses of providers that are not LLM_PROVIDER: comma-separated `provider=url`")
     llm_script: Text = Field(
         "", description="Path of a file: what `scripted` answers, or the recording that `replay` answers from"
     )
@@ -242,9 +260,35 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """All texts that must not be shown anywhere."""
-        addresses = (self.redis_addr, self.llm_base_url, self.api_tools_url, *self.mcp_servers)
+        addresses = (
+            *(self.redis_addr, self.llm_base_url, self.api_tools_url),
+            *(*self.mcp_servers, *self.llm_fallback_urls),
+        )
         inside = (password for address in addresses for password in kinds.passwords_in(address))
-        return tuple(filter(None, (self.redis_pass, self.llm_api_key, self.health_token, *inside)))
+        keys = (self.llm_api_key, self.llm_api_key_anthropic, self.llm_api_key_openai, self.llm_api_key_gemini)
+        return tuple(filter(None, (self.redis_pass, *keys, self.health_token, *inside)))
+
+    @property
+    def fallback_keys(self) -> dict[str, str]:
+        """Keys of providers that nodes may fall back on, by name; empty where there is none."""
+        keys = {
+            "anthropic": self.llm_api_key_anthropic,
+            "openai": self.llm_api_key_openai,
+            "gemini": self.llm_api_key_gemini,
+        }
+        return {name: key for name, key in keys.items() if name != self.llm_provider}
+
+    @property
+    def fallback_urls(self) -> dict[str, str]:
+        """Their addresses, by name, where they are not their own."""
+        pairs = (word.partition("=") for word in self.llm_fallback_urls)
+        return {name.strip(): address.strip() for name, _, address in pairs}
+
+    @property
+    def fallback_providers(self) -> tuple[str, ...]:
+        """The providers besides LLM_PROVIDER that something is set for."""
+        named = {**{name: True for name, key in self.fallback_keys.items() if key}, **self.fallback_urls}
+        return tuple(name for name in PROVIDERS if name in named and name != self.llm_provider)
 
 
 @dataclass(frozen=True, slots=True)

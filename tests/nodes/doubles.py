@@ -8,7 +8,7 @@ from typing import Any
 
 from executor_worker.errors import UnknownTool
 from executor_worker.outcome import Usage
-from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, Provider, StopReason, ToolCall
+from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
 from executor_worker.tools.base import Answer, Effects, Tool
 from executor_worker.watch import Watch
 
@@ -34,10 +34,6 @@ class ScriptedModel:
     def __init__(self, *answers: ModelReply | BaseException | Callable[[ModelRequest], ModelReply]) -> None:
         self._answers = list(answers)
         self.requests: list[ModelRequest] = []
-
-    @property
-    def default(self) -> Provider:
-        return self
 
     def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
         self.requests.append(request)

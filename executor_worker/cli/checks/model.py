@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
 from executor_worker.cli.parts import PATIENCE_S, model_name, model_settings, require_model_key
 from executor_worker.errors import ConfigError, ModelError, NodeError
-from executor_worker.providers import Models, retired
+from executor_worker.providers import Models, key_variable, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
 
@@ -22,6 +23,34 @@ def check_model(settings: Settings) -> Iterator[Finding]:
         return
     yield from _prices(settings)
     yield _endpoint(settings)
+    yield from _fallbacks(settings)
+
+
+def _fallbacks(settings: Settings) -> Iterator[Finding]:
+    """Look at what nodes may fall back on; which of it they name is theirs to say."""
+    missing = [key_variable(name) for name, key in settings.fallback_keys.items() if not key]
+    yield ok("fallbacks", f"those to other models of {settings.llm_provider} need nothing more")
+    for provider in settings.fallback_providers:
+        yield _fallback(settings, provider)
+    unset = [name for name in missing if name.rpartition("_")[2].lower() not in settings.fallback_providers]
+    if unset:
+        yield ok("fallbacks", f"not set: {', '.join(unset)}; a node's fallback to that provider is passed over")
+
+
+def _fallback(settings: Settings, provider: str) -> Finding:
+    variable = key_variable(provider) if provider in settings.fallback_keys else "LLM_FALLBACK_URLS"
+    models = None
+    try:
+        own = replace(model_settings(settings).of(provider), model="", provider=provider)
+        models = Models(own)
+        return ok(variable, f"fallback {models.check(PATIENCE_S)}")
+    except ConfigError as error:
+        return from_error(error)
+    except NodeError as error:
+        return fix(variable, f"fallback {provider}: {error}. Correct it, or leave it out.")
+    finally:
+        if models is not None:
+            models.close()
 
 
 def _retirement(settings: Settings) -> Iterator[Finding]:

@@ -1,0 +1,75 @@
+"""
+Who may call a model now: what a provider asks of one caller (429, 529) it asks of all who use the same key and model.
+
+Providers know only this: they ask before each attempt and tell how it ended. `Alone` is for a process by itself;
+a worker's throttle is shared by its fleet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from executor_worker.errors import ModelError
+from executor_worker.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """
+    Attributes:
+        seconds: Until it is worth asking again.
+        place: What is waited for, by a name that the worker's stream knows; empty: nothing shared.
+    """
+
+    seconds: float
+    place: str = ""
+
+
+class Throttle(Protocol):
+    """One provider, address and key."""
+
+    def admit(self, model: str, watch: Watch) -> Wait | None:
+        """Ask whether *model* may be called now; None: yes, and `ended` is called afterwards in any case."""
+        ...
+
+    def ended(self, model: str, watch: Watch, error: ModelError | None, *, answered: bool) -> None:
+        """
+        Tell how a call ended that was admitted.
+
+        Args:
+            error: Set where the provider asked for fewer calls.
+        """
+        ...
+
+    def place(self, model: str) -> str:
+        """Name what a call of *model* would wait for; see `Wait`."""
+        ...
+
+
+class Alone:
+    """Remembers what this process was told, so that a model it was sent away from is not asked again too soon."""
+
+    def __init__(self) -> None:
+        self._not_before: dict[str, float] = {}
+
+    def admit(self, model: str, watch: Watch) -> Wait | None:
+        seconds = self._not_before.get(model, 0.0) - watch.clock()
+        return Wait(seconds) if seconds > 0 else None
+
+    def ended(self, model: str, watch: Watch, error: ModelError | None, *, answered: bool) -> None:
+        if error is not None and error.retry_after is not None:
+            self._not_before[model] = watch.clock() + error.retry_after
+
+    def place(self, model: str) -> str:
+        return ""
+
+
+Throttles = Callable[[str, str, str], Throttle]
+"""Makes the throttle of a provider, its address and a key."""
+
+
+def alone(_provider: str, _base_url: str, _key: str) -> Throttle:
+    """Make one that nobody shares."""
+    return Alone()
