@@ -46,6 +46,10 @@ class Account:
         self._recorder.count("dago_items_fenced_total")
         logs.warning("item.lost", entry=entry, advice="another worker has it; nothing was written")
 
+    def postponed(self) -> None:
+        """It was given back until its throttled model may be called."""
+        self._recorder.count("dago_items_postponed_total")
+
     def released(self) -> None:
         self._recorder.count("dago_items_released_total")
 

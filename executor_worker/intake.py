@@ -54,6 +54,7 @@ class Ticket:
         repeat: Its node has this very item's result already: acknowledge, nothing else.
         keep_state: The state can't or must not be written.
         journal: The key under which its run was written down; None where it was not.
+        refused: How often its model call was refused in runs that were given back for that.
     """
 
     held: Held
@@ -74,6 +75,7 @@ class Ticket:
     repeat: bool = False
     keep_state: bool = False
     journal: str | None = None
+    refused: int = 0
 
     @property
     def state_key(self) -> str | None:
@@ -127,7 +129,7 @@ class Intake:
         Raises:
             StreamUnavailable: The state could not be read; the item stays held.
         """
-        ticket = Ticket(taken.held, taken.data or b"", self._wall())
+        ticket = Ticket(taken.held, taken.data or b"", self._wall(), refused=taken.refused)
         try:
             self._decode(ticket, taken)
             self._read(ticket, taken)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from executor_worker import logs
-from executor_worker.errors import Abandoned, Cancelled
+from executor_worker.errors import Abandoned, Cancelled, Postponed
 from executor_worker.metrics import Recorder
 from executor_worker.outcome import Usage
 from executor_worker.watch import Watch
@@ -16,6 +16,7 @@ from supervisor.scoreboard import Row
 BETWEEN_STEPS = "running"  # the phase
 LOOK_AGAIN_S = 1.0
 NOT_WANTED = "the graph was cancelled while its node was being run"
+IN_PLACE_S = 1.0  # a shorter wait is not worth giving the item back
 
 
 class ItemWatch(Watch):
@@ -25,6 +26,7 @@ class ItemWatch(Watch):
     Args:
         still_ours: Tells for certain whether the item is still held by this worker.
         cancelled: Asks whether the graph was cancelled; used where nobody else looks.
+        refused: See `Watch`.
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class ItemWatch(Watch):
         still_ours: Callable[[], bool],
         cancelled: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
+        refused: int = 0,
     ) -> None:
         super().__init__(deadline, key, clock)
+        self.refused = refused
         self._row = row
         self._recorder = recorder
         self._still_ours = still_ours
@@ -63,6 +67,11 @@ class ItemWatch(Watch):
             self._looked_at = self.clock()
             if self._cancelled():
                 raise Cancelled(NOT_WANTED)
+
+    def hold_off(self, seconds: float, place: str) -> None:
+        # Whatever the run has done by now is written down.
+        if place and seconds > IN_PLACE_S:
+            raise Postponed(place, self.refused)
 
     def _face_loss(self) -> None:
         if not self._still_ours():

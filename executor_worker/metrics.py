@@ -47,6 +47,7 @@ FAMILIES: Mapping[str, Family] = {
     "dago_items_reclaimed_total": Family("Items taken over from another run that did not end."),
     "dago_items_fenced_total": Family("Runs whose item was no longer theirs when they tried to settle it."),
     "dago_items_dead_total": Family("Items sent to a dead-letter stream.", ("reason",)),
+    "dago_items_postponed_total": Family("Items given back until their throttled model may be called."),
     "dago_items_released_total": Family("Items given back unfinished."),
 }
 

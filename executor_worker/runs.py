@@ -51,6 +51,7 @@ class Runs:
 
         Raises:
             Abandoned: The item is somebody else's, or has to be given back.
+            Postponed: Its model can't be called for a while.
         """
         deadline = started + ticket.seconds
         self._row.begin(str(ticket.held), ticket.label, "running", int(deadline * 1e9))
@@ -105,7 +106,7 @@ class Runs:
         def cancelled() -> bool:
             return self._is_cancelled(ticket.state_key or "")
 
-        return ItemWatch(deadline, ticket.run_key, self._row, self._recorder, ours, cancelled)
+        return ItemWatch(deadline, ticket.run_key, self._row, self._recorder, ours, cancelled, refused=ticket.refused)
 
     def _is_cancelled(self, state_key: str) -> bool:
         """Ask Redis itself; where it is away nobody knows, and what is settled later finds out."""

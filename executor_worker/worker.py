@@ -24,7 +24,7 @@ import psutil
 
 from executor_worker import logs
 from executor_worker.account import Account
-from executor_worker.errors import Abandoned, StreamError
+from executor_worker.errors import Abandoned, Postponed, StreamError
 from executor_worker.intake import Intake, Ticket
 from executor_worker.metrics import Recorder
 from executor_worker.notice import read_notice
@@ -37,6 +37,7 @@ from supervisor.scoreboard import Row, Scoreboard
 IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is
 POLL_S = 0.5
 TIDY_S = 1.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0  # between items of which none could be worked on
 LEFT = 0
 DESCRIPTORS_IN_USE = 0.75  # of those allowed: a worker beyond it is replaced
 
@@ -85,6 +86,8 @@ class Worker:
         self._items = 0
         self._tried_notice = 0
         self._tidied_at = 0.0
+        self._parked = 0  # items in a row whose model was throttled
+        self._pausing = False
         self._untidy = False  # a tool may have left something to be reaped
         self._itself = psutil.Process()
 
@@ -132,6 +135,9 @@ class Worker:
         if self._paused() or self._row.leaving or not self._head.gate or self._spent():
             wait_for_wake(self._row, POLL_S)
             return None
+        if self._pausing:
+            self._pause()
+            return None
         try:
             taken = self._take()
         except StreamError as error:
@@ -145,6 +151,17 @@ class Worker:
             self._give_back(taken.held)
             return None
         return taken
+
+    def _pause(self) -> None:
+        """
+        Let throttled items lie before looking at the next: there may be thousands of them.
+
+        Not for ever: behind them may be some of another kind. Who is woken looks at once.
+        """
+        self._pausing = False
+        self._row.phase = "throttled"
+        wait_for_wake(self._row, min(FIRST_PAUSE_S * 2 ** min(self._parked, 10), LONGEST_PAUSE_S))
+        self._row.phase = "waiting"
 
     def _paused(self) -> bool:
         return self._head.paused
@@ -210,7 +227,7 @@ class Worker:
         row.begin(str(taken.held), "", "preparing")
         # What this raises ends us: then it stays in hand for our successor, and nobody takes it for done.
         upcoming = self._answer(taken, started)
-        row.end()
+        row.end(done=not self._pausing)
         self._items += 1
         self._untidy = True
         self._tidy(time.monotonic())
@@ -222,6 +239,9 @@ class Worker:
             ticket = self._open(taken)
             with logs.context(graph=ticket.graph_id, node=ticket.node_id, entry=ticket.held.entry):
                 return self._work_off(ticket, started)
+        except Postponed as reason:
+            self._park(taken.held, reason)
+            return None
         except Abandoned as reason:
             self._abandon(taken.held, reason)
             return None
@@ -240,6 +260,7 @@ class Worker:
     def _work_off(self, ticket: Ticket, started: float) -> Taken | None:
         if ticket.task is not None and ticket.outcome is None:
             self._runs.run(ticket, ticket.task, started)
+        self._parked = 0
         self._row.finish("settling")
         result = self._settler.settle(ticket, self._wants_next)
         self._forget_verdict()
@@ -254,6 +275,17 @@ class Worker:
             return
         logs.info("item.released", entry=held.entry, reason=str(reason))
         self._give_back(held)
+
+    def _park(self, held: Held, reason: Postponed) -> None:
+        """Let the item wait in the stream until its model may be called: no lease is held meanwhile."""
+        self._parked += 1
+        self._pausing = True
+        logs.debug("item.parked", entry=held.entry, throttle=reason.place, refused=reason.refused)
+        try:
+            if self._consumer.park(held, reason.place, reason.refused):
+                self._account.postponed()
+        except StreamError as error:
+            logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")
 
     def _give_back(self, held: Held) -> None:
         try:

@@ -19,6 +19,7 @@ from executor_worker.intake import Intake, Limits, Ticket
 from executor_worker.patience import Patience
 from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
+from executor_worker.providers.throttle import Throttles
 from executor_worker.run_journal import RunJournal
 from executor_worker.runs import Runs
 from executor_worker.settings import ConfigErrors, Settings
@@ -27,6 +28,8 @@ from executor_worker.stream import Consumer, Endpoint, Held, Link, Made
 from executor_worker.stream.consumer import scripts
 from executor_worker.stream.dial import preload as preload_dialling
 from executor_worker.stream.identity import Identity
+from executor_worker.stream.throttle import FleetThrottle
+from executor_worker.stream.throttle import scripts as throttle_scripts
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
 from executor_worker.watch import Watch
@@ -81,7 +84,9 @@ class ExecutorProgram:
         "localhost".encode("idna")  # the codec is imported at the first connection: here once for all workers
         preload_dialling(endpoint)
         scripts()
-        preload(settings.llm_provider)
+        throttle_scripts()
+        for provider in (settings.llm_provider, *settings.fallback_providers):
+            preload(provider)
         preload_tools(tool_settings(settings), log=logs.log)
         _warn_of_retired_model(settings)
 
@@ -108,7 +113,8 @@ class ExecutorProgram:
         logs.bind(worker_id=settings.worker_id, slot=row.slot)
         # A worker that waits for a frozen Redis must still leave within a drain.
         patience_s = max(min(WORKER_PATIENCE_S, settings.drain_timeout / 3), LEAST_PATIENCE_S)
-        consumer = self._consumer(Link(self._endpoint, name=name, timeout_s=patience_s), name)
+        link = Link(self._endpoint, name=name, timeout_s=patience_s)
+        consumer = self._consumer(link, name)
         patience = Patience(row)
         zombies: dict[int, int] = {}
         content = settings.event_content
@@ -123,7 +129,13 @@ class ExecutorProgram:
             consumer,
             Intake(self._limits, patience.persistently(consumer.read_state)),
             Settler(consumer, name, int(settings.state_ttl), patience.wait),
-            Runs(row, self._executor(), consumer.holds, consumer.read_state, journal_of),
+            Runs(
+                row,
+                self._executor(self._throttles(link, name)),
+                consumer.holds,
+                consumer.read_state,
+                journal_of,
+            ),
             Habits(settings.lease, settings.max_items_per_worker, settings.max_rss_mb * MIB),
             patience,
             lambda: reap_adopted(zombies),
@@ -156,7 +168,8 @@ class ExecutorProgram:
                 interrupt=interrupt,
             )
         )
-        health = Health(settings.worker_id, board, duties.upkeep.gauges, token=settings.health_token)
+        gauges = lambda: [*duties.upkeep.gauges(), *duties.throttling.gauges()]  # noqa: E731
+        health = Health(settings.worker_id, board, gauges, token=settings.health_token)
         answer = lambda path, headers: health.answer(path.partition("?")[0], headers)  # noqa: E731
         routine = [Duty(*duty) for duty in duties.all]
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
@@ -198,10 +211,27 @@ class ExecutorProgram:
         ticket = Intake(self._limits, consumer.read_state).open(consumer.read_entry(held), verdict)
         Settler(consumer, held.consumer, int(self.settings.state_ttl), lambda _: False).settle(ticket, lambda: False)
 
-    def _executor(self) -> Executor:
+    def _throttles(self, link: Link, name: str) -> Throttles:
+        """Share what providers ask of us with the whole fleet."""
+        board = self._board
+
+        def make(provider: str, base_url: str, key: str) -> FleetThrottle:
+            return FleetThrottle(
+                link,
+                name,
+                provider,
+                base_url,
+                key,
+                active=lambda: board.head.throttled and board.head.redis_up,
+                calling=lambda: sum(row.phase == "llm" for row in board.rows()),
+            )
+
+        return make
+
+    def _executor(self, throttles: Throttles) -> Executor:
         settings = self.settings
         tools = ToolRegistry(tool_settings(settings), self._functions, log=logs.log)
-        return executor_of(settings, Models(model_settings(settings)), tools, self._prices)
+        return executor_of(settings, Models(model_settings(settings), throttles), tools, self._prices)
 
 
 def report_group(made: Made) -> None:

@@ -8,7 +8,7 @@ Each duty is a small class whose `run` is called every so often. They share one 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from executor_worker import logs
 from executor_worker.duties.announce import Announce, Farewell
@@ -17,6 +17,7 @@ from executor_worker.duties.circumstances import Circumstances
 from executor_worker.duties.leases import Leases
 from executor_worker.duties.pulse import Pulse
 from executor_worker.duties.reclaim import Reclaim
+from executor_worker.duties.throttling import LOOK_S, Throttling
 from executor_worker.duties.upkeep import Memory, Upkeep
 from executor_worker.errors import StreamRefused, StreamUnavailable
 from executor_worker.stream.releases import Releases
@@ -31,15 +32,17 @@ MEMORY_S = 1.0  # one worker at a time
 LONGEST_RENEWAL_S = 5.0
 NEVER_S = 1e9
 
+T = TypeVar("T")
+
 __all__ = ["Circumstances", "Duties", "Duty"]
 
 
 class Duty(NamedTuple):
-    """Something to be done every so often, and at the end."""
+    """Something to be done every so often, and at the end; `run` may say in how many seconds it is due again."""
 
     name: str
     every_seconds: float
-    run: Callable[[], None]
+    run: Callable[[], float | None]
     close: Callable[[], None] | None = None
 
 
@@ -52,14 +55,16 @@ class Duties:
         # The time of an outage counts against all leases.
         self.pulse = Pulse(around, on_back=renew)
         self.upkeep = Upkeep(around)
-        releases = Releases(around.link.another())
-        self.reclaim = Reclaim(around, releases)
+        # Both know of each other: what waited is offered as what was released is, and one subscription serves both.
+        self.throttling = throttling = Throttling(around, lambda ready: self.reclaim.put_up(ready))
+        self.reclaim = Reclaim(around, Releases(around.link.another(), throttling.heard))
         announce, farewell = Announce(around), Farewell(around)
         self.all = [
             Duty("pulse", min(around.lease_s / 6, PULSE_S), self.pulse.run),
             Duty("leases", min(around.lease_s / 3, LONGEST_RENEWAL_S), renew),
             Duty("reclaim", RECLAIM_S, self._while_up(self.reclaim.run)),
             Duty("cancel", CANCEL_S, self._while_up(Cancel(around).run)),
+            Duty("throttling", LOOK_S, self._while_up(throttling.run)),
             Duty("registry", REGISTRY_S, self._while_up(announce.run), self._while_up(announce.close)),
             Duty("upkeep", UPKEEP_S, self._while_up(self.upkeep.run)),
             Duty("backlog", BACKLOG_S, self._while_up(self.upkeep.measure)),
@@ -67,17 +72,18 @@ class Duties:
             Duty("farewell", NEVER_S, lambda: None, self._while_up(farewell.close)),
         ]
 
-    def _while_up(self, run: Callable[[], None]) -> Callable[[], None]:
+    def _while_up(self, run: Callable[[], T]) -> Callable[[], T | None]:
         """Leave *run* out while Redis is away or the pool's name is not ours yet."""
 
-        def run_or_not() -> None:
+        def run_or_not() -> T | None:
             if not (self._head.redis_up and self._head.gate):
-                return
+                return None
             try:
-                run()
+                return run()
             except StreamUnavailable as error:
                 self.pulse.lost(error)
             except StreamRefused as error:
                 logs.error("redis.refused", reason=str(error), fix="correct what REDIS_USER may do")
+            return None
 
         return run_or_not

@@ -49,7 +49,7 @@ class Reclaim:
     def _heed(self) -> None:
         found = self._heard()
         if found:
-            self._put_up(found)
+            self.put_up(found)
 
     def run(self) -> None:
         found = [*self._heard(), *self._left_behind()]
@@ -58,9 +58,9 @@ class Reclaim:
         if now >= self._next_sweep:
             self._next_sweep = now + self._every_s
             self._up = self._sweeper.stale(MOST_STALE)
-            self._put_up(found)
+            self.put_up(found)
         elif found:
-            self._put_up(found)
+            self.put_up(found)
 
     def _spare_the_living(self, now: float) -> None:
         """After an outage let every pool renew first what its workers have had in hand meanwhile."""
@@ -75,7 +75,8 @@ class Reclaim:
         except StreamUnavailable:
             return []
 
-    def _put_up(self, found: Sequence[tuple[str, str]]) -> None:
+    def put_up(self, found: Sequence[tuple[str, str]]) -> None:
+        """Offer entries that nobody works on to idle workers, beside what is offered already."""
         entries = list(dict.fromkeys([*found, *self._up]))[:MOST_STALE]
         head = self._around.board.head
         if not entries:

@@ -33,10 +33,11 @@ class Limits:
     def of(cls, node: AgentNode, context: Context) -> Limits:
         """
         Raises:
-            InvalidNode: Money is limited, and nobody knows what the model costs.
+            InvalidNode: Money is limited, and nobody knows what the model, or what may stand in for it, costs.
         """
-        model = node.llm.model or context.model
-        if node.budget_usd is not None and context.prices.find(model) is None:
+        models = (node.llm.model or context.model, *(choice.model for choice in node.llm.fallbacks or ()))
+        model = next((model for model in models if context.prices.find(model) is None), None)
+        if node.budget_usd is not None and model is not None:
             raise InvalidNode(
                 f"budget.usd can't be kept: the file that LLM_PRICES names has no price for {short(model)!r}"
             )

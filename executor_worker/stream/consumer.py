@@ -34,16 +34,17 @@ from executor_worker.stream.names import (
 from executor_worker.stream.replies import GroupLost
 from executor_worker.stream.script import Script, script
 
-TAKEN_PARTS = 7  # of a script's answer that brings an entry
+TAKEN_PARTS = 8  # of a script's answer that brings an entry
 GRAPH_ID = re.compile(rb'"graph_id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,512})"')
 
 
-def scripts() -> tuple[Script, Script, Script]:
-    """Those to take, to confirm and to settle; read from their files once, best before the workers are forked."""
+def scripts() -> tuple[Script, Script, Script, Script]:
+    """Those to take, confirm, settle and park; read from their files once, best before the workers are forked."""
     return (
-        script("take", "constants", "reading"),
+        script("take", "constants", "throttle", "reading"),
         script("confirm", "standing"),
-        script("settle", "constants", "standing", "reading", flags=""),
+        script("settle", "constants", "standing", "throttle", "reading", flags=""),
+        script("park", "constants", "standing", "throttle"),
     )
 
 
@@ -88,7 +89,7 @@ class Consumer:
         self._blocking = BlockingRead(link, group, name, streams)
         self._turn = 0
         self._names = {stream.encode(): stream for stream in self._streams}
-        self._take_script, self._confirm_script, self._settle_script = scripts()
+        self._take_script, self._confirm_script, self._settle_script, self._park_script = scripts()
         self._orders = self._all_orders(lease_s)
 
     @property
@@ -262,6 +263,27 @@ class Consumer:
             self.unsure = True
             raise
 
+    def park(self, held: Held, throttle: str, refused: int) -> bool:
+        """
+        Give *held* back until *throttle* has room for its call, uncounted; nobody takes it before.
+
+        Args:
+            refused: How often its call was refused so far; `Taken.refused` brings it back.
+
+        Returns:
+            Whether it was still ours.
+
+        Raises:
+            StreamUnavailable: No reply.
+        """
+        keys: list[Word] = [held.stream, MARKERS, RESETS, throttle]
+        words: list[Word] = [self._group, held.consumer, held.entry, held.count, refused]
+        try:
+            return bool(self._link.run(self._park_script, keys, words))
+        except BaseException:
+            self.unsure = True
+            raise
+
     # -- inside -------------------------------------------------------------------------------------
 
     def _all_orders(self, lease_s: float) -> list[tuple[tuple[Word, ...], tuple[Word, ...]]]:
@@ -304,11 +326,11 @@ class Consumer:
             self._group_missing = reply[0] == b"nogroup"
             self._doubtful = reply[0] == b"unsure"
             return None
-        stream, entry, count, forgiven, words, state_key, state = reply
+        stream, entry, count, forgiven, refused, words, state_key, state = reply
         held = Held(self._names[stream], entry.decode(), count, self.name, forgiven)
         fields = dict(zip(words[::2], words[1::2], strict=True))
         guessed = state_key.decode("utf-8", "replace") or None
-        return Taken(held, fields.get(b"data"), fields, guessed, state, asked_at=asked_at)
+        return Taken(held, fields.get(b"data"), fields, guessed, state, asked_at=asked_at, refused=refused)
 
     def _received_many(self, reply: list[Any], asked_at: float) -> Taken | None:
         """Keep the first of what a blocking read brought; COUNT is for each stream, so there may be a second."""

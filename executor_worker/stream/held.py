@@ -55,6 +55,7 @@ class Taken:
         row_lost: Its pending row is gone: nobody has it, and somebody may have settled it.
         asked_at: When it was asked for, in seconds on the monotonic clock: its lease began no sooner, and the answer
             may have been read much later.
+        refused: How often a throttled provider refused its call, in runs that were given back for that.
     """
 
     held: Held
@@ -64,6 +65,7 @@ class Taken:
     state: bytes | None = None
     row_lost: bool = False
     asked_at: float = field(default_factory=time.monotonic)
+    refused: int = 0
 
 
 @dataclass(slots=True)

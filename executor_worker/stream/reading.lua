@@ -20,12 +20,15 @@ local function state_of(fields)
   return '', false
 end
 
--- {stream, entry, count, forgiven, fields, state key or '', state or false}
+-- {stream, entry, count, forgiven, refused, fields, state key or '', state or false}
 local function handed(stream, entry, fields, count)
-  local forgiven = 0
-  if count > 1 then forgiven = tonumber(redis.call('HGET', stream .. ':forgiven', entry) or 0) end
+  local forgiven, refused = 0, 0
+  if count > 1 then
+    forgiven = tonumber(redis.call('HGET', stream .. ':forgiven', entry) or 0)
+    refused = tonumber(redis.call('HGET', stream .. ':forgiven', entry .. ' refused') or 0)
+  end
   local key, state = state_of(fields)
-  return {stream, entry, count, forgiven, fields, key, state}
+  return {stream, entry, count, forgiven, refused, fields, key, state}
 end
 
 -- XPENDING of nothing: an empty list where the group is not there.
@@ -56,9 +59,11 @@ local function own(streams, group, consumer, forgive, uncounted)
   local rows = {}
   for _, stream in ipairs(streams) do
     for _, row in ipairs(pending(stream, group, '-', '+', 100, consumer)) do
-      local name = stream .. ' ' .. row[1]
-      local one = {stream = stream, entry = row[1], idle = row[3], count = row[4], uncounted = name == uncounted}
-      table.insert(rows, one.uncounted and 1 or #rows + 1, one)
+      if row[3] < GIVEN_BACK_MS or not waits(stream, row[1]) then
+        local name = stream .. ' ' .. row[1]
+        local one = {stream = stream, entry = row[1], idle = row[3], count = row[4], uncounted = name == uncounted}
+        table.insert(rows, one.uncounted and 1 or #rows + 1, one)
+      end
     end
   end
   local got = false
@@ -83,6 +88,26 @@ local function if_stale(stream, group, consumer, entry, lease_ms)
   return handed(stream, claimed[1], claimed[2], pending(stream, group, claimed[1], claimed[1], 1)[1][4])
 end
 
+-- An entry that waits for a throttle that has room: it is the consumer's who asks, and so is a place for its call.
+local function waiting(group, consumer, lease_ms)
+  for _, throttle in ipairs(throttles()) do
+    local room = throttle .. ':waiting'
+    local now = now_ms()
+    local open = redis.call('EXISTS', room) == 1 and turn(throttle, consumer, now) == 0
+    while open do
+      local first = redis.call('ZPOPMIN', room)
+      if not first[1] then break end
+      local stream, entry = string.match(first[1], '^(.*) (%S+)$')
+      local got = if_stale(stream, group, consumer, entry, lease_ms)
+      if got then
+        enter(throttle, consumer, now, TAKEN_PLACE_MS)
+        return got
+      end
+    end
+  end
+  return false
+end
+
 -- args from index *at*: consumer, group, lease_ms, own ('' no, 'counted', 'forgiven'), stream and entry not to be
 -- counted or '',
 -- keep ('1': remember what was read last), number of streams, streams in the order to be asked, then pairs of
@@ -98,9 +123,11 @@ local function take(args, at)
     if got then return got end
   end
   for i = stale, #args, 2 do
-    local got = if_stale(args[i], group, consumer, args[i + 1], lease_ms)
+    local got = not waits(args[i], args[i + 1]) and if_stale(args[i], group, consumer, args[i + 1], lease_ms)
     if got then return got end
   end
+  local got = waiting(group, consumer, lease_ms)
+  if got then return got end
   for _, stream in ipairs(streams) do
     local reply = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
     if type(reply) == 'table' and reply.err then

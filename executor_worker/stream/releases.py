@@ -1,22 +1,28 @@
-"""Hear of what others give back, as it happens."""
+"""Hear of what others give back, and of models that are throttled, as it happens."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from executor_worker.errors import StreamRefused
 from executor_worker.stream.link import Link
-from executor_worker.stream.names import RELEASED_CHANNEL
+from executor_worker.stream.names import RELEASED_CHANNEL, THROTTLED_CHANNEL
 
 
 class Releases:
     """
     A subscription on a connection of its own; where the user may not subscribe it stays silent, sweeps do without.
 
+    Args:
+        throttled: Called when a model was throttled.
+
     Attributes:
         refused: Redis does not let us subscribe.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, throttled: Callable[[], None] = lambda: None) -> None:
         self.refused = False
+        self._throttled = throttled
         self._link = link
 
     def fileno(self) -> int | None:
@@ -36,8 +42,13 @@ class Releases:
         if not self._subscribed():
             return []
         pairs = []
-        for kind, _, message in self._link.arrived():
-            stream, _, entry = message.decode("utf-8", "replace").partition(" ") if kind == b"message" else ("", "", "")
+        for kind, channel, message in self._link.arrived():
+            if kind != b"message":
+                continue
+            if channel == THROTTLED_CHANNEL.encode():
+                self._throttled()
+                continue
+            stream, _, entry = message.decode("utf-8", "replace").partition(" ")
             if entry:
                 pairs.append((stream, entry))
         return pairs
@@ -49,9 +60,12 @@ class Releases:
     def _subscribed(self) -> bool:
         if self.refused or self._link.connected:
             return not self.refused
-        try:
-            self._link.call("SUBSCRIBE", RELEASED_CHANNEL)
-        except StreamRefused:
-            self._link.close()
-            self.refused = True
-        return not self.refused
+        # Looking for throttles once a second does without the second channel.
+        for channels in ((RELEASED_CHANNEL, THROTTLED_CHANNEL), (RELEASED_CHANNEL,)):
+            try:
+                self._link.call("SUBSCRIBE", *channels)
+                return True
+            except StreamRefused:
+                self._link.close()
+        self.refused = True
+        return False

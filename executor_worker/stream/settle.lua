@@ -54,5 +54,5 @@ if ARGV[11] ~= '' then redis.pcall('RPUSHX', KEYS[7], ARGV[11]) end
 redis.call('HSET', markers, consumer, stream .. ' ' .. entry .. ' ' .. count)
 redis.pcall('XACK', stream, group, entry)
 if ARGV[10] == '1' then redis.call('XDEL', stream, entry) end
-if count > 1 then redis.call('HDEL', stream .. ':forgiven', entry) end
+if count > 1 then redis.call('HDEL', stream .. ':forgiven', entry, entry .. ' refused') end
 return {'settled', false, next_entry()}

@@ -65,6 +65,6 @@ class Sweeper:
 
     def _look(self, stream: str, start: str, wanted: int) -> tuple[str, list[str]]:
         after, *entries = self._link.run(
-            script("sweep"), [stream], [self._group, self._lease_ms, start, self._page, wanted]
+            script("sweep", "throttle"), [stream], [self._group, self._lease_ms, start, self._page, wanted]
         )
         return after.decode(), [entry.decode() for entry in entries]

@@ -22,8 +22,8 @@ Make = Callable[..., Consumer]
 def line(shared_server: RedisServer, db: Client, proxy: Callable[..., Proxy]) -> Proxy:
     """A bad line to the server, which knows the scripts already: the first reply is the one that counts."""
     for known in (
-        script("take", "constants", "reading"),
-        script("settle", "constants", "standing", "reading", flags=""),
+        script("take", "constants", "throttle", "reading"),
+        script("settle", "constants", "standing", "throttle", "reading", flags=""),
         script("release", "constants", "standing"),
     ):
         assert db.script_load(known.source).encode() == known.sha

@@ -22,6 +22,9 @@ from executor_worker.stream.names import (
     REGISTRY_PREFIX,
     RELEASED_CHANNEL,
     STATE_PREFIX,
+    THROTTLE_PREFIX,
+    THROTTLED_CHANNEL,
+    THROTTLES,
     WORK_STREAMS,
 )
 from executor_worker.stream.permissions import rule
@@ -160,6 +163,8 @@ def _probes() -> Iterator[tuple[str, ...]]:
         yield "SET", f"{prefix}check", "", "PX", "no-number"
     yield "HGETALL", f"{IDENTITY_PREFIX}check"
     yield "PEXPIRE", f"{IDENTITY_PREFIX}check", "no-number"
+    yield "SMEMBERS", THROTTLES
+    yield "ZADD", f"{THROTTLE_PREFIX}check:calls", "no-number", ""
     yield "HDEL", MARKERS, ""
     yield "HINCRBY", MARKERS, "", "no-number"
     yield "EVAL", "return 1", "no-number"
@@ -167,4 +172,4 @@ def _probes() -> Iterator[tuple[str, ...]]:
     yield "SCAN", "no-cursor"
     yield "CLIENT", "ID"
     yield "CLIENT", "UNBLOCK", "no-number"
-    yield "SUBSCRIBE", RELEASED_CHANNEL  # the last: the connection is of no other use after it
+    yield "SUBSCRIBE", RELEASED_CHANNEL, THROTTLED_CHANNEL  # the last: the connection is of no other use after it

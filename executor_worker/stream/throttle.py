@@ -1,0 +1,159 @@
+"""
+Throttles shared by the fleet: what a provider asks of one worker is kept by all that use its key and model.
+
+While nobody is held back a model call costs no round trip: the keeper looks for throttles once a second, is told
+of new ones at once, and says on the scoreboard whether there are any.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from executor_worker import logs
+from executor_worker.errors import ModelError, StreamError
+from executor_worker.providers.throttle import Wait
+from executor_worker.stream.command import Word
+from executor_worker.stream.link import Link
+from executor_worker.stream.names import THROTTLE_PREFIX, THROTTLED_CHANNEL, THROTTLES
+from executor_worker.stream.script import Script, script
+from executor_worker.watch import Watch
+
+PLACE_S = 15.0
+"""A caller that is neither renewed nor heard of for so long has lost its place."""
+QUIET_S = 60.0
+"""A throttle that has held nobody back for so long is forgotten."""
+FULL_S = 1.5
+"""Where another's call has to end first: when to ask again at the latest."""
+FIRST_S, LONGEST_S = 1.0, 30.0
+"""Where the provider names no time; doubles from refusal to refusal."""
+LONGEST_ASKED_S = 900.0
+"""Somebody tries again after that, whatever was asked for: accounts are topped up, and servers mistaken."""
+TOLD_S = 2.0  # until the keeper has surely heard of what we have written
+_MODEL_CHARS = 200
+
+
+def scripts() -> tuple[Script, Script, Script]:
+    """Those to ask, to tell of a refusal and of an end; read once, best before the workers are forked."""
+    return script("admit", "throttle"), script("throttled", "throttle"), script("called", "throttle")
+
+
+class FleetThrottle:
+    """
+    One provider, address and key, as one worker sees it.
+
+    Where Redis can't be asked nobody is held back by us: the provider will say so itself.
+
+    Args:
+        link: Used between takes only, by the worker's one thread.
+        caller: Whose place is taken; each has one call at a time.
+        active: Tells whether there may be any throttle at all.
+        calling: Counts the calls that are in flight in this pool.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        caller: str,
+        provider: str,
+        base_url: str,
+        key: str,
+        *,
+        active: Callable[[], bool],
+        calling: Callable[[], int],
+    ) -> None:
+        self._link = link
+        self._caller = caller
+        self._admit, self._refused, self._called = scripts()
+        self._prefix = f"{THROTTLE_PREFIX}{provider}:{_account(base_url, key)}:"
+        self._active = active
+        self._calling = calling
+        self._told = False  # Redis has taken our word for the last refusal: items can wait for it there
+        self._told_until = 0.0
+        self._cut = 0
+
+    def place(self, model: str) -> str:
+        return self._name(model) if self._told else ""
+
+    def _name(self, model: str) -> str:
+        return self._prefix + model[:_MODEL_CHARS].encode("utf-8", "replace").decode()
+
+    def admit(self, model: str, watch: Watch) -> Wait | None:
+        self._cut = 0
+        if not self._active() and time.monotonic() > self._told_until:
+            return None
+        place = self._name(model)
+        try:
+            wait_ms, self._cut = self._link.run(self._admit, [place], [self._caller, _ms(PLACE_S), _ms(QUIET_S)])
+        except StreamError as error:
+            logs.debug("throttle.unknown", reason=str(error))
+            return None
+        if not wait_ms:
+            return None
+        return Wait(wait_ms / 1000 if wait_ms > 0 else random.uniform(FULL_S * 2 / 3 + 0.1, FULL_S), place)
+
+    def ended(self, model: str, watch: Watch, error: ModelError | None, *, answered: bool) -> None:
+        try:
+            if error is not None:
+                self._cut_down(model, error)
+            elif self._cut:
+                words = [self._caller, "1" if answered else ""]
+                self._link.run(self._called, [self._name(model)], words)
+        except StreamError as unavailable:
+            logs.debug("throttle.untold", reason=str(unavailable))
+
+    def _cut_down(self, model: str, error: ModelError) -> None:
+        self._told = False
+        asked_s = error.retry_after
+        asked_ms = -1 if asked_s is None else _ms(min(asked_s, LONGEST_ASKED_S))
+        words: list[Word] = [
+            self._caller, asked_ms, self._cut, max(self._calling(), 1), _ms(FIRST_S), _ms(LONGEST_S), _ms(QUIET_S),
+            THROTTLED_CHANNEL,
+        ]  # fmt: skip
+        _, wait_ms = self._link.run(self._refused, [self._name(model)], words)
+        self._told, self._told_until = True, time.monotonic() + TOLD_S
+        logs.info("model.throttled", model=model[:_MODEL_CHARS], error_code=error.code, wait_s=round(wait_ms / 1000, 3))
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """
+    Attributes:
+        throttles: How many there are.
+        opens_s: Until the next one may be called again; None where that is for a call's end to say.
+        ready: Pairs of stream and entry that waited and could run now.
+    """
+
+    throttles: int
+    opens_s: float | None
+    ready: list[tuple[str, str]]
+
+
+def survey(link: Link, calling: Sequence[str], *, most: int) -> Survey:
+    """
+    Look at all throttles, and keep their places for those who still call.
+
+    Args:
+        calling: Consumers of ours that are in a model call.
+        most: Entries wanted.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    left, opens_ms, *flat = link.run(script("survey", "throttle"), [THROTTLES], [_ms(PLACE_S), most, *calling])
+    words = [word.decode() for word in flat]
+    ready = list(zip(words[::2], words[1::2], strict=True))
+    return Survey(left, opens_ms / 1000 if opens_ms >= 0 else None, ready)
+
+
+def _account(base_url: str, key: str) -> str:
+    """Name who pays: one-way, so that the key can't be read off it."""
+    secret = hashlib.blake2b(key.encode(), digest_size=32, person=b"throttle").digest()
+    return hashlib.blake2b(base_url.encode(), key=secret, digest_size=8).hexdigest()
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
