@@ -12,9 +12,9 @@ from typing import Protocol
 from supervisor.control import Call, ControlSocket
 from supervisor.lifecycle import Mode
 from supervisor.program import Journal
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard import LEVELS, Scoreboard
 
-KNOWN = ("drain", "reload", "scale N", "pause", "resume", "stacks", "status")
+KNOWN = ("drain", "reload", "scale N", "pause", "resume", "stacks", "level NAME", "status")
 DRAINING = "the pool is draining"
 
 
@@ -69,6 +69,8 @@ class Commands:
         self._executive.log(level, "pool.commanded", command=call.line, **asker)
         if verb == "scale":
             self._scale(call, argument)
+        elif verb == "level":
+            self._level(call, argument)
         elif verb not in self._verbs or argument:
             self._control.answer(call, error=f"unknown command {call.line!r}; known: {', '.join(KNOWN)}")
         else:
@@ -104,6 +106,13 @@ class Commands:
         if not self._refused(call):
             self._executive.pause(False)
             self._control.answer(call, said="items are taken")
+
+    def _level(self, call: Call, argument: str) -> None:
+        if argument not in LEVELS[1:]:
+            self._control.answer(call, error=f"level takes one of {', '.join(LEVELS[1:])}, not {argument!r}")
+            return
+        self._executive.board.head.log_level = argument  # every process looks at it at each line
+        self._control.answer(call, said=f"all processes log from level {argument} on, until the next reload")
 
     def _stacks(self, call: Call) -> None:
         self._executive.report()

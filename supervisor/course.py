@@ -236,6 +236,7 @@ class Course:
             reason = str(error) if isinstance(error, ReloadRefused) else f"{type(error).__name__}: {error}"
             self._log("error", "pool.reload_refused", reason=reason)
         else:
+            self._board.head.log_level = ""
             self._log("info", "pool.reloading", workers=program.pool.workers)
         # For systemd it ends here: the roll waits for items, for as long as those take.
         if self.notify is not None:

@@ -19,8 +19,9 @@ from supervisor.counters import Counters
 from supervisor.row import SIZE as ROW_BYTES
 from supervisor.row import Row
 
-__all__ = ["MODES", "Bell", "Head", "Row", "Scoreboard", "Wakes"]
+__all__ = ["LEVELS", "MODES", "Bell", "Head", "Row", "Scoreboard", "Wakes"]
 
+LEVELS = ("", "debug", "info", "warn", "error")
 MODES = ("starting", "running", "reloading", "draining", "stopped")
 FILE_NAME = "executor-scoreboard"
 PAGE = 4096
@@ -127,6 +128,7 @@ class Head:
     started_ns = Number(15)
     heir = Flag(16)  # a predecessor still answers for us
     noticed = Number(17)  # by the keeper: changes with each notice, 0 while there is none
+    log_level = Choice(19, LEVELS)  # in place of the settings'; '' = theirs
     capacity = Number(CAPACITY_WORD)  # slots at most: what the size of all else follows from
     throttled = Flag(19)  # by the keeper: somebody may have to hold calls back
 

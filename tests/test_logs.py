@@ -173,6 +173,28 @@ def test_levels_below_the_one_asked_for_are_left_out() -> None:
     assert [one["event"] for one in logged(python(code, configure="'warn'").stderr)] == ["warn", "error"]
 
 
+def test_a_level_that_is_followed_goes_before_the_one_asked_for() -> None:
+    """It may change between two lines; where it says nothing, the one asked for counts."""
+    code = """
+told = [""]
+logs.configure("info")
+logs.follow(lambda: told[0])
+logs.debug("a.happened")
+told[0] = "debug"
+logs.debug("b.happened")
+told[0] = "error"
+logs.info("c.happened")
+loguru.logger.warning("d.happened")
+logs.configure("warn")
+logs.error("e.happened")
+told[0] = ""
+logs.info("f.happened")
+logs.warning("g.happened")
+"""
+    said = python("import loguru\n" + code).stderr.splitlines()
+    assert [json.loads(line)["event"] for line in said] == ["b.happened", "e.happened", "g.happened"]
+
+
 def test_bound_fields_stand_on_every_line_and_context_inside() -> None:
     """What a process is, and what it is doing."""
     code = """

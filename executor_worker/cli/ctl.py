@@ -17,7 +17,7 @@ COLUMNS = ("slot", "pid", "state", "for_s", "phase", "item", "items_done", "rest
 
 def command(args: argparse.Namespace) -> int:
     """Send what was asked for; the exit status says whether it was done."""
-    line = f"scale {args.workers}" if args.action == "scale" else str(args.action)
+    line = " ".join(str(word) for word in (args.action, getattr(args, "argument", "")) if word)
     answer = _ask(args.socket or find_control(os.environ), line)
     if not answer.get("ok"):
         raise Quit(FAILED, f"{str(answer.get('error', 'it was refused')).rstrip('.')}.")

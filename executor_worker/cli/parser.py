@@ -195,7 +195,12 @@ def _ctl(commands: _Commands) -> None:
     for name, about in _CTL_ACTIONS.items():
         _add_json(_add(actions, name, about, "ctl:command", needs="nothing"))
     parser = _add(actions, "scale", "have N slots from now on, until the next reload", "ctl:command", needs="nothing")
-    parser.add_argument("workers", type=_typed(whole(1, 1024, 4)), metavar="N", help="slots")
+    parser.add_argument("argument", type=_typed(whole(1, 1024, 4)), metavar="N", help="slots")
+    _add_json(parser)
+    about = "have all processes log from LEVEL on, at once, until the next reload"
+    parser = _add(actions, "level", about, "ctl:command", needs="nothing")
+    levels = ("debug", "info", "warn", "error")
+    parser.add_argument("argument", choices=levels, metavar="LEVEL", help="debug, info, warn or error")
     _add_json(parser)
 
 

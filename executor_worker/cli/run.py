@@ -50,6 +50,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
     with _redis(settings) as (endpoint, companions):
         listener = _listener(settings, inheritance)
         board = Scoreboard(MAX_SLOTS, first_slot=inheritance.first_slot if inheritance else 1)
+        logs.follow(lambda: board.head.log_level)
         program = ExecutorProgram(
             settings,
             endpoint,

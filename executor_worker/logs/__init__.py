@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import traceback
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _LOGURU_LEVEL = {"debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR"}
 _LEVEL = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error", "CRITICAL": "error"}
+_RANK = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 _STDERR = 2
 
 _secrets = Secrets()
@@ -47,14 +49,14 @@ def configure(level: str = "info", style: str = "", file: str = "", *, secrets: 
         ConfigError: The file can't be opened.
     """
     _secrets.add(*secrets)
-    sink = _Sink(style, file, debug=level == "debug")
+    sink = _Sink(style, file, level)
     for old in _Sink.current:
         old.close()
     _Sink.current[:] = [sink]
     logger.remove()
     logger.add(
         sink.write,
-        level=_LOGURU_LEVEL[level],
+        level="DEBUG",  # the sink leaves out what is below the level, which may change
         format="{message}",
         colorize=False,
         # The values of variables, prompts and keys among them, stay out of tracebacks.
@@ -73,6 +75,8 @@ def log(level: str, event: str, /, *, exception: BaseException | None = None, **
     Args:
         exception: Its type and place are logged; what it says, which may quote a payload, only at level debug.
     """
+    if _Sink.current and not _Sink.current[0].takes(level):
+        return
     logger.bind(**fields).opt(exception=exception).log(_LOGURU_LEVEL[level], event)
 
 
@@ -90,6 +94,11 @@ def warning(event: str, **fields: Any) -> None:
 
 def error(event: str, **fields: Any) -> None:
     log("error", event, **fields)
+
+
+def follow(level: Callable[[], str]) -> None:
+    """Ask *level*, at each line, for the level that counts; where it says nothing, that of `configure` does."""
+    _Sink.followed[:] = [level]
 
 
 def bind(**fields: Any) -> None:
@@ -122,10 +131,11 @@ class _Sink:
     # The one place of this process. loguru's logger is as global; this knows what it was given.
     current: ClassVar[list[_Sink]] = []
     bound: ClassVar[dict[str, Any]] = {}
+    followed: ClassVar[list[Callable[[], str]]] = []
 
-    def __init__(self, style: str, path: str, *, debug: bool) -> None:
+    def __init__(self, style: str, path: str, level: str) -> None:
         self._path = path
-        self.debug = debug
+        self._level = level
         try:
             self.target = Target(open_file(path) if path else _STDERR, self._lost)
         except OSError as error:
@@ -142,12 +152,19 @@ class _Sink:
             return lines.as_journal if style == "text" else lines.as_journal_json
         return lines.as_text if style == "text" else lines.as_json
 
+    def takes(self, level: str) -> bool:
+        """Whether a line of *level* is written."""
+        told = self.followed[0]() if self.followed else ""
+        return _RANK[level] >= _RANK[told or self._level]
+
     def write(self, message: Message) -> None:
         record = message.record
+        level = _LEVEL.get(record["level"].name, "info")
+        if not self.takes(level):
+            return
         fields = self.bound | record["extra"]
         if record["exception"] is not None and record["exception"].value is not None:
             fields |= self._of_exception(record["exception"].value)
-        level = _LEVEL.get(record["level"].name, "info")
         line = Line(record["time"], level, record["message"], _secrets.out_of(fields))
         self.target.write(lines.within(self.target.line_limit, line, self._render))
 
@@ -155,7 +172,7 @@ class _Sink:
         frames = traceback.extract_tb(error.__traceback__)[-6:]
         where = " < ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames[::-1])
         fields = {"error_type": type(error).__name__, "where": where}
-        return fields | {"said": str(error)} if self.debug else fields
+        return fields | {"said": str(error)} if self.takes("debug") else fields
 
     def _lost(self, count: int) -> bytes:
         return self._render(Line(datetime.now(UTC), "warn", "log.lost", self.bound | {"lines": count}))
@@ -185,7 +202,7 @@ class _Libraries(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = "error" if record.levelno >= logging.ERROR else "warn"
         fields: dict[str, Any] = {"logger": record.name, "at": f"{record.filename}:{record.lineno}"}
-        if _Sink.current and _Sink.current[0].debug:
+        if _Sink.current and _Sink.current[0].takes("debug"):
             with suppress(Exception):
                 fields["said"] = record.getMessage()
         elif record.args and isinstance(record.msg, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,34 @@ def test_ctl_finds_the_pool_by_its_name(executor: Callable[..., Pool], redis_ser
     assert (told["mode"], told["pid"], len(told["workers"])) == ("running", pool.process.pid, 3)
     assert run("ctl", "drain", **env).status == 0
     assert pool.wait() == 0
+
+
+def test_ctl_level_changes_what_every_process_logs(
+    executor: Callable[..., Pool], redis_server: RedisServer, run: Run
+) -> None:
+    """At once, workers that live included, and each of an item's lines tells which; a reload ends it."""
+    pool = executor(redis_server, workers=1)
+    env = {"WORKER_ID": pool.env["WORKER_ID"]}
+
+    def settle(graph: str) -> None:
+        item = {"graph_id": graph, "node_id": "n", "config": {"tool_name": "current_time"}, "inputs": {}}
+        done = run("submit", "-", "--wait", stdin=json.dumps(item), **redis_server.env)
+        assert done.status == 0, done.err
+
+    settle("before")
+    assert run("ctl", "level", "debug", **env).out.startswith("all processes log from level debug on")
+    settle("after")
+    line = pool.wait_event("node.completed", graph="after")
+    assert (line["level"], line["node"], line["slot"], line["worker_id"]) == ("debug", "n", 1, env["WORKER_ID"])
+    assert line["entry"]
+    assert not pool.seen("node.completed", graph="before")
+    assert run("ctl", "level", "error", **env).status == 0
+    assert run("ctl", "pause", **env).status == 0
+    assert run("ctl", "resume", **env).status == 0
+    assert run("ctl", "reload", **env).status == 0
+    pool.wait_event("pool.reloaded")
+    assert not pool.seen("pool.paused")
+    assert run("ctl", "level", "loud", **env).status == 2
 
 
 def test_ctl_reload_says_what_is_wrong(

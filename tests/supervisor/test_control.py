@@ -96,7 +96,7 @@ def test_what_is_not_known_is_refused_and_the_known_listed(start: Start) -> None
     pool = start()
     for wrong in ("fly", "drain now", "status now", "", "scale 1 2", "\N{SNOWMAN}"):
         assert not tell(pool, wrong)["ok"]
-    assert "known: drain, reload, scale N, pause, resume, stacks, status" in tell(pool, "fly")["error"]
+    assert "known: drain, reload, scale N, pause, resume, stacks, level NAME, status" in tell(pool, "fly")["error"]
 
 
 def test_who_commanded_what_is_logged(start: Start) -> None:
