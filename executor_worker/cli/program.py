@@ -79,7 +79,7 @@ class ExecutorProgram:
         require_model_key(settings, os.environ)
         self._functions = _functions_of(settings)
         # Made once here so that what is wrong with them is said now, and not by every child.
-        ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log)
+        logs.hide(*ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log).secrets)
         self._prices = Prices.load(settings.llm_prices)
         "localhost".encode("idna")  # the codec is imported at the first connection: here once for all workers
         preload_dialling(endpoint)

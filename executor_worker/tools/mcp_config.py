@@ -18,6 +18,8 @@ from executor_worker.tools.base import Effects
 
 RemoteKind = Literal["auto", "http", "sse"]
 
+# Names of headers and variables whose values are not to be shown; others (`DEBUG=true`) are words like any.
+_SECRET_NAME = re.compile(r"auth|key|token|secret|pass|cookie|credential", re.IGNORECASE)
 _NAMED = re.compile(r"([^/=?]+)=(.*)", re.DOTALL)
 _VARIABLE = re.compile(r"\$\{(?:env:)?(\w+)(?::-([^}]*))?\}")
 _KINDS: dict[str, RemoteKind] = {
@@ -78,6 +80,13 @@ class ServerConfig:
     place: Remote | Local
     rule: ToolRule = field(default_factory=ToolRule)
     tools: Mapping[str, ToolRule] = field(default_factory=dict)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown of its headers and its environment; of `Bearer x` also the x by itself."""
+        given = self.place.headers if isinstance(self.place, Remote) else self.place.env
+        values = [value for name, value in given.items() if _SECRET_NAME.search(name)]
+        return tuple(part for value in values for part in (value, value.rpartition(" ")[2]) if part)
 
     def effects_of(self, tool: str) -> Effects | None:
         return self.tools.get(tool, self.rule).effects or self.rule.effects

@@ -51,6 +51,7 @@ class ToolRegistry:
                 *built_in_tools(settings.http_allow),
             ]
         )
+        self.secrets: tuple[str, ...] = ()  # of the servers, never to be shown
         self._mcp = self._mcp_servers()
         self._rest = self._rest_tools()
         self._reported: set[str] = set()
@@ -112,6 +113,7 @@ class ToolRegistry:
         configs = load_servers(settings.mcp_servers, settings.mcp_config, settings.environ)
         if not configs:
             return None
+        self.secrets = tuple(secret for config in configs for secret in config.secrets)
         from executor_worker.tools.mcp import McpServers  # 27 MiB and 0.6 s, for those who have a server
 
         return McpServers(configs, self._loop, settings.tool_timeout_s, settings.environ, self._log)

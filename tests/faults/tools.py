@@ -8,6 +8,7 @@ when and where a tool was really run.
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -40,6 +41,15 @@ def hold(mark: str) -> str:
         time.sleep(0.005)
     journal.write(mark, "end")
     return "held"
+
+
+@tool
+def blurt(mark: str) -> str:
+    """Log, as libraries do, what was told in the environment, and break with it."""
+    journal_here().write(mark, "start")
+    error = RuntimeError(os.environ["BLURTED"])
+    logging.getLogger("blurt").error("broken: %s", os.environ["BLURTED"], exc_info=error)
+    raise error
 
 
 @tool(effects="unsafe")
