@@ -12,4 +12,5 @@ end
 local start = ARGV[2] == '1' and redis.call('HGET', KEYS[3], stream) or '0-0'
 redis.call('XGROUP', 'CREATE', stream, group, start, 'MKSTREAM')
 redis.call('HSET', KEYS[2], stream, start)
+redis.pcall('DEL', stream .. ':forgiven') -- deliveries are counted anew: none of those is forgiven yet
 return start

@@ -35,6 +35,12 @@ local function mirrored()
   return false
 end
 
+-- A kept entry must not be read again when its group is lost; what was read with a reply that got lost was not noted.
+local function keep_as_read()
+  local last = redis.call('HGET', 'dago:executor:last', stream)
+  if not last or not not_after(entry, last) then redis.call('HSET', 'dago:executor:last', stream, entry) end
+end
+
 local where = standing(stream, group, consumer, entry, count, markers, resets)
 if type(where) == 'table' then return where end
 if where == 'already' then return {'already', false, next_entry()} end
@@ -52,7 +58,12 @@ if events > 0 and ARGV[9] ~= '' and mirrored() then redis.call('XADD', KEYS[6], 
 if letter_words > 0 then redis.call('XADD', KEYS[5], '*', unpack(ARGV, letter + 1, letter + letter_words)) end
 if ARGV[11] ~= '' then redis.pcall('RPUSHX', KEYS[7], ARGV[11]) end
 redis.call('HSET', markers, consumer, stream .. ' ' .. entry .. ' ' .. count)
+-- Others may come late with a delivery of it, and the state may not say that they do: it was left alone or forced upon,
+-- or forgets when a dead letter is put back.
+if count > 1 or expected == '-' or letter_words > 0 or ARGV[5] == '1' then
+  redis.call('SET', settled_key(stream, entry), consumer .. ' ' .. count, 'PX', ARGV[8])
+end
 redis.pcall('XACK', stream, group, entry)
-if ARGV[10] == '1' then redis.call('XDEL', stream, entry) end
+if ARGV[10] == '1' then redis.call('XDEL', stream, entry) else keep_as_read() end
 if count > 1 then redis.call('HDEL', stream .. ':forgiven', entry, entry .. ' refused') end
 return {'settled', false, next_entry()}

@@ -9,6 +9,11 @@ local function marked(markers, stream, entry)
   return false
 end
 
+-- Who settled an entry: kept where its graph's state can't tell whoever comes late.
+local function settled_key(stream, entry)
+  return 'dago:executor:settled:' .. stream .. '/' .. entry
+end
+
 local function id_parts(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
   return ms, seq
@@ -52,6 +57,8 @@ local function standing(stream, group, consumer, entry, count, markers, resets)
   end
   if redis.call('HGET', markers, consumer) == stream .. ' ' .. entry .. ' ' .. count then return 'already' end
   if marked(markers, stream, entry) then return 'fenced' end
+  local settler = redis.call('GET', settled_key(stream, entry))
+  if settler then return settler == consumer .. ' ' .. count and 'already' or 'fenced' end
   if #redis.call('XRANGE', stream, entry, entry) == 0 then return 'gone' end
   return row_was_lost(stream, group, entry, resets) and 'gone' or 'fenced'
 end

@@ -21,6 +21,7 @@ from executor_worker.stream.names import (
     MARKERS,
     REGISTRY_PREFIX,
     RELEASED_CHANNEL,
+    SETTLED_PREFIX,
     STATE_PREFIX,
     THROTTLE_PREFIX,
     THROTTLED_CHANNEL,
@@ -159,7 +160,7 @@ def _probes() -> Iterator[tuple[str, ...]]:
         yield "XTRIM", stream, "MAXLEN", "no-number"
         yield "XINFO", "GROUPS", stream
     yield "GET", f"{STATE_PREFIX}check"
-    for prefix in (STATE_PREFIX, REGISTRY_PREFIX):
+    for prefix in (STATE_PREFIX, REGISTRY_PREFIX, SETTLED_PREFIX):
         yield "SET", f"{prefix}check", "", "PX", "no-number"
     yield "HGETALL", f"{IDENTITY_PREFIX}check"
     yield "PEXPIRE", f"{IDENTITY_PREFIX}check", "no-number"
