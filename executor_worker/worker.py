@@ -16,7 +16,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -235,10 +235,15 @@ class Worker:
         return upcoming
 
     def _answer(self, taken: Taken, started: float) -> Taken | None:
+        with ExitStack() as context:  # also around what is logged of items that are let go
+            context.enter_context(logs.context(entry=taken.held.entry))
+            return self._answer_in(context, taken, started)
+
+    def _answer_in(self, context: ExitStack, taken: Taken, started: float) -> Taken | None:
         try:
             ticket = self._open(taken)
-            with logs.context(graph=ticket.graph_id, node=ticket.node_id, entry=ticket.held.entry):
-                return self._work_off(ticket, started)
+            context.enter_context(logs.context(graph=ticket.graph_id, node=ticket.node_id))
+            return self._work_off(ticket, started)
         except Postponed as reason:
             self._park(taken.held, reason)
             return None

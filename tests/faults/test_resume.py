@@ -180,6 +180,7 @@ def test_33_drained_in_mid_run(agent: Agent) -> None:
     agent.push(config={"tools": ["hold_safe"]})
     agent.stage.started()
     first.drain()
+    assert first.seen("item.released", graph="g", node="n")
     agent.pool()
     agent.stage.started(count=2)
     agent.stage.journal.let_go("g")
