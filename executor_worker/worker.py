@@ -244,9 +244,6 @@ class Worker:
             ticket = self._open(taken)
             context.enter_context(logs.context(graph=ticket.graph_id, node=ticket.node_id))
             return self._work_off(ticket, started)
-        except Postponed as reason:
-            self._park(taken.held, reason)
-            return None
         except Abandoned as reason:
             self._abandon(taken.held, reason)
             return None
@@ -264,7 +261,11 @@ class Worker:
 
     def _work_off(self, ticket: Ticket, started: float) -> Taken | None:
         if ticket.task is not None and ticket.outcome is None:
-            self._runs.run(ticket, ticket.task, started)
+            try:
+                self._runs.run(ticket, ticket.task, started)
+            except Postponed as reason:
+                self._park(ticket, reason)
+                return None
         self._parked = 0
         self._row.finish("settling")
         result = self._settler.settle(ticket, self._wants_next)
@@ -281,13 +282,17 @@ class Worker:
         logs.info("item.released", entry=held.entry, reason=str(reason))
         self._give_back(held)
 
-    def _park(self, held: Held, reason: Postponed) -> None:
+    def _park(self, ticket: Ticket, reason: Postponed) -> None:
         """Let the item wait in the stream until its model may be called: no lease is held meanwhile."""
+        held, item = ticket.held, ticket.item
         self._parked += 1
         self._pausing = True
-        logs.debug("item.parked", entry=held.entry, throttle=reason.place, refused=reason.refused)
+        ends_at = item.deadline if item is not None and item.deadline is not None else 0.0
+        logs.debug("item.parked", throttle=reason.place, refused=reason.refused)
         try:
-            if self._consumer.park(held, reason.place, reason.refused):
+            if self._consumer.park(
+                held, reason.place, reason.refused, state_key=ticket.state_key or "", ends_at=ends_at
+            ):
                 self._account.postponed()
         except StreamError as error:
             logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.metrics import Gauge
-from executor_worker.stream.throttle import survey
+from executor_worker.state import is_cancelled
+from executor_worker.stream.cancelled import maybe_cancelled
+from executor_worker.stream.throttle import let_go, parked, survey
 
 LOOK_S = 1.0
 SOONEST_S = 0.02
 MOST_READY = 16  # entries put up at a time
+PAGE = 64  # waiting entries looked at in a turn
 CALLING = "llm"
 
 
@@ -25,6 +29,7 @@ class Throttling:
     def __init__(self, around: Circumstances, put_up: Callable[[Sequence[tuple[str, str]]], None]) -> None:
         self._around = around
         self._put_up = put_up
+        self._cursor = b"0"
 
     def run(self) -> float:
         """Returns the seconds until the next look: sooner where a throttle opens before."""
@@ -32,9 +37,20 @@ class Throttling:
         calling = [self._around.consumer(row.slot) for row in board.rows() if row.pid and row.phase == CALLING]
         seen = survey(self._around.link, calling, most=MOST_READY)
         board.head.throttled = seen.throttles > 0
-        if seen.ready:
-            self._put_up(seen.ready)
+        ready = [*seen.ready, *self._unwanted()] if seen.throttles else seen.ready
+        if ready:
+            self._put_up(ready)
         return LOOK_S if seen.opens_s is None else min(max(seen.opens_s, SOONEST_S), LOOK_S)
+
+    def _unwanted(self) -> list[tuple[str, str]]:
+        """What waits for nothing any more, since its time is up or its graph was cancelled: it is answered, not run."""
+        link, now = self._around.link, time.time()
+        self._cursor, waiting = parked(link, self._cursor, page=PAGE)
+        documents = maybe_cancelled(link, {one.state_key: b"" for one in waiting if one.state_key})
+        over = {key for key, document in documents.items() if document is not None and is_cancelled(document)}
+        found = [(one.stream, one.entry) for one in waiting if one.state_key in over or 0 < one.ends_at <= now]
+        let_go(link, found)
+        return found
 
     def gauges(self) -> list[Gauge]:
         """What is known, for `/metrics`."""

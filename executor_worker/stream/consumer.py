@@ -263,12 +263,14 @@ class Consumer:
             self.unsure = True
             raise
 
-    def park(self, held: Held, throttle: str, refused: int) -> bool:
+    def park(self, held: Held, throttle: str, refused: int, *, state_key: str = "", ends_at: float = 0.0) -> bool:
         """
         Give *held* back until *throttle* has room for its call, uncounted; nobody takes it before.
 
         Args:
             refused: How often its call was refused so far; `Taken.refused` brings it back.
+            state_key: Its graph's document, for who looks whether it is still wanted.
+            ends_at: When it is too late for it, in seconds since the epoch; 0: never.
 
         Returns:
             Whether it was still ours.
@@ -278,6 +280,7 @@ class Consumer:
         """
         keys: list[Word] = [held.stream, MARKERS, RESETS, throttle]
         words: list[Word] = [self._group, held.consumer, held.entry, held.count, refused]
+        words += (int(ends_at * 1000), state_key)
         try:
             return bool(self._link.run(self._park_script, keys, words))
         except BaseException:

@@ -15,7 +15,7 @@ COMMANDS = (
     *("hget", "hgetall", "hvals", "hset", "hdel", "hincrby", "hrandfield"),
     *("lrange", "llen", "rpush", "rpushx"),
     # throttles of models
-    *("hmget", "smembers", "sadd", "srem", "zadd", "zcard", "zrange", "zscore", "zrem", "zpopmin"),
+    *("hmget", "hscan", "smembers", "sadd", "srem", "zadd", "zcard", "zrange", "zscore", "zrem", "zpopmin"),
     *("zremrangebyscore",),
     # scripts, and what tells others that something was given back
     *("eval", "evalsha", "publish", "subscribe"),

@@ -97,6 +97,7 @@ local function waiting(group, consumer, lease_ms)
     while open do
       local first = redis.call('ZPOPMIN', room)
       if not first[1] then break end
+      redis.call('HDEL', PARKED, first[1])
       local stream, entry = string.match(first[1], '^(.*) (%S+)$')
       local got = if_stale(stream, group, consumer, entry, lease_ms)
       if got then

@@ -30,4 +30,5 @@ for _, throttle in ipairs(throttles()) do
     end
   end
 end
+if reply[1] == 0 then redis.call('DEL', PARKED) end
 return reply

@@ -18,7 +18,7 @@ from executor_worker.errors import ModelError, StreamError
 from executor_worker.providers.throttle import Wait
 from executor_worker.stream.command import Word
 from executor_worker.stream.link import Link
-from executor_worker.stream.names import THROTTLE_PREFIX, THROTTLED_CHANNEL, THROTTLES
+from executor_worker.stream.names import PARKED, THROTTLE_PREFIX, THROTTLED_CHANNEL, THROTTLES
 from executor_worker.stream.script import Script, script
 from executor_worker.watch import Watch
 
@@ -147,6 +147,56 @@ def survey(link: Link, calling: Sequence[str], *, most: int) -> Survey:
     words = [word.decode() for word in flat]
     ready = list(zip(words[::2], words[1::2], strict=True))
     return Survey(left, opens_ms / 1000 if opens_ms >= 0 else None, ready)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """
+    An entry that waits.
+
+    Attributes:
+        ends_at: When it is too late for it, in seconds since the epoch; 0: never.
+        state_key: Its graph's document; empty where it has none.
+    """
+
+    stream: str
+    entry: str
+    ends_at: float
+    state_key: str
+
+
+def parked(link: Link, cursor: bytes, *, page: int) -> tuple[bytes, list[Parked]]:
+    """
+    Look at some of what waits.
+
+    Args:
+        cursor: Where the look before has ended; b"0" to begin.
+
+    Returns:
+        Where to go on, and about *page* of them.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    after, flat = link.call("HSCAN", PARKED, cursor, "COUNT", page)
+    return after, [_parked(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def let_go(link: Link, entries: Sequence[tuple[str, str]]) -> None:
+    """
+    Let *entries* wait no longer, whatever their throttles say.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    if entries:
+        link.run(script("let_go", "throttle"), [PARKED], [word for pair in entries for word in pair])
+
+
+def _parked(member: bytes, about: bytes) -> Parked:
+    stream, _, entry = member.decode().rpartition(" ")
+    ends_ms, _, key = about.decode("utf-8", "replace").partition(" ")
+    return Parked(stream, entry, int(ends_ms) / 1000, key)
 
 
 def _account(base_url: str, key: str) -> str:

@@ -147,7 +147,7 @@ class Everything:
             "children": {"tool_name": "run_sleeper", "tool_params": {"mark": "children"}},
             "agent": {"llm_config": {"prompt": "agent"}, "tools": ["hold"]},
             "silent": {"llm_config": {"prompt": "silent"}},
-            "limited": {"llm_config": {"prompt": "limited"}},
+            "limited": {"llm_config": {"prompt": "limited", "model": "limited-model"}},
             "mcp": {"tool_name": "odd.hang", "tool_params": {}},
             "http": {"tool_name": "http_request", "tool_params": {"url": f"{url}/slow"}},
             "rest": {"tool_name": "remote", "tool_params": {}},

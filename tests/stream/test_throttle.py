@@ -14,7 +14,8 @@ from executor_worker.stream import Consumer, Link
 from executor_worker.stream.names import RELEASED_CHANNEL, THROTTLES
 from executor_worker.stream.releases import Releases
 from executor_worker.stream.sweep import Sweeper
-from executor_worker.stream.throttle import FleetThrottle, survey
+from executor_worker.stream.throttle import FleetThrottle, let_go, survey
+from executor_worker.stream.throttle import parked as waiting_entries
 from executor_worker.watch import Watch
 from tests.kit import RedisServer, wait_until
 from tests.stream.acts import WORK, Client, commit, pending, push, settle, take
@@ -301,6 +302,24 @@ def test_an_open_throttles_items_wait_for_nobody(fleet: Fleet, consumer: Callabl
     assert survey(link, [], most=5).ready == [(WORK, entry)]
     assert take(consumer("b.1")).held.entry == entry
     wait_until(lambda: survey(link, [], most=5).throttles == 0, 2)
+
+
+def test_what_waits_can_be_looked_through_and_let_go(
+    fleet: Fleet, consumer: Callable[..., Consumer], link: Link
+) -> None:
+    """When its time is up or nobody wants it: it is taken then, whatever its throttle says."""
+    one = consumer("a.1")
+    first, place = parked(fleet, one)
+    second = push(fleet.db, "m")
+    assert one.park(take(one).held, place, 0, state_key="dago:state:g", ends_at=12.5)
+    _, waiting = waiting_entries(link, b"0", page=10)
+    assert {(w.entry, w.ends_at, w.state_key) for w in waiting} == {(first, 0, ""), (second, 12.5, "dago:state:g")}
+    let_go(link, [(WORK, second)])
+    assert one.take() is None
+    assert take(one, stale=[(WORK, first), (WORK, second)]).held.entry == second
+    fleet.db.hset(place, "not_before", 0)
+    assert take(one).held.entry == first
+    assert waiting_entries(link, b"0", page=10) == (b"0", [])
 
 
 def test_an_item_settled_elsewhere_is_passed_over(fleet: Fleet, consumer: Callable[..., Consumer]) -> None:
