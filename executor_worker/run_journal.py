@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from executor_worker import logs
 from executor_worker.errors import Abandoned, StreamError, StreamRefused
 from executor_worker.events import progress_event
 from executor_worker.intake import Ticket
-from executor_worker.nodes.journal import Record, ended
+from executor_worker.nodes.journal import Record, account, ended
+from executor_worker.outcome import Failed
 from executor_worker.stream import JOURNAL_PREFIX, JournalKeys, Kept, own_journal
 from executor_worker.watch import Watch
 from executor_worker.wire import dumps, loads
@@ -119,6 +122,30 @@ class RunJournal:
         ticket = self._ticket
         names = (ticket.graph_id, ticket.execution_id or ticket.graph_id, ticket.node_id)
         return progress_event(kind, *names, {**self._facts, **data}, self._wall())
+
+
+def recall(ticket: Ticket, keys: JournalKeys) -> None:
+    """
+    Let the outcome of a run that was ended with its worker tell what it had cost and done.
+
+    As far as Redis can be asked: the outcome stands in any case.
+    """
+    outcome = ticket.outcome
+    if not isinstance(outcome, Failed):
+        return
+    names = list(dict.fromkeys((own_journal(ticket.held.stream, ticket.held.entry), JOURNAL_PREFIX + ticket.run_key)))
+    with suppress(StreamError, ValueError, KeyError, TypeError):
+        for name, found in zip(names, keys.read(*names), strict=True):
+            records = [loads(record) for record in found]
+            if not records or records[-1]["step"] == "ended":
+                continue
+            usage, done = account(records)
+            ticket.outcome = replace(
+                outcome, usage=usage, detail={**outcome.detail, **(done if ticket.mode == "agent" else {})}
+            )
+            if ticket.dead_reason is None:  # else it goes on from there when it is put up again
+                ticket.journal = name
+            return
 
 
 def told(record: Record, *, content: bool) -> tuple[str, dict[str, Any]] | None:

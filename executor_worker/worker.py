@@ -56,6 +56,7 @@ class Worker:
     Everything is handed in; `run` returns the exit status.
 
     Args:
+        recall: Lets the outcome of a run that was ended with its worker tell what it had cost and done.
         reap: Reaps what tools have left to us and has died, and tells how many are left; for between items.
     """
 
@@ -69,6 +70,7 @@ class Worker:
         runs: Runs,
         habits: Habits,
         patience: Patience,
+        recall: Callable[[Ticket], None],
         reap: Callable[[], int],
     ) -> None:
         self._board = board
@@ -80,6 +82,7 @@ class Worker:
         self._runs = runs
         self._habits = habits
         self._patience = patience
+        self._recall = recall
         self._reap = reap
         self._account = Account(Recorder(row.counters), board.head)
         self._leaving = False
@@ -256,6 +259,8 @@ class Worker:
     def _open(self, taken: Taken) -> Ticket:
         verdict = self._row.verdict if self._condemned() == (taken.held.stream, taken.held.entry) else ""
         ticket = self._intake.open(taken, verdict)
+        if verdict or ticket.dead_reason == "poisoned":
+            self._recall(ticket)
         self._account.opened(ticket)
         return ticket
 

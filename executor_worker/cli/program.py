@@ -20,7 +20,7 @@ from executor_worker.patience import Patience
 from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.providers.throttle import Throttles
-from executor_worker.run_journal import RunJournal
+from executor_worker.run_journal import RunJournal, recall
 from executor_worker.runs import Runs
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.settlement import Settler
@@ -138,6 +138,7 @@ class ExecutorProgram:
             ),
             Habits(settings.lease, settings.max_items_per_worker, settings.max_rss_mb * MIB),
             patience,
+            lambda ticket: recall(ticket, consumer.journal(ticket.held, ttl_s=settings.state_ttl)),
             lambda: reap_adopted(zombies),
         )
 
@@ -209,6 +210,7 @@ class ExecutorProgram:
         """Settle *held* as failed in the name of its dead worker."""
         consumer = self._consumer(link, held.consumer)
         ticket = Intake(self._limits, consumer.read_state).open(consumer.read_entry(held), verdict)
+        recall(ticket, consumer.journal(held, ttl_s=self.settings.state_ttl))
         Settler(consumer, held.consumer, int(self.settings.state_ttl), lambda _: False).settle(ticket, lambda: False)
 
     def _throttles(self, link: Link, name: str) -> Throttles:

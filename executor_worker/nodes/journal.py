@@ -18,8 +18,9 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 from executor_worker.errors import NodeError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain, UnknownTool
-from executor_worker.outcome import Mode
+from executor_worker.outcome import Mode, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, UserTurn
+from executor_worker.templating import short
 from executor_worker.tools.base import Answer
 
 Record: TypeAlias = dict[str, Any]
@@ -204,6 +205,30 @@ def failed(call: str, name: str, error: NodeError, seconds: float) -> Record:
 
 def ended() -> Record:
     return {"step": "ended"}
+
+
+def account(records: Sequence[Record]) -> tuple[Usage | None, dict[str, Any]]:
+    """
+    Add up what a run has cost and done that left nothing but its records.
+
+    Returns:
+        Usage (None where no model has answered), and what a failed agent's result tells besides.
+    """
+    usage: Usage | None = None
+    calls: dict[str, dict[str, Any]] = {}
+    replies = 0
+    for record in records:
+        match record["step"]:
+            case "replied":
+                replies += 1
+                usage = usage or Usage()
+                usage.add(Usage(**record["usage"]))
+            case "sent":
+                calls[record["call"]] = {"name": short(record["name"], 128), "ok": False, "duration_ms": 0}
+            case "answered":
+                made = {"ok": record["ok"], "duration_ms": round(record["seconds"] * 1000)}
+                calls[record["call"]] = {"name": short(record["name"], 128), **made}
+    return usage, {"iterations": replies, "tool_calls": list(calls.values())} if replies else {}
 
 
 def answer(record: Record) -> Answer:

@@ -209,7 +209,8 @@ def test_33_poisoned_and_requeued(agent: Agent) -> None:
     agent.model.calls_tool(TASK, "crash_safe", {"mark": "g", "times": 2}, DONE)
     agent.pool(MAX_DELIVERIES="2")
     agent.push(config={"tools": ["crash_safe"]})
-    assert agent.stage.result()["data"]["error_code"] == "poisoned"
+    data = agent.stage.result()["data"]
+    assert data["error_code"] == "poisoned" and data["iterations"] == 1 and "usage" in data
     command = [str(PROGRAM), "dead", "requeue", "--all"]
     env = {**agent.stage.server.env, "LLM_PROVIDER": "scripted", "PATH": "/usr/bin:/bin"}
     subprocess.run(command, env=env, cwd=agent.stage.journal.folder, check=True, capture_output=True)
@@ -217,6 +218,18 @@ def test_33_poisoned_and_requeued(agent: Agent) -> None:
     assert agent.stage.results("g")[-1]["type"] in ("node.completed", "node.failed")
     assert agent.stage.node()["output"]["result"] == DONE
     assert agent.calls() == 2
+
+
+def test_33_ended_with_its_worker(agent: Agent) -> None:
+    """A run that could not be interrupted still tells what it had cost and done."""
+    agent.model.reset()
+    agent.model.calls_tool(TASK, "hang", {"mark": "g", "how": "loop"}, DONE)
+    agent.pool(NODE_TIMEOUT="3")
+    agent.push(config={"tools": ["hang"], "on_limit": "partial"})
+    data = agent.stage.result()["data"]
+    assert data["error_code"] == "node_timeout" and data["usage"].keys() >= {"input_tokens", "output_tokens"}
+    assert data["iterations"] == 1 and data["tool_calls"] == [{"name": "hang", "ok": False, "duration_ms": 0}]
+    agent.stage.assert_settled_once(["g"])
 
 
 def test_33_redis_away_between_two_steps(agent: Agent, redis_server: RedisServer) -> None:
