@@ -128,9 +128,9 @@ class Head:
     started_ns = Number(15)
     heir = Flag(16)  # a predecessor still answers for us
     noticed = Number(17)  # by the keeper: changes with each notice, 0 while there is none
-    log_level = Choice(19, LEVELS)  # in place of the settings'; '' = theirs
     capacity = Number(CAPACITY_WORD)  # slots at most: what the size of all else follows from
-    throttled = Flag(19)  # by the keeper: somebody may have to hold calls back
+    log_level = Choice(19, LEVELS)  # in place of the settings'; '' = theirs
+    throttled = Flag(20)  # by the keeper: somebody may have to hold calls back
 
     def __init__(self, shared: mmap, offset: int, counters: Counters, keeper_counters: Counters) -> None:
         words_end = offset + HEAD_WORDS * WORD

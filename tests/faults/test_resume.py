@@ -172,15 +172,17 @@ def test_33_lost_host(agent: Agent) -> None:
     agent.assert_done(calls=2, sent=2)
 
 
-def test_33_drained_in_mid_run(agent: Agent) -> None:
-    """What is given back at the end of a drain goes on elsewhere; no delivery is held against it."""
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGQUIT])
+def test_33_drained_in_mid_run(agent: Agent, how: signal.Signals) -> None:
+    """What is given back, at the end of a drain or at once, goes on elsewhere; no delivery is held against it."""
     agent.model.reset()
     agent.model.calls_tool(TASK, "hold_safe", {"mark": "g"}, DONE)
     first = agent.pool(DRAIN_TIMEOUT="1")
     agent.push(config={"tools": ["hold_safe"]})
     agent.stage.started()
-    first.drain()
-    assert first.seen("item.released", graph="g", node="n")
+    first.send(how)
+    first.wait()
+    assert how == signal.SIGTERM or first.seen("item.released", graph="g", node="n"), first.said()
     agent.pool()
     agent.stage.started(count=2)
     agent.stage.journal.let_go("g")

@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from supervisor.row import HELD_LIMIT
-from supervisor.scoreboard import Scoreboard
+from supervisor.cells import Choice, Flag, Number
+from supervisor.row import HELD_LIMIT, WORDS, Row
+from supervisor.scoreboard import HEAD_WORDS, Head, Scoreboard
 from tests.kit import wait_until
 
 
@@ -275,3 +276,11 @@ def test_run_has_a_name_of_its_own(board: Scoreboard) -> None:
     second = row.begin_run("x" * 511)
     assert (over, ended, row.run_is_over) == (True, False, False) and second != first
     assert (row.watched, row.unwatched_run) == ("", second)
+
+
+@pytest.mark.parametrize(("kind", "words"), [(Head, HEAD_WORDS), (Row, WORDS)])
+def test_no_two_cells_share_a_word(kind: type, words: int) -> None:
+    """Else whoever writes the one spoils the other."""
+    cells = {name: cell.at for name, cell in vars(kind).items() if isinstance(cell, Number | Flag | Choice)}
+    assert len(set(cells.values())) == len(cells) > 5, cells
+    assert all(0 <= at < words for at in cells.values()), cells
