@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import orjson
 
@@ -73,9 +74,7 @@ class Answer:
             raise Unusable("a JSON document that is no message")
         self._begin(message)
         self.blocks = [dict(block) for block in message["content"]]
-        for block in self.blocks:
-            if block.get("type") == "tool_use" and not isinstance(block.get("input"), dict):
-                self._set_input(block, orjson.dumps(block.get("input")).decode())
+        self._complete_blocks()
         self._end({"delta": message, "usage": message.get("usage")})
 
     def finish(self, content_type: str) -> None:
@@ -94,6 +93,15 @@ class Answer:
                 self._set_input(block, text)
             else:
                 block[key] = str(block.get(key) or "") + text
+        self._complete_blocks()
+
+    def _complete_blocks(self) -> None:
+        """See to it that what is read of blocks later, and handed back, is there."""
+        for block in self.blocks:
+            if block.get("type") == "tool_use" and not isinstance(block.get("input"), dict):
+                self._set_input(block, json.dumps(block.get("input")))
+            elif block.get("type") == "text" and not isinstance(block.get("text"), str):
+                block["text"] = ""
 
     def _begin(self, message: dict[str, Any]) -> None:
         self._begun = True
@@ -102,7 +110,8 @@ class Answer:
 
     def _end(self, event: dict[str, Any]) -> None:
         delta = event.get("delta") or {}
-        self.stop_reason = cast("str | None", delta.get("stop_reason")) or self.stop_reason
+        reason = delta.get("stop_reason")
+        self.stop_reason = reason if reason and isinstance(reason, str) else self.stop_reason
         details = delta.get("stop_details")
         if isinstance(details, dict):
             self.explanation = " ".join(str(value) for key, value in details.items() if value and key != "type")

@@ -178,7 +178,8 @@ class ModelReply:
             "turn": self.turn.raw,
             "stop_reason": self.stop_reason,
             "usage": asdict(self.usage),
-            "tool_calls": [asdict(call) for call in self.tool_calls],
+            # Not copied: arguments may be nested deeper than can be copied.
+            "tool_calls": [{name: getattr(call, name) for name in call.__slots__} for call in self.tool_calls],
             **({"by": self.turn.by} if self.turn.by else {}),
             **({"fallback": asdict(self.fallback)} if self.fallback is not None else {}),
         }

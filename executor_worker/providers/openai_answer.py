@@ -49,7 +49,8 @@ class Answer:
                 continue
             self._begun = True
             self._add(choice.get("delta") or choice.get("message") or {})
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+            reason = choice.get("finish_reason")
+            self.finish_reason = reason if reason and isinstance(reason, str) else self.finish_reason
 
     def finish(self, content_type: str) -> None:
         """

@@ -6,6 +6,7 @@ Compatible servers differ in what they take: a parameter they refuse is left out
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from functools import partial
@@ -67,8 +68,7 @@ class OpenAIChat:
 
     def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
         names = ToolNames((tool.name for tool in request.tools), LONGEST_TOOL_NAME)
-        answer = self._retries.run(partial(self._attempt, request, names, watch), watch, request.model)
-        return answer.reply(names)
+        return self._retries.run(partial(self._attempt, request, names, watch), watch, request.model)
 
     def known_models(self, watch: Watch) -> list[str]:
         """List the models the server has: proves the address and the key without paying for a call."""
@@ -80,16 +80,16 @@ class OpenAIChat:
     def close(self) -> None:
         self._client.close()
 
-    def _attempt(self, request: ModelRequest, names: ToolNames, watch: Watch, _number: int) -> Answer:
+    def _attempt(self, request: ModelRequest, names: ToolNames, watch: Watch, _number: int) -> ModelReply:
         while True:
             body = self._body(request, names)
             try:
-                return self._call(body, request, watch)
+                return self._call(body, request, names, watch)
             except BadRequest as error:
                 if not self._left_out.learn(request.model, _parameters(body), str(error)):
                     raise
 
-    def _call(self, body: dict[str, Any], request: ModelRequest, watch: Watch) -> Answer:
+    def _call(self, body: dict[str, Any], request: ModelRequest, names: ToolNames, watch: Watch) -> ModelReply:
         self._limit.begin(self._timeout_s, watch)
         answer = Answer(request.model, len(request.turns))
         with (
@@ -101,7 +101,7 @@ class OpenAIChat:
             ) as stream,
         ):
             self._read(stream, answer, watch)
-        return self._judged(answer, request.model)
+            return self._judged(answer, request.model).reply(names)
 
     def _read(self, stream: openai.Stream[object], answer: Answer, watch: Watch) -> None:
         kind = stream.response.headers.get("content-type", "no content type")
@@ -207,7 +207,7 @@ def _readable(call: dict[str, Any]) -> dict[str, Any]:
     text = call["function"]["arguments"]
     if text and not arguments_of(text)[1]:
         return call
-    arguments = orjson.dumps({"malformed": text} if text else {}).decode()
+    arguments = json.dumps({"malformed": text} if text else {}, separators=(",", ":"))  # it may hold what UTF-8 can't
     return call | {"function": call["function"] | {"arguments": arguments}}
 
 

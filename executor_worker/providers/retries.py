@@ -18,6 +18,7 @@ from executor_worker.watch import Watch
 
 T = TypeVar("T")
 SLICE_S = 0.25
+LONGEST_WAIT_S = 86400.0
 
 
 class Retries:
@@ -152,18 +153,24 @@ def asked_wait_s(headers: Mapping[str, str], now: Callable[[], datetime] = lambd
         headers: With case-insensitive names; `retry-after-ms`, or `retry-after` in seconds or as an HTTP date.
 
     Returns:
-        Seconds, 0 or more; None where it says nothing that can be understood.
+        Seconds, from 0 to a day; None where it says nothing that can be understood.
     """
+    wait_s = _asked_s(headers, now)
+    # All who use the model wait for it: one odd header must not end that for good.
+    return None if wait_s is None else min(max(0.0, wait_s), LONGEST_WAIT_S)
+
+
+def _asked_s(headers: Mapping[str, str], now: Callable[[], datetime]) -> float | None:
     if (ms := _number(headers.get("retry-after-ms"))) is not None:
-        return max(0.0, ms / 1000)
+        return ms / 1000
     text = headers.get("retry-after")
     if (seconds := _number(text)) is not None:
-        return max(0.0, seconds)
+        return seconds
     try:
         at = parsedate_to_datetime(text or "")
     except (ValueError, TypeError, OverflowError):
         return None
-    return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - now()).total_seconds())
+    return (at.replace(tzinfo=at.tzinfo or UTC) - now()).total_seconds()
 
 
 def _number(text: str | None) -> float | None:

@@ -218,6 +218,16 @@ def test_extraction_is_corrected_at_most_twice(completed: Done, failed: Bad) -> 
     assert len(tool.calls) == 1
 
 
+def test_parameters_nested_beyond_reach_are_no_accident(failed: Bad) -> None:
+    """What a model nests too deeply to be copied is its own failure: here it lacks the name of whom to write to."""
+    deep: dict[str, Any] = {}
+    for _ in range(700):
+        deep = {"a": deep}
+    model = ScriptedModel(*(reply("", call("mail", {"to": None, "more": deep})) for _ in range(3)))
+    outcome = failed(EXTRACT, model=model, tools=(FunctionTool("mail", schema=MAIL),), inputs={"who": "Bob"})
+    assert outcome.code == "llm_bad_response", outcome
+
+
 def test_explicit_parameter_that_does_not_fit_costs_no_model_call(failed: Bad) -> None:
     """What the author wrote is checked before a model is asked for the rest."""
     model = ScriptedModel()

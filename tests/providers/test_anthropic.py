@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from executor_worker.errors import ModelRejected
+from executor_worker.errors import ModelRejected, ModelUnavailable
 from executor_worker.outcome import Usage
 from executor_worker.providers.anthropic_messages import AnthropicMessages
 from executor_worker.providers.base import (
@@ -44,7 +44,7 @@ def model(faulty: FaultServer) -> Iterator[AnthropicMessages]:
     made.close()
 
 
-def message(*blocks: str, stop: str | None = "end_turn", usage: dict[str, int] | None = None, **delta: Any) -> Reply:
+def message(*blocks: str, stop: Any = "end_turn", usage: dict[str, int] | None = None, **delta: Any) -> Reply:
     """Stream one message made of *blocks*."""
     begun = {"id": "m", "model": "claude-x", "content": [], "usage": {"input_tokens": 10, "output_tokens": 1}}
     end = event("message_delta", delta={"stop_reason": stop, **delta}, usage={"output_tokens": 7, **(usage or {})})
@@ -418,3 +418,29 @@ def test_an_empty_answer_is_an_answer(faulty: FaultServer, model: AnthropicMessa
     faulty.will(message())
     reply = model.complete(asked(), watch())
     assert (reply.text, reply.turn.raw, reply.stop_reason) == ("", [], "end_turn")
+
+
+@pytest.mark.parametrize("reason", [["end_turn"], {"a": 1}, 7])
+def test_a_reason_that_is_no_text_is_none(reason: Any, faulty: FaultServer, model: AnthropicMessages) -> None:
+    """Such an answer has not ended."""
+    faulty.will(message(text(0, "x"), stop=reason))
+    with pytest.raises(ModelUnavailable, match="broke off"):
+        model.complete(asked(), watch())
+
+
+def test_blocks_that_lack_what_they_need_are_completed(faulty: FaultServer, model: AnthropicMessages) -> None:
+    """A call without input has none that can be used, a text of nothing is empty; both can be handed back."""
+    faulty.will(
+        message(
+            block(0, {"type": "text", "text": None}), block(1, {"type": "tool_use", "id": "a", "name": "x"}),
+            stop="tool_use",
+        ),
+        message(text(0, "ok")),
+    )  # fmt: skip
+    reply = model.complete(asked(), watch())
+    (made,) = reply.tool_calls
+    assert (reply.text, made.arguments) == ("", None)
+    assert "not a JSON object" in made.problem
+    again = asked(then=(reply.turn, ToolTurn((ToolResult("a", "no input"),))))
+    assert model.complete(again, watch()).text == "ok"
+    assert faulty.requests[1]["messages"][1]["content"] == [{"type": "tool_use", "id": "a", "name": "x", "input": {}}]

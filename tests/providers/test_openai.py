@@ -39,7 +39,7 @@ def model(faulty: FaultServer) -> Iterator[OpenAIChat]:
     made.close()
 
 
-def answer(*deltas: dict[str, Any], finish: str = "stop", usage: dict[str, Any] | None = None) -> Reply:
+def answer(*deltas: dict[str, Any], finish: Any = "stop", usage: dict[str, Any] | None = None) -> Reply:
     ends = [chunk({}, finish), *([chunk(usage=usage)] if usage else []), sse("[DONE]")]
     return stream(*[chunk(delta) for delta in deltas], *ends)
 
@@ -376,3 +376,21 @@ def test_an_error_in_a_successful_document(faulty: FaultServer, model: OpenAICha
     faulty.will(page(200, json.dumps({"error": {"code": 502, "message": "upstream is down"}})))
     with pytest.raises(ModelUnavailable, match="HTTP 502: upstream is down"):
         model.complete(asked(), watch())
+
+
+@pytest.mark.parametrize("reason", [["stop"], {"a": 1}, 7])
+def test_a_reason_that_is_no_text_is_none(reason: Any, faulty: FaultServer, model: OpenAIChat) -> None:
+    """Such an answer has not ended."""
+    faulty.will(answer({"content": "x"}, finish=reason))
+    with pytest.raises(ModelUnavailable, match="broke off"):
+        model.complete(asked(), watch())
+
+
+def test_malformed_arguments_of_any_characters_go_back_as_json(faulty: FaultServer, model: OpenAIChat) -> None:
+    """Halves of surrogate pairs included, which no UTF-8 can hold."""
+    call = {"id": "c1", "type": "function", "function": {"name": "weather_now", "arguments": '{"\ud800'}}
+    raw = {"role": "assistant", "content": None, "tool_calls": [call]}
+    faulty.will(OK)
+    model.complete(asked(then=(ModelTurn(raw), ToolTurn((ToolResult("c1", "no JSON"),)))), watch())
+    sent = faulty.requests[0]["messages"][1]["tool_calls"][0]["function"]["arguments"]
+    assert json.loads(sent) == {"malformed": '{"\ud800'}
