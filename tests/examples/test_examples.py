@@ -230,6 +230,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.xdist_group("restarts")  # each keeps both cores busy with starting servers
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_workers_change_nothing(example_pool: Pool, redis_server: RedisServer, seed: int) -> None:
     """

@@ -114,7 +114,7 @@ class Pool:
         except httpx2.TransportError:
             return False
 
-    def wait_ready(self, seconds: float = 20.0) -> Pool:
+    def wait_ready(self, seconds: float = 60.0) -> Pool:
         """Wait until it is ready to work; return itself."""
         wait_until(lambda: self._still() and self.ready(), seconds, lambda: f"the pool is ready\n{self.said()}")
         return self
