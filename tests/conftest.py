@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.kit import EverythingServer, ModelServer, Pool, Proxy, RedisServer, need
@@ -35,6 +36,11 @@ OURS = (
     "TOOL_",
     "WORKER",
 )
+
+
+# How long an example takes says how busy the machine is, nothing more.
+hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("ours")
 
 
 def pytest_configure(config: pytest.Config) -> None:
