@@ -13,6 +13,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from _pytest.nodeid import coerce_node_id
 
 from tests.kit import EverythingServer, ModelServer, Pool, Proxy, RedisServer, need
 
@@ -49,6 +50,22 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): real counterparts this test can't do without")
     for name in [name for name in os.environ if name.startswith(OURS)]:
         del os.environ[name]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Name each item's group in its id, so that a group stays with one process.
+
+    pytest-xdist 3.8 means to, but writes an attribute that pytest 9.2 does not read any more.
+    """
+    if not getattr(config.option, "loadgroup", False):
+        return
+    for item in items:
+        groups = sorted({str(mark.args[0]) for mark in item.iter_markers("xdist_group")})
+        suffix = f"@{'_'.join(groups)}"
+        if groups and not item.nodeid.endswith(suffix):
+            item._id = coerce_node_id(item.nodeid + suffix)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -163,3 +164,10 @@ def test_free_port_is_free() -> None:
     """Nobody listens there."""
     port = free_port()
     assert not port_answers(port)
+
+
+def test_groups_stay_with_one_process(request: pytest.FixtureRequest) -> None:
+    """Where tests run side by side, an item's id names its group: by that they are handed out."""
+    side_by_side = "PYTEST_XDIST_WORKER" in os.environ
+    grouped = [item for item in request.session.items if item.get_closest_marker("xdist_group")]
+    assert all(("@" in item.nodeid.rpartition("]")[2]) == side_by_side for item in grouped)
