@@ -66,7 +66,7 @@ class Hand(Actor):
 
     def close(self) -> None:
         """End the process: the kernel closes what it had open."""
-        self.gone, self.safe = True, False
+        self.gone, self.safe, self.ticket = True, False, None
         if self._bell >= 0:
             self._consumer.close()
             os.close(self._bell)
