@@ -19,9 +19,12 @@ local function written()
   return true
 end
 
+local there = redis.pcall('LLEN', journal)
 if before < 0 then
   redis.call('DEL', journal)
-elseif redis.call('LLEN', journal) ~= before then
+elseif type(there) == 'table' then
+  return 'other' -- somebody else's key, and no list
+elseif there ~= before then
   return written() and 'kept' or 'other'
 end
 for i = 1, count do redis.call('RPUSH', journal, ARGV[7 + i]) end

@@ -96,6 +96,7 @@ def test_key_that_is_no_list_is_no_journal(db: Client, held: tuple[Consumer, Any
     _, _, journal = held
     db.set(KEY, "x")
     assert journal.read(KEY) == [[]]
+    assert journal.append(KEY, 0, [b"one"], []) is Kept.other and db.get(KEY) == b"x"
 
 
 def test_requeue_carries_the_journal_along(db: Client, held: tuple[Consumer, Any, JournalKeys], link: Link) -> None:
