@@ -149,8 +149,8 @@ class Worker:
             wait_for_wake(self._row, random.uniform(POLL_S / 2, POLL_S * 2))
             self._row.phase = "waiting"
             return None
-        if taken is not None and self._paused():
-            # It came while we were being told: others may have it.
+        if taken is not None and self._paused() and self._condemned() != (taken.held.stream, taken.held.entry):
+            # It came while we were being told: others may have it. What is only to be answered is answered.
             self._give_back(taken.held)
             return None
         return taken

@@ -1,0 +1,51 @@
+"""One worker's decisions between items, on a real scoreboard and with nobody at the other end."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from executor_worker.stream import Consumer, Held, Taken
+from executor_worker.worker import Habits, Worker
+from supervisor.scoreboard import Scoreboard
+
+HELD = Held("executor.work", "1-0", 2, "w.1")
+
+
+class PausedWhileTaking:
+    """Brings an item in the moment in which the pool is paused."""
+
+    unsure = True
+    client_id = 1
+
+    def __init__(self, board: Scoreboard) -> None:
+        self._board = board
+        self.released: list[Held] = []
+
+    def take(self, **_: Any) -> Taken:
+        self._board.head.paused = True
+        return Taken(HELD, b"{}", {})
+
+    def release(self, held: Held, *, counted: bool) -> bool:
+        assert not counted
+        self.released.append(held)
+        return True
+
+
+@pytest.mark.parametrize("condemned", [True, False])
+def test_item_that_comes_with_a_pause(condemned: bool) -> None:
+    """It is given back, unless its last worker was ended for it: then it is answered, whatever else is wanted."""
+    board = Scoreboard(capacity=1)
+    row = board.place(1)
+    board.head.gate = True
+    if condemned:
+        row.condemn("node_timeout", str(HELD))
+    consumer = PausedWhileTaking(board)
+    unused = cast("Any", None)
+    worker = Worker(
+        board, row, cast("Consumer", consumer), unused, unused, unused, Habits(30), unused, unused, lambda: 0
+    )
+    taken = worker._next()
+    assert (taken is not None and taken.held == HELD) is condemned
+    assert consumer.released == ([] if condemned else [HELD])
