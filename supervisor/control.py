@@ -25,6 +25,7 @@ TIMEOUT_S = 5.0
 LINE_LIMIT = 256  # bytes
 ADDRESS_LIMIT = 107  # bytes: the kernel's
 _CREDENTIALS = Struct("iII")
+_TIMEVAL = Struct("ll")
 
 
 class Peer(NamedTuple):
@@ -212,14 +213,26 @@ def ask(address: str, line: str, timeout_s: float | None = None) -> dict[str, ob
         OSError: Nobody answers there.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as client:
-        client.settimeout(timeout_s)
-        client.connect(_kernel(address))
+        _stand_in_line(client, address, timeout_s)
         client.sendall(line.encode() + b"\n")
         with client.makefile("rb") as reader:
             answer = reader.readline()
     if not answer.endswith(b"\n"):
         raise ConnectionResetError(errno.ECONNRESET, "it hung up without an answer")
     return dict(json.loads(answer))
+
+
+def _stand_in_line(client: socket.socket, address: str, timeout_s: float | None) -> None:
+    # With Python's own timeout the socket would not block, and a full queue be an error at once (EAGAIN).
+    if timeout_s is not None:
+        seconds = int(timeout_s)
+        limit = _TIMEVAL.pack(seconds, int((timeout_s - seconds) * 1e6))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+    try:
+        client.connect(_kernel(address))
+    except BlockingIOError:
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)) from None
+    client.settimeout(timeout_s)
 
 
 def _kernel(address: str) -> str:
@@ -237,12 +250,15 @@ def _bind_private(made: socket.socket, address: str) -> None:
 
 def _clear_away(path: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             Path(path).unlink()
         except FileNotFoundError:
             return
+        except BlockingIOError:  # its queue is full: somebody has it open
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)) from None
         else:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 

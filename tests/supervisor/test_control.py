@@ -8,6 +8,7 @@ import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -210,18 +211,44 @@ def test_successor_takes_commands_when_it_is_ready(start: Start) -> None:
 def test_rude_clients_do_not_hold_the_pool_up(start: Start) -> None:
     """Those who say nothing, too much, or hang up; and more of them than there are places."""
     pool = start()
-    rude = [socket.socket(socket.AF_UNIX) for _ in range(CLIENTS + 8)]
-    for number, client in enumerate(rude):
-        client.connect(str(pool.folder / "ctl"))
-        if number % 3 == 0:
-            client.sendall(b"x" * 1000)
-        elif number % 3 == 1:
-            client.sendall(b"sta")
-    assert tell(pool, "status")["ok"]
-    for client in rude:
-        client.close()
+    with ExitStack() as stack:
+        for number in range(CLIENTS + 8):
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(pool.folder / "ctl"))
+            if number % 3 == 0:
+                client.sendall(b"x" * 1000)
+            elif number % 3 == 1:
+                client.sendall(b"sta")
+        assert tell(pool, "status")["ok"]
     assert tell(pool, "status")["ok"]
     holds_for(lambda: pool.page()["mode"] == "running", 0.2)
+
+
+def test_full_queue_is_waited_in_and_belongs_to_somebody(folder: Path) -> None:
+    """More clients than the kernel queues are not turned away at once, and a queue that is full is no dead pool's."""
+    path = folder / "ctl"
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(str(path)))
+        for _ in range(CLIENTS + 1):
+            stack.enter_context(socket.socket(socket.AF_UNIX)).connect(str(path))
+        with pytest.raises(TimeoutError):
+            ask(str(path), "status", 0.1)
+        with pytest.raises(OSError, match="in use"):
+            listen(str(path))
+        asking = threading.Thread(target=answer_last, args=(listener, CLIENTS + 2))
+        asking.start()
+        assert ask(str(path), "status", 10) == {"ok": True}
+        asking.join()
+
+
+def answer_last(listener: socket.socket, clients: int) -> None:
+    """Take that many clients, and answer the last one."""
+    for number in range(clients):
+        client, _ = listener.accept()
+        with client:
+            if number == clients - 1:
+                assert client.recv(100) == b"status\n"
+                client.sendall(b'{"ok": true}\n')
 
 
 def test_file_is_private_and_a_dead_pools_is_replaced(folder: Path) -> None:
