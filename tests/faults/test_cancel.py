@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import threading
 import time
@@ -13,14 +14,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.faults.stage import GROUP, WORK, Stage, pids_of
 from tests.faults.tools import SLEEPER
-from tests.kit import ModelServer, Proxy, alive, command_line, descendants, holds_for, wait_until
+from tests.kit import ModelServer, Proxy, alive, command_line, descendants, holds_for, wait_until, waited_for_a_core
 
 PROMISED_S = 2.0
-BUSY_S = 6.0  # more, where others use the machine as well
+BUSY_S = 6.0  # at most this much later for waiting for a core
 SERVERS = Path(__file__).parent.parent / "tools" / "servers"
 DEADLINE_S = 2.0
 TASK = "Think for long"
@@ -34,6 +33,7 @@ class Graph:
     def __init__(self, stage: Stage, name: str = "g", **inputs: Any) -> None:
         self.stage = stage
         self.name = name
+        self.waited = waited_for_a_core()
         self.document: dict[str, Any] = {"graph_id": name, "status": "running", "inputs": inputs, "node_states": {}}
         self.store()
 
@@ -49,6 +49,7 @@ class Graph:
 
     def end(self, status: str = "cancelled") -> float:
         """Give the graph that status; returns when."""
+        self.waited = waited_for_a_core()
         self.document["status"] = status
         self.store()
         return time.monotonic()
@@ -58,7 +59,8 @@ class Graph:
         event = self.stage.result(self.name)
         took = time.monotonic() - since
         assert event["type"] == "node.failed" and event["data"]["error_code"] == code, event
-        assert took < PROMISED_S + BUSY_S, took
+        busy = waited_for_a_core() - self.waited
+        assert took < PROMISED_S + min(BUSY_S, busy if math.isfinite(busy) else BUSY_S), (took, busy)
         self._assert_written(code)
         data: dict[str, Any] = event["data"]
         return data
@@ -66,11 +68,6 @@ class Graph:
     def _assert_written(self, code: str) -> None:
         entry, status = self.stage.node(self.name), self.stage.state(self.name)["status"]
         assert (entry["status"], entry["metadata"]["error_code"], status) == ("failed", code, self.document["status"])
-
-
-@pytest.fixture
-def graph(stage: Stage) -> Graph:
-    return Graph(stage)
 
 
 @contextmanager
@@ -251,17 +248,19 @@ def test_result_that_comes_with_the_cancellation(stage: Stage) -> None:
     stage.assert_settled_once([graph.name for graph in graphs])
 
 
-@pytest.mark.parametrize("status", ["completed", "failed", "running"])
-def test_graph_that_ends_otherwise(graph: Graph, status: str) -> None:
+def test_graphs_that_end_otherwise(stage: Stage) -> None:
     """Only a cancellation stops what is running: the word alone, somewhere else in the document, does not."""
-    graph.stage.pool(workers=1)
-    graph.document["inputs"] = {"note": "the order was cancelled"}
-    graph.call("hold", mark="g")
-    graph.stage.started()
-    graph.end(status)
-    holds_for(lambda: not graph.stage.results(), 1.5, "it is left alone")
-    graph.stage.journal.let_go("g")
-    assert graph.stage.result()["data"]["output"] == "held"
+    ends = ("completed", "failed", "running")
+    stage.pool(workers=len(ends))
+    graphs = [Graph(stage, end, note="the order was cancelled") for end in ends]
+    for graph in graphs:
+        graph.call("hold", mark=graph.name)
+        stage.started(graph.name)
+        graph.end(graph.name)
+    holds_for(lambda: not any(map(stage.results, ends)), 1.5, "they are left alone")
+    for end in ends:
+        stage.journal.let_go(end)
+        assert stage.result(end)["data"]["output"] == "held"
 
 
 def test_graph_with_a_large_document(stage: Stage, model_server: ModelServer) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -45,6 +47,20 @@ def holds_for(condition: Callable[[], object], seconds: float, message: str = ""
     while time.monotonic() < deadline:
         assert condition(), message or getattr(condition, "__name__", "the condition ceased to hold")
         time.sleep(every)
+
+
+def waited_for_a_core() -> float:
+    """
+    How long somebody on this machine has waited for a core so far, seconds (proc_pressure: `some`).
+
+    The difference of two answers bounds how much later something came only because others use the machine as well;
+    infinite where the kernel does not count it.
+    """
+    try:
+        some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
+    except OSError:
+        return math.inf
+    return int(some.rpartition("=")[2]) / 1e6
 
 
 def free_port() -> int:
