@@ -53,21 +53,31 @@ class Loop:
         return started.result()
 
 
-def ended(future: concurrent.futures.Future[Any], deadline: float, watch: Watch | None) -> bool:
+def ended(
+    future: concurrent.futures.Future[Any],
+    deadline: float,
+    watch: Watch | None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> bool:
     """
     Wait until *future* has ended or *deadline* (`time.monotonic`) has come, and cancel it if it has not ended then.
+
+    Args:
+        meanwhile: Called ten times a second, and once when it has ended.
 
     Raises:
         NodeTimeout, Cancelled, Abandoned: From `watch.check()`, asked ten times a second; *future* is cancelled.
     """
     try:
         while not future.done():
+            meanwhile()
             if watch is not None:
                 watch.check()
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
             concurrent.futures.wait([future], min(_POLL_SECONDS, left))
+        meanwhile()
         return True
     finally:
         if not future.done():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -68,7 +69,7 @@ def test_a_session_is_kept_open_across_calls(make_registry: Make, odd: Odd, watc
 def test_all_pages_are_listed_and_the_first_of_a_name_counts(make_registry: Make, odd: Odd) -> None:
     """A list in pages of four is read to its end; a name that comes twice is one tool."""
     names = [tool.name for tool in make_registry(odd=odd()).all() if tool.source == "mcp odd"]
-    assert len(names) == len(set(names)) == 23
+    assert len(names) == len(set(names)) == 24
     assert {"echo", "image"} <= set(names)
 
 
@@ -94,6 +95,18 @@ def test_ten_mebibytes_come_through(make_registry: Make, odd: Odd, watch: Watch)
 def test_each_call_carries_its_idempotency_key(make_registry: Make, odd: Odd, watch: Watch) -> None:
     """A server that wants to can tell a repeated call from a new one."""
     assert make_registry(odd=odd()).find("key").call({}, watch, "item-7/call-1").value == "item-7/call-1"
+
+
+def test_progress_that_a_server_reports_reaches_whoever_watches(make_registry: Make, odd: Odd, watch: Watch) -> None:
+    """In the worker's own thread, so that it may be written to Redis; what is no number is not passed on."""
+    seen: list[tuple[float, float | None, int]] = []
+    watch.on_progress = lambda done, total: seen.append((done, total, threading.get_ident()))
+    tool = make_registry(odd=odd()).find("steps")
+    assert tool.call({"steps": [1, 2, 3], "total": 3}, watch, "k").value == "done"
+    assert seen.pop() == (3, 3, threading.get_ident())
+    seen.clear()
+    assert tool.call({"steps": [1, float("inf")], "total": float("nan")}, watch, "k").value == "done"
+    assert seen.pop() == (1, None, threading.get_ident())
 
 
 def test_what_a_tool_calls_an_error_is_an_answer_that_says_so(make_registry: Make, odd: Odd, watch: Watch) -> None:

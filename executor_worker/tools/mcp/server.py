@@ -121,7 +121,7 @@ class McpServer:
         """Call a tool once over *client*; *flight* tells how far that got when it raises."""
         FLIGHT.set(flight)
         meta: Any = {IDEMPOTENCY_KEY: key}
-        return await client.call_tool(name, arguments, meta=meta)
+        return await client.call_tool(name, arguments, progress_callback=flight.heard, meta=meta)
 
     async def _pause(self, seconds: float) -> None:
         self._urgent = anyio.Event()

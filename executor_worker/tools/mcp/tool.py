@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 
@@ -69,7 +70,7 @@ class McpTool:
             client = self._connected(deadline, watch, lost)
             flight = Flight()
             future = self._loop.run(self._server.call, client, flight, self._remote_name, arguments, key)
-            if not ended(future, deadline, watch):
+            if not ended(future, deadline, watch, _passed_on(flight, watch)):
                 raise self._overdue(item_first)
             fate = self._outcome(future, flight)
             if isinstance(fate, Answer):
@@ -141,6 +142,19 @@ class McpTool:
             f"the connection to MCP server {self._server.name} was lost while tool {self.name} was being called: "
             "it may have done its work"
         )
+
+
+def _passed_on(flight: Flight, watch: Watch) -> Callable[[], None]:
+    """Tell *watch* of the call's progress, in the thread that waits for it."""
+    told: tuple[float, float | None] | None = None
+
+    def tell() -> None:
+        nonlocal told
+        if flight.progress is not None and flight.progress != told:
+            told = flight.progress
+            watch.on_progress(*told)
+
+    return tell
 
 
 def _is_loss(error: MCPError) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -41,10 +42,17 @@ class Flight:
     Attributes:
         sent: Whether the server may have got any of it.
         status: HTTP status of the answer, None before it came or where there is none.
+        progress: How far the server says it has got, of how much in all; None: it did not say.
     """
 
     sent: bool = False
     status: int | None = None
+    progress: tuple[float, float | None] | None = None
+
+    async def heard(self, progress: float, total: float | None, message: str | None) -> None:
+        """Keep what the server says of its progress: the worker's thread asks when it has time."""
+        if math.isfinite(progress):
+            self.progress = progress, total if total is not None and math.isfinite(total) else None
 
 
 # The SDK runs what it sends in the context of who sends it, so a transport finds the call it carries here.

@@ -20,7 +20,7 @@ NUMBER = {"type": "object", "properties": {"n": {"type": "number"}}, "required":
 NAMES = [
     "echo", "hang", "die", "die_once_none", "die_once_idempotent", "die_once_undeclared", "big", "garbage", "noise",
     "nan", "wrong_output", "nonsense", "error", "rpc_error", "pid", "env", "key", "grow", "grow_silently", "spawn",
-    "structured", "null", "echo", "image",
+    "structured", "null", "echo", "image", "steps",
 ]  # fmt: skip
 PAGE = 4
 
@@ -96,6 +96,11 @@ def call(name: str, arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str
             return text(subprocess.Popen(["sleep", "600"]).pid)
         case "structured":
             return {**text("for people"), "structuredContent": {"deep": [1, 2.5, None, {"big": 2**70}]}}
+        case "steps":
+            for done in arguments["steps"]:
+                progress = {"progressToken": meta["progressToken"], "progress": done, "total": arguments["total"]}
+                send({"method": "notifications/progress", "params": progress})
+            return text("done")
         case "null":
             return {"content": []}
         case "image":
