@@ -241,6 +241,7 @@ class Steps:
         if call.tool is None:
             raise UnknownTool(f"there is no tool {short(call.name)!r} any more")
         if not was_sent:
+            self._watch.check()  # what is stopped here was not sent, and nobody should have to wonder
             keep(journal.sent(call.id, call.name, call.arguments))
         began_as = self._history.key if call.kept else None
         return self.send_call(call.tool, call.name, call.arguments, f"{began_as or self._watch.key}:{call.id}")

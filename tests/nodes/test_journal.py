@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from executor_worker.errors import Interrupt
+from executor_worker.errors import Interrupt, NodeTimeout
 from executor_worker.nodes.journal import Record, ended
-from executor_worker.outcome import Completed, Failed, Outcome
+from executor_worker.outcome import Completed, Failed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolTurn, UserTurn
 from executor_worker.tools.base import Answer, Effects
 from executor_worker.watch import Watch
@@ -291,3 +291,35 @@ def test_progress_is_told_where_nothing_is_kept(completed: Callable[..., Complet
     kept = Kept()
     completed({"tool_name": "look"}, tools=(FunctionTool("look"),), journal=kept)
     assert kept.told == ["started", "sent", "answered"] and kept.stored == []
+
+
+class StoppedLate(Watch):
+    """A watch that ends the run at its first look after the model has answered."""
+
+    def __init__(self) -> None:
+        super().__init__(time.monotonic() + 60)
+        self.answered = False
+
+    def check(self) -> None:
+        if self.answered:
+            raise NodeTimeout("the node's time is up")
+
+    def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
+        self.answered = True
+
+
+def test_call_that_a_stopped_run_did_not_make_is_not_called_uncertain() -> None:
+    """Whoever goes on makes it: it was not written down as sent before it could be."""
+    kept, done = Kept(), Counter[str]()
+    mail = tool("mail", Life(), "unsafe", done)
+    config = AGENT | {"tools": ["mail"]}
+    answers = (reply("First.", call("mail", {"to": "ada"}, "1")), reply("Done."))
+
+    def run(watch: Watch | None = None) -> Outcome:
+        model = Model(Life(), *answers)
+        return execute(config, model=model, tools=(mail,), inputs={"it": "x"}, journal=kept, watch=watch)
+
+    stopped = run(StoppedLate())
+    assert isinstance(stopped, Failed) and "sent" not in kept.steps()
+    kept.stored = [text for text in kept.stored if json.loads(text)["step"] != "ended"]
+    assert isinstance(run(), Completed) and done["mail"] == 1
