@@ -200,26 +200,6 @@ def check_pool(pool: Pool, client: redis.Redis) -> None:
     assert metrics["dago_items_fenced_total"] == metrics["dago_items_reclaimed_total"] == 0
 
 
-@pytest.mark.parametrize(
-    ("tool", "parameters", "expected"),
-    [
-        ("remote.echo", {"message": "over HTTP"}, "over HTTP"),
-        ("everything.echo", {"message": "over stdio"}, "over stdio"),
-        ("convert_time", {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}, "21:00"),
-    ],
-)
-def test_foreign_mcp_servers_answer(
-    example_pool: Pool, redis_server: RedisServer, tool: str, parameters: dict[str, Any], expected: str
-) -> None:
-    """Tools of servers that are not ours are found by name, also where two servers share it."""
-    client = redis_server.client()
-    config = {"tool_name": tool, "tool_params": parameters}
-    client.xadd(WORK, {"data": json.dumps({"graph_id": "g", "node_id": "n", "config": config, "inputs": {}})})
-    wait_until(lambda: events(client, COMPLETED) + events(client, FAILED), 20, circumstances(client, example_pool))
-    assert not events(client, FAILED), events(client, FAILED)
-    assert expected in json.dumps(events(client, COMPLETED)[0]["data"]["output"])
-
-
 FOREIGN = {
     "http": {"tool_name": "remote.echo", "tool_params": {"message": "over HTTP to {{customer}}"}},
     "stdio": {"tool_name": "everything.echo", "tool_params": {"message": "over stdio: {{order.id}}"}},
@@ -228,20 +208,21 @@ FOREIGN = {
         "tool_params": {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"},
     },
 }
+FOREIGN_ANSWERS = {"http": "over HTTP to Ada", "stdio": "over stdio: A-", "time": "21:00"}
 
 
-@pytest.mark.xdist_group("restarts")  # each keeps both cores busy with starting servers
-@pytest.mark.parametrize("seed", [1, 2])
-def test_killed_workers_change_nothing(example_pool: Pool, redis_server: RedisServer, seed: int) -> None:
+def test_killed_workers_change_nothing(example_pool: Pool, redis_server: RedisServer) -> None:
     """
     Workers are killed at random moments while 48 items run: the results are those of an undisturbed run.
 
     The items are the examples and nodes that call MCP servers which are not ours, over HTTP and stdio.
     """
-    client, chance = redis_server.client(), random.Random(seed)
+    client, chance = redis_server.client(), random.Random(1)
     put_all(client, "undisturbed")
     wait_until(lambda: len(events(client, COMPLETED)) == 6, 90, circumstances(client, example_pool))
     expected = results(client, "undisturbed")
+    for node_id, text in FOREIGN_ANSWERS.items():
+        assert text in expected["states"][node_id][1]
     graphs = [f"graph-{number}" for number in range(8)]
     for graph_id in graphs:
         put_all(client, graph_id)
@@ -249,7 +230,7 @@ def test_killed_workers_change_nothing(example_pool: Pool, redis_server: RedisSe
 
     def finished() -> bool:
         nonlocal killed, next_kill
-        if killed < 12 and time.monotonic() >= next_kill:
+        if killed < 6 and time.monotonic() >= next_kill:
             pids = [row["pid"] for row in example_pool.workers() if row["pid"]]
             kill(int(chance.choice(pids)) if pids else 0)
             killed, next_kill = killed + 1, time.monotonic() + chance.uniform(0, 0.3)
