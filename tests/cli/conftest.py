@@ -6,15 +6,17 @@ import json
 import os
 import pty
 import select
-import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cli.warm import WarmProgram
 from tests.kit import PROGRAM
 
 
@@ -44,23 +46,28 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
     return {**kept, "LLM_PROVIDER": "scripted", "HEALTH_PORT": "", **settings}
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[WarmProgram]:
+    with WarmProgram() as program:
+        yield program
+
+
 @pytest.fixture
-def run(folder: Path) -> Run:
+def run(folder: Path, warm: WarmProgram) -> Run:
     """Run a command to its end: `run("once", "node.json", WORKERS="2")`."""
 
     def run(*arguments: str, stdin: str = "", timeout: float = 30.0, **settings: str) -> Done:
-        done = subprocess.run(
-            [str(PROGRAM), *arguments],
-            cwd=folder,
-            env=environment(settings),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Done(done.returncode, done.stdout, done.stderr)
+        with ExitStack() as stack:
+            given, out, err = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3))
+            given.write(stdin)
+            given.seek(0)
+            fds = given.fileno(), out.fileno(), err.fileno()
+            status = warm.run([*arguments], env=environment(settings), cwd=folder, fds=fds, timeout=timeout)
+            out.seek(0)
+            err.seek(0)
+            done = Done(status, out.read(), err.read())
+        assert "Traceback" not in done.err, done.err
+        return done
 
     return run
 

@@ -27,6 +27,8 @@ def test_tail_shows_each_step_of_a_run(
     """From what is kept, of one graph or all, as lines or as JSON; and live on a terminal."""
     executor(redis_server, workers=1, EVENT_CONTENT="1")
     live = terminal("tail", "seen", **redis_server.env)
+    client = redis_server.client()
+    wait_until(lambda: "xread" in [one["cmd"] for one in client.client_list()], 30, "it listens")
     push(redis_server, "other", {"tool_name": "nobody"})
     push(redis_server, "seen", AGENT)
     shown = run("tail", "seen", "--from-start", "--no-follow", **redis_server.env)
