@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from executor_worker.cli.parts import endpoint_of, model_settings, tool_settings
 from executor_worker.settings import ConfigErrors, Settings, setting_fields
 
 KEY = "sk-very-secret-value"
@@ -262,6 +263,18 @@ def test_a_secret_file_that_is_missing_or_empty_is_an_error(tmp_path: Path) -> N
     assert "empty" in problems(tmp_path, REDIS_PASS_FILE="empty")["REDIS_PASS_FILE"]
 
 
+def test_a_secret_given_twice_gets_a_warning_that_says_which_wins(tmp_path: Path) -> None:
+    """In one place; a file that another layer overrides is nothing unusual."""
+    (warning,) = load(tmp_path, LLM_API_KEY=KEY, LLM_API_KEY_FILE="gone").warnings
+    assert warning.startswith("LLM_API_KEY_FILE in the environment is ignored: LLM_API_KEY is set there too")
+    assert KEY not in warning
+    (tmp_path / ".env").write_text("REDIS_PASS=a\nREDIS_PASS_FILE=gone\n")
+    (warning,) = load(tmp_path).warnings
+    assert warning.startswith("REDIS_PASS_FILE in the settings file is ignored")
+    (tmp_path / ".env").write_text("REDIS_PASS_FILE=gone\n")
+    assert load(tmp_path, REDIS_PASS="a").warnings == ()
+
+
 @pytest.mark.parametrize("name", ["LLM_API_KEY", "llm_api_key"])
 def test_secrets_come_from_systemds_credentials(tmp_path: Path, name: str) -> None:
     """A file named as the variable, in any case; anything that is set goes before it."""
@@ -282,6 +295,16 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     settings = load(tmp_path, LLM_API_KEY=KEY, REDIS_PASS=KEY, HEALTH_TOKEN=KEY, REDIS_ADDR=f"redis://:{KEY}@host")
     assert KEY not in repr(settings)
     assert settings.secrets == (KEY, KEY, KEY, KEY)
+
+
+def test_no_password_in_a_url_is_shown(tmp_path: Path) -> None:
+    """What Python shows of the settings, and of what is made of them, keeps hosts and leaves passwords out."""
+    url = f"https://me:{KEY}@host.example"
+    named = {"MCP_SERVERS": f"search={url}", "LLM_FALLBACK_URLS": f"openai={url}"}
+    settings = load(tmp_path, REDIS_ADDR=f"redis://:{KEY}@host", LLM_BASE_URL=url, API_TOOLS_URL=url, **named)
+    made = (settings, endpoint_of(settings), model_settings(settings), tool_settings(settings))
+    assert KEY not in repr(made)
+    assert "search=https://***@host.example" in repr(settings)
 
 
 def test_secrets_in_urls_are_known(tmp_path: Path) -> None:

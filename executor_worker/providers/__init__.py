@@ -51,13 +51,13 @@ class ModelSettings:
 
     provider: str = "anthropic"
     api_key: str = field(default="", repr=False)
-    base_url: str = ""
+    base_url: str = field(default="", repr=False)  # may hold a password, as URLs do
     model: str = ""
     timeout_s: float = 120.0
     max_retries: int = 3
     script: str = ""
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
-    base_urls: Mapping[str, str] = field(default_factory=dict)
+    base_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def of(self, provider: str) -> ModelSettings:
         """

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -17,7 +17,7 @@ from executor_worker.settings import kinds
 from executor_worker.settings.control import FILE, default_worker_id
 from executor_worker.settings.kinds import Kind
 from executor_worker.settings.problems import ConfigErrors
-from executor_worker.settings.sources import Credentials, Layer, comes_as_file, names_of, settings_file
+from executor_worker.settings.sources import Credentials, Layer, comes_as_file, given_twice, names_of, settings_file
 from executor_worker.settings.spelling import misspelt
 
 MAX_SLOTS = 1024
@@ -217,7 +217,7 @@ class Settings(BaseSettings):
     log_file: Annotated[Text, Shown("stderr")] = Field("", description="Path of the log file; SIGUSR1 reopens it")
 
     unknown: tuple[str, ...] = ()
-    """Sentences about variables that look like settings and are none."""
+    """Sentences about variables that look like settings and are none, or that have no effect."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str], cwd: Path | None = None) -> Settings:
@@ -234,7 +234,8 @@ class Settings(BaseSettings):
         problems: list[ConfigError] = []
         file = settings_file(environ, folder, problems)
         # First, so that no variable of that name can take its place.
-        unknown = InitSettingsSource(cls, {"UNKNOWN": misspelt(known_names(), environ, file)})
+        twice = given_twice(cls, environ, "the environment") + given_twice(cls, file, "the settings file")
+        unknown = InitSettingsSource(cls, {"UNKNOWN": misspelt(known_names(), environ, file) + twice})
         layers = (Layer(cls, variables, folder, problems) for variables in (environ, file))
         try:
             settings = cls(_build_sources=((unknown, *layers, Credentials(cls, environ)), {}))
@@ -243,6 +244,11 @@ class Settings(BaseSettings):
         if problems:
             raise ConfigErrors(problems)
         return settings
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Without the secrets, and without the passwords in what is shown."""
+        for name, value in super().__repr_args__():
+            yield name, _without_passwords(value)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -328,6 +334,12 @@ def _described(field: FieldInfo) -> SettingField:
     kind = next(item for item in field.metadata if isinstance(item, Kind))
     shown = next((item for item in field.metadata if isinstance(item, Shown)), None)
     return SettingField(kind, field.description or "", shown or kind.show(field.default), names)
+
+
+def _without_passwords(value: object) -> object:
+    if isinstance(value, tuple):
+        return tuple(map(_without_passwords, value))
+    return kinds.without_password(value) if isinstance(value, str) else value
 
 
 def _complaint(error: ErrorDetails) -> ConfigError:

@@ -41,6 +41,16 @@ def comes_as_file(field: FieldInfo) -> bool:
     return not field.repr
 
 
+def given_twice(settings: type[BaseSettings], variables: Mapping[str, str], where: str) -> list[str]:
+    """Say which secrets stand in one place both themselves and as a file, so that the file is not read."""
+    names = [name for field in settings.model_fields.values() if comes_as_file(field) for name in names_of(field)]
+    return [
+        f"{name}_FILE in {where} is ignored: {name} is set there too, and goes before it; take one of them out."
+        for name in names
+        if variables.get(name, "").strip() and variables.get(f"{name}_FILE", "").strip()
+    ]
+
+
 class Layer(EnvSettingsSource):
     """
     The settings in *variables*, secrets also from the files that their NAME_FILE name.

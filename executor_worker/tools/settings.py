@@ -20,10 +20,10 @@ class ToolSettings:
         environ: Where `${NAME}` in MCP_CONFIG is looked up, and what stdio servers get their PATH from.
     """
 
-    mcp_servers: tuple[str, ...] = ()
+    mcp_servers: tuple[str, ...] = field(default=(), repr=False)  # may hold passwords, as URLs do
     mcp_config: str = ""
     tool_modules: tuple[str, ...] = ()
     tool_timeout_s: float = 300.0
-    api_tools_url: str = ""
+    api_tools_url: str = field(default="", repr=False)
     http_allow: tuple[str, ...] = ()
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
