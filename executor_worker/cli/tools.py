@@ -16,11 +16,13 @@ from executor_worker.cli.quitting import DONE, FAILED, USAGE, Quit
 from executor_worker.errors import NodeError
 from executor_worker.nodes import arguments
 from executor_worker.settings import Settings
+from executor_worker.tools import modules_starting_threads
 from executor_worker.tools.base import Tool
 from executor_worker.watch import Watch
 
 
 def listing(settings: Settings, args: argparse.Namespace) -> int:
+    modules_starting_threads(settings.tool_modules)  # in a child: one that ends the process would end us, silently
     with closing(tool_registry(settings)) as tools:
         found = tools.all()
     if args.json:

@@ -21,6 +21,9 @@ from executor_worker.tools.limits import prints_to_stderr
 
 GROUP = "executor_worker.tools"
 _PROBE_SECONDS = 60.0
+_DYING_SECONDS = 5.0
+_SURVIVED = 93  # the probe's exit status where no import has ended it
+_BEGUN, _THREADED, _OVER = "begun ", "threaded ", "over"  # lines of the probe's report
 
 
 def load_functions(modules: Sequence[str], log: Log = silent) -> list[FunctionTool]:
@@ -47,6 +50,9 @@ def modules_starting_threads(modules: Sequence[str]) -> list[str]:
 
     Such a module must not be imported before forking. Call it while this process has one thread.
     One that can't be imported, or not within a minute, is not named: importing it here will tell why.
+
+    Raises:
+        ConfigError: Importing one ends the process, so that nobody could tell why any more.
     """
     reader, writer = os.pipe()
     # What a handler raises while the fork is being finished is lost, and before `try` it would leave the child.
@@ -60,26 +66,47 @@ def modules_starting_threads(modules: Sequence[str]) -> list[str]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(reader)
         _report_threads(modules, writer)
+    report: list[str] = []
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(writer)
-        return _read_report(reader)
+        report = _read_report(reader)
     finally:
         os.close(reader)
+        by_itself = bool(report) and _OVER not in report and _dies(child)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, 9)
-        os.waitpid(child, 0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if by_itself and status != _SURVIVED:
+        raise _ended(report[-1].removeprefix(_BEGUN), status)
+    return [line.removeprefix(_THREADED) for line in report if line.startswith(_THREADED)]
+
+
+def _dies(child: int) -> bool:
+    """Whether it ends by itself; that it has closed its pipe does not say so."""
+    fd = os.pidfd_open(child)
+    try:
+        return bool(select.select([fd], [], [], _DYING_SECONDS)[0])
+    finally:
+        os.close(fd)
 
 
 def _report_threads(modules: Sequence[str], writer: int) -> None:
+    def report(word: str, name: str = "") -> None:
+        os.write(writer, f"{word}{name}\n".encode())
+
     try:
         for name in modules:
+            report(_BEGUN, name)
             before = _threads()
             _import(name)
             if _threads() > before:
-                os.write(writer, f"{name}\n".encode())
+                report(_THREADED, name)
+        report(_OVER)
+    except BaseException:  # noqa: BLE001 - importing it where it is needed will tell why
+        report(_OVER)
     finally:
-        os._exit(0)
+        os._exit(_SURVIVED)  # also where the pipe was closed under us
 
 
 def _threads() -> int:
@@ -87,13 +114,20 @@ def _threads() -> int:
 
 
 def _read_report(reader: int) -> list[str]:
+    """Lines up to the last one, or up to the child's end; none where neither comes."""
     report = b""
     while select.select([reader], [], [], _PROBE_SECONDS)[0]:
         chunk = os.read(reader, 65536)
-        if not chunk:
-            break
         report += chunk
-    return report.decode().split()
+        if not chunk or report.endswith(f"{_OVER}\n".encode()):
+            return report.decode().splitlines()
+    return []
+
+
+def _ended(name: str, status: int) -> ConfigError:
+    how = f"exit status {status}" if status >= 0 else f"signal {-status}, {signal.strsignal(-status)}"
+    problem = f"importing module {name!r} ends the program ({how})."
+    return ConfigError("TOOL_MODULES", problem, "Take what ends it out of the module, or it out of TOOL_MODULES.")
 
 
 def _import(name: str) -> ModuleType:

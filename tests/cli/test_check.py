@@ -37,6 +37,16 @@ def test_all_well_is_ok_on_every_line(run: Run, server: RedisServer) -> None:
     }
 
 
+def test_a_module_that_ends_the_program_is_named(run: Run, folder: Path, redis_server: RedisServer) -> None:
+    """By `check` among its findings, by `tools list` and the pool as wrong settings: never silence and status 0."""
+    (folder / "deadly.py").write_text("import os\nos._exit(0)\n")
+    settings = {**redis_server.env, "TOOL_MODULES": "deadly", "HEALTH_PORT": ""}
+    assert "'deadly' ends the program (exit status 0)" in only(run("check", **settings), "TOOL_MODULES")
+    for command in (("tools", "list"), ("run",)):
+        done = run(*command, **settings)
+        assert done.status == 78 and "'deadly' ends the program (exit status 0)" in done.err
+
+
 def test_findings_come_as_json(run: Run) -> None:
     """For programs."""
     done = run("check", "--json", REDIS_ADDR="localhost:1")

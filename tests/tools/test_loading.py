@@ -143,3 +143,23 @@ def test_modules_that_start_threads_are_told_apart(write: Write) -> None:
     assert modules_starting_threads(["calm_tools", "threaded_tools"]) == ["threaded_tools"]
     assert "threaded_tools" not in sys.modules
     assert modules_starting_threads(["broken_tools"]) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [("os._exit(0)", "exit status 0"), ("os.kill(os.getpid(), 9)", "signal 9, Killed")]
+)
+def test_a_module_that_ends_the_process_is_named(write: Write, how: str, said: str) -> None:
+    """Found out in a child; those before it are not blamed, and leaving by an exception is left to the import."""
+    write("fine_tools", "")
+    write("deadly_tools", f"import os; {how}\n")
+    write("leaving_tools", "import sys; sys.exit(3)\n")
+    assert modules_starting_threads(["fine_tools", "leaving_tools"]) == []
+    with pytest.raises(ConfigError, match=f"'deadly_tools' ends the program .{said}") as failed:
+        modules_starting_threads(["fine_tools", "deadly_tools", "leaving_tools"])
+    assert failed.value.variable == "TOOL_MODULES"
+
+
+def test_a_module_that_closes_descriptors_is_not_taken_for_one_that_ends(write: Write) -> None:
+    """What it has done to the child's pipe is no matter."""
+    write("closing_tools", "import os; os.closerange(3, 256)\n")
+    assert modules_starting_threads(["closing_tools"]) == []

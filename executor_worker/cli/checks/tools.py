@@ -9,11 +9,13 @@ from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
 from executor_worker.cli.parts import tool_registry
 from executor_worker.errors import ConfigError
 from executor_worker.settings import Settings
+from executor_worker.tools import modules_starting_threads
 from executor_worker.tools.mcp_config import server_names
 
 
 def check_tools(settings: Settings) -> Iterator[Finding]:
     try:
+        modules_starting_threads(settings.tool_modules)  # in a child: one that ends the process would end us
         registry = tool_registry(settings)
     except ConfigError as error:
         yield from_error(error)
