@@ -23,7 +23,7 @@ from supervisor.http_server import HttpServer, Routes
 from supervisor.program import Journal, Log
 from supervisor.scoreboard import Scoreboard
 
-BEAT_S = 0.5  # at the latest, between duties
+BEAT_S = 0.25  # at the latest, between duties
 FINISH_S = 0.3  # for clients that are being answered at the end
 
 Sources = Callable[[], Mapping[int, Callable[[], object]]]
@@ -68,7 +68,7 @@ class Keeper:
         self._server = HttpServer(listener, routes, self._log, self._accepting) if listener and routes else None
 
     def run(self) -> int:
-        """Do the duties until SIGTERM, then close them; returns the exit status."""
+        """Do the duties until SIGTERM after `head.keeper_dismissed`, then close them; returns the exit status."""
         signals, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._asked_to_leave)
@@ -137,4 +137,5 @@ class Keeper:
         return not (self._finished or self.board.head.superseded or self.board.head.heir)
 
     def _asked_to_leave(self, number: int, frame: FrameType | None) -> None:
-        self._leaving = True
+        # One that was sent to the whole process group is for the supervisor: it needs us until all have left.
+        self._leaving = self._leaving or self.board.head.keeper_dismissed

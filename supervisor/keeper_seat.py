@@ -40,6 +40,7 @@ class KeeperSeat(Seat):
 
     def prepare(self) -> None:
         self.board.head.keeper_beat_ns = 0
+        self.board.head.keeper_dismissed = False
         self.board.keeper_bell.clear()
         self._beat_ns, self._silent_s, self._looked_at = 0, 0.0, self.staff.now()
 
@@ -50,8 +51,11 @@ class KeeperSeat(Seat):
     def buried(self) -> None:
         self.board.head.keeper_pid = 0
 
+    def longest_wait_s(self) -> float:
+        return self.staff.settings.keeper_wait_s
+
     def tell(self) -> None:
-        """Nothing but the signal."""
+        self.board.head.keeper_dismissed = True
 
     def judge(self, why: str) -> None:
         """Nothing: it had nothing in hand."""

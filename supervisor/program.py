@@ -34,6 +34,7 @@ class PoolSettings:
     hurry_timeout_s: float = 3.0  # the same after SIGQUIT
     boot_timeout_s: float = 60.0  # from the fork until the row says idle
     keeper_silence_s: float = 10.0  # without a beat the keeper is replaced
+    keeper_wait_s: float = 30.0  # before one that died again and again is forked again, at most
     keeper_close_s: float = 3.0  # for the keeper to give back what dead workers held
     max_rss_bytes: int = 0  # a worker beyond it is replaced between items
     restarts_key: str = "restarts\x1f{reason}"  # what restarts are counted under in the head's counters

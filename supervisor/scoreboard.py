@@ -131,6 +131,7 @@ class Head:
     capacity = Number(CAPACITY_WORD)  # slots at most: what the size of all else follows from
     log_level = Choice(19, LEVELS)  # in place of the settings'; '' = theirs
     throttled = Flag(20)  # by the keeper: somebody may have to hold calls back
+    keeper_dismissed = Flag(21)  # its SIGTERM is meant for it, and not for the whole process group
 
     def __init__(self, shared: mmap, offset: int, counters: Counters, keeper_counters: Counters) -> None:
         words_end = offset + HEAD_WORDS * WORD

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from supervisor.errors import WRONG_SETTINGS
 from supervisor.lifecycle import FOLLOW, SEAT, Errand, Follow, SeatEvent, SeatState
 from supervisor.process import DUMP_STACKS, Child, Exit
-from supervisor.respawn import Backoff
+from supervisor.respawn import DELAYS_S, Backoff
 from supervisor.staff import Staff
 
 DUMP_S = 0.3  # for a child to write its stacks before it is killed
@@ -65,6 +65,10 @@ class Seat(ABC):
     @abstractmethod
     def prepare(self) -> None:
         """Get ready for a new child."""
+
+    def longest_wait_s(self) -> float:
+        """How long the seat may stay empty when its children die again and again."""
+        return DELAYS_S[-1]
 
     def useful(self) -> bool:
         """Whether the child got something done: then its death is no crash in a loop."""
@@ -262,6 +266,7 @@ class Seat(ABC):
 
     def _wait(self, delay_s: float) -> None:
         self.errand = None
+        delay_s = min(delay_s, self.longest_wait_s())
         self.due_at = self.staff.now() + delay_s
         if delay_s == 0:
             self.refill()

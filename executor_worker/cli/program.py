@@ -43,6 +43,8 @@ from supervisor.scoreboard import Row, Scoreboard
 # The keeper answers for the whole pool: it must notice soon that Redis is frozen, and beat meanwhile.
 KEEPER_PATIENCE_S = 2.0
 WORKER_PATIENCE_S, LEAST_PATIENCE_S = 3.0, 0.5
+LEAST_SILENCE_S, LONGEST_SILENCE_S = 0.5, 10.0  # with less, a busy machine is taken for a keeper that hangs
+LEAST_WAIT_S = 0.1
 MIB = 2**20
 
 
@@ -92,15 +94,7 @@ class ExecutorProgram:
 
     @property
     def pool(self) -> PoolSettings:
-        settings = self.settings
-        return PoolSettings(
-            name=settings.worker_id,
-            workers=settings.workers,
-            drain_timeout_s=settings.drain_timeout,
-            keeper_silence_s=max(settings.lease / 3, 1.0),
-            max_rss_bytes=settings.max_rss_mb * MIB,
-            restarts_key="dago_worker_restarts_total\x1f{reason}",
-        )
+        return pool_settings(self.settings)
 
     def work(self, row: Row) -> int:
         """In a worker: take items until asked to leave."""
@@ -234,6 +228,24 @@ class ExecutorProgram:
         settings = self.settings
         tools = ToolRegistry(tool_settings(settings), self._functions, log=logs.log)
         return executor_of(settings, Models(model_settings(settings), throttles), tools, self._prices)
+
+
+def pool_settings(settings: Settings) -> PoolSettings:
+    """
+    What the supervisor has to know of *settings*.
+
+    What is in hand was renewed a third of its lease ago at most: whether a keeper hangs or dies again and again, the
+    next one has to be there before the lease ends.
+    """
+    return PoolSettings(
+        name=settings.worker_id,
+        workers=settings.workers,
+        drain_timeout_s=settings.drain_timeout,
+        keeper_silence_s=min(max(settings.lease / 3, LEAST_SILENCE_S), LONGEST_SILENCE_S),
+        keeper_wait_s=max(settings.lease / 3, LEAST_WAIT_S),
+        max_rss_bytes=settings.max_rss_mb * MIB,
+        restarts_key="dago_worker_restarts_total\x1f{reason}",
+    )
 
 
 def report_group(made: Made) -> None:

@@ -9,6 +9,8 @@ import uuid
 from collections.abc import Callable
 from types import FrameType
 
+from setproctitle import setproctitle
+
 from executor_worker import logs
 from executor_worker.cli.program import ExecutorProgram, log_fields
 from executor_worker.worker import LEFT
@@ -33,6 +35,7 @@ def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
     processes = Processes(log_fields)
     processes.become_reaper()
     processes.freeze_heap()
+    setproctitle(f"{program.pool.name}: worker")
     itself = Child(os.getpid(), os.pidfd_open(os.getpid()))
     keeper = processes.fork(f"{program.pool.name}: keeper", lambda: program.keep(lambda: itself.signal(END_RUN)))
     lost: list[int] = []
@@ -49,6 +52,7 @@ def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
     logs.info("worker.up", pid=os.getpid(), keeper=keeper.pid)
     status = program.worker(row).run()
     board.head.mode, row.pid = "draining", 0  # so that the keeper takes us out of the registry
+    board.head.keeper_dismissed = True
     _end(keeper)
     while processes.kill_strays():
         processes.reap()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import environment
-from tests.kit import PROGRAM, Process, RedisServer, holds_for, wait_until
+from tests.kit import PROGRAM, Process, RedisServer, alive, command_line, holds_for, wait_until
 
 TOOL = """
 import pathlib, threading
@@ -51,17 +52,21 @@ def test_asked_to_leave_while_tools_are_imported(
 
 
 def test_a_second_ctrl_c_gives_the_item_back(folder: Path, redis_server: RedisServer) -> None:
-    """The first one waits for the item; one that comes over a second later does not, and nothing is lost."""
+    """The first one waits for the item; one over a second later does not, and nothing is lost. Its title is its own."""
     (folder / "lingers.py").write_text(TOOL)
-    settings = {**redis_server.env, "TOOL_MODULES": "lingers", "PYTHONPATH": str(folder)}
+    names = {"TOOL_MODULES": "lingers", "WORKER_ID": "executor-alone"}
+    settings = {**redis_server.env, "PYTHONPATH": str(folder), **names}
     client: Any = redis_server.client()
     item = {"graph_id": "g", "node_id": "n", "config": {"tool_name": "linger"}, "inputs": {}}
     entry = client.xadd("executor.work", {"data": json.dumps(item)})
     worker = Process([PROGRAM, "work"], env=environment(settings), cwd=folder)
     try:
         wait_until((folder / "lingering").exists, 15, "the tool runs")
+        assert command_line(worker.pid) == "executor-alone: worker"
         worker.send(signal.SIGINT)
-        holds_for(worker.running, 1.2)
+        (keeper,) = (pid for pid in worker.relatives() if command_line(pid) == "executor-alone: keeper")
+        os.kill(keeper, signal.SIGTERM)  # as it gets it that is sent to the whole group
+        holds_for(lambda: worker.running() and alive(keeper), 1.2, "the lease is kept")
         worker.send(signal.SIGINT)
         assert worker.wait() == 0
         worker.assert_nobody_left()

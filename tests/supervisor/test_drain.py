@@ -41,6 +41,17 @@ def test_term_while_busy_finishes_the_item(start: Start) -> None:
     assert not pool.left_behind()
 
 
+def test_term_to_the_whole_group_is_the_supervisors(start: Start) -> None:
+    """As `kill -- -PGID` and `timeout` send it: workers finish what they have, the one keeper stays until they have."""
+    pool = start()
+    pool.tell(1, "sleep", 0.7)
+    os.killpg(pool.pid, signal.SIGTERM)
+    assert pool.wait() == 0
+    assert len(pool.lines("keeper.up")) == len(pool.lines("keeper.dead", level="info")) == 1
+    assert pool.lines("keeper.closed")[0]["at"] > pool.lines("done", slot=1)[0]["at"]
+    assert {line["level"] for line in pool.lines("slot.dead")} == {"info"}
+
+
 def test_term_with_an_item_over_the_deadline_kills_and_has_it_given_back(start: Start) -> None:
     """At the drain's deadline the rest is killed, the keeper gives back what they held, exit status 1."""
     pool = start(drain_timeout_s=0.5)

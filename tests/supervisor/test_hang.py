@@ -84,15 +84,24 @@ def test_silent_keeper_is_replaced_and_workers_go_on(start: Start) -> None:
     assert pool.worker(1) == worker
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_keeper_that_is_gone_is_replaced(start: Start, number: signal.Signals) -> None:
-    """Killed, stopped, or gone by itself: there is a new one soon, and the workers stay."""
+    """Killed or stopped: there is a new one soon, and the workers stay."""
     pool = start(keeper_silence_s=0.5)
     before = pool.page()
     os.kill(before["keeper"], number)
     pool.wait_for("keeper.up", count=2, seconds=5)
     wait_until(lambda: pool.page()["keeper"] != before["keeper"], 5, "the new keeper to answer")
     assert pool.rows()[1]["pid"] == before["rows"][0]["pid"]
+
+
+def test_keeper_that_dies_again_and_again_is_replaced_in_time(start: Start) -> None:
+    """Its back-off ends where leases would: it stays as it is told, however many have died."""
+    pool = start(keeper_wait_s=0.15)
+    for number in range(5):
+        pool.kill(pool.wait_for("keeper.up", count=number + 1)["pid"])
+    pool.wait_for("keeper.up", count=6)
+    assert [line["delay_s"] for line in pool.lines("keeper.backing_off")] == [0.1, 0.15, 0.15, 0.15]
 
 
 def test_supervisor_that_was_stopped_replaces_nobody_by_mistake(start: Start) -> None:
