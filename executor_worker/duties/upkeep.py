@@ -46,7 +46,12 @@ class Upkeep:
         return [
             ("dago_queue_depth", "Items not settled yet.", {(("queue", one.stream),): one.depth for one in now}),
             ("dago_dead_letters", "Items in dead-letter streams.", {(("queue", one.stream),): one.dead for one in now}),
-            ("dago_items_pending", "Items taken, not settled yet.", {(): sum(one.pending for one in now)}),
+            ("dago_items_pending", "Items in hand: taken, not settled yet.", {(): sum(one.pending for one in now)}),
+            (
+                "dago_items_parked",
+                "Items that wait until their throttled model may be called; nobody holds them.",
+                {(): sum(one.parked for one in now)},
+            ),
             (
                 "dago_oldest_item_age_seconds",
                 "Age of the oldest item not settled yet.",

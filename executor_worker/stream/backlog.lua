@@ -1,9 +1,35 @@
 -- What lies in a work stream.
--- KEYS: stream, its dead letters' stream. ARGV: group.
--- Reply: {entries, pending, lag or nil, oldest entry not settled or '', dead letters, seconds on the server's clock}.
+-- KEYS: stream, its dead letters' stream, the other work streams. ARGV: group.
+-- Reply: {entries, pending, of those parked, lag or nil, oldest entry not settled or '', dead letters,
+-- seconds on the server's clock}.
 
 local stream, group = KEYS[1], ARGV[1]
 local now = tonumber(redis.call('TIME')[1])
+
+-- Counted one by one only where entries of several streams may stand in the same row.
+local function parked(alone)
+  local found = 0
+  for _, throttle in ipairs(throttles()) do
+    local waiting = throttle .. ':waiting'
+    if alone then
+      found = found + redis.call('ZCARD', waiting)
+    else
+      for _, member in ipairs(redis.call('ZRANGE', waiting, 0, -1)) do
+        if string.match(member, '^(.*) %S+$') == stream then found = found + 1 end
+      end
+    end
+  end
+  return found
+end
+
+local function nothing_pending_elsewhere()
+  for i = 3, #KEYS do
+    local summary = redis.pcall('XPENDING', KEYS[i], group)
+    if not summary.err and summary[1] > 0 then return false end
+  end
+  return true
+end
+
 local entries, dead = redis.call('XLEN', stream), redis.call('XLEN', KEYS[2])
 local pending, lag, read = 0, false, '-'
 local groups = redis.pcall('XINFO', 'GROUPS', stream)
@@ -16,7 +42,9 @@ for _, fields in ipairs(groups.err and {} or groups) do
 end
 local first = redis.call('XRANGE', stream, read, '+', 'COUNT', 1)[1]
 local oldest = first and first[1] or ''
+local waiting = 0
 if pending > 0 then
   oldest = redis.call('XPENDING', stream, group)[2] or oldest
+  waiting = math.min(parked(nothing_pending_elsewhere()), pending)
 end
-return {entries, pending, lag, oldest, dead, now}
+return {entries, pending, waiting, lag, oldest, dead, now}

@@ -14,8 +14,9 @@ from executor_worker.stream.script import script
 class Backlog:
     """
     Attributes:
-        depth: Items not settled yet, those in hand included.
-        pending: Those in hand.
+        depth: Items not settled yet: what nobody has taken, what is in hand and what is parked.
+        pending: Those in hand: taken, and not given back to wait.
+        parked: Those that wait until their throttled model may be called; nobody holds them.
         dead: Dead letters.
         oldest_age_s: Since the oldest item not settled was added; 0 where there is none.
     """
@@ -23,8 +24,14 @@ class Backlog:
     stream: str
     depth: int
     pending: int
+    parked: int
     dead: int
     oldest_age_s: float
+
+    @property
+    def waiting(self) -> int:
+        """Items for which no worker was free yet."""
+        return max(self.depth - self.pending - self.parked, 0)
 
 
 def backlog(
@@ -39,10 +46,12 @@ def backlog(
     Raises:
         StreamUnavailable: No reply.
     """
-    measured = []
-    for stream in streams:
-        entries, pending, lag, oldest, dead, now = link.run(script("backlog"), [stream, dead_stream(stream)], [group])
-        depth = entries if delete_settled or lag is None else lag + pending
-        age = max(now - added_at(oldest.decode()), 0.0) if oldest else 0.0
-        measured.append(Backlog(stream, depth, pending, dead, age))
-    return measured
+    return [_measured(link, stream, streams, group, delete_settled) for stream in streams]
+
+
+def _measured(link: Link, stream: str, streams: Sequence[str], group: str, delete_settled: bool) -> Backlog:
+    keys = [stream, dead_stream(stream), *(one for one in streams if one != stream)]
+    entries, taken, parked, lag, oldest, dead, now = link.run(script("backlog", "throttle"), keys, [group])
+    depth = entries if delete_settled or lag is None else lag + taken
+    age = max(now - added_at(oldest.decode()), 0.0) if oldest else 0.0
+    return Backlog(stream, depth, taken - parked, parked, dead, age)

@@ -165,6 +165,46 @@ class Parked:
     state_key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """
+    One throttle as it is now, for people.
+
+    Attributes:
+        opens_s: Until calls are allowed again; 0: they are.
+        at_once: How many calls may be made at the same time; None: as many as one likes.
+        calling, waiting: Calls in flight, and items that wait.
+    """
+
+    provider: str
+    model: str
+    opens_s: float
+    at_once: int | None
+    calling: int
+    waiting: int
+
+
+def throttled(link: Link) -> list[Throttled]:
+    """
+    Look at what holds somebody back, or did a moment ago.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    names = sorted(link.call("SMEMBERS", THROTTLES))
+    now_s, now_us = link.call("TIME")
+    seen = [_seen(link, name.decode("utf-8", "replace"), int(now_s) + int(now_us) / 1e6) for name in names]
+    return [one for one in seen if one.opens_s or one.waiting or one.at_once is not None]
+
+
+def _seen(link: Link, name: str, now: float) -> Throttled:
+    not_before, limit = link.call("HMGET", name, "not_before", "limit")
+    calling, waiting = (link.call("ZCARD", f"{name}:{row}") for row in ("calls", "waiting"))
+    provider, _, rest = name.removeprefix(THROTTLE_PREFIX).partition(":")
+    opens_s = max(int(not_before or 0) / 1000 - now, 0.0)
+    return Throttled(provider, rest.partition(":")[2], opens_s, None if limit is None else int(limit), calling, waiting)
+
+
 def parked(link: Link, cursor: bytes, *, page: int) -> tuple[bytes, list[Parked]]:
     """
     Look at some of what waits.

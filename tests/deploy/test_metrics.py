@@ -7,6 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,9 +67,11 @@ def scripted(**rule: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def series(executor: Callable[..., Pool], redis_server: RedisServer) -> Series:
+def series(executor: Callable[..., Pool], redis_server: RedisServer, tmp_path: Path) -> Series:
     """Of a pool that has run nodes of each kind, well and badly, lost a worker, and met what is no item."""
-    pool = executor(redis_server, workers=2, LLM_MAX_RETRIES="0", **WITH_TOOLS)
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"m": {"input": 1, "output": 2}}')
+    pool = executor(redis_server, workers=2, LLM_MAX_RETRIES="0", LLM_PRICES=str(prices), **WITH_TOOLS)
     wire = Wire(redis_server, pool)
     wire.output({"tool_name": "renamed"})
     wire.error({"tool_name": "complain", "tool_params": {"message": "no"}})
@@ -102,7 +105,7 @@ def test_prometheus_takes_the_page_and_the_rules(executor: Callable[..., Pool], 
     need("promtool")
     page = executor(redis_server).get("/metrics").text
     said_by(PATHS["promtool"], "check", "metrics", stdin=page)
-    assert "9 rules found" in said_by(PATHS["promtool"], "check", "rules", ALERTS)
+    assert "10 rules found" in said_by(PATHS["promtool"], "check", "rules", ALERTS)
     assert "SUCCESS" in said_by(PATHS["promtool"], "test", "rules", ALERTS.with_name("alerts.test.yaml"))
 
 

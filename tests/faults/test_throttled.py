@@ -110,6 +110,12 @@ def throttled(pool: Pool) -> bool:
     return pool.metrics()["dago_llm_throttled"] > 0
 
 
+def lie(pool: Pool) -> tuple[float, float]:
+    """Items that wait for a throttle, and items in hand."""
+    metrics = pool.metrics()
+    return metrics["dago_items_parked"], metrics["dago_items_pending"]
+
+
 def held(stage: Stage) -> list[str]:
     return [entry for entry, (_, idle_ms, _) in stage.pending().items() if idle_ms < GIVEN_BACK_MS]
 
@@ -139,6 +145,7 @@ def test_34_one_429_quiets_the_fleet_and_nothing_else(
         lambda: len(stage.pending()) == len(graphs) and not held(stage), 20, lambda: f"all wait; {stage.where()}"
     )
     holds_for(lambda: quiet(stage, provider), 1.2, "nothing is called, no lease is held")
+    wait_until(lambda: [lie(pool) for pool in pools] == [(len(graphs), 0)] * 2, 10, "they are counted as parked")
     opens = time.monotonic() + 1.0
     let_call(stage, 1.0)
     stage.assert_settled_once([*graphs, "tool"], 40)

@@ -11,10 +11,11 @@ import pytest
 from executor_worker.errors import ModelRateLimited
 from executor_worker.providers.throttle import Wait
 from executor_worker.stream import Consumer, Link
+from executor_worker.stream.backlog import Backlog, backlog
 from executor_worker.stream.names import RELEASED_CHANNEL, THROTTLES
 from executor_worker.stream.releases import Releases
 from executor_worker.stream.sweep import Sweeper
-from executor_worker.stream.throttle import FleetThrottle, let_go, survey
+from executor_worker.stream.throttle import FleetThrottle, let_go, survey, throttled
 from executor_worker.stream.throttle import parked as waiting_entries
 from executor_worker.watch import Watch
 from tests.kit import RedisServer, wait_until
@@ -246,6 +247,33 @@ def test_a_parked_item_is_nobodys_until_its_throttle_opens(
     assert (taken.held.entry, taken.held.attempt, taken.refused) == (entry, 1, 1)
     assert settle(two, taken).name == "settled"
     assert not fleet.db.exists(f"{WORK}:forgiven") and not fleet.db.exists(f"{place}:waiting")
+
+
+def test_what_waits_is_told_apart_from_what_is_in_hand(
+    fleet: Fleet, consumer: Callable[..., Consumer], link: Link
+) -> None:
+    """By stream, also where both have some; and each throttle says for how long, and how many wait."""
+    one, two, events = consumer("a.1"), consumer("b.1"), "dago:events:executor.work"
+    _, place = parked(fleet, one)
+    held = push(fleet.db)
+    assert take(one).held.entry == held
+    push(fleet.db)
+    lies = {stream.stream: (stream.depth, stream.pending, stream.parked, stream.waiting) for stream in backlog_of(link)}
+    assert lies == {WORK: (3, 1, 1, 1), events: (0, 0, 0, 0)}
+    take(two)
+    fleet.db.xadd(events, {"data": b"{}"})
+    assert two.park(take(two).held, place, 0)
+    lies = {stream.stream: (stream.depth, stream.pending, stream.parked, stream.waiting) for stream in backlog_of(link)}
+    assert lies == {WORK: (3, 2, 1, 0), events: (1, 0, 1, 0)}
+    (seen,) = throttled(link)
+    assert (seen.provider, seen.model, seen.waiting, seen.at_once) == ("anthropic", MODEL, 2, 1)
+    assert 25 < seen.opens_s <= 30
+    fleet.db.delete(place, f"{place}:waiting")
+    assert throttled(link) == []
+
+
+def backlog_of(link: Link) -> list[Backlog]:
+    return backlog(link, delete_settled=True)
 
 
 def test_new_items_of_another_kind_pass_by(fleet: Fleet, consumer: Callable[..., Consumer]) -> None:
