@@ -91,6 +91,7 @@ class Executor:
             if node.timeout is not None:
                 watch.deadline = min(watch.deadline, watch.clock() + node.timeout)
             watch.check()
+            watch.show(mode)
             steps.begin(mode)
             return _completed(_run(node, self._context(task, steps, watch)), mode, steps)
         except Stopped as error:

@@ -12,11 +12,12 @@ import orjson
 from executor_worker import metrics
 from executor_worker.condition import MAIN_LOOP_SILENCE_S, Condition, rfc3339
 from executor_worker.metrics import Gauge
+from executor_worker.run_facts import run_facts
 from supervisor.scoreboard import Row, Scoreboard
 
 JSON, TEXT, PROMETHEUS = "application/json", "text/plain; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"
 
-GUARDED = frozenset({"/workers", "/metrics"})  # they tell what is worked on; probes need neither
+GUARDED = frozenset({"/workers", "/status", "/metrics"})  # they tell what is worked on; probes need neither
 
 Answer = tuple[int, str, bytes]
 
@@ -26,6 +27,7 @@ class Health:
     Args:
         gauges: What is known of the streams now.
         token: What a request for a guarded path has to bring; empty: nothing.
+        recent: Says what was done lately, and since the start.
         wall, clock: Seconds since the epoch, monotonic seconds.
     """
 
@@ -37,7 +39,9 @@ class Health:
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         token: str = "",
+        recent: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
+        self._recent = recent
         self._token = token.encode()
         self._worker_id = worker_id
         self._board = board
@@ -50,6 +54,7 @@ class Health:
             "/live": self.live,
             "/ready": self.ready,
             "/workers": self.workers,
+            "/status": self.status,
             "/metrics": self.metrics,
         }
 
@@ -68,9 +73,8 @@ class Health:
         return not self._token or hmac.compare_digest(brought, self._token)
 
     def health(self) -> Answer:
-        status = self._condition.status()
-        body = {"status": status, "worker_id": self._worker_id} | self._condition.facts()
-        return (503 if status == "unhealthy" else 200), JSON, orjson.dumps(body)
+        body = self._health()
+        return (503 if body["status"] == "unhealthy" else 200), JSON, orjson.dumps(body)
 
     def live(self) -> Answer:
         silent = self._condition.silence_s()
@@ -88,6 +92,18 @@ class Health:
     def workers(self) -> Answer:
         return 200, JSON, orjson.dumps({"workers": [self._worker(row) for row in self._board.rows()]})
 
+    def status(self) -> Answer:
+        """All that `status` and `top` show of a pool."""
+        head = self._board.head
+        body = {
+            "health": self._health(),
+            "mode": head.mode,
+            "paused": head.paused,
+            "started": self._time(head.started_ns),
+            "workers": [self._worker(row) | run_facts(row, self._time) for row in self._board.rows()],
+        }
+        return 200, JSON, orjson.dumps(body | dict(self._recent()))
+
     def metrics(self) -> Answer:
         return (
             200,
@@ -96,6 +112,9 @@ class Health:
         )
 
     # -- readings ---------------------------------------------------------------------------------
+
+    def _health(self) -> dict[str, Any]:
+        return {"status": self._condition.status(), "worker_id": self._worker_id} | self._condition.facts()
 
     def _worker(self, row: Row) -> dict[str, Any]:
         busy = row.state in ("busy", "draining") and bool(row.held)

@@ -11,7 +11,7 @@ from executor_worker.errors import Abandoned, Cancelled, Postponed
 from executor_worker.metrics import Recorder
 from executor_worker.outcome import Usage
 from executor_worker.watch import Watch
-from supervisor.scoreboard import Row
+from supervisor.scoreboard import Progress, Row
 
 BETWEEN_STEPS = "running"  # the phase
 LOOK_AGAIN_S = 1.0
@@ -83,6 +83,9 @@ class ItemWatch(Watch):
             self._see_for_itself()
         own = self.clock() + seconds if seconds is not None else self.deadline
         self._row.enter(name, int(min(own, self.deadline) * 1e9), verdict if own < self.deadline else "node_timeout")
+
+    def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
+        self._row.progress = Progress(mode, step, steps, int(self.deadline * 1e9))
 
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
         record = self._recorder

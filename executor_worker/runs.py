@@ -55,6 +55,7 @@ class Runs:
         """
         deadline = started + ticket.seconds
         self._row.begin(str(ticket.held), ticket.label, "running", int(deadline * 1e9))
+        self._row.attempt = ticket.attempt
         self._row.begin_run(ticket.state_key or "")
         try:
             self._execute(ticket, task, self._watch(ticket, deadline))

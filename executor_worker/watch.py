@@ -77,6 +77,9 @@ class Watch:
             Cancelled: Its graph was cancelled; at the beginning of a step only.
         """
 
+    def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
+        """Say in which mode the node is run, and for an agent which of how many model calls is next."""
+
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
         """Count a model call that has ended; *usage* is None where it failed."""
 

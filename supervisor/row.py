@@ -2,7 +2,7 @@
 A slot's row of the scoreboard: what its worker is doing, and what supervisor and keeper have to say about it.
 
 Written by the worker:      state, phase, held, item, deadlines, items_done, wants_replacement, client_id, counters,
-                            run, watched
+                            run, watched, progress, attempt
 Written by the supervisor:  placed, pid, generation, leaving, verdict, restarts, respawn_at_ns, stopped, cut_short;
                             while there is no worker, what is the worker's
 Written by the keeper:      lease_until_ns, lost, released, rss_bytes, pss_bytes, stop_run, lost_run, unwatched_run
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.cells import WORD, Choice, Flag, Number, Twin, clip
 from supervisor.counters import Counters
+from supervisor.progress import Progress, ProgressCell
 
 if TYPE_CHECKING:
     from supervisor.scoreboard import Wakes
@@ -39,8 +40,9 @@ _PHASE_AT = _JOB_AT + Twin.size(JOB)
 _VERDICT_AT = _PHASE_AT + Twin.size(PHASE)
 _RELEASED_AT = _VERDICT_AT + Twin.size(VERDICT)
 _WATCHED_AT = _RELEASED_AT + Twin.size(RELEASED)
+_PROGRESS_AT = _WATCHED_AT + Twin.size(WATCHED)
 SIZE = 4096  # bytes
-assert _WATCHED_AT + Twin.size(WATCHED) <= SIZE
+assert _PROGRESS_AT + ProgressCell.SIZE <= SIZE
 
 HELD_LIMIT, ITEM_LIMIT, PHASE_LIMIT, VERDICT_LIMIT, WATCHED_LIMIT = 255, 255, 71, 39, 510  # bytes
 
@@ -48,7 +50,10 @@ HELD_LIMIT, ITEM_LIMIT, PHASE_LIMIT, VERDICT_LIMIT, WATCHED_LIMIT = 255, 255, 71
 class Row:
     """One slot; its writers are named at the head of this file."""
 
-    __slots__ = ("_job", "_phase", "_phases", "_released", "_verdict", "_wakes", "_watched", "counters", "ints", "slot")
+    __slots__ = (
+        *("_job", "_phase", "_phases", "_progress", "_released", "_verdict", "_wakes", "_watched"),
+        *("counters", "ints", "slot"),
+    )
 
     placed = Flag(0)
     pid = Number(1)
@@ -73,6 +78,7 @@ class Row:
     run = Number(19)  # when it began
     lost_run = Number(20)  # the run whose item is surely somebody else's: it is to end at once, as nothing
     unwatched_run = Number(21)  # the run whose worker has to see for itself whether it is still wanted
+    attempt = Number(22)  # which run of the item the last one begun was, from 1
 
     def __init__(self, slot: int, shared: mmap, offset: int, counters: Counters, wakes: Wakes) -> None:
         self.slot = slot
@@ -84,6 +90,7 @@ class Row:
         self._verdict = Twin(shared, offset + _VERDICT_AT, VERDICT)
         self._released = Twin(shared, offset + _RELEASED_AT, RELEASED)
         self._watched = Twin(shared, offset + _WATCHED_AT, WATCHED)
+        self._progress = ProgressCell(shared, offset + _PROGRESS_AT)
         self._phases: dict[str, bytes] = {}
 
     # What the worker does, cheaply: a few of these are called for every item.
@@ -152,6 +159,15 @@ class Row:
 
     def end_run(self) -> None:
         self.run = 0
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run in progress has got, as its worker has shown."""
+        return self._progress.read(self.run)
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        self._progress.write(self.run, progress)
 
     @property
     def watched(self) -> str:

@@ -16,10 +16,11 @@ from struct import Struct
 
 from supervisor.cells import WORD, Choice, Flag, Number, Twin, clip
 from supervisor.counters import Counters
+from supervisor.progress import Progress
 from supervisor.row import SIZE as ROW_BYTES
 from supervisor.row import Row
 
-__all__ = ["LEVELS", "MODES", "Bell", "Head", "Row", "Scoreboard", "Wakes"]
+__all__ = ["LEVELS", "MODES", "Bell", "Head", "Progress", "Row", "Scoreboard", "Wakes"]
 
 LEVELS = ("", "debug", "info", "warn", "error")
 MODES = ("starting", "running", "reloading", "draining", "stopped")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from executor_worker.health import Health
-from supervisor.scoreboard import Row, Scoreboard
+from supervisor.scoreboard import Progress, Row, Scoreboard
 
 NOW_S = 1000.0
 
@@ -131,6 +131,29 @@ def test_rows_of_workers(health: Health, board: Scoreboard) -> None:
     assert first["pss_bytes"] is None
 
 
+def test_status_says_all_that_is_known_of_a_run(board: Scoreboard) -> None:
+    """Its mode and step, which run it is, when its time and that of its call are up; and of the pool what it did."""
+    told = Health("w", board, list, lambda: 1.8e9, lambda: NOW_S, recent=lambda: {"totals": {"completed": 3}})
+    row, lonely = board.row(1), board.row(2)
+    row.attempt = 2
+    busy(row, 60)
+    row.begin_run("")
+    row.progress = Progress("agent", 3, 10, int((NOW_S + 30) * 1e9))
+    row.enter("llm", int((NOW_S + 10) * 1e9))
+    lonely.state, lonely.stopped = "dead", True
+    lonely.respawn_at_ns = int((NOW_S + 4) * 1e9)
+    body: dict[str, Any] = json.loads(told.answer("/status", {})[2])
+    assert (body["mode"], body["paused"], body["totals"]) == ("running", False, {"completed": 3})
+    assert body["health"]["worker_id"] == "w"
+    first, second = body["workers"]
+    assert [first[name] for name in ("mode", "step", "steps", "attempt", "item")] == ["agent", 3, 10, 2, "g/n"]
+    assert (first["deadline"], first["phase_deadline"]) == ("2027-01-15T08:00:30.000Z", "2027-01-15T08:00:10.000Z")
+    assert (second["stopped"], second["respawn"], second["attempt"]) == (True, "2027-01-15T08:00:04.000Z", None)
+    row.end_run()
+    body = json.loads(told.answer("/status", {})[2])
+    assert (body["workers"][0]["mode"], body["workers"][0]["attempt"]) == (None, None)
+
+
 def test_counts_of_health(health: Health, board: Scoreboard) -> None:
     """All states are named, with 0 where there is none."""
     busy(board.row(1), 5)
@@ -146,7 +169,7 @@ def test_unknown_paths_are_named(health: Health) -> None:
     assert "/health" in json.loads(body)["error"]
 
 
-@pytest.mark.parametrize("path", ["/workers", "/metrics"])
+@pytest.mark.parametrize("path", ["/workers", "/status", "/metrics"])
 @pytest.mark.parametrize(
     ("brought", "code"),
     [

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 # What a word means at a glance, whatever table it stands in.
 COLOURS = {
     **dict.fromkeys(("idle", "healthy", "connected", "completed", "ok", "running"), "green"),
-    **dict.fromkeys(("busy", "starting", "draining", "degraded", "reloading"), "yellow"),
-    **dict.fromkeys(("dead", "unhealthy", "disconnected", "failed", "fix", "stopped"), "red"),
+    **dict.fromkeys(("busy", "starting", "draining", "degraded", "reloading", "paused"), "yellow"),
+    **dict.fromkeys(("dead", "unhealthy", "disconnected", "failed", "fix", "stopped", "over"), "red"),
 }
+GAP = 2  # between two columns
+NARROWEST = 6  # what a column is cut down to
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -36,10 +38,16 @@ def print_json_line(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table with rich on a terminal, else aligned columns with a head line."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], spare: Sequence[str] = ()) -> None:
+    """
+    Print a table with rich on a terminal, else aligned columns with a head line.
+
+    Args:
+        spare: Columns that a narrow terminal goes without, the first one first.
+    """
     if on_terminal():
-        console().print(rich_table(columns, rows))
+        screen = console()
+        screen.print(rich_table(columns, rows, screen.width, spare))
         return
     cells = [
         [column.upper().replace(" ", "_") for column in columns],
@@ -50,18 +58,53 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def rich_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+def rich_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int, spare: Sequence[str] = (), *, fold: bool = True
+) -> Table:
+    """
+    Make a table that is at most *width* wide.
+
+    Args:
+        spare: Columns that are left out where there is no room, the first one first; then the widest give way.
+        fold: Whether what is too long is shown on several lines; else its middle is left out.
+    """
     from rich import box  # rich: a twentieth of a second that pipes can do without
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
+    shown = _fitting(columns, rows, spare, width)
+    for index, wide in shown.items():
         numbers = bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(columns[index], justify="right" if numbers else "left", overflow="fold", width=wide)
     for row in rows:
-        table.add_row(*(Text(_plain(cell), style=COLOURS.get(str(cell), "")) for cell in row))
+        texts = {index: _plain(row[index]) for index in shown}
+        cells = {index: text if fold else _cut(text, shown[index]) for index, text in texts.items()}
+        table.add_row(*(Text(cell, style=COLOURS.get(texts[index], "")) for index, cell in cells.items()))
     return table
+
+
+def _fitting(columns: Sequence[str], rows: Sequence[Sequence[Any]], spare: Sequence[str], width: int) -> dict[int, int]:
+    """Which columns are shown, by their place, and how wide each is."""
+    wide = {at: max([len(name), *(len(_plain(row[at])) for row in rows)]) for at, name in enumerate(columns)}
+    for name in spare:
+        if _total(wide) > width:
+            del wide[columns.index(name)]
+    while _total(wide) > width and max(wide.values()) > NARROWEST:
+        wide[max(wide, key=lambda at: wide[at])] -= 1
+    return wide
+
+
+def _total(wide: dict[int, int]) -> int:
+    return sum(wide.values()) + GAP * (len(wide) - 1)
+
+
+def _cut(text: str, width: int) -> str:
+    """Leave out the middle of *text*: names begin alike, and often only their ends differ."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
 def console(stream: IO[str] | None = None) -> Console:
@@ -93,6 +136,21 @@ def in_bytes(count: int | None) -> str:
             return f"{size:.0f} {unit}"
         size /= 1024
     raise AssertionError("the last unit takes all")
+
+
+def in_short(count: float) -> str:
+    """Show a number in at most four digits: `950`, `15.2k`, `3.4M`."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.1f}{unit}" if count < 100 * size else f"{count / size:.0f}{unit}"
+    return f"{count:.0f}"
+
+
+def money(usd: float | None) -> str:
+    """Show an amount of US dollars: cents and more, or what there is of a cent."""
+    if usd is None:
+        return "-"
+    return f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
 
 
 def one_line(text: str, most: int = 100) -> str:

@@ -50,6 +50,7 @@ _SUBMIT = """\
   jq -c '.nodes[]' plan.json | executor-worker submit -"""
 _STATUS = """\
   executor-worker status
+  executor-worker status --all
   executor-worker status --json | jq '.workers[] | select(.state == "busy")'"""
 _TOP = """\
   executor-worker top                   q or Ctrl-C leaves"""
@@ -171,11 +172,12 @@ def _submit(commands: _Commands) -> None:
 
 def _status(commands: _Commands) -> None:
     parser = _add(commands, "status", "show the pool and the streams at a glance", "status:status", _STATUS)
+    _add_all(parser)
     _add_json(parser)
 
 
 def _top(commands: _Commands) -> None:
-    _add(commands, "top", "show the pool and the streams live", "top:top", _TOP)
+    _add_all(_add(commands, "top", "show the pool and the streams live", "top:top", _TOP))
 
 
 def _tail(commands: _Commands) -> None:
@@ -270,6 +272,11 @@ def _add(
 def _group(commands: _Commands, name: str, about: str, examples: str) -> _Commands:
     parser = _add(commands, name, about, "", examples)
     return parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+
+def _add_all(parser: argparse.ArgumentParser) -> None:
+    about = "every pool on this Redis with its workers, from the registry, instead of the one on this machine"
+    parser.add_argument("--all", action="store_true", help=about)
 
 
 def _add_json(parser: argparse.ArgumentParser, about: str = "print JSON") -> None:

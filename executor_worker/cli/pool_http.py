@@ -18,12 +18,14 @@ class PoolView:
     """
     Attributes:
         health: What `/health` says; None where nobody answers.
-        workers: What `/workers` says.
+        workers: What `/status` says of each slot.
+        more: What else it says: `mode`, `paused`, `started`, `last_minute`, `totals`.
         problem: Why nobody answers, or not to everything, a sentence.
     """
 
     health: dict[str, Any] | None = None
     workers: list[dict[str, Any]] = field(default_factory=list)
+    more: dict[str, Any] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -33,10 +35,13 @@ def look_at_pool(settings: Settings) -> PoolView:
     host = _EVERYWHERE.get(settings.health_host, settings.health_host)
     try:
         health = _get(host, settings.health_port, "/health")
-        workers = _get(host, settings.health_port, "/workers", settings.health_token)
         if "worker_id" not in health:
             raise ValueError("not ours")
-        return PoolView(health, list(workers.get("workers", [])))
+        seen = _get(host, settings.health_port, "/status", settings.health_token)
+        if "workers" not in seen:  # an older version, which runs on while this one is being put in its place
+            seen = _get(host, settings.health_port, "/workers", settings.health_token)
+        workers = list(seen.pop("workers", []))
+        return PoolView(seen.pop("health", health), workers, seen)
     except _Refused:
         return PoolView(health, problem="the pool shows its workers only to who knows its HEALTH_TOKEN")
     except (OSError, http.client.HTTPException) as error:

@@ -11,36 +11,28 @@ import time
 import tty
 from collections.abc import Iterator
 
-from rich.console import Group, RenderableType
+from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from executor_worker.cli.display import console, on_terminal, rich_table
-from executor_worker.cli.glance import (
-    OTHER_COLUMNS,
-    STREAM_COLUMNS,
-    WORKER_COLUMNS,
-    Glance,
-    headline,
-    look,
-    other_rows,
-    stream_rows,
-    worker_rows,
-)
+from executor_worker.cli.glance import Glance, Onlooker
+from executor_worker.cli.panel import Table, panel
 from executor_worker.cli.quitting import DONE, USAGE, Quit
 from executor_worker.settings import Settings
 
 EVERY_S = 1.0
+HEAD_LINES = 3  # of a table: an empty one, names, a rule
 _LEAVE = ("q", "Q", "\x1b", "\x04")
 
 
 def top(settings: Settings, args: argparse.Namespace) -> int:
-    del args
     if not on_terminal() or not sys.stdin.isatty():
         raise Quit(USAGE, "`top` needs a terminal; elsewhere use `status` or `status --json`.")
-    with _keys() as pressed, Live(console=console(), screen=True, auto_refresh=False) as live:
+    onlooker, screen = Onlooker(settings, everywhere=args.all), console()
+    with _keys() as pressed, Live(console=screen, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(_screen(look(settings)), refresh=True)
+            live.update(_screen(onlooker.look(), screen.size), refresh=True)
             if pressed(EVERY_S):
                 return DONE
 
@@ -69,15 +61,27 @@ def _keys() -> Iterator[_Keys]:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
-def _screen(glance: Glance) -> RenderableType:
-    parts: list[RenderableType] = [Text(headline(glance), style="bold")]
-    parts += [Text(problem, style="red") for problem in glance.problems]
-    for columns, rows in (
-        (WORKER_COLUMNS, worker_rows(glance)),
-        (STREAM_COLUMNS, stream_rows(glance)),
-        (OTHER_COLUMNS, other_rows(glance)),
-    ):
-        if rows:
-            parts += [Text(""), rich_table(columns, rows)]
-    parts += [Text(""), Text(f"{time.strftime('%H:%M:%S')}  q leaves", style="dim")]
+def _screen(glance: Glance, size: ConsoleDimensions) -> RenderableType:
+    """What fits on the screen: of the tables that come last it may be only the beginning."""
+    shown = panel(glance)
+    parts: list[RenderableType] = [
+        Text(f"{time.strftime('%H:%M:%S')}  q leaves", style="dim"),
+        Text(shown.headline, style="bold"),
+        *(Text(problem, style="red") for problem in glance.problems),
+        *(Text(f"{word + ':':<10} {said}") for word, said in shown.lines),
+    ]
+    room = size.height - sum(len(part.wrap(console(), size.width)) for part in parts if isinstance(part, Text))
+    for table in shown.tables:
+        room -= HEAD_LINES
+        if room > 0:
+            parts += [Text(""), *_cut(table, size.width, room)]
+        room -= len(table.rows)
     return Group(*parts)
+
+
+def _cut(table: Table, width: int, room: int) -> Iterator[RenderableType]:
+    """As many of its rows as there is room for; the last line says of how many more there are."""
+    shown = len(table.rows) if len(table.rows) <= room else room - 1
+    yield rich_table(table.columns, table.rows[:shown], width, table.spare, fold=False)
+    if shown < len(table.rows):
+        yield Text(f"and {len(table.rows) - shown} more", style="dim")

@@ -16,6 +16,8 @@ from executor_worker.duties.cancel import Cancel
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.duties.leases import Leases
 from executor_worker.duties.pulse import Pulse
+from executor_worker.duties.recent import EVERY_S as RECENT_S
+from executor_worker.duties.recent import Recent
 from executor_worker.duties.reclaim import Reclaim
 from executor_worker.duties.throttling import LOOK_S, Throttling
 from executor_worker.duties.upkeep import Memory, Upkeep
@@ -58,7 +60,8 @@ class Duties:
         # Both know of each other: what waited is offered as what was released is, and one subscription serves both.
         self.throttling = throttling = Throttling(around, lambda ready: self.reclaim.put_up(ready))
         self.reclaim = Reclaim(around, Releases(around.link.another(), throttling.heard))
-        announce, farewell = Announce(around), Farewell(around)
+        self.recent = Recent(around.board)
+        announce, farewell = Announce(around, self.recent), Farewell(around)
         self.all = [
             Duty("pulse", min(around.lease_s / 6, PULSE_S), self.pulse.run),
             Duty("leases", min(around.lease_s / 3, LONGEST_RENEWAL_S), renew),
@@ -68,6 +71,7 @@ class Duties:
             Duty("registry", REGISTRY_S, self._while_up(announce.run), self._while_up(announce.close)),
             Duty("upkeep", UPKEEP_S, self._while_up(self.upkeep.run)),
             Duty("backlog", BACKLOG_S, self._while_up(self.upkeep.measure)),
+            Duty("recent", RECENT_S, self.recent.run),
             Duty("memory", MEMORY_S, Memory(around).run),
             Duty("farewell", NEVER_S, lambda: None, self._while_up(farewell.close)),
         ]

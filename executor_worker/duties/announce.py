@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from executor_worker.duties.circumstances import Circumstances
+from executor_worker.duties.recent import Recent
+from executor_worker.events import rfc3339
+from executor_worker.run_facts import run_facts
 from executor_worker.stream.consumers import delete_consumer, release_consumer
 from executor_worker.stream.registry import Registration, register, unregister
 from supervisor.scoreboard import Row
@@ -14,10 +18,16 @@ ALL_S = 5.0  # between two times that everybody is written
 
 
 class Announce:
-    """Keeps the registry: who there is, and what they are at."""
+    """
+    Keeps the registry: who there is, and what they are at.
 
-    def __init__(self, around: Circumstances) -> None:
+    Args:
+        recent: What each slot did lately.
+    """
+
+    def __init__(self, around: Circumstances, recent: Recent) -> None:
         self._around = around
+        self._recent = recent
         self._shown: dict[int, tuple[Any, ...]] = {}
         self._next_all = 0.0
 
@@ -28,7 +38,8 @@ class Announce:
         facts = {slot: _status(row) for slot, row in rows.items()}
         changed = [slot for slot in rows if everybody or self._shown.get(slot) != facts[slot]]
         gone = [slot for slot in self._shown if slot not in rows]
-        register(around.link, [self._registration(rows[slot]) for slot in changed])
+        lately = self._recent.of_slots() if changed else {}
+        register(around.link, [self._registration(rows[slot], lately.get(slot, {})) for slot in changed])
         self._strike([around.consumer(slot) for slot in gone])
         self._shown = facts
         if everybody:
@@ -44,9 +55,13 @@ class Announce:
         for consumer in consumers:
             delete_consumer(self._around.link, consumer)
 
-    def _registration(self, row: Row) -> Registration:
+    def _registration(self, row: Row, lately: Mapping[str, Any]) -> Registration:
         status, item = _status(row)
         now = time.time()
+
+        def time_of(monotonic_ns: int) -> str | None:
+            return rfc3339(now - (time.monotonic_ns() - monotonic_ns) / 1e9) if monotonic_ns else None
+
         return Registration(
             id=self._around.consumer(row.slot),
             status=status,
@@ -60,11 +75,21 @@ class Announce:
                 "slot": row.slot,
                 "supervisor": self._around.worker_id,
                 "host": self._around.identity.host,
-                "phase": row.phase,
-                "items_done": row.items_done,
                 "health_port": self._around.health_port,
+                "state": row.state,
+                "since": time_of(row.since_ns),
+                "phase": row.phase,
+                **run_facts(row, time_of),
+                "items_done": row.items_done,
+                "restarts": row.restarts,
+                "last_minute": lately,
+                "pool": self._pool(),
             },
         )
+
+    def _pool(self) -> dict[str, Any]:
+        head = self._around.board.head
+        return {"mode": head.mode, "paused": head.paused, "restarts": self._recent.restarts()}
 
 
 class Farewell:

@@ -126,6 +126,7 @@ class _Agent:
             self._run_open_calls()
             _raise(self._repetition.limit)
             self._conversation.make_room()
+            self._watch.show("agent", self._steps.replies + 1, self._limits.max_iterations)
             output = self._concluded(self._ask("auto"))
             if output is not None:
                 return output

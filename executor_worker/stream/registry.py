@@ -13,7 +13,7 @@ from executor_worker.stream.names import REGISTRY_PREFIX
 from executor_worker.wire import dumps, loads
 
 TTL_S = 30
-SCAN_PAGE = 500
+SCAN_PAGE = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +74,9 @@ def unregister(link: Link, ids: Iterable[str]) -> None:
     _all(link, [("DEL", REGISTRY_PREFIX + one) for one in ids])
 
 
-def registered(link: Link) -> list[dict[str, Any]]:
+def registry_keys(link: Link) -> list[bytes]:
     """
-    Read all entries, ours and others', by id; what can't be read as one is left out.
+    Find all entries, ours and others'. Redis walks over all its keys for that.
 
     Raises:
         StreamUnavailable: No reply.
@@ -87,9 +87,28 @@ def registered(link: Link) -> list[dict[str, Any]]:
         cursor, page = link.call("SCAN", cursor, "MATCH", REGISTRY_PREFIX + "*", "COUNT", SCAN_PAGE)
         keys.update(page)
         if cursor == b"0":
-            break
-    values = link.batch([("GET", key) for key in sorted(keys)])
+            return sorted(keys)
+
+
+def read_registry(link: Link, keys: Iterable[bytes]) -> list[dict[str, Any]]:
+    """
+    Read entries; those that have ended, or can't be read as one, are left out.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    values = link.batch([("GET", key) for key in keys])
     return [entry for entry in map(_entry, values) if entry is not None]
+
+
+def registered(link: Link) -> list[dict[str, Any]]:
+    """
+    Find and read all entries, by id.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    return read_registry(link, registry_keys(link))
 
 
 def _entry(value: Any) -> dict[str, Any] | None:

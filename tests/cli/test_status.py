@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Run
+from tests.contract.conftest import WITH_TOOLS
+from tests.contract.wire import Wire
 from tests.kit import Pool, RedisServer, wait_until
 
 NOWHERE = {"REDIS_ADDR": "localhost:1", "HEALTH_PORT": "1"}
+pytestmark = pytest.mark.xdist_group("status")
+
 ITEM = json.dumps({"graph_id": "g", "node_id": "n", "config": {}})
 
 
+@pytest.fixture(scope="module")
+def shown() -> Iterator[Wire]:
+    """A pool of two with tools, and a model that has a price."""
+    with ExitStack() as started:
+        folder = Path(started.enter_context(tempfile.TemporaryDirectory(prefix="ex-")))
+        for name in ("redis", "pool"):
+            (folder / name).mkdir()
+        (folder / "prices.json").write_text('{"m": {"input": 1000, "output": 1000}}')
+        server = RedisServer(folder / "redis")
+        started.callback(server.close)
+        settings = {"LLM_PRICES": str(folder / "prices.json"), "NODE_TIMEOUT": "600", **WITH_TOOLS}
+        pool = Pool(folder / "pool", ("run",), {"WORKERS": "2", "WORKER_ID": "shown", **server.env, **settings})
+        started.callback(pool.close)
+        yield Wire(server, pool.wait_ready())
+
+
 @pytest.fixture
-def seen(executor: Callable[..., Pool], redis_server: RedisServer) -> dict[str, str]:
-    """A pool of two; the settings that show it."""
-    pool = executor(redis_server, workers=2, WORKER_ID="shown")
-    return {**redis_server.env, "HEALTH_PORT": str(pool.port), "HEALTH_HOST": "127.0.0.1"}
+def seen(shown: Wire) -> dict[str, str]:
+    """The settings that show the pool."""
+    return {**shown.server.env, "HEALTH_PORT": str(shown.pool.port), "HEALTH_HOST": "127.0.0.1"}
 
 
 def test_pool_and_streams_are_shown(run: Run, seen: dict[str, str]) -> None:
-    """A headline, the workers, the streams; in plain columns."""
+    """A headline, what was done lately, the streams, the workers; in plain columns."""
     done = run("status", **seen)
     assert (done.status, done.err) == (0, "")
-    headline, _, workers, *rows = done.out.splitlines()
+    headline, lately, models, *rows = done.out.splitlines()
     assert headline.startswith("shown: healthy, Redis connected, 2 slots: 2 idle")
-    assert workers.split()[:3] == ["SLOT", "PID", "STATE"]
-    assert [row.split()[2] for row in rows[:2]] == ["idle", "idle"]
-    assert any(row.startswith("executor.work ") for row in rows)
+    assert lately.endswith("0 completed, 0 failed") and models.startswith("models:    0 calls")
+    assert any(row.split() == ["executor.work", "0", "0", "0", "-", "0"] for row in rows)
+    assert rows[-3].split()[:3] == ["SLOT", "STATE", "FOR"]
+    assert [row.split()[1] for row in rows[-2:]] == ["idle", "idle"]
     assert "POOL" not in done.out, "its own registry entries are no other pool's"
 
 
@@ -45,27 +68,72 @@ def test_status_as_json_holds_workers_and_streams(run: Run, seen: dict[str, str]
         status["workers"][0]
     )
     assert status["streams"] == [
-        {"stream": stream, "depth": 0, "pending": 0, "oldest_age_seconds": 0.0, "dead": 0}
+        {"stream": stream, "depth": 0, "pending": 0, "parked": 0, "oldest_age_seconds": 0.0, "dead": 0}
         for stream in ("executor.work", "dago:events:executor.work")
     ]
-    assert status["problems"] == []
+    assert status["problems"] == status["throttles"] == []
+    assert (status["mode"], status["paused"]) == ("running", False)
+    assert set(status["last_minute"]) == {"seconds", *status["totals"]}
 
 
-def test_without_a_pool_here_streams_and_other_pools_are_shown(
-    run: Run, seen: dict[str, str], redis_server: RedisServer
-) -> None:
+def test_without_a_pool_here_streams_and_other_pools_are_shown(run: Run, seen: dict[str, str], shown: Wire) -> None:
     """From Redis alone; what is missing is said on stderr."""
-    redis_server.client().xadd("executor.work:dead", {"data": ITEM})
+    shown.redis.xadd("executor.work:dead", {"data": ITEM})
     elsewhere = seen | {"HEALTH_PORT": "1"}
     wait_until(lambda: registered(run, elsewhere) == ["idle", "idle"], 10, "the registry has them idle")
     done = run("status", **elsewhere)
     assert done.status == 0
     assert done.out.startswith("no pool on this machine")
     (pool,) = [row.split() for row in done.out.splitlines() if row.startswith("shown ")]
-    assert pool[1:4] == ["2", "2", "0"]
+    assert pool[1:5] == ["healthy", "2", "2", "0"]
     (stream,) = [row.split() for row in done.out.splitlines() if row.startswith("executor.work ")]
     assert stream[-1] == "1"
     assert "no pool answers at 127.0.0.1:1" in done.err
+    shown.redis.delete("executor.work:dead")
+
+
+def test_every_pool_of_a_redis_is_shown(run: Run, shown: Wire, tmp_path: Path) -> None:
+    """Wherever it runs: what each worker is at, how far its deadline is, what was done, failed and spent lately."""
+    gate, redis = tmp_path / "go", shown.server.env
+    usage = {"input_tokens": 100, "output_tokens": 20}
+    shown.output({"llm_config": {"prompt": json.dumps({"script": [{"reply": "x", "usage": usage}]}), "model": "m"}})
+    shown.error({"tool_name": "complain", "tool_params": {"message": "no"}})
+    call = {"tool_calls": [{"name": "wait_for_file", "arguments": {"path": str(gate)}}]}
+    prompt = json.dumps({"script": [call, {"reply": "done"}]})
+    agent = {"llm_config": {"prompt": prompt, "model": "m"}, "tools": ["wait_for_file"], "max_iterations": 7}
+    shown.add({"graph_id": "long", "node_id": "n", "config": agent, "inputs": {}})
+    lonely = {"id": "far.1", "status": "unhealthy", "last_heartbeat": "2026-11-21T03:00:00Z"}
+    shown.redis.set("dago:workers:far.1", json.dumps(lonely), ex=30)
+
+    def told() -> Any:
+        far, own = run("status", "--all", "--json", **redis).json["pools"]
+        assert (far["worker_id"], far["condition"], own["worker_id"]) == ("far", "unhealthy", "shown")
+        busy = any(one["metadata"]["phase"] == "tool:wait_for_file" for one in own["workers"])
+        return own if busy and own["last_minute"]["failed"] else None
+
+    pool = wait_until(told, 20, "what it is at, and what it did")
+    figures = pool["last_minute"]
+    assert (pool["slots"], figures["completed"], figures["errors"]) == (2, 1, {"tool_failed": 1})
+    assert figures["llm_calls"] >= 2 and figures["tokens"]["input"] >= 100 and figures["cost_usd"] >= 0.12
+    done = run("status", "--all", **redis)
+    assert done.out.startswith("2 pools, 3 slots:") and done.err == ""
+    (row,) = [line.split() for line in done.out.splitlines() if "long/n" in line]
+    assert row[0].startswith("shown.") and row[1] == "busy" and row[3:6] == ["agent", "1/7", "tool:wait_for_file"]
+    assert row[-4:-2] in (["9m", "long/n"], ["10m", "long/n"]), "what is left of NODE_TIMEOUT"
+    gate.touch()
+    shown.wait_result("long")
+    shown.redis.delete("dago:workers:far.1")
+
+
+def test_no_pool_on_this_redis_is_said(run: Run, redis_server: RedisServer) -> None:
+    """There is nothing wrong with Redis: its streams are shown."""
+    done = run("status", "--all", **redis_server.env)
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("no pool is registered on this Redis")
+    assert "executor.work" in done.out
+    gone = run("status", "--all", **NOWHERE)
+    assert gone.status == 1
+    assert len(gone.err.splitlines()) == 1 and "localhost:1" in gone.err
 
 
 def test_without_redis_the_pool_is_shown(run: Run, seen: dict[str, str]) -> None:
@@ -140,8 +208,14 @@ def test_top_shows_it_live_and_leaves_on_q(terminal: Any, seen: dict[str, str]) 
     started.wait_for("q leaves")
     assert "shown: healthy" in started.shown
     assert "executor.work" in started.shown
+    assert "shown.1" not in started.shown
     started.press("q")
     assert started.wait() == 0
+    everywhere = terminal("top", "--all", **seen | {"HEALTH_PORT": "1"})
+    everywhere.wait_for("shown.2")
+    assert "no pool answers" not in everywhere.shown
+    everywhere.press("q")
+    assert everywhere.wait() == 0
     assert "\x1b[?1049l" in started.shown, "it left the second screen"
 
 

@@ -70,6 +70,15 @@ def test_a_busy_worker_says_what_it_is_at(wire: Wire, gate: Path) -> None:
     assert "slow-node" in entry["current_task"]
     assert graph_id in entry["current_task"]
     assert entry["pending_tasks"] == 1
+
+    def told() -> bool:
+        about = busy().get("metadata", {})
+        return (about.get("mode"), about.get("phase"), about.get("attempt")) == ("tool", "tool:wait_for_file", 1)
+
+    wait_until(told, 7, "with the next beat, what it does")
+    about = busy()["metadata"]
+    assert as_time(about["since"]) <= time.time() < as_time(about["deadline"])
+    assert about["last_minute"]["completed"] >= 0
     gate.touch()
     wait_until(lambda: not busy(), 2.5, "idle again is written")
 

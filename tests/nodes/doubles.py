@@ -109,6 +109,10 @@ class SeenWatch(Watch):
         self.phases: list[tuple[str, float | None, str]] = []
         self.models: list[tuple[str, Usage | None]] = []
         self.tools: list[tuple[str, bool]] = []
+        self.shown: list[tuple[str, int, int]] = []
+
+    def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
+        self.shown.append((mode, step, steps))
 
     def phase(self, name: str, seconds: float | None = None, verdict: str = "node_timeout") -> None:
         self.phases.append((name, seconds, verdict))

@@ -73,6 +73,7 @@ def test_agent_calls_tools_until_it_answers(completed: Done) -> None:
         "agent",
         Usage(30, 15),
     )
+    assert watch.shown == [("agent", 0, 0), ("agent", 1, 10), ("agent", 2, 10), ("agent", 3, 10)]
     assert model.requests[1].turns == (
         UserTurn("Do it"),
         first.turn,

@@ -12,7 +12,7 @@ import pytest
 
 from supervisor.cells import Choice, Flag, Number
 from supervisor.row import HELD_LIMIT, WORDS, Row
-from supervisor.scoreboard import HEAD_WORDS, Head, Scoreboard
+from supervisor.scoreboard import HEAD_WORDS, Head, Progress, Scoreboard
 from tests.kit import wait_until
 
 
@@ -52,6 +52,20 @@ def test_end_leaves_nothing_in_hand(board: Scoreboard) -> None:
     row.begin("held", "item", "llm", 99)
     row.end(done=False)
     assert row.items_done == 1
+
+
+def test_progress_is_that_of_the_run(board: Scoreboard) -> None:
+    """What was shown of a run is not taken for the next one's, and ends with it."""
+    row = board.place(1)
+    shown = Progress("agent", 2, 10, 99)
+    assert row.progress == Progress()
+    row.begin_run("")
+    row.progress = shown
+    assert row.progress == shown
+    row.end_run()
+    assert row.progress == Progress()
+    row.begin_run("")
+    assert row.progress == Progress()
 
 
 @pytest.mark.parametrize(

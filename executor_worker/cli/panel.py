@@ -1,0 +1,179 @@
+"""What `status` and `top` show of a glance: a headline, what was done lately, and tables, the widest of them last."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor_worker.cli.display import ago, in_short, money
+from executor_worker.cli.fleet import PoolEntry, about
+from executor_worker.cli.glance import Glance
+from executor_worker.cli.seats import MANY_POOLS, ONE_POOL, here_rows, there_rows
+from executor_worker.cli.stamps import age, now_of
+from executor_worker.figures import added
+
+Line = tuple[str, str]
+_A_MINUTE = ("done/min", "failed/min", "tokens/min", "cost/min")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """
+    Attributes:
+        spare: Columns to be left out where there is no room, the first one first.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[list[Any]]
+    spare: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """
+    Attributes:
+        lines: What was done lately: a word, and what there is to say of it.
+        tables: Only such as have rows.
+    """
+
+    headline: str
+    lines: list[Line] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+
+
+def panel(glance: Glance) -> Panel:
+    tables = [_streams(glance), _throttles(glance), *(_everywhere(glance) if glance.everywhere else _here(glance))]
+    headline = _fleet_headline(glance) if glance.everywhere else _headline(glance)
+    return Panel(headline, list(_lines(glance)), [table for table in tables if table.rows])
+
+
+# -- lines ------------------------------------------------------------------------------------------
+
+
+def _headline(glance: Glance) -> str:
+    """Say in a line how the pool is."""
+    health, more = glance.pool.health, glance.pool.more
+    if health is None:
+        return "no pool on this machine"
+    counts = health["workers"]
+    states = ", ".join(f"{count} {state}" for state, count in counts.items() if state != "configured" and count)
+    now = now_of(health.get("timestamp"))
+    said = [
+        f"{health['worker_id']}: {health['status']}{' (paused)' if more.get('paused') else ''}",
+        f"Redis {health['redis']}",
+        f"{counts['configured']} slots: {states or 'none up'}",
+        f"last item {ago(age(health['last_processed'], now))} ago" if health["last_processed"] else "no item yet",
+    ]
+    if more.get("started"):
+        said.append(f"up {ago(age(more['started'], now))}")
+    return ", ".join(said)
+
+
+def _fleet_headline(glance: Glance) -> str:
+    if glance.streams is None:
+        return "pools unknown"
+    if not glance.pools:
+        return "no pool is registered on this Redis"
+    states: Counter[str] = sum((pool.states for pool in glance.pools), Counter())
+    told = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=lambda pair: -pair[1]))
+    return f"{_counted(len(glance.pools), 'pool')}, {_counted(states.total(), 'slot')}: {told}"
+
+
+def _lines(glance: Glance) -> Iterator[Line]:
+    """What was done lately, and who was replaced since the start."""
+    if glance.everywhere:
+        lately = added(pool.last_minute for pool in glance.pools) | {"seconds": _longest(glance.pools)}
+        restarts: Counter[str] = sum((Counter(pool.restarts) for pool in glance.pools), Counter())
+        if not glance.pools:
+            return
+    elif not (lately := glance.pool.more.get("last_minute") or {}):
+        return
+    else:
+        restarts = Counter(glance.pool.more.get("totals", {}).get("restarts", {}))
+    yield f"last {lately['seconds']:.0f} s", f"{lately['completed']} completed, {_failures(lately)}"
+    yield "models", _models(lately)
+    if restarts:
+        yield "replaced", f"{_counted(restarts.total(), 'worker')} since the start: {_by_label(restarts)}"
+
+
+def _longest(pools: list[PoolEntry]) -> float:
+    """Of what time the registry tells at most."""
+    told = [about(entry).get("last_minute") for pool in pools for entry in pool.workers]
+    return max((float(lately.get("seconds", 0)) for lately in told if isinstance(lately, dict)), default=0.0)
+
+
+def _failures(lately: Mapping[str, Any]) -> str:
+    return f"{lately['failed']} failed" + (f": {_by_label(lately['errors'])}" if lately["errors"] else "")
+
+
+def _models(lately: Mapping[str, Any]) -> str:
+    tokens = ", ".join(f"{in_short(count)} {kind.replace('_', ' ')}" for kind, count in lately["tokens"].items())
+    said = [_counted(lately["llm_calls"], "call")]
+    if lately["llm_failures"]:
+        said.append(f"{lately['llm_failures']} failed")
+    said.append(f"tokens: {tokens}" if tokens else "no tokens")
+    if lately["cost_usd"] is not None:
+        said.append(money(lately["cost_usd"]))
+    if lately["postponed"]:
+        said.append(f"{_counted(lately['postponed'], 'item')} put off")
+    return "; ".join(said)
+
+
+def _by_label(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{label} {count}" for label, count in sorted(counts.items(), key=lambda pair: -pair[1]))
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+# -- tables -----------------------------------------------------------------------------------------
+
+
+def _streams(glance: Glance) -> Table:
+    rows = [
+        [one.stream, one.waiting, one.pending, one.parked, ago(one.oldest_age_s) if one.depth else "-", one.dead]
+        for one in glance.streams or []
+    ]
+    return Table(("stream", "waiting", "in hand", "parked", "oldest", "dead"), rows)
+
+
+def _throttles(glance: Glance) -> Table:
+    rows = [
+        [
+            f"{one.provider} {one.model}",
+            ago(one.opens_s) if one.opens_s else "now",
+            f"{one.calling} of {one.at_once}" if one.at_once is not None else one.calling,
+            one.waiting,
+        ]
+        for one in glance.throttles
+    ]
+    return Table(("throttled model", "opens in", "calls", "parked"), rows)
+
+
+def _here(glance: Glance) -> list[Table]:
+    health = glance.pool.health or {}
+    workers = Table(ONE_POOL.columns, here_rows(glance.pool.workers, now_of(health.get("timestamp"))), ONE_POOL.spare)
+    return [workers, _pools(glance.pools)]
+
+
+def _everywhere(glance: Glance) -> list[Table]:
+    return [_pools(glance.pools), Table(MANY_POOLS.columns, there_rows(glance.pools), MANY_POOLS.spare)]
+
+
+def _pools(pools: list[PoolEntry]) -> Table:
+    columns = ("pool", "is", "slots", "idle", "busy", "other", *_A_MINUTE, "replaced", "seen")
+    return Table(columns, [_pool_row(pool) for pool in pools], ("seen", "other", "replaced", "slots", *_A_MINUTE[2:]))
+
+
+def _pool_row(pool: PoolEntry) -> list[Any]:
+    states, lately = pool.states, pool.last_minute
+    seen = age(pool.newest.get("last_heartbeat"), now_of(None))
+    return [
+        *(pool.worker_id, pool.condition, len(pool.workers), states["idle"], states["busy"]),
+        *(len(pool.workers) - states["idle"] - states["busy"], lately["completed"], lately["failed"]),
+        *(in_short(sum(lately["tokens"].values())), money(lately["cost_usd"])),
+        *(sum(pool.restarts.values()), f"{ago(seen)} ago"),
+    ]

@@ -1,0 +1,44 @@
+"""How far a run has got, as its worker shows it on the scoreboard."""
+
+from __future__ import annotations
+
+from mmap import mmap
+from struct import Struct
+from typing import NamedTuple
+
+from supervisor.cells import Twin, clip
+
+_LAYOUT = Struct("<q16pqqq")  # run, then what `Progress` holds
+_MODE_LIMIT = 15  # bytes
+
+
+class Progress(NamedTuple):
+    """
+    Attributes:
+        mode: What kind of run it is; empty while that is not known.
+        step, steps: Which of its steps it is at, of how many at most; 0: it has none that are counted.
+        ends_ns: When the run's time is up; 0: nobody knows.
+    """
+
+    mode: str = ""
+    step: int = 0
+    steps: int = 0
+    ends_ns: int = 0
+
+
+class ProgressCell:
+    """Holds one run's progress; of another run it says nothing, so nobody has to clear it."""
+
+    __slots__ = ("_twin",)
+    SIZE = Twin.size(_LAYOUT)  # bytes
+
+    def __init__(self, shared: mmap, offset: int) -> None:
+        self._twin = Twin(shared, offset, _LAYOUT)
+
+    def write(self, run: int, progress: Progress) -> None:
+        self._twin.write(run, clip(progress.mode, _MODE_LIMIT), *progress[1:])
+
+    def read(self, run: int) -> Progress:
+        """What was written of *run*, which is 0 where there is none."""
+        written_of, mode, *rest = self._twin.read()
+        return Progress(str(mode, "utf-8", "replace"), *rest) if run and run == written_of else Progress()

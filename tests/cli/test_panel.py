@@ -1,0 +1,165 @@
+"""What `status` and `top` make of what they were told; no process and no Redis here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from executor_worker.cli.display import in_short, money, rich_table
+from executor_worker.cli.fleet import pools_of
+from executor_worker.cli.glance import Glance
+from executor_worker.cli.panel import panel
+from executor_worker.cli.pool_http import PoolView
+from executor_worker.stream.backlog import Backlog
+from executor_worker.stream.throttle import Throttled
+
+NOW = "2026-11-21T03:00:00.000Z"
+COUNTS = {"configured": 2, "starting": 0, "idle": 0, "busy": 1, "draining": 0, "dead": 1}
+LATELY = {
+    "seconds": 60.0, "completed": 40, "failed": 3, "errors": {"llm_timeout": 1, "tool_failed": 2}, "llm_calls": 12,
+    "llm_failures": 1, "tokens": {"input": 15200, "cache_read": 300}, "cost_usd": 0.0412, "postponed": 1,
+    "restarts": {},
+}  # fmt: skip
+BUSY = {
+    "slot": 1, "pid": 77, "state": "busy", "phase": "tool:search", "item": "g/n", "since": "2026-11-21T02:58:50Z",
+    "items_done": 5, "restarts": 1, "pss_bytes": 2**20 * 14, "mode": "agent", "step": 3, "steps": 10, "attempt": 2,
+    "deadline": "2026-11-21T03:13:00Z", "phase_since": "2026-11-21T02:59:50Z", "phase_deadline": "2026-11-21T03:00:20Z",
+    "stopped": False, "respawn": None,
+}  # fmt: skip
+DEAD = {"slot": 2, "state": "dead", "since": NOW, "respawn": "2026-11-21T03:00:04Z", "items_done": 0, "restarts": 9}
+
+
+def here(*workers: dict[str, Any], paused: bool = False) -> Glance:
+    health = {
+        "status": "degraded", "worker_id": "vm", "redis": "connected", "last_processed": "2026-11-21T02:59:00Z",
+        "timestamp": NOW, "workers": COUNTS,
+    }  # fmt: skip
+    more = {"paused": paused, "started": "2026-11-20T20:00:00Z", "last_minute": LATELY}
+    view = PoolView(health, list(workers), more | {"totals": {"restarts": {"crashed": 1, "deadline": 8}}})
+    streams = [Backlog("executor.work", 9, 2, 3, 1, 40.0)]
+    return Glance(False, view, streams, [Throttled("anthropic", "m", 34.0, 4, 2, 3)])
+
+
+def workers(*rows: dict[str, Any]) -> list[list[Any]]:
+    return panel(here(*rows)).tables[-1].rows
+
+
+def entry(name: str, status: str = "idle", **metadata: Any) -> dict[str, Any]:
+    return {"id": name, "status": status, "last_heartbeat": NOW, "current_task": None, "metadata": metadata}
+
+
+def test_the_pool_in_a_few_lines() -> None:
+    """How it is, what it did lately, what failed by code, what it cost, who was replaced and why."""
+    shown = panel(here(BUSY, paused=True))
+    assert shown.headline == (
+        "vm: degraded (paused), Redis connected, 2 slots: 1 busy, 1 dead, last item 60s ago, up 7h"
+    )
+    assert shown.lines == [
+        ("last 60 s", "40 completed, 3 failed: tool_failed 2, llm_timeout 1"),
+        ("models", "12 calls; 1 failed; tokens: 15.2k input, 300 cache read; $0.0412; 1 item put off"),
+        ("replaced", "9 workers since the start: deadline 8, crashed 1"),
+    ]
+    streams, throttles, _ = shown.tables
+    assert streams.rows == [["executor.work", 4, 2, 3, "40s", 1]]
+    assert throttles.rows == [["anthropic m", "34s", "2 of 4", 3]]
+
+
+def test_what_a_worker_is_doing() -> None:
+    """For how long, which of how many steps, the call's own limit, the time that is left, which run it is."""
+    assert workers(BUSY) == [
+        [1, "busy", "70s", "agent 3/10", "tool:search 10s of 30s", "13m", "g/n (run 2)", 5, 1, "14 MiB", 77]
+    ]
+    model = BUSY | {"mode": "llm", "step": None, "steps": None, "phase": "llm", "attempt": 1}
+    model["phase_deadline"] = "2026-11-21T03:13:01Z"
+    assert workers(model)[0][3:7] == ["llm", "llm 10s", "13m", "g/n"]
+
+
+def test_a_worker_in_trouble() -> None:
+    """Its time is over; it is stopped by a signal; there is none, and when there will be."""
+    late, stopped = BUSY | {"deadline": "2026-11-21T02:59:59Z"}, BUSY | {"stopped": True}
+    rows = workers(late, stopped, DEAD)
+    assert rows[0][5] == "over"
+    assert rows[1][1] == "stopped"
+    assert rows[2][:5] == [2, "dead", "0s", "", "again in 4s"]
+
+
+def test_an_older_pool_tells_less() -> None:
+    """Only what `/workers` says: no line is made up."""
+    rows = {"slot": 1, "pid": 7, "state": "idle", "phase": "waiting", "item": None, "since": NOW, "items_done": 1}
+    view = PoolView(here().pool.health, [rows])
+    shown = panel(Glance(False, view, []))
+    assert shown.lines == [] and "up" not in shown.headline.split(", ")[-1]
+    assert shown.tables[-1].rows == [[1, "idle", "0s", "", "waiting", "-", "", 1, None, "-", 7]]
+
+
+def test_every_pool_from_the_registry() -> None:
+    """Figures are added up; times are as of each worker's last beat; strange entries spoil nothing."""
+    lately = LATELY | {"errors": {"internal": 3}}
+    first = entry(
+        "a.1", "busy", state="busy", since="2026-11-21T02:59:00Z", last_minute=lately, pool={"restarts": {"rss": 2}}
+    )
+    others = [entry("a.10", last_minute=lately), entry("a.2", "stopped"), entry("b.1"), {"id": "c", "metadata": 3}]
+    glance = Glance(True, streams=[], others=[*others, first])
+    assert [[worker["id"] for worker in pool.workers] for pool in glance.pools] == [
+        ["c"],
+        ["a.1", "a.2", "a.10"],
+        ["b.1"],
+    ]
+    shown = panel(glance)
+    assert shown.headline == "3 pools, 5 slots: 2 idle, 1 unknown, 1 busy, 1 stopped"
+    assert shown.lines[0] == ("last 60 s", "80 completed, 6 failed: internal 6")
+    assert shown.lines[2] == ("replaced", "2 workers since the start: rss 2")
+    pools, seats = shown.tables
+    assert [row[:8] for row in pools.rows][1:] == [
+        ["a", "degraded", 3, 1, 1, 1, 80, 6],
+        ["b", "healthy", 1, 1, 0, 0, 0, 0],
+    ]
+    assert seats.rows[1][:3] == ["a.1", "busy", "60s"]
+
+
+def test_a_pool_is_what_it_says_of_itself() -> None:
+    """Paused and draining come from the entry that was written last."""
+    (paused,) = pools_of([entry("a.1", pool={"mode": "running", "paused": True})])
+    older = entry("a.2", pool={"mode": "running"}) | {"last_heartbeat": "2026-11-21T02:00:00Z"}
+    (draining,) = pools_of([older, entry("a.1", pool={"mode": "draining"})])
+    (gone,) = pools_of([entry("a.1", "unhealthy")])
+    assert [pool.condition for pool in (paused, draining, gone)] == ["paused", "draining", "unhealthy"]
+
+
+def test_nobody_there_is_said() -> None:
+    """No pool on this Redis, no Redis, no pool here."""
+    assert panel(Glance(True, streams=[])).headline == "no pool is registered on this Redis"
+    assert panel(Glance(True)).headline == "pools unknown"
+    assert panel(Glance(False)) == panel(Glance(False, PoolView(problem="why")))
+    assert panel(Glance(False)).headline == "no pool on this machine"
+
+
+def test_tables_fit_their_width() -> None:
+    """Columns that can be spared go first, then the widest is cut in its middle; where it may it goes on below."""
+    columns, rows = ("slot", "item", "pid"), [[1, "0123456789abcdefghij/node", 4711]]
+    lines = [drawn(columns, rows, width, fold=False) for width in (40, 33, 20)]
+    assert lines == ["   1  0123456789abcdefghij/node  4711", "   1  0123456789abcdefghij/node", "   1  0123456…j/node"]
+    assert "0123456789abcd" in drawn(columns, rows, 20, fold=True)
+
+
+def drawn(columns: tuple[str, ...], rows: list[list[Any]], width: int, *, fold: bool) -> str:
+    screen = Console(width=width)
+    with screen.capture() as captured:
+        screen.print(rich_table(columns, rows, width, ("pid",), fold=fold))
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    assert max(map(len, lines)) <= width
+    return lines[2]
+
+
+def test_numbers_as_people_say_them() -> None:
+    """At most four digits."""
+    assert [in_short(count) for count in (0, 950, 15200, 152_000, 3.4e6, 2e9)] == [
+        "0",
+        "950",
+        "15.2k",
+        "152k",
+        "3.4M",
+        "2.0G",
+    ]
+    assert [money(usd) for usd in (None, 0.0, 0.0412, 3.456)] == ["-", "$0.00", "$0.0412", "$3.46"]
