@@ -1,67 +1,51 @@
 """
-The yardstick: what a queue costs that does nothing but speak to Redis, by redis-py.
+What redis-py alone needs: programs that check nothing, decode nothing and promise nothing.
 
-Three round trips an item: XREADGROUP; GET of its state; MULTI SET, XADD, XACK. Nothing is parsed, nothing logged.
-`python -m benchmarks.bare URL [N]` prints the CPU seconds of N items (1 KiB each, 2 KiB of state).
+`python -m benchmarks.bare loop SOCKET NAME` is the yardstick: a worker without anything around it, in three round trips
+an item. It reads an entry, gets its graph's state, then commits state, event and acknowledgement in one transaction;
+when the stream is worked off it prints its CPU seconds. `… answer SOCKET` waits in XREAD and answers each entry.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 import redis
 
-ITEM, STATE = b"i" * 1024, b"s" * 2048
-WORK, GROUP, RESULTS, STATE_KEY = "bare:work", "bare", "bare:results", "bare:state:%d"
-STATES = 100
-PAGE = 1000
+STREAM, GROUP, EVENTS, STATES = "bare.work", "bare", "bare.completed", "bare.state:"
+ASKED, ANSWERS = "bare.asked", "bare.answers"
+DOCUMENT, EVENT = b"x" * 2048, b"x" * 500
 
 
-def bare_cpu_seconds(url: str, items: int = 5000) -> float:
-    """Run *items* through the bare loop in a process of its own; its CPU seconds from the first to the last."""
-    command = [sys.executable, "-m", "benchmarks.bare", url, str(items)]
-    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+def loop(db: redis.Redis, name: str) -> float:
+    """Work the stream off; returns the CPU seconds of that."""
+    began = time.process_time()
+    while reply := db.xreadgroup(GROUP, name, {STREAM: ">"}, count=1):
+        entry, fields = cast("list[Any]", reply)[0][1][0]
+        key = STATES.encode() + fields[b"graph"]
+        db.get(key)
+        commit = db.pipeline(transaction=True)
+        commit.set(key, DOCUMENT, ex=3600)
+        commit.xadd(EVENTS, {"data": EVENT})
+        commit.xack(STREAM, GROUP, entry)
+        commit.execute()
+    return time.process_time() - began
 
 
-def fill(client: Any, items: int) -> None:
-    """Put *items* on the stream, and the states that they read."""
-    client.xgroup_create(WORK, GROUP, "0", mkstream=True)
-    for start in range(0, items, PAGE):
-        pipeline = client.pipeline(transaction=False)
-        for _ in range(start, min(start + PAGE, items)):
-            pipeline.xadd(WORK, {"data": ITEM})
-        pipeline.execute()
-    client.mset({STATE_KEY % number: STATE for number in range(STATES)})
-
-
-def run(client: Any, items: int) -> None:
-    """Read, look up, settle: one item at a time."""
-    for number in range(items):
-        [[_, [[entry, _]]]] = client.xreadgroup(GROUP, "one", {WORK: ">"}, count=1, block=1000)
-        state = client.get(STATE_KEY % (number % STATES))
-        settle = client.pipeline(transaction=True)
-        settle.set(STATE_KEY % (number % STATES), state, ex=86400)
-        settle.xadd(RESULTS, {"data": ITEM}, maxlen=100_000)
-        settle.xack(WORK, GROUP, entry)
-        settle.execute()
-
-
-def main() -> None:
-    """Fill, run, print, clean up."""
-    url, items = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 5000
-    client = redis.Redis.from_url(url, socket_timeout=10)
-    keys = [WORK, RESULTS, *(STATE_KEY % number for number in range(STATES))]
-    client.delete(*keys)
-    fill(client, items)
-    started = time.process_time()
-    run(client, items)
-    sys.stdout.write(f"{time.process_time() - started:.3f}\n")
-    client.delete(*keys)
-    client.close()
+def answer(db: redis.Redis) -> None:
+    """Answer until killed."""
+    last = "0"
+    while True:
+        reply = cast("list[Any]", db.xread({ASKED: last}, count=1, block=0))
+        last = reply[0][1][0][0]
+        db.xadd(ANSWERS, {"data": "x"})
 
 
 if __name__ == "__main__":
-    main()
+    connection = redis.Redis(unix_socket_path=sys.argv[2], socket_timeout=None)
+    connection.ping()
+    if sys.argv[1] == "answer":
+        answer(connection)
+    sys.stdout.write(str(loop(connection, sys.argv[3])))

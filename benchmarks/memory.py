@@ -1,0 +1,66 @@
+"""What a worker weighs: the proportional set size of supervisor, keeper and workers, divided by the workers."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure
+from benchmarks.plan import Plan
+from benchmarks.slow_model import SlowModel
+from benchmarks.stage import ITEM_BYTES, NO_OP, Stage, item, pss_mib, put, stage, state
+from tests.kit import EverythingServer, wait_until
+
+ITEMS_EACH = 50
+AT_ONCE_S = 1.0  # so long a call lasts that every worker has to take one
+STAY = {"tool_name": "stay", "tool_params": {"mark": "m", "seconds": AT_ONCE_S}}
+MODEL = {"llm_config": {"prompt": "{{text}}"}}
+MCP_SLOW = {"tool_name": "trigger-long-running-operation", "tool_params": {"duration": AT_ONCE_S, "steps": 1}}
+
+
+def measure(plan: Plan) -> list[Figure]:
+    """One pool, ever more used; after each step it is weighed when it is idle again."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ex-") as folder,
+        closing(EverythingServer(Path(folder))) as mcp,
+        closing(SlowModel(AT_ONCE_S)) as model,
+        stage(plan.workers, MCP_SERVERS=f"every={mcp.url}", **model.env) as on,
+    ):
+        weights = {"idle": _weight(on)}
+        while min(row["items_done"] for row in on.pool.workers()) < ITEMS_EACH:
+            _run(on, NO_OP, ITEMS_EACH * plan.workers)
+        weights["after 50 items each"] = _weight(on)
+        _one_each(on, MODEL)
+        weights["after a model call each too"] = _weight(on)
+        _one_each(on, MCP_SLOW)
+        weights["after an MCP call each too"] = _weight(on)
+    wanted = {"idle": 14.0, "after 50 items each": 16.0, "after an MCP call each too": 26.0}
+    return [Figure(f"memory: {name}", mib, mib, mib, "MiB a worker", wanted.get(name)) for name, mib in weights.items()]
+
+
+def _weight(on: Stage) -> float:
+    wait_until(lambda: all(row["state"] == "idle" for row in on.pool.workers()), 60, "all workers are idle")
+    return pss_mib(on.tree()) / len(on.workers())
+
+
+def _run(on: Stage, config: Mapping[str, Any], count: int) -> None:
+    graphs = [f"{on.settled()}-{number}" for number in range(count)]
+    before = on.settled()
+    with on.paused():
+        put(
+            on.db, (item(graph, config, size=ITEM_BYTES) for graph in graphs), {graph: state(graph) for graph in graphs}
+        )
+    on.work_off(before + count)
+
+
+def _one_each(on: Stage, config: Mapping[str, Any]) -> None:
+    """Have every worker run at least one item of *config*."""
+    before = {row["slot"]: row["items_done"] for row in on.pool.workers()}
+    for _ in range(5):
+        _run(on, config, len(before))
+        if all(row["items_done"] > before[row["slot"]] for row in on.pool.workers()):
+            return
+    raise AssertionError("some worker has never had one of the items")
