@@ -21,16 +21,8 @@ from executor_worker.stream.held import Commit, Held, Settled, Taken
 from executor_worker.stream.journal import JournalKeys
 from executor_worker.stream.leases import renew
 from executor_worker.stream.link import Link
-from executor_worker.stream.names import (
-    COMPLETED_STREAM,
-    GROUP,
-    LAST_READ,
-    MARKERS,
-    RESETS,
-    STATE_PREFIX,
-    WORK_STREAMS,
-    dead_stream,
-)
+from executor_worker.stream.names import GROUP, LAST_READ, MARKERS, RESETS, STATE_PREFIX, WORK_STREAMS
+from executor_worker.stream.orders import TakeOrders, settle_words
 from executor_worker.stream.replies import GroupLost
 from executor_worker.stream.script import Script, script
 
@@ -85,12 +77,10 @@ class Consumer:
         self._groups_known = False
         self._group_missing = False
         self._doubtful = False
-        self._own = "counted"
         self._blocking = BlockingRead(link, group, name, streams)
-        self._turn = 0
         self._names = {stream.encode(): stream for stream in self._streams}
         self._take_script, self._confirm_script, self._settle_script, self._park_script = scripts()
-        self._orders = self._all_orders(lease_s)
+        self._orders = TakeOrders(name, self._streams, group=group, lease_s=lease_s, delete_settled=delete_settled)
 
     @property
     def client_id(self) -> int:
@@ -115,7 +105,7 @@ class Consumer:
             StreamUnavailable: No reply; an entry may be ours without our knowing.
             StreamRefused: The operator has to act.
         """
-        words = [*self._take_words(uncounted), *(word for pair in stale for word in pair)]
+        words = [*self._orders.next(uncounted, unsure=self.unsure), *(word for pair in stale for word in pair)]
         asked_at = time.monotonic()
         try:
             taken = self._received(self._link.run(self._take_script, self._streams, words), asked_at)
@@ -214,22 +204,10 @@ class Consumer:
                 read-only): nothing was written.
             StreamRefused: The operator has to act; nothing was written.
         """
-        keys: list[Word] = [
-            held.stream, MARKERS, RESETS, commit.state_key or MARKERS, dead_stream(held.stream), COMPLETED_STREAM,
-            commit.journal or MARKERS,
-        ]  # fmt: skip
-        words: list[Word] = [
-            self._group, held.consumer, held.entry, held.count, b"1" if force else b"",
-            b"-" if commit.expected is None or commit.state_key is None else commit.expected,
-            commit.document, int(commit.ttl_s * 1000), self._mirror if commit.failure else b"",
-            b"1" if self._delete_settled else b"", commit.last_record if commit.journal else b"", len(commit.events),
-        ]  # fmt: skip
-        for stream, event in commit.events:
-            keys.append(stream)
-            words.append(event)
-        letter: list[Word] = [word for pair in (commit.dead or {}).items() for word in pair]
-        words += [len(letter), *letter]
-        words += (b"1", *self._take_words(None)) if take_next else (b"",)
+        keys, words = settle_words(
+            held, commit, group=self._group, delete_settled=self._delete_settled, mirror=self._mirror, force=force
+        )
+        words += (b"1", *self._orders.next(unsure=self.unsure)) if take_next else (b"",)
         asked_at = time.monotonic()
         try:
             reply = self._link.run(self._settle_script, keys, words)
@@ -289,25 +267,12 @@ class Consumer:
 
     # -- inside -------------------------------------------------------------------------------------
 
-    def _all_orders(self, lease_s: float) -> list[tuple[tuple[Word, ...], tuple[Word, ...]]]:
-        """What take.lua is told, before and after the two words that change; once for each order of streams."""
-        before: tuple[Word, ...] = (self.name, self._group, int(lease_s * 1000))
-        keep = b"" if self._delete_settled else b"1"
-        count = len(self._streams)
-        orders = [self._streams[turn:] + self._streams[:turn] for turn in range(count)]
-        return [(before, (keep, count, *order)) for order in orders]
-
-    def _take_words(self, uncounted: tuple[str, str] | None) -> tuple[Word, ...]:
-        before, after = self._orders[self._turn]
-        self._turn = (self._turn + 1) % len(self._orders)
-        return *before, self._own if self.unsure else b"", " ".join(uncounted or ()), *after
-
     def _sure(self) -> None:
         """From now on what is pending unseen was lost on its way here: it never ran and does not count."""
         if not self._group_missing:
             self._groups_known = True
         self.unsure, self._doubtful = self._doubtful, False
-        self._own = "forgiven"
+        self._orders.forgive()
 
     def _make_groups(self) -> None:
         made = ensure_groups(

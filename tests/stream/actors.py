@@ -57,7 +57,7 @@ class Hand(Actor):
     @property
     def sure(self) -> bool:
         """As it tells Redis itself: until it has had an answer, what is pending may be its predecessor's."""
-        return self._consumer._own == "forgiven"
+        return self._consumer._orders.own == "forgiven"
 
     @property
     def answers_for_predecessor(self) -> bool:
