@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from executor_worker.metrics import SEPARATOR, Area
+from executor_worker.metrics import SEPARATOR, Totals
 
 Tally = dict[tuple[str, str], float]
 
@@ -33,7 +33,7 @@ class Reader:
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[str, str] | None] = {}
 
-    def tally(self, area: Area) -> Tally:
+    def tally(self, area: Totals) -> Tally:
         return _sum((self._place(key), value) for key, value in area.items().items())
 
     def _place(self, key: bytes) -> tuple[str, str] | None:

@@ -2,7 +2,7 @@
 What is counted, under which names, and how it is shown to Prometheus.
 
 Workers add to their slot's counters in shared memory; whoever serves `/metrics` sums the slots up. Values outlive
-the workers that wrote them, so a total never goes down while the supervisor lives.
+the workers that wrote them, so a total never goes down while the supervisor lives, or a successor by SIGUSR2.
 """
 
 from __future__ import annotations
@@ -52,12 +52,16 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
-class Area(Protocol):
+class Totals(Protocol):
+    """What was counted somewhere, by key."""
+
+    def items(self) -> Mapping[bytes, float]: ...
+
+
+class Area(Totals, Protocol):
     """A slot's shared counters."""
 
     def add(self, key: bytes, amount: float) -> None: ...
-
-    def items(self) -> Mapping[bytes, float]: ...
 
 
 class Recorder:
@@ -86,7 +90,7 @@ class Recorder:
         return key
 
 
-def total(areas: Iterable[Area]) -> dict[tuple[str, ...], float]:
+def total(areas: Iterable[Totals]) -> dict[tuple[str, ...], float]:
     """Sum areas up: (name, label values…, for histograms the bucket) → value."""
     totals: dict[tuple[str, ...], float] = {}
     for area in areas:

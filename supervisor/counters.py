@@ -28,7 +28,7 @@ class Counters:
 
     __slots__ = ("_at", "_doubles", "_end", "_first_key", "_ints", "_keys", "_limit", "_shared", "_stop")
 
-    def __init__(self, shared: mmap, offset: int, size: int) -> None:
+    def __init__(self, shared: mmap | bytearray, offset: int, size: int) -> None:
         self._limit = (size - VALUES * WORD) // (KEY_BYTES + 2 * WORD)
         view = memoryview(shared)[offset : offset + size]
         self._ints = view.cast("q")

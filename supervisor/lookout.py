@@ -17,19 +17,28 @@ def pools_here() -> Iterator[dict[int, Scoreboard]]:
     """
     The pools of this user in this PID namespace, by their supervisors' pids; to be read only.
 
+    One of another version is passed over where there are others: it is being replaced.
+
     Raises:
-        ValueError: One is of another version.
+        ValueError: There are only such of another version.
     """
     boards: dict[int, Scoreboard] = {}
+    strange: ValueError | None = None
     try:
         for pid, path in _tables():
-            board = _open(path)
+            try:
+                board = _open(path)
+            except ValueError as error:
+                strange = error
+                continue
             if board is None:
                 continue
-            if board.head.supervisor_pid == pid:  # its children show the same table
+            if board.head.supervisor_pid == pid and pid not in boards:  # its children show the same table
                 boards[pid] = board
             else:
                 board.close()
+        if strange is not None and not boards:
+            raise strange
         yield boards
     finally:
         for board in boards.values():
@@ -43,9 +52,9 @@ def _tables() -> Iterator[tuple[int, Path]]:
         with contextlib.suppress(OSError):
             if process.stat().st_uid != os.geteuid() or (process / "ns/pid").readlink() != own_space:
                 continue  # another user's, or a container's, which has pids of its own
-            table = next((fd for fd in (process / "fd").iterdir() if _leads_to_table(fd)), None)
-            if table is not None:
-                yield int(process.name), table
+            # A successor has its predecessors' tables open as well.
+            for fd in filter(_leads_to_table, (process / "fd").iterdir()):
+                yield int(process.name), fd
 
 
 def _leads_to_table(fd: Path) -> bool:

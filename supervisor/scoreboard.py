@@ -11,13 +11,15 @@ from __future__ import annotations
 import mmap as memory
 import os
 import sys
+from collections.abc import Mapping
 from mmap import mmap
 from struct import Struct
+from typing import Protocol
 
 from supervisor.cells import WORD, Choice, Flag, Number, Twin, clip
 from supervisor.counters import Counters
+from supervisor.layout import CAPACITY_WORD, PAGE, Layout, pages
 from supervisor.progress import Progress
-from supervisor.row import SIZE as ROW_BYTES
 from supervisor.row import Row
 
 __all__ = ["LEVELS", "MODES", "Bell", "Head", "Progress", "Row", "Scoreboard", "Wakes"]
@@ -25,10 +27,7 @@ __all__ = ["LEVELS", "MODES", "Bell", "Head", "Progress", "Row", "Scoreboard", "
 LEVELS = ("", "debug", "info", "warn", "error")
 MODES = ("starting", "running", "reloading", "draining", "stopped")
 FILE_NAME = "executor-scoreboard"
-PAGE = 4096
 HEAD_WORDS = 32
-CAPACITY_WORD = 18
-HEAD_COUNTERS_BYTES = 16 * PAGE
 REASON = Struct("<H1000s")  # why the pool stops; written by whoever finds out
 REASON_LIMIT = 1000  # bytes
 NOTICE = Struct("<H700s")  # for all workers; written by the keeper
@@ -106,10 +105,22 @@ class Wakes:
         self._bells.clear()
 
 
+class Totals(Protocol):
+    """What was counted somewhere, by key."""
+
+    def items(self) -> Mapping[bytes, float]: ...
+
+
+class Predecessor(Totals, Protocol):
+    """Another pool's table, which is counted in; see `legacy.py`."""
+
+    fd: int
+
+
 class Head:
     """What is true of the whole pool; written by the supervisor, where nothing else is said."""
 
-    __slots__ = ("_notice", "_reason", "counters", "ints", "keeper_counters")
+    __slots__ = ("_notice", "_reason", "counters", "inherited", "ints", "keeper_counters")
 
     supervisor_beat_ns = Number(0)
     keeper_beat_ns = Number(1)  # by the keeper
@@ -134,11 +145,11 @@ class Head:
     throttled = Flag(20)  # by the keeper: somebody may have to hold calls back
     keeper_dismissed = Flag(21)  # its SIGTERM is meant for it, and not for the whole process group
 
-    def __init__(self, shared: mmap, offset: int, counters: Counters, keeper_counters: Counters) -> None:
+    def __init__(self, shared: mmap, offset: int, areas: list[tuple[int, int]]) -> None:
         words_end = offset + HEAD_WORDS * WORD
         self.ints: memoryview[int] = memoryview(shared)[offset:words_end].cast("q")
-        self.counters = counters  # the supervisor's
-        self.keeper_counters = keeper_counters  # the keeper's; they outlive it
+        # The supervisor's, the keeper's, which outlive it, and those of predecessors that have ended.
+        self.counters, self.keeper_counters, self.inherited = (Counters(shared, at, size) for at, size in areas)
         self._reason = Twin(shared, words_end, REASON)
         self._notice = Twin(shared, words_end + Twin.size(REASON), NOTICE)
         assert words_end + Twin.size(REASON) + Twin.size(NOTICE) <= offset + PAGE
@@ -187,29 +198,20 @@ class Scoreboard:
         *,
         shown_by: int | None = None,
     ) -> None:
-        asked_at = PAGE
-        head_counters_at = asked_at + _pages(capacity * WORD)
-        rows_at = head_counters_at + 2 * HEAD_COUNTERS_BYTES
-        self._rows_at = rows_at
-        self._counters_at = rows_at + _pages(capacity * ROW_BYTES)
-        self._counters_bytes = _pages(counters_bytes)
+        self._layout = layout = Layout(capacity, pages(counters_bytes))
         self.capacity = capacity
-        size = self._counters_at + capacity * self._counters_bytes
-        self.shared = _new_memory(size) if shown_by is None else _others_memory(shown_by, size)
+        self.fd = _new_file(layout.size) if shown_by is None else None  # of the memory; for a successor to read
+        self.shared = _others_memory(shown_by, layout.size) if self.fd is None else mmap(self.fd, layout.size)
+        self.legacies: list[Predecessor] = []
         self.bell = Bell()  # for the supervisor: something changed
         self.keeper_bell = Bell()  # for the keeper
-        self.head = Head(
-            self.shared,
-            0,
-            Counters(self.shared, head_counters_at, HEAD_COUNTERS_BYTES),
-            Counters(self.shared, head_counters_at + HEAD_COUNTERS_BYTES, HEAD_COUNTERS_BYTES),
-        )
+        self.head = Head(self.shared, 0, layout.head_areas)
         if shown_by is None:
             self.head.capacity = capacity
             self.head.first_slot = first_slot
             self.head.highest_slot = first_slot - 1
         first_slot = self.head.first_slot
-        asked = memoryview(self.shared)[asked_at : asked_at + capacity * WORD].cast("q")
+        asked = memoryview(self.shared)[layout.asked_at : layout.asked_at + capacity * WORD].cast("q")
         self.wakes = Wakes(self.bell, asked, first_slot)
         self._first = first_slot
         self._rows: dict[int, Row] = {}
@@ -255,39 +257,44 @@ class Scoreboard:
         """Close *slot*."""
         self.row(slot).placed = False
 
-    def all_counters(self) -> list[Counters]:
-        """Every area that was ever added to: those of slots that are gone count on."""
-        numbers = range(self._first, self.head.highest_slot + 1)
-        return [self.head.counters, self.head.keeper_counters, *(self.row(slot).counters for slot in numbers)]
+    def all_counters(self) -> list[Totals]:
+        """Every area that was ever added to: those of slots that are gone, and of predecessors, count on."""
+        numbers, head = range(self._first, self.head.highest_slot + 1), self.head
+        slots = (self.row(slot).counters for slot in numbers)
+        return [head.counters, head.keeper_counters, head.inherited, *slots, *self.legacies]
+
+    @property
+    def tables(self) -> list[int]:
+        """Descriptors of all tables that are counted here, for a successor: it counts on."""
+        return [fd for fd in (self.fd, *(legacy.fd for legacy in self.legacies)) if fd is not None]
 
     def close(self) -> None:
         """Give back the descriptors; the memory goes with the last process."""
         self.wakes.close()
         self.bell.close()
         self.keeper_bell.close()
+        for fd in self.tables:
+            os.close(fd)
+        self.fd = None
+        self.legacies.clear()
 
     def _make_row(self, slot: int) -> Row:
         index = slot - self._first
         if not 0 <= index < self.capacity:
             raise IndexError(f"slot {slot} is not one of {self._first} to {self._first + self.capacity - 1}")
-        counters = Counters(self.shared, self._counters_at + index * self._counters_bytes, self._counters_bytes)
-        return Row(slot, self.shared, self._rows_at + index * ROW_BYTES, counters, self.wakes)
+        layout = self._layout
+        counters = Counters(self.shared, layout.counters_at(index), layout.counters_bytes)
+        return Row(slot, self.shared, layout.row_at(index), counters, self.wakes)
 
 
-def _pages(size: int) -> int:
-    return (size + PAGE - 1) // PAGE * PAGE
-
-
-def _new_memory(size: int) -> mmap:
+def _new_file(size: int) -> int:
     fd = os.memfd_create(FILE_NAME)
-    try:
-        os.ftruncate(fd, size)
-        return mmap(fd, size)  # keeps a descriptor of its own, by which it is found
-    finally:
-        os.close(fd)
+    os.ftruncate(fd, size)
+    return fd
 
 
-def _others_memory(fd: int, size: int) -> mmap:
+def _others_memory(fd: int | None, size: int) -> mmap:
+    assert fd is not None
     found = os.fstat(fd).st_size
     if found != size:
         raise ValueError(f"a scoreboard of {found} bytes, not {size}: it is another version's")

@@ -24,6 +24,7 @@ from supervisor.course import Course
 from supervisor.descent import MARK
 from supervisor.errors import UpgradeRefused
 from supervisor.keeper_seat import KeeperSeat
+from supervisor.legacy import inherit
 from supervisor.lifecycle import Mode, PoolEvent
 from supervisor.notify import Notify
 from supervisor.pool import Pool
@@ -75,7 +76,9 @@ class Supervisor:
         self.now = clock
         self._processes = Processes(log, companions)
         command = command or [sys.executable, *sys.orig_argv[1:]]
-        self._succession = Succession(self._processes, self.log, command, listener, control)
+        self._succession = Succession(self._processes, self.log, command, listener, control, lambda: board.tables)
+        if inheritance is not None and inherit(board, list(inheritance.tables)):
+            self.log("info", "upgrade.uncounted", advice="the totals begin anew: they were kept by another version")
         # What is inherited is the predecessor's until we are ready.
         ours = inheritance is None or inheritance.control_fd is None
         self._control = None if control is None else ControlSocket(control, open_now=ours, clock=clock)

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 
 from supervisor.errors import UpgradeRefused
@@ -31,6 +31,7 @@ class Inheritance:
     ready_fd: int  # a pipe, kept open until the pool is up
     predecessor: int  # its pid
     control_fd: int | None = None  # the listening socket of commands
+    tables: tuple[int, ...] = ()  # memory in which was counted, its own first: see `legacy.py`
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -39,7 +40,7 @@ class Inheritance:
         if not raw:
             return None
         inherited = cls(**json.loads(raw))
-        for fd in (inherited.listen_fd, inherited.ready_fd, inherited.control_fd):
+        for fd in (inherited.listen_fd, inherited.ready_fd, inherited.control_fd, *inherited.tables):
             if fd is not None:
                 os.set_inheritable(fd, False)
         return inherited
@@ -61,6 +62,7 @@ class Succession:
     Args:
         command: What to execute.
         listener, control: The sockets to hand on.
+        tables: Says which tables are counted in, by their descriptors.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Succession:
         command: list[str],
         listener: socket.socket | None,
         control: socket.socket | None = None,
+        tables: Callable[[], list[int]] = list,
     ) -> None:
+        self._tables = tables
         self._processes = processes
         self._log = log
         self._command = command
@@ -94,8 +98,9 @@ class Succession:
         self._check()
         listen_fd, control_fd = (None if it is None else it.fileno() for it in (self._listener, self._control))
         self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        inheritance = Inheritance(first_slot, listen_fd, writer, os.getpid(), control_fd)
-        fds = [fd for fd in (writer, listen_fd, control_fd) if fd is not None]
+        tables = tuple(self._tables())
+        inheritance = Inheritance(first_slot, listen_fd, writer, os.getpid(), control_fd, tables)
+        fds = [fd for fd in (writer, listen_fd, control_fd, *tables) if fd is not None]
         passed_on = {**environ, VARIABLE: json.dumps(asdict(inheritance))}
         try:
             self._heir = self._processes.execute(self._command, passed_on, fds)

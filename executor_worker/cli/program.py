@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 from executor_worker import logs
+from executor_worker.account import Account
 from executor_worker.cli.parser import program_version
 from executor_worker.cli.parts import executor_of, model_settings, require_model_key, tool_settings
 from executor_worker.cli.start import start_logs
@@ -16,6 +18,7 @@ from executor_worker.errors import ConfigError
 from executor_worker.executor import Executor
 from executor_worker.health import Health
 from executor_worker.intake import Intake, Limits, Ticket
+from executor_worker.metrics import Recorder
 from executor_worker.patience import Patience
 from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
@@ -205,7 +208,11 @@ class ExecutorProgram:
         consumer = self._consumer(link, held.consumer)
         ticket = Intake(self._limits, consumer.read_state).open(consumer.read_entry(held), verdict)
         recall(ticket, consumer.journal(held, ttl_s=self.settings.state_ttl))
-        Settler(consumer, held.consumer, int(self.settings.state_ttl), lambda _: False).settle(ticket, lambda: False)
+        settler = Settler(consumer, held.consumer, int(self.settings.state_ttl), lambda _: False)
+        result = settler.settle(ticket, lambda: False)
+        with logs.context(entry=held.entry, graph=ticket.graph_id, node=ticket.node_id):
+            account = Account(Recorder(self._board.head.keeper_counters), self._board.head)
+            account.settled(ticket, result, time.time() - ticket.taken_at)
 
     def _throttles(self, link: Link, name: str) -> Throttles:
         """Share what providers ask of us with the whole fleet."""

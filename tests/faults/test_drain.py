@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -152,6 +153,11 @@ def test_23_hup_under_load(stage: Stage) -> None:
     stage.assert_settled_once(graphs)
     assert len(stage.journal.starts()) == len(graphs)
     assert {event["data"]["attempt"] for event in stage.results()} == {1}
+    wait_until(lambda: nodes_counted(pool) == len(graphs), 5, "each is counted once, whoever ran it")
+
+
+def nodes_counted(pool: Pool) -> float:
+    return sum(n for name, n in pool.metrics().items() if name.startswith("dago_nodes_executed_total{"))
 
 
 def test_23_two_hups_at_once(stage: Stage) -> None:
@@ -217,6 +223,7 @@ def test_24_usr2_to_a_good_program(stage: Stage, folder: Path) -> None:
         assert [row["slot"] for row in rows] == [3, 4]
         stage.assert_settled_once(graphs)
         assert len(stage.journal.starts()) == len(graphs)
+        wait_until(lambda: nodes_counted(pool) == len(graphs), 5, "no total went down")
         successor = pool.wait_event("upgrade.started")["pid"]
         os.kill(successor, Signal.SIGTERM)
         wait_until(lambda: not marked(pool.process.mark), 10, "the successor drains")
@@ -284,7 +291,11 @@ def test_24_tstp_and_cont(stage: Stage) -> None:
 
 
 def test_24_ttou_of_a_busy_slot_whose_worker_dies(stage: Stage) -> None:
-    """A slot on its way out gives back what it had: another one runs it."""
+    """
+    A slot on its way out gives back what it had: another one runs it.
+
+    What its worker was ended for is answered in its name, counted and logged.
+    """
     pool = stage.pool(workers=2, LEASE="30")
     stage.push("hold")
     stage.push("hold", "other")
@@ -299,3 +310,18 @@ def test_24_ttou_of_a_busy_slot_whose_worker_dies(stage: Stage) -> None:
     stage.started(graph, 2)
     stage.assert_settled_once(["g", "other"])
     pool.wait_workers(lambda rows: len(rows) == 1)
+
+    stage.push("hold", "third")
+    stage.started("third")
+    pool.send(Signal.SIGTTIN)
+    pool.wait_workers(lambda rows: [row["state"] for row in rows] == ["busy", "idle"])
+    config = {"tool_name": "hang", "tool_params": {"mark": "hangs", "how": "gil"}, "timeout": 1.5}
+    stage.push_raw(json.dumps({"graph_id": "hangs", "node_id": "n", "config": config, "inputs": {}}).encode())
+    stage.started("hangs")
+    pool.send(Signal.SIGTTOU)
+    assert stage.result("hangs")["data"]["error_code"] == "node_timeout"
+    counted = 'dago_node_errors_total{code="node_timeout"}'
+    wait_until(lambda: pool.metrics().get(counted) == 1, 5, "the keeper counts it")
+    pool.wait_event("node.failed", graph="hangs", code="node_timeout")
+    stage.journal.let_go("third")
+    stage.assert_settled_once(["g", "other", "third", "hangs"])

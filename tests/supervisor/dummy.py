@@ -109,8 +109,9 @@ class Dummy:
         names = ("slot", "pid", "state", "phase", "item", "held", "verdict", "restarts", "items_done", "generation")
         rows = [{name: getattr(row, name) for name in names} for row in self.board.rows()]
         counters = {key.decode(): value for key, value in head.counters.items().items()}
+        counted = sum(area.items().get(b"counted", 0.0) for area in self.board.all_counters())
         page = {"mode": head.mode, "paused": head.paused, "configured": head.configured, "rows": rows}
-        page |= {"keeper": os.getpid(), "supervisor": head.supervisor_pid, "counters": counters}
+        page |= {"keeper": os.getpid(), "supervisor": head.supervisor_pid, "counters": counters, "counted": counted}
         return 200, "application/json", json.dumps(page).encode()
 
     # In a worker.

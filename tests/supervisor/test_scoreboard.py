@@ -218,7 +218,7 @@ def test_totals_of_removed_slots_count_on(board: Scoreboard) -> None:
     board.place(2).counters.add(b"items", 3)
     board.remove(2)
     assert [row.slot for row in board.rows()] == [1]
-    assert sum(area.get(b"items") for area in board.all_counters()) == 3
+    assert sum(area.items().get(b"items", 0) for area in board.all_counters()) == 3
     assert board.place(2).counters.get(b"items") == 3
 
 

@@ -35,8 +35,13 @@ def upgrade(pool: DummyPool, heirs: list[int]) -> int:
 
 
 def test_successor_takes_over_and_the_old_pool_drains(start: Start, heirs: list[int]) -> None:
-    """The same port, other slot numbers; what the old pool has in hand it finishes; no moment without an answer."""
+    """
+    The same port, other slot numbers; what the old pool has in hand it finishes; no moment without an answer.
+
+    What was counted counts on, also in the successor's successor.
+    """
     pool = start(workers=2)
+    pool.tell(2, "count", 5)
     pool.tell(1, "sleep", 1)
     heir = upgrade(pool, heirs)
     pool.wait_for("upgrade.ready")
@@ -47,6 +52,12 @@ def test_successor_takes_over_and_the_old_pool_drains(start: Start, heirs: list[
     page = pool.page()
     assert (page["supervisor"], page["mode"]) == (heir, "running")
     pool.tell(3, "count", 1)
+    wait_until(lambda: pool.page()["counted"] == 6, 5, "both to be counted")
+    os.kill(heir, signal.SIGUSR2)
+    heirs.append(heir := int(pool.wait_for("upgrade.started", 2)["pid"]))
+    wait_until(lambda: pool.page()["supervisor"] == heir, 10, "the successor's successor to answer")
+    pool.tell(5, "count", 1)
+    wait_until(lambda: pool.page()["counted"] == 7, 5, "all three to be counted")
     os.kill(heir, signal.SIGTERM)
     wait_until(lambda: not alive(heir) and not pool.left_behind(), 5, "the successor to end")
 
