@@ -142,5 +142,11 @@ class Health:
             ("dago_worker_pool_idle", "Workers waiting for an item.", {(): counts["idle"]}),
             ("dago_worker_pool_busy", "Workers with an item.", {(): counts["busy"] + counts["draining"]}),
             ("dago_worker_pool_stopped", "Slots without a working worker.", {(): counts["dead"] + counts["starting"]}),
+            ("dago_worker_memory_bytes", "What the workers weigh together.", {(): self._memory()}),
+            ("dago_pool_paused", "1 while the pool was told to take nothing.", {(): float(head.paused)}),
+            ("dago_uncounted", "Missing in the totals: there was no room for more names.", {(): self._board.refused}),
             ("dago_redis_up", "1 while Redis answers.", {(): float(bool(head.redis_up))}),
         ]
+
+    def _memory(self) -> float:
+        return float(sum(row.pss_bytes for row in self._board.rows() if row.pid))

@@ -22,7 +22,7 @@ from supervisor.counters import Counters
 from supervisor.progress import Progress, ProgressCell
 
 if TYPE_CHECKING:
-    from supervisor.scoreboard import Wakes
+    from supervisor.wakes import Wakes
 
 STATES = ("dead", "starting", "idle", "busy", "draining")
 ITEM_VERDICT = "node_timeout"

@@ -21,8 +21,9 @@ from supervisor.counters import Counters
 from supervisor.layout import CAPACITY_WORD, PAGE, Layout, pages
 from supervisor.progress import Progress
 from supervisor.row import Row
+from supervisor.wakes import Bell, Wakes
 
-__all__ = ["LEVELS", "MODES", "Bell", "Head", "Progress", "Row", "Scoreboard", "Wakes"]
+__all__ = ["LEVELS", "MODES", "Head", "Progress", "Row", "Scoreboard"]
 
 LEVELS = ("", "debug", "info", "warn", "error")
 MODES = ("starting", "running", "reloading", "draining", "stopped")
@@ -32,77 +33,6 @@ REASON = Struct("<H1000s")  # why the pool stops; written by whoever finds out
 REASON_LIMIT = 1000  # bytes
 NOTICE = Struct("<H700s")  # for all workers; written by the keeper
 NOTICE_LIMIT = 700  # bytes
-SPARE_SLOTS = 8  # wakes made ahead, so that a growing pool need not replace the keeper at each step
-
-
-class Bell:
-    """Tells another process that something changed: an eventfd, poll `fileno()`."""
-
-    __slots__ = ("_fd",)
-
-    def __init__(self) -> None:
-        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def ring(self) -> None:
-        os.eventfd_write(self._fd, 1)
-
-    def clear(self) -> bool:
-        """Take back all rings so far; True when there was one."""
-        try:
-            return os.eventfd_read(self._fd) > 0
-        except BlockingIOError:
-            return False
-
-    def close(self) -> None:
-        os.close(self._fd)
-
-
-class Wakes:
-    """A bell for each slot; one made after this process was forked is rung by way of the supervisor."""
-
-    def __init__(self, bell: Bell, asked: memoryview[int], first_slot: int) -> None:
-        self._bell = bell
-        self._asked = asked
-        self._first = first_slot
-        self._bells: dict[int, Bell] = {}
-
-    def make(self, slot: int) -> bool:
-        """Have a bell for *slot*, and some ahead; True when that took new ones."""
-        if slot in self._bells:
-            return False
-        for number in range(slot, min(slot + SPARE_SLOTS, self._first + len(self._asked))):
-            if number not in self._bells:
-                self._bells[number] = Bell()
-        return True
-
-    def fd(self, slot: int) -> int:
-        return self._bells[slot].fileno()
-
-    def ring(self, slot: int) -> None:
-        bell = self._bells.get(slot)
-        if bell is None:
-            self._asked[slot - self._first] = 1
-            self._bell.ring()
-        else:
-            bell.ring()
-
-    def clear(self, slot: int) -> bool:
-        return self._bells[slot].clear()
-
-    def pass_on(self) -> None:
-        """Ring for those who could not do it themselves."""
-        for slot, bell in self._bells.items():
-            if self._asked[slot - self._first]:
-                self._asked[slot - self._first] = 0
-                bell.ring()
-
-    def close(self) -> None:
-        for bell in self._bells.values():
-            bell.close()
-        self._bells.clear()
 
 
 class Totals(Protocol):
@@ -262,6 +192,11 @@ class Scoreboard:
         numbers, head = range(self._first, self.head.highest_slot + 1), self.head
         slots = (self.row(slot).counters for slot in numbers)
         return [head.counters, head.keeper_counters, head.inherited, *slots, *self.legacies]
+
+    @property
+    def refused(self) -> float:
+        """What was counted here under keys for which there was no room."""
+        return sum(area.refused for area in self.all_counters() if isinstance(area, Counters))
 
     @property
     def tables(self) -> list[int]:

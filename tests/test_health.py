@@ -154,6 +154,21 @@ def test_status_says_all_that_is_known_of_a_run(board: Scoreboard) -> None:
     assert (body["workers"][0]["mode"], body["workers"][0]["attempt"]) == (None, None)
 
 
+def test_the_pools_own_gauges(health: Health, board: Scoreboard) -> None:
+    """What workers weigh together, whether it is paused, and whether names from outside have filled the totals."""
+    board.row(1).pss_bytes = board.row(2).pss_bytes = 5 * 2**20
+    board.head.paused = True
+    for number in range(2000):
+        board.row(1).counters.add(b"dago_tool_executions_total\x1f%d" % number, 1)
+    lines = health.answer("/metrics", {})[2].decode().splitlines()
+    assert "dago_worker_memory_bytes 1.048576e+07" in lines and "dago_pool_paused 1.0" in lines
+    (missing,) = (float(line.split()[1]) for line in lines if line.startswith("dago_uncounted "))
+    kept = sum(line.startswith("dago_tool_executions_total{") for line in lines)
+    assert missing > 0 and missing + kept == 2000
+    board.row(2).pid = 0
+    assert b"dago_worker_memory_bytes 5.24288e+06" in health.answer("/metrics", {})[2]
+
+
 def test_counts_of_health(health: Health, board: Scoreboard) -> None:
     """All states are named, with 0 where there is none."""
     busy(board.row(1), 5)

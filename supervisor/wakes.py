@@ -1,0 +1,77 @@
+"""How one process of the pool makes another look up: bells, one of them for each slot."""
+
+from __future__ import annotations
+
+import os
+
+SPARE_SLOTS = 8  # wakes made ahead, so that a growing pool need not replace the keeper at each step
+
+
+class Bell:
+    """Tells another process that something changed: an eventfd, poll `fileno()`."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def ring(self) -> None:
+        os.eventfd_write(self._fd, 1)
+
+    def clear(self) -> bool:
+        """Take back all rings so far; True when there was one."""
+        try:
+            return os.eventfd_read(self._fd) > 0
+        except BlockingIOError:
+            return False
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Wakes:
+    """A bell for each slot; one made after this process was forked is rung by way of the supervisor."""
+
+    def __init__(self, bell: Bell, asked: memoryview[int], first_slot: int) -> None:
+        self._bell = bell
+        self._asked = asked
+        self._first = first_slot
+        self._bells: dict[int, Bell] = {}
+
+    def make(self, slot: int) -> bool:
+        """Have a bell for *slot*, and some ahead; True when that took new ones."""
+        if slot in self._bells:
+            return False
+        for number in range(slot, min(slot + SPARE_SLOTS, self._first + len(self._asked))):
+            if number not in self._bells:
+                self._bells[number] = Bell()
+        return True
+
+    def fd(self, slot: int) -> int:
+        return self._bells[slot].fileno()
+
+    def ring(self, slot: int) -> None:
+        bell = self._bells.get(slot)
+        if bell is None:
+            self._asked[slot - self._first] = 1
+            self._bell.ring()
+        else:
+            bell.ring()
+
+    def clear(self, slot: int) -> bool:
+        return self._bells[slot].clear()
+
+    def pass_on(self) -> None:
+        """Ring for those who could not do it themselves."""
+        for slot, bell in self._bells.items():
+            if self._asked[slot - self._first]:
+                self._asked[slot - self._first] = 0
+                bell.ring()
+
+    def close(self) -> None:
+        for bell in self._bells.values():
+            bell.close()
+        self._bells.clear()
