@@ -51,6 +51,25 @@ def test_environment_file_explains_every_setting() -> None:
             assert value == plain(setting.default) or f"Default: {plain(setting.default)}." in comment, comment
 
 
+def test_the_runbook_speaks_of_events_that_there_are() -> None:
+    """What it says the log shows is in the table of events."""
+    known = set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)`", read("docs/LOGS.md"), re.MULTILINE))
+    kinds = "|".join(sorted({name.partition(".")[0] for name in known}))
+    said = set(re.findall(rf"(?<![\w.:/-])((?:{kinds})\.[a-z_]+)\b", read("docs/OPERATIONS.md")))
+    assert len(said) > 20
+    assert said - known <= {"redis.conf", "redis.example", "node.progress"}  # a file, a host, a stream
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_sections(document: Path) -> None:
+    """Every `#section` is a heading of the file it is looked for in."""
+    for path, section in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text()):
+        target = document.parent / path if path else document
+        headings = re.findall(r"^#+ (.*)", target.read_text(), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert section in anchors, f"{path}#{section}"
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
     """Every link to a file of ours points at one that is there."""

@@ -40,9 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(CONFIG, str(error))
     except StreamRefused as error:
         wrong = as_config_error(error)
-        return _say(CONFIG, str(wrong)) if wrong else _say(FAILED, f"{error}.")
+        return _say(CONFIG, str(wrong)) if wrong else _say(FAILED, _sentence(error))
     except ExecutorError as error:
-        return _say(FAILED, f"{error}.")
+        return _say(FAILED, _sentence(error))
     except ToldToLeave:
         return DONE
     except KeyboardInterrupt:
@@ -59,6 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         return _say(FAILED, f"an unexpected {type(error).__name__} at {where}: a mistake in this program. {_SEE_ALL}")
+
+
+def _sentence(error: ExecutorError) -> str:
+    """Close it with one full stop: servers' own words have theirs at times."""
+    return f"{str(error).rstrip('.')}."
 
 
 def _give_up_stdout() -> None:

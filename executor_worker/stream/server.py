@@ -48,6 +48,8 @@ class Server:
         policy: What happens when memory is full; anything but noeviction loses items.
         durable: Whether a restart finds what was acknowledged: an append-only file.
         role: master or slave.
+        used_memory: Bytes.
+        unwritten: Its last write to disk failed; it refuses ours until one succeeds.
     """
 
     name: str
@@ -57,6 +59,12 @@ class Server:
     policy: str
     durable: bool
     role: str
+    used_memory: int
+    unwritten: bool
+
+    @property
+    def full(self) -> bool:
+        return 0 < self.maxmemory <= self.used_memory
 
     @property
     def old(self) -> bool:
@@ -85,6 +93,8 @@ def describe(link: Link) -> Server:
         policy=facts.get("maxmemory_policy", ""),
         durable=facts.get("aof_enabled") == "1",
         role=facts.get("role", ""),
+        used_memory=int(facts.get("used_memory", 0)),
+        unwritten="err" in (facts.get("aof_last_write_status"), facts.get("rdb_last_bgsave_status")),
     )
 
 

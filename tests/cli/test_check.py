@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Done, Run
-from tests.kit import ModelServer, Pool, RedisServer, free_port, time_stdio
+from tests.kit import ModelServer, Pool, RedisServer, free_port, time_stdio, wait_until
 
 
 def fixes(done: Done) -> dict[str, str]:
@@ -84,6 +86,19 @@ def test_a_policy_that_evicts(run: Run, redis_server: RedisServer) -> None:
     """Items would vanish."""
     redis_server.client().config_set("maxmemory-policy", "allkeys-lru")
     assert "CONFIG SET maxmemory-policy noeviction" in only(run("check", **redis_server.env), "maxmemory-policy")
+
+
+def test_a_redis_without_room(run: Run, redis_server: RedisServer) -> None:
+    """It answers, and takes no writes: memory and disk are named, with where to read on."""
+    client: Any = redis_server.client()
+    client.set("large", os.urandom(2 << 20))
+    resource.prlimit(redis_server.process.pid, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    client.bgsave()
+    wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 10, "the disk is full")
+    client.config_set("maxmemory", "1")
+    done = run("check", **redis_server.env)
+    assert done.status == 1 and set(fixes(done)) == {"maxmemory", "disk"}
+    assert all("OPERATIONS.md" in said for said in fixes(done).values())
 
 
 def test_permissions_that_are_missing(run: Run, redis_server: RedisServer) -> None:

@@ -89,6 +89,17 @@ def _server(link: Link, server: Server) -> Iterator[Finding]:
     else:
         yield ok("REDIS_ADDR", where)
     yield _eviction(server)
+    yield from _room(server)
+
+
+def _room(server: Server) -> Iterator[Finding]:
+    """Does it take writes? A server that has no room still answers."""
+    make_room = 'make room: docs/OPERATIONS.md, "Redis is full"'
+    if server.full:
+        sizes = f"{server.used_memory} of maxmemory's {server.maxmemory} bytes"
+        yield fix("maxmemory", f"Redis uses {sizes} and takes no writes; raise maxmemory, or {make_room}.")
+    if server.unwritten:
+        yield fix("disk", f"Redis could not write to its disk the last time, and then takes no writes; {make_room}.")
 
 
 def _eviction(server: Server) -> Finding:
