@@ -40,7 +40,7 @@ COPY --from=dependencies /opt/executor-worker /opt/executor-worker
 # The import compiles what it takes of Python's own library, which the base image has as source only.
 RUN groupadd --gid 10001 executor \
     && useradd --uid 10001 --gid executor --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin executor \
-    && /opt/executor-worker/bin/python -c "import anthropic, openai, mcp.client, pydantic_settings, redis, rich.live, psutil, http.client"
+    && /opt/executor-worker/bin/python -c "import anthropic, openai, mcp.client, pydantic_settings, redis, requests, rich.live, psutil, http.client"
 COPY --from=program /program /opt/executor-worker
 ENV PATH=/opt/executor-worker/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -113,7 +113,7 @@ dist: ## build the wheel and the source archive into dist
 lock: $(STAMP) ## choose newer versions of everything we build on, and write them down
 	$(PYTHON) -m venv .cache/uv
 	.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	for lock in "requirements.lock --extra openai" "requirements-dev.lock --extra openai --extra dev"; do \
+	for lock in "requirements.lock --extra openai --extra otel" "requirements-dev.lock --extra openai --extra otel --extra dev"; do \
 		set -- $$lock; file=$$1; shift; \
 		.cache/uv/bin/uv pip compile pyproject.toml "$$@" --universal --python-version 3.11 --generate-hashes --upgrade \
 			--no-header --no-emit-index-url --quiet --cache-dir .cache/uv/downloads --output-file $$file || exit; \

@@ -93,7 +93,7 @@ class Executor:
             watch.check()
             watch.show(mode)
             steps.begin(mode)
-            return _completed(_run(node, self._context(task, steps, watch)), mode, steps)
+            return _completed(_run(task, node, self._context(task, steps, watch)), mode, steps)
         except Stopped as error:
             return _failed(Cancelled(str(error)), mode, steps)
         except Interrupt:
@@ -142,14 +142,15 @@ class Executor:
         )
 
 
-def _run(node: spec.Node, context: Context) -> Any:
+def _run(task: Task, node: spec.Node, context: Context) -> Any:
     match node:
         case spec.ToolNode():
             return tool.run(node, context)
         case spec.LlmNode():
             return llm.run(node, context)
         case spec.AgentNode():
-            return agent.run(node, context)
+            with context.watch.tracing.agent(task.node_id, node.llm.model or context.model):
+                return agent.run(node, context)
 
 
 def _completed(output: Any, mode: Mode, steps: Steps) -> Completed:

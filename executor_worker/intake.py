@@ -21,6 +21,7 @@ from executor_worker.nodes.spec import mode_of
 from executor_worker.outcome import Failed, Mode, Outcome
 from executor_worker.state import GraphState
 from executor_worker.stream import STATE_PREFIX, Held, Taken
+from executor_worker.tracing import Delivery
 
 LONGEST_S = 1e9
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
@@ -103,6 +104,25 @@ class Ticket:
     @property
     def attempt(self) -> int:
         return self.held.attempt
+
+    @property
+    def delivery(self) -> Delivery:
+        """What its span begins with."""
+        held = self.held
+        return Delivery(
+            stream=held.stream,
+            entry=held.entry,
+            consumer=held.consumer,
+            count=held.count,
+            attempt=self.attempt,
+            taken_at=self.taken_at,
+            size=len(self.data),
+            graph_id=self.graph_id,
+            node_id=self.node_id,
+            execution_id=self.execution_id,
+            traceparent=self.item.traceparent if self.item is not None else None,
+            tracestate=self.item.tracestate if self.item is not None else None,
+        )
 
 
 class Intake:

@@ -10,6 +10,7 @@ from executor_worker import logs
 from executor_worker.errors import Abandoned, Cancelled, Postponed
 from executor_worker.metrics import Recorder
 from executor_worker.outcome import Usage
+from executor_worker.tracing import NO_TRACING, Tracing
 from executor_worker.watch import Watch
 from supervisor.scoreboard import Progress, Row
 
@@ -26,7 +27,7 @@ class ItemWatch(Watch):
     Args:
         still_ours: Tells for certain whether the item is still held by this worker.
         cancelled: Asks whether the graph was cancelled; used where nobody else looks.
-        refused: See `Watch`.
+        refused, tracing: See `Watch`.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class ItemWatch(Watch):
         cancelled: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
         refused: int = 0,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         super().__init__(deadline, key, clock)
         self.refused = refused
+        self.tracing = tracing
         self._row = row
         self._recorder = recorder
         self._still_ours = still_ours

@@ -42,6 +42,7 @@ class Item:
     work_id: str | None = None
     deadline: float | None = None
     traceparent: str | None = None
+    tracestate: str | None = None
     dependencies: list[Any] = field(default_factory=list)
 
     @property
@@ -116,7 +117,7 @@ def _item(envelope: Any) -> Item:
         _check_event(envelope, body)
     graph_id = _name(body, "graph_id")
     metadata = _object(body, "metadata") or _object(envelope, "metadata") or {}
-    traceparent = metadata.get("traceparent")
+    traceparent, tracestate = metadata.get("traceparent"), metadata.get("tracestate")
     return Item(
         graph_id=graph_id,
         node_id=_name(body, "node_id"),
@@ -128,6 +129,7 @@ def _item(envelope: Any) -> Item:
         work_id=_text(envelope, "id"),
         deadline=_deadline(body if body.get("deadline") is not None else envelope),
         traceparent=traceparent if isinstance(traceparent, str) else None,
+        tracestate=tracestate if isinstance(tracestate, str) else None,
         dependencies=_list(body, "dependencies"),
     )
 

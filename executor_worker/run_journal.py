@@ -70,12 +70,13 @@ class RunJournal:
             steps = [record["step"] for record in records]
             resumed = {"model_calls": steps.count("replied"), "tool_calls": steps.count("answered")}
             logs.info("node.resumed", attempt=self._ticket.attempt, **resumed)
+            self._watch.tracing.resumed(str(records[0].get("traceparent", "")))
             self._show("node.resumed", resumed)
         return records
 
     def append(self, records: Sequence[Record], *, anew: bool = False) -> None:
         """See `nodes.journal.Journal`."""
-        packed = [dumps(record) for record in records]
+        packed = [dumps(self._traced(record)) for record in records]
         events = [
             self._event(*event) for record in records if (event := told(record, content=self._content)) is not None
         ]
@@ -95,6 +96,11 @@ class RunJournal:
         event = told(record, content=self._content)
         if event is not None:
             self._show(*event)
+
+    def _traced(self, record: Record) -> Record:
+        """Let a run's beginning name its span, for a run that goes on from it."""
+        traceparent = self._watch.tracing.item_traceparent if record["step"] == "began" else ""
+        return {**record, "traceparent": traceparent} if traceparent else record
 
     def _show(self, kind: str, data: dict[str, Any]) -> None:
         try:

@@ -13,6 +13,7 @@ from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Failed
 from executor_worker.state import is_cancelled
 from executor_worker.stream import Held
+from executor_worker.tracing import NO_TRACING, Tracing
 from executor_worker.watch import Watch
 from supervisor.scoreboard import Row
 
@@ -32,12 +33,14 @@ class Runs:
         holds: Callable[[Held], bool],
         read_state: Callable[[str], bytes | None],
         journal_of: Callable[[Ticket, Watch], Journal],
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._row = row
         self._executor = executor
         self._holds = holds
         self._read_state = read_state
         self._journal_of = journal_of
+        self._tracing = tracing
         self._recorder = Recorder(row.counters)
         self._interruptible = False
         self._unwanted: Interrupt | None = None
@@ -107,7 +110,16 @@ class Runs:
         def cancelled() -> bool:
             return self._is_cancelled(ticket.state_key or "")
 
-        return ItemWatch(deadline, ticket.run_key, self._row, self._recorder, ours, cancelled, refused=ticket.refused)
+        return ItemWatch(
+            deadline,
+            ticket.run_key,
+            self._row,
+            self._recorder,
+            ours,
+            cancelled,
+            refused=ticket.refused,
+            tracing=self._tracing,
+        )
 
     def _is_cancelled(self, state_key: str) -> bool:
         """Ask Redis itself; where it is away nobody knows, and what is settled later finds out."""

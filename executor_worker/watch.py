@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from executor_worker.errors import NodeTimeout
 from executor_worker.outcome import Usage
+from executor_worker.tracing import NO_TRACING, Tracing
 
 
 class Watch:
@@ -27,7 +28,10 @@ class Watch:
     Attributes:
         kept_back: Seconds before the deadline that are kept for bringing the run to an end; 0: none.
         refused: How often the model call that is next was refused by a throttled provider, also in earlier runs.
+        tracing: Takes up each step as a span.
     """
+
+    tracing: Tracing = NO_TRACING
 
     def __init__(self, deadline: float, key: str = "once", clock: Callable[[], float] = time.monotonic) -> None:
         self.deadline = deadline

@@ -28,16 +28,19 @@ from executor_worker.errors import Abandoned, Postponed, StreamError
 from executor_worker.intake import Intake, Ticket
 from executor_worker.metrics import Recorder
 from executor_worker.notice import read_notice
+from executor_worker.outcome import Failed, Mode
 from executor_worker.patience import Patience, wait_for_wake
 from executor_worker.runs import Runs
-from executor_worker.settlement import Settler
+from executor_worker.settlement import Result, Settler
 from executor_worker.stream import Consumer, Held, Taken
+from executor_worker.tracing import NO_TRACING, Span, Tracing
 from supervisor.scoreboard import Row, Scoreboard
 
 IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is
 POLL_S = 0.5
 TIDY_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0  # between items of which none could be worked on
+FLUSH_S = 1.0  # for spans that are not sent yet, when we leave
 LEFT = 0
 DESCRIPTORS_IN_USE = 0.75  # of those allowed: a worker beyond it is replaced
 
@@ -72,6 +75,7 @@ class Worker:
         patience: Patience,
         recall: Callable[[Ticket], None],
         reap: Callable[[], int],
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         self._board = board
         self._head = board.head
@@ -84,6 +88,7 @@ class Worker:
         self._patience = patience
         self._recall = recall
         self._reap = reap
+        self._tracing = tracing
         self._account = Account(Recorder(row.counters), board.head)
         self._leaving = False
         self._items = 0
@@ -106,6 +111,7 @@ class Worker:
                 taken = self._process(taken)
         if taken is not None:
             self._give_back(taken.held)
+        self._tracing.close(FLUSH_S)
         return LEFT
 
     # -- signals ----------------------------------------------------------------------------------
@@ -246,7 +252,8 @@ class Worker:
         try:
             ticket = self._open(taken)
             context.enter_context(logs.context(graph=ticket.graph_id, node=ticket.node_id))
-            return self._work_off(ticket, started)
+            with self._tracing.item(ticket.delivery) as span:
+                return self._work_off(ticket, started, span)
         except Abandoned as reason:
             self._abandon(taken.held, reason)
             return None
@@ -264,18 +271,23 @@ class Worker:
         self._account.opened(ticket)
         return ticket
 
-    def _work_off(self, ticket: Ticket, started: float) -> Taken | None:
+    def _work_off(self, ticket: Ticket, started: float, span: Span) -> Taken | None:
         if ticket.task is not None and ticket.outcome is None:
             try:
                 self._runs.run(ticket, ticket.task, started)
             except Postponed as reason:
+                span.ended("postponed", ticket.mode)
                 self._park(ticket, reason)
                 return None
+            except Abandoned:
+                span.ended("lost" if self._row.lost else "released", ticket.mode)
+                raise
         self._parked = 0
         self._row.finish("settling")
         result = self._settler.settle(ticket, self._wants_next)
         self._forget_verdict()
         self._account.settled(ticket, result, time.monotonic() - started)
+        span.ended(_fate(ticket, result), *_how(ticket))
         return result.next
 
     # -- letting go -------------------------------------------------------------------------------
@@ -329,6 +341,21 @@ class Worker:
         if worn and not self._row.wants_replacement:
             self._row.wants_replacement = True
             self._board.bell.ring()
+
+
+def _how(ticket: Ticket) -> tuple[Mode | None, str | None]:
+    """In which mode its node was run, and by which error code it has failed."""
+    outcome = ticket.outcome
+    mode = outcome.mode if outcome is not None else None
+    return mode or ticket.mode, outcome.code if isinstance(outcome, Failed) else None
+
+
+def _fate(ticket: Ticket, result: Result) -> str:
+    if not result.settled:
+        return "fenced"
+    if ticket.outcome is None:
+        return "repeated"
+    return "failed" if isinstance(ticket.outcome, Failed) else "completed"
 
 
 def _descriptors_run_out() -> bool:

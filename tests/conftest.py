@@ -31,6 +31,7 @@ OURS = (
     "MAX_",
     "MCP_",
     "NODE_TIMEOUT",
+    "OTEL_",
     "REDIS_",
     "RESULTS_",
     "STATE_",

@@ -61,9 +61,11 @@ def test_the_event_envelope() -> None:
 ])  # fmt: skip
 def test_optional_members_of_both(make: Any) -> None:
     """In an event they may stand inside or outside of its data."""
-    read = make(inputs={"a": 1}, deadline="2026-01-01T00:00:00Z", metadata={"traceparent": "00-1-2-01"})
+    read = make(
+        inputs={"a": 1}, deadline="2026-01-01T00:00:00Z", metadata={"traceparent": "00-1-2-01", "tracestate": "a=b"}
+    )
     assert read.inputs == {"a": 1} and read.given_inputs["a"] == 1
-    assert read.deadline == 1767225600.0 and read.traceparent == "00-1-2-01"
+    assert read.deadline == 1767225600.0 and (read.traceparent, read.tracestate) == ("00-1-2-01", "a=b")
     assert make(inputs={}).inputs == {}
 
 

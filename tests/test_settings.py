@@ -75,6 +75,15 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "log_level": "info",
         "log_format": "",
         "log_file": "",
+        "otel_exporter_otlp_endpoint": "",
+        "otel_exporter_otlp_traces_endpoint": "",
+        "otel_exporter_otlp_headers": {},
+        "otel_exporter_otlp_protocol": "http/protobuf",
+        "otel_traces_exporter": "",
+        "otel_service_name": "",
+        "otel_resource_attributes": {},
+        "otel_traces_sampler": "parentbased_always_on",
+        "otel_traces_sampler_arg": 1.0,
         "unknown": (),
     }
 
@@ -427,4 +436,5 @@ def test_every_setting_is_described(tmp_path: Path) -> None:
         "llm_api_key_anthropic",
         "llm_api_key_openai",
         "llm_api_key_gemini",
+        "otel_exporter_otlp_headers",
     }

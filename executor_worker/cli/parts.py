@@ -9,8 +9,10 @@ from executor_worker.errors import ConfigError
 from executor_worker.providers import ModelSettings, default_model, needs_key
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
+from executor_worker.settings.kinds import without_password
 from executor_worker.stream.endpoint import Endpoint
 from executor_worker.stream.link import Link
+from executor_worker.tracing import NO_TRACING, Tracing
 
 if TYPE_CHECKING:
     from executor_worker.executor import Executor
@@ -107,6 +109,43 @@ def tool_registry(settings: Settings) -> ToolRegistry:
     from executor_worker.tools import ToolRegistry
 
     return ToolRegistry(tool_settings(settings), log=log)
+
+
+def tracing_of(settings: Settings, instance: str) -> Tracing:
+    """
+    Args:
+        instance: Whose spans they are; a name no other process has.
+
+    Raises:
+        ConfigError: Traces are asked for, and what they are made with is not installed.
+    """
+    endpoint = settings.traces_endpoint
+    if not endpoint:
+        return NO_TRACING
+    try:
+        # A dozen packages more, for those who want it only.
+        from executor_worker.tracing.otlp import OtlpTracing
+        from executor_worker.tracing.sending import Collector, Sender
+    except ModuleNotFoundError as error:
+        given = ("otel_exporter_otlp_traces_endpoint", "otel_exporter_otlp_endpoint", "otel_traces_exporter")
+        variable = next(name for name in given if getattr(settings, name)).upper()
+        problem = f"traces need the package {error.name}, which is not installed."
+        raise ConfigError(variable, problem, "Install it: pip install 'da-node-executor[otel]'.") from error
+    named = {"service.name": settings.otel_service_name} if settings.otel_service_name else {}
+    collector = Collector(
+        endpoint=endpoint,
+        shown=without_password(endpoint),
+        headers=settings.otel_exporter_otlp_headers,
+        resource={
+            "service.name": "executor-worker",
+            "service.instance.id": instance,
+            **settings.otel_resource_attributes,
+            **named,
+        },
+        sampler=settings.otel_traces_sampler,
+        ratio=settings.otel_traces_sampler_arg,
+    )
+    return OtlpTracing(Sender(collector), settings.llm_provider)
 
 
 def require_model_key(settings: Settings, environ: Mapping[str, str]) -> None:

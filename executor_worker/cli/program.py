@@ -11,7 +11,7 @@ from typing import Any
 from executor_worker import logs
 from executor_worker.account import Account
 from executor_worker.cli.parser import program_version
-from executor_worker.cli.parts import executor_of, model_settings, require_model_key, tool_settings
+from executor_worker.cli.parts import executor_of, model_settings, require_model_key, tool_settings, tracing_of
 from executor_worker.cli.start import start_logs
 from executor_worker.duties import Circumstances, Duties
 from executor_worker.errors import ConfigError
@@ -93,6 +93,7 @@ class ExecutorProgram:
         for provider in (settings.llm_provider, *settings.fallback_providers):
             preload(provider)
         preload_tools(tool_settings(settings), log=logs.log)
+        tracing_of(settings, settings.worker_id)
         _warn_of_retired_model(settings)
 
     @property
@@ -115,6 +116,7 @@ class ExecutorProgram:
         patience = Patience(row)
         zombies: dict[int, int] = {}
         content = settings.event_content
+        tracing = tracing_of(settings, name)
 
         def journal_of(ticket: Ticket, watch: Watch) -> RunJournal:
             keys = consumer.journal(ticket.held, ttl_s=settings.state_ttl)
@@ -132,11 +134,13 @@ class ExecutorProgram:
                 consumer.holds,
                 consumer.read_state,
                 journal_of,
+                tracing,
             ),
             Habits(settings.lease, settings.max_items_per_worker, settings.max_rss_mb * MIB),
             patience,
             lambda ticket: recall(ticket, consumer.journal(ticket.held, ttl_s=settings.state_ttl)),
             lambda: reap_adopted(zombies),
+            tracing,
         )
 
     def keep(self, interrupt: Callable[[], None] | None = None) -> int:

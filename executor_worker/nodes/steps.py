@@ -257,7 +257,10 @@ class Steps:
         usage: Usage | None = None
         model = request.model
         try:
-            reply = self._provider().complete(request, watch)
+            with watch.tracing.model(model) as span:
+                reply = self._provider().complete(request, watch)
+                by = reply.fallback.provider if reply.fallback else ""
+                span.answered(reply.model, by, reply.stop_reason, reply.usage)
             usage, model = reply.usage, reply.fallback.model if reply.fallback else model
             return reply
         finally:
@@ -276,7 +279,10 @@ class Steps:
         watch.on_progress = self._shown(name)
         ok = False
         try:
-            answer = _caught(tool, name, lambda: tool.call(_own_copy(arguments), watch, key))
+            with watch.tracing.tool(name, tool.source) as span:
+                answer = _caught(tool, name, lambda: tool.call(_own_copy(arguments), watch, key))
+                if answer.is_error:
+                    span.failed(ToolFailed.code)
             ok = not answer.is_error
             return answer
         except ToolTimeout as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +21,7 @@ from executor_worker.settings.sources import Credentials, Layer, comes_as_file, 
 from executor_worker.settings.spelling import misspelt
 
 MAX_SLOTS = 1024
+TRACES_PATH = "/v1/traces"
 
 Text = Annotated[str, kinds.text()]
 Secret = Annotated[str, kinds.secret()]
@@ -32,6 +33,7 @@ class Shown(str):
     __slots__ = ()
 
 
+SAMPLERS = ("always_on", "always_off", "traceidratio")
 PROVIDERS = ("anthropic", "openai", "ollama", "gemini", "scripted")
 
 
@@ -216,6 +218,39 @@ class Settings(BaseSettings):
     )
     log_file: Annotated[Text, Shown("stderr")] = Field("", description="Path of the log file; SIGUSR1 reopens it")
 
+    otel_exporter_otlp_endpoint: Annotated[str, kinds.url()] = Field(
+        "", description="Traces are sent there by OTLP over HTTP, to `/v1/traces`; empty: none (docs/TRACING.md)"
+    )
+    otel_exporter_otlp_traces_endpoint: Annotated[str, kinds.url()] = Field(
+        "", description="The same as the whole address, path included; goes first"
+    )
+    otel_exporter_otlp_headers: Annotated[
+        dict[str, str], replace(kinds.pairs("a list of name=value", "x-key=…"), secret=True)
+    ] = Field({}, description="Headers that the collector asks for: comma-separated `name=value`", repr=False)
+    otel_exporter_otlp_protocol: Annotated[str, kinds.choice("http/protobuf")] = Field(
+        "http/protobuf", description="The only one there is"
+    )
+    otel_traces_exporter: Annotated[
+        str, kinds.choice("otlp", "none"), Shown("otlp where an endpoint is set, else none")
+    ] = Field("", description="`otlp` (also without an endpoint: to localhost:4318) or `none`")
+    otel_service_name: Annotated[Text, Shown("executor-worker")] = Field(
+        "", description="Whose traces they are; before a `service.name` in OTEL_RESOURCE_ATTRIBUTES"
+    )
+    otel_resource_attributes: Annotated[
+        dict[str, str], kinds.pairs("a list of name=value", "deployment.environment.name=production")
+    ] = Field({}, description="What else is said of where they come from: comma-separated `name=value`")
+    otel_traces_sampler: Annotated[
+        str,
+        kinds.choice(*(prefix + name for prefix in ("parentbased_", "") for name in SAMPLERS)),
+    ] = Field(
+        "parentbased_always_on",
+        description="Which traces are made: `always_on`, `always_off` or `traceidratio`; with `parentbased_` in front"
+        " only where an item brings no trace of its own",
+    )
+    otel_traces_sampler_arg: Annotated[float, kinds.share()] = Field(
+        1.0, description="The share that `traceidratio` takes"
+    )
+
     unknown: tuple[str, ...] = ()
     """Sentences about variables that look like settings and are none, or that have no effect."""
 
@@ -269,10 +304,21 @@ class Settings(BaseSettings):
         addresses = (
             *(self.redis_addr, self.llm_base_url, self.api_tools_url),
             *(*self.mcp_servers, *self.llm_fallback_urls),
+            *(self.otel_exporter_otlp_endpoint, self.otel_exporter_otlp_traces_endpoint),
         )
         inside = (password for address in addresses for password in kinds.passwords_in(address))
         keys = (self.llm_api_key, self.llm_api_key_anthropic, self.llm_api_key_openai, self.llm_api_key_gemini)
-        return tuple(filter(None, (self.redis_pass, *keys, self.health_token, *inside)))
+        headers = (value.rpartition(" ")[2] for value in self.otel_exporter_otlp_headers.values())
+        return tuple(filter(None, (self.redis_pass, *keys, self.health_token, *inside, *headers)))
+
+    @property
+    def traces_endpoint(self) -> str:
+        """Where traces are sent; empty: none are made."""
+        base = self.otel_exporter_otlp_endpoint
+        given = self.otel_exporter_otlp_traces_endpoint or (f"{base}{TRACES_PATH}" if base else "")
+        if self.otel_traces_exporter == "none":
+            return ""
+        return given or (f"http://localhost:4318{TRACES_PATH}" if self.otel_traces_exporter else "")
 
     @property
     def fallback_keys(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -19,6 +19,8 @@ _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off"})
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+_NAME = re.compile(r"[A-Za-z0-9_.-]+")
+_PRINTABLE = re.compile(r"[ -~]*")
 _REDIS_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+sentinel", "rediss+sentinel")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s,]*(?::[^@\s]*)?@")
 _QUERY_SECRET = re.compile(r"([?&][^=&\s]*(?:pass|token|secret|key)[^=&\s]*=)([^&\s#,]*)", re.IGNORECASE)
@@ -145,6 +147,29 @@ def words(wanted: str, example: str, accepts: Callable[[str], bool] = bool) -> K
         return found
 
     return Kind(wanted, example, read, ",".join)
+
+
+def pairs(wanted: str, example: str) -> Kind:
+    """A dict, from comma-separated `name=value`; what is not printable ASCII, and commas, as `%XX`."""
+
+    def read(value: str) -> dict[str, str]:
+        found = [word.partition("=") for word in value.split(",") if word.strip()]
+        if not all(
+            _NAME.fullmatch(name.strip()) and equals and _PRINTABLE.fullmatch(text) for name, equals, text in found
+        ):
+            raise ValueError
+        return {name.strip(): unquote(text.strip()) for name, _, text in found}
+
+    return Kind(wanted, example, read, lambda known: ",".join(f"{name}={quote(text)}" for name, text in known.items()))
+
+
+def share() -> Kind:
+    def read(value: str) -> float:
+        if not re.fullmatch(r"[01]|[01]?\.[0-9]{1,9}", value) or float(value) > 1:
+            raise ValueError
+        return float(value)
+
+    return Kind("a number from 0 to 1", "0.1", read, "{:g}".format)
 
 
 def is_module(word: str) -> bool:

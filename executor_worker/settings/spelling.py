@@ -29,6 +29,7 @@ _VERY_CLOSE = 0.85
 _FOREIGN = re.compile(
     r"NODE_(ENV|OPTIONS|PATH|VERSION|NAME|IP|EXTRA_CA_CERTS|TLS_REJECT_UNAUTHORIZED)"
     r"|[A-Z0-9_]+_SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?|[A-Z0-9_]+_PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?"
+    r"|OTEL_[A-Z0-9_]+"  # the SDK of OpenTelemetry reads more of them than we do
     r"|REDIS_(VERSION|DOWNLOAD_URL|DOWNLOAD_SHA)|HTTPS?_PROXY"
 )
 # Where the nearest by spelling is not the one that was meant.

@@ -47,6 +47,11 @@ class ToolContext:
         """Seconds until the call's time is up."""
         return self.deadline - time.monotonic()
 
+    @property
+    def trace_headers(self) -> dict[str, str]:
+        """Headers that let whoever is called go on with the item's trace; empty where nothing is traced."""
+        return self._watch.tracing.headers
+
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Say how far it has got; a cancelled or overdue item ends here."""
         self._log("debug", "tool.progressed", tool=self._name, done=done, total=total, message=message)

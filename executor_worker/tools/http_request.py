@@ -92,7 +92,7 @@ def make_http_request(allowed: tuple[str, ...]) -> Callable[..., dict[str, Any]]
             body: A text is sent as it is, anything else as JSON.
         """
         deadline = time.monotonic() + min(context.left(), _LONGEST_SECONDS)
-        request = _Request(url, method, _keyed(headers or {}, context.key), body)
+        request = _Request(url, method, _marked(headers or {}, context), body)
         for _ in range(_MOST_REDIRECTS + 1):
             answer = _exchange(request, entries, deadline)
             if answer.location is None:
@@ -103,10 +103,11 @@ def make_http_request(allowed: tuple[str, ...]) -> Callable[..., dict[str, Any]]
     return http_request
 
 
-def _keyed(headers: dict[str, str], key: str) -> dict[str, str]:
-    """Name the call, as an API that takes idempotency keys wants it; one that its author gives goes first."""
-    given = any(name.lower() == "idempotency-key" for name in headers)
-    return headers if given else {**key_header(key), **headers}
+def _marked(headers: dict[str, str], context: ToolContext) -> dict[str, str]:
+    """Name the call, for APIs that take idempotency keys, and its trace; what its author gives goes first."""
+    ours = {**key_header(context.key), **context.trace_headers}
+    given = {name.lower() for name in headers}
+    return {**{name: value for name, value in ours.items() if name.lower() not in given}, **headers}
 
 
 @dataclass(frozen=True, slots=True)

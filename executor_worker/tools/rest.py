@@ -114,7 +114,7 @@ class RestTool:
         left = watch.left()
         try:
             with time_limit(min(self.timeout, left)):
-                status, body = self._post(arguments, key)
+                status, body = self._post(arguments, {**key_header(key), **watch.tracing.headers})
         except CallOverdue:
             if left <= self.timeout:
                 raise NodeTimeout(f"the node's time is up in tool {self.name}") from None
@@ -130,9 +130,9 @@ class RestTool:
         value = to_json(_value(body))
         return Answer(value, as_text(value))
 
-    def _post(self, arguments: dict[str, Any], key: str) -> tuple[int, bytes]:
+    def _post(self, arguments: dict[str, Any], headers: dict[str, str]) -> tuple[int, bytes]:
         url = f"{self._server.url}/tools/{quote(self.name, safe='')}"
-        with self._server.client().stream("POST", url, json=arguments, headers=key_header(key)) as response:
+        with self._server.client().stream("POST", url, json=arguments, headers=headers) as response:
             body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk

@@ -17,6 +17,7 @@ PLANTED = {
     "url": "url-plant@4",
     "header": "header-plant-5",
     "API_TOOLS_URL": "rest-plant-6",
+    "OTEL_EXPORTER_OTLP_HEADERS": "otel-plant-7",
 }
 
 
@@ -40,6 +41,10 @@ def test_no_planted_secret_is_in_any_line(
         MCP_SERVERS=f"one=http://u:{quote(PLANTED['url'], safe='')}@{nobody}/mcp?token={PLANTED['url']}",
         MCP_CONFIG=str(config),
         API_TOOLS_URL=f"http://u:{PLANTED['API_TOOLS_URL']}@{nobody}",
+        OTEL_EXPORTER_OTLP_ENDPOINT=f"http://u:{quote(PLANTED['url'], safe='')}@{nobody}",
+        OTEL_EXPORTER_OTLP_HEADERS=f"authorization=Bearer {PLANTED['OTEL_EXPORTER_OTLP_HEADERS']}",
+        OTEL_EXPORTER_OTLP_TIMEOUT="1",
+        OTEL_BSP_SCHEDULE_DELAY="50",
         BLURTED=" ".join(PLANTED.values()),
     )
     stage.push("blurt", "broken")
@@ -52,5 +57,6 @@ def test_no_planted_secret_is_in_any_line(
     assert line["said"].count("***") == len(PLANTED), line
     subprocess.run([str(PROGRAM), "ctl", "reload"], env={**pool.env}, cwd=pool.folder, check=True, timeout=60)
     pool.wait_event("pool.reloaded", seconds=60)
+    pool.wait_event("traces.unsent", seconds=40)
     said = json.dumps(pool.events)
     assert not [name for name, secret in PLANTED.items() if secret in said or quote(secret, safe="") in said]

@@ -116,11 +116,10 @@ class McpServer:
         self._wake.set()
 
     async def call(
-        self, client: Client, flight: Flight, name: str, arguments: dict[str, Any], key: str
+        self, client: Client, flight: Flight, name: str, arguments: dict[str, Any], meta: Any
     ) -> types.CallToolResult:
         """Call a tool once over *client*; *flight* tells how far that got when it raises."""
         FLIGHT.set(flight)
-        meta: Any = {IDEMPOTENCY_KEY: key}
         return await client.call_tool(name, arguments, progress_callback=flight.heard, meta=meta)
 
     async def _pause(self, seconds: float) -> None:

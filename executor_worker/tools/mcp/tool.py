@@ -22,7 +22,7 @@ from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeo
 from executor_worker.tools.base import Answer, Effects
 from executor_worker.tools.loop import Loop, ended
 from executor_worker.tools.mcp.content import answer_of
-from executor_worker.tools.mcp.server import McpServer
+from executor_worker.tools.mcp.server import IDEMPOTENCY_KEY, McpServer
 from executor_worker.tools.mcp.wire import Flight
 from executor_worker.watch import Watch
 
@@ -66,10 +66,11 @@ class McpTool:
         item_first = watch.left() <= self.timeout
         deadline = time.monotonic() + min(self.timeout, watch.left())
         lost = renewed = False
+        meta = {IDEMPOTENCY_KEY: key, **watch.tracing.headers}
         while True:
             client = self._connected(deadline, watch, lost)
             flight = Flight()
-            future = self._loop.run(self._server.call, client, flight, self._remote_name, arguments, key)
+            future = self._loop.run(self._server.call, client, flight, self._remote_name, arguments, meta)
             if not ended(future, deadline, watch, _passed_on(flight, watch)):
                 raise self._overdue(item_first)
             fate = self._outcome(future, flight)

@@ -20,7 +20,7 @@ NUMBER = {"type": "object", "properties": {"n": {"type": "number"}}, "required":
 NAMES = [
     "echo", "hang", "die", "die_once_none", "die_once_idempotent", "die_once_undeclared", "big", "garbage", "noise",
     "nan", "wrong_output", "nonsense", "error", "rpc_error", "pid", "env", "key", "grow", "grow_silently", "spawn",
-    "structured", "null", "echo", "image", "steps",
+    "structured", "null", "echo", "image", "steps", "meta",
 ]  # fmt: skip
 PAGE = 4
 
@@ -87,6 +87,8 @@ def call(name: str, arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str
             return {**text(""), "structuredContent": dict(os.environ)}
         case "key":
             return text(meta.get("dago/idempotency-key"))
+        case "meta":
+            return text(json.dumps(meta))
         case "grow" | "grow_silently":
             NAMES.append(arguments["name"])
             if name == "grow":

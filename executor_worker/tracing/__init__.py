@@ -1,0 +1,109 @@
+"""
+Spans of what a worker does, one inside the other; who does it knows nothing of where they go.
+
+    item ─┬─ model, tool              llm and tool nodes
+          └─ agent ── model, tool     agents
+
+Here none are made, and each costs a call that returns. `otlp` makes them and sends them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+
+from executor_worker.outcome import Mode, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """
+    What is known of an item when its span begins.
+
+    Attributes:
+        consumer: The worker's name.
+        count: Redis' own delivery count.
+        attempt: From 1; drains do not raise it.
+        taken_at: Seconds since the epoch.
+        traceparent, tracestate: As they came with it; None where it brought none.
+    """
+
+    stream: str
+    entry: str
+    consumer: str
+    count: int
+    attempt: int
+    taken_at: float
+    size: int
+    graph_id: str
+    node_id: str
+    execution_id: str
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+
+class Span:
+    """One step, from entering to leaving it; an error it is left by is its own. This one is none."""
+
+    def __enter__(self) -> Span:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return
+
+    def answered(self, model: str, provider: str, stop_reason: str, usage: Usage) -> None:
+        """A model has answered; *provider* is empty where it is the one that is set."""
+
+    def failed(self, code: str) -> None:
+        """It has failed without raising anything."""
+
+    def ended(self, how: str, mode: Mode | None = None, code: str | None = None) -> None:
+        """
+        What became of the item: `completed`, `failed`, `repeated`, `fenced`, `released`, `lost` or `postponed`.
+
+        Args:
+            code: The error code of its failure.
+        """
+
+
+class Tracing:
+    """
+    All spans of one worker, which does one thing at a time. This one makes none.
+
+    Attributes:
+        headers: What tells others which step they are called in (W3C Trace Context); empty outside of one.
+        item_traceparent: The same for the item's own span alone; empty where there is none.
+    """
+
+    _none = Span()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {}
+
+    @property
+    def item_traceparent(self) -> str:
+        return ""
+
+    def item(self, delivery: Delivery) -> Span:
+        return self._none
+
+    def agent(self, node_id: str, model: str) -> Span:
+        return self._none
+
+    def model(self, model: str) -> Span:
+        return self._none
+
+    def tool(self, name: str, source: str) -> Span:
+        return self._none
+
+    def resumed(self, traceparent: str) -> None:
+        """The item's run goes on from that of another span."""
+
+    def close(self, seconds: float) -> None:
+        """Send what is left, for so long at most."""
+
+
+NO_TRACING = Tracing()

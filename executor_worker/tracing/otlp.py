@@ -1,0 +1,203 @@
+"""
+Spans as OpenTelemetry has them: names and attributes of its conventions for messaging and for GenAI.
+
+They hold names, numbers and codes; no prompt, argument, answer, error's text or key. The provider is ours alone: SDKs
+that make spans of their own, contents included, find none to make them with, and models' providers are told nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from executor_worker.errors import Abandoned, Interrupt, NodeError, Overdue, Postponed, Stopped
+from executor_worker.outcome import Mode, Usage
+from executor_worker.tracing import Delivery, Span, Tracing
+from executor_worker.tracing.sending import Sender
+
+GROUP = "executor-workers"
+_PROVIDERS = {"gemini": "gcp.gemini"}  # where the convention has another name
+_LONGEST = 256  # characters
+_LONGEST_STATE = 512  # what everybody has to take of a `tracestate`
+_W3C = TraceContextTextMapPropagator()
+
+
+class OtlpTracing(Tracing):
+    """
+    See `Tracing`.
+
+    Args:
+        sender: Begins with the first item only, which comes after the fork.
+        provider: The models' provider that is set.
+    """
+
+    def __init__(self, sender: Sender, provider: str = "") -> None:
+        self._sender = sender
+        self._provider = provider
+        self._open: list[_Recorded] = []
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self._open[-1].headers() if self._open else {}
+
+    @property
+    def item_traceparent(self) -> str:
+        return self._open[0].headers().get("traceparent", "") if self._open else ""
+
+    def item(self, delivery: Delivery) -> Span:
+        self._open.clear()  # what was interrupted in the midst of its beginning or end
+        attributes: dict[str, str | int] = {
+            "messaging.system": "redis",
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": delivery.stream,
+            "messaging.consumer.group.name": GROUP,
+            "messaging.client.id": delivery.consumer,
+            "messaging.message.id": delivery.entry,
+            "messaging.message.body.size": delivery.size,
+            "dago.graph.id": delivery.graph_id,
+            "dago.node.id": delivery.node_id,
+            "dago.execution.id": delivery.execution_id,
+            "dago.item.deliveries": delivery.count,
+            "dago.item.attempt": delivery.attempt,
+        }
+        name, began_ns = f"process {delivery.stream}", int(delivery.taken_at * 1e9)
+        return self._begin(name, SpanKind.CONSUMER, attributes, _sender_of(delivery), began_ns)
+
+    def agent(self, node_id: str, model: str) -> Span:
+        return self._of_model("invoke_agent", node_id, SpanKind.INTERNAL, model, {"gen_ai.agent.name": node_id})
+
+    def model(self, model: str) -> Span:
+        return self._of_model("chat", model, SpanKind.CLIENT, model, {})
+
+    def tool(self, name: str, source: str) -> Span:
+        mcp = source.startswith("mcp ")
+        attributes = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": name,
+            "gen_ai.tool.type": "extension" if mcp else "function",
+            "mcp.method.name": "tools/call" if mcp else "",
+            "dago.tool.source": source,
+        }
+        return self._begin(f"execute_tool {name}", SpanKind.INTERNAL, attributes)
+
+    def resumed(self, traceparent: str) -> None:
+        before = trace.get_current_span(_W3C.extract({"traceparent": traceparent}, Context())).get_span_context()
+        if self._open and before.is_valid:
+            self._open[0].span.add_link(before, {"dago.link": "resumed"})
+
+    def close(self, seconds: float) -> None:
+        self._sender.close(seconds)
+
+    def close_from(self, span: _Recorded) -> None:
+        """Forget *span*, and whatever is still open in it."""
+        if span in self._open:
+            del self._open[self._open.index(span) :]
+
+    def _of_model(self, does: str, what: str, kind: SpanKind, model: str, more: Mapping[str, str]) -> Span:
+        attributes = {
+            "gen_ai.operation.name": does,
+            "gen_ai.provider.name": named(self._provider),
+            "gen_ai.request.model": model,
+        }
+        return self._begin(f"{does} {what}", kind, {**attributes, **more})
+
+    def _begin(
+        self,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, str | int],
+        parent: Context | None = None,
+        began_ns: int | None = None,
+    ) -> Span:
+        if parent is None:
+            parent = self._open[-1].context() if self._open else Context()
+        known = {key: _clean(value) for key, value in attributes.items() if value != ""}
+        span = self._sender.tracer.start_span(str(_clean(name)), parent, kind, known, start_time=began_ns)
+        self._open.append(_Recorded(self, span))
+        return self._open[-1]
+
+
+class _Recorded(Span):
+    def __init__(self, tracing: OtlpTracing, span: trace.Span) -> None:
+        self._tracing = tracing
+        self._told = False
+        self.span = span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and not self._told:
+            self.failed(_code_of(error))
+        self._tracing.close_from(self)
+        self.span.end()
+
+    def answered(self, model: str, provider: str, stop_reason: str, usage: Usage) -> None:
+        self._say(
+            {
+                "gen_ai.provider.name": named(provider),
+                "gen_ai.response.model": model,
+                "gen_ai.usage.input_tokens": usage.prompt_tokens,
+                "gen_ai.usage.output_tokens": usage.output_tokens,
+                "gen_ai.usage.cache_read.input_tokens": usage.cache_read_tokens or "",
+                "gen_ai.usage.cache_write.input_tokens": usage.cache_write_tokens or "",
+            }
+        )
+        self.span.set_attribute("gen_ai.response.finish_reasons", [stop_reason])
+
+    def failed(self, code: str) -> None:
+        self.span.set_attribute("error.type", code)
+        self.span.set_status(StatusCode.ERROR)
+
+    def ended(self, how: str, mode: Mode | None = None, code: str | None = None) -> None:
+        self._told = True
+        self._say({"dago.item.outcome": how, "dago.node.mode": mode or ""})
+        if code is not None:
+            self.failed(code)
+
+    def headers(self) -> dict[str, str]:
+        carrier: dict[str, str] = {}
+        _W3C.inject(carrier, self.context())
+        return carrier
+
+    def context(self) -> Context:
+        return trace.set_span_in_context(self.span, Context())
+
+    def _say(self, attributes: Mapping[str, str | int]) -> None:
+        self.span.set_attributes({key: _clean(value) for key, value in attributes.items() if value != ""})
+
+
+def named(provider: str) -> str:
+    """The convention's name of one of our providers."""
+    return _PROVIDERS.get(provider, provider)
+
+
+def _sender_of(delivery: Delivery) -> Context:
+    """Whose trace the item belongs to; none where it brought nothing that can be read."""
+    carrier = {"traceparent": delivery.traceparent or ""}
+    if delivery.tracestate and len(delivery.tracestate) <= _LONGEST_STATE:
+        carrier["tracestate"] = delivery.tracestate
+    return _W3C.extract(carrier, Context())
+
+
+def _clean(value: str | int) -> str | int:
+    """Make a text short, and one that can be sent: names may come from anybody."""
+    return value[:_LONGEST].encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _code_of(error: BaseException) -> str:
+    match error:
+        case NodeError():
+            return error.code
+        case Stopped():
+            return "cancelled"
+        case Overdue():
+            return "node_timeout"
+        case Abandoned() | Postponed():
+            return type(error).__name__.lower()
+    return "interrupted" if isinstance(error, Interrupt) else "internal"
