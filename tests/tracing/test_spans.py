@@ -171,6 +171,7 @@ def test_item_is_one_trace_with_its_calls_in_it(traced: Callable[..., Traced], c
     stage.result("late")
     assert stage.pool.drain() == 0
     assert [item.attributes["dago.item.outcome"] for item in collector.items("late")] == ["completed"]
+    assert not stage.pool.seen("fork.threads") and not stage.pool.seen("library.warning")
 
 
 def test_collector_that_does_not_answer_holds_nobody_up(traced: Callable[..., Traced]) -> None:
