@@ -66,7 +66,12 @@ coverage: kit ## run all tests and measure every process they start (slower)
 	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 --cov --cov-config=tests/coverage.toml --cov-report=term $(ARGS)
 
 .PHONY: check
-check: format-check lint types imports test ## format, lint, types, import rules, tests
+check: format-check lint types imports test ## format, lint, types, import rules, tests, known vulnerabilities
+	@$(RUN) tests/audit/run.py --where-possible
+
+.PHONY: audit
+audit: $(STAMP) ## look up known vulnerabilities of everything the locks name (docs/SECURITY.md)
+	@$(RUN) tests/audit/run.py $(ARGS)
 
 .PHONY: format
 format: $(STAMP) ## write the source as the formatter wants it
@@ -113,9 +118,11 @@ dist: ## build the wheel and the source archive into dist
 lock: $(STAMP) ## choose newer versions of everything we build on, and write them down
 	$(PYTHON) -m venv .cache/uv
 	.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	for lock in "requirements.lock --extra openai --extra otel" "requirements-dev.lock --extra openai --extra otel --extra dev"; do \
+	for lock in "requirements.lock pyproject.toml --extra openai --extra otel" \
+		"requirements-dev.lock pyproject.toml --extra openai --extra otel --extra dev" \
+		"requirements-audit.lock --group audit"; do \
 		set -- $$lock; file=$$1; shift; \
-		.cache/uv/bin/uv pip compile pyproject.toml "$$@" --universal --python-version 3.11 --generate-hashes --upgrade \
+		.cache/uv/bin/uv pip compile "$$@" --universal --python-version 3.11 --generate-hashes --upgrade \
 			--no-header --no-emit-index-url --quiet --cache-dir .cache/uv/downloads --output-file $$file || exit; \
 	done
 	.cache/uv/bin/python -c 'import re; entries = re.split(r"\n(?=\S)", open("requirements-dev.lock").read()); \

@@ -70,6 +70,13 @@ def test_locks_hold_every_dependency() -> None:
         assert all("--hash=sha256:" in entry for entry in entries if entry.strip()), lock
 
 
+def test_lock_of_the_audit_is_hashed() -> None:
+    """What looks for vulnerabilities is no way in itself."""
+    entries = re.split(r"\n(?=\S)", (ROOT / "requirements-audit.lock").read_text().strip())
+    assert any(entry.startswith("pip-audit==") for entry in entries)
+    assert all("--hash=sha256:" in entry for entry in entries)
+
+
 def test_what_builds_the_image_is_what_we_develop_with() -> None:
     """The image's build takes the same setuptools, by the same hashes."""
     entry = (ROOT / "requirements-build.lock").read_text().strip()
