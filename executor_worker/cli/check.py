@@ -11,6 +11,7 @@ from executor_worker.cli.checks.local import check_names, check_paths, check_por
 from executor_worker.cli.checks.model import check_model
 from executor_worker.cli.checks.redis import check_redis
 from executor_worker.cli.checks.tools import check_tools
+from executor_worker.cli.checks.traces import check_traces
 from executor_worker.cli.display import console, on_terminal, print_json
 from executor_worker.cli.pool_http import look_at_pool
 from executor_worker.cli.quitting import CONFIG, DONE, FAILED
@@ -38,6 +39,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from check_redis(settings, pool)
     yield from check_model(settings)
     yield from check_tools(settings)
+    yield from check_traces(settings)
 
 
 def _report(findings: Iterator[Finding], *, as_json: bool) -> bool:

@@ -111,6 +111,12 @@ def tool_registry(settings: Settings) -> ToolRegistry:
     return ToolRegistry(tool_settings(settings), log=log)
 
 
+def traces_variable(settings: Settings) -> str:
+    """Name what traces are asked for by."""
+    names = ("otel_exporter_otlp_traces_endpoint", "otel_exporter_otlp_endpoint", "otel_traces_exporter")
+    return next(name for name in names if getattr(settings, name)).upper()
+
+
 def tracing_of(settings: Settings, instance: str) -> Tracing:
     """
     Args:
@@ -127,10 +133,10 @@ def tracing_of(settings: Settings, instance: str) -> Tracing:
         from executor_worker.tracing.otlp import OtlpTracing
         from executor_worker.tracing.sending import Collector, Sender
     except ModuleNotFoundError as error:
-        given = ("otel_exporter_otlp_traces_endpoint", "otel_exporter_otlp_endpoint", "otel_traces_exporter")
-        variable = next(name for name in given if getattr(settings, name)).upper()
         problem = f"traces need the package {error.name}, which is not installed."
-        raise ConfigError(variable, problem, "Install it: pip install 'da-node-executor[otel]'.") from error
+        raise ConfigError(
+            traces_variable(settings), problem, "Install it: pip install 'da-node-executor[otel]'."
+        ) from error
     named = {"service.name": settings.otel_service_name} if settings.otel_service_name else {}
     collector = Collector(
         endpoint=endpoint,

@@ -102,6 +102,10 @@ class Tracing:
     def resumed(self, traceparent: str) -> None:
         """The item's run goes on from that of another span."""
 
+    def heard(self) -> bool:
+        """Tell whether somebody takes the spans; asks for it."""
+        return True
+
     def close(self, seconds: float) -> None:
         """Send what is left, for so long at most."""
 

@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from executor_worker.errors import Abandoned, Interrupt, NodeError, Overdue, Postponed, Stopped
+from executor_worker.errors import Abandoned, NodeError, Overdue, Postponed, Stopped, StreamError
 from executor_worker.outcome import Mode, Usage
 from executor_worker.tracing import Delivery, Span, Tracing
 from executor_worker.tracing.sending import Sender
@@ -90,6 +90,9 @@ class OtlpTracing(Tracing):
         before = trace.get_current_span(_W3C.extract({"traceparent": traceparent}, Context())).get_span_context()
         if self._open and before.is_valid:
             self._open[0].span.add_link(before, {"dago.link": "resumed"})
+
+    def heard(self) -> bool:
+        return self._sender.heard()
 
     def close(self, seconds: float) -> None:
         self._sender.close(seconds)
@@ -200,4 +203,6 @@ def _code_of(error: BaseException) -> str:
             return "node_timeout"
         case Abandoned() | Postponed():
             return type(error).__name__.lower()
-    return "interrupted" if isinstance(error, Interrupt) else "internal"
+        case StreamError():
+            return "unsettled"
+    return "internal"

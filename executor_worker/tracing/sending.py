@@ -18,6 +18,7 @@ from opentelemetry.trace import NoOpTracer, Tracer
 
 from executor_worker import logs
 
+ANSWER_S = 3.0
 MOST_WAITING, BATCH = 512, 128  # spans: what waits weighs some 5 KiB each, and more than that is lost
 _SDK = {
     "telemetry.sdk.language": "python",
@@ -61,6 +62,10 @@ class Sender:
             self._tracer = self._begin()
         return self._tracer
 
+    def heard(self) -> bool:
+        """Send a batch of none, as a question."""
+        return self._exporter(ANSWER_S).export(()) is SpanExportResult.SUCCESS
+
     def close(self, seconds: float) -> None:
         """Send what is left, for so long at most."""
         if self._provider is None:
@@ -87,15 +92,21 @@ class Sender:
             Resource({**_SDK, **collector.resource}),  # not `create`, which looks through all that is installed
             shutdown_on_exit=False,
         )
-        # The session is ours so that its package is imported before the fork: it weighs 10 MiB.
-        exporter = OTLPSpanExporter(collector.endpoint, headers=collector.headers, session=requests.Session())
-        reporting = Reporting(exporter, collector.shown)
+        reporting = Reporting(self._exporter(), collector.shown)
         provider.add_span_processor(
             BatchSpanProcessor(reporting, max_queue_size=MOST_WAITING, max_export_batch_size=BATCH)
         )
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         return provider
+
+    def _exporter(self, seconds: float | None = None) -> OTLPSpanExporter:
+        """Args: seconds: For one batch, repeats included; None: as its own variable says, else 10."""
+        collector = self._collector
+        # The session is ours so that its package is imported before the fork: it weighs 10 MiB.
+        return OTLPSpanExporter(
+            collector.endpoint, headers=collector.headers, timeout=seconds, session=requests.Session()
+        )
 
 
 class Reporting(SpanExporter):

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from executor_worker import logs
+from executor_worker.cli.checks.traces import check_traces
 from executor_worker.cli.parts import tracing_of
-from executor_worker.errors import Abandoned, ConfigError, Stopped, ToolTimeout
+from executor_worker.errors import Abandoned, ConfigError, Stopped, StreamUnavailable, ToolTimeout
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.tracing import NO_TRACING, Delivery
 from tests.kit import free_port, wait_until
@@ -126,7 +127,14 @@ def test_lost_collector_is_told_of_once(
 def test_spans_end_by_whatever_ends_their_step(collector: Collector) -> None:
     """Errors by their codes; what was broken off leaves nothing behind for the next item; odd names go through."""
     tracing = tracing_of(Settings.load(HERE | {ENDPOINT: collector.url}), "w.1")
-    for error in (ToolTimeout("secret"), Stopped("x"), Abandoned("x"), MemoryError()):
+    ends = {
+        ToolTimeout("secret"): "tool_timeout",
+        Stopped("x"): "cancelled",
+        Abandoned("x"): "abandoned",
+        StreamUnavailable("x"): "unsettled",
+        MemoryError(): "internal",
+    }
+    for error in ends:
         with pytest.raises(type(error)), tracing.item(delivery()), tracing.tool("t", "built-in"):
             raise error
     left = tracing.item(delivery(graph_id="left"))  # interrupted before anybody could enter it
@@ -135,9 +143,19 @@ def test_spans_end_by_whatever_ends_their_step(collector: Collector) -> None:
     assert left is not last and tracing.headers == {} and tracing.item_traceparent == ""
     tracing.close(10)
     tools = [span for span in collector.spans if span.name == "execute_tool t"]
-    assert [span.attributes["error.type"] for span in tools] == ["tool_timeout", "cancelled", "abandoned", "internal"]
+    assert [span.attributes["error.type"] for span in tools] == list(ends.values())
     last_seen = next(span for span in collector.spans if span.attributes.get("dago.graph.id", "").startswith("?"))
     assert len(last_seen.attributes["dago.graph.id"]) == 256 and not last_seen.parent and not last_seen.failed
+
+
+def test_check_asks_the_collector(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line: taken, or what may be wrong, with no password; none where no traces are asked for."""
+    monkeypatch.setattr("executor_worker.tracing.sending.ANSWER_S", 0.3)
+    nobody = f"http://u:planted@127.0.0.1:{free_port()}"
+    found = [list(check_traces(Settings.load(HERE | {ENDPOINT: url}))) for url in (collector.url, nobody, "")]
+    assert [[finding.right for finding in findings] for findings in found] == [[True], [False], []]
+    assert "planted" not in found[1][0].text and "OTEL_EXPORTER_OTLP_HEADERS" in found[1][0].text
+    assert not collector.spans
 
 
 def test_none_are_made_of_what_is_not_sampled(collector: Collector) -> None:
