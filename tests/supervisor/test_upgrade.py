@@ -55,6 +55,7 @@ def test_successor_takes_over_and_the_old_pool_drains(start: Start, heirs: list[
     wait_until(lambda: pool.page()["counted"] == 6, 5, "both to be counted")
     os.kill(heir, signal.SIGUSR2)
     heirs.append(heir := int(pool.wait_for("upgrade.started", 2)["pid"]))
+    pool.wait_for("upgrade.ready", 2)
     wait_until(lambda: pool.page()["supervisor"] == heir, 10, "the successor's successor to answer")
     pool.tell(5, "count", 1)
     wait_until(lambda: pool.page()["counted"] == 7, 5, "all three to be counted")
