@@ -25,7 +25,7 @@ from executor_worker.errors import (
 )
 from executor_worker.tools import ToolRegistry
 from executor_worker.watch import Watch
-from tests.kit import everything_stdio, time_stdio, wait_until
+from tests.kit import alive, everything_stdio, time_stdio, wait_until
 
 Make = Callable[..., ToolRegistry]
 Odd = Callable[..., dict[str, Any]]
@@ -33,13 +33,6 @@ Odd = Callable[..., dict[str, Any]]
 
 def dead(pid: int) -> bool:
     return not alive(pid)
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_real_servers_over_stdio_answer_in_text_structure_and_blocks(make_registry: Make, watch: Watch) -> None:
