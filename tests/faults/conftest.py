@@ -43,9 +43,29 @@ def shared_pool() -> Iterator[Callable[..., Wire]]:
             folder = Path(started.enter_context(tempfile.TemporaryDirectory(prefix="ex-")))
             server = RedisServer(folder)
             started.callback(server.close)
-            env = {"WORKERS": str(workers), "WORKER_ID": f"test-{uuid.uuid4().hex[:8]}", "PYTHONPATH": str(ROOT)}
-            pool = Pool(folder, ("run",), {**env, **server.env, **settings})
-            started.callback(pool.close)
-            return Wire(server, pool.wait_ready(60))
+            return Wire(server, _start_pool(started, folder, server, workers, {"PYTHONPATH": str(ROOT), **settings}))
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def shared_stage() -> Iterator[Stage]:
+    """A stage for the whole file, whose pools last as long."""
+    with ExitStack() as started:
+        folder = Path(started.enter_context(tempfile.TemporaryDirectory(prefix="ex-")))
+        server = RedisServer(folder)
+        started.callback(server.close)
+
+        def start(server: RedisServer, *, workers: int = 2, **settings: str) -> Pool:
+            return _start_pool(started, Path(tempfile.mkdtemp(dir=folder)), server, workers, settings)
+
+        stage = Stage(server, start, folder)
+        started.callback(stage.db.close)
+        yield stage
+
+
+def _start_pool(started: ExitStack, folder: Path, server: RedisServer, workers: int, settings: dict[str, str]) -> Pool:
+    env = {"WORKERS": str(workers), "WORKER_ID": f"test-{uuid.uuid4().hex[:8]}"}
+    pool = Pool(folder, ("run",), {**env, **server.env, **settings})
+    started.callback(pool.close)
+    return pool.wait_ready(60)
