@@ -124,8 +124,10 @@ class Pool:
         return min((at for slot in self._by_number.values() if (at := slot.next_look()) is not None), default=None)
 
     def summary(self) -> str:
-        busy = sum(slot.state is SeatState.BUSY for slot in self._by_number.values())
-        return f"{self.ready} of {self.board.head.configured} workers ready, {busy} busy"
+        states = [slot.state for slot in self._by_number.values()]
+        busy, leaving = states.count(SeatState.BUSY), states.count(SeatState.DRAINING)
+        told = f", {leaving} leaving" if leaving else ""
+        return f"{self.ready} of {self.board.head.configured} workers ready, {busy} busy{told}"
 
     def _grow(self, wanted: int) -> None:
         self._make_room(DESCRIPTORS + DESCRIPTORS_A_SLOT * wanted)

@@ -21,6 +21,7 @@ from executor_worker.stream.names import WORK_STREAMS
 from executor_worker.stream.submit import Results, add_items, store_state
 from executor_worker.wire import loads
 
+SHOWN_PROBLEMS = 20  # of a file that holds no items at all, perhaps
 _PLAIN, _EVENTS = WORK_STREAMS
 
 
@@ -62,7 +63,8 @@ def _read_items(name: str, max_bytes: int) -> list[Submission]:
         except InvalidItem as error:
             problems.append(f"item {number}: {error}.")
     if problems:
-        raise Quit(FAILED, *problems, "Nothing was submitted.")
+        more = [f"And {len(problems) - SHOWN_PROBLEMS} more."] if len(problems) > SHOWN_PROBLEMS else []
+        raise Quit(FAILED, *problems[:SHOWN_PROBLEMS], *more, "Nothing was submitted.")
     return submissions
 
 

@@ -98,6 +98,14 @@ def test_what_is_no_item_is_refused_and_nothing_submitted(
     assert on(redis_server, PLAIN) == []
 
 
+def test_a_file_of_something_else_is_refused_briefly(run: Run) -> None:
+    """Not with a line for each of its thousands."""
+    done = run("submit", "-", stdin='{"name": "x"}\n' * 1000)
+    assert done.status == 1
+    assert done.err.splitlines()[-2:] == ["executor-worker: And 980 more.", "executor-worker: Nothing was submitted."]
+    assert len(done.err.splitlines()) == 22
+
+
 def test_the_state_is_stored_first(run: Run, redis_server: RedisServer, folder: Path) -> None:
     """Byte for byte, for STATE_TTL."""
     document = b'{"graph_id":"g",  "inputs": {"number": 1.00}}'

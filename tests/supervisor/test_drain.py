@@ -36,6 +36,7 @@ def test_term_while_busy_finishes_the_item(start: Start) -> None:
     pool.signal(signal.SIGTERM)
     pool.wait_for("pool.draining")
     assert pool.rows()[1]["state"] == "draining"
+    wait_until(lambda: "0 busy, 1 leaving" in pool.command(pool.pid), 5, "its title says that it waits for one")
     assert pool.wait() == 0
     assert pool.lines("done", slot=1)
     assert not pool.left_behind()
