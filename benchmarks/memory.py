@@ -16,29 +16,37 @@ from tests.kit import EverythingServer, wait_until
 
 ITEMS_EACH = 50
 AT_ONCE_S = 1.0  # so long a call lasts that every worker has to take one
-STAY = {"tool_name": "stay", "tool_params": {"mark": "m", "seconds": AT_ONCE_S}}
 MODEL = {"llm_config": {"prompt": "{{text}}"}}
 MCP_SLOW = {"tool_name": "trigger-long-running-operation", "tool_params": {"duration": AT_ONCE_S, "steps": 1}}
 
 
 def measure(plan: Plan) -> list[Figure]:
-    """One pool, ever more used; after each step it is weighed when it is idle again."""
-    with (
-        tempfile.TemporaryDirectory(prefix="ex-") as folder,
-        closing(EverythingServer(Path(folder))) as mcp,
-        closing(SlowModel(AT_ONCE_S)) as model,
-        stage(plan.workers, MCP_SERVERS=f"every={mcp.url}", **model.env) as on,
-    ):
-        weights = {"idle": _weight(on)}
-        while min(row["items_done"] for row in on.pool.workers()) < ITEMS_EACH:
-            _run(on, NO_OP, ITEMS_EACH * plan.workers)
-        weights["after 50 items each"] = _weight(on)
-        _one_each(on, MODEL)
-        weights["after a model call each too"] = _weight(on)
-        _one_each(on, MCP_SLOW)
-        weights["after an MCP call each too"] = _weight(on)
-    wanted = {"idle": 14.0, "after 50 items each": 16.0, "after an MCP call each too": 26.0}
-    return [Figure(f"memory: {name}", mib, mib, mib, "MiB a worker", wanted.get(name)) for name, mib in weights.items()]
+    """Two pools, ever more used, one with an MCP server; after each step they are weighed when they are idle again."""
+    weights: dict[str, float] = {}
+    with closing(SlowModel(AT_ONCE_S)) as model:
+        with stage(plan.workers, **model.env) as on:
+            weights["idle"] = _weight(on)
+            _fifty_each(on)
+            weights["after 50 items each"] = _weight(on)
+            _one_each(on, MODEL)
+            weights["after a model call each too"] = _weight(on)
+        with (
+            tempfile.TemporaryDirectory(prefix="ex-") as folder,
+            closing(EverythingServer(Path(folder))) as mcp,
+            stage(plan.workers, MCP_SERVERS=f"every={mcp.url}", **model.env) as on,
+        ):
+            _fifty_each(on)
+            _one_each(on, MCP_SLOW)
+            weights["after 50 items and an MCP call each"] = _weight(on)
+    wanted = {"idle": 14.0, "after 50 items each": 16.0, "after 50 items and an MCP call each": 26.0}
+    return [
+        Figure.of(f"memory: {name}", [mib], "MiB a worker", at_most=wanted.get(name)) for name, mib in weights.items()
+    ]
+
+
+def _fifty_each(on: Stage) -> None:
+    while min(row["items_done"] for row in on.pool.workers()) < ITEMS_EACH:
+        _run(on, NO_OP, ITEMS_EACH * len(on.workers()))
 
 
 def _weight(on: Stage) -> float:

@@ -53,14 +53,16 @@ class ItemWatch(Watch):
         self._looked_at = self.clock()
 
     def check(self) -> None:
-        self._check_wanted()
-        if self._row.lost:
+        now, row = self.clock(), self._row
+        self._check_wanted(now)
+        if row.lost:
             self._face_loss()
-        if self._row.lease_until_ns < self.clock() * 1e9:
+        if row.lease_until_ns < now * 1e9:
             self._await_lease()
 
-    def _check_wanted(self) -> None:
-        super().check()
+    def _check_wanted(self, now: float) -> None:
+        if self.deadline - self.kept_back <= now:
+            super().check()
         if self._row.stop_run == self._run:
             raise Cancelled(NOT_WANTED)
 
@@ -117,5 +119,5 @@ class ItemWatch(Watch):
         while self._row.lease_until_ns < self.clock() * 1e9:
             if self._row.lost:
                 self._face_loss()
-            self._check_wanted()
+            self._check_wanted(self.clock())
             select.select([], [], [], 0.05)

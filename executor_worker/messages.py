@@ -18,7 +18,7 @@ DEEP, MARGIN = 200, 50  # levels: surely harmless below; what is put around a va
 PARSED_LIMIT = 64 * 1024 * 1024  # bytes; what is larger is not even parsed for its names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
 class Item:
     """
     One node of one graph that is to be run.

@@ -64,23 +64,33 @@ class Area(Totals, Protocol):
     def add(self, key: bytes, amount: float) -> None: ...
 
 
+_Histogram = tuple[tuple[float, ...], list[bytes], bytes]
+"""Upper bounds, the keys of the buckets, the key of the sum."""
+
+
 class Recorder:
     """Counts into one slot's area; a metric's keys are built once and kept."""
 
     def __init__(self, area: Area) -> None:
         self._area = area
         self._keys: dict[tuple[str, ...], bytes] = {}
+        self._histograms: dict[tuple[str, tuple[str, ...]], _Histogram] = {}
 
     def count(self, name: str, *labels: str, amount: float = 1.0) -> None:
-        self._area.add(self._key(name, *labels), amount)
+        parts = (name, *labels)
+        self._area.add(self._keys.get(parts) or self._key(*parts), amount)
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Add *value* (seconds) to a histogram."""
+        bounds, buckets, total = self._histograms.get((name, labels)) or self._histogram(name, labels)
+        self._area.add(buckets[bisect_left(bounds, value)], 1.0)
+        self._area.add(total, max(0.0, value))
+
+    def _histogram(self, name: str, labels: tuple[str, ...]) -> _Histogram:
         bounds = FAMILIES[name].buckets
-        at = bisect_left(bounds, value)
-        bucket = str(bounds[at]) if at < len(bounds) else "+Inf"
-        self._area.add(self._key(name, *labels, bucket), 1.0)
-        self._area.add(self._key(name, *labels, "sum"), max(value, 0.0))
+        buckets = [self._key(name, *labels, bound) for bound in (*map(str, bounds), "+Inf")]
+        made = self._histograms[name, labels] = (bounds, buckets, self._key(name, *labels, "sum"))
+        return made
 
     def _key(self, *parts: str) -> bytes:
         key = self._keys.get(parts)

@@ -15,6 +15,9 @@ Paths = Mapping[str, Any]
 """Member → the paths below it: which values are themselves to be taken apart."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+# Names without escapes and what stands around them, in one match each: a match costs less than the calls it saves.
+_PLAIN_NAME = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
+_NEXT = re.compile(r"[ \t\n\r]*([,}])[ \t\n\r]*")
 # Values are only skipped: numbers need not be made, and those of thousands of digits could not.
 _SKIP = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_constant)
 
@@ -91,23 +94,18 @@ def _node(text: str, start: int, paths: Paths) -> Node:
         return node
     while True:
         at = _member(node, text, at, paths)
-        if text[at : at + 1] == "}":
-            node.end = at + 1
-            return node
-        if text[at : at + 1] != ",":
+        after = _NEXT.match(text, at)
+        if after is None:
             raise ValueError(f"no comma or end of object at character {at}")
-        at = _space(text, at + 1)
+        if after[1] == "}":
+            node.end = after.end(1)
+            return node
+        at = after.end()
 
 
 def _member(node: Node, text: str, at: int, paths: Paths) -> int:
-    """Note the member at *at*; answers where what follows it begins."""
-    if text[at : at + 1] != '"':
-        raise ValueError(f"no name of a member at character {at}")
-    name, colon = scanstring(text, at + 1)
-    colon = _space(text, colon)
-    if text[colon : colon + 1] != ":":
-        raise ValueError(f"no colon at character {colon}")
-    value = _space(text, colon + 1)
+    """Note the member at *at*; answers where it ends."""
+    name, value = _name(text, at)
     below = paths.get(name)
     if below is not None and text[value : value + 1] == "{":
         child = _node(text, value, below)
@@ -115,7 +113,21 @@ def _member(node: Node, text: str, at: int, paths: Paths) -> int:
     else:
         member = Member(at, value, _SKIP.raw_decode(text, value)[1])
     node.members.append((name, member))
-    return _space(text, member.end)
+    return member.end
+
+
+def _name(text: str, at: int) -> tuple[str, int]:
+    """The member's name that begins at *at*, and where its value begins."""
+    plain = _PLAIN_NAME.match(text, at)
+    if plain is not None:
+        return plain[1], plain.end()
+    if text[at : at + 1] != '"':
+        raise ValueError(f"no name of a member at character {at}")
+    name, colon = scanstring(text, at + 1)
+    colon = _space(text, colon)
+    if text[colon : colon + 1] != ":":
+        raise ValueError(f"no colon at character {colon}")
+    return name, _space(text, colon + 1)
 
 
 def _space(text: str, at: int) -> int:

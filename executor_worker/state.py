@@ -24,7 +24,7 @@ OUR_METADATA = frozenset(
 """What one run writes of itself: gone when the next one does not say it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
 class GraphState:
     """
     Attributes:
@@ -162,7 +162,9 @@ def _taken_apart(raw: bytes, node_id: str) -> Node:
 def _nodes_with(root: Node, node_id: str, entry: dict[str, Any]) -> str:
     """The text of `node_states` with *entry* laid into it."""
     nodes = root.child("node_states") or Node("{}", 0, 2)
-    old = nodes.child(node_id) or Node("{}", 0, 2)
+    old = nodes.child(node_id)
+    if old is None:
+        return nodes.rendered({node_id: dumps(entry).decode()})
     old_metadata = old.child("metadata") or Node("{}", 0, 2)
     texts = {name: dumps(value).decode() for name, value in entry.items() if name != "metadata"}
     facts = {name: dumps(value).decode() for name, value in entry["metadata"].items()}

@@ -16,7 +16,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -244,24 +244,20 @@ class Worker:
         return upcoming
 
     def _answer(self, taken: Taken, started: float) -> Taken | None:
-        with ExitStack() as context:  # also around what is logged of items that are let go
-            context.enter_context(logs.context(entry=taken.held.entry))
-            return self._answer_in(context, taken, started)
-
-    def _answer_in(self, context: ExitStack, taken: Taken, started: float) -> Taken | None:
-        try:
-            ticket = self._open(taken)
-            context.enter_context(logs.context(graph=ticket.graph_id, node=ticket.node_id))
-            with self._tracing.item(ticket.delivery) as span:
-                return self._work_off(ticket, started, span)
-        except Abandoned as reason:
-            self._abandon(taken.held, reason)
-            return None
-        except StreamError as error:
-            # Only when asked to give up: it stays pending for us until somebody can be told.
-            advice = "it is taken over after LEASE"
-            logs.warning("item.unsettled", entry=taken.held.entry, reason=str(error), advice=advice)
-            return None
+        with logs.context(entry=taken.held.entry) as known:  # also of items that are let go
+            try:
+                ticket = self._open(taken)
+                known.add(graph=ticket.graph_id, node=ticket.node_id)
+                with self._tracing.item(ticket.delivery) as span:
+                    return self._work_off(ticket, started, span)
+            except Abandoned as reason:
+                self._abandon(taken.held, reason)
+                return None
+            except StreamError as error:
+                # Only when asked to give up: it stays pending for us until somebody can be told.
+                advice = "it is taken over after LEASE"
+                logs.warning("item.unsettled", entry=taken.held.entry, reason=str(error), advice=advice)
+                return None
 
     def _open(self, taken: Taken) -> Ticket:
         verdict = self._row.verdict if self._condemned() == (taken.held.stream, taken.held.entry) else ""

@@ -35,6 +35,7 @@ from executor_worker.stream.throttle import FleetThrottle
 from executor_worker.stream.throttle import scripts as throttle_scripts
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
+from executor_worker.tools.limits import settle_in
 from executor_worker.watch import Watch
 from executor_worker.worker import Habits, Worker
 from supervisor.errors import ReloadRefused
@@ -107,6 +108,7 @@ class ExecutorProgram:
     def worker(self, row: Row) -> Worker:
         """Make the worker of one slot; after fork only."""
         settings = self.settings
+        settle_in()
         name = f"{settings.worker_id}.{row.slot}"
         logs.bind(worker_id=settings.worker_id, slot=row.slot)
         # A worker that waits for a frozen Redis must still leave within a drain.

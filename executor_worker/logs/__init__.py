@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from loguru import logger
@@ -33,6 +35,7 @@ _RANK = {"debug": 0, "info": 1, "warn": 2, "error": 3}
 _STDERR = 2
 
 _secrets = Secrets()
+_inside: ContextVar[Mapping[str, Any]] = ContextVar("log fields", default=MappingProxyType({}))
 
 
 def configure(level: str = "info", style: str = "", file: str = "", *, secrets: tuple[str, ...] = ()) -> None:
@@ -106,9 +109,28 @@ def bind(**fields: Any) -> None:
     _Sink.bound.update(fields)
 
 
-def context(**fields: Any) -> AbstractContextManager[None]:
-    """Add *fields* to the lines logged inside: `with context(graph=…, node=…, item=…)`."""
-    return logger.contextualize(**fields)
+class context:  # noqa: N801 - used like a function
+    """
+    Add *fields* to the lines logged inside: `with context(graph=…, node=…, item=…)`, and more by `add`.
+
+    Entered for every item, logged in by few: loguru's own costs four times as much.
+    """
+
+    __slots__ = ("_fields", "_token")
+
+    def __init__(self, **fields: Any) -> None:
+        self._fields = fields
+
+    def __enter__(self) -> context:
+        self._fields = {**_inside.get(), **self._fields}
+        self._token = _inside.set(self._fields)
+        return self
+
+    def add(self, **fields: Any) -> None:
+        self._fields.update(fields)
+
+    def __exit__(self, *_: object) -> None:
+        _inside.reset(self._token)
 
 
 def hide(*secrets: str) -> None:
@@ -162,7 +184,7 @@ class _Sink:
         level = _LEVEL.get(record["level"].name, "info")
         if not self.takes(level):
             return
-        fields = self.bound | record["extra"]
+        fields = {**self.bound, **_inside.get(), **record["extra"]}
         if record["exception"] is not None and record["exception"].value is not None:
             fields |= self._of_exception(record["exception"].value)
         line = Line(record["time"], level, record["message"], _secrets.out_of(fields))

@@ -12,7 +12,7 @@ from executor_worker.tools.base import Toolbox
 from executor_worker.watch import Watch
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
 class Context:
     """
     Attributes:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -26,8 +28,50 @@ _LOOKED_AT = 100
 _PROBLEM_CHARS = 300
 
 
+_SAYS_NOTHING = {"title", "description", "default", "examples"}
+_FLAT_WORDS = {"type", "properties", "required", "additionalProperties"} | _SAYS_NOTHING
+_FLAT_MEMBER = {"type"} | _SAYS_NOTHING
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
+
 class SchemaUnusable(ValueError):
     """The schema itself is no valid JSON schema, or refers to something outside itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """
+    The common kind of schema, an object of plain values by name, in a form that is quick to say yes.
+
+    Most tools have such a one, and most calls fit it: jsonschema takes longer to see that than the rest of the
+    call's preparation. Where this does not say yes, jsonschema is asked, which knows why not.
+    """
+
+    kinds: Mapping[str, tuple[type, ...]]
+    required: frozenset[str]
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Flat | None:
+        """None where it says anything that is not understood here."""
+        members = document.get("properties", {})
+        if document.get("type") != "object" or document.keys() - _FLAT_WORDS or not isinstance(members, dict):
+            return None
+        kinds = {name: _KINDS.get(str(member.get("type"))) for name, member in members.items() if _is_flat(member)}
+        known = {name: kind for name, kind in kinds.items() if kind is not None}
+        return cls(known, frozenset(document.get("required", ()))) if len(known) == len(members) else None
+
+    def fits(self, value: Any) -> bool:
+        """Whether it surely fits; a parameter that is not named has to be looked at more closely."""
+        if type(value) is not dict or not self.required <= value.keys():
+            return False
+        kinds = self.kinds
+        return all(type(member) in kinds.get(name, ()) for name, member in value.items())
 
 
 class Schema:
@@ -47,6 +91,7 @@ class Schema:
         except RecursionError as error:
             raise SchemaUnusable("nested too deeply") from error
         self._validator = validator(document, registry=Registry())
+        self._flat = Flat.of(document)
 
     def problems(self, value: Any, *, missing: bool = True) -> list[str]:
         """
@@ -58,6 +103,8 @@ class Schema:
         Raises:
             SchemaUnusable: Found out only now that the schema can't be used.
         """
+        if self._flat is not None and self._flat.fits(value):
+            return []
         errors = self._errors(value)
         if not missing:
             errors = [error for error in errors if error.absolute_path]
@@ -92,6 +139,10 @@ def compiled(document: dict[str, Any]) -> Schema:
 @lru_cache(maxsize=512)
 def _compiled(text: bytes) -> Schema:
     return Schema(json.loads(text))
+
+
+def _is_flat(member: Any) -> bool:
+    return isinstance(member, dict) and isinstance(member.get("type"), str) and not member.keys() - _FLAT_MEMBER
 
 
 def _sentence(error: ValidationError | SchemaError) -> str:

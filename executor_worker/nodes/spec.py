@@ -84,7 +84,7 @@ class Extract:
     llm: ModelSpec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
 class ToolNode:
     """
     Attributes:

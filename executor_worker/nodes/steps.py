@@ -57,7 +57,7 @@ class Made:
         return {"name": self.name, "ok": self.ok, "duration_ms": self.duration_ms}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
 class _Call:
     """
     One tool call of a run.

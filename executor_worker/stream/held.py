@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # not frozen: one is made for every item, which takes thrice as long then
 class Held:
     """
     One delivery of one entry: who has it and which delivery it is; both must still be true to write anything.

@@ -27,7 +27,7 @@ def silent(level: str, event: str, /, **fields: Any) -> None:
     """Report nothing: for those who hand in no log."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
 class ToolContext:
     """
     What a function is told about its call: annotate a parameter with this type to get it.

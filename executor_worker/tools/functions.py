@@ -140,6 +140,7 @@ class FunctionTool:
         self.function = function
         self.log = log
         self._signature = signature
+        self._awaited = inspect.iscoroutinefunction(inspect.unwrap(function))
 
     def call(self, arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
         """Run it in this thread; see `Tool.call`."""
@@ -159,8 +160,7 @@ class FunctionTool:
         return Answer(value, as_text(value))
 
     def _run(self, arguments: dict[str, Any], watch: Watch, key: str, seconds: float) -> Any:
-        awaited = inspect.iscoroutinefunction(inspect.unwrap(self.function))
-        with prints_to_stderr(), time_limit(seconds + (_CLEANUP_SECONDS if awaited else 0)):
+        with prints_to_stderr(), time_limit(seconds + (_CLEANUP_SECONDS if self._awaited else 0)):
             context = ToolContext(key, time.monotonic() + seconds, watch, self.name, self.log)
             positional, named = self._signature.bind(arguments, context)
             value = self.function(*positional, **named)
