@@ -209,16 +209,16 @@ def test_a_keeper_that_takes_much_over_shows_that_it_lives(scene: Scene) -> None
         scene.db.xgroup_createconsumer(WORK, GROUP, f"w.{number}")
     beats: list[int] = []
     scene.link.before_run = lambda: beats.append(scene.board.head.keeper_beat_ns)
-    Pulse(scene.around, on_back=lambda: None).run()
+    Pulse(scene.around, on_back=lambda: None, every_s=1.0).run()
     assert scene.board.head.gate and len(set(beats) - {0}) == 3
 
 
 def test_a_name_that_was_taken_meanwhile_is_left_to_who_has_it(scene: Scene) -> None:
     """Nothing is taken any more, and the pool ends with the reason: both would mistake the other's items for theirs."""
-    pulse = Pulse(scene.around, on_back=lambda: None)
+    pulse = Pulse(scene.around, on_back=lambda: None, every_s=1.0)
     pulse.run()
     scene.db.hset(scene.around.identity.key, "token", "somebody else")
-    pulse = Pulse(scene.around, on_back=lambda: None)
+    pulse = Pulse(scene.around, on_back=lambda: None, every_s=1.0)
     with pytest.raises(SystemExit) as ended:
         pulse.run()
     assert ended.value.code == 78 and not scene.board.head.gate

@@ -55,7 +55,8 @@ class Duties:
         self._head = around.board.head
         renew = self._while_up(Leases(around).run)
         # The time of an outage counts against all leases.
-        self.pulse = Pulse(around, on_back=renew)
+        pulse_s = min(around.lease_s / 6, PULSE_S)
+        self.pulse = Pulse(around, renew, pulse_s)
         self.upkeep = Upkeep(around)
         # Both know of each other: what waited is offered as what was released is, and one subscription serves both.
         self.throttling = throttling = Throttling(around, lambda ready: self.reclaim.put_up(ready))
@@ -63,7 +64,7 @@ class Duties:
         self.recent = Recent(around.board)
         announce, farewell = Announce(around, self.recent), Farewell(around)
         self.all = [
-            Duty("pulse", min(around.lease_s / 6, PULSE_S), self.pulse.run),
+            Duty("pulse", pulse_s, self.pulse.run),
             Duty("leases", min(around.lease_s / 3, LONGEST_RENEWAL_S), renew),
             Duty("reclaim", RECLAIM_S, self._while_up(self.reclaim.run)),
             Duty("cancel", CANCEL_S, self._while_up(Cancel(around).run)),

@@ -26,10 +26,13 @@ class Pulse:
 
     Args:
         on_back: Called when Redis answers again.
+        every_s: How often it is run.
     """
 
-    def __init__(self, around: Circumstances, on_back: Callable[[], None]) -> None:
+    def __init__(self, around: Circumstances, on_back: Callable[[], None], every_s: float) -> None:
         self._around = around
+        # Whatever else Redis has answered since the last look tells as much as a question of our own.
+        self._silence_s = 1.5 * every_s
         self._on_back = on_back
         self._said_lost = False
         self._next_beat = 0.0
@@ -63,7 +66,7 @@ class Pulse:
             if not around.identity.beat(around.link):
                 self._lose_name()
             self._next_beat = time.monotonic() + BEAT_S
-        else:
+        elif not head.redis_up or time.monotonic() > around.link.answered_at + self._silence_s:
             around.link.call("PING")
 
     def _back(self) -> None:

@@ -14,6 +14,7 @@ from executor_worker.stream.consumers import prune_consumers, prune_forgiven
 from executor_worker.stream.trim import trim
 
 PRUNE_S = 600.0
+QUIET_S = 5.0  # between two looks at streams in which nothing waits
 
 
 class Upkeep:
@@ -36,9 +37,10 @@ class Upkeep:
             prune_consumers(around.link, keep={around.consumer(row.slot) for row in around.board.rows()})
             prune_forgiven(around.link)
 
-    def measure(self) -> None:
-        """Look how much there is to do."""
+    def measure(self) -> float | None:
+        """Look how much there is to do; returns the seconds until the next look where there is nothing."""
         self.backlogs = backlog(self._around.link, delete_settled=self._around.delete_settled)
+        return None if any(one.depth for one in self.backlogs) else QUIET_S
 
     def gauges(self) -> list[Gauge]:
         """What is known of the streams, for `/metrics`."""

@@ -1,10 +1,9 @@
 -- What lies in a work stream.
 -- KEYS: stream, its dead letters' stream, the other work streams. ARGV: group.
 -- Reply: {entries, pending, of those parked, lag or nil, oldest entry not settled or '', dead letters,
--- seconds on the server's clock}.
+-- seconds on the server's clock, 0 where there is none}.
 
 local stream, group = KEYS[1], ARGV[1]
-local now = tonumber(redis.call('TIME')[1])
 
 -- Counted one by one only where entries of several streams may stand in the same row.
 local function parked(alone)
@@ -40,11 +39,12 @@ for _, fields in ipairs(groups.err and {} or groups) do
     pending, lag, read = about['pending'], about['lag'], '(' .. about['last-delivered-id']
   end
 end
-local first = redis.call('XRANGE', stream, read, '+', 'COUNT', 1)[1]
+local first = entries > 0 and redis.call('XRANGE', stream, read, '+', 'COUNT', 1)[1]
 local oldest = first and first[1] or ''
 local waiting = 0
 if pending > 0 then
   oldest = redis.call('XPENDING', stream, group)[2] or oldest
   waiting = math.min(parked(nothing_pending_elsewhere()), pending)
 end
+local now = oldest ~= '' and tonumber(redis.call('TIME')[1]) or 0
 return {entries, pending, waiting, lag, oldest, dead, now}

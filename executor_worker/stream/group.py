@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from executor_worker.stream.link import Link
 from executor_worker.stream.names import GROUP, LAST_READ, RESETS, WORK_STREAMS
@@ -51,8 +52,14 @@ def ensure_groups(
     """
     made = []
     ensure = script("ensure_group")
-    for stream in streams:
+    seen = link.batch([("XINFO", "GROUPS", stream) for stream in streams])
+    for stream in [name for name, groups in zip(streams, seen, strict=True) if not _among(group, groups)]:
         answer = link.run(ensure, [stream, RESETS, LAST_READ], [group, "0" if delete_settled else "1"])
         if answer is not None:
             made.append(Made(stream, answer.decode(), known))
     return made
+
+
+def _among(group: str, groups: Any) -> bool:
+    """Whether *group* is surely one of those; an error reply says nothing, the script will."""
+    return isinstance(groups, list) and any(about[1] == group.encode() for about in groups)

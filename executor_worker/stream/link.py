@@ -11,6 +11,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,11 +41,13 @@ class Link:
     Attributes:
         timeout_s: Seconds.
         client_id: The connection's own number at the server; 0 while not connected or not told.
+        answered_at: When the last reply was read, in seconds on the monotonic clock.
     """
 
     def __init__(self, endpoint: Endpoint, *, name: str = "", timeout_s: float = TIMEOUT_S) -> None:
         self.endpoint = endpoint
         self.client_id = 0
+        self.answered_at = 0.0
         self._name = name
         self.timeout_s = timeout_s
         self._dialler = Dialler(endpoint, timeout_s)
@@ -250,6 +253,7 @@ class Link:
         return reply
 
     def _arrived(self, reply: Any) -> Any:
+        self.answered_at = time.monotonic()
         self._owed = max(self._owed - 1, 0)
         if isinstance(reply, Misplaced):
             self.close()

@@ -51,8 +51,8 @@ class Sweeper:
             StreamUnavailable: No reply; the next pass goes on where this one was.
         """
         found: list[tuple[str, str]] = []
-        # One turn more than there are streams: the first may have begun in the middle, and ends there.
-        for _ in range(len(self._places) + 1):
+        # One turn more than there are streams where the first begins in the middle: there it ends.
+        for _ in range(len(self._places) + (self._places[0][1] != "-")):
             while len(found) < limit:
                 stream, start = self._places[0]
                 after, entries = self._look(stream, start, limit - len(found))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from executor_worker import logs
-from executor_worker.errors import ModelError, StreamError
+from executor_worker.errors import ModelError, StreamError, StreamRefused
 from executor_worker.providers.throttle import Wait
 from executor_worker.stream.command import Word
 from executor_worker.stream.link import Link
@@ -143,10 +143,20 @@ def survey(link: Link, calling: Sequence[str], *, most: int) -> Survey:
     Raises:
         StreamUnavailable: No reply.
     """
+    if not _are_there(link):
+        return Survey(0, None, [])  # nearly always: one command, not a script and what it asks
     left, opens_ms, *flat = link.run(script("survey", "throttle"), [THROTTLES], [_ms(PLACE_S), most, *calling])
     words = [word.decode() for word in flat]
     ready = list(zip(words[::2], words[1::2], strict=True))
     return Survey(left, opens_ms / 1000 if opens_ms >= 0 else None, ready)
+
+
+def _are_there(link: Link) -> bool:
+    """Whether anybody is throttled; a user who may not ask does without."""
+    try:
+        return bool(link.call("SMEMBERS", THROTTLES))
+    except StreamRefused:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

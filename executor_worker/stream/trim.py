@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from executor_worker.stream.link import Link
 from executor_worker.stream.names import PROGRESS_STREAM, RESULT_STREAMS
@@ -25,7 +26,13 @@ def trim(link: Link, keep: int, *, streams: Sequence[str] = (*RESULT_STREAMS, PR
     """
     removed = 0
     until = time.monotonic() + PASS_S
-    for stream in streams:
+    lengths = link.batch([("XLEN", stream) for stream in streams])
+    # What a length could not be told of (it is no stream, say) is for the script to complain about.
+    for stream in [name for name, length in zip(streams, lengths, strict=True) if not _fits(length, keep)]:
         while time.monotonic() < until and (some := link.run(script("trim"), [stream], [keep, AT_ONCE])):
             removed += some
     return removed
+
+
+def _fits(length: Any, keep: int) -> bool:
+    return isinstance(length, int) and length <= keep
