@@ -98,6 +98,10 @@ imports: $(STAMP) ## check who may import whom
 bench: $(STAMP) ## run the benchmarks
 	$(RUN) -m benchmarks $(ARGS)
 
+.PHONY: bench-peers
+bench-peers: kit ## run the same jobs on six other queues, and write table and plot (ARGS='--full', '--only huey rq')
+	$(RUN) -m benchmarks.peers $(ARGS)
+
 .PHONY: run-local
 run-local: $(STAMP) ## run a pool here with the settings of .env, on a private Redis unless REDIS_ADDR names one
 	@if [ -z "$$REDIS_ADDR" ] && ! grep -Eqs '^(export )?REDIS_ADDR=' .env; then embedded=--embedded; fi; \
@@ -124,6 +128,10 @@ lock: $(STAMP) ## choose newer versions of everything we build on, and write the
 		set -- $$lock; file=$$1; shift; \
 		.cache/uv/bin/uv pip compile "$$@" --universal --python-version 3.11 --generate-hashes --upgrade \
 			--no-header --no-emit-index-url --quiet --cache-dir .cache/uv/downloads --output-file $$file || exit; \
+	done
+	for names in benchmarks/peers/locks/*.in; do \
+		.cache/uv/bin/uv pip compile $$names --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate \
+			--no-header --no-emit-index-url --quiet --cache-dir .cache/uv/downloads --output-file $${names%.in}.lock || exit; \
 	done
 	.cache/uv/bin/python -c 'import re; entries = re.split(r"\n(?=\S)", open("requirements-dev.lock").read()); \
 		print(next(entry for entry in entries if entry.startswith("setuptools==")).partition("\n    # via")[0])' \

@@ -1,0 +1,1 @@
+"""The same jobs on other queues, each in an environment of its own: `make bench-peers`."""
