@@ -89,7 +89,9 @@ class Onlooker:
             wrong = as_config_error(error)
             problem = str(wrong or error)
             return Glance(self._everywhere, pool, redis_problem=problem, refused=wrong is not None)
-        except (StreamError, ConfigError) as error:
+        except StreamError as error:
+            return Glance(self._everywhere, pool, redis_problem=f"{error}; REDIS_ADDR says where it is")
+        except ConfigError as error:
             return Glance(self._everywhere, pool, redis_problem=str(error))
 
     def _seen(self, link: Link, pool: PoolView) -> Glance:

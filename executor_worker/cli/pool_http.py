@@ -46,7 +46,10 @@ def look_at_pool(settings: Settings) -> PoolView:
         return PoolView(health, problem="the pool shows its workers only to who knows its HEALTH_TOKEN")
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return PoolView(problem=f"no pool answers at {host}:{settings.health_port} ({reason})")
+        where = f"{host}:{settings.health_port}"
+        return PoolView(
+            problem=f"no pool answers at {where} ({reason}); HEALTH_PORT says where; `--all` asks Redis only"
+        )
     except (ValueError, AttributeError):
         return PoolView(problem=f"what answers at {host}:{settings.health_port} is not a pool of ours")
 

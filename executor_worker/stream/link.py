@@ -87,7 +87,9 @@ class Link:
         try:
             self._sock = self._dialler.dial()
         except OSError as error:
-            raise StreamUnavailable(f"{self.endpoint} can't be reached: {error}") from error
+            raise StreamUnavailable(
+                f"{self.endpoint} can't be reached: {getattr(error, 'strerror', None) or error}"
+            ) from error
         self._reader = hiredis.Reader(replyError=error_of, errors="replace", notEnoughData=_MISSING)
         try:
             self._introduce()
