@@ -150,7 +150,7 @@ def money(usd: float | None) -> str:
     """Show an amount of US dollars: cents and more, or what there is of a cent."""
     if usd is None:
         return "-"
-    return f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
+    return f"${usd:.2f}" if usd >= 0.1 or usd == 0 else f"${usd:.4f}"
 
 
 def one_line(text: str, most: int = 100) -> str:

@@ -109,11 +109,11 @@ def _failures(lately: Mapping[str, Any]) -> str:
 
 
 def _models(lately: Mapping[str, Any]) -> str:
-    tokens = ", ".join(f"{in_short(count)} {kind.replace('_', ' ')}" for kind, count in lately["tokens"].items())
-    said = [_counted(lately["llm_calls"], "call")]
-    if lately["llm_failures"]:
-        said.append(f"{lately['llm_failures']} failed")
-    said.append(f"tokens: {tokens}" if tokens else "no tokens")
+    failed = f", {lately['llm_failures']} failed" if lately["llm_failures"] else ""
+    said = [_counted(lately["llm_calls"], "call") + failed]
+    if lately["tokens"]:
+        kinds = (f"{in_short(count)} {kind.replace('_', ' ')}" for kind, count in lately["tokens"].items())
+        said.append(f"{', '.join(kinds)} tokens")
     if lately["cost_usd"] is not None:
         said.append(money(lately["cost_usd"]))
     if lately["postponed"]:

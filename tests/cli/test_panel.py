@@ -57,7 +57,7 @@ def test_the_pool_in_a_few_lines() -> None:
     )
     assert shown.lines == [
         ("last 60 s", "40 completed, 3 failed: tool_failed 2, llm_timeout 1"),
-        ("models", "12 calls; 1 failed; tokens: 15.2k input, 300 cache read; $0.0412; 1 item put off"),
+        ("models", "12 calls, 1 failed; 15.2k input, 300 cache read tokens; $0.0412; 1 item put off"),
         ("replaced", "9 workers since the start: deadline 8, crashed 1"),
     ]
     streams, throttles, _ = shown.tables
