@@ -63,7 +63,7 @@ def _headline(glance: Glance) -> str:
     said = [
         f"{health['worker_id']}: {health['status']}{' (paused)' if more.get('paused') else ''}",
         f"Redis {health['redis']}",
-        f"{counts['configured']} slots: {states or 'none up'}",
+        f"{_counted(counts['configured'], 'slot')}: {states or 'none up'}",
         f"last item {ago(age(health['last_processed'], now))} ago" if health["last_processed"] else "no item yet",
     ]
     if more.get("started"):

@@ -176,29 +176,49 @@ def registered(run: Run, settings: dict[str, str]) -> list[str]:
 
 
 @pytest.fixture
-def stranger() -> Iterator[int]:
-    """Another program's HTTP server on what should be our port."""
+def answering() -> Iterator[Callable[[dict[str, Any]], int]]:
+    """Start another HTTP server on what should be our port: it answers these paths, and 404 to all else."""
+    with ExitStack() as started:
 
-    class Hello(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b'{"hello": "world"}')
+        def start(pages: dict[str, Any]) -> int:
+            class Server(BaseHTTPRequestHandler):
+                def do_GET(self) -> None:
+                    self.send_response(200 if self.path in pages else 404)
+                    self.end_headers()
+                    self.wfile.write(json.dumps(pages.get(self.path, {"error": "no such path"})).encode())
 
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
+                def log_message(self, *_: object) -> None:
+                    """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hello) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+            server = started.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Server))
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            started.callback(thread.join)
+            started.callback(server.shutdown)
+            return int(server.server_address[1])
+
+        yield start
 
 
-def test_a_stranger_on_the_port_is_not_taken_for_the_pool(run: Run, redis_server: RedisServer, stranger: int) -> None:
+def test_an_older_pool_is_shown_by_what_it_tells(
+    run: Run, redis_server: RedisServer, answering: Callable[[dict[str, Any]], int]
+) -> None:
+    """One that knows no `/status`, while a newer version is being put in its place."""
+    counts = {"configured": 1, "starting": 0, "idle": 1, "busy": 0, "draining": 0, "dead": 0}
+    health = {"status": "healthy", "worker_id": "old", "redis": "connected", "last_processed": None, "workers": counts}
+    row = {"slot": 7, "pid": 4711, "state": "idle", "phase": "waiting", "item": None, "items_done": 3, "restarts": 0}
+    port = answering({"/health": health, "/workers": {"workers": [row]}})
+    done = run("status", **redis_server.env, HEALTH_HOST="127.0.0.1", HEALTH_PORT=str(port))
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith("old: healthy, Redis connected, 1 slot: 1 idle, no item yet")
+    assert done.out.splitlines()[-1].split()[:2] == ["7", "idle"]
+
+
+def test_a_stranger_on_the_port_is_not_taken_for_the_pool(
+    run: Run, redis_server: RedisServer, answering: Callable[[dict[str, Any]], int]
+) -> None:
     """Another program's server answers there."""
-    done = run("status", **redis_server.env, HEALTH_PORT=str(stranger))
+    done = run("status", **redis_server.env, HEALTH_PORT=str(answering({"/health": {"hello": "world"}})))
     assert "not a pool of ours" in done.err
 
 

@@ -40,6 +40,7 @@ GAUGES: dict[str, set[str]] = {
     "dago_worker_pool_busy": set(),
     "dago_worker_pool_stopped": set(),
     "dago_items_pending": set(),
+    "dago_items_parked": set(),
     "dago_oldest_item_age_seconds": set(),
 }
 
