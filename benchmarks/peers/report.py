@@ -144,9 +144,9 @@ def markdown(data: Data) -> str:
     rows = [[f"{row['title']} {row['version']}", *cells(row, limit_s)] for row in data["systems"].values()]
     table = ["| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *rows)]
     about = (
-        f"{data['date']}, {place['cores']} cores ({place['cpu']}), load {place['load']}, Python {place['python']}, "
-        f"Redis {place['redis']}; "
-        f"{plan['workers']} workers of one job at a time; medians, ranges in brackets."
+        f"{data['date']}, {place['cores']} cores ({place['cpu']}), load average {place['load']} (its own included), "
+        f"Python {place['python']}, Redis {place['redis']}; {plan['workers']} workers of one job at a time; "
+        "medians, ranges in brackets."
     )
     settings = [f"- {row['title']}: {row['settings']}" for row in data["systems"].values()]
     return "\n".join([about, "", *table, "", *ahead(data), "", "Set to:", "", *settings])
