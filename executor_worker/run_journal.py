@@ -95,16 +95,17 @@ class RunJournal:
         """See `nodes.journal.Journal`."""
         event = told(record, content=self._content)
         if event is not None:
-            self._show(*event)
+            # What came of a call that is only told is settled next.
+            self._show(*event, enclosed=record["step"] == "answered")
 
     def _traced(self, record: Record) -> Record:
         """Let a run's beginning name its span, for a run that goes on from it."""
         traceparent = self._watch.tracing.item_traceparent if record["step"] == "began" else ""
         return {**record, "traceparent": traceparent} if traceparent else record
 
-    def _show(self, kind: str, data: dict[str, Any]) -> None:
+    def _show(self, kind: str, data: dict[str, Any], *, enclosed: bool = False) -> None:
         try:
-            self._keys.tell(self._event(kind, data))
+            self._keys.tell(self._event(kind, data), enclosed=enclosed)
         except ValueError:  # no JSON: whoever needs it will say so
             return
 

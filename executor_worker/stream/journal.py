@@ -83,9 +83,15 @@ class JournalKeys:
         words: list[Word] = [self._group, held.consumer, held.entry, held.count, before, self._ttl_ms, len(records)]
         return Kept(self._link.run(self._script, keys, [*words, *records, *events]))
 
-    def tell(self, event: bytes) -> None:
-        """Write *event* to the progress stream without waiting for an answer; where that can't be, it is left out."""
-        self._link.cast((b"XADD", PROGRESS_STREAM, b"*", b"data", event))
+    def tell(self, event: bytes, *, enclosed: bool = False) -> None:
+        """
+        Write *event* to the progress stream without waiting for an answer; where that can't be, it is left out.
+
+        Args:
+            enclosed: Send it along with what is sent next, which is about to come.
+        """
+        send = self._link.enclose if enclosed else self._link.cast
+        send((b"XADD", PROGRESS_STREAM, b"*", b"data", event))
 
 
 def last_run(link: Link, graph_id: str, node_id: str, metadata: Mapping[str, Any]) -> list[bytes]:

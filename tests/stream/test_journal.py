@@ -136,6 +136,29 @@ def test_told_events_do_not_disturb_a_wait(db: Client, held: tuple[Consumer, Any
     assert found is not None and found.held.entry == entry
 
 
+def test_what_is_enclosed_goes_out_with_what_comes_next(
+    db: Client, held: tuple[Consumer, Any, JournalKeys], bell: int
+) -> None:
+    """In its order and before it, whatever that is; with a line that is lost it is left out."""
+    one, taken, journal = held
+    journal.tell(b"first", enclosed=True)
+    journal.tell(b"second", enclosed=True)
+    assert not db.exists(PROGRESS)
+    journal.tell(b"third")
+    journal.tell(b"fourth", enclosed=True)
+    assert one.holds(taken.held)
+    assert events(db, PROGRESS) == [b"first", b"second", b"third", b"fourth"]
+    journal.tell(b"fifth", enclosed=True)
+    settle(one, taken)
+    entry = push(db)
+    found = one.wait(bell, 5)
+    assert found is not None and found.held.entry == entry
+    journal.tell(b"lost", enclosed=True)
+    one.close()
+    assert one.holds(found.held)
+    assert events(db, PROGRESS)[4:] == [b"fifth"]
+
+
 def test_progress_is_trimmed(db: Client, held: tuple[Consumer, Any, JournalKeys], link: Link) -> None:
     """As result streams are."""
     for number in range(500):
