@@ -40,6 +40,7 @@ class Node:
     start: int
     end: int = 0
     members: list[tuple[str, Member]] = field(default_factory=list)
+    closed: bool = False  # it has members, none of which anybody has asked for
 
     def get(self, key: str) -> Member | None:
         return next((member for name, member in reversed(self.members) if name == key), None)
@@ -58,10 +59,19 @@ class Node:
             if name in changes and last[name] == index:
                 pieces += [self.text[at : member.value_start], changes[name]]
                 at = member.end
-        tail = self.members[-1][1].end if self.members else self.start + 1
+        tail = self._tail()
         added = ",".join(f"{json.dumps(name)}:{value}" for name, value in changes.items() if name not in last)
-        comma = "," if self.members and added else ""
+        comma = "," if added and (self.members or self.closed) else ""
         return "".join([*pieces, self.text[at:tail], comma, added, self.text[tail : self.end]])
+
+    def _tail(self) -> int:
+        """Where the last member ends."""
+        if self.members:
+            return self.members[-1][1].end
+        at = self.end - 1 if self.closed else self.start + 1
+        while self.closed and self.text[at - 1] in " \t\n\r":
+            at -= 1
+        return at
 
     def _rebuilt(self, changes: Mapping[str, str], dropped: Set[str]) -> str:
         kept = {name: self.text[m.value_start : m.end] for name, m in self.members if name not in dropped}
@@ -108,12 +118,26 @@ def _member(node: Node, text: str, at: int, paths: Paths) -> int:
     name, value = _name(text, at)
     below = paths.get(name)
     if below is not None and text[value : value + 1] == "{":
-        child = _node(text, value, below)
+        child = _closed(text, value, below) or _node(text, value, below)
         member = Member(at, value, child.end, child)
     else:
         member = Member(at, value, _SKIP.raw_decode(text, value)[1])
     node.members.append((name, member))
     return member.end
+
+
+def _closed(text: str, start: int, paths: Paths) -> Node | None:
+    """
+    The object at *start*, not taken apart, if it has members but none of *paths*.
+
+    The parser looks through a thousand nodes of a graph at once; one by one here that takes longer than all else.
+    """
+    if not paths:
+        return None  # any of its members may be asked for
+    found, end = _SKIP.raw_decode(text, start)
+    if not found or not found.keys().isdisjoint(paths):
+        return None
+    return Node(text, start, end, closed=True)
 
 
 def _name(text: str, at: int) -> tuple[str, int]:

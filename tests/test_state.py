@@ -182,3 +182,15 @@ def test_a_new_document() -> None:
 def test_the_digest_is_redis_own() -> None:
     """`redis.sha1hex` of the same bytes."""
     assert GraphState.digest(b"") == b"da39a3ee5e6b4b0d3255bfef95601890afd80709"
+
+
+@pytest.mark.parametrize("gap", ["", " ", "\n\t "])
+def test_a_new_node_goes_behind_the_others(gap: str) -> None:
+    """Also where those are not looked at one by one: nothing but the addition differs, whatever stands around it."""
+    others = f'{{{gap}"a":{{"x":1.0}},"\\u0062" : []{gap}}}'
+    raw = f'{{"node_states":{others}{gap},"z":1E5}}'
+    out = splice_node(raw.encode(), "n", ENTRY).decode()
+    kept, added, rest = out.partition(',"n":')
+    assert added
+    assert kept + rest.removeprefix(json.dumps(ENTRY, separators=(",", ":"))) == raw
+    assert json.loads(out)["node_states"]["n"] == ENTRY

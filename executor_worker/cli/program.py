@@ -76,6 +76,7 @@ class ExecutorProgram:
         beside: bool = False,
     ) -> None:
         self.settings = settings
+        self.pool = pool_settings(settings)  # once: the supervisor looks at it for each slot, several times a second
         self._endpoint = endpoint
         self._board = board
         self._identity = identity
@@ -96,10 +97,6 @@ class ExecutorProgram:
         preload_tools(tool_settings(settings), log=logs.log)
         tracing_of(settings, settings.worker_id)
         _warn_of_retired_model(settings)
-
-    @property
-    def pool(self) -> PoolSettings:
-        return pool_settings(self.settings)
 
     def work(self, row: Row) -> int:
         """In a worker: take items until asked to leave."""
