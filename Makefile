@@ -95,7 +95,7 @@ imports: $(STAMP) ## check who may import whom
 	.venv/bin/lint-imports --cache-dir .cache/import-linter
 
 .PHONY: bench
-bench: $(STAMP) ## run the benchmarks
+bench: kit ## measure CPU, memory, idling, waking, recovery, start and scale (ARGS='cpu --json')
 	$(RUN) -m benchmarks $(ARGS)
 
 .PHONY: bench-peers
