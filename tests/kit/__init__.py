@@ -18,7 +18,7 @@ Fixtures (`tests/conftest.py`); each starts what it names and ends it after the 
 After a test with `executor` nothing the program started may live, or the test fails.
 
 Without a fixture: `wait_until(condition, seconds, message)`, `holds_for(condition, seconds)`, `free_port()`,
-`waited_for_a_core()`, `Process`, `alive(pid)`, `state_of(pid)`, `descendants(pid)`.
+`Stopwatch()`, `waited_for_a_core()`, `Process`, `alive(pid)`, `state_of(pid)`, `descendants(pid)`.
 
     @pytest.mark.needs("redis", "aimock", "everything", "mcp-time", "node", "valkey", "root", "unshare",
                        "container-engine", "container-python", "systemd")
@@ -35,7 +35,7 @@ from tests.kit.pool import PROGRAM, Pool
 from tests.kit.processes import Process, alive, command_line, descendants, kill_all, marked, state_of
 from tests.kit.proxy import Proxy
 from tests.kit.redis_servers import RedisServer
-from tests.kit.waiting import free_port, holds_for, port_answers, wait_until, waited_for_a_core
+from tests.kit.waiting import Stopwatch, free_port, holds_for, port_answers, wait_until, waited_for_a_core
 
 __all__ = [
     "PROGRAM",
@@ -45,6 +45,7 @@ __all__ = [
     "Process",
     "Proxy",
     "RedisServer",
+    "Stopwatch",
     "alive",
     "cannot_run",
     "command_line",

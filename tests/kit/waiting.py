@@ -63,6 +63,22 @@ def waited_for_a_core() -> float:
     return int(some.rpartition("=")[2]) / 1e6
 
 
+class Stopwatch:
+    """Measures what must not take long, on a machine that others use as well."""
+
+    def __init__(self) -> None:
+        self._began, self._waited = time.monotonic(), waited_for_a_core()
+
+    def wall_s(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._began
+
+    def own_s(self) -> float:
+        """The same, without those in which somebody had to wait for a core."""
+        waited = waited_for_a_core() - self._waited
+        return self.wall_s() - (waited if math.isfinite(waited) else 0.0)
+
+
 def free_port() -> int:
     """Find a TCP port of 127.0.0.1 nobody listens on now."""
     with socket.socket() as probe:

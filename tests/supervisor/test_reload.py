@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 
-from tests.kit import holds_for, wait_until
+from tests.kit import Stopwatch, holds_for, wait_until
 from tests.supervisor.handle import DummyPool
 
 Start = Callable[..., DummyPool]
@@ -137,9 +136,9 @@ def test_hup_helps_a_slot_that_is_backing_off(start: Start) -> None:
         if crash < 5:
             pool.wait_for("up", slot=1, count=crash + 2)
     assert pool.lines("slot.backing_off", slot=1)[-1]["delay_s"] == 2
-    began = time.monotonic()
+    began = Stopwatch()
     reload(pool, workers=2, colour="blue")
-    assert time.monotonic() - began < 1.5
+    assert began.own_s() < 1.5
     assert set(colours(pool).values()) == {"blue"}
 
 
