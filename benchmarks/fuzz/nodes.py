@@ -174,7 +174,7 @@ class Keys:
         self.kept[key] = [*([] if before < 0 else self.kept.get(key, [])), *records]
         return Kept.kept
 
-    def tell(self, event: bytes) -> None:
+    def tell(self, event: bytes, *, enclosed: bool = False) -> None:
         assert json.loads(event)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from tests.kit.waiting import free_port, wait_until
 PROGRAM = Path(sys.executable).with_name("executor-worker")
 Event = dict[str, Any]
 Row = dict[str, Any]
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nobody asks for it, and to read all certificates takes long
 QUIET = {"LOG_FORMAT": "json", "LOG_LEVEL": "info", "HEALTH_HOST": "127.0.0.1", "LLM_PROVIDER": "scripted"}
 
 
@@ -40,7 +42,8 @@ class Pool:
         self._changed = threading.Condition()
         # A connection for each question: one that is kept open is lost when a reload replaces the keeper.
         single = httpx2.Limits(max_keepalive_connections=0)
-        self._http = httpx2.Client(base_url=f"http://127.0.0.1:{self.env['HEALTH_PORT']}", timeout=10, limits=single)
+        url = f"http://127.0.0.1:{self.env['HEALTH_PORT']}"
+        self._http = httpx2.Client(base_url=url, timeout=10, limits=single, verify=NO_TLS)
         self._stdout = (folder / "stdout").open("wb")
         self._ended = False
         self.process = Process([str(PROGRAM), *arguments], env=self.env, cwd=folder, stdout=self._stdout, stderr=-1)

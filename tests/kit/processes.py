@@ -92,13 +92,14 @@ def marked(mark: str) -> list[int]:
 
 def every_pid() -> list[int]:
     """All processes there are."""
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def read_proc(pid: int, name: str) -> bytes:
     """Read `/proc/PID/<name>`; empty where it is gone or not ours."""
     try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
+        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 - asked of all processes, often
+            return file.read()
     except OSError:
         return b""
 

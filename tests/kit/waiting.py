@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+LONGEST_PAUSE_S = 0.1
 
 
 def wait_until(
@@ -18,13 +19,17 @@ def wait_until(
     """
     Ask *condition* until it answers something true, and return that.
 
+    The longer it lasts the less often it is asked: many tests wait at once, and asking costs what is waited for.
+
     Args:
+        every: Seconds between two questions at first.
         message: What was waited for; a function is asked only when it failed, for what can be seen then.
 
     Raises:
         AssertionError: It did not within *seconds*; says *message*, or the condition's name.
     """
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    deadline = began + seconds
     while True:
         answer = condition()
         if answer:
@@ -33,10 +38,10 @@ def wait_until(
             said = message() if callable(message) else message
             what = said or getattr(condition, "__name__", "the condition")
             raise AssertionError(f"not within {seconds:g} s: {what} (last answer: {answer!r})")
-        time.sleep(every)
+        time.sleep(max(every, min(LONGEST_PAUSE_S, (time.monotonic() - began) / 10)))
 
 
-def holds_for(condition: Callable[[], object], seconds: float, message: str = "", every: float = 0.02) -> None:
+def holds_for(condition: Callable[[], object], seconds: float, message: str = "", every: float = 0.05) -> None:
     """
     Check that *condition* stays true for *seconds*: for what must not happen.
 
