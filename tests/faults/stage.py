@@ -81,13 +81,13 @@ class Stage:
         events = [json.loads(fields[b"data"]) for stream in (COMPLETED, FAILED) for _, fields in self.db.xrange(stream)]
         return [event for event in events if graph in ("", event["graph_id"])]
 
-    def result(self, graph: str = "g", seconds: float = 15.0) -> Event:
+    def result(self, graph: str = "g", seconds: float = 45.0) -> Event:
         """Wait for a graph's result; there must be one only."""
         found = wait_until(lambda: self.results(graph), seconds, lambda: f"a result of {graph}; {self.where()}")
         assert len(found) == 1, found
         return found[0]
 
-    def started(self, graph: str = "g", count: int = 1, seconds: float = 10.0) -> Fact:
+    def started(self, graph: str = "g", count: int = 1, seconds: float = 45.0) -> Fact:
         """Wait until a graph's tool was begun for the *count*-th time."""
         journal = self.journal
         wait_until(
@@ -95,7 +95,7 @@ class Stage:
         )
         return journal.starts(graph)[count - 1]
 
-    def wait_running(self, count: int, seconds: float = 10.0) -> None:
+    def wait_running(self, count: int, seconds: float = 45.0) -> None:
         """Wait until so many items are in hand, none of them given back."""
         wait_until(
             lambda: sum(idle < GIVEN_BACK_MS for _, idle, _ in self.pending().values()) == count,
@@ -103,7 +103,7 @@ class Stage:
             lambda: f"{count} items are in hand; {self.where()}",
         )
 
-    def assert_settled_once(self, graphs: Iterable[str], seconds: float = 30.0) -> None:
+    def assert_settled_once(self, graphs: Iterable[str], seconds: float = 60.0) -> None:
         """Wait until nothing is left to do; then each graph has exactly one result, its state and no more."""
         wanted = list(graphs)
         self.wait_nothing_left(seconds)
@@ -113,11 +113,11 @@ class Stage:
             assert self.node(graph)["status"] in ("completed", "failed"), graph
         assert not self.pending()
 
-    def wait_results(self, count: int, seconds: float = 15.0) -> None:
+    def wait_results(self, count: int, seconds: float = 45.0) -> None:
         """Wait until there are so many results or more."""
         wait_until(lambda: len(self.results()) >= count, seconds, lambda: f"{count} results; {self.where()}")
 
-    def wait_nothing_left(self, seconds: float = 20.0) -> None:
+    def wait_nothing_left(self, seconds: float = 45.0) -> None:
         """Wait until the work streams are empty."""
         wait_until(self.nothing_left, seconds, lambda: f"all is settled; {self.where()}", every=0.03)
 

@@ -63,7 +63,7 @@ class Pool:
             self._ended = True
             self._changed.notify_all()
 
-    def wait_event(self, name: str, seconds: float = 15.0, count: int = 1, **fields: Any) -> Event:
+    def wait_event(self, name: str, seconds: float = 60.0, count: int = 1, **fields: Any) -> Event:
         """
         Wait for the *count*-th log event of that name with these fields, whenever it was; return it.
 
@@ -122,7 +122,7 @@ class Pool:
         wait_until(lambda: self._still() and self.ready(), seconds, lambda: f"the pool is ready\n{self.said()}")
         return self
 
-    def wait_workers(self, condition: Callable[[list[Row]], bool], seconds: float = 15.0) -> list[Row]:
+    def wait_workers(self, condition: Callable[[list[Row]], bool], seconds: float = 60.0) -> list[Row]:
         """Wait until the rows of `/workers` are as *condition* wants them; return them."""
         return wait_until(lambda: rows if condition(rows := self.workers()) else [], seconds, "the workers are so")
 
@@ -140,13 +140,13 @@ class Pool:
         """Send the supervisor a signal."""
         self.process.send(number)
 
-    def wait(self, seconds: float = 20.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         """Wait for its end, check that it left nobody behind; return its exit status."""
         status = self.process.wait(seconds)
         self.process.assert_nobody_left()
         return status
 
-    def drain(self, seconds: float = 20.0) -> int:
+    def drain(self, seconds: float = 60.0) -> int:
         """SIGTERM, and wait for its end; return its exit status."""
         self.send(signal.SIGTERM)
         return self.wait(seconds)

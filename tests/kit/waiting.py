@@ -14,7 +14,7 @@ LONGEST_PAUSE_S = 0.1
 
 
 def wait_until(
-    condition: Callable[[], T], seconds: float = 10.0, message: str | Callable[[], str] = "", every: float = 0.01
+    condition: Callable[[], T], seconds: float = 20.0, message: str | Callable[[], str] = "", every: float = 0.01
 ) -> T:
     """
     Ask *condition* until it answers something true, and return that.

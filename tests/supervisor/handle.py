@@ -79,7 +79,7 @@ class DummyPool:
         assert pid > 1
         os.kill(pid, signal.SIGKILL)
 
-    def wait(self, seconds: float = 10) -> int:
+    def wait(self, seconds: float = 45) -> int:
         """Wait for the supervisor's end; returns its exit status."""
         assert self.process is not None
         return self.process.wait(seconds)
@@ -103,7 +103,7 @@ class DummyPool:
     def lines(self, event: str, **fields: object) -> list[Line]:
         return [line for line in self.log if line["event"] == event and fields.items() <= line.items()]
 
-    def wait_for(self, event: str, count: int = 1, seconds: float = 10, **fields: object) -> Line:
+    def wait_for(self, event: str, count: int = 1, seconds: float = 45, **fields: object) -> Line:
         """Wait until the log holds *event* with *fields* that many times; returns the last."""
         found = wait_until(
             lambda: lines if len(lines := self.lines(event, **fields)) >= count else [],
@@ -132,7 +132,7 @@ class DummyPool:
         """The pid of the worker in *slot*; waits until there is one."""
         return int(wait_until(lambda: self.rows()[slot]["pid"], 10, f"a worker in slot {slot}"))
 
-    def wait_rows(self, condition: Callable[[dict[int, dict[str, Any]]], object], seconds: float = 10) -> None:
+    def wait_rows(self, condition: Callable[[dict[int, dict[str, Any]]], object], seconds: float = 45) -> None:
         wait_until(lambda: condition(self.rows()), seconds, f"rows; they are {self.rows()}")
 
     def spawned(self) -> int:
