@@ -11,7 +11,8 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info
 STAMP := .venv/installed-$(VERSION)
 RUN := .venv/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check
-JOBS ?= 2
+# Tests wait more than they reckon: two for each core, eight at most
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores > 4 ? 8 : 2 * cores)))
 ARGS ?=
 IMAGE ?= da-node-executor
 
@@ -53,7 +54,7 @@ kit: $(STAMP) ## install the real counterparts of the tests into .cache
 	@$(RUN) tests/kit/install.py
 
 .PHONY: test
-test: kit ## run all tests (ARGS='tests/stream -k fence', JOBS=2)
+test: kit ## run all tests (ARGS='tests/stream -k fence', JOBS=4)
 	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 --cov --cov-report=term $(ARGS)
 	@echo "Coverage is that of the tests' own processes: 'make coverage' counts the pools they start as well."
 

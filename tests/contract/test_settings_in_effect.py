@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from tests.contract.wire import GROUP, STREAMS, WORK, Wire
-from tests.kit import ModelServer, RedisServer, free_port, holds_for, wait_until
+from tests.kit import ModelServer, RedisServer, holds_for, wait_until
 
 RENAMED = {"tool_name": "renamed"}
 
@@ -276,7 +276,7 @@ def test_model_settings_reach_the_server(
 
 def test_a_server_that_was_never_reached(start: Callable[..., Wire], server: RedisServer) -> None:
     """While a configured MCP server was never reached an unknown name is `tool_unavailable`, a known one runs."""
-    pool = start(server, workers=1, MCP_SERVERS=f"away=http://127.0.0.1:{free_port()}/mcp")
+    pool = start(server, workers=1, MCP_SERVERS="away=http://127.0.0.1:1/mcp")
     assert pool.error({"tool_name": "whose"})[0] == "tool_unavailable"
     assert pool.output({"tool_name": "renamed"}) == "found by its other name"
     assert pool.pool.drain() == 0

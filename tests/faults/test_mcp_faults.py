@@ -95,7 +95,7 @@ def wire(
         "older": {"url": older.url},
         "silent": stdio("odd.py", ODD_SILENT="1"),
         "broken": stdio("odd.py", ODD_FAIL="no licence found"),
-        "dead": {"url": f"http://127.0.0.1:{free_port()}/mcp"},
+        "dead": {"url": "http://127.0.0.1:1/mcp"},
     }
     path = room / "mcp.json"
     path.write_text(json.dumps({"mcpServers": servers}))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from tests.faults.stage import Stage
-from tests.kit import PROGRAM, RedisServer, free_port
+from tests.kit import PROGRAM, RedisServer
 
 PLANTED = {
     "REDIS_PASS": "redis-plant/1",
@@ -26,7 +26,7 @@ def test_no_planted_secret_is_in_any_line(
 ) -> None:
     """At level debug: servers and a model that are not reached, a tool whose error quotes them all, a bad reload."""
     stage = make_stage(start_server("redis", password=PLANTED["REDIS_PASS"]))
-    nobody = f"127.0.0.1:{free_port()}"
+    nobody = "127.0.0.1:1"
     config = stage.journal.folder / "mcp.json"
     server = {"url": f"http://{nobody}/mcp", "headers": {"Authorization": f"Bearer {PLANTED['header']}"}}
     config.write_text(json.dumps({"mcpServers": {"guarded": server}}))

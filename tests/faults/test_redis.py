@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from tests.faults.stage import COMPLETED, GROUP, WORK, Stage, cpu_seconds
-from tests.kit import Pool, Proxy, RedisServer, free_port, holds_for, wait_until
+from tests.kit import Pool, Proxy, RedisServer, holds_for, wait_until
 from tests.kit.sentinels import Sentinels
 
 MakeStage = Callable[[RedisServer], Stage]
@@ -124,7 +124,7 @@ def test_27_read_only_replica(stage: Stage) -> None:
     pool = stage.pool(workers=2)
     stage.push("hold")
     stage.started()
-    stage.db.replicaof("127.0.0.1", str(free_port()))
+    stage.db.replicaof("127.0.0.1", "1")
     stage.journal.let_go("g")
     wait_until(lambda: stage.journal.facts("g", "end"), 5)
     pool.wait_event("redis.lost", 10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -168,6 +167,6 @@ def test_free_port_is_free() -> None:
 
 def test_groups_stay_with_one_process(request: pytest.FixtureRequest) -> None:
     """Where tests run side by side, an item's id names its group: by that they are handed out."""
-    side_by_side = "PYTEST_XDIST_WORKER" in os.environ
+    side_by_side = bool(getattr(request.config.option, "loadgroup", False))
     grouped = [item for item in request.session.items if item.get_closest_marker("xdist_group")]
     assert all(("@" in item.nodeid.rpartition("]")[2]) == side_by_side for item in grouped)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -11,6 +14,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 LONGEST_PAUSE_S = 0.1
+FIRST_PORT, PORTS, PROCESSES = 12_000, 2_500, 8
+_ports = itertools.count(random.randrange(PORTS))
 
 
 def wait_until(
@@ -85,10 +90,21 @@ class Stopwatch:
 
 
 def free_port() -> int:
-    """Find a TCP port of 127.0.0.1 nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """
+    Find a TCP port of 127.0.0.1 nobody listens on now.
+
+    It is below those that the kernel gives away by itself, and no other test process of this run looks there.
+    """
+    mine = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % PROCESSES
+    while True:
+        port = FIRST_PORT + mine * PORTS + next(_ports) % PORTS
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 def port_answers(port: int, host: str = "127.0.0.1") -> bool:

@@ -16,7 +16,7 @@ from executor_worker.cli.parts import tracing_of
 from executor_worker.errors import Abandoned, ConfigError, Stopped, StreamUnavailable, ToolTimeout
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.tracing import NO_TRACING, Delivery
-from tests.kit import free_port, wait_until
+from tests.kit import wait_until
 from tests.kit.collector import Collector
 
 HERE = {"WORKER_ID": "w", "ENV_FILE": "/dev/null"}
@@ -106,7 +106,7 @@ def test_lost_collector_is_told_of_once(
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.05")
     logs.configure("info", "json")
-    tracing = tracing_of(Settings.load(HERE | {ENDPOINT: f"http://u:planted@127.0.0.1:{free_port()}"}), "w.1")
+    tracing = tracing_of(Settings.load(HERE | {ENDPOINT: "http://u:planted@127.0.0.1:1"}), "w.1")
     said = ""
 
     def told() -> bool:
@@ -151,7 +151,7 @@ def test_spans_end_by_whatever_ends_their_step(collector: Collector) -> None:
 def test_check_asks_the_collector(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line: taken, or what may be wrong, with no password; none where no traces are asked for."""
     monkeypatch.setattr("executor_worker.tracing.sending.ANSWER_S", 0.3)
-    nobody = f"http://u:planted@127.0.0.1:{free_port()}"
+    nobody = "http://u:planted@127.0.0.1:1"
     found = [list(check_traces(Settings.load(HERE | {ENDPOINT: url}))) for url in (collector.url, nobody, "")]
     assert [[finding.right for finding in findings] for findings in found] == [[True], [False], []]
     assert "planted" not in found[1][0].text and "OTEL_EXPORTER_OTLP_HEADERS" in found[1][0].text
