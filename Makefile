@@ -55,8 +55,7 @@ kit: $(STAMP) ## install the real counterparts of the tests into .cache
 
 .PHONY: test
 test: kit ## run all tests (ARGS='tests/stream -k fence', JOBS=4)
-	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 --cov --cov-report=term $(ARGS)
-	@echo "Coverage is that of the tests' own processes: 'make coverage' counts the pools they start as well."
+	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 $(MEASURE) $(ARGS)
 
 .PHONY: conformance
 conformance: $(STAMP) ## run the official MCP conformance suite against our client (docs/CONFORMANCE.md)
@@ -67,6 +66,7 @@ coverage: kit ## run all tests and measure every process they start (slower)
 	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 --cov --cov-config=tests/coverage.toml --cov-report=term $(ARGS)
 
 .PHONY: check
+check: MEASURE = --cov --cov-report=term # of the tests' own processes; `make coverage` counts those they start as well
 check: format-check lint types imports test ## format, lint, types, import rules, tests, known vulnerabilities
 	@$(RUN) tests/audit/run.py --where-possible
 
