@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -78,6 +79,7 @@ class Terminal:
     def __init__(self, arguments: list[str], folder: Path, settings: dict[str, str]) -> None:
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started the tests in the background has it ignored
             os.chdir(folder)
             env = {**environment(settings), "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
             os.execve(PROGRAM, [str(PROGRAM), *arguments], env)

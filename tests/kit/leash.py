@@ -16,6 +16,7 @@ def main() -> None:
     """Tie ourselves to the parent, then become the command."""
     if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0 or os.getppid() == 1:
         sys.exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started the tests in the background has it ignored
     os.execvp(sys.argv[1], sys.argv[1:])
 
 
