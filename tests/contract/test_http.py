@@ -78,7 +78,7 @@ def test_nothing_processed_yet_is_null(start: Callable[..., Wire], own_redis: Re
     pool = start(own_redis, workers=1)
     assert pool.pool.health()["last_processed"] is None
     pool.output({"tool_name": "renamed"})
-    assert pool.pool.health()["last_processed"] is not None
+    wait_until(lambda: pool.pool.health()["last_processed"], 10, "it is told")  # after the result is there
     assert pool.pool.drain() == 0
 
 
