@@ -34,6 +34,7 @@ class time_limit:  # noqa: N801 - used like a function
     __slots__ = ("_before", "_seconds", "_timed")
 
     due: ClassVar[float | None] = None  # on the monotonic clock, of the block in progress
+    owner: ClassVar[FrameType | None] = None  # whose block it is
     settled: ClassVar[bool] = False  # the handler stays where it is
 
     def __init__(self, seconds: float) -> None:
@@ -45,21 +46,32 @@ class time_limit:  # noqa: N801 - used like a function
             return
         if not time_limit.settled or getsignal(signal.SIGALRM) is not _interrupt:  # a tool may have set its own
             self._before = signal.signal(signal.SIGALRM, _interrupt)
+        time_limit.owner = sys._getframe(1)
         time_limit.due = time.monotonic() + self._seconds - _EARLY_SECONDS
         signal.setitimer(signal.ITIMER_REAL, max(self._seconds, 0.001), _AGAIN_SECONDS)
 
     def __exit__(self, *_: object) -> None:
         if self._timed:
-            time_limit.due = None
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            _disarm()
             if not time_limit.settled:
                 signal.signal(signal.SIGALRM, self._before)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     due = time_limit.due
-    if due is not None and time.monotonic() >= due:  # else somebody else has sent it: to a whole control group perhaps
-        raise CallOverdue("the call's time is up")
+    if due is None or time.monotonic() < due:
+        return  # somebody else has sent it: to a whole control group perhaps
+    while frame is not None and frame is not time_limit.owner:
+        frame = frame.f_back
+    if frame is None:  # an interruption came just when the block began or ended, and it was left without its end
+        _disarm()
+        return
+    raise CallOverdue("the call's time is up")
+
+
+def _disarm() -> None:
+    time_limit.due = time_limit.owner = None
+    signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 class prints_to_stderr:  # noqa: N801 - used like a function

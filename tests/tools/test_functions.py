@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -22,8 +23,9 @@ from pydantic import BaseModel
 from executor_worker.errors import Abandoned, Cancelled, NodeTimeout, ToolFailed, ToolTimeout
 from executor_worker.tools import FunctionTool, ToolContext, tool
 from executor_worker.tools.functions import Mark, mark_of
+from executor_worker.tools.limits import time_limit
 from executor_worker.watch import Watch
-from tests.kit import Stopwatch
+from tests.kit import Stopwatch, wait_until
 
 
 class Place(BaseModel):
@@ -194,6 +196,31 @@ def test_a_function_that_takes_too_long_is_interrupted(watch: Watch, function: C
     assert began.own_s() < 3
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_limit_whose_block_was_left_without_its_end_interrupts_nobody() -> None:
+    """As when another interruption comes just in between: its time is up in code that has nothing to do with it."""
+    before = signal.getsignal(signal.SIGALRM)
+    ran = threading.Event()
+
+    def leave_without_end() -> None:
+        time_limit(0.05).__enter__()
+
+    try:
+        leave_without_end()
+        handler = signal.getsignal(signal.SIGALRM)
+        assert callable(handler)
+
+        def watched(number: int, frame: FrameType | None) -> None:
+            handler(number, frame)
+            ran.set()
+
+        signal.signal(signal.SIGALRM, watched)
+        wait_until(ran.is_set, 10, "its time is up")
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_one_that_swallows_the_interruption_is_interrupted_again(watch: Watch) -> None:
