@@ -48,6 +48,7 @@ class Ticket:
         item: The decoded item; None where it could not be decoded.
         config: The node's, from the item or from the graph; None where neither has one.
         state: The graph's document as it was read; None where there is none.
+        graph: What it says, where that can be read.
         task: What to run; None where `outcome` or `repeat` says why not.
         outcome: What came of it.
         seconds: How long it may run.
@@ -69,6 +70,7 @@ class Ticket:
     item: Item | None = None
     config: dict[str, Any] | None = None
     state: bytes | None = None
+    graph: GraphState | None = None
     task: Task | None = None
     outcome: Outcome | None = None
     seconds: float = 0.0
@@ -204,6 +206,7 @@ class Intake:
         item = ticket.item
         assert item is not None
         state, broken = _parse(ticket.state)
+        ticket.graph = state
         ticket.config = item.config if item.config is not None or state is None else state.config_of(item.node_id)
         if state is not None and _settled_before(ticket.held, item, state, row_lost):
             ticket.repeat = True

@@ -162,14 +162,15 @@ class _Draft:
             return None, b""
         if current is None:
             return b"", self._new_document()
-        return GraphState.digest(current), splice_node(current, ticket.node_id, self._entry)
+        known = ticket.graph if current is ticket.state else None
+        return GraphState.digest(current), splice_node(current, ticket.node_id, self._entry, known)
 
     def _new_document(self) -> bytes:
         """The document where there is none: as it was read, should it have expired meanwhile, else a fresh one."""
         ticket, entry = self._ticket, self._entry
         assert entry is not None
         if ticket.state is not None:
-            return splice_node(ticket.state, ticket.node_id, entry)
+            return splice_node(ticket.state, ticket.node_id, entry, ticket.graph)
         given = ticket.item.given_inputs if ticket.item is not None else None
         return new_document(ticket.graph_id, given or {}, ticket.node_id, entry)
 

@@ -14,10 +14,17 @@ from executor_worker.wire import refuse_constant
 Paths = Mapping[str, Any]
 """Member → the paths below it: which values are themselves to be taken apart."""
 
+
+class Alone(dict[str, Any]):
+    """Paths of an object of which nothing but these members is asked for or changed, and others only added."""
+
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 # Names without escapes and what stands around them, in one match each: a match costs less than the calls it saves.
 _PLAIN_NAME = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
 _NEXT = re.compile(r"[ \t\n\r]*([,}])[ \t\n\r]*")
+_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
+_PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")  # what is written in one way only, where there is no \u00xx
 # Values are only skipped: numbers need not be made, and those of thousands of digits could not.
 _SKIP = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_constant)
 
@@ -40,7 +47,7 @@ class Node:
     start: int
     end: int = 0
     members: list[tuple[str, Member]] = field(default_factory=list)
-    closed: bool = False  # it has members, none of which anybody has asked for
+    closed: bool = False  # it has members that nobody has asked for
 
     def get(self, key: str) -> Member | None:
         return next((member for name, member in reversed(self.members) if name == key), None)
@@ -94,6 +101,23 @@ def whole(text: str, paths: Paths) -> Node:
     return node
 
 
+def lifted(text: str, name: str, paths: Paths) -> Node | None:
+    """
+    As `whole`, with none of its members but *name*, whose value is to be taken apart by *paths*.
+
+    Args:
+        text: Known to be an object in which *name* is an object that has members.
+
+    Returns:
+        None where that takes a closer look: *name* stands in more places of the text than one.
+    """
+    value = _only(text, name, 0, len(text))
+    if value is None or text[value : value + 1] != "{":
+        return None
+    child = _at_once(text, value, paths)
+    return child and Node(text, 0, len(text), [(name, Member(value, value, child.end, child))])
+
+
 def _node(text: str, start: int, paths: Paths) -> Node:
     if text[start : start + 1] != "{":
         raise ValueError("it is not an object")
@@ -116,9 +140,13 @@ def _node(text: str, start: int, paths: Paths) -> Node:
 def _member(node: Node, text: str, at: int, paths: Paths) -> int:
     """Note the member at *at*; answers where it ends."""
     name, value = _name(text, at)
+    return _value(node, text, name, at, value, paths)
+
+
+def _value(node: Node, text: str, name: str, at: int, value: int, paths: Paths) -> int:
     below = paths.get(name)
     if below is not None and text[value : value + 1] == "{":
-        child = _closed(text, value, below) or _node(text, value, below)
+        child = _at_once(text, value, below) or _node(text, value, below)
         member = Member(at, value, child.end, child)
     else:
         member = Member(at, value, _SKIP.raw_decode(text, value)[1])
@@ -126,18 +154,45 @@ def _member(node: Node, text: str, at: int, paths: Paths) -> int:
     return member.end
 
 
-def _closed(text: str, start: int, paths: Paths) -> Node | None:
+def _at_once(text: str, start: int, paths: Paths) -> Node | None:
     """
-    The object at *start*, not taken apart, if it has members but none of *paths*.
+    The object at *start*, if it has members and *paths* are `Alone`, with those.
 
-    The parser looks through a thousand nodes of a graph at once; one by one here that takes longer than all else.
+    The parser looks through a thousand nodes of a graph in one go; one by one here that takes longer than all else.
+    None where one of *paths* can't be told from other names further inside.
     """
-    if not paths:
-        return None  # any of its members may be asked for
-    found, end = _SKIP.raw_decode(text, start)
-    if not found or not found.keys().isdisjoint(paths):
+    if not isinstance(paths, Alone):
         return None
-    return Node(text, start, end, closed=True)
+    found, end = _SKIP.raw_decode(text, start)
+    if not found:
+        return None
+    node = Node(text, start, end, closed=True)
+    for name in paths.keys() & found.keys():
+        value = _only(text, name, start, end)
+        if value is None:
+            return None
+        _value(node, text, name, value, value, paths)
+    return node
+
+
+def _only(text: str, name: str, start: int, end: int) -> int | None:
+    """
+    Where the value of the member *name* begins, if that name stands between *start* and *end* but once.
+
+    There is such a member. In a text between quotes a quote is escaped, so nothing but a whole text looks like a name;
+    and where a letter may be written as its number there may be another one that is called so.
+    """
+    quoted = f'"{name}"'
+    at = text.find(quoted, start, end)
+    if (
+        at < 0
+        or not _PLAIN.fullmatch(name)
+        or text.find(quoted, at + 1, end) >= 0
+        or text.find("\\u00", start, end) >= 0
+    ):
+        return None
+    colon = _COLON.match(text, at + len(quoted), end)
+    return colon.end() if colon is not None else None
 
 
 def _name(text: str, at: int) -> tuple[str, int]:

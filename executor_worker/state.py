@@ -13,7 +13,7 @@ from typing import Any
 
 from executor_worker.errors import StateInvalid
 from executor_worker.events import rfc3339
-from executor_worker.splice import Node, whole
+from executor_worker.splice import Alone, Node, lifted, whole
 from executor_worker.wire import dumps, loads
 
 FINISHED = frozenset({"completed", "failed"})
@@ -99,17 +99,21 @@ def is_cancelled(raw: bytes) -> bool:
         return False
 
 
-def splice_node(raw: bytes, node_id: str, entry: dict[str, Any]) -> bytes:
+def splice_node(raw: bytes, node_id: str, entry: dict[str, Any], known: GraphState | None = None) -> bytes:
     """
     Lay *entry* into the document as the node's state.
 
     Of the node's own state, members not in *entry* stay, in its metadata those that no run of ours writes.
 
+    Args:
+        known: What the document says, where that was read already.
+
     Raises:
         StateInvalid: The document is not JSON or has another shape.
         ValueError: *entry* holds what is no JSON value.
     """
-    root = _taken_apart(raw, node_id)
+    known = known or GraphState.parse(raw)
+    root = _taken_apart(raw, node_id, known)
     return _text(root.rendered({"node_states": _nodes_with(root, node_id, entry)}), root)
 
 
@@ -127,7 +131,7 @@ def requeue_node(raw: bytes, node_id: str) -> bytes:
     if not isinstance(own, dict):
         return raw
     blank = {name: None for name in ("output", "error", "started_at", "completed_at") if name in own}
-    root = _taken_apart(raw, node_id)
+    root = _taken_apart(raw, node_id, state)
     changes = {"node_states": _nodes_with(root, node_id, {"status": "pending", **blank, "metadata": {}})}
     if state.status == "failed" and own.get("status") == "failed":
         changes["status"] = '"running"'
@@ -148,9 +152,13 @@ def new_document(graph_id: str, inputs: dict[str, Any], node_id: str, entry: dic
     )
 
 
-def _taken_apart(raw: bytes, node_id: str) -> Node:
+def _taken_apart(raw: bytes, node_id: str, known: GraphState) -> Node:
+    text, paths = raw.decode("utf-8"), Alone({node_id: {"metadata": {}}})
+    root = lifted(text, "node_states", paths) if known.nodes else None
+    if root is not None:
+        return root
     try:
-        root = whole(raw.decode("utf-8"), {"node_states": {node_id: {"metadata": {}}}})
+        root = whole(text, {"node_states": paths})
     except ValueError as error:
         raise StateInvalid(f"the state is not a JSON object: {error}") from None
     nodes = root.get("node_states")

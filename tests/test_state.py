@@ -151,6 +151,48 @@ def test_any_document_keeps_its_values(
     assert list(after) == list(before)
 
 
+# Names that look like others: escaped, nested, values of texts, and with quotes of their own.
+NAMES = ["n", "node_states", "metadata", "status", "n/1", 'a"n', "x\\n", "ä"]
+NESTED = st.recursive(
+    st.sampled_from([*NAMES, 1, 2.50, None, 'say \\"n\\": {', '"node_states":{']),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=12,
+)
+OBJECTS = st.dictionaries(st.sampled_from(NAMES), NESTED, max_size=4)
+
+
+@given(
+    nodes=st.dictionaries(st.sampled_from(NAMES), NESTED | OBJECTS, max_size=5),
+    others=OBJECTS,
+    own=st.sampled_from(NAMES),
+    spelling=st.sampled_from([(",", ":"), (" , ", " :\n"), ("\t,", ":")]),
+    escaped=st.sampled_from(["", "n", "node_states"]),
+    behind=st.booleans(),
+)
+def test_names_are_told_apart(
+    nodes: dict[str, Any], others: dict[str, Any], own: str, spelling: tuple[str, str], escaped: str, behind: bool
+) -> None:
+    """Whatever else is called as the node is: its own state changes, at its place, and no name comes to stand twice."""
+    others = {name: value for name, value in others.items() if name not in ("node_states", "status")}
+    document = {**others, "node_states": nodes} if behind else {"node_states": nodes, **others}
+    text = json.dumps(document, separators=spelling)
+    if escaped:
+        text = text.replace(f'"{escaped}"', f'"\\u{ord(escaped[0]):04x}{escaped[1:]}"', 1)
+    after = splice_node(text.encode(), own, ENTRY)
+    pairs = json.loads(after, object_pairs_hook=_once_each)
+    before = nodes.get(own)
+    kept = before if isinstance(before, dict) else {}
+    facts = kept.get("metadata") if isinstance(kept.get("metadata"), dict) else {}
+    mine = {**kept, **ENTRY, "metadata": {**(facts or {}), **ENTRY["metadata"]}}
+    assert pairs == {**document, "node_states": {**nodes, own: mine}}
+    assert [*pairs["node_states"]] == [*{**nodes, own: None}] and [*pairs] == [*document]
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    assert len({name for name, _ in pairs}) == len(pairs), pairs
+    return dict(pairs)
+
+
 def test_requeued_nodes_are_pending_and_have_forgotten_their_item() -> None:
     """A graph that failed with the node runs again, one that was cancelled stays so."""
     node = b'{"status":"failed","error":"e","metadata":{"work_id":"w","t":1}}'
