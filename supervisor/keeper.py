@@ -39,6 +39,7 @@ class Duty:
     run: Callable[[], float | None]
     close: Callable[[], None] | None = None  # run when the keeper is asked to leave
     on_bell: bool = False  # run it at once when somebody rings `board.keeper_bell`
+    first: bool = False  # before it is said that the keeper is up: one killed as soon as it is has done this
 
 
 class Keeper:
@@ -76,11 +77,16 @@ class Keeper:
         Aftermath(self.board, f"{MARK}={os.environ.get(MARK, '')}".encode()).start()
         if self._server is not None:
             self._server.start()
+        for duty in self._duties:
+            if duty.first:
+                self._do_if_due(duty)
         self._beat()
         self.board.bell.ring()
         while not self._leaving:
             self._beat()
-            self._do_duties()
+            for duty in self._duties:
+                self._do_if_due(duty)
+                self._beat()
             self._wait(signals)
         self._close()
         if self._server is not None:
@@ -88,11 +94,9 @@ class Keeper:
             self._server.finish(FINISH_S)
         return 0
 
-    def _do_duties(self) -> None:
-        for duty in self._duties:
-            if time.monotonic() >= self._due[duty.name] and not self._leaving:
-                self._due[duty.name] = time.monotonic() + self._do(duty)
-                self._beat()
+    def _do_if_due(self, duty: Duty) -> None:
+        if time.monotonic() >= self._due[duty.name] and not self._leaving:
+            self._due[duty.name] = time.monotonic() + self._do(duty)
 
     def _do(self, duty: Duty) -> float:
         wanted: float | None = None

@@ -46,6 +46,7 @@ class Duty(NamedTuple):
     every_seconds: float
     run: Callable[[], float | None]
     close: Callable[[], None] | None = None
+    first: bool = False  # before the keeper is said to be up
 
 
 class Duties:
@@ -64,8 +65,8 @@ class Duties:
         self.recent = Recent(around.board)
         announce, farewell = Announce(around, self.recent), Farewell(around)
         self.all = [
-            Duty("pulse", pulse_s, self.pulse.run),
-            Duty("leases", min(around.lease_s / 3, LONGEST_RENEWAL_S), renew),
+            Duty("pulse", pulse_s, self.pulse.run, first=True),
+            Duty("leases", min(around.lease_s / 3, LONGEST_RENEWAL_S), renew, first=True),
             Duty("reclaim", RECLAIM_S, self._while_up(self.reclaim.run)),
             Duty("cancel", CANCEL_S, self._while_up(Cancel(around).run)),
             Duty("throttling", LOOK_S, self._while_up(throttling.run)),

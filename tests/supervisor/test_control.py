@@ -128,7 +128,7 @@ def test_reload_fails_with_the_reason_where_settings_are_bad(start: Start) -> No
     before = pool.page()
     pool.configure(refuse="WORKERS: it is no number")
     assert tell(pool, "reload") == {"ok": False, "error": "WORKERS: it is no number"}
-    assert pool.page() == before
+    wait_until(lambda: pool.page() == before, 5, "it is running as before")
 
 
 def test_reload_during_a_roll_is_checked_at_once(start: Start) -> None:
