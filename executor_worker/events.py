@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -11,6 +12,10 @@ from executor_worker.outcome import Completed, Outcome
 from executor_worker.wire import dumps
 
 COMPLETED, FAILED = "node.completed", "node.failed"
+
+# One of our own, since a tool may seed the common one. Nothing rests on ids being secret: the kernel is asked but once.
+_ids = random.Random()
+os.register_at_fork(after_in_child=_ids.seed)
 
 
 def completed_event(
@@ -27,7 +32,7 @@ def completed_event(
         ValueError: *output* is no JSON value.
     """
     data = {"graph_id": graph_id, "node_id": node_id, "output": output, **facts}
-    return _event(COMPLETED, graph_id, execution_id, node_id, data, now)
+    return event(COMPLETED, graph_id, execution_id, node_id, data, now)
 
 
 def failed_event(
@@ -35,25 +40,23 @@ def failed_event(
 ) -> bytes:
     """Write a `node.failed` event; *facts* as for `completed_event`."""
     data = {"graph_id": graph_id, "node_id": node_id, "output": None, "error": error, "error_code": code, **facts}
-    return _event(FAILED, graph_id, execution_id, node_id, data, now)
+    return event(FAILED, graph_id, execution_id, node_id, data, now)
 
 
-def progress_event(
-    kind: str, graph_id: str, execution_id: str, node_id: str, facts: dict[str, Any], now: float
-) -> bytes:
+def event(kind: str, graph_id: str, execution_id: str, node_id: str, data: dict[str, Any], now: float) -> bytes:
     """
-    Write an event of a run's progress: `node.started`, `llm.called` and the like.
+    Write an event: a run's progress (`node.started`, `llm.called` and the like), or a result.
+
+    Args:
+        data: Begins with the graph's and the node's id.
+        now: Seconds since the epoch.
 
     Raises:
-        ValueError: *facts* hold what is no JSON value.
+        ValueError: *data* holds what is no JSON value.
     """
-    return _event(kind, graph_id, execution_id, node_id, {"graph_id": graph_id, "node_id": node_id, **facts}, now)
-
-
-def _event(kind: str, graph_id: str, execution_id: str, node_id: str, data: dict[str, Any], now: float) -> bytes:
     return dumps(
         {
-            "id": os.urandom(16).hex(),
+            "id": f"{_ids.getrandbits(128):032x}",
             "type": kind,
             "timestamp": rfc3339(now),
             "graph_id": graph_id,
@@ -82,8 +85,8 @@ def node_entry(
 
 def rfc3339(seconds: float) -> str:
     """Write a time since the epoch as RFC 3339, UTC, milliseconds, `Z`."""
-    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
-    return f"{_second(whole)}.{micros // 1000:03d}Z"
+    millis = round(seconds * 1_000_000) // 1000
+    return f"{_second(millis // 1000)}.{millis % 1000:03d}Z"
 
 
 @lru_cache(maxsize=16)

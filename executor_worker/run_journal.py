@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from executor_worker import logs
 from executor_worker.errors import Abandoned, StreamError, StreamRefused
-from executor_worker.events import progress_event
+from executor_worker.events import event
 from executor_worker.intake import Ticket
 from executor_worker.nodes.journal import Record, account, ended
 from executor_worker.outcome import Failed
@@ -48,7 +48,13 @@ class RunJournal:
         self._keys = keys
         self._watch = watch
         self._pause = pause
-        self._facts = {"worker_id": worker_id, "attempt": ticket.attempt}
+        self._names = (ticket.graph_id, ticket.execution_id or ticket.graph_id, ticket.node_id)
+        self._facts = {
+            "graph_id": ticket.graph_id,
+            "node_id": ticket.node_id,
+            "worker_id": worker_id,
+            "attempt": ticket.attempt,
+        }
         self._content = content
         self._wall = wall
         self._own = own_journal(ticket.held.stream, ticket.held.entry)
@@ -77,9 +83,7 @@ class RunJournal:
     def append(self, records: Sequence[Record], *, anew: bool = False) -> None:
         """See `nodes.journal.Journal`."""
         packed = [dumps(self._traced(record)) for record in records]
-        events = [
-            self._event(*event) for record in records if (event := told(record, content=self._content)) is not None
-        ]
+        events = [self._event(*news) for record in records if (news := told(record, content=self._content)) is not None]
         if anew:
             self._written = []
         kept = self._append(self._key, -1 if anew else len(self._written), packed, events)
@@ -93,10 +97,9 @@ class RunJournal:
 
     def tell(self, record: Record) -> None:
         """See `nodes.journal.Journal`."""
-        event = told(record, content=self._content)
-        if event is not None:
-            # What came of a call that is only told is settled next.
-            self._show(*event, enclosed=record["step"] == "answered")
+        news = told(record, content=self._content)
+        if news is not None:
+            self._show(*news, enclosed=_soon_followed(record))
 
     def _traced(self, record: Record) -> Record:
         """Let a run's beginning name its span, for a run that goes on from it."""
@@ -126,9 +129,13 @@ class RunJournal:
                 self._watch.check()
 
     def _event(self, kind: str, data: dict[str, Any]) -> bytes:
-        ticket = self._ticket
-        names = (ticket.graph_id, ticket.execution_id or ticket.graph_id, ticket.node_id)
-        return progress_event(kind, *names, {**self._facts, **data}, self._wall())
+        return event(kind, *self._names, {**self._facts, **data}, self._wall())
+
+
+def _soon_followed(record: Record) -> bool:
+    """Tell whether more is sent at once: a tool node's call after its beginning, its result after its call."""
+    step: str = record["step"]
+    return step == "answered" or (step == "started" and record["mode"] == "tool")
 
 
 def recall(ticket: Ticket, keys: JournalKeys) -> None:
@@ -165,10 +172,12 @@ def told(record: Record, *, content: bool) -> tuple[str, dict[str, Any]] | None:
         case "replied":
             return "llm.called", _reply(record, content)
         case "sent":
-            return "tool.sent", _picked(record, "call", "name") | _picked(record, *(("arguments",) if content else ()))
+            about = {"call": record["call"], "name": record["name"]}
+            return "tool.sent", {**about, "arguments": record["arguments"]} if content else about
         case "answered":
-            inside = ("text", "error") if content else ()
-            return "tool.called", _picked(record, "call", "name", "ok", "error_code", *inside) | _duration(record)
+            about = {"call": record["call"], "name": record["name"], "ok": record["ok"]}
+            inside = ("error_code", "text", "error") if content else ("error_code",)
+            return "tool.called", {**about, **_picked(record, *inside), **_duration(record)}
     return None
 
 

@@ -101,6 +101,7 @@ class _Draft:
         self._ttl_s = ttl_s
         self._now = now
         self._entry: dict[str, object] | None = None
+        self._facts: dict[str, object] = {}
         self._events: list[tuple[str, bytes]] | None = None
 
     def commit(self, current: bytes | None) -> Commit:
@@ -131,6 +132,7 @@ class _Draft:
     def _commit(self, current: bytes | None) -> Commit:
         ticket = self._ticket
         if self._events is None:
+            self._facts = self._draw_facts()
             self._entry = self._node_entry()
             self._events = self._draw_events()
         expected, document = self._document(current)
@@ -183,12 +185,14 @@ class _Draft:
             outcome=outcome,
             started_at=ticket.taken_at,
             completed_at=self._now,
-            metadata=self._facts()
-            | {"entry": ticket.held.entry, "delivery": ticket.held.count}
-            | ({"work_id": ticket.item.work_id} if ticket.item is not None and ticket.item.work_id else {}),
+            metadata={**self._facts, "entry": ticket.held.entry, "delivery": ticket.held.count, **self._mark()},
         )
 
-    def _facts(self) -> dict[str, object]:
+    def _mark(self) -> dict[str, object]:
+        item = self._ticket.item
+        return {"work_id": item.work_id} if item is not None and item.work_id else {}
+
+    def _draw_facts(self) -> dict[str, object]:
         """What result and state both say of the run."""
         ticket, outcome = self._ticket, self._ticket.outcome
         facts: dict[str, object] = {
@@ -207,7 +211,7 @@ class _Draft:
         if outcome is None or not named:
             return []
         names = (ticket.graph_id, ticket.execution_id or ticket.graph_id, ticket.node_id)
-        facts = {**outcome.detail, **self._facts()}
+        facts = {**outcome.detail, **self._facts}
         if isinstance(outcome, Completed):
             return [(COMPLETED_STREAM, completed_event(*names, outcome.output, facts, self._now))]
         return [(FAILED_STREAM, failed_event(*names, outcome.error, outcome.code, facts, self._now))]

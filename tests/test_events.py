@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 
 import pytest
 
-from executor_worker.events import completed_event, failed_event, node_entry, rfc3339
+from executor_worker.events import completed_event, event, failed_event, node_entry, rfc3339
 from executor_worker.outcome import Completed, Failed, Usage
 
 
@@ -69,3 +71,22 @@ def test_node_entries() -> None:
 def test_times_are_utc_with_z() -> None:
     """RFC 3339 as the contract has it."""
     assert rfc3339(1767225600.9996) == "2026-01-01T00:00:00.999Z"
+
+
+def test_ids_differ_in_each_process_whatever_a_tool_seeds() -> None:
+    """Workers are forks of one process."""
+
+    def ident() -> str:
+        random.seed(1)
+        return str(json.loads(event("node.started", "g", "e", "n", {}, 0.0))["id"])
+
+    mine, (reader, writer) = ident(), os.pipe()
+    child = os.fork()
+    if not child:
+        os.write(writer, ident().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reader, 100).decode()
+    assert len({mine, theirs, ident()}) == 3 and len(theirs) == 32
+    os.close(reader)
+    os.close(writer)

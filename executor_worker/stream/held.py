@@ -26,7 +26,7 @@ class Held:
     @property
     def attempt(self) -> int:
         """Which run of the item this is, from 1."""
-        return max(self.count - self.forgiven, 1)
+        return max(self.count - self.forgiven, 1) if self.forgiven else self.count
 
     def __str__(self) -> str:
         return f"{self.stream} {self.entry} {self.count} {self.forgiven} {self.consumer}"

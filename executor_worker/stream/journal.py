@@ -9,7 +9,7 @@ from typing import Any
 
 from executor_worker.errors import StreamError
 from executor_worker.messages import names_in
-from executor_worker.stream.command import Word
+from executor_worker.stream.command import Prepared, Word
 from executor_worker.stream.held import Held
 from executor_worker.stream.link import Link
 from executor_worker.stream.names import (
@@ -41,6 +41,9 @@ class Kept(Enum):
     kept = b"kept"
     fenced = b"fenced"
     other = b"other"
+
+
+_TELL = Prepared(b"XADD", PROGRESS_STREAM, b"*", b"data")
 
 
 class JournalKeys:
@@ -91,7 +94,7 @@ class JournalKeys:
             enclosed: Send it along with what is sent next, which is about to come.
         """
         send = self._link.enclose if enclosed else self._link.cast
-        send((b"XADD", PROGRESS_STREAM, b"*", b"data", event))
+        send(_TELL(event))
 
 
 def last_run(link: Link, graph_id: str, node_id: str, metadata: Mapping[str, Any]) -> list[bytes]:

@@ -136,12 +136,12 @@ class Link:
         """Send one command; its reply has to be fetched by `read` before anything else is sent."""
         self._write(pack(words))
 
-    def cast(self, words: Sequence[Word]) -> None:
-        """Send one command whose answer nobody waits for; where there is no line, or it breaks, it is not sent."""
+    def cast(self, packed: bytes) -> None:
+        """Send one packed command whose answer nobody waits for; where there is no line, or it breaks, it is not."""
         if self._sock is None or self._owed:
             return
         try:
-            self._sock.sendall(self._with_enclosed(pack(words)))
+            self._sock.sendall(self._with_enclosed(packed))
         except OSError:
             self.close()
         except BaseException:
@@ -150,10 +150,10 @@ class Link:
         else:
             self._unwanted += 1
 
-    def enclose(self, words: Sequence[Word]) -> None:
+    def enclose(self, packed: bytes) -> None:
         """As `cast`, but together with whatever is sent next: for what is told just before something else is asked."""
         if self._sock is not None and not self._owed:
-            self._enclosed.append(pack(words))
+            self._enclosed.append(packed)
 
     def read(self, timeout_s: float | None = None) -> Any:
         """Fetch the reply to what was sent; waits *timeout_s*, else as long as the link is told to."""

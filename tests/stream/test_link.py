@@ -14,6 +14,7 @@ import pytest
 
 from executor_worker.errors import ConfigError, StreamRefused, StreamUnavailable
 from executor_worker.stream import Consumer, Endpoint, Link, Settled, ensure_groups
+from executor_worker.stream.command import Prepared, pack
 from executor_worker.stream.endpoint import Tls
 from executor_worker.stream.replies import GroupLost, Misplaced, NoScript, error_of
 from tests.kit import RedisServer, free_port
@@ -224,3 +225,10 @@ def test_endpoints_show_no_secrets() -> None:
     endpoint = Endpoint.parse("redis+sentinel://u:secret@h:1/main?sentinel_password=secret2")
     assert "secret" not in repr(endpoint) and str(endpoint) == "redis+sentinel://h:1/main/0"
     assert pickle.loads(pickle.dumps(endpoint)) == endpoint
+
+
+@pytest.mark.parametrize("last", [b"", b"x", b"\r\n$3\r\n", "ä".encode() * 1000])
+def test_prepared_commands_are_the_same_bytes(last: bytes) -> None:
+    """Whatever the last word holds."""
+    words = ("XADD", "größe", b"*", 7)
+    assert Prepared(*words)(last) == pack((*words, last))
