@@ -54,6 +54,8 @@ class ItemWatch(Watch):
 
     def check(self) -> None:
         now, row = self.clock(), self._row
+        if self.deadline - self.kept_back > now and row.goes_on(self._run, int(now * 1e9)):
+            return
         self._check_wanted(now)
         if row.lost:
             self._face_loss()

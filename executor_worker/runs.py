@@ -57,7 +57,7 @@ class Runs:
             Postponed: Its model can't be called for a while.
         """
         deadline = started + ticket.seconds
-        self._row.begin(str(ticket.held), ticket.label, "running", int(deadline * 1e9))
+        self._row.proceed(ticket.label, "running", int(deadline * 1e9))
         self._row.attempt = ticket.attempt
         self._row.begin_run(ticket.state_key or "")
         try:

@@ -33,7 +33,7 @@ from executor_worker.patience import Patience, wait_for_wake
 from executor_worker.runs import Runs
 from executor_worker.settlement import Result, Settler
 from executor_worker.stream import Consumer, Held, Taken
-from executor_worker.tracing import NO_TRACING, Span, Tracing
+from executor_worker.tracing import NO_SPAN, NO_TRACING, Span, Tracing
 from supervisor.scoreboard import Row, Scoreboard
 
 IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is
@@ -97,6 +97,8 @@ class Worker:
         self._parked = 0  # items in a row whose model was throttled
         self._pausing = False
         self._untidy = False  # a tool may have left something to be reaped
+        self._judged = False  # what was said of our predecessor is dealt with; of us nothing is said while we live
+        self._worn = False  # found at the last look, of which one an item is enough
         self._itself = psutil.Process()
 
     def run(self) -> int:
@@ -208,7 +210,7 @@ class Worker:
         """
         Stream and entry whose last worker was ended for its sake: it is answered, not run, so taking it is not counted.
         """
-        if not self._row.verdict:
+        if self._judged or not self._row.verdict:
             return None
         with suppress(ValueError):
             held = Held.parse(self._row.verdict_held)
@@ -222,8 +224,9 @@ class Worker:
             self._row.held = ""
 
     def _forget_verdict(self) -> None:
-        if self._row.verdict:
+        if not self._judged and self._row.verdict:
             self._row.clear_verdict()
+        self._judged = True
 
     # -- one item ---------------------------------------------------------------------------------
 
@@ -248,7 +251,7 @@ class Worker:
             try:
                 ticket = self._open(taken)
                 known.add(graph=ticket.graph_id, node=ticket.node_id)
-                with self._tracing.item(ticket.delivery) as span:
+                with self._span(ticket) as span:
                     return self._work_off(ticket, started, span)
             except Abandoned as reason:
                 self._abandon(taken.held, reason)
@@ -260,7 +263,8 @@ class Worker:
                 return None
 
     def _open(self, taken: Taken) -> Ticket:
-        verdict = self._row.verdict if self._condemned() == (taken.held.stream, taken.held.entry) else ""
+        condemned = self._condemned()
+        verdict = self._row.verdict if condemned and condemned == (taken.held.stream, taken.held.entry) else ""
         ticket = self._intake.open(taken, verdict)
         if verdict or ticket.dead_reason == "poisoned":
             self._recall(ticket)
@@ -285,6 +289,10 @@ class Worker:
         self._account.settled(ticket, result, time.monotonic() - started)
         span.ended(_fate(ticket, result), *_how(ticket))
         return result.next
+
+    def _span(self, ticket: Ticket) -> Span:
+        tracing = self._tracing
+        return tracing.item(ticket.delivery) if tracing.wanted else NO_SPAN
 
     # -- letting go -------------------------------------------------------------------------------
 
@@ -326,12 +334,13 @@ class Worker:
                 self._untidy = self._reap() > 0
 
     def _spent(self) -> bool:
-        """Tell whether we can't work on and are to be replaced; alone there is nobody who would."""
-        return _descriptors_run_out() and self._head.supervisor_pid != os.getpid()
+        """Look whether we can't work on and are to be replaced; alone there is nobody who would."""
+        self._worn = _descriptors_run_out() and self._head.supervisor_pid != os.getpid()
+        return self._worn
 
     def _ask_for_replacement(self) -> None:
         habits = self._habits
-        worn = self._spent() or (habits.max_items and self._items >= habits.max_items)
+        worn = self._worn or (habits.max_items and self._items >= habits.max_items)
         if not worn and habits.max_rss_bytes:
             worn = self._itself.memory_info().rss > habits.max_rss_bytes
         if worn and not self._row.wants_replacement:

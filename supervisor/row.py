@@ -51,7 +51,18 @@ class Row:
     """One slot; its writers are named at the head of this file."""
 
     __slots__ = (
-        *("_job", "_phase", "_phases", "_progress", "_released", "_verdict", "_wakes", "_watched"),
+        *(
+            "_in_hand",
+            "_job",
+            "_limit",
+            "_phase",
+            "_phases",
+            "_progress",
+            "_released",
+            "_verdict",
+            "_wakes",
+            "_watched",
+        ),
         *("counters", "ints", "slot"),
     )
 
@@ -92,6 +103,9 @@ class Row:
         self._watched = Twin(shared, offset + _WATCHED_AT, WATCHED)
         self._progress = ProgressCell(shared, offset + _PROGRESS_AT)
         self._phases: dict[str, bytes] = {}
+        # What the job says, for whoever writes it: held and item, then deadline and verdict.
+        self._in_hand: tuple[bytes, bytes] = (b"", b"")
+        self._limit: tuple[int, bytes] = (0, b"")
 
     # What the worker does, cheaply: a few of these are called for every item.
 
@@ -112,14 +126,20 @@ class Row:
         """
         now, verdict = monotonic_ns(), self._short(on_deadline)
         # In this order a kill in between leaves at worst an item in hand that was not begun.
-        self._job.write(_whole(held), clip(item, ITEM_LIMIT), item_deadline_ns, verdict)
+        self._take_in_hand(_whole(held), clip(item, ITEM_LIMIT), item_deadline_ns, verdict)
         self._phase.write(self._short(phase), now, item_deadline_ns, verdict)
         self.since_ns = now
         self.ints[3] = BUSY
 
+    def proceed(self, item: str, phase: str, item_deadline_ns: int, on_deadline: str = ITEM_VERDICT) -> None:
+        """Say what the item in hand is called, and how long it may take; see `begin`."""
+        verdict = self._short(on_deadline)
+        self._take_in_hand(self._in_hand[0], clip(item, ITEM_LIMIT), item_deadline_ns, verdict)
+        self._phase.write(self._short(phase), monotonic_ns(), item_deadline_ns, verdict)
+
     def enter(self, phase: str, deadline_ns: int = 0, on_deadline: str = ITEM_VERDICT) -> None:
         """Say what is being done now, and until when at the latest: the item's own deadline holds as well."""
-        _, _, item_deadline_ns, item_verdict = self._job.read()
+        item_deadline_ns, item_verdict = self._limit
         if item_deadline_ns and not 0 < deadline_ns < item_deadline_ns:
             self._phase.write(self._short(phase), monotonic_ns(), item_deadline_ns, item_verdict)
         else:
@@ -127,8 +147,7 @@ class Row:
 
     def finish(self, phase: str, deadline_ns: int = 0, on_deadline: str = "") -> None:
         """Say that the item's own deadline no longer holds: only its result is still to be handed in."""
-        held, item, _, _ = self._job.read()
-        self._job.write(held, item, 0, b"")
+        self._take_in_hand(*self._in_hand, 0, b"")
         self._phase.write(self._short(phase), monotonic_ns(), deadline_ns, self._short(on_deadline))
 
     def end(self, phase: str = "waiting", *, done: bool = True) -> None:
@@ -136,7 +155,7 @@ class Row:
         now = monotonic_ns()
         # The deadline goes first: it must never be found passed with nothing in hand.
         self._phase.write(self._short(phase), now, 0, b"")
-        self._job.write(b"", b"", 0, b"")
+        self._take_in_hand(b"", b"", 0, b"")
         if done:
             self.ints[9] += 1
         self.since_ns = now
@@ -174,6 +193,11 @@ class Row:
         length, raw = self._watched.read()
         return str(raw[:length], "utf-8")
 
+    def goes_on(self, run: int, now_ns: int) -> bool:
+        """Whether nothing that is said here speaks against going on with *run*; asked many times in each."""
+        words = self.ints
+        return words[8] != run and not words[7] and words[6] >= now_ns
+
     @property
     def run_is_over(self) -> bool:
         """Whether the run in progress is to end at once."""
@@ -202,7 +226,7 @@ class Row:
 
     @held.setter
     def held(self, held: str) -> None:
-        self._job.write(_whole(held), *self._job.read()[1:])
+        self._take_in_hand(_whole(held), *self._job.read()[1:])
 
     @property
     def item(self) -> str:
@@ -210,8 +234,8 @@ class Row:
 
     @item.setter
     def item(self, item: str) -> None:
-        held, _, *rest = self._job.read()
-        self._job.write(held, clip(item, ITEM_LIMIT), *rest)
+        held, _, *limit = self._job.read()
+        self._take_in_hand(held, clip(item, ITEM_LIMIT), *limit)
 
     @property
     def item_deadline_ns(self) -> int:
@@ -286,7 +310,7 @@ class Row:
             self.ints[word] = 0
         # Its time limit does not: the successor would be killed for it.
         held, item, _, _ = self._job.read()
-        self._job.write(held, item, 0, b"")
+        self._take_in_hand(held, item, 0, b"")
         self._phase.write(b"starting", monotonic_ns(), 0, b"")
         self.generation += 1
         self.state = "starting"
@@ -296,11 +320,15 @@ class Row:
         for word in _OF_ONE_WORKER:
             self.ints[word] = 0
         self.items_done = self.restarts = self.respawn_at_ns = 0
-        self._job.write(b"", b"", 0, b"")
+        self._take_in_hand(b"", b"", 0, b"")
         self._phase.write(b"", 0, 0, b"")
         self.clear_verdict()
         self._released.write(b"")
         self.state = "dead"
+
+    def _take_in_hand(self, held: bytes, item: bytes, deadline_ns: int, verdict: bytes) -> None:
+        self._in_hand, self._limit = (held, item), (deadline_ns, verdict)
+        self._job.write(held, item, deadline_ns, verdict)
 
     def _short(self, name: str) -> bytes:
         # Phases and verdicts are few and come again and again.

@@ -68,16 +68,20 @@ class Span:
         """
 
 
+NO_SPAN = Span()
+
+
 class Tracing:
     """
     All spans of one worker, which does one thing at a time. This one makes none.
 
     Attributes:
+        wanted: Spans are made: else nobody needs to put together what they begin with.
         headers: What tells others which step they are called in (W3C Trace Context); empty outside of one.
         item_traceparent: The same for the item's own span alone; empty where there is none.
     """
 
-    _none = Span()
+    wanted = False
 
     @property
     def headers(self) -> dict[str, str]:
@@ -88,16 +92,16 @@ class Tracing:
         return ""
 
     def item(self, delivery: Delivery) -> Span:
-        return self._none
+        return NO_SPAN
 
     def agent(self, node_id: str, model: str) -> Span:
-        return self._none
+        return NO_SPAN
 
     def model(self, model: str) -> Span:
-        return self._none
+        return NO_SPAN
 
     def tool(self, name: str, source: str) -> Span:
-        return self._none
+        return NO_SPAN
 
     def resumed(self, traceparent: str) -> None:
         """The item's run goes on from that of another span."""

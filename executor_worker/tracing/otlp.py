@@ -36,6 +36,8 @@ class OtlpTracing(Tracing):
         provider: The models' provider that is set.
     """
 
+    wanted = True
+
     def __init__(self, sender: Sender, provider: str = "") -> None:
         self._sender = sender
         self._provider = provider

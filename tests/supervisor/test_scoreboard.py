@@ -298,3 +298,24 @@ def test_no_two_cells_share_a_word(kind: type, words: int) -> None:
     cells = {name: cell.at for name, cell in vars(kind).items() if isinstance(cell, Number | Flag | Choice)}
     assert len(set(cells.values())) == len(cells) > 5, cells
     assert all(0 <= at < words for at in cells.values()), cells
+
+
+def test_run_goes_on_unless_something_speaks_against_it(board: Scoreboard) -> None:
+    """Its lease holds, the item is not lost, and nobody has said that this very run is to end."""
+    row = board.place(1)
+    row.begin("held", "", "preparing")
+    row.proceed("g/n", "running", 900)
+    assert (row.held, row.item, row.phase, row.item_deadline_ns, row.deadline_ns) == (
+        "held",
+        "g/n",
+        "running",
+        900,
+        900,
+    )
+    run = row.begin_run("")
+    row.lease_until_ns = 500
+    assert row.goes_on(run, 500) and not row.goes_on(run, 501)
+    row.lost = True
+    assert not row.goes_on(run, 1)
+    row.lost, row.stop_run = False, run
+    assert not row.goes_on(run, 1) and row.goes_on(run + 1, 1)
