@@ -116,7 +116,7 @@ def _item(envelope: Any) -> Item:
         body = envelope["data"]
         _check_event(envelope, body)
     graph_id = _name(body, "graph_id")
-    metadata = _object(body, "metadata") or _object(envelope, "metadata") or {}
+    metadata = _object(body, "metadata") or (_object(envelope, "metadata") if event else None) or {}
     traceparent, tracestate = metadata.get("traceparent"), metadata.get("tracestate")
     return Item(
         graph_id=graph_id,
@@ -144,6 +144,9 @@ def _check_event(envelope: dict[str, Any], body: dict[str, Any]) -> None:
 
 
 def _name(body: dict[str, Any], key: str) -> str:
+    value = body.get(key)
+    if type(value) is str and value.isprintable() and value:
+        return value
     if key not in body:
         raise InvalidItem(f"the item has no {key!r}")
     problem = _problem(body[key])
@@ -169,6 +172,8 @@ def _text(body: dict[str, Any], key: str) -> str | None:
     value = body.get(key)
     if value is None or value == "":
         return None
+    if type(value) is str and value.isprintable():
+        return value
     problem = _problem(value)
     if problem:
         raise InvalidItem(f"the item's {key!r} {problem}")

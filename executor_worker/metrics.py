@@ -84,7 +84,8 @@ class Recorder:
         """Add *value* (seconds) to a histogram."""
         bounds, buckets, total = self._histograms.get((name, labels)) or self._histogram(name, labels)
         self._area.add(buckets[bisect_left(bounds, value)], 1.0)
-        self._area.add(total, max(0.0, value))
+        if value > 0:
+            self._area.add(total, value)
 
     def _histogram(self, name: str, labels: tuple[str, ...]) -> _Histogram:
         bounds = FAMILIES[name].buckets

@@ -18,8 +18,9 @@ rendered again. `{{` that nothing closes, and any single brace, is plain text. K
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -38,6 +39,7 @@ MAX_SEGMENTS = 100
 
 _LISTED_NAMES = 30
 _NAME_CHARS = 80
+_REMEMBERED_CHARS = 500
 _EXPLICIT = ("inputs", "nodes")
 
 _Where: TypeAlias = "str | tuple[_Where, str | int]"
@@ -174,6 +176,9 @@ class Scope:
         return value
 
     def _look_up(self, name: str) -> Any:
+        if "." not in name:
+            known = self.inputs if name in self.inputs else self.outputs
+            return known[name] if name in known else self._explicit(name)
         parts = name.split(".", MAX_SEGMENTS)
         if len(parts) > MAX_SEGMENTS:
             # Too many to look for inside things; as a whole it may still be a key.
@@ -188,6 +193,9 @@ class Scope:
             for names in (self.inputs, self.outputs):
                 if key in names and (value := self._descend(names[key], rest)) is not _NOTHING:
                     return value
+        return self._explicit(name)
+
+    def _explicit(self, name: str) -> Any:
         return {"inputs": self.inputs, "nodes": self.outputs}.get(name, _NOTHING)
 
     def _descend(self, value: Any, parts: list[str]) -> Any:
@@ -229,8 +237,18 @@ class Scope:
         return None
 
 
-def _parts(template: str) -> list[str | _Name]:
-    """Split *template* into plain texts and names, in one walk from left to right."""
+def _parts(template: str) -> Sequence[str | _Name]:
+    """Split *template* into plain texts and names; short ones come again with each item of their kind."""
+    return _known_parts(template) if len(template) <= _REMEMBERED_CHARS else _split(template)
+
+
+@lru_cache(maxsize=1024)
+def _known_parts(template: str) -> Sequence[str | _Name]:
+    return tuple(_split(template))
+
+
+def _split(template: str) -> list[str | _Name]:
+    """One walk from left to right."""
     parts: list[str | _Name] = []
     start = 0
     while (close := template.find("}}", start)) >= 0:

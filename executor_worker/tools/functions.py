@@ -34,6 +34,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__executor_tool__"
 _CLEANUP_SECONDS = 0.2  # what an async function gets to end itself before it is interrupted like any other
 _LONGEST_ERROR = 2000  # characters
+_PLAIN = {str, dict, list, int, float, bool, type(None)}  # no need to ask whether such can be awaited
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +162,16 @@ class FunctionTool:
 
     def _run(self, arguments: dict[str, Any], watch: Watch, key: str, seconds: float) -> Any:
         with prints_to_stderr(), time_limit(seconds + (_CLEANUP_SECONDS if self._awaited else 0)):
-            context = ToolContext(key, time.monotonic() + seconds, watch, self.name, self.log)
+            context = self._context(watch, key, seconds) if self._signature.context else None
             positional, named = self._signature.bind(arguments, context)
             value = self.function(*positional, **named)
-            if inspect.isawaitable(value):
+            if type(value) not in _PLAIN and inspect.isawaitable(value):
                 with asyncio.Runner() as runner:
                     value = runner.run(_within(value, seconds, self.name))
             return to_json(value)
+
+    def _context(self, watch: Watch, key: str, seconds: float) -> ToolContext:
+        return ToolContext(key, time.monotonic() + seconds, watch, self.name, self.log)
 
 
 async def _within(awaitable: Awaitable[Any], seconds: float, name: str) -> Any:

@@ -90,9 +90,11 @@ class Signature:
             ToolFailed: They do not fit.
         """
         try:
-            values = dict(self._adapter.validate_python(arguments))
+            values = dict(self._adapter.validator.validate_python(arguments))
         except ValidationError as error:
             raise ToolFailed(f"parameters that do not fit: {_sentence(error)}") from error
+        if not (self.context or self._positional or self._spread):
+            return [], values
         values |= dict.fromkeys(self.context, context)
         spread = values.pop(self._spread, []) if self._spread is not None else []
         positional = [values.pop(parameter.name, parameter.default) for parameter in self._positional]
