@@ -9,18 +9,12 @@ interrupt a node that is running.
 from __future__ import annotations
 
 import faulthandler
-import fcntl
-import os
 import random
-import resource
 import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from types import FrameType
-
-import psutil
 
 from executor_worker import logs
 from executor_worker.account import Account
@@ -34,6 +28,7 @@ from executor_worker.runs import Runs
 from executor_worker.settlement import Result, Settler
 from executor_worker.stream import Consumer, Held, Taken
 from executor_worker.tracing import NO_SPAN, NO_TRACING, Span, Tracing
+from executor_worker.wear import Wear
 from supervisor.scoreboard import Row, Scoreboard
 
 IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is
@@ -42,16 +37,6 @@ TIDY_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0  # between items of which none could be worked on
 FLUSH_S = 1.0  # for spans that are not sent yet, when we leave
 LEFT = 0
-DESCRIPTORS_IN_USE = 0.75  # of those allowed: a worker beyond it is replaced
-
-
-@dataclass(frozen=True, slots=True)
-class Habits:
-    """How this worker lives; seconds, bytes, 0 = never."""
-
-    lease_s: float
-    max_items: int = 0
-    max_rss_bytes: int = 0
 
 
 class Worker:
@@ -59,6 +44,8 @@ class Worker:
     Everything is handed in; `run` returns the exit status.
 
     Args:
+        wear: Says when it is enough.
+        lease_s: For how long an item is ours without being renewed.
         recall: Lets the outcome of a run that was ended with its worker tell what it had cost and done.
         reap: Reaps what tools have left to us and has died, and tells how many are left; for between items.
     """
@@ -71,7 +58,8 @@ class Worker:
         intake: Intake,
         settler: Settler,
         runs: Runs,
-        habits: Habits,
+        wear: Wear,
+        lease_s: float,
         patience: Patience,
         recall: Callable[[Ticket], None],
         reap: Callable[[], int],
@@ -84,22 +72,20 @@ class Worker:
         self._intake = intake
         self._settler = settler
         self._runs = runs
-        self._habits = habits
+        self._wear = wear
+        self._lease_s = lease_s
         self._patience = patience
         self._recall = recall
         self._reap = reap
         self._tracing = tracing
         self._account = Account(Recorder(row.counters), board.head)
         self._leaving = False
-        self._items = 0
         self._tried_notice = 0
         self._tidied_at = 0.0
         self._parked = 0  # items in a row whose model was throttled
         self._pausing = False
         self._untidy = False  # a tool may have left something to be reaped
         self._judged = False  # what was said of our predecessor is dealt with; of us nothing is said while we live
-        self._worn = False  # found at the last look, of which one an item is enough
-        self._itself = psutil.Process()
 
     def run(self) -> int:
         self._heed_signals()
@@ -143,7 +129,7 @@ class Worker:
         if self._leaving:
             return None
         # Also when we are about to be killed: the item that follows would be killed with us.
-        if self._paused() or self._row.leaving or not self._head.gate or self._spent():
+        if self._paused() or self._row.leaving or not self._head.gate or self._wear.spent():
             wait_for_wake(self._row, POLL_S)
             return None
         if self._pausing:
@@ -203,7 +189,7 @@ class Worker:
     def _wants_next(self) -> bool:
         """Tell whether the next item may be taken in the same step: not when something else comes first."""
         head = self._head
-        wanted_elsewhere = self._leaving or head.paused or self._row.leaving or self._spent()
+        wanted_elsewhere = self._leaving or head.paused or self._row.leaving or self._wear.spent()
         return not wanted_elsewhere and head.noticed in (0, self._tried_notice)
 
     def _condemned(self) -> tuple[str, str] | None:
@@ -235,15 +221,14 @@ class Worker:
         row = self._row
         row.lost = False
         # What we may have read long after it was sent starts nothing before its lease is renewed.
-        row.lease_until_ns = int((taken.asked_at + self._habits.lease_s) * 1e9)
+        row.lease_until_ns = int((taken.asked_at + self._lease_s) * 1e9)
         row.begin(str(taken.held), "", "preparing")
         # What this raises ends us: then it stays in hand for our successor, and nobody takes it for done.
         upcoming = self._answer(taken, started)
         row.end(done=not self._pausing)
-        self._items += 1
         self._untidy = True
         self._tidy(time.monotonic())
-        self._ask_for_replacement()
+        self._wear.item_done()
         return upcoming
 
     def _answer(self, taken: Taken, started: float) -> Taken | None:
@@ -333,20 +318,6 @@ class Worker:
             with suppress(OSError):  # no descriptor left to look with: we are about to be replaced
                 self._untidy = self._reap() > 0
 
-    def _spent(self) -> bool:
-        """Look whether we can't work on and are to be replaced; alone there is nobody who would."""
-        self._worn = _descriptors_run_out() and self._head.supervisor_pid != os.getpid()
-        return self._worn
-
-    def _ask_for_replacement(self) -> None:
-        habits = self._habits
-        worn = self._worn or (habits.max_items and self._items >= habits.max_items)
-        if not worn and habits.max_rss_bytes:
-            worn = self._itself.memory_info().rss > habits.max_rss_bytes
-        if worn and not self._row.wants_replacement:
-            self._row.wants_replacement = True
-            self._board.bell.ring()
-
 
 def _how(ticket: Ticket) -> tuple[Mode | None, str | None]:
     """In which mode its node was run, and by which error code it has failed."""
@@ -361,16 +332,3 @@ def _fate(ticket: Ticket, result: Result) -> str:
     if ticket.outcome is None:
         return "repeated"
     return "failed" if isinstance(ticket.outcome, Failed) else "completed"
-
-
-def _descriptors_run_out() -> bool:
-    """Tell whether tools have left open most of what this process may: numbers are given out from the lowest."""
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed == resource.RLIM_INFINITY:
-        return False
-    high = int(DESCRIPTORS_IN_USE * allowed)
-    try:
-        fcntl.fcntl(high, fcntl.F_GETFD)
-    except OSError:  # no such descriptor
-        return False
-    return True

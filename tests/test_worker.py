@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 
 from executor_worker.stream import Consumer, Held, Taken
-from executor_worker.worker import Habits, Worker
+from executor_worker.wear import Limits, Wear
+from executor_worker.worker import Worker
 from supervisor.scoreboard import Scoreboard
 
 HELD = Held("executor.work", "1-0", 2, "w.1")
@@ -44,7 +45,17 @@ def test_item_that_comes_with_a_pause(condemned: bool) -> None:
     consumer = PausedWhileTaking(board)
     unused = cast("Any", None)
     worker = Worker(
-        board, row, cast("Consumer", consumer), unused, unused, unused, Habits(30), unused, unused, lambda: 0
+        board,
+        row,
+        cast("Consumer", consumer),
+        unused,
+        unused,
+        unused,
+        Wear(board, row, Limits()),
+        30.0,
+        unused,
+        unused,
+        lambda: 0,
     )
     taken = worker._next()
     assert (taken is not None and taken.held == HELD) is condemned

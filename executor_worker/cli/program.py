@@ -37,7 +37,9 @@ from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, mo
 from executor_worker.tools import preload as preload_tools
 from executor_worker.tools.limits import settle_in
 from executor_worker.watch import Watch
-from executor_worker.worker import Habits, Worker
+from executor_worker.wear import Limits as WearLimits
+from executor_worker.wear import Wear
+from executor_worker.worker import Worker
 from supervisor.errors import ReloadRefused
 from supervisor.keeper import Duty, Keeper
 from supervisor.process import reap_adopted
@@ -135,7 +137,8 @@ class ExecutorProgram:
                 journal_of,
                 tracing,
             ),
-            Habits(settings.lease, settings.max_items_per_worker, settings.max_rss_mb * MIB),
+            Wear(self._board, row, WearLimits(settings.max_items_per_worker, settings.max_rss_mb * MIB)),
+            settings.lease,
             patience,
             lambda ticket: recall(ticket, consumer.journal(ticket.held, ttl_s=settings.state_ttl)),
             lambda: reap_adopted(zombies),

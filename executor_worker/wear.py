@@ -1,0 +1,66 @@
+"""When a worker has had enough: it asks to be replaced between two items, or can't take another one at all."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+from dataclasses import dataclass
+
+import psutil
+
+from supervisor.scoreboard import Row, Scoreboard
+
+DESCRIPTORS_IN_USE = 0.75  # of those allowed: a worker beyond it is replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """0 = never."""
+
+    items: int = 0
+    rss_bytes: int = 0
+
+
+class Wear:
+    """Looks at one worker, and asks for its replacement."""
+
+    def __init__(self, board: Scoreboard, row: Row, limits: Limits) -> None:
+        self._board = board
+        self._row = row
+        self._limits = limits
+        self._items = 0
+        self._itself = psutil.Process()
+
+    def spent(self) -> bool:
+        """Tell whether nothing more can be taken; alone there is nobody who would replace us."""
+        spent = _descriptors_run_out() and self._board.head.supervisor_pid != os.getpid()
+        if spent:
+            self._ask()
+        return spent
+
+    def item_done(self) -> None:
+        """Count an item, and ask for a replacement if that was enough."""
+        self._items += 1
+        limits = self._limits
+        worn = limits.items and self._items >= limits.items
+        if worn or (limits.rss_bytes and self._itself.memory_info().rss > limits.rss_bytes):
+            self._ask()
+
+    def _ask(self) -> None:
+        if not self._row.wants_replacement:
+            self._row.wants_replacement = True
+            self._board.bell.ring()
+
+
+def _descriptors_run_out() -> bool:
+    """Tell whether tools have left open most of what this process may: numbers are given out from the lowest."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if allowed == resource.RLIM_INFINITY:
+        return False
+    high = int(DESCRIPTORS_IN_USE * allowed)
+    try:
+        fcntl.fcntl(high, fcntl.F_GETFD)
+    except OSError:  # no such descriptor
+        return False
+    return True
