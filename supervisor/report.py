@@ -40,13 +40,21 @@ def rows_report(board: Scoreboard) -> list[dict[str, object]]:
 
 
 def _fields(row: Row, now_ns: int) -> dict[str, object]:
+    progress = row.progress
+    ends_ns = progress.ends_ns or row.item_deadline_ns
     return {
         "slot": row.slot,
         "pid": row.pid,
         "state": row.state,
         "for_s": round((now_ns - row.since_ns) / 1e9, 1),
+        "mode": progress.mode,
+        "step": progress.step,
+        "steps": progress.steps,
         "phase": row.phase,
+        "phase_for_s": round((now_ns - row.phase_since_ns) / 1e9, 1),
+        "left_s": round((ends_ns - now_ns) / 1e9, 1) if ends_ns else None,
         "item": row.item,
+        "attempt": row.attempt if row.item else 0,
         "items_done": row.items_done,
         "restarts": row.restarts,
     }

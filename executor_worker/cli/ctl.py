@@ -7,12 +7,12 @@ import os
 
 from executor_worker.cli.display import print_json, print_table
 from executor_worker.cli.quitting import DONE, FAILED, Quit
+from executor_worker.cli.seats import BY_CONTROL, told_rows
 from executor_worker.settings.control import find_control
 from supervisor.control import ask
 
 ANSWER_S = 5.0
 CHECK_S = 120.0  # for a reload: a pool that is starting comes up first
-COLUMNS = ("slot", "pid", "state", "for_s", "phase", "item", "items_done", "restarts")
 
 
 def command(args: argparse.Namespace) -> int:
@@ -43,4 +43,4 @@ def _ask(address: str, line: str) -> dict[str, object]:
 def _print_workers(workers: object) -> None:
     if isinstance(workers, list) and workers:
         print()
-        print_table(COLUMNS, [[row.get(column) for column in COLUMNS] for row in workers])
+        print_table(BY_CONTROL.columns, told_rows(workers), BY_CONTROL.spare)

@@ -20,6 +20,7 @@ class Layout(NamedTuple):
 
 _RUN = ("state", "for", "mode", "doing", "left", "item")
 ONE_POOL = Layout(("slot", *_RUN, "done", "replaced", "memory", "pid"), ("pid", "memory", "done", "replaced"))
+BY_CONTROL = Layout(("slot", *_RUN, "done", "replaced", "pid"), ("pid", "done", "replaced"))
 MANY_POOLS = Layout(("worker", *_RUN, "done", "replaced"), ("done", "replaced"))
 
 
@@ -29,6 +30,18 @@ def here_rows(workers: list[dict[str, Any]], now: float) -> list[list[Any]]:
         [
             *(row.get("slot"), *_run(row, str(row.get("state")), row.get("item"), now)),
             *(row.get("items_done"), row.get("restarts"), in_bytes(row.get("pss_bytes")), row.get("pid")),
+        ]
+        for row in workers
+    ]
+
+
+def told_rows(workers: list[dict[str, Any]]) -> list[list[Any]]:
+    """Rows of `BY_CONTROL`, from what the supervisor itself says: ages in seconds, no clock needed."""
+    return [
+        [
+            *(row.get("slot"), row.get("state"), ago(row.get("for_s")), _mode(row)),
+            *(_doing_told(row), until(row.get("left_s")), _item(row, row.get("item"))),
+            *(row.get("items_done"), row.get("restarts"), row.get("pid")),
         ]
         for row in workers
     ]
@@ -74,6 +87,11 @@ def _doing(row: dict[str, Any], state: str, now: float) -> str:
     ends, end = left(row.get("phase_deadline"), now), _end(row, now)
     sooner = ends is not None and (end is None or ends < end - SOONER_S)
     return f"{phase} {ago(began)}" + (f" of {ago(began + ends)}" if sooner and ends is not None else "")
+
+
+def _doing_told(row: dict[str, Any]) -> str:
+    phase = str(row.get("phase") or "")
+    return phase if phase in ("", "waiting") or not row.get("item") else f"{phase} {ago(row.get('phase_for_s'))}"
 
 
 def _end(row: dict[str, Any], now: float) -> float | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from executor_worker.settings.control import control_address, find_control
 from tests.cli.conftest import Run
-from tests.kit import Pool, RedisServer
+from tests.kit import Pool, RedisServer, wait_until
 
 
 def test_ctl_finds_the_pool_by_its_name(executor: Callable[..., Pool], redis_server: RedisServer, run: Run) -> None:
@@ -18,13 +19,46 @@ def test_ctl_finds_the_pool_by_its_name(executor: Callable[..., Pool], redis_ser
     env = {"WORKER_ID": pool.env["WORKER_ID"]}
     shown = run("ctl", "status", **env)
     assert (shown.status, shown.err) == (0, "")
-    assert shown.out.startswith("running, 2 of 2 workers ready, 0 busy\n\nSLOT  PID")
+    assert shown.out.startswith("running, 2 of 2 workers ready, 0 busy\n\nSLOT  STATE")
     assert run("ctl", "scale", "3", **env).out == "3 workers from now on\n"
     pool.wait_workers(lambda rows: [row["state"] for row in rows] == ["idle"] * 3)
     told = run("ctl", "status", "--json", **env).json
     assert (told["mode"], told["pid"], len(told["workers"])) == ("running", pool.process.pid, 3)
     assert run("ctl", "drain", **env).status == 0
     assert pool.wait() == 0
+
+
+def test_status_tells_what_each_worker_is_at(
+    executor: Callable[..., Pool], redis_server: RedisServer, run: Run
+) -> None:
+    """The supervisor alone answers, so this is there also where the keeper, Redis and HTTP are not."""
+    script = json.dumps({"script": [{"tool_calls": [{"name": "calculate", "arguments": {"expression": "1"}}]},
+                                    {"delay_s": 60, "reply": "late"}]})  # fmt: skip
+    pool = executor(redis_server, workers=1, LLM_PROVIDER="scripted")
+    config = {"task": script, "tools": ["calculate"], "llm_config": {}, "timeout": 300}
+    item = {"graph_id": "g", "node_id": "n", "config": config, "inputs": {}}
+    with closing(redis_server.client()) as db:
+        db.xadd("executor.work", {"data": json.dumps(item)})
+    env = {"WORKER_ID": pool.env["WORKER_ID"]}
+    busy = wait_until(
+        lambda: [
+            row
+            for row in run("ctl", "status", "--json", **env).json["workers"]
+            if (row["step"], row["phase"]) == (2, "llm")
+        ],
+        20,
+        "a call",
+    )[0]
+    assert (busy["state"], busy["mode"], busy["steps"], busy["item"], busy["attempt"]) == (
+        "busy",
+        "agent",
+        10,
+        "g/n",
+        1,
+    )
+    assert 200 < busy["left_s"] <= 300
+    row = run("ctl", "status", **env).out.splitlines()[-1].split()
+    assert row[:2] == ["1", "busy"] and row[3:6] == ["agent", "2/10", "llm"] and row[8] == "g/n", row
 
 
 def test_ctl_level_changes_what_every_process_logs(
