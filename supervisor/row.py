@@ -199,6 +199,17 @@ class Row:
         return words[8] != run and not words[7] and words[6] >= now_ns
 
     @property
+    def at_rest(self) -> bool:
+        """Whether nothing is in hand and nobody wants anything of its worker: looked at several times a second."""
+        words = self.ints
+        return words[3] == IDLE and not words[19]
+
+    def worn(self, limit: int) -> bool:
+        """Whether its worker wants to be replaced, or weighs more than *limit* bytes (0: none)."""
+        words = self.ints
+        return words[11] != 0 or 0 < limit < words[12]
+
+    @property
     def run_is_over(self) -> bool:
         """Whether the run in progress is to end at once."""
         run = self.run

@@ -56,8 +56,7 @@ class Slot(Seat):
     @property
     def worn(self) -> bool:
         """Whether its worker should be replaced between items."""
-        limit = self.staff.settings.max_rss_bytes
-        return self.row.wants_replacement or 0 < limit < self.row.rss_bytes
+        return self.row.worn(self.staff.settings.max_rss_bytes)
 
     def main(self) -> int:
         try:
@@ -74,6 +73,8 @@ class Slot(Seat):
         return self.row.activity in PLACE_OF_STATE
 
     def watch(self, now: float) -> None:
+        if self.state is SeatState.IDLE and self.row.at_rest and self._stopped_at is None and not self._ending:
+            return
         if self.state is SeatState.STARTING:
             self._watch_boot(now)
         if self.ready:
@@ -84,11 +85,12 @@ class Slot(Seat):
 
     def next_look(self) -> float | None:
         """As of any seat, and when a run that was told to end is to be helped."""
-        looks = [super().next_look()]
-        if self._ending:
-            interrupt_at = self._ending_since + END_BY_ITSELF_S
-            looks += [at for at in (interrupt_at, interrupt_at + END_INTERRUPTED_S) if at > self.staff.now()]
-        return min((at for at in looks if at is not None), default=None)
+        look = super().next_look()
+        if not self._ending:
+            return look
+        interrupt_at = self._ending_since + END_BY_ITSELF_S
+        looks = [at for at in (interrupt_at, interrupt_at + END_INTERRUPTED_S) if at > self.staff.now()]
+        return min((at for at in (look, *looks) if at is not None), default=None)
 
     def note_stopped(self, stopped: bool) -> None:
         """Note that the worker was stopped by a signal, or goes on."""

@@ -39,7 +39,8 @@ class Announce:
         changed = [slot for slot in rows if everybody or self._shown.get(slot) != facts[slot]]
         gone = [slot for slot in self._shown if slot not in rows]
         lately = self._recent.of_slots() if changed else {}
-        register(around.link, [self._registration(rows[slot], lately.get(slot, {})) for slot in changed])
+        pool = self._pool() if changed else {}
+        register(around.link, [self._registration(rows[slot], lately.get(slot, {}), pool) for slot in changed])
         self._strike([around.consumer(slot) for slot in gone])
         self._shown = facts
         if everybody:
@@ -55,7 +56,7 @@ class Announce:
         for consumer in consumers:
             delete_consumer(self._around.link, consumer)
 
-    def _registration(self, row: Row, lately: Mapping[str, Any]) -> Registration:
+    def _registration(self, row: Row, lately: Mapping[str, Any], pool: Mapping[str, Any]) -> Registration:
         status, item = _status(row)
         now = time.time()
 
@@ -83,7 +84,7 @@ class Announce:
                 "items_done": row.items_done,
                 "restarts": row.restarts,
                 "last_minute": lately,
-                "pool": self._pool(),
+                "pool": pool,
             },
         )
 
