@@ -20,7 +20,7 @@ from executor_worker.duties.recent import EVERY_S as RECENT_S
 from executor_worker.duties.recent import Recent
 from executor_worker.duties.reclaim import Reclaim
 from executor_worker.duties.throttling import LOOK_S, Throttling
-from executor_worker.duties.upkeep import Memory, Upkeep
+from executor_worker.duties.upkeep import MEMORY_S, Memory, Upkeep
 from executor_worker.errors import StreamRefused, StreamUnavailable
 from executor_worker.stream.releases import Releases
 
@@ -30,7 +30,6 @@ CANCEL_S = 0.5
 REGISTRY_S = 1.0
 UPKEEP_S = 5.0
 BACKLOG_S = 2.0
-MEMORY_S = 1.0  # one worker at a time
 LONGEST_RENEWAL_S = 5.0
 NEVER_S = 1e9
 

@@ -14,6 +14,8 @@ from executor_worker.stream.consumers import prune_consumers, prune_forgiven
 from executor_worker.stream.trim import trim
 
 PRUNE_S = 600.0
+MEMORY_S, MEMORY_LATEST_S = 1.0, 3.0  # between measuring one worker and the next
+MEMORY_SHARE = 0.0005  # of a core
 QUIET_S = 5.0  # between two looks at streams in which nothing waits
 
 
@@ -63,17 +65,20 @@ class Upkeep:
 
 
 class Memory:
-    """Measures the workers, one at a time: it takes a millisecond or two."""
+    """Measures the workers, one at a time and less often the longer it takes: with many pages a few milliseconds."""
 
     def __init__(self, around: Circumstances) -> None:
         self._around = around
         self._turn = 0
 
-    def run(self) -> None:
+    def run(self) -> float:
+        """Returns when it is due again."""
+        began = time.monotonic()
         rows = [row for row in self._around.board.rows() if row.pid]
         if rows:
             self._turn = (self._turn + 1) % len(rows)
             rows[self._turn].pss_bytes = _pss_bytes(rows[self._turn].pid)
+        return min(max(MEMORY_S, (time.monotonic() - began) / MEMORY_SHARE), MEMORY_LATEST_S)
 
 
 def _pss_bytes(pid: int) -> int:
