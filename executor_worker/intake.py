@@ -223,10 +223,7 @@ class Intake:
         elif ticket.attempt > self._limits.max_deliveries:
             ticket.dead_reason = "poisoned"
             ticket.outcome = Failed.of(
-                Poisoned(
-                    f"the item was run {ticket.attempt - 1} times and each run ended with its worker; "
-                    "it is kept in the dead-letter stream"
-                )
+                Poisoned(f"{_said(ticket.attempt - 1)} with its worker; it is kept in the dead-letter stream")
             )
 
     def _judge_state(self, ticket: Ticket, item: Item, state: GraphState | None, broken: StateInvalid | None) -> None:
@@ -260,6 +257,10 @@ class Intake:
     def _seconds_left(self, item: Item) -> float:
         limit = self._limits.node_timeout_s
         return limit if item.deadline is None else min(limit, item.deadline - self._wall())
+
+
+def _said(runs: int) -> str:
+    return f"the item was run {runs} times and each run ended" if runs > 1 else "the item's only run ended"
 
 
 VERDICTS: Mapping[str, str] = {
