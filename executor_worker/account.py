@@ -34,7 +34,7 @@ class Account:
             logs.warning("item.fenced", delivery=ticket.held.count, advice="another worker has it; nothing was written")
             return
         if result.trimmed:
-            advice = "a producer trims entries that are not settled yet"
+            advice = "a producer trims entries that are not settled yet, or the stream or its group was deleted"
             logs.warning("entry.trimmed", stream=ticket.held.stream, advice=advice)
         if ticket.outcome is None:
             logs.info("item.repeated", advice="its node has this item's result already; it was acknowledged only")
