@@ -211,6 +211,7 @@ FOREIGN = {
 FOREIGN_ANSWERS = {"http": "over HTTP to Ada", "stdio": "over stdio: A-", "time": "21:00"}
 
 
+@pytest.mark.timeout(420)
 def test_killed_workers_change_nothing(example_pool: Pool, redis_server: RedisServer) -> None:
     """
     Workers are killed at random moments while 48 items run: the results are those of an undisturbed run.
@@ -218,8 +219,14 @@ def test_killed_workers_change_nothing(example_pool: Pool, redis_server: RedisSe
     The items are the examples and nodes that call MCP servers which are not ours, over HTTP and stdio.
     """
     client, chance = redis_server.client(), random.Random(1)
+
+    def ended() -> int:
+        return len(events(client, COMPLETED)) + len(events(client, FAILED))
+
     put_all(client, "undisturbed")
-    wait_until(lambda: len(events(client, COMPLETED)) == 6, 90, circumstances(client, example_pool))
+    # Four workers start three servers each, of which two are interpreters of their own: minutes where others work too.
+    wait_until(lambda: ended() >= 6, 200, circumstances(client, example_pool))
+    assert not events(client, FAILED), json.dumps(events(client, FAILED))
     expected = results(client, "undisturbed")
     for node_id, text in FOREIGN_ANSWERS.items():
         assert text in expected["states"][node_id][1]
@@ -234,9 +241,9 @@ def test_killed_workers_change_nothing(example_pool: Pool, redis_server: RedisSe
             pids = [row["pid"] for row in example_pool.workers() if row["pid"]]
             kill(int(chance.choice(pids)) if pids else 0)
             killed, next_kill = killed + 1, time.monotonic() + chance.uniform(0, 0.3)
-        return len(events(client, COMPLETED)) + len(events(client, FAILED)) >= 6 * (len(graphs) + 1)
+        return ended() >= 6 * (len(graphs) + 1)
 
-    wait_until(finished, 80, circumstances(client, example_pool), every=0.005)
+    wait_until(finished, 180, circumstances(client, example_pool), every=0.005)
     assert killed >= 3
     assert not events(client, FAILED), json.dumps(events(client, FAILED))
     for graph_id in graphs:
@@ -284,4 +291,4 @@ def kill(pid: int) -> None:
 
 def circumstances(client: redis.Redis, pool: Pool) -> Callable[[], str]:
     """What to say where the items don't end."""
-    return lambda: f"all items are settled; on the stream: {client.xlen(WORK)}\n{pool.said(10)}"
+    return lambda: f"all items are settled; still on the stream: {client.xlen(WORK)}\n{pool.said(10)}"
