@@ -85,7 +85,7 @@ class Worker:
         self._parked = 0  # items in a row whose model was throttled
         self._pausing = False
         self._untidy = False  # a tool may have left something to be reaped
-        self._judged = False  # what was said of our predecessor is dealt with; of us nothing is said while we live
+        self._judged = False  # what was said of our predecessor is dealt with; what is said of us is for our successor
 
     def run(self) -> int:
         self._heed_signals()

@@ -51,19 +51,8 @@ class Row:
     """One slot; its writers are named at the head of this file."""
 
     __slots__ = (
-        *(
-            "_in_hand",
-            "_job",
-            "_limit",
-            "_phase",
-            "_phases",
-            "_progress",
-            "_released",
-            "_verdict",
-            "_wakes",
-            "_watched",
-        ),
-        *("counters", "ints", "slot"),
+        *("_in_hand", "_job", "_limit", "_phase", "_phases", "_progress", "_released", "_verdict", "_wakes"),
+        *("_watched", "counters", "ints", "slot"),
     )
 
     placed = Flag(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from typing import Any, cast
 
 import pytest
@@ -60,3 +62,31 @@ def test_item_that_comes_with_a_pause(condemned: bool) -> None:
     taken = worker._next()
     assert (taken is not None and taken.held == HELD) is condemned
     assert consumer.released == ([] if condemned else [HELD])
+
+
+@pytest.mark.parametrize(("supervised", "leaks"), [(True, True), (True, False), (False, True)])
+def test_worker_without_descriptors_asks_for_its_replacement(supervised: bool, leaks: bool) -> None:
+    """Whenever it looks, so also where it was told to wait before it could; alone there is nobody to ask."""
+    board = Scoreboard(capacity=1)
+    row = board.place(1)
+    child = os.fork()
+    if not child:
+        board.head.supervisor_pid = os.getppid() if supervised else os.getpid()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        if leaks:
+            os.dup2(0, 150)
+        os._exit(10 + Wear(board, row, Limits()).spent())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10 + (supervised and leaks)
+    assert row.wants_replacement is (supervised and leaks)
+
+
+def test_worker_is_worn_after_so_many_items_or_bytes() -> None:
+    """It asks once it has done them; 0 is never."""
+    board = Scoreboard(capacity=3)
+    rows = [board.place(slot) for slot in (1, 2, 3)]
+    wears = [Wear(board, row, limits) for row, limits in zip(rows, (Limits(), Limits(2), Limits(0, 1)), strict=True)]
+    for wear in wears:
+        wear.item_done()
+    assert [row.wants_replacement for row in rows] == [False, False, True]
+    wears[1].item_done()
+    assert [row.wants_replacement for row in rows] == [False, True, True]

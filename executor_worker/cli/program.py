@@ -175,7 +175,7 @@ class ExecutorProgram:
         gauges = lambda: [*duties.upkeep.gauges(), *duties.throttling.gauges()]  # noqa: E731
         health = Health(settings.worker_id, board, gauges, token=settings.health_token, recent=duties.recent.of_pool)
         answer = lambda path, headers: health.answer(path.partition("?")[0], headers)  # noqa: E731
-        routine = [Duty(*duty[:4], first=duty.first) for duty in duties.all]
+        routine = [Duty(**duty._asdict()) for duty in duties.all]
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
 
     def reload(self) -> ExecutorProgram:
