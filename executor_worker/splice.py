@@ -109,12 +109,16 @@ def lifted(text: str, name: str, paths: Paths) -> Node | None:
         text: Known to be an object in which *name* is an object that has members.
 
     Returns:
-        None where that takes a closer look: *name* stands in more places of the text than one.
+        None where that takes a closer look: *name* stands in more places of the text than one, or it is nested so
+        deeply that only `whole` says what is wrong.
     """
     value = _only(text, name, 0, len(text))
     if value is None or text[value : value + 1] != "{":
         return None
-    child = _at_once(text, value, paths)
+    try:
+        child = _at_once(text, value, paths)
+    except RecursionError:
+        return None
     return child and Node(text, 0, len(text), [(name, Member(value, value, child.end, child))])
 
 

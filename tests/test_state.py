@@ -74,6 +74,20 @@ def test_a_broken_state_is_not_written_into(raw: bytes) -> None:
         splice_node(raw, "n", ENTRY)
 
 
+@pytest.mark.parametrize("own", ["n", "m"])
+def test_a_state_nested_at_the_limit_is_written_into_or_refused(own: str) -> None:
+    """The two parsers give up at different depths, and Pythons do: never with anything but our own error."""
+    refused = 0
+    for depth in (200, *range(940, 1040), 1500):
+        raw = b'{"node_states":{"m":{"output":' + b"[" * depth + b"]" * depth + b"}}}"
+        try:
+            assert b'"work_id":"w"' in splice_node(raw, own, ENTRY)
+        except StateInvalid as error:
+            refused += "nested too deeply" in str(error)
+        else:
+            assert not refused, "what is nested deeper is not refused either"
+
+
 def test_only_our_own_node_changes() -> None:
     """Byte for byte: numbers of any size and spelling, escapes, spaces, order, unknown members, other nodes."""
     before = (
