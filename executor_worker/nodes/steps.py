@@ -9,7 +9,6 @@ them; a call that was sent and never answered is made again only where that is k
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,30 +16,20 @@ from typing import Any
 from loguru import logger
 
 from executor_worker.errors import (
-    Interrupt,
     ModelBadResponse,
     ModelRejected,
-    NodeError,
-    NodeTimeout,
     ToolError,
     ToolFailed,
-    ToolTimeout,
     ToolUncertain,
     UnknownTool,
 )
-from executor_worker.nodes import journal
+from executor_worker.nodes import calls, journal
 from executor_worker.nodes.journal import Config, History, Journal, Record, Unkept
 from executor_worker.outcome import Mode, Usage
 from executor_worker.providers.base import Answering, Fallback, ModelReply, ModelRequest
 from executor_worker.templating import short
 from executor_worker.tools.base import Answer, Tool
 from executor_worker.watch import Watch
-
-GRACE_S = 1.0
-"""What a call that is over its time gets to end by itself, before the worker may be ended for it."""
-
-PROGRESS_S = 0.2
-"""Of what a call says of itself, so much lies between two events."""
 
 _TOLD_CHARS = 4000
 
@@ -198,7 +187,7 @@ class Steps:
 
     def _asked(self, request: ModelRequest) -> ModelReply:
         started = self._watch.clock()
-        reply = self.send_request(request)
+        reply = calls.ask_model(self._provider, self._watch, request)
         record = journal.replied(reply, self._watch.clock() - started)
         try:
             self._keep(record, request)
@@ -244,94 +233,5 @@ class Steps:
             self._watch.check()  # what is stopped here was not sent, and nobody should have to wonder
             keep(journal.sent(call.id, call.name, call.arguments))
         began_as = self._history.key if call.kept else None
-        return self.send_call(call.tool, call.name, call.arguments, f"{began_as or self._watch.key}:{call.id}")
-
-    # -- made -------------------------------------------------------------------------------------
-
-    def send_request(self, request: ModelRequest) -> ModelReply:
-        """Call the model, seen and counted."""
-        watch = self._watch
-        watch.check()
-        watch.phase("llm", watch.left() + GRACE_S, "node_timeout")
-        started = watch.clock()
-        usage: Usage | None = None
-        model = request.model
-        try:
-            with watch.tracing.model(model) as span:
-                reply = self._provider().complete(request, watch)
-                by = reply.fallback.provider if reply.fallback else ""
-                span.answered(reply.model, by, reply.stop_reason, reply.usage)
-            usage, model = reply.usage, reply.fallback.model if reply.fallback else model
-            return reply
-        finally:
-            watch.model_called(model, watch.clock() - started, usage)
-            watch.phase("running")
-
-    def send_call(self, tool: Tool, name: str, arguments: dict[str, Any], key: str) -> Answer:
-        """Call the tool, seen, counted and limited; *key* is the call's idempotency key."""
-        watch = self._watch
-        watch.check()
-        left = watch.left()
-        ends_node = left < tool.timeout
-        seconds, verdict = (left, "node_timeout") if ends_node else (tool.timeout, "tool_timeout")
-        watch.phase(f"tool:{name}", seconds + GRACE_S, verdict)
-        started = watch.clock()
-        watch.on_progress = self._shown(name)
-        ok = False
-        try:
-            with watch.tracing.tool(name, tool.source) as span:
-                answer = _caught(tool, name, lambda: tool.call(_own_copy(arguments), watch, key))
-                if answer.is_error:
-                    span.failed(ToolFailed.code)
-            ok = not answer.is_error
-            return answer
-        except ToolTimeout as error:
-            if ends_node:
-                raise NodeTimeout(f"the node's time was up during the call of {short(name)}") from error
-            raise
-        finally:
-            watch.tool_called(name, watch.clock() - started, ok)
-            watch.phase("running")
-
-    def _shown(self, name: str) -> Callable[[float, float | None], None]:
-        """Show what a call says of itself, but not all of it where it says a lot."""
-        said_at = -PROGRESS_S
-
-        def show(done: float, total: float | None) -> None:
-            nonlocal said_at
-            now = self._watch.clock()
-            if now >= said_at + PROGRESS_S or done == total:
-                said_at = now
-                self._journal.tell(journal.progressed(name, done, total))
-
-        return show
-
-
-def _caught(tool: Tool, name: str, call: Callable[[], Answer]) -> Answer:
-    """Make whatever a tool raises an error of ours: foreign code may do anything, `sys.exit` included."""
-    try:
-        return call()
-    except (Interrupt, NodeError):
-        raise
-    except BaseException as error:
-        kind = type(error).__name__
-        logger.bind(tool=name, source=tool.source).opt(exception=error).warning("tool.broke")
-        said = _said(error)
-        raise ToolFailed(f"{short(name)} broke with {kind}{': ' if said else ''}{said}") from error
-
-
-def _own_copy(arguments: dict[str, Any]) -> dict[str, Any]:
-    """
-    Copy what a tool may change as it likes: it is also the conversation's, or the graph's inputs.
-
-    JSON values of any size and depth, many times faster than `copy.deepcopy`; the bytes are nobody else's.
-    """
-    copy: dict[str, Any] = marshal.loads(marshal.dumps(arguments))
-    return copy
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return short(str(error), _TOLD_CHARS)
-    except Exception:  # noqa: BLE001 - foreign code again: an exception's __str__
-        return ""
+        key = f"{began_as or self._watch.key}:{call.id}"
+        return calls.call_tool(call.tool, call.name, call.arguments, key, self._watch, self._journal)

@@ -1,0 +1,131 @@
+"""A model call and a tool call as they are made: limited, watched, counted, traced."""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable
+from typing import Any
+
+from loguru import logger
+
+from executor_worker.errors import Interrupt, NodeError, NodeTimeout, ToolFailed, ToolTimeout
+from executor_worker.nodes import journal
+from executor_worker.nodes.journal import Journal
+from executor_worker.outcome import Usage
+from executor_worker.providers.base import Answering, ModelReply, ModelRequest
+from executor_worker.templating import short
+from executor_worker.tools.base import Answer, Tool
+from executor_worker.watch import Watch
+
+GRACE_S = 1.0
+"""What a call that is over its time gets to end by itself, before the worker may be ended for it."""
+
+PROGRESS_S = 0.2
+"""Of what a call says of itself, so much lies between two events."""
+
+_TOLD_CHARS = 4000
+
+
+def ask_model(provider: Callable[[], Answering], watch: Watch, request: ModelRequest) -> ModelReply:
+    """
+    Args:
+        provider: Gives whatever answers.
+
+    Raises:
+        ModelError: No answer.
+        NodeTimeout, Cancelled, Abandoned: From the watch.
+    """
+    watch.check()
+    watch.phase("llm", watch.left() + GRACE_S, "node_timeout")
+    started = watch.clock()
+    usage: Usage | None = None
+    model = request.model
+    try:
+        with watch.tracing.model(model) as span:
+            reply = provider().complete(request, watch)
+            by = reply.fallback.provider if reply.fallback else ""
+            span.answered(reply.model, by, reply.stop_reason, reply.usage)
+        usage, model = reply.usage, reply.fallback.model if reply.fallback else model
+        return reply
+    finally:
+        watch.model_called(model, watch.clock() - started, usage)
+        watch.phase("running")
+
+
+def call_tool(tool: Tool, name: str, arguments: dict[str, Any], key: str, watch: Watch, shown: Journal) -> Answer:
+    """
+    Args:
+        name: What the node calls the tool.
+        key: The call's idempotency key.
+        shown: Is told of what the call says of itself.
+
+    Raises:
+        ToolError: It did not answer; whatever else a tool raises becomes `ToolFailed`.
+        NodeTimeout, Cancelled, Abandoned: From the watch.
+    """
+    watch.check()
+    left = watch.left()
+    ends_node = left < tool.timeout
+    seconds, verdict = (left, "node_timeout") if ends_node else (tool.timeout, "tool_timeout")
+    watch.phase(f"tool:{name}", seconds + GRACE_S, verdict)
+    started = watch.clock()
+    watch.on_progress = _now_and_then(name, watch, shown)
+    ok = False
+    try:
+        with watch.tracing.tool(name, tool.source) as span:
+            answer = _caught(tool, name, lambda: tool.call(_own_copy(arguments), watch, key))
+            if answer.is_error:
+                span.failed(ToolFailed.code)
+        ok = not answer.is_error
+        return answer
+    except ToolTimeout as error:
+        if ends_node:
+            raise NodeTimeout(f"the node's time was up during the call of {short(name)}") from error
+        raise
+    finally:
+        watch.tool_called(name, watch.clock() - started, ok)
+        watch.phase("running")
+
+
+def _now_and_then(name: str, watch: Watch, shown: Journal) -> Callable[[float, float | None], None]:
+    """Show what a call says of itself, but not all of it where it says a lot."""
+    said_at = -PROGRESS_S
+
+    def show(done: float, total: float | None) -> None:
+        nonlocal said_at
+        now = watch.clock()
+        if now >= said_at + PROGRESS_S or done == total:
+            said_at = now
+            shown.tell(journal.progressed(name, done, total))
+
+    return show
+
+
+def _caught(tool: Tool, name: str, call: Callable[[], Answer]) -> Answer:
+    """Make whatever a tool raises an error of ours: foreign code may do anything, `sys.exit` included."""
+    try:
+        return call()
+    except (Interrupt, NodeError):
+        raise
+    except BaseException as error:
+        kind = type(error).__name__
+        logger.bind(tool=name, source=tool.source).opt(exception=error).warning("tool.broke")
+        said = _said(error)
+        raise ToolFailed(f"{short(name)} broke with {kind}{': ' if said else ''}{said}") from error
+
+
+def _own_copy(arguments: dict[str, Any]) -> dict[str, Any]:
+    """
+    Copy what a tool may change as it likes: it is also the conversation's, or the graph's inputs.
+
+    JSON values of any size and depth, many times faster than `copy.deepcopy`; the bytes are nobody else's.
+    """
+    copy: dict[str, Any] = marshal.loads(marshal.dumps(arguments))
+    return copy
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return short(str(error), _TOLD_CHARS)
+    except Exception:  # noqa: BLE001 - foreign code again: an exception's __str__
+        return ""
