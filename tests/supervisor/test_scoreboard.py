@@ -11,7 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from supervisor.cells import Choice, Flag, Number
-from supervisor.row import HELD_LIMIT, WORDS, Row
+from supervisor.in_hand import HELD_LIMIT
+from supervisor.row import WORDS, Row
 from supervisor.scoreboard import HEAD_WORDS, Head, Progress, Scoreboard
 from tests.kit import wait_until
 
@@ -295,7 +296,8 @@ def test_run_has_a_name_of_its_own(board: Scoreboard) -> None:
 @pytest.mark.parametrize(("kind", "words"), [(Head, HEAD_WORDS), (Row, WORDS)])
 def test_no_two_cells_share_a_word(kind: type, words: int) -> None:
     """Else whoever writes the one spoils the other."""
-    cells = {name: cell.at for name, cell in vars(kind).items() if isinstance(cell, Number | Flag | Choice)}
+    named = [item for part in kind.__mro__ for item in vars(part).items()]
+    cells = {name: cell.at for name, cell in named if isinstance(cell, Number | Flag | Choice)}
     assert len(set(cells.values())) == len(cells) > 5, cells
     assert all(0 <= at < words for at in cells.values()), cells
 
