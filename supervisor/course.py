@@ -20,7 +20,6 @@ from supervisor.process import Exit, Processes
 from supervisor.program import Journal, Program
 from supervisor.respawn import hopeless
 from supervisor.scoreboard import Scoreboard
-from supervisor.seat import Seat
 from supervisor.upgrade import Inheritance, Succession
 
 SECOND_TERM_S = 1.0  # a TERM this much later is meant
@@ -113,11 +112,11 @@ class Course:
         if self.mode in (Mode.DRAINING, Mode.STOPPED):
             self._tell_checked("the pool is draining")
 
-    def boot_failed(self, seat: Seat, died: Exit) -> None:
-        """Decide whether that ends a reload or the pool."""
+    def boot_failed(self, died: Exit, failures: int) -> None:
+        """Decide whether that ends a reload or the pool; see `Staff`."""
         refused, starting, ready = died.code == WRONG_SETTINGS, self.mode is Mode.STARTING, self._pool.ready
         if self.mode is Mode.RELOADING and self._previous is not None:
-            if refused or seat.backoff.boot_failures > 1:
+            if refused or failures > 1:
                 self.feed(PoolEvent.BOOT_FAILED)
         elif refused and (starting or ready == 0 or not self._board.head.gate):  # the gate: nothing was ever taken
             self._give_up(WRONG_SETTINGS)

@@ -51,6 +51,12 @@ class KeeperSeat(Seat):
     def buried(self) -> None:
         self.board.head.keeper_pid = 0
 
+    def refills(self) -> bool:
+        return not self.staff.draining or (self.staff.keeper_needed and not self.wrong_settings)
+
+    def count_restart(self, reason: str) -> None:
+        self.board.head.keeper_restarts += 1
+
     def longest_wait_s(self) -> float:
         return self.staff.settings.keeper_wait_s
 

@@ -66,6 +66,13 @@ class Seat(ABC):
     def prepare(self) -> None:
         """Get ready for a new child."""
 
+    @abstractmethod
+    def refills(self) -> bool:
+        """Whether a child that has died is replaced now."""
+
+    @abstractmethod
+    def count_restart(self, reason: str) -> None: ...
+
     def longest_wait_s(self) -> float:
         """How long the seat may stay empty when its children die again and again."""
         return DELAYS_S[-1]
@@ -107,7 +114,7 @@ class Seat(ABC):
 
     def refill(self) -> bool:
         """Fork if it is time; True when that was tried."""
-        if self.due_at is None or self.child is not None or not self.staff.refills(self):
+        if self.due_at is None or self.child is not None or not self.refills():
             return False
         if self.due_at > self.staff.now():
             return False
@@ -169,7 +176,7 @@ class Seat(ABC):
         self.forked_at = self.staff.now()
         self.prepare()
         try:
-            self.child = self.staff.fork(self)
+            self.child = self.staff.fork(self.name, self.main)
         except OSError as error:
             self.staff.log("error", f"{self.kind}.fork_failed", **self.label(), error=str(error))
             self.feed(SeatEvent.FORK_FAILED)
@@ -211,19 +218,19 @@ class Seat(ABC):
         self.kill_at = self.staff.now() + KILL_AGAIN_S
 
     def crashed(self) -> None:
-        self.staff.count_restart(self, "crashed")
+        self.count_restart("crashed")
         if self.wrong_settings:
-            self.staff.boot_failed(self, self._exit)
+            self.staff.boot_failed(self._exit, self.backoff.boot_failures)
         self._wait(self.backoff.crashed(self.staff.now() - self.forked_at, self.useful()))
 
     def boot_failed(self, hung: bool = False) -> None:
-        self.staff.count_restart(self, "boot")
+        self.count_restart("boot")
         self._wait(self.backoff.boot_failed(hung))
-        self.staff.boot_failed(self, self._exit)
+        self.staff.boot_failed(self._exit, self.backoff.boot_failures)
 
     def back_off(self) -> None:
         """After a fork that failed."""
-        self.staff.count_restart(self, "fork_failed")
+        self.count_restart("fork_failed")
         self.buried()
         self._wait(max(self.backoff.crashed(0.0, useful=False), 0.1))
 
@@ -235,13 +242,13 @@ class Seat(ABC):
             case Follow.VACATE:
                 self.due_at, self.vacated = None, True
             case Follow.REFILL:
-                self.staff.count_restart(self, errand.value)
+                self.count_restart(errand.value)
                 self.fill()
                 self.refill()
             case Follow.BACK_OFF if errand is Errand.HUNG_BOOT:
                 self.boot_failed(hung=True)
             case Follow.BACK_OFF:
-                self.staff.count_restart(self, errand.value)
+                self.count_restart(errand.value)
                 self._wait(self.backoff.crashed(self.staff.now() - self.forked_at, self.useful()))
 
     def recall(self) -> None:
@@ -270,7 +277,7 @@ class Seat(ABC):
         self.due_at = self.staff.now() + delay_s
         if delay_s == 0:
             self.refill()
-        elif self.staff.refills(self):
+        elif self.refills():
             self.staff.log("warn", f"{self.kind}.backing_off", **self.label(), delay_s=delay_s)
 
     def _obituary(self, died: Exit) -> dict[str, object]:

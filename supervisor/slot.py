@@ -111,6 +111,12 @@ class Slot(Seat):
         self._done_before = self.row.items_done
         self._stopped_at = None
 
+    def refills(self) -> bool:
+        return not self.staff.draining
+
+    def count_restart(self, reason: str) -> None:
+        self.board.head.counters.add(self.staff.settings.restarts_key.format(reason=reason).encode(), 1.0)
+
     def useful(self) -> bool:
         return self.row.items_done > self._done_before
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from supervisor.process import Child, Exit
 from supervisor.program import Journal, PoolSettings
-
-if TYPE_CHECKING:
-    from supervisor.seat import Seat
 
 
 class Staff(Protocol):
@@ -22,11 +20,13 @@ class Staff(Protocol):
     def edition(self) -> int:
         """Of the settings: raised by each reload."""
 
-    def now(self) -> float: ...
-    def refills(self, seat: Seat) -> bool:
-        """Whether its dead child is replaced: a worker's not while draining."""
-        ...
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def keeper_needed(self) -> bool:
+        """Whether there is still something for it to do: not any more at the end of a drain."""
 
-    def fork(self, seat: Seat) -> Child: ...
-    def boot_failed(self, seat: Seat, died: Exit) -> None: ...
-    def count_restart(self, seat: Seat, reason: str) -> None: ...
+    def now(self) -> float: ...
+    def fork(self, name: str, main: Callable[[], int]) -> Child: ...
+    def boot_failed(self, died: Exit, failures: int) -> None:
+        """Decide what follows from a child that did not come up, the last of *failures* in a row on its seat."""

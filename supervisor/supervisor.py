@@ -32,7 +32,6 @@ from supervisor.process import REOPEN_LOGS, Child, Exit, Processes, threads
 from supervisor.program import Journal, Log, PoolSettings, Program
 from supervisor.report import StackDump, rows_report
 from supervisor.scoreboard import Scoreboard
-from supervisor.seat import Seat
 from supervisor.signals import Inbox, Request
 from supervisor.slot import Slot
 from supervisor.sweep import Sweep
@@ -124,26 +123,24 @@ class Supervisor:
     def edition(self) -> int:
         return self._course.edition.number
 
-    def refills(self, seat: Seat) -> bool:
-        drain = self._course.drained
-        return drain is None or (seat is self._keeper and drain.keeper_needed and not seat.wrong_settings)
+    @property
+    def draining(self) -> bool:
+        return self._course.drained is not None
 
-    def fork(self, seat: Seat) -> Child:
+    @property
+    def keeper_needed(self) -> bool:
+        return self._course.drained is None or self._course.drained.keeper_needed
+
+    def fork(self, name: str, main: Callable[[], int]) -> Child:
         if threads() > 1 and not self._threads_told:
             self._threads_told = True
             self.log("error", "fork.threads", threads=threads(), fix="start no thread before the workers are forked")
-        child = self._processes.fork(f"{self.settings.name}: {seat.name}", seat.main)
+        child = self._processes.fork(f"{self.settings.name}: {name}", main)
         self._selector.register(child.fd, selectors.EVENT_READ)
         return child
 
-    def boot_failed(self, seat: Seat, died: Exit) -> None:
-        self._course.boot_failed(seat, died)
-
-    def count_restart(self, seat: Seat, reason: str) -> None:
-        if seat is self._keeper:
-            self.board.head.keeper_restarts += 1
-            return
-        self.board.head.counters.add(self.settings.restarts_key.format(reason=reason).encode(), 1.0)
+    def boot_failed(self, died: Exit, failures: int) -> None:
+        self._course.boot_failed(died, failures)
 
     # What commands ask for; some signals ask for the same.
 
