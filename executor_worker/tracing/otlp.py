@@ -20,7 +20,7 @@ from executor_worker.outcome import Mode, Usage
 from executor_worker.tracing import Delivery, Span, Tracing
 from executor_worker.tracing.sending import Sender
 
-GROUP = "executor-workers"
+GROUP = "executor-workers"  # as in `stream`, which is out of sight here; a test holds the two together
 _PROVIDERS = {"gemini": "gcp.gemini"}  # where the convention has another name
 _LONGEST = 256  # characters
 _LONGEST_STATE = 512  # what everybody has to take of a `tracestate`

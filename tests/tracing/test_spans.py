@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from executor_worker.stream import GROUP
 from tests.kit import Pool, RedisServer, Stopwatch, wait_until
 from tests.kit.collector import TRACES, Collector
 
@@ -96,7 +97,7 @@ def test_item_is_one_trace_with_its_calls_in_it(traced: Callable[..., Traced], c
     assert (item.name, item.kind, item.trace, item.parent) == ("process executor.work", "consumer", TRACE, SENDER)
     told = item.attributes
     assert told["messaging.system"] == "redis" and told["messaging.message.id"] == entry
-    assert (told["messaging.operation.type"], told["messaging.consumer.group.name"]) == ("process", "executor-workers")
+    assert (told["messaging.operation.type"], told["messaging.consumer.group.name"]) == ("process", GROUP)
     assert (told["dago.node.mode"], told["dago.item.outcome"], told["dago.item.deliveries"]) == (
         "agent",
         "completed",
