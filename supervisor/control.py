@@ -85,10 +85,11 @@ class ControlSocket:
             self._selector.register(self._listener, selectors.EVENT_READ)
 
     def shut(self) -> None:
-        """Leave new commands to a successor."""
+        """Leave new commands to a successor, for good."""
         if self._is_open:
             self._is_open = False
             self._selector.unregister(self._listener)
+        self._listener.close()  # should the successor end before us, nobody is to wait here in vain
 
     def read(self) -> list[Call]:
         """Take what has come in, send what has to go out; return the commands that are complete now."""
@@ -121,11 +122,11 @@ class ControlSocket:
             call.socket.close()
 
     def close(self) -> None:
-        """Hang up on everybody; a socket that is a file goes, unless a successor has it."""
-        if self._is_open and self._path:
-            with contextlib.suppress(OSError):
-                Path(self._path).unlink()
+        """Hang up on everybody; a socket that is a file goes, unless predecessor or successor listen there."""
         self.close_in_child()
+        if self._path:
+            with contextlib.suppress(OSError):
+                _clear_away(self._path)
 
     def _accept(self) -> None:
         try:
@@ -249,6 +250,12 @@ def _bind_private(made: socket.socket, address: str) -> None:
 
 
 def _clear_away(path: str) -> None:
+    """
+    Remove what nobody listens at any more.
+
+    Raises:
+        OSError: EADDRINUSE: somebody does.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.setblocking(False)
         try:

@@ -262,6 +262,31 @@ def test_file_is_private_and_a_dead_pools_is_replaced(folder: Path) -> None:
     made.close()
 
 
+def test_file_goes_with_the_last_who_listens(folder: Path) -> None:
+    """Whichever of an old pool and its successor ends first, the other is still found."""
+    path = folder / "ctl"
+    listener = listen(str(path))
+    old, heir = ControlSocket(listener.dup()), ControlSocket(listener.dup(), open_now=False)
+    listener.close()
+    heir.open()
+    heir.close()
+    assert path.exists()
+    old.close()
+    assert not path.exists()
+
+
+def test_after_a_successor_that_was_killed_the_place_is_free(folder: Path) -> None:
+    """A pool that has handed over and still drains does not keep it from the next one."""
+    path = folder / "ctl"
+    listener = listen(str(path))
+    old = ControlSocket(listener.dup())
+    old.shut()
+    listener.close()
+    listen(str(path)).close()
+    old.close()
+    assert not path.exists()
+
+
 @pytest.fixture
 def control(folder: Path) -> Iterator[ControlSocket]:
     made = ControlSocket(listen(str(folder / "ctl")))

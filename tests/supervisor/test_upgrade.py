@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.control import ask
 from tests.kit import alive, holds_for, need, wait_until
 from tests.supervisor.handle import DummyPool
 
@@ -164,3 +165,21 @@ def test_systemd_hears_of_start_reload_hand_over_and_stop(
         assert not heard("STOPPING=1"), "the successor goes on"
         os.kill(heir, signal.SIGTERM)
         wait_until(lambda: heard("STOPPING=1") and heard("EXTEND_TIMEOUT_USEC="), 5, "STOPPING")
+
+
+def test_successor_that_ends_before_its_word_was_read_leaves_the_old_pool_in_charge(
+    start: Start, heirs: list[int]
+) -> None:
+    """It said that it was ready, and was gone before anybody listened: the host is not left without a pool."""
+    pool = start()
+    heir = upgrade(pool, heirs)
+    pool.signal(signal.SIGSTOP)
+    pool.wait_for("pool.ready", by=heir)
+    os.kill(heir, signal.SIGTERM)
+    pool.wait_for("pool.stopped", by=heir)
+    wait_until(lambda: not alive(heir), 5, "the successor to end")
+    pool.signal(signal.SIGCONT)
+    assert pool.wait_for("upgrade.failed")["why"] == "it ended with exit:0"
+    status = ask(str(pool.folder / "ctl"), "status", 5)
+    assert (status["pid"], status["mode"]) == (pool.pid, "running")
+    assert pool.page()["supervisor"] == pool.pid
