@@ -132,9 +132,14 @@ class Succession:
             self._finish("error", "upgrade.failed", why=why)
 
     def died(self, child: Child, died: Exit) -> None:
-        """Note the death of a child that was none of the pool's."""
+        """
+        Note the death of a child that was none of the pool's.
+
+        A successor whose word nobody has read yet has failed even if it was ready: we are the host's only pool.
+        """
         if child == self._heir:
-            self._finish("error", "upgrade.failed", why=f"it ended with {died.cause}")
+            when = " after it was ready" if self._said() == READY else ""
+            self._finish("error", "upgrade.failed", why=f"it ended with {died.cause}{when}")
 
     def _check(self) -> None:
         if self._heir is not None:

@@ -179,7 +179,7 @@ def test_successor_that_ends_before_its_word_was_read_leaves_the_old_pool_in_cha
     pool.wait_for("pool.stopped", by=heir)
     wait_until(lambda: not alive(heir), 5, "the successor to end")
     pool.signal(signal.SIGCONT)
-    assert pool.wait_for("upgrade.failed")["why"] == "it ended with exit:0"
+    assert pool.wait_for("upgrade.failed")["why"] == "it ended with exit:0 after it was ready"
     status = ask(str(pool.folder / "ctl"), "status", 5)
     assert (status["pid"], status["mode"]) == (pool.pid, "running")
     assert pool.page()["supervisor"] == pool.pid
