@@ -177,16 +177,21 @@ class Course:
         self._reload_later = True
 
     def reload(self) -> None:
-        program = self._read_settings()
-        if program is None:
-            self.feed(PoolEvent.REFUSED)
+        try:
+            program = self._read_settings()
+        except ReloadRefused as refused:
+            self.feed(PoolEvent.REFUSED)  # first: whoever hears of it finds the pool running
+            self._tell_refused(refused)
         else:
             self._adopt_new(program)
 
     def reload_again(self) -> None:
         """Roll on to still newer settings; where they can't be used, to those that are being rolled out."""
-        program = self._read_settings()
-        if program is not None:
+        try:
+            program = self._read_settings()
+        except ReloadRefused as refused:
+            self._tell_refused(refused)
+        else:
             self._adopt_new(program)
 
     def abandon_reload(self) -> None:
@@ -224,26 +229,34 @@ class Course:
 
     # Means.
 
-    def _read_settings(self) -> Program | None:
-        """The program with the settings as they are now; None where they can't be used. Whoever waits is told."""
+    def _read_settings(self) -> Program:
+        """
+        The program with the settings as they are now.
+
+        Raises:
+            ReloadRefused: They can't be used; whatever the reason is, the pool goes on as it is.
+        """
         if self.notify is not None:
             self.notify.reloading()
-        program, reason = None, ""
         try:
-            program = self.edition.program.reload()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the pool goes on as it is
-            reason = str(error) if isinstance(error, ReloadRefused) else f"{type(error).__name__}: {error}"
-            self._log("error", "pool.reload_refused", reason=reason)
-        else:
-            self._board.head.log_level = ""
-            self._log("info", "pool.reloading", workers=program.pool.workers)
-        # For systemd it ends here: the roll waits for items, for as long as those take.
-        if self.notify is not None:
-            self.notify.ready()
-        self._tell_checked(reason)
-        return program
+            return self.edition.program.reload()
+        except ReloadRefused:
+            raise
+        except Exception as error:
+            raise ReloadRefused(f"{type(error).__name__}: {error}") from error
+        finally:
+            # For systemd it ends here: the roll waits for items, for as long as those take.
+            if self.notify is not None:
+                self.notify.ready()
+
+    def _tell_refused(self, refused: ReloadRefused) -> None:
+        self._log("error", "pool.reload_refused", reason=str(refused))
+        self._tell_checked(str(refused))
 
     def _adopt_new(self, program: Program) -> None:
+        self._board.head.log_level = ""
+        self._log("info", "pool.reloading", workers=program.pool.workers)
+        self._tell_checked("")
         self._editions += 1
         self._previous = self._previous or self.edition
         self._processes.freeze_heap()

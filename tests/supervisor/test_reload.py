@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
+from typing import Any, cast
 
+from supervisor.course import Course
+from supervisor.errors import ReloadRefused
+from supervisor.lifecycle import Mode
+from supervisor.program import Journal, PoolSettings, Program
+from supervisor.scoreboard import Scoreboard
 from tests.kit import Stopwatch, holds_for, wait_until
 from tests.supervisor.handle import DummyPool
 
@@ -73,6 +80,26 @@ def test_hup_with_bad_settings_keeps_everything(start: Start) -> None:
     assert pool.page() == before
     reload(pool, colour="blue")
     assert set(colours(pool).values()) == {"blue"}
+
+
+class Unusable:
+    """A program whose new settings can't be used."""
+
+    pool = PoolSettings("dummy", 1)
+
+    def reload(self) -> Program:
+        raise ReloadRefused("WORKERS: it is no number")
+
+
+def test_whoever_hears_of_a_refused_reload_finds_the_pool_running(board: Scoreboard) -> None:
+    """In the log or as the answer: from then on it is over, also by the shared table."""
+    heard: list[tuple[str, str]] = []
+    log = Journal(lambda level, event, fields: heard.append((event, board.head.mode)))
+    nobody: Any = None
+    course = Course(cast("Program", Unusable()), board, log, time.monotonic, nobody, nobody, None, None, None)
+    course.mode = Mode.RUNNING
+    course.ask_to_reload(lambda problem: heard.append((problem, board.head.mode)))
+    assert heard == [("pool.reload_refused", "running"), ("WORKERS: it is no number", "running")]
 
 
 def test_hup_to_settings_that_workers_fail_with_goes_back(start: Start) -> None:
