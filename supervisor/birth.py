@@ -29,13 +29,21 @@ DUMP_STACKS = signal.SIGUSR1
 SHELL_NOT_EXECUTABLE = 126
 
 
-def live(parent: int, title: str, main: Callable[[], int], let_go: Callable[[], None], log: Journal) -> NoReturn:
+def live(
+    parent: int,
+    title: str,
+    main: Callable[[], int],
+    set_handlers: Callable[[], None],
+    let_go: Callable[[], None],
+    log: Journal,
+) -> NoReturn:
     """
     Be a child of *parent* that runs *main*, exits with what it returns, and dies with its parent.
 
     Called with all signals blocked. Never returns, so nothing of the parent's is unwound or run at exit.
 
     Args:
+        set_handlers: Called before the first signal can come in.
         let_go: Closes what is the parent's.
     """
     status = 1
@@ -46,6 +54,8 @@ def live(parent: int, title: str, main: Callable[[], int], let_go: Callable[[], 
         become_reaper()
         let_go()
         _reset_signals()
+        set_handlers()
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         setproctitle(title)
         status = main()
     except SystemExit as asked:
@@ -110,7 +120,6 @@ def _reset_signals() -> None:
         signal.signal(number, _harmless)
     with contextlib.suppress(OSError, ValueError, AttributeError, RuntimeError):  # there may be no stderr
         faulthandler.register(DUMP_STACKS, all_threads=True)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _harmless(number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from types import FrameType
+
 from supervisor.lifecycle import Errand, SeatEvent, SeatState
 from supervisor.program import Program
 from supervisor.scoreboard import Scoreboard
@@ -31,6 +34,11 @@ class KeeperSeat(Seat):
             if not self.board.head.keeper_beat_ns:
                 self.board.head.reason = f"{type(error).__name__}: {error}"
             raise
+
+    def set_handlers(self) -> None:
+        # Signals for the whole process group are the supervisor's, also those that come before `Keeper.run`.
+        signal.signal(signal.SIGTERM, self._asked_to_leave)
+        signal.signal(signal.SIGQUIT, signal.SIG_IGN)
 
     def label(self) -> dict[str, object]:
         return {}
@@ -78,6 +86,12 @@ class KeeperSeat(Seat):
                 self.overdue("stuck", Errand.SILENT)
         elif self._silent_s > self.staff.settings.keeper_silence_s:
             self.overdue(Errand.SILENT, Errand.SILENT)
+
+    def _asked_to_leave(self, number: int, frame: FrameType | None) -> None:
+        """In a child that is not up yet: it has nothing to close."""
+        if self.board.head.keeper_dismissed:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     def _listen(self, now: float) -> None:
         beat_ns = self.board.head.keeper_beat_ns

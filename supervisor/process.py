@@ -78,9 +78,12 @@ class Processes:
         if soft != resource.RLIM_INFINITY and soft < wanted:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
-    def fork(self, title: str, main: Callable[[], int]) -> Child:
+    def fork(self, title: str, main: Callable[[], int], set_handlers: Callable[[], None] = lambda: None) -> Child:
         """
         Start a child that runs *main* and exits with what it returns.
+
+        Args:
+            set_handlers: Called in it first, with all signals still blocked.
 
         Raises:
             OSError: There is no room for it.
@@ -92,7 +95,7 @@ class Processes:
             parent = os.getpid()
             pid = os.fork()
             if pid == 0:
-                birth.live(parent, title, main, self._let_go, self.log)
+                birth.live(parent, title, main, set_handlers, self._let_go, self.log)
             return self._keep(pid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -51,6 +51,9 @@ class Seat(ABC):
     def main(self) -> int:
         """In the child: do what it is there for. Returns the exit status."""
 
+    def set_handlers(self) -> None:
+        """In the child, before the first signal can come in: set the handlers it must never be without."""
+
     @abstractmethod
     def label(self) -> dict[str, object]:
         """Which one of its kind it is, for the log."""
@@ -176,7 +179,7 @@ class Seat(ABC):
         self.forked_at = self.staff.now()
         self.prepare()
         try:
-            self.child = self.staff.fork(self.name, self.main)
+            self.child = self.staff.fork(self.name, self.main, self.set_handlers)
         except OSError as error:
             self.staff.log("error", f"{self.kind}.fork_failed", **self.label(), error=str(error))
             self.feed(SeatEvent.FORK_FAILED)

@@ -131,11 +131,11 @@ class Supervisor:
     def keeper_needed(self) -> bool:
         return self._course.drained is None or self._course.drained.keeper_needed
 
-    def fork(self, name: str, main: Callable[[], int]) -> Child:
+    def fork(self, name: str, main: Callable[[], int], set_handlers: Callable[[], None]) -> Child:
         if threads() > 1 and not self._threads_told:
             self._threads_told = True
             self.log("error", "fork.threads", threads=threads(), fix="start no thread before the workers are forked")
-        child = self._processes.fork(f"{self.settings.name}: {name}", main)
+        child = self._processes.fork(f"{self.settings.name}: {name}", main, set_handlers)
         self._selector.register(child.fd, selectors.EVENT_READ)
         return child
 

@@ -162,6 +162,9 @@ def start(how: str, board: Scoreboard) -> None:
             time.sleep(1000)
         case ["raise"]:
             raise ImportError("no module named nowhere")
+        case ["until", name]:
+            while not (PLACE / name).exists():
+                time.sleep(POLL_MS / 1000)
         case ["slow", seconds]:
             time.sleep(float(seconds))
         case ["exit", status]:

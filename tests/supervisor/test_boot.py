@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 
@@ -67,6 +68,29 @@ def test_term_at_any_moment_of_the_start_ends_clean(start: Start, pool: DummyPoo
         pool.signal(signal.SIGTERM)
         assert pool.wait(5) == 0
         assert not pool.left_behind()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_keeper_that_is_just_being_born_leaves_the_groups_signals_to_the_supervisor(
+    start: Start, number: signal.Signals
+) -> None:
+    """It was not asked to leave: whoever sent that meant the pool, which may need it for a while yet."""
+    pool = start(keeper_boot="until:told", ready=False)
+    keeper = int(pool.wait_for("keeper.started")["pid"])
+    os.kill(keeper, number)
+    (pool.folder / "told").touch()
+    pool.wait_for("pool.ready")
+    assert pool.page()["keeper"] == keeper
+    assert not pool.lines("keeper.dead")
+
+
+def test_group_that_is_asked_to_end_while_the_keeper_boots_ends_clean(start: Start) -> None:
+    """The keeper goes when the supervisor says so, at once, and no other takes its place."""
+    pool = start(keeper_boot="until:told", ready=False)
+    pool.wait_for("up", count=2)
+    os.killpg(pool.pid, signal.SIGTERM)
+    assert pool.wait(3) == 0
+    assert len(pool.lines("keeper.started")) == len(pool.lines("keeper.dead", level="info")) == 1
 
 
 def test_fork_that_fails_is_tried_again(start: Start) -> None:

@@ -46,7 +46,7 @@ class Staff:
     def now(self) -> float:
         return self.time
 
-    def fork(self, name: str, main: Callable[[], int]) -> Child:
+    def fork(self, name: str, main: Callable[[], int], set_handlers: Callable[[], None]) -> Child:
         return Nobody(PID, -1)
 
     def boot_failed(self, died: Exit, failures: int) -> None:
