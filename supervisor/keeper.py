@@ -143,3 +143,19 @@ class Keeper:
     def _asked_to_leave(self, number: int, frame: FrameType | None) -> None:
         # One that was sent to the whole process group is for the supervisor: it needs us until all have left.
         self._leaving = self._leaving or self.board.head.keeper_dismissed
+
+
+def stay_until_dismissed(board: Scoreboard) -> None:
+    """
+    Set the handlers of a process that is to run a keeper.
+
+    Signals for the whole process group are the supervisor's, also those that come before `Keeper.run`.
+    """
+
+    def asked_to_leave(number: int, _frame: FrameType | None) -> None:
+        if board.head.keeper_dismissed:  # there is nothing to close yet
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, asked_to_leave)
+    signal.signal(signal.SIGQUIT, signal.SIG_IGN)

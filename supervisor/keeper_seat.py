@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from types import FrameType
-
+from supervisor.keeper import stay_until_dismissed
 from supervisor.lifecycle import Errand, SeatEvent, SeatState
 from supervisor.program import Program
 from supervisor.scoreboard import Scoreboard
@@ -36,9 +34,7 @@ class KeeperSeat(Seat):
             raise
 
     def set_handlers(self) -> None:
-        # Signals for the whole process group are the supervisor's, also those that come before `Keeper.run`.
-        signal.signal(signal.SIGTERM, self._asked_to_leave)
-        signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+        stay_until_dismissed(self.board)
 
     def label(self) -> dict[str, object]:
         return {}
@@ -86,12 +82,6 @@ class KeeperSeat(Seat):
                 self.overdue("stuck", Errand.SILENT)
         elif self._silent_s > self.staff.settings.keeper_silence_s:
             self.overdue(Errand.SILENT, Errand.SILENT)
-
-    def _asked_to_leave(self, number: int, frame: FrameType | None) -> None:
-        """In a child that is not up yet: it has nothing to close."""
-        if self.board.head.keeper_dismissed:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
 
     def _listen(self, now: float) -> None:
         beat_ns = self.board.head.keeper_beat_ns

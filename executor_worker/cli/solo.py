@@ -15,6 +15,7 @@ from executor_worker import logs
 from executor_worker.cli.program import ExecutorProgram, log_fields
 from executor_worker.worker import LEFT
 from supervisor.descent import MARK
+from supervisor.keeper import stay_until_dismissed
 from supervisor.process import END_RUN, Child, Processes
 from supervisor.scoreboard import Scoreboard
 
@@ -37,7 +38,11 @@ def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
     processes.freeze_heap()
     setproctitle(f"{program.pool.name}: worker")
     itself = Child(os.getpid(), os.pidfd_open(os.getpid()))
-    keeper = processes.fork(f"{program.pool.name}: keeper", lambda: program.keep(lambda: itself.signal(END_RUN)))
+    keeper = processes.fork(
+        f"{program.pool.name}: keeper",
+        lambda: program.keep(lambda: itself.signal(END_RUN)),
+        lambda: stay_until_dismissed(board),
+    )
     lost: list[int] = []
 
     def on_death(_signum: int, _frame: FrameType | None) -> None:

@@ -31,6 +31,18 @@ time.sleep(60)
 """
 
 
+SLOW_TO_BE_BORN = """
+import os, pathlib, time
+
+def wait():
+    pathlib.Path("born").write_text(str(os.getpid()))
+    while not pathlib.Path("told").exists():
+        time.sleep(0.01)
+
+os.register_at_fork(after_in_child=wait)
+"""
+
+
 @pytest.mark.parametrize("command", ["work", "run"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_leave_while_tools_are_imported(
@@ -74,3 +86,24 @@ def test_a_second_ctrl_c_gives_the_item_back(folder: Path, redis_server: RedisSe
         worker.kill()
     assert [kept for kept, _ in client.xrange("executor.work")] == [entry]
     assert not client.exists("dago:events:node.failed")
+
+
+def test_a_keeper_that_is_just_being_born_leaves_the_groups_signals_to_its_worker(
+    folder: Path, redis_server: RedisServer
+) -> None:
+    """Else the worker would end for its sake."""
+    (folder / "births.py").write_text(SLOW_TO_BE_BORN)
+    settings = {**redis_server.env, "TOOL_MODULES": "births", "PYTHONPATH": str(folder)}
+    client: Any = redis_server.client()
+    worker = Process([PROGRAM, "work"], env=environment(settings), cwd=folder)
+    try:
+        keeper = int(wait_until(lambda: (folder / "born").exists() and (folder / "born").read_text(), 15, "a fork"))
+        os.kill(keeper, signal.SIGTERM)
+        (folder / "told").touch()
+        wait_until(lambda: client.keys("dago:workers:*"), 15, "the worker is registered")
+        assert worker.running() and keeper in worker.relatives()
+        worker.send(signal.SIGINT)
+        assert worker.wait() == 0
+        worker.assert_nobody_left()
+    finally:
+        worker.kill()
