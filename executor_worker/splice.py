@@ -24,7 +24,8 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _PLAIN_NAME = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
 _NEXT = re.compile(r"[ \t\n\r]*([,}])[ \t\n\r]*")
 _COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
-_PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")  # what is written in one way only, where there is no \u00xx
+_PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")  # what is written in one way only, but for
+_SPELT = re.compile(r"\\u00[2-7]")  # a letter as its number
 # Values are only skipped: numbers need not be made, and those of thousands of digits could not.
 _SKIP = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_constant)
 
@@ -183,20 +184,21 @@ def _only(text: str, name: str, start: int, end: int) -> int | None:
     """
     Where the value of the member *name* begins, if that name stands between *start* and *end* but once.
 
-    There is such a member. In a text between quotes a quote is escaped, so nothing but a whole text looks like a name;
-    and where a letter may be written as its number there may be another one that is called so.
+    There is such a member. In a text between quotes a quote is escaped, so nothing but a whole text looks like a name,
+    nothing but a name has a colon behind it; and where a letter may be written as its number there may be another one
+    that is called so.
     """
-    quoted = f'"{name}"'
-    at = text.find(quoted, start, end)
-    if (
-        at < 0
-        or not _PLAIN.fullmatch(name)
-        or text.find(quoted, at + 1, end) >= 0
-        or text.find("\\u00", start, end) >= 0
-    ):
+    if not _PLAIN.fullmatch(name) or (text.find("\\u00", start, end) >= 0 and _SPELT.search(text, start, end)):
         return None
-    colon = _COLON.match(text, at + len(quoted), end)
-    return colon.end() if colon is not None else None
+    quoted, value = f'"{name}"', None
+    at = text.find(quoted, start, end)
+    while at >= 0:
+        colon = _COLON.match(text, at + len(quoted), end)
+        if colon is not None and value is not None:
+            return None
+        value = colon.end() if colon is not None else value
+        at = text.find(quoted, at + 1, end)
+    return value
 
 
 def _name(text: str, at: int) -> tuple[str, int]:

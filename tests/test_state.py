@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executor_worker.errors import StateInvalid
+from executor_worker.splice import Alone, lifted
 from executor_worker.state import GraphState, new_document, requeue_node, splice_node
 
 ENTRY: dict[str, Any] = {
@@ -238,6 +239,23 @@ def test_a_new_document() -> None:
 def test_the_digest_is_redis_own() -> None:
     """`redis.sha1hex` of the same bytes."""
     assert GraphState.digest(b"") == b"da39a3ee5e6b4b0d3255bfef95601890afd80709"
+
+
+@pytest.mark.parametrize("other", ['"n"', '["n"]', '"\\u00e9"', '"\\"n\\":"', "{}"])
+def test_a_node_is_found_without_looking_at_the_others_one_by_one(other: str) -> None:
+    """Where its name stands as a value too, as in its own entry, or letters stand as numbers that are in no name."""
+    text = f'{{"node_states":{{"m":{{"output":{other}}},"n" : {{"node_id":"n"}}}},"z":{{"n":1}}}}'
+    root = lifted(text, "node_states", Alone({"n": {"metadata": {}}}))
+    nodes = root and root.child("node_states")
+    assert nodes is not None and [name for name, _ in nodes.members] == ["n"]
+    own = nodes.child("n")
+    assert own is not None and text[own.start : own.end] == '{"node_id":"n"}'
+
+
+@pytest.mark.parametrize("other", ['{"n":1}', '{"\\u006e":1}'])
+def test_a_name_that_could_be_anothers_takes_a_closer_look(other: str) -> None:
+    text = f'{{"node_states":{{"m":{other},"n":{{}}}}}}'
+    assert lifted(text, "node_states", Alone({"n": {}})) is None
 
 
 @pytest.mark.parametrize("gap", ["", " ", "\n\t "])
