@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from executor_worker import logs
@@ -17,7 +18,7 @@ from executor_worker.events import completed_event, failed_event, node_entry, rf
 from executor_worker.intake import Ticket
 from executor_worker.outcome import Completed, Failed
 from executor_worker.run_journal import LAST_RECORD
-from executor_worker.state import GraphState, is_cancelled, new_document, splice_node
+from executor_worker.state import CANCELLED, GraphState, new_document, splice_node
 from executor_worker.stream import COMPLETED_STREAM, FAILED_STREAM, Commit, Consumer, Settled, Taken
 from executor_worker.wire import dumps
 
@@ -103,6 +104,7 @@ class _Draft:
         self._entry: dict[str, object] | None = None
         self._facts: dict[str, object] = {}
         self._events: list[tuple[str, bytes]] | None = None
+        self._read, self._graph = ticket.state, ticket.graph
 
     def commit(self, current: bytes | None) -> Commit:
         # Both may be wrong, one after the other: the output first, then the state.
@@ -119,9 +121,11 @@ class _Draft:
 
     def heed(self, current: bytes | None) -> None:
         """Let a node fail that has completed for a graph which was cancelled by then: nobody is to go on from it."""
-        completed = isinstance(self._ticket.outcome, Completed)
-        if completed and current is not None and is_cancelled(current):
-            self._fail("the graph was cancelled before its node was done", "cancelled")
+        if current is None or not isinstance(self._ticket.outcome, Completed):
+            return
+        with suppress(StateInvalid):
+            if self._said(current).status == CANCELLED:
+                self._fail("the graph was cancelled before its node was done", "cancelled")
 
     def _fail(self, error: str, code: str) -> None:
         """Let the node fail where its outcome can't be written: too deeply nested, or the state is spoilt."""
@@ -164,8 +168,18 @@ class _Draft:
             return None, b""
         if current is None:
             return b"", self._new_document()
-        known = ticket.graph if current is ticket.state else None
-        return GraphState.digest(current), splice_node(current, ticket.node_id, self._entry, known)
+        return GraphState.digest(current), splice_node(current, ticket.node_id, self._entry, self._said(current))
+
+    def _said(self, current: bytes) -> GraphState:
+        """
+        What *current* says, taken apart once: the documents of large graphs come several times in a row.
+
+        Raises:
+            StateInvalid: It is no state.
+        """
+        if self._graph is None or current is not self._read:
+            self._read, self._graph = current, GraphState.parse(current)
+        return self._graph
 
     def _new_document(self) -> bytes:
         """The document where there is none: as it was read, should it have expired meanwhile, else a fresh one."""
