@@ -30,6 +30,7 @@ class GraphState:
     Attributes:
         status: "" where the document says none.
         outputs: Node → output, of the nodes that have one.
+        behind_nodes: The member that comes next after the nodes; None where they are the last.
     """
 
     status: str = ""
@@ -37,6 +38,7 @@ class GraphState:
     outputs: dict[str, Any] = field(default_factory=dict)
     nodes: dict[str, Any] = field(default_factory=dict)
     graph: Any = None
+    behind_nodes: str | None = None
 
     @classmethod
     def parse(cls, raw: bytes) -> GraphState:
@@ -54,7 +56,8 @@ class GraphState:
         if status is not None and not isinstance(status, str):
             raise StateInvalid("the state's 'status' is not a string")
         nodes = _object(document, "node_states")
-        return cls(status or "", _object(document, "inputs"), _outputs(nodes), nodes, document.get("graph"))
+        inputs, graph = _object(document, "inputs"), document.get("graph")
+        return cls(status or "", inputs, _outputs(nodes), nodes, graph, _behind(document, "node_states"))
 
     @staticmethod
     def digest(raw: bytes) -> bytes:
@@ -154,7 +157,7 @@ def new_document(graph_id: str, inputs: dict[str, Any], node_id: str, entry: dic
 
 def _taken_apart(raw: bytes, node_id: str, known: GraphState) -> Node:
     text, paths = raw.decode("utf-8"), Alone({node_id: {"metadata": {}}})
-    root = lifted(text, "node_states", paths) if known.nodes else None
+    root = lifted(text, "node_states", paths, known.behind_nodes) if known.nodes else None
     if root is not None:
         return root
     try:
@@ -191,6 +194,11 @@ def _object(document: dict[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise StateInvalid(f"the state's {key!r} is not an object")
     return value
+
+
+def _behind(document: dict[str, Any], key: str) -> str | None:
+    names = iter(document)
+    return next(names, None) if key in names else None
 
 
 def _outputs(nodes: dict[str, Any]) -> dict[str, Any]:

@@ -258,6 +258,18 @@ def test_a_name_that_could_be_anothers_takes_a_closer_look(other: str) -> None:
     assert lifted(text, "node_states", Alone({"n": {}})) is None
 
 
+@pytest.mark.parametrize(
+    "rest",
+    ['"z":1}', '"x":{} , "z":1}', '"x":{},"z":[",\\"z\\"",{"z":1}]}', '"\\u007a":1,"q":"z"}', '"z":{"z":{},"z":2}}'],
+)
+def test_the_nodes_end_where_they_end(rest: str) -> None:
+    """Whatever comes behind them is called: twice, as something inside, or in another spelling."""
+    raw = f'{{"x":{{}},"node_states":{{"m":{{}} }} ,{rest}'
+    assert splice_node(raw.encode(), "n", {"metadata": {}}).decode() == raw.replace(
+        '{"m":{} }', '{"m":{},"n":{"metadata":{}} }'
+    )
+
+
 @pytest.mark.parametrize("gap", ["", " ", "\n\t "])
 def test_a_new_node_goes_behind_the_others(gap: str) -> None:
     """Also where those are not looked at one by one: nothing but the addition differs, whatever stands around it."""
