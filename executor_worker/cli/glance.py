@@ -10,8 +10,8 @@ from typing import Any
 from executor_worker.cli.fleet import PoolEntry, pools_of
 from executor_worker.cli.parts import connect
 from executor_worker.cli.pool_http import PoolView, look_at_pool
-from executor_worker.cli.refusals import as_config_error
 from executor_worker.errors import ConfigError, StreamError, StreamRefused
+from executor_worker.refusals import as_config_error
 from executor_worker.settings import Settings
 from executor_worker.stream.backlog import Backlog, backlog
 from executor_worker.stream.link import Link

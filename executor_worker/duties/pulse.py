@@ -8,6 +8,7 @@ from collections.abc import Callable
 from executor_worker import logs
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.errors import StreamRefused, StreamUnavailable
+from executor_worker.refusals import as_config_error
 from executor_worker.stream.consumers import consumers_of, delete_consumer, release_consumer
 from executor_worker.stream.identity import BEAT_S, IdentityTaken
 
@@ -113,10 +114,13 @@ class Pulse:
         if self._around.board.head.gate:
             self.lost(StreamUnavailable(str(error)))
             return
-        fix = (
-            "Give this one another WORKER_ID, or stop the other one."
-            if isinstance(error, IdentityTaken)
-            else "Correct REDIS_USER, REDIS_PASS or what this user may do."
-        )
-        self._around.board.head.reason = f"{str(error).rstrip('.')}. {fix}"
+        self._around.board.head.reason = _reason(error)
         raise SystemExit(REFUSED)
+
+
+def _reason(error: StreamRefused) -> str:
+    said = str(error).rstrip(".")
+    if isinstance(error, IdentityTaken):
+        return f"{said}. Give this one another WORKER_ID, or stop the other one."
+    wrong = as_config_error(error)
+    return str(wrong) if wrong else f"{said}. See what is wrong with this Redis."

@@ -300,7 +300,9 @@ class Link:
         if endpoint.db:
             login.append(("SELECT", endpoint.db))
         replies = self.batch([*login, ("CLIENT", "SETNAME", _one_word(self._name)), ("CLIENT", "ID"), ("ROLE",)])
-        for reply in replies[: len(login)]:
+        for command, reply in zip(login, replies, strict=False):
+            if isinstance(reply, StreamRefused) and command[0] == "SELECT":
+                raise StreamRefused(f"{endpoint}: {reply}") from reply
             if isinstance(reply, StreamError):
                 raise reply
         client_id, role = replies[-2:]

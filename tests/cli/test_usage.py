@@ -195,6 +195,13 @@ def test_a_refused_password_is_a_wrong_setting(run: Run, start_server: Callable[
     assert "-secret" not in done.err
 
 
+def test_a_database_that_is_not_there_is_a_wrong_setting(run: Run, redis_server: RedisServer) -> None:
+    """Status 78, the variable and its value named."""
+    done = run("dead", "list", **redis_server.env, REDIS_DB="99")
+    assert (done.status, done.out) == (78, "")
+    assert done.err.startswith("executor-worker: REDIS_DB: ") and "/99" in done.err
+
+
 def test_an_embedded_redis_is_not_there_for_others(run: Run) -> None:
     """Only the pool that has one knows where it is."""
     done = run("dead", "list", REDIS_ADDR="embedded")

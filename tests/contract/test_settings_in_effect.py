@@ -174,6 +174,14 @@ def test_a_wrong_password_is_refused_with_its_variable(start: Callable[..., Wire
         server.close()
 
 
+def test_what_redis_refuses_is_told_by_its_variable(start: Callable[..., Wire], server: RedisServer) -> None:
+    """Exit status 78, and no other variable is blamed."""
+    wire = start(server, workers=1, wait=False, REDIS_DB="99")
+    assert wire.pool.wait(20) == 78
+    reason = wire.pool.wait_event("pool.given_up")["reason"]
+    assert reason.startswith("REDIS_DB: ") and "/99" in reason and "REDIS_PASS" not in reason
+
+
 def test_log_file_and_level(start: Callable[..., Wire], server: RedisServer, tmp_path: Path) -> None:
     """LOG_FILE takes the log, LOG_FORMAT=text is for people, LOG_LEVEL=error hides the rest; USR1 reopens."""
     path = tmp_path / "log"

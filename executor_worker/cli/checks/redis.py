@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
 from executor_worker.cli.parts import connect
 from executor_worker.cli.pool_http import PoolView
-from executor_worker.cli.refusals import as_config_error
 from executor_worker.embedded import find_server
 from executor_worker.errors import ConfigError, StreamError, StreamRefused, StreamUnavailable
+from executor_worker.refusals import as_config_error
 from executor_worker.settings import Settings
 from executor_worker.stream.identity import BEAT_S, TTL_S, Identity, started_at
 from executor_worker.stream.link import Link

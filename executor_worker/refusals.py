@@ -17,6 +17,9 @@ def as_config_error(error: StreamRefused) -> ConfigError | None:
     if "NOPERM" in said:
         fix = "Let an administrator grant it; `executor-worker check` names all that is missing."
         return ConfigError("REDIS_USER", f"{said}.", fix)
+    if "DB index is out of range" in said:
+        fix = "Set it, or the one in REDIS_ADDR, to a database that this Redis has: most have 0 to 15, some only 0."
+        return ConfigError("REDIS_DB", f"{said}.", fix)
     if "certificate" in said or "TLS" in said:
         fix = "Name the authority that signed it, as in REDIS_ADDR=rediss://host:6380?ssl_ca_certs=/path/ca.pem."
         return ConfigError("REDIS_ADDR", f"{said}.", fix)
