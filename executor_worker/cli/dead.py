@@ -40,7 +40,7 @@ def listing(settings: Settings, args: argparse.Namespace) -> int:
 def show(settings: Settings, args: argparse.Namespace) -> int:
     with closing(connect(settings)) as link:
         for letter in _find(link, args.id):
-            print_json(_described(letter) | {"data": _data(letter)})
+            print_json(_described(letter) | {"data": _json_or_text(letter.data)} | _kept(letter))
     return DONE
 
 
@@ -136,12 +136,16 @@ def _described(letter: Letter) -> dict[str, Any]:
     }
 
 
-def _data(letter: Letter) -> Any:
-    """The item as JSON where it is some, else as text."""
+def _kept(letter: Letter) -> dict[str, Any]:
+    """What an entry without `data` held."""
+    return {"fields": _json_or_text(letter.fields["fields"])} if "fields" in letter.fields else {}
+
+
+def _json_or_text(data: bytes) -> Any:
     try:
-        return loads(letter.data)
+        return loads(data)
     except ValueError:
-        return letter.data.decode("utf-8", "backslashreplace")
+        return data.decode("utf-8", "backslashreplace")
 
 
 def _number(text: str) -> int | None:

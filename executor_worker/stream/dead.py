@@ -13,6 +13,7 @@ from executor_worker.stream.command import Word
 from executor_worker.stream.link import Link
 from executor_worker.stream.names import STATE_PREFIX, WORK_STREAMS, dead_stream, own_journal
 from executor_worker.stream.script import script
+from executor_worker.wire import loads
 
 PAGE = 100
 
@@ -23,7 +24,8 @@ class Letter:
     Attributes:
         id: Its own id in the stream of dead letters.
         stream: The work stream its item came from.
-        fields: `data` as it came, original_id, reason, error, deliveries, consumer, failed_at.
+        fields: `data` as it came (`fields`: all that came, where that was not among it), original_id, reason, error,
+            deliveries, consumer, failed_at.
     """
 
     id: str
@@ -33,6 +35,14 @@ class Letter:
     @property
     def data(self) -> bytes:
         return self.fields.get("data", b"")
+
+    @property
+    def entry(self) -> list[Word]:
+        """Names and values of the entry it was; where it had no `data`, bytes that are no text as escapes."""
+        kept = self.fields.get("fields")
+        if kept is None:
+            return ["data", self.data]
+        return [str(word) for pair in loads(kept).items() for word in pair]
 
     def text(self, name: str) -> str:
         """A field for people; "" where it is missing."""
@@ -94,7 +104,7 @@ def requeue(link: Link, letter: Letter, *, ttl_s: float) -> str | None:
     while True:
         expected, document = _pending_again(link, key, node_id)
         journals = own_journal(letter.stream, "")
-        words: list[Word] = [letter.id, expected, document, int(ttl_s * 1000), journals, "data", letter.data]
+        words: list[Word] = [letter.id, expected, document, int(ttl_s * 1000), journals, *letter.entry]
         former = own_journal(letter.stream, letter.text("original_id"))
         keys = [dead_stream(letter.stream), letter.stream, key or dead_stream(letter.stream), former]
         answer = link.run(script("requeue", flags=""), keys, words)

@@ -97,6 +97,17 @@ def test_a_letter_is_put_back_with_its_state(run: Run, redis_server: RedisServer
     assert client.xlen(f"{PLAIN}:dead") == 0
 
 
+def test_an_entry_without_data_is_shown_and_put_back_as_it_was(run: Run, redis_server: RedisServer) -> None:
+    """It is no item, but it is all that its author has."""
+    ident = bury(redis_server, "", fields='{"payload":"{}","n":"\\\\xff"}')
+    kept = {"payload": "{}", "n": "\\xff"}
+    assert run("dead", "show", ident, **redis_server.env).json["fields"] == kept
+    assert run("dead", "requeue", ident, **redis_server.env).status == 0
+    client: Any = redis_server.client()
+    ((_, fields),) = client.xrange(PLAIN)
+    assert fields == {name.encode(): text.encode() for name, text in kept.items()}
+
+
 def test_all_letters_are_put_back(run: Run, redis_server: RedisServer) -> None:
     """Each on its own stream; none is no error."""
     bury(redis_server)
