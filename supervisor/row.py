@@ -7,7 +7,8 @@ Written by the worker:      state, phase, held, item, deadlines, items_done, wan
                             run, watched, progress, attempt
 Written by the supervisor:  placed, pid, generation, leaving, verdict, restarts, respawn_at_ns, stopped, cut_short;
                             while there is no worker, what is the worker's
-Written by the keeper:      lease_until_ns, lost, released, rss_bytes, pss_bytes, stop_run, lost_run, unwatched_run
+Written by the keeper:      lease_until_ns, lost, released, rss_bytes, pss_bytes, stop_run, lost_run, unwatched_run,
+                            listed
 
 The texts are not understood here. Times are nanoseconds of CLOCK_MONOTONIC, 0 meaning none.
 """
@@ -72,6 +73,7 @@ class Row(InHand):
     lost_run = Number(20)  # the run whose item is surely somebody else's: it is to end at once, as nothing
     unwatched_run = Number(21)  # the run whose worker has to see for itself whether it is still wanted
     attempt = Number(22)  # which run of the item the last one begun was, from 1
+    listed = Flag(23)  # others can see the slot by its name; still so after its removal, until a keeper has seen to it
 
     def __init__(self, slot: int, shared: mmap, offset: int, counters: Counters, wakes: Wakes) -> None:
         words = memoryview(shared)[offset : offset + _IN_HAND_AT].cast("q")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap as memory
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from mmap import mmap
 from struct import Struct
 from typing import Protocol
@@ -171,8 +171,11 @@ class Scoreboard:
 
     def rows(self) -> list[Row]:
         """The rows of all slots there are now, by number."""
-        numbers = range(self._first, self.head.highest_slot + 1)
-        return [row for row in map(self.row, numbers) if row.placed]
+        return [row for row in self._all_rows() if row.placed]
+
+    def listed(self) -> list[Row]:
+        """The rows of all slots that others can see by their names, those that are gone included."""
+        return [row for row in self._all_rows() if row.listed]
 
     def place(self, slot: int) -> Row:
         """Open *slot*; its totals go on from where a former slot of this number left them."""
@@ -212,6 +215,9 @@ class Scoreboard:
             os.close(fd)
         self.fd = None
         self.legacies.clear()
+
+    def _all_rows(self) -> Iterator[Row]:
+        return map(self.row, range(self._first, self.head.highest_slot + 1))
 
     def _make_row(self, slot: int) -> Row:
         index = slot - self._first

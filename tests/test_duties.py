@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from executor_worker.duties import Circumstances, Duties
+from executor_worker.duties.announce import Announce
 from executor_worker.duties.cancel import Cancel
 from executor_worker.duties.leases import Leases
 from executor_worker.duties.pulse import Pulse
+from executor_worker.duties.recent import Recent
 from executor_worker.duties.reclaim import Reclaim
 from executor_worker.stream import GROUP, WORK_STREAMS, Consumer, Endpoint, Held, Link
 from executor_worker.stream.cancelled import LARGEST
@@ -211,6 +213,17 @@ def test_a_keeper_that_takes_much_over_shows_that_it_lives(scene: Scene) -> None
     scene.link.before_run = lambda: beats.append(scene.board.head.keeper_beat_ns)
     Pulse(scene.around, on_back=lambda: None, every_s=1.0).run()
     assert scene.board.head.gate and len(set(beats) - {0}) == 3
+
+
+def test_a_slot_that_went_together_with_its_keeper_leaves_the_registry(scene: Scene) -> None:
+    """A reload replaces the keeper, and may close slots: the next one strikes them off all the same."""
+    scene.board.place(2)
+    Announce(scene.around, Recent(scene.board)).run()
+    assert scene.db.exists("dago:workers:w.1", "dago:workers:w.2") == 2
+    scene.board.remove(2)
+    Announce(scene.around, Recent(scene.board)).run()
+    assert scene.db.exists("dago:workers:w.1") == 1
+    assert scene.db.exists("dago:workers:w.2") == 0
 
 
 def test_a_name_that_was_taken_meanwhile_is_left_to_who_has_it(scene: Scene) -> None:

@@ -37,11 +37,12 @@ class Announce:
         everybody = now >= self._next_all
         facts = {slot: _status(row) for slot, row in rows.items()}
         changed = [slot for slot in rows if everybody or self._shown.get(slot) != facts[slot]]
-        gone = [slot for slot in self._shown if slot not in rows]
         lately = self._recent.of_slots() if changed else {}
         pool = self._pool() if changed else {}
+        for slot in changed:
+            rows[slot].listed = True
         register(around.link, [self._registration(rows[slot], lately.get(slot, {}), pool) for slot in changed])
-        self._strike([around.consumer(slot) for slot in gone])
+        self._strike([row for row in around.board.listed() if not row.placed])
         self._shown = facts
         if everybody:
             self._next_all = now + ALL_S
@@ -49,12 +50,15 @@ class Announce:
     def close(self) -> None:
         """Leave: nothing of ours stays in the registry, nor in the group where nothing is pending."""
         if self._around.ending:
-            self._strike([self._around.consumer(slot) for slot in self._shown])
+            self._strike(self._around.board.listed())
 
-    def _strike(self, consumers: list[str]) -> None:
+    def _strike(self, rows: list[Row]) -> None:
+        consumers = [self._around.consumer(row.slot) for row in rows]
         unregister(self._around.link, consumers)
         for consumer in consumers:
             delete_consumer(self._around.link, consumer)
+        for row in rows:
+            row.listed = False
 
     def _registration(self, row: Row, lately: Mapping[str, Any], pool: Mapping[str, Any]) -> Registration:
         status, item = _status(row)
