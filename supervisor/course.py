@@ -172,6 +172,7 @@ class Course:
     def go_on(self) -> None:
         """Be up and running, with nothing to go back to."""
         self._previous = None
+        self._board.head.on_trial = False
 
     def remember_reload(self) -> None:
         self._reload_later = True
@@ -269,6 +270,7 @@ class Course:
 
     def _adopt(self, edition: Edition) -> None:
         self.edition = edition
+        self._board.head.on_trial = self._previous is not None
         self._keeper.program = edition.program
         self._keeper.backoff.forgive()
         self._keeper.dismiss(Errand.RELOADED)

@@ -74,6 +74,7 @@ class Head:
     log_level = Choice(19, LEVELS)  # in place of the settings'; '' = theirs
     throttled = Flag(20)  # by the keeper: somebody may have to hold calls back
     keeper_dismissed = Flag(21)  # its SIGTERM is meant for it, and not for the whole process group
+    on_trial = Flag(22)  # new settings are being rolled out: who finds them wrong says so, and the old ones come back
 
     def __init__(self, shared: mmap, offset: int, areas: list[tuple[int, int]]) -> None:
         words_end = offset + HEAD_WORDS * WORD

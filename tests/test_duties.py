@@ -238,6 +238,36 @@ def test_a_name_that_was_taken_meanwhile_is_left_to_who_has_it(scene: Scene) -> 
     assert "'w' was taken by another supervisor" in scene.board.head.reason
 
 
+def refused_later(scene: Scene, *, on_trial: bool) -> Pulse:
+    """The pulse of a keeper that comes when Redis has begun to refuse its pool."""
+    Pulse(scene.around, on_back=lambda: None, every_s=1.0).run()
+    scene.board.head.on_trial = on_trial
+    scene.link.close()
+    scene.db.config_set("requirepass", "new")
+    return Pulse(scene.around, on_back=lambda: None, every_s=1.0)
+
+
+def test_a_keeper_that_redis_begins_to_refuse_waits(scene: Scene) -> None:
+    """A password that is changed there must not end a pool that runs, whichever of its keepers finds out."""
+    refused_later(scene, on_trial=False).run()
+    assert scene.board.head.gate and not scene.board.head.redis_up
+
+
+def test_a_keeper_with_new_settings_that_redis_refuses_says_so(scene: Scene) -> None:
+    """So that the old ones come back; one that was let in before waits."""
+    pulse = refused_later(scene, on_trial=True)
+    with pytest.raises(SystemExit) as ended:
+        pulse.run()
+    assert ended.value.code == 78 and scene.board.head.reason.startswith("REDIS_PASS: ")
+    scene.db.config_set("requirepass", "")
+    pulse.run()
+    scene.link.close()
+    scene.db.config_set("requirepass", "new")
+    scene.board.head.redis_up = False  # else it would not ask so soon
+    pulse.run()
+    assert scene.board.head.gate and not scene.board.head.redis_up
+
+
 class Running:
     """A graph's node that the slot's worker runs, and a keeper that looks after it."""
 

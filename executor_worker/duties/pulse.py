@@ -23,7 +23,8 @@ class Pulse:
     """
     Knows whether Redis answers, tells everybody, and opens the gate once this pool's name is its own.
 
-    Ends the keeper, and so the pool, where Redis or the holder of the name refuses us from the start.
+    Ends the keeper where Redis or the holder of the name refuses us from the start, and so the pool, or the reload that
+    brought the settings which are refused.
 
     Args:
         on_back: Called when Redis answers again.
@@ -36,6 +37,7 @@ class Pulse:
         self._silence_s = 1.5 * every_s
         self._on_back = on_back
         self._said_lost = False
+        self._let_in = False
         self._next_beat = 0.0
 
     def run(self) -> None:
@@ -71,6 +73,7 @@ class Pulse:
             around.link.call("PING")
 
     def _back(self) -> None:
+        self._let_in = True
         head = self._around.board.head
         if head.redis_up:
             return
@@ -111,10 +114,11 @@ class Pulse:
         raise IdentityTaken(f"{name!r} was taken by another supervisor while this one could not reach Redis")
 
     def _refused(self, error: StreamRefused) -> None:
-        if self._around.board.head.gate:
+        head = self._around.board.head
+        if head.gate and (self._let_in or not head.on_trial):
             self.lost(StreamUnavailable(str(error)))
             return
-        self._around.board.head.reason = _reason(error)
+        head.reason = _reason(error)
         raise SystemExit(REFUSED)
 
 

@@ -196,6 +196,21 @@ def test_23_hup_takes_what_has_changed(stage: Stage) -> None:
     assert not pool.seen("node.completed", graph="again")
 
 
+def test_23_hup_to_a_password_that_is_refused(stage: Stage) -> None:
+    """That is a bad setting too, found out by the first that asks Redis: the old ones stay, their workers as well."""
+    pool = stage.pool(workers=2)
+    before = pids_of(pool)
+    settings_file(pool, REDIS_PASS="nobody-asked-for-it")
+    pool.send(Signal.SIGHUP)
+    assert pool.wait_event("pool.reload_abandoned")["reason"].startswith("REDIS_PASS: ")
+    stage.push("nap")
+    stage.result()
+    assert pids_of(pool) == before
+    settings_file(pool, MAX_ITERATIONS="7")
+    pool.send(Signal.SIGHUP)
+    pool.wait_workers(lambda rows: not {row["pid"] for row in rows} & set(before))
+
+
 def test_23_hup_while_an_item_hangs(stage: Stage) -> None:
     """Its slot is replaced when it has ended, by its time limit; the others are not kept waiting by it."""
     pool = stage.pool(workers=3, NODE_TIMEOUT="2")
