@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +18,7 @@ from executor_worker.duties.leases import Leases
 from executor_worker.duties.pulse import Pulse
 from executor_worker.duties.recent import Recent
 from executor_worker.duties.reclaim import Reclaim
+from executor_worker.duties.upkeep import Memory
 from executor_worker.stream import GROUP, WORK_STREAMS, Consumer, Endpoint, Held, Link
 from executor_worker.stream.cancelled import LARGEST
 from executor_worker.stream.command import Word
@@ -236,6 +239,25 @@ def test_a_name_that_was_taken_meanwhile_is_left_to_who_has_it(scene: Scene) -> 
         pulse.run()
     assert ended.value.code == 78 and not scene.board.head.gate
     assert "'w' was taken by another supervisor" in scene.board.head.reason
+
+
+def test_new_workers_are_measured_before_those_that_are_known(scene: Scene) -> None:
+    """However many there are, all are known soon; then they take turns."""
+    with ExitStack() as ended:
+        for slot in (1, 2, 3):
+            child = ended.enter_context(subprocess.Popen(["sleep", "60"]))
+            ended.callback(child.kill)
+            scene.board.place(slot).pid = child.pid
+        memory, rows = Memory(scene.around), scene.board.rows()
+        assert [memory.run() < 0.1 for _ in rows] == [True, True, False]
+        assert all(row.pss_bytes for row in rows)
+        for row in rows:
+            row.pss_bytes = 0
+        turns = []
+        for _ in rows:
+            assert memory.run() >= 1
+            turns.append([row.slot for row in rows if row.pss_bytes])
+        assert [len(slots) for slots in turns] == [1, 2, 3]
 
 
 def refused_later(scene: Scene, *, on_trial: bool) -> Pulse:

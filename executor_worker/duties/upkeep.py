@@ -16,6 +16,7 @@ from executor_worker.stream.trim import trim
 PRUNE_S = 600.0
 MEMORY_S, MEMORY_LATEST_S = 1.0, 3.0  # between measuring one worker and the next
 MEMORY_SHARE = 0.0005  # of a core
+NEW_S = 0.05  # between measuring a new worker and the next new one
 QUIET_S = 5.0  # between two looks at streams in which nothing waits
 
 
@@ -65,19 +66,27 @@ class Upkeep:
 
 
 class Memory:
-    """Measures the workers, one at a time and less often the longer it takes: with many pages a few milliseconds."""
+    """
+    Measures the workers, one at a time and less often the longer it takes: with many pages a few milliseconds.
+
+    New ones come first, so that a large pool, or one just started, is not unknown for as long as a round takes.
+    """
 
     def __init__(self, around: Circumstances) -> None:
         self._around = around
-        self._turn = 0
+        self._measured: list[int] = []  # pids, the one whose turn is next first
 
     def run(self) -> float:
         """Returns when it is due again."""
         began = time.monotonic()
-        rows = [row for row in self._around.board.rows() if row.pid]
-        if rows:
-            self._turn = (self._turn + 1) % len(rows)
-            rows[self._turn].pss_bytes = _pss_bytes(rows[self._turn].pid)
+        rows = {row.pid: row for row in self._around.board.rows() if row.pid}
+        known = [pid for pid in self._measured if pid in rows]
+        new = sorted(rows.keys() - set(known))
+        for pid in (new or known)[:1]:
+            rows[pid].pss_bytes = _pss_bytes(pid)
+            self._measured = [*(one for one in known if one != pid), pid]
+        if len(new) > 1:
+            return NEW_S
         return min(max(MEMORY_S, (time.monotonic() - began) / MEMORY_SHARE), MEMORY_LATEST_S)
 
 
