@@ -26,7 +26,7 @@ from typing import Any, TypeVar, get_args, overload
 from executor_worker.errors import Cancelled, Interrupt, NodeTimeout, ToolError, ToolFailed, ToolTimeout
 from executor_worker.tools.base import Answer, Effects, Log, ToolContext, silent
 from executor_worker.tools.json_value import as_text, to_json
-from executor_worker.tools.limits import CallOverdue, prints_to_stderr, time_limit
+from executor_worker.tools.limits import CallOverdue, one_process, prints_to_stderr, time_limit
 from executor_worker.tools.signature import Signature
 from executor_worker.watch import Watch
 
@@ -164,7 +164,8 @@ class FunctionTool:
         with prints_to_stderr(), time_limit(seconds + (_CLEANUP_SECONDS if self._awaited else 0)):
             context = self._context(watch, key, seconds) if self._signature.context else None
             positional, named = self._signature.bind(arguments, context)
-            value = self.function(*positional, **named)
+            with one_process():
+                value = self.function(*positional, **named)
             if type(value) not in _PLAIN and inspect.isawaitable(value):
                 with asyncio.Runner() as runner:
                     value = runner.run(_within(value, seconds, self.name))
@@ -178,7 +179,8 @@ async def _within(awaitable: Awaitable[Any], seconds: float, name: str) -> Any:
     limit = asyncio.timeout(seconds)
     try:
         async with limit:
-            return await awaitable
+            with one_process():
+                return await awaitable
     except TimeoutError:
         if limit.expired():
             raise CallOverdue("the call's time is up") from None

@@ -74,6 +74,23 @@ def _disarm() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+class one_process:  # noqa: N801 - used like a function
+    """
+    End a process that the block has forked where it would leave it, whatever by: nothing from here on is its business.
+
+    It would be a second worker, with the first one's name, connection and item in hand.
+    """
+
+    __slots__ = ("_pid",)
+
+    def __enter__(self) -> None:
+        self._pid = os.getpid()
+
+    def __exit__(self, *_: object) -> None:
+        if os.getpid() != self._pid:
+            os._exit(1)
+
+
 class prints_to_stderr:  # noqa: N801 - used like a function
     """Send what the block prints, its child processes included, to stderr: stdout is for results."""
 

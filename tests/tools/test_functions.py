@@ -57,6 +57,30 @@ def raising(error: BaseException) -> Callable[[], Any]:
     return fail
 
 
+def forked(then: Callable[[], Any]) -> int:
+    """Fork, leave *then* to the child; returns the child's exit status."""
+    pid = os.fork()
+    if pid == 0:
+        then()
+        return 0
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    "then", [returning(None), raising(FileNotFoundError("no such program")), raising(SystemExit())]
+)
+def test_a_forked_process_does_not_come_back_from_the_function(watch: Watch, then: Callable[[], Any]) -> None:
+    """It would be a second worker with the same item: it ends, and the one that was asked goes on."""
+
+    async def awaited() -> int:
+        return forked(then)
+
+    ours = os.getpid()
+    assert call(lambda: forked(then), watch) == call(awaited, watch) == 1
+    assert os.getpid() == ours
+
+
 def test_a_marked_function_stays_a_function() -> None:
     """It can be called and tested like any other."""
 
