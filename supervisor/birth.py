@@ -7,6 +7,7 @@ import ctypes
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -81,9 +82,21 @@ def execute(command: list[str], environ: Mapping[str, str], fds: list[int]) -> N
         os._exit(SHELL_NOT_EXECUTABLE)
 
 
-def become_reaper() -> None:
-    """Inherit what descendants of ours leave behind."""
-    prctl(PR_SET_CHILD_SUBREAPER, 1)
+def leave_behind(link: socket.socket, command: list[str], environ: Mapping[str, str], fds: list[int]) -> NoReturn:
+    """Start *command*, tell its number over *link*, be gone when that is closed. Called with all signals blocked."""
+    try:
+        pid = os.fork()
+        if pid == 0:
+            execute(command, environ, fds)
+        link.send(str(pid).encode())
+        link.recv(1)
+    finally:
+        os._exit(0)
+
+
+def become_reaper(wanted: bool = True) -> None:
+    """Inherit what descendants of ours leave behind, or no longer."""
+    prctl(PR_SET_CHILD_SUBREAPER, int(wanted))
 
 
 def live_without_supervisor() -> None:

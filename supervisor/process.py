@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import os
 import resource
+import select
 import signal
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -31,7 +34,7 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A child that was started here and is not reaped yet: until then its number is its own."""
+    """What was started here."""
 
     pid: int
     fd: int  # a pidfd: readable once it is dead
@@ -39,6 +42,12 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.fd, number)
+
+    def ended(self) -> bool:
+        """Whether it is dead, reaped or not."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLIN)
+        return bool(poll.poll(0))
 
     def look(self) -> str:
         """Its state as the kernel sees it, one letter: R, S, D (waits for a device), T (stopped) …"""
@@ -104,17 +113,25 @@ class Processes:
         """
         Start *command* beside us, with *fds* open: it outlives us.
 
+        It is not our child but that of who takes in orphans, from its first moment: systemd waits for the end of a
+        main process only where that is its own child, and kills at once what it should have let drain.
+
         Raises:
             OSError: There is no room for it.
         """
         birth.flush()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        ours, theirs = socket.socketpair()
         try:
-            pid = os.fork()
-            if pid == 0:
-                birth.execute(command, environ, fds)
-            return self._keep(pid)
+            parent = os.fork()
+            if parent == 0:
+                ours.close()
+                birth.leave_behind(theirs, command, environ, fds)
+            theirs.close()
+            return self._leave_alone(parent, ours)
         finally:
+            ours.close()
+            theirs.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def reap(self) -> list[tuple[Child, Exit]]:
@@ -174,11 +191,24 @@ class Processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
+    def _leave_alone(self, parent: int, link: socket.socket) -> Child:
+        """Get to know the child of *parent*, which ends then; for that moment orphans go past us."""
+        try:
+            pid = int(link.recv(32) or b"0")
+            if not pid:
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            child = _known(pid)
+            birth.become_reaper(False)
+            return child
+        finally:
+            link.close()
+            os.waitpid(parent, 0)
+            birth.become_reaper()
+
     def _keep(self, pid: int) -> Child:
         try:
-            child = Child(pid, os.pidfd_open(pid))
+            child = _known(pid)
         except OSError:
-            os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             raise
         self._children[pid] = child
@@ -190,6 +220,15 @@ class Processes:
         for child in self._children.values():
             os.close(child.fd)
         self._children.clear()
+
+
+def _known(pid: int) -> Child:
+    """A process that only its parent could reap, and has not; it is ended where we can't get hold of it."""
+    try:
+        return Child(pid, os.pidfd_open(pid))
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        raise
 
 
 def reap_adopted(seen: dict[int, int]) -> int:

@@ -238,9 +238,7 @@ class Supervisor:
                 self._selector.unregister(child.fd)
             os.close(child.fd)
             seat = self._keeper if self._keeper.child == child else self._pool.of(child)
-            if seat is None:
-                self._succession.died(child, died)
-            else:
+            if seat is not None:
                 seat.exited(died)
                 self._sweep.begin()
 

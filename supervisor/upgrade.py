@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 
 from supervisor.errors import UpgradeRefused
-from supervisor.process import Child, Exit, Processes
+from supervisor.process import Child, Processes
 from supervisor.program import Journal
 
 VARIABLE = "SUPERVISOR_INHERITANCE"
@@ -113,16 +113,22 @@ class Succession:
         self._log("info", "upgrade.started", pid=self._heir.pid, first_slot=first_slot)
 
     def ready_pid(self, now: float) -> int:
-        """The successor's pid once it is ready, else 0; one that takes too long or closes the pipe is ended."""
+        """
+        The successor's pid once it is ready, else 0; one that takes too long or ends is done with.
+
+        One whose word is read only after its end has failed even if it was ready: we are the host's only pool.
+        """
         if self._heir is None:
             return 0
-        said = self._said()
-        if said == READY:
+        said, ended = self._said(), self._heir.ended()
+        if said == READY and not ended:
             pid = self._heir.pid
             self._finish("info", "upgrade.ready", pid=pid)
             return pid
-        if said == b"" or now > self._deadline:
-            self.abandon("it closed the pipe" if said == b"" else "it took too long")
+        if ended or said is not None:
+            self.abandon(f"it ended {'after' if said == READY else 'before'} it was ready")
+        elif now > self._deadline:
+            self.abandon("it took too long")
         return 0
 
     def abandon(self, why: str) -> None:
@@ -130,16 +136,6 @@ class Succession:
         if self._heir is not None:
             self._heir.signal(signal.SIGTERM)
             self._finish("error", "upgrade.failed", why=why)
-
-    def died(self, child: Child, died: Exit) -> None:
-        """
-        Note the death of a child that was none of the pool's.
-
-        A successor whose word nobody has read yet has failed even if it was ready: we are the host's only pool.
-        """
-        if child == self._heir:
-            when = " after it was ready" if self._said() == READY else ""
-            self._finish("error", "upgrade.failed", why=f"it ended with {died.cause}{when}")
 
     def _check(self) -> None:
         if self._heir is not None:
@@ -157,6 +153,8 @@ class Succession:
 
     def _finish(self, level: str, event: str, **fields: object) -> None:
         os.close(self._reader)
+        if self._heir is not None:
+            os.close(self._heir.fd)
         self._heir = None
         self._log(level, event, **fields)
 

@@ -237,6 +237,24 @@ def test_upgrade_hands_the_unit_on(unit: Unit, stage: Stage, took: Took) -> None
     assert '"pid"' in unit.ctl("status", "--json").stdout
 
 
+def test_stop_after_an_upgrade_drains(unit: Unit, stage: Stage) -> None:
+    """Systemd waits for the end of the successor as it did for that of the process it has started itself."""
+    old = unit.main_pid()
+    kill(old, signal.SIGUSR2)
+    wait_until(lambda: not alive(old), 60, lambda: f"the old pool to end\n{unit.said()}", every=0.05)
+    assert "not our child" not in unit.said()
+    stage.push("hold", "held")
+    stage.started("held")
+    unit.systemctl("stop", "--no-block")
+    wait_until(lambda: unit.state() == "deactivating", 10, unit.said, every=0.05)
+    holds_for(lambda: unit.state() == "deactivating", 1.0, "it is waited for", every=0.2)
+    stage.journal.let_go("held")
+    wait_until(lambda: unit.state() != "deactivating", 60, unit.said, every=0.05)
+    assert unit.show("ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
+    stage.assert_settled_once(["held"])
+    assert_run_once(stage, ["held"])
+
+
 @pytest.mark.unit("TimeoutStopSec=1")
 def test_stop_under_load_finishes_what_is_held_and_loses_nothing(unit: Unit, stage: Stage, took: Took) -> None:
     """What was begun is finished, however short systemd's patience; the rest stays for the next start."""
