@@ -22,6 +22,7 @@ from executor_worker.settings import ConfigErrors
 
 Command = Callable[..., int]
 
+_ERROR_FOR_THE_JOURNAL = "<3>"  # else it takes plain text for information
 _SEE_ALL = "With LOG_LEVEL=debug it shows all."
 
 
@@ -100,9 +101,18 @@ def _entry(name: str) -> Command:
 
 
 def _say(status: int, *sentences: str) -> int:
+    mark = _ERROR_FOR_THE_JOURNAL if status != DONE and _journal_reads_stderr() else ""
     for sentence in sentences:
-        print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+        print(f"{mark}{PROGRAM}: {sentence}", file=sys.stderr)
     return status
+
+
+def _journal_reads_stderr() -> bool:
+    if "JOURNAL_STREAM" not in os.environ:
+        return False
+    from executor_worker.logs.target import is_journal  # loguru: a tenth of a second that `--help` can do without
+
+    return is_journal(2)
 
 
 def _prepare_standard_streams() -> None:

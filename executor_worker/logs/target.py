@@ -41,10 +41,7 @@ class Target:
     @property
     def is_journal(self) -> bool:
         """Whether systemd's journal reads this very descriptor."""
-        with suppress(OSError):
-            seen = os.fstat(self.fd)
-            return os.environ.get("JOURNAL_STREAM", "") == f"{seen.st_dev}:{seen.st_ino}"
-        return False
+        return is_journal(self.fd)
 
     def write(self, line: bytes) -> None:
         # In one write: by itself the notice might still fit in where the line does not.
@@ -98,6 +95,14 @@ def open_file(path: str) -> int:
     Appending makes each write land at the end, whichever process makes it.
     """
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
+
+
+def is_journal(fd: int) -> bool:
+    """Whether systemd's journal reads *fd*."""
+    with suppress(OSError):
+        seen = os.fstat(fd)
+        return os.environ.get("JOURNAL_STREAM", "") == f"{seen.st_dev}:{seen.st_ino}"
+    return False
 
 
 def _mode(fd: int) -> int:

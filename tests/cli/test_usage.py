@@ -185,6 +185,20 @@ def test_a_full_disk_is_a_failure_in_a_sentence(folder: Path) -> None:
     assert done.stderr == "executor-worker: what is to be written: No space left on device.\n"
 
 
+@pytest.mark.parametrize(("reads", "mark"), [(True, "<3>"), (False, "")])
+def test_what_is_wrong_is_an_error_in_the_journal(folder: Path, reads: bool, mark: str) -> None:
+    """It takes plain text for information, which `journalctl -p err` leaves out; it shows no such mark."""
+    said = folder / "said"
+    with said.open("wb") as file:
+        seen = os.fstat(file.fileno())
+        number = seen.st_ino if reads else 0
+        settings = {"JOURNAL_STREAM": f"{seen.st_dev}:{number}", "WORKERS": "many"}
+        command = [str(PROGRAM), "run"]
+        done = subprocess.run(command, cwd=folder, env=environment(settings), stderr=file, timeout=30, check=False)
+    assert done.returncode == 78
+    assert said.read_text().startswith(f"{mark}executor-worker: WORKERS: 'many' is not")
+
+
 @pytest.mark.parametrize("given", ["", "wrong-secret"])
 def test_a_refused_password_is_a_wrong_setting(run: Run, start_server: Callable[..., RedisServer], given: str) -> None:
     """Status 78, the variable named, the password never shown."""

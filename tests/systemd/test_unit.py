@@ -298,4 +298,5 @@ def test_wrong_settings_at_start_fail_for_good(unit: Unit, defaults: dict[str, o
         "ExecMainStatus": "78",
         "NRestarts": "0",
     }
-    assert "LEASE: 'soon' is not a duration" in unit.said()
+    errors = unit.machine.run("journalctl", "--unit", unit.name, "--priority", "err", "--output", "cat").stdout
+    assert "LEASE: 'soon' is not a duration" in errors
