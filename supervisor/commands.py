@@ -121,7 +121,7 @@ class Commands:
     def _status(self, call: Call) -> None:
         head = self._executive.board.head
         about: dict[str, object] = {"mode": self._executive.mode, "paused": head.paused, "pid": head.supervisor_pid}
-        about["said"] = f"{self._executive.mode}, {self._executive.summary()}{', paused' if head.paused else ''}"
+        about["said"] = f"{self._executive.mode}, {self._executive.summary()}"
         self._control.answer(call, "", **about, workers=self._executive.rows())
 
     def _refused(self, call: Call) -> bool:

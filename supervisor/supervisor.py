@@ -149,7 +149,7 @@ class Supervisor:
         return self._course.mode
 
     def summary(self) -> str:
-        return self._pool.summary()
+        return f"{self._pool.summary()}{', paused' if self.board.head.paused else ''}"
 
     def rows(self) -> list[dict[str, object]]:
         return rows_report(self.board)
@@ -224,7 +224,7 @@ class Supervisor:
 
     def _show(self) -> None:
         self.board.head.supervisor_beat_ns = time.monotonic_ns()
-        summary = f"{self._course.mode}, {self._pool.summary()}"
+        summary = f"{self._course.mode}, {self.summary()}"
         if summary != self._title:
             self._title = summary
             setproctitle(f"{self.settings.name}: supervisor ({summary})")

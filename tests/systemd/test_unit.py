@@ -70,6 +70,10 @@ def test_commands_reach_the_unit_from_outside(unit: Unit) -> None:
     wait_until(lambda: [row["state"] for row in unit.rows()] == ["idle"] * 3, 20, "the third slot")
     unit.ctl("scale", "2")
     wait_until(lambda: len(unit.rows()) == 2, 20, "two slots")
+    unit.ctl("pause")
+    wait_until(lambda: unit.show("StatusText")["StatusText"].endswith("0 busy, paused"), 20, "the unit to say so")
+    unit.ctl("resume")
+    wait_until(lambda: unit.show("StatusText")["StatusText"].endswith("0 busy"), 20, "the unit to say so")
     socket = unit.machine.root / "run/executor-worker/ctl.sock"
     assert socket.stat().st_mode & 0o777 == 0o600
 
