@@ -44,6 +44,8 @@ class Ticket:
     Attributes:
         held: The entry, and which delivery of it this is.
         data: The entry's `data` as it came.
+        taken_at: When it was, in seconds since the epoch.
+        began: The same by the clock that never jumps.
         fields: The whole entry where it has no `data`: all there is to keep.
         item: The decoded item; None where it could not be decoded.
         config: The node's, from the item or from the graph; None where neither has one.
@@ -79,6 +81,7 @@ class Ticket:
     keep_state: bool = False
     journal: str | None = None
     refused: int = 0
+    began: float = 0.0
 
     @property
     def state_key(self) -> str | None:
@@ -131,15 +134,20 @@ class Intake:
     """
     Args:
         read_state: Reads a graph's document by its key, for takes that did not bring it along.
-        wall: Seconds since the epoch.
+        wall, clock: Seconds since the epoch, monotonic seconds.
     """
 
     def __init__(
-        self, limits: Limits, read_state: Callable[[str], bytes | None], wall: Callable[[], float] = time.time
+        self,
+        limits: Limits,
+        read_state: Callable[[str], bytes | None],
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
         self._read_state = read_state
         self._wall = wall
+        self._clock = clock
 
     def open(self, taken: Taken, verdict: str = "") -> Ticket:
         """
@@ -151,7 +159,7 @@ class Intake:
         Raises:
             StreamUnavailable: The state could not be read; the item stays held.
         """
-        ticket = Ticket(taken.held, taken.data or b"", self._wall(), refused=taken.refused)
+        ticket = Ticket(taken.held, taken.data or b"", self._wall(), refused=taken.refused, began=self._clock())
         try:
             self._decode(ticket, taken)
             self._read(ticket, taken)

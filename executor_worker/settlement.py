@@ -53,12 +53,14 @@ class Settler:
         state_ttl_s: int,
         pause: Callable[[int], bool],
         wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._consumer = consumer
         self._worker_id = worker_id
         self._ttl_s = state_ttl_s
         self._pause = pause
         self._wall = wall
+        self._clock = clock
 
     def settle(self, ticket: Ticket, take_next: Callable[[], bool]) -> Result:
         """
@@ -67,7 +69,7 @@ class Settler:
         Raises:
             StreamError: `pause` gave up; whether it was committed is unknown.
         """
-        draft = _Draft(ticket, self._worker_id, self._ttl_s, self._wall())
+        draft = _Draft(ticket, self._worker_id, self._ttl_s, self._wall(), self._clock() - ticket.began)
         current, force, tries = ticket.state, False, 0
         while True:
             try:
@@ -96,11 +98,12 @@ class Settler:
 class _Draft:
     """One outcome's commit, drawn up anew for each state it has to go into."""
 
-    def __init__(self, ticket: Ticket, worker_id: str, ttl_s: int, now: float) -> None:
+    def __init__(self, ticket: Ticket, worker_id: str, ttl_s: int, now: float, took_s: float) -> None:
         self._ticket = ticket
         self._worker_id = worker_id
         self._ttl_s = ttl_s
         self._now = now
+        self._took_s = took_s
         self._entry: dict[str, object] | None = None
         self._facts: dict[str, object] = {}
         self._events: list[tuple[str, bytes]] | None = None
@@ -213,7 +216,7 @@ class _Draft:
             "worker_id": self._worker_id,
             "mode": (outcome.mode if outcome is not None else None) or ticket.mode,
             "attempt": ticket.attempt - (ticket.dead_reason == "poisoned"),
-            "duration_ms": round((self._now - ticket.taken_at) * 1000, 3),
+            "duration_ms": round(self._took_s * 1000, 3),
         }
         if outcome is not None and outcome.usage is not None:
             facts["usage"] = outcome.usage.as_json()

@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from executor_worker.errors import StreamUnavailable
+from executor_worker.events import rfc3339
 from executor_worker.intake import Intake, Limits, Ticket
 from executor_worker.outcome import Completed, Failed, Usage
 from executor_worker.settlement import Result, Settler
@@ -38,12 +39,15 @@ class Ledger:
 
 def ticket(state: bytes | None = STATE, data: dict[str, Any] | None = None, count: int = 1) -> Ticket:
     body = {"graph_id": "g", "node_id": "n", "config": {"tool_name": "t"}} | (data or {})
-    intake = Intake(Limits(9, 5, 2**20), lambda _: state, wall=lambda: NOW)
+    intake = Intake(Limits(9, 5, 2**20), lambda _: state, wall=lambda: NOW, clock=lambda: 100.0)
     return intake.open(Taken(Held("executor.work", "1-1", count, "w.1"), json.dumps(body).encode(), {}))
 
 
-def settle(ledger: Ledger, one: Ticket, tries: int = 0) -> Result:
-    settler = Settler(cast("Consumer", ledger), "w.1", 60, lambda number: number <= tries, wall=lambda: NOW + 1.5)
+def settle(ledger: Ledger, one: Ticket, tries: int = 0, jumped_s: float = 0.0) -> Result:
+    def wall() -> float:
+        return NOW + 1.5 + jumped_s
+
+    settler = Settler(cast("Consumer", ledger), "w.1", 60, lambda number: number <= tries, wall, lambda: 101.5)
     return settler.settle(one, lambda: True)
 
 
@@ -62,6 +66,17 @@ def test_a_completed_node_is_one_commit() -> None:
     assert commit.expected and commit.document.startswith(b'{"graph_id":"g","inputs":{"x":1.00},"node_states":{"n":')
     assert commit.events[0][0] == COMPLETED_STREAM
     assert event(commit)["data"]["duration_ms"] == 1500
+
+
+@pytest.mark.parametrize("jumped_s", [7200.0, -7200.0])
+def test_how_long_it_took_is_true_when_the_clock_jumps(jumped_s: float) -> None:
+    """Only when it ended is told by the clock of the wall."""
+    ledger, one = Ledger(), ticket()
+    one.outcome = Completed({"a": 1}, "tool")
+    settle(ledger, one, jumped_s=jumped_s)
+    told = event(ledger.commits[0])
+    assert told["data"]["duration_ms"] == 1500
+    assert told["timestamp"] == rfc3339(NOW + 1.5 + jumped_s)
 
 
 def test_a_failed_node_says_what_it_cost() -> None:

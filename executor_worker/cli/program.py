@@ -218,7 +218,7 @@ class ExecutorProgram:
         result = settler.settle(ticket, lambda: False)
         with logs.context(entry=held.entry, graph=ticket.graph_id, node=ticket.node_id):
             account = Account(Recorder(self._board.head.keeper_counters), self._board.head)
-            account.settled(ticket, result, time.time() - ticket.taken_at)
+            account.settled(ticket, result, time.monotonic() - ticket.began)
 
     def _throttles(self, link: Link, name: str) -> Throttles:
         """Share what providers ask of us with the whole fleet."""
