@@ -150,7 +150,8 @@ def asked_wait_s(headers: Mapping[str, str], now: Callable[[], datetime] = lambd
     Read how long the provider asks us to wait.
 
     Args:
-        headers: With case-insensitive names; `retry-after-ms`, or `retry-after` in seconds or as an HTTP date.
+        headers: With case-insensitive names; `retry-after-ms`, or `retry-after` in seconds, or as an HTTP date by
+            the clock of `date`.
 
     Returns:
         Seconds, from 0 to a day; None where it says nothing that can be understood.
@@ -166,11 +167,19 @@ def _asked_s(headers: Mapping[str, str], now: Callable[[], datetime]) -> float |
     text = headers.get("retry-after")
     if (seconds := _number(text)) is not None:
         return seconds
+    at = _date(text)
+    if at is None:
+        return None
+    seen = _date(headers.get("date")) or now()  # by the clock that wrote it: ours may be wrong
+    return (at - seen).total_seconds()
+
+
+def _date(text: str | None) -> datetime | None:
     try:
         at = parsedate_to_datetime(text or "")
     except (ValueError, TypeError, OverflowError):
         return None
-    return (at.replace(tzinfo=at.tzinfo or UTC) - now()).total_seconds()
+    return at.replace(tzinfo=at.tzinfo or UTC)
 
 
 def _number(text: str | None) -> float | None:

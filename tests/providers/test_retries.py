@@ -117,6 +117,8 @@ def test_a_wait_is_broken_off_by_the_watch() -> None:
         ({"retry-after": "Sat, 21 Nov 2026 10:00:30 GMT"}, 30),
         ({"retry-after": "Sat, 21 Nov 2026 09:59:00 GMT"}, 0),
         ({"retry-after": "Sat, 21 Nov 2026 11:00:30 +0100"}, 30),
+        ({"retry-after": "Sat, 21 Nov 2026 12:00:30 GMT", "date": "Sat, 21 Nov 2026 12:00:10 GMT"}, 20),
+        ({"retry-after": "Sat, 21 Nov 2026 10:00:30 GMT", "date": "noon"}, 30),
         ({"retry-after": "-5"}, 0),
         ({"retry-after": "1e9"}, 86400),
         ({"retry-after-ms": "1e300"}, 86400),
@@ -127,7 +129,7 @@ def test_a_wait_is_broken_off_by_the_watch() -> None:
     ],
 )
 def test_the_headers_are_read(headers: dict[str, str], seconds: float | None) -> None:
-    """Milliseconds before seconds, seconds or a date, nonsense as nothing, ages as a day."""
+    """Milliseconds before seconds, seconds or a date by its own clock, nonsense as nothing, ages as a day."""
     assert asked_wait_s(headers, lambda: datetime(2026, 11, 21, 10, tzinfo=UTC)) == seconds
 
 
