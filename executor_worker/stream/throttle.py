@@ -208,10 +208,11 @@ def throttled(link: Link) -> list[Throttled]:
 
 
 def _seen(link: Link, name: str, now: float) -> Throttled:
-    not_before, limit = link.call("HMGET", name, "not_before", "limit")
+    not_before, limit, since = link.call("HMGET", name, "not_before", "limit", "since")
     calling, waiting = (link.call("ZCARD", f"{name}:{row}") for row in ("calls", "waiting"))
     provider, _, rest = name.removeprefix(THROTTLE_PREFIX).partition(":")
-    opens_s = max(int(not_before or 0) / 1000 - now, 0.0)
+    put_back = int(since or 0) / 1000 > now  # the clock was: then it does not hold
+    opens_s = 0.0 if put_back else max(int(not_before or 0) / 1000 - now, 0.0)
     return Throttled(provider, rest.partition(":")[2], opens_s, None if limit is None else int(limit), calling, waiting)
 
 

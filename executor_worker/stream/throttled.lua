@@ -5,7 +5,7 @@
 
 local throttle, consumer, asked_ms = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local now, calls = now_ms(), throttle .. ':calls'
-local about = redis.call('HMGET', throttle, 'not_before', 'limit', 'cuts', 'strikes')
+local about = redis.call('HMGET', throttle, 'not_before', 'limit', 'cuts', 'strikes', 'since')
 local cuts, strikes = tonumber(about[3] or 0), tonumber(about[4] or 0)
 -- Whoever called before the last cut says nothing new: all of a burst are refused, that is one refusal.
 if cuts == 0 or cuts == tonumber(ARGV[3]) then
@@ -16,8 +16,8 @@ if cuts == 0 or cuts == tonumber(ARGV[3]) then
   redis.call('HSET', throttle, 'limit', limit, 'cuts', cuts, 'slow', slow, 'grown', 0, 'strikes', strikes, 'peak', 0)
 end
 if asked_ms < 0 then asked_ms = math.min(ARGV[5] * 2 ^ math.min(strikes - 1, 20), tonumber(ARGV[6])) end
-local until_ms = math.max(tonumber(about[1] or 0), now + math.floor(asked_ms))
-redis.call('HSET', throttle, 'not_before', string.format('%.0f', until_ms))
+local until_ms = math.max(opening(about[1], about[5], now), now + math.floor(asked_ms))
+redis.call('HSET', throttle, 'not_before', string.format('%.0f', until_ms), 'since', string.format('%.0f', now))
 redis.call('PEXPIRE', throttle, string.format('%.0f', until_ms - now + ARGV[7]))
 redis.call('ZREM', calls, consumer)
 redis.call('SADD', THROTTLES, throttle)

@@ -168,6 +168,22 @@ def test_answers_make_room(fleet: Fleet) -> None:
     assert fleet.limit() == limit + 1
 
 
+def test_a_clock_that_was_put_back_holds_nobody_up(fleet: Fleet, link: Link) -> None:
+    """Neither a refusal nor a dead caller's place lasts for as long as Redis' clock has jumped."""
+    one, two = fleet.worker("w.1"), fleet.worker("w.2")
+    fleet.refuse(one, retry_after=20)
+    (place,) = fleet.db.smembers(THROTTLES)
+    ahead_ms = int((time.time() + 7200) * 1000)
+    fleet.db.hset(place, mapping={"not_before": ahead_ms + 20_000, "since": ahead_ms, "limit": 1})
+    fleet.db.zadd(b"%s:calls" % place, {"dead.1": ahead_ms + PLACE_MS})
+    assert [one.opens_s for one in throttled(link)] == [0.0]
+    assert survey(link, [], most=5).opens_s is None
+    assert fleet.admit(two) is None
+    fleet.refuse(two, retry_after=20)
+    wait = fleet.admit(two)
+    assert wait is not None and 18 < wait.seconds <= 20
+
+
 def test_where_nothing_is_asked_for_waits_double(fleet: Fleet) -> None:
     """From a second on; an answer begins anew."""
     worker = fleet.worker("w.1")
