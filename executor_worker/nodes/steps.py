@@ -17,7 +17,9 @@ from loguru import logger
 
 from executor_worker.errors import (
     ModelBadResponse,
+    ModelError,
     ModelRejected,
+    NodeTimeout,
     ToolError,
     ToolFailed,
     ToolUncertain,
@@ -75,7 +77,7 @@ class Steps:
         config: The node's: a journal of another one is not gone on from.
 
     Attributes:
-        usage: What all model calls have cost, those of earlier runs included; None while none has answered.
+        usage: What all model calls have cost, those of earlier runs included; None while none was made.
         replies: Model calls that have answered, in this run or an earlier one.
         made: Tool calls, in order.
         fallback: Set where the last answer was another model's than the one asked for.
@@ -187,7 +189,11 @@ class Steps:
 
     def _asked(self, request: ModelRequest) -> ModelReply:
         started = self._watch.clock()
-        reply = calls.ask_model(self._provider, self._watch, request)
+        try:
+            reply = calls.ask_model(self._provider, self._watch, request)
+        except (ModelError, NodeTimeout):
+            self.usage = self.usage or Usage()  # it was called, as far as anybody can tell for nothing
+            raise
         record = journal.replied(reply, self._watch.clock() - started)
         try:
             self._keep(record, request)

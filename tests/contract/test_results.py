@@ -78,6 +78,13 @@ def test_llm_output(wire: Wire) -> None:
     assert (data["mode"], data["usage"]) == ("llm", usage)
 
 
+def test_a_model_that_was_called_in_vain_has_a_usage_too(wire: Wire) -> None:
+    """It is told wherever a model was called; nobody has said that it cost anything."""
+    for config in ({}, {"tools": ["plus"]}):
+        data = wire.run({"llm_config": {"prompt": script({"error": "400"})}, **config})
+        assert (data["error_code"], data["usage"]) == ("llm_rejected", {"input_tokens": 0, "output_tokens": 0})
+
+
 def test_llm_output_with_a_schema(wire: Wire) -> None:
     """`parsed` where a schema was asked for, of any JSON type."""
     for schema, answer in (({"type": "object"}, {"a": [1]}), ({"type": "integer"}, 5), ({"type": "null"}, None)):

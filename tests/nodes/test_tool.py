@@ -241,5 +241,5 @@ def test_failed_model_call_is_counted(failed: Bad) -> None:
     watch = SeenWatch()
     model = ScriptedModel(ModelUnavailable("down"))
     outcome = failed(EXTRACT, model=model, tools=(FunctionTool("mail", schema=MAIL),), inputs={"who": "B"}, watch=watch)
-    assert (outcome.code, outcome.usage) == ("llm_unavailable", None)
+    assert (outcome.code, outcome.usage) == ("llm_unavailable", Usage())
     assert watch.models == [("small", None)]
