@@ -78,6 +78,7 @@ class Supervisor:
         self._succession = Succession(self._processes, self.log, command, listener, control, lambda: board.tables)
         if inheritance is not None and inherit(board, list(inheritance.tables)):
             self.log("info", "upgrade.uncounted", advice="the totals begin anew: they were kept by another version")
+        board.head.paused = inheritance is not None and inheritance.paused
         # What is inherited is the predecessor's until we are ready.
         ours = inheritance is None or inheritance.control_fd is None
         self._control = None if control is None else ControlSocket(control, open_now=ours, clock=clock)
@@ -290,7 +291,8 @@ class Supervisor:
         environ = {name: value for name, value in os.environ.items() if name != MARK}
         environ |= self._course.notify.environ() if self._course.notify else {}
         deadline = self.now() + UPGRADE_BOOTS * self.settings.boot_timeout_s
+        head = self.board.head
         try:
-            self._succession.start(next_first_slot(self.board.head.highest_slot), environ, deadline)
+            self._succession.start(next_first_slot(head.highest_slot), environ, deadline, paused=head.paused)
         except UpgradeRefused as refused:
             self.log("error", "upgrade.refused", reason=str(refused))

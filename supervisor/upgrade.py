@@ -32,6 +32,7 @@ class Inheritance:
     predecessor: int  # its pid
     control_fd: int | None = None  # the listening socket of commands
     tables: tuple[int, ...] = ()  # memory in which was counted, its own first: see `legacy.py`
+    paused: bool = False  # nothing is taken: an upgrade is no reason to
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -88,7 +89,7 @@ class Succession:
     def under_way(self) -> bool:
         return self._heir is not None
 
-    def start(self, first_slot: int, environ: Mapping[str, str], deadline: float) -> None:
+    def start(self, first_slot: int, environ: Mapping[str, str], deadline: float, *, paused: bool) -> None:
         """
         Start the successor.
 
@@ -99,7 +100,7 @@ class Succession:
         listen_fd, control_fd = (None if it is None else it.fileno() for it in (self._listener, self._control))
         self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         tables = tuple(self._tables())
-        inheritance = Inheritance(first_slot, listen_fd, writer, os.getpid(), control_fd, tables)
+        inheritance = Inheritance(first_slot, listen_fd, writer, os.getpid(), control_fd, tables, paused)
         fds = [fd for fd in (writer, listen_fd, control_fd, *tables) if fd is not None]
         passed_on = {**environ, VARIABLE: json.dumps(asdict(inheritance))}
         try:

@@ -64,6 +64,18 @@ def test_successor_takes_over_and_the_old_pool_drains(start: Start, heirs: list[
     wait_until(lambda: not alive(heir) and not pool.left_behind(), 5, "the successor to end")
 
 
+def test_successor_of_a_paused_pool_is_paused(start: Start, heirs: list[int]) -> None:
+    """Whoever has stopped it has reasons that an upgrade does not know."""
+    pool = start(workers=2)
+    pool.signal(signal.SIGTSTP)
+    pool.wait_for("pool.paused")
+    heir = upgrade(pool, heirs)
+    wait_until(lambda: pool.page()["supervisor"] == heir, 10, "the successor to answer")
+    assert pool.page()["paused"]
+    os.kill(heir, signal.SIGCONT)
+    wait_until(lambda: not pool.page()["paused"], 5, "it to take items again")
+
+
 def test_killed_old_pool_leaves_its_successor_alone(start: Start, heirs: list[int]) -> None:
     """Clearing away after a killed supervisor stops at what it has handed over."""
     pool = start()
