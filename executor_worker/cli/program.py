@@ -182,6 +182,7 @@ class ExecutorProgram:
         """Read the settings again; the health port and what Python has imported stay as they are."""
         try:
             settings, endpoint = self._load()
+            self._check_move(endpoint)
             program = ExecutorProgram(
                 settings, endpoint, self._board, self._identity, self._listener, self._load, beside=self._beside
             )
@@ -189,6 +190,19 @@ class ExecutorProgram:
         except (ConfigErrors, ConfigError) as error:
             raise ReloadRefused(str(error).replace("\n", "; ")) from None
         return program
+
+    def _check_move(self, endpoint: Endpoint) -> None:
+        """
+        Refuse to leave a Redis whose items we have or may still take: nobody would keep their leases there.
+
+        Raises:
+            ConfigError: They are not finished yet.
+        """
+        head = self._board.head
+        leaves = head.gate and not self._endpoint.leads_to(endpoint)
+        if leaves and (any(row.held for row in self._board.rows()) or (head.redis_up and not head.paused)):
+            fix = "Pause it and wait until nothing is in hand, or upgrade or restart it instead."
+            raise ConfigError("REDIS_ADDR", f"the pool works for {self._endpoint}, not for {endpoint}.", fix)
 
     def reopen_logs(self) -> None:
         logs.reopen()

@@ -105,6 +105,11 @@ class Endpoint:
             _refuse(_shown(addr), f"has the unknown scheme {parts.scheme!r}")
         return _from_url(parts, _shown(addr), user, password, db)
 
+    def leads_to(self, other: Endpoint) -> bool:
+        """Tell whether *other*'s data are the same, whoever we are there; one sentinel in common is enough."""
+        hosts = bool({*self.hosts} & {*other.hosts}) if self.service is not None else self.hosts == other.hosts
+        return hosts and (self.path, self.service, self.db) == (other.path, other.service, other.db)
+
     def __str__(self) -> str:
         """For people and logs: no secret in it."""
         if self.path is not None:

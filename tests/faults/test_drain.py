@@ -211,6 +211,33 @@ def test_23_hup_to_a_password_that_is_refused(stage: Stage) -> None:
     pool.wait_workers(lambda rows: not {row["pid"] for row in rows} & set(before))
 
 
+def test_23_hup_to_another_redis(stage: Stage) -> None:
+    """
+    Nobody would keep the leases of what is in hand, or of what is still taken until the last worker was replaced.
+
+    So it is refused, but for a pool that is paused and holds nothing.
+    """
+    pool = stage.pool(workers=2)
+    stage.push("hold")
+    stage.started()
+    settings_file(pool, REDIS_DB="3")
+    pool.send(Signal.SIGHUP)
+    assert pool.wait_event("pool.reload_refused")["reason"].startswith("REDIS_ADDR: ")
+    pool.send(Signal.SIGTSTP)
+    pool.wait_event("pool.paused")
+    pool.send(Signal.SIGHUP)
+    pool.wait_event("pool.reload_refused", count=2)
+    stage.journal.let_go("g")
+    stage.result()
+    pool.wait_workers(lambda rows: all(row["state"] == "idle" for row in rows))
+    stage.db = stage.server.client(db=3)
+    pool.send(Signal.SIGHUP)
+    pool.wait_event("pool.reloaded")
+    stage.push("nap")
+    pool.send(Signal.SIGCONT)
+    stage.result()
+
+
 def test_23_hup_while_an_item_hangs(stage: Stage) -> None:
     """Its slot is replaced when it has ended, by its time limit; the others are not kept waiting by it."""
     pool = stage.pool(workers=3, NODE_TIMEOUT="2")

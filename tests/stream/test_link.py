@@ -232,3 +232,21 @@ def test_prepared_commands_are_the_same_bytes(last: bytes) -> None:
     """Whatever the last word holds."""
     words = ("XADD", "größe", b"*", 7)
     assert Prepared(*words)(last) == pack((*words, last))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("a:6379", "redis://somebody:secret@a", True),
+        ("redis://a", "rediss://a?ssl_cert_reqs=none", True),
+        ("a:6379", "b:6379", False),
+        ("redis://a/1", "redis://a/2", False),
+        ("unix:///run/a.sock", "unix:///run/b.sock", False),
+        ("redis+sentinel://a,b/main", "redis+sentinel://b,c/main", True),
+        ("redis+sentinel://a,b/main", "redis+sentinel://c,d/main", False),
+        ("redis+sentinel://a/main", "redis+sentinel://a/other", False),
+        ("redis+sentinel://a:1/main", "redis://a:1", False),
+    ],
+)
+def test_which_addresses_lead_to_the_same_data(first: str, second: str, same: bool) -> None:
+    assert Endpoint.parse(first).leads_to(Endpoint.parse(second)) is same
