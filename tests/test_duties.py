@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from executor_worker.duties import Circumstances, Duties
+from executor_worker.duties import Circumstances, Duties, upkeep
 from executor_worker.duties.announce import Announce
 from executor_worker.duties.cancel import Cancel
 from executor_worker.duties.leases import Leases
@@ -241,15 +241,19 @@ def test_a_name_that_was_taken_meanwhile_is_left_to_who_has_it(scene: Scene) -> 
     assert "'w' was taken by another supervisor" in scene.board.head.reason
 
 
-def test_new_workers_are_measured_before_those_that_are_known(scene: Scene) -> None:
-    """However many there are, all are known soon; then they take turns."""
+@pytest.mark.parametrize(("at_once", "soon"), [(16, [True, True, False]), (1, [True, False, False])])
+def test_new_workers_are_measured_before_those_that_are_known(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, at_once: int, soon: list[bool]
+) -> None:
+    """Some of them at once; then they take turns."""
+    monkeypatch.setattr(upkeep, "FIRST", at_once)
     with ExitStack() as ended:
         for slot in (1, 2, 3):
             child = ended.enter_context(subprocess.Popen(["sleep", "60"]))
             ended.callback(child.kill)
             scene.board.place(slot).pid = child.pid
         memory, rows = Memory(scene.around), scene.board.rows()
-        assert [memory.run() < 0.1 for _ in rows] == [True, True, False]
+        assert [memory.run() < 0.1 for _ in rows] == soon
         assert all(row.pss_bytes for row in rows)
         for row in rows:
             row.pss_bytes = 0

@@ -16,7 +16,7 @@ from executor_worker.stream.trim import trim
 PRUNE_S = 600.0
 MEMORY_S, MEMORY_LATEST_S = 1.0, 3.0  # between measuring one worker and the next
 MEMORY_SHARE = 0.0005  # of a core
-NEW_S = 0.05  # between measuring a new worker and the next new one
+FIRST, FIRST_S = 16, 0.05  # so many are measured right after a start, so soon one after the other
 QUIET_S = 5.0  # between two looks at streams in which nothing waits
 
 
@@ -69,7 +69,8 @@ class Memory:
     """
     Measures the workers, one at a time and less often the longer it takes: with many pages a few milliseconds.
 
-    New ones come first, so that a large pool, or one just started, is not unknown for as long as a round takes.
+    New ones come first, so that they are not unknown for as long as a round takes; those of a pool just started at
+    once, but not hundreds of them.
     """
 
     def __init__(self, around: Circumstances) -> None:
@@ -85,8 +86,8 @@ class Memory:
         for pid in (new or known)[:1]:
             rows[pid].pss_bytes = _pss_bytes(pid)
             self._measured = [*(one for one in known if one != pid), pid]
-        if len(new) > 1:
-            return NEW_S
+        if len(new) > 1 and len(known) < FIRST:
+            return FIRST_S
         return min(max(MEMORY_S, (time.monotonic() - began) / MEMORY_SHARE), MEMORY_LATEST_S)
 
 
