@@ -96,7 +96,7 @@ def test_its_tools_are_listed_and_called(make_registry: Make, api: str, watch: W
 
 def test_failures_have_their_codes(make_registry: Make, api: str, watch: Watch) -> None:
     """A refusal, a lost answer, an answer too late, and a server that takes no calls now."""
-    registry = make_registry(api_tools_url=api, tool_timeout_s=0.4)
+    registry = make_registry(api_tools_url=api, tool_timeout_s=0.8)
     with pytest.raises(ToolFailed, match="HTTP status 500: no such customer"):
         registry.find("fail").call({}, watch, "k")
     with pytest.raises(ToolUnavailable, match="HTTP 503"):
