@@ -120,8 +120,8 @@ class Processes:
             OSError: There is no room for it.
         """
         birth.flush()
+        ours, theirs = socket.socketpair()  # first: where there is no room for it, no signal is to stay blocked
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        ours, theirs = socket.socketpair()
         try:
             parent = os.fork()
             if parent == 0:

@@ -98,7 +98,10 @@ class Succession:
         """
         self._check()
         listen_fd, control_fd = (None if it is None else it.fileno() for it in (self._listener, self._control))
-        self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise UpgradeRefused(f"it could not be started: {error}") from None
         tables = tuple(self._tables())
         inheritance = Inheritance(first_slot, listen_fd, writer, os.getpid(), control_fd, tables, paused)
         fds = [fd for fd in (writer, listen_fd, control_fd, *tables) if fd is not None]

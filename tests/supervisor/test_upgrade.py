@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -148,6 +150,21 @@ def test_upgrade_is_refused_where_it_can_not_work(start: Start, pool: DummyPool)
     start()
     pool.signal(signal.SIGUSR2)
     assert "sleeper would end with us" in pool.wait_for("upgrade.refused")["reason"]
+
+
+@pytest.mark.parametrize("free", [0, 2])
+def test_upgrade_without_descriptors_to_start_it_with_is_refused(start: Start, free: int) -> None:
+    """Neither for the pipe nor, two more, for what comes after: the pool goes on, and hears what it is told."""
+    pool = start()
+    numbers = {int(number) for number in os.listdir(f"/proc/{pool.pid}/fd")}
+    unused = (number for number in itertools.count() if number not in numbers)
+    limits = resource.prlimit(pool.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pool.pid, resource.RLIMIT_NOFILE, (next(itertools.islice(unused, free, None)), limits[1]))
+    pool.signal(signal.SIGUSR2)
+    assert "Too many open files" in pool.wait_for("upgrade.refused")["reason"]
+    resource.prlimit(pool.pid, resource.RLIMIT_NOFILE, limits)
+    pool.signal(signal.SIGTERM)
+    assert pool.wait() == 0
 
 
 def test_as_pid_1_it_reaps_orphans_and_refuses_upgrades(start: Start) -> None:
