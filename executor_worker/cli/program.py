@@ -202,7 +202,8 @@ class ExecutorProgram:
         leaves = head.gate and not self._endpoint.leads_to(endpoint)
         if leaves and (any(row.held for row in self._board.rows()) or (head.redis_up and not head.paused)):
             fix = "Pause it and wait until nothing is in hand, or upgrade or restart it instead."
-            raise ConfigError("REDIS_ADDR", f"the pool works for {self._endpoint}, not for {endpoint}.", fix)
+            here, there = (f"database {one.db} of {one}" for one in (self._endpoint, endpoint))
+            raise ConfigError("REDIS_ADDR", f"the pool works for {here}, not for {there}.", fix)
 
     def reopen_logs(self) -> None:
         logs.reopen()
