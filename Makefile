@@ -29,7 +29,7 @@ help: ## list the targets
 .PHONY: install
 install: $(STAMP) ## make .venv, with exactly the versions of requirements-dev.lock
 
-$(STAMP): requirements-dev.lock pyproject.toml setup.cfg
+$(STAMP): requirements-pip.lock requirements-dev.lock pyproject.toml setup.cfg
 	@if [ -z "$(VERSION)" ]; then \
 		echo "needs Python 3.11 or newer: install it, or name it by 'make PYTHON=/path/to/python'" >&2; exit 1; fi
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -37,6 +37,7 @@ $(STAMP): requirements-dev.lock pyproject.toml setup.cfg
 	@$(RUN) -c 'import sys; sys.exit("%d.%d.%d" % sys.version_info[:3] != "$(VERSION)")' 2>/dev/null \
 		|| $(PYTHON) -m venv --clear .venv \
 		|| { echo "$(PYTHON) can't make virtual environments: Debian and Ubuntu have them in the package python3-venv" >&2; exit 1; }
+	$(PIP) install --quiet --require-hashes -r requirements-pip.lock
 	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -123,16 +124,13 @@ dist: ## build the wheel and the source archive into dist
 lock: $(STAMP) ## choose newer versions of everything we build on, and write them down
 	$(PYTHON) -m venv .cache/uv
 	.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	for lock in "requirements.lock pyproject.toml --extra openai --extra otel" \
-		"requirements-dev.lock pyproject.toml --extra openai --extra otel --extra dev" \
-		"requirements-audit.lock --group audit"; do \
+	for lock in "requirements.lock pyproject.toml --extra openai --extra otel --extra orchestrator" \
+		"requirements-dev.lock pyproject.toml --extra openai --extra otel --extra orchestrator --extra dev" \
+		"requirements-audit.lock --group audit" "requirements-pip.lock --group install" \
+		$(foreach names,$(wildcard benchmarks/peers/locks/*.in),"$(names:.in=.lock) $(names) --no-annotate"); do \
 		set -- $$lock; file=$$1; shift; \
-		.cache/uv/bin/uv pip compile "$$@" --universal --python-version 3.11 --generate-hashes --upgrade \
+		.cache/uv/bin/uv pip compile "$$@" --universal --python-version 3.11 --generate-hashes --no-strip-extras --upgrade \
 			--no-header --no-emit-index-url --quiet --cache-dir .cache/uv/downloads --output-file $$file || exit; \
-	done
-	for names in benchmarks/peers/locks/*.in; do \
-		.cache/uv/bin/uv pip compile $$names --universal --python-version 3.11 --generate-hashes --upgrade --no-annotate \
-			--no-header --no-emit-index-url --quiet --cache-dir .cache/uv/downloads --output-file $${names%.in}.lock || exit; \
 	done
 	.cache/uv/bin/python -c 'import re; entries = re.split(r"\n(?=\S)", open("requirements-dev.lock").read()); \
 		print(next(entry for entry in entries if entry.startswith("setuptools==")).partition("\n    # via")[0])' \

