@@ -8,13 +8,16 @@ ARG PYTHON_IMAGE=python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa
 
 # hadolint ignore=DL3006
 FROM ${PYTHON_IMAGE} AS dependencies
+# All is installed by the pip of our lock, which lies by itself: the base image keeps its own.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_ROOT_USER_ACTION=ignore
-COPY requirements.lock /build/
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONPATH=/build/pip
+COPY requirements-pip.lock requirements.lock /build/
 # An index of your own: docker build --secret id=pip.conf,src=pip.conf
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    python -m venv --without-pip /opt/executor-worker \
+    python -m pip install --target /build/pip --require-hashes -r /build/requirements-pip.lock \
+    && python -m venv --without-pip /opt/executor-worker \
     && python -m pip --python /opt/executor-worker/bin/python install --no-compile --require-hashes -r /build/requirements.lock \
     && python -m compileall -q -j 0 /opt/executor-worker/lib
 

@@ -8,13 +8,16 @@ SHELL := /bin/bash
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11 python,$(shell \
 	$(name) -c 'import sys; sys.version_info >= (3, 11) and print(sys.executable)' 2>/dev/null)))
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>/dev/null)
+PROGRAM := .venv/program-$(VERSION)
 STAMP := .venv/installed-$(VERSION)
 RUN := .venv/bin/python
-PIP := $(RUN) -m pip --disable-pip-version-check
+PIP := -m pip --disable-pip-version-check --quiet
+LOCKED := $(PIP) install --require-hashes -r
 # Tests wait more than they reckon: two for each core, eight at most
 JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores > 4 ? 8 : 2 * cores)))
 ARGS ?=
 IMAGE ?= da-node-executor
+UPGRADE ?= --upgrade
 
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 export PIP_ROOT_USER_ACTION = ignore
@@ -26,10 +29,11 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
 		printf '  make %-14s %s\n' "$$name" "$$text"; done
 
-.PHONY: install
-install: $(STAMP) ## make .venv, with exactly the versions of requirements-dev.lock
+.PHONY: install deps
+deps: install
+install: $(STAMP) ## make .venv, with exactly the versions of requirements-dev.lock (also: deps)
 
-$(STAMP): requirements-pip.lock requirements-dev.lock pyproject.toml setup.cfg
+$(PROGRAM): requirements-pip.lock requirements.lock requirements-build.lock pyproject.toml setup.cfg
 	@if [ -z "$(VERSION)" ]; then \
 		echo "needs Python 3.11 or newer: install it, or name it by 'make PYTHON=/path/to/python'" >&2; exit 1; fi
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -37,17 +41,21 @@ $(STAMP): requirements-pip.lock requirements-dev.lock pyproject.toml setup.cfg
 	@$(RUN) -c 'import sys; sys.exit("%d.%d.%d" % sys.version_info[:3] != "$(VERSION)")' 2>/dev/null \
 		|| $(PYTHON) -m venv --clear .venv \
 		|| { echo "$(PYTHON) can't make virtual environments: Debian and Ubuntu have them in the package python3-venv" >&2; exit 1; }
-	$(PIP) install --quiet --require-hashes -r requirements-pip.lock
-	$(PIP) install --quiet --require-hashes -r requirements-dev.lock
-	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	$(RUN) $(LOCKED) requirements-pip.lock
+	$(RUN) $(LOCKED) requirements.lock -r requirements-build.lock
+	PYTHONWARNINGS=ignore $(RUN) $(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(STAMP): $(PROGRAM) requirements-dev.lock
+	$(RUN) $(LOCKED) requirements-dev.lock
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## show what this is: a pool, a small graph, its results (needs no Redis and no key)
+demo: $(PROGRAM) ## show what this is: a pool, a small graph, its results (needs no Redis and no key)
 	@.venv/bin/executor-worker demo
 
 .PHONY: demo-resume
-demo-resume: $(STAMP) ## kill an agent's worker five times, and see it send its one mail
+demo-resume: $(PROGRAM) ## kill an agent's worker five times, and see it send its one mail
 	@.venv/bin/executor-worker demo --resume
 
 .PHONY: kit
@@ -104,8 +112,9 @@ bench: kit ## measure CPU, memory, idling, waking, recovery, start and scale (AR
 bench-peers: kit ## run the same jobs on six other queues, and write table and plot (ARGS='--full', '--only huey rq')
 	$(RUN) -m benchmarks.peers $(ARGS)
 
-.PHONY: run-local
-run-local: $(STAMP) ## run a pool here with the settings of .env, on a private Redis unless REDIS_ADDR names one
+.PHONY: run run-local
+run-local: run
+run: $(PROGRAM) ## run a pool here with the settings of .env, on a private Redis unless REDIS_ADDR names one (also: run-local)
 	@if [ -z "$$REDIS_ADDR" ] && ! grep -Eqs '^(export )?REDIS_ADDR=' .env; then embedded=--embedded; fi; \
 		exec .venv/bin/executor-worker run $$embedded
 
@@ -113,23 +122,32 @@ run-local: $(STAMP) ## run a pool here with the settings of .env, on a private R
 docker-build: ## build the container image (IMAGE=name)
 	docker build --tag $(IMAGE) .
 
-.PHONY: dist
-dist: ## build the wheel and the source archive into dist
+.PHONY: docker-push
+docker-push: docker-build ## build the image and push it (IMAGE=registry/name:tag)
+	docker push $(IMAGE)
+
+.PHONY: build dist
+dist: build
+build: ## build the wheel and the source archive into dist (also: dist)
 	$(PYTHON) -m venv --clear .cache/build
-	.cache/build/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-build.lock
+	.cache/build/bin/python $(LOCKED) requirements-pip.lock
+	.cache/build/bin/python $(LOCKED) requirements-build.lock
 	.cache/build/bin/python -c 'from setuptools import build_meta as backend; \
 		print(backend.build_sdist("dist"), backend.build_wheel("dist"), sep="\n")'
 
+OF_ALL := pyproject.toml --extra openai --extra otel --extra orchestrator
+NAMES := $(wildcard benchmarks/peers/locks/*.in tests/kit/locks/*.in)
+
 .PHONY: lock
-lock: $(STAMP) ## choose newer versions of everything we build on, and write them down
+lock: ## choose newer versions of everything we build on, and write them down (UPGRADE= keeps those there are)
 	$(PYTHON) -m venv .cache/uv
-	.cache/uv/bin/python -m pip install --quiet --disable-pip-version-check uv
-	for lock in "requirements.lock pyproject.toml --extra openai --extra otel --extra orchestrator" \
-		"requirements-dev.lock pyproject.toml --extra openai --extra otel --extra orchestrator --extra dev" \
-		"requirements-audit.lock --group audit" "requirements-pip.lock --group install" \
-		$(foreach names,$(wildcard benchmarks/peers/locks/*.in),"$(names:.in=.lock) $(names) --no-annotate"); do \
+	.cache/uv/bin/python $(LOCKED) requirements-pip.lock
+	.cache/uv/bin/python $(LOCKED) requirements-uv.lock
+	for lock in "requirements.lock $(OF_ALL)" "requirements-dev.lock $(OF_ALL) --extra dev" \
+		"requirements-audit.lock --group audit" "requirements-pip.lock --group install" "requirements-uv.lock --group lock" \
+		$(foreach names,$(NAMES),"$(names:.in=.lock) $(names) --no-annotate"); do \
 		set -- $$lock; file=$$1; shift; \
-		.cache/uv/bin/uv pip compile "$$@" --universal --python-version 3.11 --generate-hashes --no-strip-extras --upgrade \
+		.cache/uv/bin/uv pip compile "$$@" --universal --python-version 3.11 --generate-hashes --no-strip-extras $(UPGRADE) \
 			--no-header --no-emit-index-url --quiet --cache-dir .cache/uv/downloads --output-file $$file || exit; \
 	done
 	.cache/uv/bin/python -c 'import re; entries = re.split(r"\n(?=\S)", open("requirements-dev.lock").read()); \

@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-import subprocess
 import sys
-import venv
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+
+from tests.kit.install import make_environment
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -52,7 +52,7 @@ class System:
         """Of the lock, so of what is installed."""
         if not self.lock.exists():
             return version("da-node-executor")
-        found = re.search(rf"^{self.name}==(\S+)", self.lock.read_text(), re.MULTILINE)
+        found = re.search(rf"^{self.name}(?:\[[^]]*\])?==(\S+)", self.lock.read_text(), re.MULTILINE)
         assert found, f"{self.lock} has no {self.name}"
         return found[1]
 
@@ -66,9 +66,7 @@ class System:
         if stamp.is_file() and stamp.read_text() == wanted:
             return
         sys.stderr.write(f"installing {self.title} {self.version} into {folder.relative_to(ROOT)}\n")
-        venv.create(folder, clear=True, with_pip=True)
-        command = [str(self.python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-compile"]
-        subprocess.run([*command, "--require-hashes", "-r", str(self.lock)], check=True)
+        make_environment(folder, self.lock)
         stamp.write_text(wanted)
 
 

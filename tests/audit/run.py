@@ -27,7 +27,10 @@ from tests.kit.install import CACHE, CannotInstall, make_environment  # noqa: E4
 
 FOLDER = CACHE / "audit"
 TOOL_LOCK = ROOT / "requirements-audit.lock"
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock", TOOL_LOCK.name)
+LOCKS = (
+    *("requirements.lock", "requirements-dev.lock", "requirements-build.lock", "requirements-pip.lock"),
+    TOOL_LOCK.name,
+)
 SOUND, FOUND, UNKNOWN = 0, 1, 3
 WHERE_POSSIBLE = "--where-possible"
 ANSWER_S = "10"  # for one answer of the database
@@ -48,7 +51,7 @@ def install() -> Path:
     """
     stamp, wanted = FOLDER / "installed", hashlib.sha256(TOOL_LOCK.read_bytes()).hexdigest()
     if not stamp.is_file() or stamp.read_text() != wanted:
-        make_environment(FOLDER, "--require-hashes", "--requirement", str(TOOL_LOCK))
+        make_environment(FOLDER, TOOL_LOCK)
         stamp.write_text(wanted)
     return FOLDER / "bin" / "pip-audit"
 

