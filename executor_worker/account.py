@@ -10,7 +10,7 @@ from executor_worker.metrics import Recorder
 from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.settlement import Result
 from executor_worker.stream import added_at
-from supervisor.scoreboard import Head
+from supervisor.scoreboard.scoreboard import Head
 
 MODES = frozenset({"llm", "agent", "tool"})
 

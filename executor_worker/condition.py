@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.scoreboard import Scoreboard
 
 MAIN_LOOP_SILENCE_S = 5.0
 STATES = ("starting", "idle", "busy", "draining", "dead")

@@ -12,7 +12,7 @@ from executor_worker.metrics import Recorder
 from executor_worker.outcome import Usage
 from executor_worker.tracing import NO_TRACING, Tracing
 from executor_worker.watch import Watch
-from supervisor.scoreboard import Progress, Row
+from supervisor.scoreboard.scoreboard import Progress, Row
 
 BETWEEN_STEPS = "running"  # the phase
 LOOK_AGAIN_S = 1.0

@@ -7,7 +7,7 @@ import select
 from collections.abc import Callable
 
 from executor_worker.errors import StreamError
-from supervisor.scoreboard import Row
+from supervisor.scoreboard.scoreboard import Row
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 2.0
 

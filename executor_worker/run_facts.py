@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from supervisor.scoreboard import Row
+from supervisor.scoreboard.scoreboard import Row
 
 
 def run_facts(row: Row, time_of: Callable[[int], str | None]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from executor_worker.state import is_cancelled
 from executor_worker.stream import Held
 from executor_worker.tracing import NO_TRACING, Tracing
 from executor_worker.watch import Watch
-from supervisor.scoreboard import Row
+from supervisor.scoreboard.scoreboard import Row
 
 
 class Runs:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from supervisor.scoreboard import Row, Scoreboard
+from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 DESCRIPTORS_IN_USE = 0.75  # of those allowed: a worker beyond it is replaced
 

@@ -29,7 +29,7 @@ from executor_worker.settlement import Result, Settler
 from executor_worker.stream import Consumer, Held, Taken
 from executor_worker.tracing import NO_SPAN, NO_TRACING, Span, Tracing
 from executor_worker.wear import Wear
-from supervisor.scoreboard import Row, Scoreboard
+from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is
 POLL_S = 0.5

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from supervisor.keeper_seat import KeeperSeat
-from supervisor.lifecycle import Errand, SeatEvent
 from supervisor.pool import Pool
-from supervisor.process import Processes
+from supervisor.processes.processes import Processes
 from supervisor.program import PoolSettings
+from supervisor.slots.keeper_slot import KeeperSeat
+from supervisor.transitions import Errand, SeatEvent
 
 STRAYS_S = 3.0  # for what can't be killed at once: it waits for a device
 COMPANION_S = 3.0  # for a companion to end by itself

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from supervisor.lifecycle import Errand, SeatEvent, SeatState
-from supervisor.process import Child
+from supervisor.processes.processes import Child
 from supervisor.program import Journal, Program
-from supervisor.scoreboard import Scoreboard
-from supervisor.slot import Slot
+from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.slots.worker_slot import Slot
+from supervisor.transitions import Errand, SeatEvent, SeatState
 
 FORKS_AT_ONCE = 8  # then signals and the dead get their turn
 DESCRIPTORS, DESCRIPTORS_A_SLOT = 128, 2  # what the supervisor has open: for a slot its bell and its worker's pidfd

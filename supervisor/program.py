@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from supervisor.row import Row
+from supervisor.scoreboard.row import Row
 
 Log = Callable[[str, str, dict[str, object]], None]
 """Writes one line: level (debug, info, warn, error), event (past tense, dotted), fields."""

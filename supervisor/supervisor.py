@@ -18,23 +18,23 @@ from collections.abc import Callable, Mapping
 
 from setproctitle import setproctitle
 
-from supervisor.commands import Commands
-from supervisor.control import ControlSocket
-from supervisor.course import Course
-from supervisor.descent import MARK
+from supervisor.control.commands import Commands
+from supervisor.control.control_socket import ControlSocket
+from supervisor.control.report import StackDump, rows_report
+from supervisor.control.systemd import Notify
 from supervisor.errors import UpgradeRefused
-from supervisor.keeper_seat import KeeperSeat
-from supervisor.legacy import inherit
-from supervisor.lifecycle import Mode, PoolEvent
-from supervisor.notify import Notify
 from supervisor.pool import Pool
-from supervisor.process import REOPEN_LOGS, Child, Exit, Processes, threads
+from supervisor.pool_lifecycle import Course
+from supervisor.processes.process_tree import MARK
+from supervisor.processes.processes import REOPEN_LOGS, Child, Exit, Processes, threads
+from supervisor.processes.stray_sweep import Sweep
 from supervisor.program import Journal, Log, PoolSettings, Program
-from supervisor.report import StackDump, rows_report
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.inherited_counters import inherit
+from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.signals import Inbox, Request
-from supervisor.slot import Slot
-from supervisor.sweep import Sweep
+from supervisor.slots.keeper_slot import KeeperSeat
+from supervisor.slots.worker_slot import Slot
+from supervisor.transitions import Mode, PoolEvent
 from supervisor.upgrade import Inheritance, Succession, next_first_slot
 
 TICK_S = 0.25

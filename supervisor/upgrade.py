@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 
 from supervisor.errors import UpgradeRefused
-from supervisor.process import Child, Processes
+from supervisor.processes.processes import Child, Processes
 from supervisor.program import Journal
 
 VARIABLE = "SUPERVISOR_INHERITANCE"

@@ -26,7 +26,7 @@ from executor_worker.stream.identity import Identity
 from executor_worker.stream.names import RELEASED_CHANNEL
 from executor_worker.stream.releases import Releases
 from executor_worker.stream.script import Script
-from supervisor.scoreboard import Row, Scoreboard
+from supervisor.scoreboard.scoreboard import Row, Scoreboard
 from tests.kit import RedisServer, wait_until
 
 WORK = WORK_STREAMS[0]

@@ -9,7 +9,7 @@ import pytest
 from executor_worker.duties.recent import Recent
 from executor_worker.figures import Reader, added, figures
 from executor_worker.metrics import Recorder
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.scoreboard import Scoreboard
 
 NOTHING = {
     "completed": 0, "failed": 0, "errors": {}, "llm_calls": 0, "llm_failures": 0, "tokens": {}, "cost_usd": None,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from executor_worker.health import Health
-from supervisor.scoreboard import Progress, Row, Scoreboard
+from supervisor.scoreboard.scoreboard import Progress, Row, Scoreboard
 
 NOW_S = 1000.0
 

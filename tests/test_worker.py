@@ -11,7 +11,7 @@ import pytest
 from executor_worker.stream import Consumer, Held, Taken
 from executor_worker.wear import Limits, Wear
 from executor_worker.worker import Worker
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.scoreboard import Scoreboard
 
 HELD = Held("executor.work", "1-0", 2, "w.1")
 

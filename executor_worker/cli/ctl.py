@@ -9,7 +9,7 @@ from executor_worker.cli.display import print_json, print_table
 from executor_worker.cli.quitting import DONE, FAILED, Quit
 from executor_worker.cli.seats import BY_CONTROL, told_rows
 from executor_worker.settings.control import find_control
-from supervisor.control import ask
+from supervisor.control.control_socket import ask
 
 ANSWER_S = 5.0
 CHECK_S = 120.0  # for a reload: a pool that is starting comes up first

@@ -15,8 +15,8 @@ from typing import Any
 
 from executor_worker.cli.quitting import DONE, FAILED, Quit
 from executor_worker.condition import MAIN_LOOP_SILENCE_S, Condition
-from supervisor.lookout import pools_here
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.discovery import pools_here
+from supervisor.scoreboard.scoreboard import Scoreboard
 
 KEEPER_SILENCE_S = 30.0  # the supervisor replaces it long before; until then its last word on Redis stands
 

@@ -41,10 +41,10 @@ from executor_worker.wear import Limits as WearLimits
 from executor_worker.wear import Wear
 from executor_worker.worker import Worker
 from supervisor.errors import ReloadRefused
-from supervisor.keeper import Duty, Keeper
-from supervisor.process import reap_adopted
+from supervisor.keeper.loop import Duty, Keeper
+from supervisor.processes.processes import reap_adopted
 from supervisor.program import PoolSettings
-from supervisor.scoreboard import Row, Scoreboard
+from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 # The keeper answers for the whole pool: it must notice soon that Redis is frozen, and beat meanwhile.
 KEEPER_PATIENCE_S = 2.0

@@ -20,9 +20,9 @@ from executor_worker.settings import MAX_SLOTS, Settings
 from executor_worker.settings.control import control_address
 from executor_worker.stream import Endpoint
 from executor_worker.stream.identity import Identity
-from supervisor.control import listen
-from supervisor.notify import Notify
-from supervisor.scoreboard import Scoreboard
+from supervisor.control.control_socket import listen
+from supervisor.control.systemd import Notify
+from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.supervisor import Supervisor
 from supervisor.upgrade import Inheritance
 

@@ -14,10 +14,10 @@ from setproctitle import setproctitle
 from executor_worker import logs
 from executor_worker.cli.program import ExecutorProgram, log_fields
 from executor_worker.worker import LEFT
-from supervisor.descent import MARK
-from supervisor.keeper import stay_until_dismissed
-from supervisor.process import END_RUN, Child, Processes
-from supervisor.scoreboard import Scoreboard
+from supervisor.keeper.loop import stay_until_dismissed
+from supervisor.processes.process_tree import MARK
+from supervisor.processes.processes import END_RUN, Child, Processes
+from supervisor.scoreboard.scoreboard import Scoreboard
 
 SLOT = 1
 FAILED, REFUSED = 1, 78

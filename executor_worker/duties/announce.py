@@ -12,7 +12,7 @@ from executor_worker.events import rfc3339
 from executor_worker.run_facts import run_facts
 from executor_worker.stream.consumers import delete_consumer, release_consumer
 from executor_worker.stream.registry import Registration, register, unregister
-from supervisor.scoreboard import Row
+from supervisor.scoreboard.scoreboard import Row
 
 ALL_S = 5.0  # between two times that everybody is written
 

@@ -8,7 +8,7 @@ from executor_worker import logs
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.state import GraphState, is_cancelled
 from executor_worker.stream.cancelled import maybe_cancelled
-from supervisor.scoreboard import Row
+from supervisor.scoreboard.scoreboard import Row
 
 SETTLED_SOON_S = 0.25  # what is younger may be done before we have asked
 

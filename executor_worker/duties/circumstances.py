@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from executor_worker.stream import Held, Link, Made
 from executor_worker.stream.identity import Identity
-from supervisor.scoreboard import Row, Scoreboard
+from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 
 @dataclass(frozen=True, slots=True)

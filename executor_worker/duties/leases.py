@@ -7,7 +7,7 @@ import time
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.stream import Held
 from executor_worker.stream.leases import renew
-from supervisor.scoreboard import Row
+from supervisor.scoreboard.scoreboard import Row
 
 
 class Leases:

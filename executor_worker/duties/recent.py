@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from executor_worker.figures import Reader, Tally, figures, since, summed
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.scoreboard import Scoreboard
 
 EVERY_S = 5.0
 MINUTE_S = 60.0

@@ -12,7 +12,7 @@ from executor_worker.notice import write_notice
 from executor_worker.stream.consumers import pending_of, release_held
 from executor_worker.stream.releases import Releases
 from executor_worker.stream.sweep import Sweeper
-from supervisor.scoreboard import Row
+from supervisor.scoreboard.scoreboard import Row
 
 ORPHAN_S = 0.1  # a dead slot gets its next worker sooner than that, unless it backs off
 DRAIN_PATIENCE_S = 1.0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from executor_worker.cli.health import KEEPER_SILENCE_S, describe
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.scoreboard import Scoreboard
 from tests.cli.conftest import Run
 from tests.kit import PROGRAM, Pool, RedisServer, wait_until
 

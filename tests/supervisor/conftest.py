@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.scoreboard import Scoreboard
 from tests.supervisor.handle import DummyPool
 
 

@@ -26,12 +26,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from supervisor.control import listen
+from supervisor.control.control_socket import listen
+from supervisor.control.systemd import Notify
 from supervisor.errors import ReloadRefused
-from supervisor.keeper import Duty, Keeper
-from supervisor.notify import Notify
+from supervisor.keeper.loop import Duty, Keeper
 from supervisor.program import Journal, PoolSettings
-from supervisor.scoreboard import Row, Scoreboard
+from supervisor.scoreboard.scoreboard import Row, Scoreboard
 from supervisor.supervisor import Supervisor
 from supervisor.upgrade import Inheritance
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.control import CLIENTS, ControlSocket, ask, listen
+from supervisor.control.control_socket import CLIENTS, ControlSocket, ask, listen
 from tests.kit import alive, holds_for, wait_until
 from tests.supervisor.handle import DummyPool
 

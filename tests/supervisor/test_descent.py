@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from supervisor import descent
-from supervisor.process import reap_adopted
-from supervisor.scoreboard import Scoreboard
+from supervisor.processes import process_tree
+from supervisor.processes.processes import reap_adopted
+from supervisor.scoreboard.scoreboard import Scoreboard
 from tests.kit import wait_until
 
 
@@ -30,7 +30,7 @@ def test_process_with_a_nasty_name_is_read(folder: Path) -> None:
     nasty.symlink_to("/bin/sleep")
     with subprocess.Popen([nasty, "60"]) as process:
         wait_until(lambda: b"a) S 1" in Path(f"/proc/{process.pid}/stat").read_bytes(), 5, "the exec")
-        seen = descent.read(process.pid)
+        seen = process_tree.read(process.pid)
         assert seen is not None
         assert (seen.pid, seen.parent) == (process.pid, os.getpid())
         assert seen.state in "SR"
@@ -40,33 +40,33 @@ def test_process_with_a_nasty_name_is_read(folder: Path) -> None:
 def test_children_and_theirs_are_found() -> None:
     """Down to the last generation, and without the roots."""
     with subprocess.Popen(["sh", "-c", "sleep 60; true"]) as shell:
-        wait_until(lambda: descent.descendants([shell.pid], descent.everyone()), 5, "the grandchild")
-        [grandchild] = descent.descendants([shell.pid], descent.everyone())
+        wait_until(lambda: process_tree.descendants([shell.pid], process_tree.everyone()), 5, "the grandchild")
+        [grandchild] = process_tree.descendants([shell.pid], process_tree.everyone())
         assert grandchild.parent == shell.pid
-        assert shell.pid in descent.children_of(os.getpid())
-        assert grandchild.pid not in descent.children_of(os.getpid())
-        assert descent.kill(grandchild)
+        assert shell.pid in process_tree.children_of(os.getpid())
+        assert grandchild.pid not in process_tree.children_of(os.getpid())
+        assert process_tree.kill(grandchild)
         shell.wait(5)
 
 
 def test_number_that_went_to_another_is_not_killed(sleeper: subprocess.Popen[bytes]) -> None:
     """A process is its number and its start."""
-    seen = descent.read(sleeper.pid)
+    seen = process_tree.read(sleeper.pid)
     assert seen is not None
-    assert not descent.kill(seen._replace(started=seen.started - 1))
+    assert not process_tree.kill(seen._replace(started=seen.started - 1))
     assert sleeper.poll() is None
-    assert descent.kill(seen)
+    assert process_tree.kill(seen)
     assert sleeper.wait(5) == -signal.SIGKILL
 
 
 def test_marks_are_found_across_exec_and_fork(sleeper: subprocess.Popen[bytes], board: Scoreboard) -> None:
     """By environment what was executed, by shared memory what was only forked."""
-    mapping = descent.mapping_at(ctypes.addressof(ctypes.c_char.from_buffer(board.shared)))
+    mapping = process_tree.mapping_at(ctypes.addressof(ctypes.c_char.from_buffer(board.shared)))
     forked = os.fork()
     if forked == 0:
         signal.pause()
         os._exit(0)
-    found = set(descent.bearing(b"EXECUTOR_POOL=some-mark", mapping))
+    found = set(process_tree.bearing(b"EXECUTOR_POOL=some-mark", mapping))
     os.kill(forked, signal.SIGKILL)
     os.waitpid(forked, 0)
     assert found == {sleeper.pid, forked, os.getpid()}
@@ -78,9 +78,9 @@ def test_adopted_dead_are_reaped_and_own_children_are_not() -> None:
     if pid == 0:
         os._exit(0)
     seen: dict[int, int] = {}
-    wait_until(lambda: (at := descent.read(pid)) is not None and at.state == "Z", 5, "the zombie")
+    wait_until(lambda: (at := process_tree.read(pid)) is not None and at.state == "Z", 5, "the zombie")
     reap_adopted(seen)
     assert pid in seen
-    assert descent.read(pid) is not None
+    assert process_tree.read(pid) is not None
     reap_adopted(seen)
-    assert descent.read(pid) is None
+    assert process_tree.read(pid) is None

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from supervisor import http_server
-from supervisor.http_server import HttpServer
+from supervisor.keeper import http_server
+from supervisor.keeper.http_server import HttpServer
 from supervisor.program import Journal
 from tests.kit import wait_until
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.legacy import inherit
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.inherited_counters import inherit
+from supervisor.scoreboard.scoreboard import Scoreboard
 
 
 @pytest.fixture

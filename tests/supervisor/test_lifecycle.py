@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.course import Course
-from supervisor.lifecycle import FOLLOW, POOL, SEAT, Errand, Mode, PoolEvent, SeatEvent, SeatState
-from supervisor.seat import Seat
+from supervisor.pool_lifecycle import Course
+from supervisor.slots.slot import Seat
+from supervisor.transitions import FOLLOW, POOL, SEAT, Errand, Mode, PoolEvent, SeatEvent, SeatState
 
 S, E = SeatState, SeatEvent
 M, P = Mode, PoolEvent

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
-from supervisor.course import Course
 from supervisor.errors import ReloadRefused
-from supervisor.lifecycle import Mode
+from supervisor.pool_lifecycle import Course
 from supervisor.program import Journal, PoolSettings, Program
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.transitions import Mode
 from tests.kit import Stopwatch, holds_for, wait_until
 from tests.supervisor.handle import DummyPool
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.respawn import DELAYS_S, Backoff, hopeless
+from supervisor.slots.respawn import DELAYS_S, Backoff, hopeless
 
 
 def test_first_crash_is_replaced_at_once_then_the_delays_grow() -> None:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from supervisor.cells import Choice, Flag, Number
-from supervisor.in_hand import HELD_LIMIT
-from supervisor.row import WORDS, Row
-from supervisor.scoreboard import HEAD_WORDS, Head, Progress, Scoreboard
+from supervisor.scoreboard.cells import Choice, Flag, Number
+from supervisor.scoreboard.current_item import HELD_LIMIT
+from supervisor.scoreboard.row import WORDS, Row
+from supervisor.scoreboard.scoreboard import HEAD_WORDS, Head, Progress, Scoreboard
 from tests.kit import wait_until
 
 

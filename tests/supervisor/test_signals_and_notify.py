@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.notify import Notify
+from supervisor.control.systemd import Notify
 from supervisor.signals import REQUESTS, Inbox, Request
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from supervisor.lifecycle import Errand, SeatState
-from supervisor.process import Child, Exit
+from supervisor.processes.processes import Child, Exit
 from supervisor.program import Journal, PoolSettings
-from supervisor.scoreboard import Scoreboard
-from supervisor.slot import Slot
+from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.slots.worker_slot import Slot
+from supervisor.transitions import Errand, SeatState
 
 if TYPE_CHECKING:
     from supervisor.program import Program

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.control import ask
+from supervisor.control.control_socket import ask
 from tests.kit import alive, holds_for, need, wait_until
 from tests.supervisor.handle import DummyPool
 

@@ -13,10 +13,10 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from supervisor import birth, descent
+from supervisor.processes import after_fork, process_tree
 from supervisor.program import Journal, Log
 
-DUMP_STACKS = birth.DUMP_STACKS
+DUMP_STACKS = after_fork.DUMP_STACKS
 REOPEN_LOGS = signal.SIGHUP
 END_RUN = signal.SIGUSR2
 
@@ -51,7 +51,7 @@ class Child:
 
     def look(self) -> str:
         """Its state as the kernel sees it, one letter: R, S, D (waits for a device), T (stopped) …"""
-        process = descent.read(self.pid)
+        process = process_tree.read(self.pid)
         return process.state if process else "X"
 
 
@@ -73,7 +73,7 @@ class Processes:
 
     def become_reaper(self) -> None:
         """Inherit what descendants of ours leave behind."""
-        birth.become_reaper()
+        after_fork.become_reaper()
 
     def freeze_heap(self) -> None:
         """Keep what is loaded now out of garbage collection, so that children go on sharing it."""
@@ -97,14 +97,14 @@ class Processes:
         Raises:
             OSError: There is no room for it.
         """
-        birth.flush()
+        after_fork.flush()
         # Blocked across the fork: none may meet the child with the parent's handlers.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             parent = os.getpid()
             pid = os.fork()
             if pid == 0:
-                birth.live(parent, title, main, set_handlers, self._let_go, self.log)
+                after_fork.live(parent, title, main, set_handlers, self._let_go, self.log)
             return self._keep(pid)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -119,14 +119,14 @@ class Processes:
         Raises:
             OSError: There is no room for it.
         """
-        birth.flush()
+        after_fork.flush()
         ours, theirs = socket.socketpair()  # first: where there is no room for it, no signal is to stay blocked
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             parent = os.fork()
             if parent == 0:
                 ours.close()
-                birth.leave_behind(theirs, command, environ, fds)
+                after_fork.leave_behind(theirs, command, environ, fds)
             theirs.close()
             return self._leave_alone(parent, ours)
         finally:
@@ -176,13 +176,13 @@ class Processes:
         """
         known = {*self._children, *self.companions}
         try:
-            strays = [pid for pid in descent.children_of(os.getpid()) if pid not in known]
+            strays = [pid for pid in process_tree.children_of(os.getpid()) if pid not in known]
         except OSError:  # no descriptor left to look with
             return 1
         for pid in strays:
-            process = descent.read(pid)
+            process = process_tree.read(pid)
             if process is not None:
-                descent.kill(process)
+                process_tree.kill(process)
         return len(strays)
 
     def signal_companions(self, number: signal.Signals) -> None:
@@ -198,12 +198,12 @@ class Processes:
             if not pid:
                 raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             child = _known(pid)
-            birth.become_reaper(False)
+            after_fork.become_reaper(False)
             return child
         finally:
             link.close()
             os.waitpid(parent, 0)
-            birth.become_reaper()
+            after_fork.become_reaper()
 
     def _keep(self, pid: int) -> Child:
         try:
@@ -243,7 +243,7 @@ def reap_adopted(seen: dict[int, int]) -> int:
     Returns:
         How many may be left for the next call.
     """
-    children = (descent.read(pid) for pid in descent.children_of(os.getpid()))
+    children = (process_tree.read(pid) for pid in process_tree.children_of(os.getpid()))
     zombies = {process.pid: process.started for process in children if process and process.state == "Z"}
     for pid, started in zombies.items():
         if seen.get(pid) == started:

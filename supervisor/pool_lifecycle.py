@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from supervisor.control import ControlSocket
+from supervisor.control.control_socket import ControlSocket
+from supervisor.control.systemd import Notify
 from supervisor.drain import Drain
 from supervisor.errors import WRONG_SETTINGS, ReloadRefused
-from supervisor.keeper_seat import KeeperSeat
-from supervisor.lifecycle import POOL, Errand, Mode, PoolEvent
-from supervisor.notify import Notify
 from supervisor.pool import Pool
-from supervisor.process import Exit, Processes
+from supervisor.processes.processes import Exit, Processes
 from supervisor.program import Journal, Program
-from supervisor.respawn import hopeless
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.slots.keeper_slot import KeeperSeat
+from supervisor.slots.respawn import hopeless
+from supervisor.transitions import POOL, Errand, Mode, PoolEvent
 from supervisor.upgrade import Inheritance, Succession
 
 SECOND_TERM_S = 1.0  # a TERM this much later is meant

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from supervisor.control import Call, ControlSocket
-from supervisor.lifecycle import Mode
+from supervisor.control.control_socket import Call, ControlSocket
 from supervisor.program import Journal
-from supervisor.scoreboard import LEVELS, Scoreboard
+from supervisor.scoreboard.scoreboard import LEVELS, Scoreboard
+from supervisor.transitions import Mode
 
 KNOWN = ("drain", "reload", "scale N", "pause", "resume", "stacks", "level NAME", "status")
 DRAINING = "the pool is draining"

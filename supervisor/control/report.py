@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from supervisor.process import DUMP_STACKS
-from supervisor.row import Row
-from supervisor.scoreboard import Scoreboard
-from supervisor.seat import Seat
+from supervisor.processes.processes import DUMP_STACKS
+from supervisor.scoreboard.row import Row
+from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.slots.slot import Seat
 
 DUMP_APART_S = 0.02  # between two workers' stacks
 

@@ -16,12 +16,12 @@ from mmap import mmap
 from struct import Struct
 from typing import Protocol
 
-from supervisor.cells import WORD, Choice, Flag, Number, Twin, clip
-from supervisor.counters import Counters
-from supervisor.layout import CAPACITY_WORD, PAGE, Layout, pages
-from supervisor.progress import Progress
-from supervisor.row import Row
-from supervisor.wakes import Bell, Wakes
+from supervisor.scoreboard.cells import WORD, Choice, Flag, Number, Twin, clip
+from supervisor.scoreboard.counters import Counters
+from supervisor.scoreboard.layout import CAPACITY_WORD, PAGE, Layout, pages
+from supervisor.scoreboard.progress import Progress
+from supervisor.scoreboard.row import Row
+from supervisor.scoreboard.wakeups import Bell, Wakes
 
 __all__ = ["LEVELS", "MODES", "Head", "Progress", "Row", "Scoreboard"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from supervisor.process import Processes
+from supervisor.processes.processes import Processes
 
 FIRST_PAUSE_S = 0.02
 LONGEST_PAUSE_S = 1.0

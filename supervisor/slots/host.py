@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from supervisor.process import Child, Exit
+from supervisor.processes.processes import Child, Exit
 from supervisor.program import Journal, PoolSettings
 
 

@@ -12,10 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from supervisor.errors import WRONG_SETTINGS
-from supervisor.lifecycle import FOLLOW, SEAT, Errand, Follow, SeatEvent, SeatState
-from supervisor.process import DUMP_STACKS, Child, Exit
-from supervisor.respawn import DELAYS_S, Backoff
-from supervisor.staff import Staff
+from supervisor.processes.processes import DUMP_STACKS, Child, Exit
+from supervisor.slots.host import Staff
+from supervisor.slots.respawn import DELAYS_S, Backoff
+from supervisor.transitions import FOLLOW, SEAT, Errand, Follow, SeatEvent, SeatState
 
 DUMP_S = 0.3  # for a child to write its stacks before it is killed
 KILL_AGAIN_S = 5.0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from supervisor.keeper import stay_until_dismissed
-from supervisor.lifecycle import Errand, SeatEvent, SeatState
+from supervisor.keeper.loop import stay_until_dismissed
 from supervisor.program import Program
-from supervisor.scoreboard import Scoreboard
-from supervisor.seat import Seat
-from supervisor.staff import Staff
+from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.slots.host import Staff
+from supervisor.slots.slot import Seat
+from supervisor.transitions import Errand, SeatEvent, SeatState
 
 LONGEST_GAP_S = 1.0  # of silence counted between two looks: if it was more, it was we who did not look
 

@@ -11,7 +11,7 @@ from mmap import mmap
 from struct import Struct
 from time import monotonic_ns
 
-from supervisor.cells import Choice, Number, Twin, clip
+from supervisor.scoreboard.cells import Choice, Number, Twin, clip
 
 STATES = ("dead", "starting", "idle", "busy", "draining")
 IDLE, BUSY = STATES.index("idle"), STATES.index("busy")

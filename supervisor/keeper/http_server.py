@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from supervisor.birth import describe
+from supervisor.processes.after_fork import describe
 from supervisor.program import Journal
 
 Routes = Callable[[str, Mapping[str, str]], tuple[int, str, bytes]]

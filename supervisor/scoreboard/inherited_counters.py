@@ -12,10 +12,10 @@ import sys
 from collections.abc import Mapping
 from struct import Struct
 
-from supervisor.cells import WORD
-from supervisor.counters import Counters
-from supervisor.layout import CAPACITY_WORD, Layout
-from supervisor.scoreboard import MODES, Head, Scoreboard
+from supervisor.scoreboard.cells import WORD
+from supervisor.scoreboard.counters import Counters
+from supervisor.scoreboard.layout import CAPACITY_WORD, Layout
+from supervisor.scoreboard.scoreboard import MODES, Head, Scoreboard
 
 _WORDS = Struct("=32q")
 

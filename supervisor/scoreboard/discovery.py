@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from supervisor.scoreboard import FILE_NAME, Scoreboard
+from supervisor.scoreboard.scoreboard import FILE_NAME, Scoreboard
 
 _LINK = f"/memfd:{FILE_NAME} (deleted)"
 

@@ -13,9 +13,9 @@ import select
 import threading
 import time
 
-from supervisor import descent
-from supervisor.birth import live_without_supervisor
-from supervisor.scoreboard import Scoreboard
+from supervisor.processes import process_tree
+from supervisor.processes.after_fork import live_without_supervisor
+from supervisor.scoreboard.scoreboard import Scoreboard
 
 LOOK_S = 1.0  # between two looks at what busy workers have started
 IDLE_LOOK_S = 5.0  # when none is busy
@@ -32,8 +32,8 @@ class Aftermath:
         self._board = board
         self._mark = mark
         self._supervisor = board.head.supervisor_pid
-        self._mapping = descent.mapping_at(ctypes.addressof(ctypes.c_char.from_buffer(board.shared)))
-        self._known: list[descent.Process] = []
+        self._mapping = process_tree.mapping_at(ctypes.addressof(ctypes.c_char.from_buffer(board.shared)))
+        self._known: list[process_tree.Process] = []
         self._looked_at = 0.0
 
     def start(self) -> None:
@@ -64,7 +64,7 @@ class Aftermath:
         pause = LOOK_S if any(row.activity == "busy" for row in rows) else IDLE_LOOK_S
         if now >= self._looked_at + pause:
             self._looked_at = now
-            self._known = descent.descendants([row.pid for row in rows if row.pid], descent.everyone())
+            self._known = process_tree.descendants([row.pid for row in rows if row.pid], process_tree.everyone())
 
     def _clear_away(self) -> None:
         deadline = time.monotonic() + GIVE_UP_S
@@ -74,14 +74,14 @@ class Aftermath:
             clean = 0 if self._kill_all() else clean + 1
 
     def _kill_all(self) -> int:
-        alive = descent.everyone()
-        marked = {alive[pid] for pid in descent.bearing(self._mark, self._mapping) if pid in alive}
+        alive = process_tree.everyone()
+        marked = {alive[pid] for pid in process_tree.bearing(self._mark, self._mapping) if pid in alive}
         known = {process for process in self._known if process.pid in alive}
-        below = descent.descendants([process.pid for process in marked | known if _same(process, alive)], alive)
+        below = process_tree.descendants([process.pid for process in marked | known if _same(process, alive)], alive)
         victims = {process for process in {*marked, *known, *below} if process.pid != os.getpid()}
         self._known = list(victims)
-        return sum(descent.kill(victim) for victim in victims)
+        return sum(process_tree.kill(victim) for victim in victims)
 
 
-def _same(process: descent.Process, alive: dict[int, descent.Process]) -> bool:
+def _same(process: process_tree.Process, alive: dict[int, process_tree.Process]) -> bool:
     return alive[process.pid].started == process.started

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from supervisor.cells import WORD
-from supervisor.row import SIZE as ROW_BYTES
+from supervisor.scoreboard.cells import WORD
+from supervisor.scoreboard.row import SIZE as ROW_BYTES
 
 PAGE = 4096
 CAPACITY_WORD = 18  # of the head: all else follows from it

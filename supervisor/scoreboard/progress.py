@@ -6,7 +6,7 @@ from mmap import mmap
 from struct import Struct
 from typing import NamedTuple
 
-from supervisor.cells import Twin, clip
+from supervisor.scoreboard.cells import Twin, clip
 
 _LAYOUT = Struct("<q16pqqq")  # run, then what `Progress` holds
 _MODE_LIMIT = 15  # bytes

@@ -20,13 +20,13 @@ from struct import Struct
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
-from supervisor.cells import WORD, Flag, Number, Twin, clip
-from supervisor.counters import Counters
-from supervisor.in_hand import IDLE, InHand, text, whole
-from supervisor.progress import Progress, ProgressCell
+from supervisor.scoreboard.cells import WORD, Flag, Number, Twin, clip
+from supervisor.scoreboard.counters import Counters
+from supervisor.scoreboard.current_item import IDLE, InHand, text, whole
+from supervisor.scoreboard.progress import Progress, ProgressCell
 
 if TYPE_CHECKING:
-    from supervisor.wakes import Wakes
+    from supervisor.scoreboard.wakeups import Wakes
 
 WORDS = 32
 VERDICT = Struct("<40p256p")  # verdict, what was held then

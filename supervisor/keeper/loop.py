@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
-from supervisor.aftermath import Aftermath
-from supervisor.birth import describe
-from supervisor.descent import MARK
-from supervisor.http_server import HttpServer, Routes
+from supervisor.keeper.http_server import HttpServer, Routes
+from supervisor.processes.after_fork import describe
+from supervisor.processes.parent_death import Aftermath
+from supervisor.processes.process_tree import MARK
 from supervisor.program import Journal, Log
-from supervisor.scoreboard import Scoreboard
+from supervisor.scoreboard.scoreboard import Scoreboard
 
 BEAT_S = 0.25  # at the latest, between duties
 FINISH_S = 0.3  # for clients that are being answered at the end

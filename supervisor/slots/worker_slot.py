@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from supervisor.lifecycle import Errand, SeatEvent, SeatState
-from supervisor.process import END_RUN
+from supervisor.processes.processes import END_RUN
 from supervisor.program import Program
-from supervisor.row import Row
-from supervisor.scoreboard import Scoreboard
-from supervisor.seat import Seat
-from supervisor.staff import Staff
+from supervisor.scoreboard.row import Row
+from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.slots.host import Staff
+from supervisor.slots.slot import Seat
+from supervisor.transitions import Errand, SeatEvent, SeatState
 
 GRACE_NS = 250_000_000  # past its deadline, for a worker that is just about to notice itself
 END_BY_ITSELF_S = 0.3  # for a run that was told to end, before its worker is interrupted

@@ -1,0 +1,1 @@
+"""Control: commands on the unix socket, systemd's notifications, reports."""

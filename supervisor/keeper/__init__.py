@@ -1,0 +1,1 @@
+"""The keeper process: its loop and its HTTP server."""

@@ -1,0 +1,1 @@
+"""Processes: fork, reap, the process tree, what a dead parent leaves behind."""

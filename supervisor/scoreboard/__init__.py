@@ -1,0 +1,1 @@
+"""The scoreboard: one table in shared memory, a row per slot."""
