@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from executor_worker.broker import Held
 from executor_worker.errors import Abandoned, Interrupt, Overdue, Stopped, StreamError
 from executor_worker.executor import Executor, Task
 from executor_worker.intake import Ticket
@@ -12,7 +13,6 @@ from executor_worker.metrics import Recorder
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Failed
 from executor_worker.state import is_cancelled
-from executor_worker.stream import Held
 from executor_worker.tracing import NO_TRACING, Tracing
 from executor_worker.watch import Watch
 from supervisor.scoreboard.scoreboard import Row

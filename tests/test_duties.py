@@ -11,6 +11,13 @@ from typing import Any
 
 import pytest
 
+from executor_worker.broker import GROUP, WORK_STREAMS, Consumer, Endpoint, Held, Link
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.script import Script
+from executor_worker.broker.fleet.cancelled import LARGEST
+from executor_worker.broker.fleet.identity import Identity
+from executor_worker.broker.names import RELEASED_CHANNEL
+from executor_worker.broker.queue.releases import Releases
 from executor_worker.duties import Circumstances, Duties, upkeep
 from executor_worker.duties.announce import Announce
 from executor_worker.duties.cancel import Cancel
@@ -19,13 +26,6 @@ from executor_worker.duties.pulse import Pulse
 from executor_worker.duties.recent import Recent
 from executor_worker.duties.reclaim import Reclaim
 from executor_worker.duties.upkeep import Memory
-from executor_worker.stream import GROUP, WORK_STREAMS, Consumer, Endpoint, Held, Link
-from executor_worker.stream.cancelled import LARGEST
-from executor_worker.stream.command import Word
-from executor_worker.stream.identity import Identity
-from executor_worker.stream.names import RELEASED_CHANNEL
-from executor_worker.stream.releases import Releases
-from executor_worker.stream.script import Script
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 from tests.kit import RedisServer, wait_until
 

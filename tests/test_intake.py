@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from executor_worker.broker import Held, Taken
 from executor_worker.errors import StreamUnavailable
 from executor_worker.intake import Intake, Limits, Ticket
 from executor_worker.outcome import Failed
-from executor_worker.stream import Held, Taken
 
 NOW = 1_800_000_000.0
 CONFIG = {"tool_name": "t"}

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from executor_worker.stream import Consumer, Held, Taken
+from executor_worker.broker import Consumer, Held, Taken
 from executor_worker.wear import Limits, Wear
 from executor_worker.worker import Worker
 from supervisor.scoreboard.scoreboard import Scoreboard

@@ -12,6 +12,7 @@ from typing import Any, cast
 from benchmarks.fuzz.codes import ending
 from benchmarks.fuzz.items import check
 from benchmarks.fuzz.material import Material
+from executor_worker.broker import Commit, Consumer, Held, JournalKeys, Kept, Settled, Taken
 from executor_worker.errors import ModelBadResponse, ModelRejected, ModelUnavailable, ToolFailed, ToolTimeout
 from executor_worker.executor import Executor, Task
 from executor_worker.intake import Ticket
@@ -19,7 +20,6 @@ from executor_worker.outcome import Completed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
 from executor_worker.run_journal import RunJournal
 from executor_worker.settlement import Settler
-from executor_worker.stream import Commit, Consumer, Held, JournalKeys, Kept, Settled, Taken
 from executor_worker.tools import Answer, Effects, FunctionTool, Tool
 from executor_worker.tools.functions import Mark
 from executor_worker.watch import Watch

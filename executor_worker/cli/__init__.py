@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
+from executor_worker.broker.connection.advice import as_config_error
 from executor_worker.cli.parser import PROGRAM, build_parser
 from executor_worker.cli.quitting import CONFIG, DONE, FAILED, INTERRUPTED, Quit, ToldToLeave
 from executor_worker.cli.start import start_logs
 from executor_worker.errors import ConfigError, ExecutorError, StreamRefused
-from executor_worker.refusals import as_config_error
 from executor_worker.settings import ConfigErrors
 
 Command = Callable[..., int]

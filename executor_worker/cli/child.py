@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from executor_worker.embedded import die_with_parent
+from executor_worker.broker.connection.embedded import die_with_parent
 from executor_worker.settings import known_names
 
 LEAVE_S = 15.0

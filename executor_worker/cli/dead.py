@@ -9,15 +9,15 @@ from contextlib import closing
 from itertools import islice
 from typing import Any
 
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.queue.dead_letters import Letter, find, letters
+from executor_worker.broker.queue.dead_letters import drop as drop_letter
+from executor_worker.broker.queue.dead_letters import requeue as requeue_letter
 from executor_worker.cli.display import one_line, print_json, print_table
 from executor_worker.cli.parts import connect
 from executor_worker.cli.quitting import DONE, FAILED, Quit
 from executor_worker.messages import names_in
 from executor_worker.settings import Settings
-from executor_worker.stream.dead import Letter, find, letters
-from executor_worker.stream.dead import drop as drop_letter
-from executor_worker.stream.dead import requeue as requeue_letter
-from executor_worker.stream.link import Link
 from executor_worker.wire import loads
 
 

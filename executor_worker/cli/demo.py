@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from executor_worker.broker.names import COMPLETED_STREAM, FAILED_STREAM
 from executor_worker.cli import demo_resume
 from executor_worker.cli.demo_stage import Stage
 from executor_worker.cli.display import one_line
 from executor_worker.demo import graph
-from executor_worker.stream.names import COMPLETED_STREAM, FAILED_STREAM
 
 WORKERS = 4
 GRAPH = "demo"

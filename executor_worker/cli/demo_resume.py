@@ -8,10 +8,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from executor_worker.broker.names import COMPLETED_STREAM, FAILED_STREAM, PROGRESS_STREAM
 from executor_worker.cli.demo_stage import Stage
 from executor_worker.cli.display import one_line
 from executor_worker.demo.mailbox import OUTBOX
-from executor_worker.stream.names import COMPLETED_STREAM, FAILED_STREAM, PROGRESS_STREAM
 
 WORKERS = 2
 GRAPH, NODE = "demo", "invitation"

@@ -15,15 +15,15 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+from executor_worker.broker.connection.embedded import Embedded
+from executor_worker.broker.connection.endpoint import Endpoint
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.names import STATE_PREFIX, WORK_STREAMS
 from executor_worker.cli.child import ChildPool
 from executor_worker.cli.display import console
 from executor_worker.cli.pool_http import PoolView, look_at_pool
 from executor_worker.cli.quitting import DONE, FAILED, Quit
-from executor_worker.embedded import Embedded
 from executor_worker.settings import Settings
-from executor_worker.stream.endpoint import Endpoint
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import STATE_PREFIX, WORK_STREAMS
 
 READY_S = 60.0
 LOOK_EVERY_S = 0.05

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from executor_worker.broker.connection.endpoint import Endpoint
+from executor_worker.broker.connection.link import Link
 from executor_worker.errors import ConfigError
 from executor_worker.providers import ModelSettings, default_model, needs_key
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
 from executor_worker.settings.kinds import without_password
-from executor_worker.stream.endpoint import Endpoint
-from executor_worker.stream.link import Link
 from executor_worker.tracing import NO_TRACING, Tracing
 
 if TYPE_CHECKING:

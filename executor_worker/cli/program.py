@@ -10,6 +10,12 @@ from typing import Any
 
 from executor_worker import logs
 from executor_worker.account import Account
+from executor_worker.broker import Consumer, Endpoint, Held, Link, Made
+from executor_worker.broker.connection.dial import preload as preload_dialling
+from executor_worker.broker.fleet.identity import Identity
+from executor_worker.broker.fleet.throttle import FleetThrottle
+from executor_worker.broker.fleet.throttle import scripts as throttle_scripts
+from executor_worker.broker.queue.consumer import scripts
 from executor_worker.cli.parser import program_version
 from executor_worker.cli.parts import executor_of, model_settings, require_model_key, tool_settings, tracing_of
 from executor_worker.cli.start import start_logs
@@ -27,12 +33,6 @@ from executor_worker.run_journal import RunJournal, recall
 from executor_worker.runs import Runs
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.settlement import Settler
-from executor_worker.stream import Consumer, Endpoint, Held, Link, Made
-from executor_worker.stream.consumer import scripts
-from executor_worker.stream.dial import preload as preload_dialling
-from executor_worker.stream.identity import Identity
-from executor_worker.stream.throttle import FleetThrottle
-from executor_worker.stream.throttle import scripts as throttle_scripts
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
 from executor_worker.tools.limits import settle_in

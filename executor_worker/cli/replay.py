@@ -10,6 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.names import STATE_PREFIX
+from executor_worker.broker.queue.journal import last_run
 from executor_worker.cli.display import on_terminal
 from executor_worker.cli.outcomes import print_outcome
 from executor_worker.cli.parts import connect, executor_of, model_settings, require_model_key, tool_registry
@@ -24,9 +27,6 @@ from executor_worker.providers.prices import Prices
 from executor_worker.run_journal import told
 from executor_worker.settings import Settings
 from executor_worker.state import GraphState
-from executor_worker.stream.journal import last_run
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import STATE_PREFIX
 from executor_worker.tools.base import Answer, Effects, Tool, Toolbox
 from executor_worker.watch import Watch
 from executor_worker.wire import loads

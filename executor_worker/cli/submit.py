@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.names import WORK_STREAMS
+from executor_worker.broker.queue.submit import Results, add_items, store_state
 from executor_worker.cli.display import print_json_line, print_table
 from executor_worker.cli.files import read_bytes, read_documents, refuse_stdin_twice
 from executor_worker.cli.parts import connect
@@ -16,9 +19,6 @@ from executor_worker.errors import InvalidItem, StateInvalid
 from executor_worker.messages import Item, decode
 from executor_worker.settings import Settings
 from executor_worker.state import GraphState
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import WORK_STREAMS
-from executor_worker.stream.submit import Results, add_items, store_state
 from executor_worker.wire import loads
 
 SHOWN_PROBLEMS = 20  # of a file that holds no items at all, perhaps

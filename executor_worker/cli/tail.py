@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
+from executor_worker.broker.names import PROGRESS_STREAM, RESULT_STREAMS
+from executor_worker.broker.queue.submit import Results
 from executor_worker.cli.display import COLOURS, console, on_terminal, one_line, print_json_line
 from executor_worker.cli.parts import connect
 from executor_worker.cli.quitting import DONE
 from executor_worker.settings import Settings
-from executor_worker.stream.names import PROGRESS_STREAM, RESULT_STREAMS
-from executor_worker.stream.submit import Results
 
 LOOK_S = 1.0
 Event = Mapping[str, Any]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from executor_worker import logs
+from executor_worker.broker.queue.releases import Releases
 from executor_worker.duties.announce import Announce, Farewell
 from executor_worker.duties.cancel import Cancel
 from executor_worker.duties.circumstances import Circumstances
@@ -22,7 +23,6 @@ from executor_worker.duties.reclaim import Reclaim
 from executor_worker.duties.throttling import LOOK_S, Throttling
 from executor_worker.duties.upkeep import MEMORY_S, Memory, Upkeep
 from executor_worker.errors import StreamRefused, StreamUnavailable
-from executor_worker.stream.releases import Releases
 
 PULSE_S = 1.0  # or several times within a lease: until it finds Redis back, nothing is renewed
 RECLAIM_S = 0.2  # how soon a slot that backs off is seen to hold something

@@ -6,12 +6,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from executor_worker.broker.fleet.registry import Registration, register, unregister
+from executor_worker.broker.queue.consumers import delete_consumer, release_consumer
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.duties.recent import Recent
 from executor_worker.events import rfc3339
 from executor_worker.run_facts import run_facts
-from executor_worker.stream.consumers import delete_consumer, release_consumer
-from executor_worker.stream.registry import Registration, register, unregister
 from supervisor.scoreboard.scoreboard import Row
 
 ALL_S = 5.0  # between two times that everybody is written

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from executor_worker import logs
+from executor_worker.broker.fleet.cancelled import maybe_cancelled
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.state import GraphState, is_cancelled
-from executor_worker.stream.cancelled import maybe_cancelled
 from supervisor.scoreboard.scoreboard import Row
 
 SETTLED_SOON_S = 0.25  # what is younger may be done before we have asked

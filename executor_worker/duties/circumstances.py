@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from executor_worker.stream import Held, Link, Made
-from executor_worker.stream.identity import Identity
+from executor_worker.broker import Held, Link, Made
+from executor_worker.broker.fleet.identity import Identity
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 

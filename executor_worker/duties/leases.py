@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
+from executor_worker.broker import Held
+from executor_worker.broker.queue.leases import renew
 from executor_worker.duties.circumstances import Circumstances
-from executor_worker.stream import Held
-from executor_worker.stream.leases import renew
 from supervisor.scoreboard.scoreboard import Row
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from executor_worker.broker.fleet.cancelled import maybe_cancelled
+from executor_worker.broker.fleet.throttle import let_go, parked, survey
 from executor_worker.duties.circumstances import Circumstances
 from executor_worker.metrics import Gauge
 from executor_worker.state import is_cancelled
-from executor_worker.stream.cancelled import maybe_cancelled
-from executor_worker.stream.throttle import let_go, parked, survey
 
 LOOK_S = 1.0
 SOONEST_S = 0.02

@@ -6,13 +6,13 @@ from typing import Any
 
 from rich.console import Console
 
+from executor_worker.broker.fleet.throttle import Throttled
+from executor_worker.broker.queue.backlog import Backlog
 from executor_worker.cli.display import in_short, money, rich_table
 from executor_worker.cli.fleet import pools_of
 from executor_worker.cli.glance import Glance
 from executor_worker.cli.panel import panel
 from executor_worker.cli.pool_http import PoolView
-from executor_worker.stream.backlog import Backlog
-from executor_worker.stream.throttle import Throttled
 
 NOW = "2026-11-21T03:00:00.000Z"
 COUNTS = {"configured": 2, "starting": 0, "idle": 0, "busy": 1, "draining": 0, "dead": 1}

@@ -9,7 +9,7 @@ import signal
 import subprocess
 from typing import Any
 
-from executor_worker.stream.permissions import CHANNELS, COMMANDS, rule
+from executor_worker.broker.connection.permissions import CHANNELS, COMMANDS, rule
 from tests.faults.stage import DEAD, ROOT, Stage
 from tests.kit import PROGRAM, ModelServer, Pool, wait_until
 
@@ -52,7 +52,7 @@ def test_pool_and_its_operator_live_with_the_documented_rule(stage: Stage, model
 
 def test_rule_covers_every_script_and_holds_nothing_else() -> None:
     """What scripts call in corners no test reaches is granted; what nobody sends is not."""
-    scripts = "\n".join(path.read_text() for path in STREAM_PACKAGE.glob("*.lua"))
+    scripts = "\n".join(path.read_text() for path in STREAM_PACKAGE.rglob("*.lua"))
     called = set()
     for command, sub in re.findall(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?", scripts):
         called.add(f"{command}|{sub}".lower() if command in ("XGROUP", "XINFO") else command.lower())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from executor_worker.stream import Consumer, Endpoint, Link
+from executor_worker.broker import Consumer, Endpoint, Link
 from tests.faults.stage import DEAD, FAILED, WORK, Stage, pids_of, unharmed
 
 ITEM = {"graph_id": "g", "node_id": "n", "node_type": "tool", "inputs": {}}

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 
+from executor_worker.broker import Consumer, Endpoint, Taken
 from executor_worker.errors import StreamUnavailable
 from executor_worker.intake import Intake, Limits, Ticket
 from executor_worker.outcome import Completed, Failed
 from executor_worker.settlement import Settler
-from executor_worker.stream import Consumer, Endpoint, Taken
 from tests.stream.faulty_link import Fate, FaultyLink
 from tests.stream.oracle import Oracle
 from tests.stream.records import Actor, Place, Run

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from executor_worker.stream import Consumer, Endpoint, Link
+from executor_worker.broker import Consumer, Endpoint, Link
 from tests.kit import RedisServer
 from tests.stream.acts import Client
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from executor_worker.broker import Endpoint, Link
+from executor_worker.broker.connection.command import Word
 from executor_worker.errors import StreamUnavailable
-from executor_worker.stream import Endpoint, Link
-from executor_worker.stream.command import Word
 
 Fate = Literal["fine", "request lost", "reply lost", "robbed", "written"]
 """

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from executor_worker.stream import COMPLETED_STREAM, FAILED_STREAM, GROUP, STATE_PREFIX, WORK_STREAMS, Link, dead_stream
-from executor_worker.stream.names import forgiven_key
+from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, GROUP, STATE_PREFIX, WORK_STREAMS, Link, dead_stream
+from executor_worker.broker.names import forgiven_key
 from tests.stream.records import Actor, Delivery, NodeName, Place, Record, Run
 
 GIVEN_BACK_MS = 15_768_000_000

@@ -7,10 +7,11 @@ from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from executor_worker.stream import GROUP, STATE_PREFIX, WORK_STREAMS, Endpoint, Held, Link, dead
-from executor_worker.stream.dead import Letter
-from executor_worker.stream.releases import Releases
-from executor_worker.stream.sweep import Sweeper
+from executor_worker.broker import GROUP, STATE_PREFIX, WORK_STREAMS, Endpoint, Held, Link
+from executor_worker.broker.queue import dead_letters
+from executor_worker.broker.queue.dead_letters import Letter
+from executor_worker.broker.queue.releases import Releases
+from executor_worker.broker.queue.stale import Sweeper
 from tests.kit import RedisServer
 from tests.stream.actors import LEASE_S, Hand
 from tests.stream.acts import Client
@@ -113,7 +114,7 @@ class Scene(RuleBasedStateMachine):
         return [hand for _, hand in sorted(self.hands.items()) if hand.asleep]
 
     def letters(self) -> list[Letter]:
-        return list(dead.letters(self.plain))
+        return list(dead_letters.letters(self.plain))
 
     def add(self, stream: str, graph: str, node: str, named: bool) -> None:
         work_id = f"work {graph} {node}" if named and graph else None

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from executor_worker.stream import Link
-from executor_worker.stream.cancelled import AT_ONCE, LARGEST, maybe_cancelled
+from executor_worker.broker import Link
+from executor_worker.broker.fleet.cancelled import AT_ONCE, LARGEST, maybe_cancelled
 from tests.stream.acts import Client, digest
 
 KEY = "dago:state:g"

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
+from executor_worker.broker import GROUP, Consumer, Endpoint, Link, Made, Settled, Taken, ensure_groups
+from executor_worker.broker.connection.script import script
 from executor_worker.errors import StreamRefused, StreamUnavailable
-from executor_worker.stream import GROUP, Consumer, Endpoint, Link, Made, Settled, Taken, ensure_groups
-from executor_worker.stream.script import script
 from tests.kit import Proxy, RedisServer, Stopwatch, wait_until
 from tests.stream.acts import EVENTS, WORK, Client, commit, digest, events, pending, push, settle, snapshot, take
 

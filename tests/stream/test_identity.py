@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from executor_worker.stream import Link, identity
-from executor_worker.stream.identity import BEAT_S, PATIENCE_S, Identity, IdentityTaken, started_at
+from executor_worker.broker import Link
+from executor_worker.broker.fleet import identity
+from executor_worker.broker.fleet.identity import BEAT_S, PATIENCE_S, Identity, IdentityTaken, started_at
 from tests.stream.acts import Client
 
 

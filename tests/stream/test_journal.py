@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from executor_worker.stream import Consumer, JournalKeys, Kept, Link, own_journal
-from executor_worker.stream.dead import find, requeue
-from executor_worker.stream.trim import trim
+from executor_worker.broker import Consumer, JournalKeys, Kept, Link, own_journal
+from executor_worker.broker.queue.dead_letters import find, requeue
+from executor_worker.broker.queue.trim import trim
 from tests.stream.acts import WORK, Client, commit, events, push, settle, take
 
 KEY = "dago:journal:item-1"

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from executor_worker.broker import GROUP, Commit, Consumer, Endpoint, Settled, ensure_groups
+from executor_worker.broker.names import SETTLED_PREFIX
 from executor_worker.errors import StreamUnavailable
-from executor_worker.stream import GROUP, Commit, Consumer, Endpoint, Settled, ensure_groups
-from executor_worker.stream.names import SETTLED_PREFIX
 from tests.kit import RedisServer
 from tests.stream.acts import WORK, Client, commit, pending, push, settle, take
 from tests.stream.faulty_link import FaultyLink

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from executor_worker.errors import StreamUnavailable
-from executor_worker.stream import GROUP, Consumer, Held, Link
-from executor_worker.stream.consumers import (
+from executor_worker.broker import GROUP, Consumer, Held, Link
+from executor_worker.broker.fleet.registry import Registration, register
+from executor_worker.broker.names import MARKERS, forgiven_key
+from executor_worker.broker.queue.consumers import (
     consumers_of,
     delete_consumer,
     prune_consumers,
@@ -17,11 +18,10 @@ from executor_worker.stream.consumers import (
     release_consumer,
     release_held,
 )
-from executor_worker.stream.leases import renew
-from executor_worker.stream.names import MARKERS, forgiven_key
-from executor_worker.stream.registry import Registration, register
-from executor_worker.stream.releases import Releases
-from executor_worker.stream.sweep import Sweeper
+from executor_worker.broker.queue.leases import renew
+from executor_worker.broker.queue.releases import Releases
+from executor_worker.broker.queue.stale import Sweeper
+from executor_worker.errors import StreamUnavailable
 from tests.kit import RedisServer, Stopwatch, wait_until
 from tests.stream.acts import EVENTS, WORK, Client, commit, pending, push, settle, take
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from executor_worker.broker import Consumer, Endpoint, Link, Settled, ensure_groups
+from executor_worker.broker.connection.command import Prepared, pack
+from executor_worker.broker.connection.endpoint import Tls
+from executor_worker.broker.connection.replies import GroupLost, Misplaced, NoScript, error_of
 from executor_worker.errors import ConfigError, StreamRefused, StreamUnavailable
-from executor_worker.stream import Consumer, Endpoint, Link, Settled, ensure_groups
-from executor_worker.stream.command import Prepared, pack
-from executor_worker.stream.endpoint import Tls
-from executor_worker.stream.replies import GroupLost, Misplaced, NoScript, error_of
 from tests.kit import RedisServer, free_port
 from tests.stream.acts import Client, commit, push, settle, take
 

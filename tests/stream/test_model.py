@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule, run_state_machine_as_test
 
-from executor_worker.stream import GROUP, WORK_STREAMS, dead, ensure_groups
-from executor_worker.stream.consumers import delete_consumer, pending_of, release_held
-from executor_worker.stream.leases import renew
+from executor_worker.broker import GROUP, WORK_STREAMS, ensure_groups
+from executor_worker.broker.queue import dead_letters
+from executor_worker.broker.queue.consumers import delete_consumer, pending_of, release_held
+from executor_worker.broker.queue.leases import renew
 from tests.kit import RedisServer
 from tests.stream.acts import Client
 from tests.stream.faulty_link import Fate
@@ -91,7 +92,7 @@ class Protocol(Scene):
         """An operator requeues a dead letter."""
         letter = _one(self.letters(), pick)
         old = self.oracle.records[letter.stream, letter.text("original_id")]
-        entry = dead.requeue(self.plain, letter, ttl_s=1000)
+        entry = dead_letters.requeue(self.plain, letter, ttl_s=1000)
         assert entry is not None
         self.oracle.records[letter.stream, entry] = Record(old.node, old.work_id)
         self.oracle.requeued(old.node)

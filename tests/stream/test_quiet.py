@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import redis
 
-from executor_worker.stream import ensure_groups
-from executor_worker.stream.backlog import backlog
-from executor_worker.stream.link import Link
-from executor_worker.stream.sweep import Sweeper
-from executor_worker.stream.throttle import survey
-from executor_worker.stream.trim import trim
+from executor_worker.broker import ensure_groups
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.fleet.throttle import survey
+from executor_worker.broker.queue.backlog import backlog
+from executor_worker.broker.queue.stale import Sweeper
+from executor_worker.broker.queue.trim import trim
 
 
 def calls(db: redis.Redis) -> int:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from executor_worker.broker import Consumer, Endpoint, Link, Settled
 from executor_worker.errors import StreamUnavailable
-from executor_worker.stream import Consumer, Endpoint, Link, Settled
 from tests.kit import RedisServer, free_port, wait_until
 from tests.kit.sentinels import Sentinels
 from tests.stream.acts import push, settle, take

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from executor_worker.stream import GROUP, WORK_STREAMS, Consumer, Made
+from executor_worker.broker import GROUP, WORK_STREAMS, Consumer, Made
 from tests.kit import Stopwatch, wait_until
 from tests.stream.acts import EVENTS, WORK, Client, pending, push, settle, take
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
+from executor_worker.broker import Consumer, Link
+from executor_worker.broker.fleet.throttle import FleetThrottle, let_go, survey, throttled
+from executor_worker.broker.fleet.throttle import parked as waiting_entries
+from executor_worker.broker.names import RELEASED_CHANNEL, THROTTLES
+from executor_worker.broker.queue.backlog import Backlog, backlog
+from executor_worker.broker.queue.releases import Releases
+from executor_worker.broker.queue.stale import Sweeper
 from executor_worker.errors import ModelRateLimited
 from executor_worker.providers.throttle import Wait
-from executor_worker.stream import Consumer, Link
-from executor_worker.stream.backlog import Backlog, backlog
-from executor_worker.stream.names import RELEASED_CHANNEL, THROTTLES
-from executor_worker.stream.releases import Releases
-from executor_worker.stream.sweep import Sweeper
-from executor_worker.stream.throttle import FleetThrottle, let_go, survey, throttled
-from executor_worker.stream.throttle import parked as waiting_entries
 from executor_worker.watch import Watch
 from tests.kit import RedisServer, wait_until
 from tests.stream.acts import WORK, Client, commit, pending, push, settle, take

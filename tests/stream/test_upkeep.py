@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from executor_worker.stream import COMPLETED_STREAM, FAILED_STREAM, Consumer, Link, ensure_groups
-from executor_worker.stream.backlog import backlog
-from executor_worker.stream.registry import Registration, register, registered, unregister
-from executor_worker.stream.server import describe, forbidden
-from executor_worker.stream.submit import Results, add_items, store_state
-from executor_worker.stream.trim import trim
+from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Consumer, Link, ensure_groups
+from executor_worker.broker.connection.server import describe, forbidden
+from executor_worker.broker.fleet.registry import Registration, register, registered, unregister
+from executor_worker.broker.queue.backlog import backlog
+from executor_worker.broker.queue.submit import Results, add_items, store_state
+from executor_worker.broker.queue.trim import trim
 from tests.kit import RedisServer, wait_until
 from tests.stream.acts import EVENTS, WORK, Client, commit, push, settle, take
 

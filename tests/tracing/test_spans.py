@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from executor_worker.stream import GROUP
+from executor_worker.broker import GROUP
 from tests.kit import Pool, RedisServer, Stopwatch, wait_until
 from tests.kit.collector import TRACES, Collector
 

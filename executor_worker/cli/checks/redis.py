@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
-from executor_worker.cli.parts import connect
-from executor_worker.cli.pool_http import PoolView
-from executor_worker.embedded import find_server
-from executor_worker.errors import ConfigError, StreamError, StreamRefused, StreamUnavailable
-from executor_worker.refusals import as_config_error
-from executor_worker.settings import Settings
-from executor_worker.stream.identity import BEAT_S, TTL_S, Identity, started_at
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import (
+from executor_worker.broker.connection.advice import as_config_error
+from executor_worker.broker.connection.embedded import find_server
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.permissions import rule
+from executor_worker.broker.connection.server import Server, describe
+from executor_worker.broker.fleet.identity import BEAT_S, TTL_S, Identity, started_at
+from executor_worker.broker.names import (
     COMPLETED_STREAM,
     FAILED_STREAM,
     GROUP,
@@ -28,8 +25,11 @@ from executor_worker.stream.names import (
     THROTTLES,
     WORK_STREAMS,
 )
-from executor_worker.stream.permissions import rule
-from executor_worker.stream.server import Server, describe
+from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
+from executor_worker.cli.parts import connect
+from executor_worker.cli.pool_http import PoolView
+from executor_worker.errors import ConfigError, StreamError, StreamRefused, StreamUnavailable
+from executor_worker.settings import Settings
 
 # A supervisor that lives has beaten since.
 SILENT_S = 2 * BEAT_S

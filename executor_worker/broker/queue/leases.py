@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from executor_worker.stream.command import Word
-from executor_worker.stream.held import Held
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import GROUP, MARKERS, RESETS
-from executor_worker.stream.script import script
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.script import script
+from executor_worker.broker.names import GROUP, MARKERS, RESETS
+from executor_worker.broker.queue.delivery import Held
 
 AT_ONCE = 500  # entries in one call: keeps it far below a millisecond each
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.replies import GroupLost
+from executor_worker.broker.connection.script import script
+from executor_worker.broker.names import GROUP, MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, RESETS, WORK_STREAMS
+from executor_worker.broker.queue.delivery import Held
 from executor_worker.errors import StreamError
-from executor_worker.stream.command import Word
-from executor_worker.stream.held import Held
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import GROUP, MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, RESETS, WORK_STREAMS
-from executor_worker.stream.replies import GroupLost
-from executor_worker.stream.script import script
 
 GIVEN_BACK_MS = 15_768_000_000  # as in constants.lua
 FORGIVEN_AT_ONCE = 500  # entries in one call: about a millisecond of the server's time

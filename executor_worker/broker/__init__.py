@@ -5,13 +5,9 @@ A worker has a `Consumer`; whoever looks after the pool renews leases, sweeps, t
 with the modules of those names.
 """
 
-from executor_worker.stream.consumer import Consumer
-from executor_worker.stream.endpoint import Endpoint
-from executor_worker.stream.group import Made, ensure_groups
-from executor_worker.stream.held import Commit, Held, Settled, Taken
-from executor_worker.stream.journal import JournalKeys, Kept
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import (
+from executor_worker.broker.connection.endpoint import Endpoint
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.names import (
     COMPLETED_STREAM,
     FAILED_STREAM,
     GROUP,
@@ -24,6 +20,10 @@ from executor_worker.stream.names import (
     dead_stream,
     own_journal,
 )
+from executor_worker.broker.queue.consumer import Consumer
+from executor_worker.broker.queue.delivery import Commit, Held, Settled, Taken
+from executor_worker.broker.queue.group import Made, ensure_groups
+from executor_worker.broker.queue.journal import JournalKeys, Kept
 
 __all__ = [
     "COMPLETED_STREAM",

@@ -17,12 +17,12 @@ from typing import Any
 
 import hiredis
 
+from executor_worker.broker.connection.command import Word, pack
+from executor_worker.broker.connection.dial import Dialler
+from executor_worker.broker.connection.endpoint import Endpoint
+from executor_worker.broker.connection.replies import Misplaced, NoScript, error_of
+from executor_worker.broker.connection.script import Script
 from executor_worker.errors import StreamError, StreamRefused, StreamUnavailable
-from executor_worker.stream.command import Word, pack
-from executor_worker.stream.dial import Dialler
-from executor_worker.stream.endpoint import Endpoint
-from executor_worker.stream.replies import Misplaced, NoScript, error_of
-from executor_worker.stream.script import Script
 
 BUFFER_BYTES = 65536
 TIMEOUT_S = 5.0

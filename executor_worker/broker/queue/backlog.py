@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import GROUP, WORK_STREAMS, added_at, dead_stream
-from executor_worker.stream.script import script
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.script import script
+from executor_worker.broker.names import GROUP, WORK_STREAMS, added_at, dead_stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.names import RELEASED_CHANNEL, THROTTLED_CHANNEL
 from executor_worker.errors import StreamRefused
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import RELEASED_CHANNEL, THROTTLED_CHANNEL
 
 
 class Releases:

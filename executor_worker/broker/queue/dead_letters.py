@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.script import script
+from executor_worker.broker.names import STATE_PREFIX, WORK_STREAMS, dead_stream, own_journal
 from executor_worker.errors import StateInvalid, StreamError
 from executor_worker.messages import names_in
 from executor_worker.state import GraphState, requeue_node
-from executor_worker.stream.command import Word
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import STATE_PREFIX, WORK_STREAMS, dead_stream, own_journal
-from executor_worker.stream.script import script
 from executor_worker.wire import loads
 
 PAGE = 100

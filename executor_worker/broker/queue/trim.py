@@ -6,9 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import PROGRESS_STREAM, RESULT_STREAMS
-from executor_worker.stream.script import script
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.script import script
+from executor_worker.broker.names import PROGRESS_STREAM, RESULT_STREAMS
 
 AT_ONCE = 1000  # entries removed in one call
 PASS_S = 0.5  # then the rest is the next pass': whoever calls has leases to renew, and Redis may be far away

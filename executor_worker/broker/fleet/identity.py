@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.script import script
+from executor_worker.broker.names import IDENTITY_PREFIX
 from executor_worker.errors import StreamRefused
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import IDENTITY_PREFIX
-from executor_worker.stream.script import script
 
 BEAT_S = 5.0  # how often `beat` is due
 PATIENCE_S = 12.0  # how long a second one looks on

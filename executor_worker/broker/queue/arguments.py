@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from executor_worker.stream.command import Word
-from executor_worker.stream.held import Commit, Held
-from executor_worker.stream.names import COMPLETED_STREAM, MARKERS, RESETS, dead_stream
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.names import COMPLETED_STREAM, MARKERS, RESETS, dead_stream
+from executor_worker.broker.queue.delivery import Commit, Held
 
 
 class TakeOrders:

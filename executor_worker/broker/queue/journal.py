@@ -7,12 +7,10 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any
 
-from executor_worker.errors import StreamError
-from executor_worker.messages import names_in
-from executor_worker.stream.command import Prepared, Word
-from executor_worker.stream.held import Held
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import (
+from executor_worker.broker.connection.command import Prepared, Word
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.script import script
+from executor_worker.broker.names import (
     GROUP,
     JOURNAL_PREFIX,
     MARKERS,
@@ -21,7 +19,9 @@ from executor_worker.stream.names import (
     WORK_STREAMS,
     own_journal,
 )
-from executor_worker.stream.script import script
+from executor_worker.broker.queue.delivery import Held
+from executor_worker.errors import StreamError
+from executor_worker.messages import names_in
 from executor_worker.wire import loads
 
 LOOKED_AT = 10_000  # entries of a work stream

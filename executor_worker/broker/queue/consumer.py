@@ -12,19 +12,19 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from executor_worker.broker.connection.blocking import BlockingRead
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.replies import GroupLost
+from executor_worker.broker.connection.script import Script, script
+from executor_worker.broker.names import GROUP, LAST_READ, MARKERS, RESETS, STATE_PREFIX, WORK_STREAMS
+from executor_worker.broker.queue.arguments import TakeOrders, settle_words
+from executor_worker.broker.queue.consumers import release_held
+from executor_worker.broker.queue.delivery import Commit, Held, Settled, Taken
+from executor_worker.broker.queue.group import Made, ensure_groups
+from executor_worker.broker.queue.journal import JournalKeys
+from executor_worker.broker.queue.leases import renew
 from executor_worker.errors import StreamError
-from executor_worker.stream.blocking import BlockingRead
-from executor_worker.stream.command import Word
-from executor_worker.stream.consumers import release_held
-from executor_worker.stream.group import Made, ensure_groups
-from executor_worker.stream.held import Commit, Held, Settled, Taken
-from executor_worker.stream.journal import JournalKeys
-from executor_worker.stream.leases import renew
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import GROUP, LAST_READ, MARKERS, RESETS, STATE_PREFIX, WORK_STREAMS
-from executor_worker.stream.orders import TakeOrders, settle_words
-from executor_worker.stream.replies import GroupLost
-from executor_worker.stream.script import Script, script
 
 TAKEN_PARTS = 8  # of a script's answer that brings an entry
 GRAPH_ID = re.compile(rb'"graph_id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,512})"')

@@ -6,8 +6,8 @@ import importlib
 import socket
 import ssl
 
+from executor_worker.broker.connection.endpoint import Endpoint
 from executor_worker.errors import StreamRefused, StreamUnavailable
-from executor_worker.stream.endpoint import Endpoint
 
 KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))  # seconds, seconds, probes
 

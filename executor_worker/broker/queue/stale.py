@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import GROUP, WORK_STREAMS
-from executor_worker.stream.script import script
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.script import script
+from executor_worker.broker.names import GROUP, WORK_STREAMS
 
 PAGE = 1000  # pending entries looked at in one call: about a millisecond of the server's time
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import GROUP, LAST_READ, RESETS, WORK_STREAMS
-from executor_worker.stream.script import script
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.script import script
+from executor_worker.broker.names import GROUP, LAST_READ, RESETS, WORK_STREAMS
 
 
 @dataclass(frozen=True, slots=True)

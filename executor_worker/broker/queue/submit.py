@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.names import RESULT_STREAMS, STATE_PREFIX, WORK_STREAMS
 from executor_worker.errors import StreamError
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import RESULT_STREAMS, STATE_PREFIX, WORK_STREAMS
 from executor_worker.wire import loads
 
 AT_ONCE = 200

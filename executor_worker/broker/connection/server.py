@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from executor_worker.errors import StreamError, StreamRefused
-from executor_worker.stream.link import Link
-from executor_worker.stream.names import (
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.names import (
     COMPLETED_STREAM,
     GROUP,
     MARKERS,
@@ -17,6 +16,7 @@ from executor_worker.stream.names import (
     WORK_STREAMS,
     forgiven_key,
 )
+from executor_worker.errors import StreamError, StreamRefused
 
 OLDEST = (7, 0)
 PROBES: tuple[tuple[str, ...], ...] = (

@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.replies import GroupLost
 from executor_worker.errors import StreamRefused, StreamUnavailable
-from executor_worker.stream.command import Word
-from executor_worker.stream.link import Link
-from executor_worker.stream.replies import GroupLost
 
 UNBLOCK_S = 1.0  # whoever wakes us wants us soon
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from executor_worker.stream.command import Word
-from executor_worker.stream.link import Link
-from executor_worker.stream.script import script
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.script import script
 
 LARGEST = 256 * 1024  # bytes; what is larger is not looked through again and again
 AT_ONCE = 16  # documents in one call: a few milliseconds of the server's time at the very most

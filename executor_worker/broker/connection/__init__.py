@@ -1,0 +1,1 @@
+"""Connections to Redis: dialling, commands, replies, scripts, one link a process."""

@@ -1,0 +1,1 @@
+"""What all pools on one Redis share: registry, identity, throttles, cancellations."""

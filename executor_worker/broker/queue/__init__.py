@@ -1,0 +1,1 @@
+"""The work streams: take, hold, release, reclaim, settle."""
