@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from executor_worker import logs
 from executor_worker.broker import STATE_PREFIX, Held, Taken
 from executor_worker.errors import InvalidNode, NodeError, Poisoned, StateInvalid, StateMissing, StreamError
 from executor_worker.executor import Task
@@ -21,7 +20,8 @@ from executor_worker.messages import Item, UnreadableItem, decode
 from executor_worker.nodes.spec import mode_of
 from executor_worker.outcome import Failed, Mode, Outcome
 from executor_worker.state import GraphState
-from executor_worker.tracing import Delivery
+from executor_worker.telemetry import logs
+from executor_worker.telemetry.tracing import Delivery
 
 LONGEST_S = 1e9
 TERMINAL = frozenset({"completed", "failed", "cancelled"})

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from executor_worker.errors import NodeTimeout
 from executor_worker.outcome import Usage
-from executor_worker.tracing import NO_TRACING, Tracing
+from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 
 
 class Watch:

@@ -16,18 +16,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-from executor_worker import logs
 from executor_worker.account import Account
 from executor_worker.broker import Consumer, Held, Taken
 from executor_worker.broker.queue.reclaim_hints import read_notice
 from executor_worker.errors import Abandoned, Postponed, StreamError
 from executor_worker.intake import Intake, Ticket
-from executor_worker.metrics import Recorder
 from executor_worker.outcome import Failed, Mode
 from executor_worker.patience import Patience, wait_for_wake
 from executor_worker.runs import Runs
 from executor_worker.settlement import Result, Settler
-from executor_worker.tracing import NO_SPAN, NO_TRACING, Span, Tracing
+from executor_worker.telemetry import logs
+from executor_worker.telemetry.metrics import Recorder
+from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
 from executor_worker.wear import Wear
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 

@@ -18,14 +18,15 @@ from executor_worker.broker.fleet.cancelled import LARGEST
 from executor_worker.broker.fleet.identity import Identity
 from executor_worker.broker.names import RELEASED_CHANNEL
 from executor_worker.broker.queue.releases import Releases
-from executor_worker.duties import Circumstances, Duties, upkeep
-from executor_worker.duties.announce import Announce
-from executor_worker.duties.cancel import Cancel
-from executor_worker.duties.leases import Leases
-from executor_worker.duties.pulse import Pulse
-from executor_worker.duties.recent import Recent
-from executor_worker.duties.reclaim import Reclaim
-from executor_worker.duties.upkeep import Memory
+from executor_worker.keeper import housekeeping
+from executor_worker.keeper.cancellation import Cancel
+from executor_worker.keeper.duties import Circumstances, Duties
+from executor_worker.keeper.housekeeping import Memory
+from executor_worker.keeper.leases import Leases
+from executor_worker.keeper.rates import Recent
+from executor_worker.keeper.reclaim import Reclaim
+from executor_worker.keeper.redis_monitor import Pulse
+from executor_worker.keeper.registration import Announce
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 from tests.kit import RedisServer, wait_until
 
@@ -246,7 +247,7 @@ def test_new_workers_are_measured_before_those_that_are_known(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, at_once: int, soon: list[bool]
 ) -> None:
     """Some of them at once; then they take turns."""
-    monkeypatch.setattr(upkeep, "FIRST", at_once)
+    monkeypatch.setattr(housekeeping, "FIRST", at_once)
     with ExitStack() as ended:
         for slot in (1, 2, 3):
             child = ended.enter_context(subprocess.Popen(["sleep", "60"]))

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from executor_worker.duties.recent import Recent
-from executor_worker.figures import Reader, added, figures
-from executor_worker.metrics import Recorder
+from executor_worker.keeper.rates import Recent
+from executor_worker.telemetry.metrics import Recorder
+from executor_worker.telemetry.summary import Reader, added, figures
 from supervisor.scoreboard.scoreboard import Scoreboard
 
 NOTHING = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from executor_worker.health import Health
+from executor_worker.keeper.pages import Health
 from supervisor.scoreboard.scoreboard import Progress, Row, Scoreboard
 
 NOW_S = 1000.0

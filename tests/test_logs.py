@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from executor_worker.logs import lines
-from executor_worker.logs.lines import Line
-from executor_worker.logs.secrets import Secrets
-from executor_worker.logs.target import PIPE_LINE_BYTES, Target
+from executor_worker.telemetry.logs import lines
+from executor_worker.telemetry.logs.lines import Line
+from executor_worker.telemetry.logs.secrets import Secrets
+from executor_worker.telemetry.logs.target import PIPE_LINE_BYTES, Target
 from tests.kit import Stopwatch
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 123456, tzinfo=UTC)

@@ -6,7 +6,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from executor_worker.metrics import FAMILIES, SECONDS, Recorder, page, total
+from executor_worker.telemetry.metrics import FAMILIES, SECONDS, Recorder, page, total
 
 
 class Area:

@@ -110,7 +110,9 @@ def _say(status: int, *sentences: str) -> int:
 def _journal_reads_stderr() -> bool:
     if "JOURNAL_STREAM" not in os.environ:
         return False
-    from executor_worker.logs.target import is_journal  # loguru: a tenth of a second that `--help` can do without
+    from executor_worker.telemetry.logs.target import (
+        is_journal,  # loguru: a tenth of a second that `--help` can do without
+    )
 
     return is_journal(2)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from executor_worker.figures import added
+from executor_worker.telemetry.summary import added
 
 Entry = dict[str, Any]
 

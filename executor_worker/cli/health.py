@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from executor_worker.cli.quitting import DONE, FAILED, Quit
-from executor_worker.condition import MAIN_LOOP_SILENCE_S, Condition
+from executor_worker.keeper.pool_health import MAIN_LOOP_SILENCE_S, Condition
 from supervisor.scoreboard.discovery import pools_here
 from supervisor.scoreboard.scoreboard import Scoreboard
 

@@ -12,7 +12,7 @@ from executor_worker.cli.fleet import PoolEntry, about
 from executor_worker.cli.glance import Glance
 from executor_worker.cli.seats import MANY_POOLS, ONE_POOL, here_rows, there_rows
 from executor_worker.cli.stamps import age, now_of
-from executor_worker.figures import added
+from executor_worker.telemetry.summary import added
 
 Line = tuple[str, str]
 _A_MINUTE = ("done/min", "failed/min", "tokens/min", "cost/min")

@@ -12,7 +12,7 @@ from executor_worker.providers import ModelSettings, default_model, needs_key
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
 from executor_worker.settings.kinds import without_password
-from executor_worker.tracing import NO_TRACING, Tracing
+from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 
 if TYPE_CHECKING:
     from executor_worker.executor import Executor
@@ -105,7 +105,7 @@ def tool_registry(settings: Settings) -> ToolRegistry:
     Raises:
         ConfigError: MCP_SERVERS, MCP_CONFIG or TOOL_MODULES can't be used.
     """
-    from executor_worker.logs import log
+    from executor_worker.telemetry.logs import log
     from executor_worker.tools import ToolRegistry
 
     return ToolRegistry(tool_settings(settings), log=log)
@@ -130,8 +130,8 @@ def tracing_of(settings: Settings, instance: str) -> Tracing:
         return NO_TRACING
     try:
         # A dozen packages more, for those who want it only.
-        from executor_worker.tracing.otlp import OtlpTracing
-        from executor_worker.tracing.sending import Collector, Sender
+        from executor_worker.telemetry.tracing.otlp import OtlpTracing
+        from executor_worker.telemetry.tracing.sending import Collector, Sender
     except ModuleNotFoundError as error:
         problem = f"traces need the package {error.name}, which is not installed."
         raise ConfigError(

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from executor_worker import logs
 from executor_worker.account import Account
 from executor_worker.broker import Consumer, Endpoint, Held, Link, Made
 from executor_worker.broker.connection.dial import preload as preload_dialling
@@ -19,12 +18,11 @@ from executor_worker.broker.queue.consumer import scripts
 from executor_worker.cli.parser import program_version
 from executor_worker.cli.parts import executor_of, model_settings, require_model_key, tool_settings, tracing_of
 from executor_worker.cli.start import start_logs
-from executor_worker.duties import Circumstances, Duties
 from executor_worker.errors import ConfigError
 from executor_worker.executor import Executor
-from executor_worker.health import Health
 from executor_worker.intake import Intake, Limits, Ticket
-from executor_worker.metrics import Recorder
+from executor_worker.keeper.duties import Circumstances, Duties
+from executor_worker.keeper.pages import Health
 from executor_worker.patience import Patience
 from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
@@ -33,6 +31,8 @@ from executor_worker.run_journal import RunJournal, recall
 from executor_worker.runs import Runs
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.settlement import Settler
+from executor_worker.telemetry import logs
+from executor_worker.telemetry.metrics import Recorder
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
 from executor_worker.tools.limits import settle_in

@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from executor_worker import logs
 from executor_worker.broker import Endpoint
 from executor_worker.broker.connection.embedded import Embedded
 from executor_worker.broker.fleet.identity import Identity
@@ -20,6 +19,7 @@ from executor_worker.cli.solo import work_alone
 from executor_worker.errors import ConfigError
 from executor_worker.settings import MAX_SLOTS, Settings
 from executor_worker.settings.control import control_address
+from executor_worker.telemetry import logs
 from supervisor.control.control_socket import listen
 from supervisor.control.systemd import Notify
 from supervisor.scoreboard.scoreboard import Scoreboard

@@ -11,8 +11,8 @@ from types import FrameType
 
 from setproctitle import setproctitle
 
-from executor_worker import logs
 from executor_worker.cli.program import ExecutorProgram, log_fields
+from executor_worker.telemetry import logs
 from executor_worker.worker import LEFT
 from supervisor.keeper.loop import stay_until_dismissed
 from supervisor.processes.process_tree import MARK

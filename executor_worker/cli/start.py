@@ -16,7 +16,7 @@ def start_logs(settings: Settings, file: str = "", *, quiet: bool = False) -> No
     Args:
         quiet: Log only what LOG_LEVEL=debug asks for: all else is said on stdout anyway.
     """
-    from executor_worker import logs  # loguru: a tenth of a second that `--help` can do without
+    from executor_worker.telemetry import logs  # loguru: a tenth of a second that `--help` can do without
 
     level = "error" if quiet and settings.log_level != "debug" else settings.log_level
     logs.configure(level, settings.log_format, file, secrets=settings.secrets)

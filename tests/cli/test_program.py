@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from executor_worker.cli.program import pool_settings
-from executor_worker.duties import LONGEST_RENEWAL_S
+from executor_worker.keeper.duties import LONGEST_RENEWAL_S
 from executor_worker.settings import Settings
 
 

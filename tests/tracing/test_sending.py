@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from executor_worker import logs
 from executor_worker.cli.checks.traces import check_traces
 from executor_worker.cli.parts import tracing_of
 from executor_worker.errors import Abandoned, ConfigError, Stopped, StreamUnavailable, ToolTimeout
 from executor_worker.settings import ConfigErrors, Settings
-from executor_worker.tracing import NO_TRACING, Delivery
+from executor_worker.telemetry import logs
+from executor_worker.telemetry.tracing import NO_TRACING, Delivery
 from tests.kit import wait_until
 from tests.kit.collector import Collector
 
@@ -92,7 +92,7 @@ def test_nothing_is_imported_where_none_are_asked_for() -> None:
 
 def test_missing_extra_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has to be installed is said, and by which variable it is wanted."""
-    for name in ("executor_worker.tracing.otlp", "executor_worker.tracing.sending"):
+    for name in ("executor_worker.telemetry.tracing.otlp", "executor_worker.telemetry.tracing.sending"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(ConfigError, match=r"OTEL_EXPORTER_OTLP_ENDPOINT: .*pip install 'da-node-executor\[otel\]'"):
@@ -150,7 +150,7 @@ def test_spans_end_by_whatever_ends_their_step(collector: Collector) -> None:
 
 def test_check_asks_the_collector(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line: taken, or what may be wrong, with no password; none where no traces are asked for."""
-    monkeypatch.setattr("executor_worker.tracing.sending.ANSWER_S", 0.3)
+    monkeypatch.setattr("executor_worker.telemetry.tracing.sending.ANSWER_S", 0.3)
     nobody = "http://u:planted@127.0.0.1:1"
     found = [list(check_traces(Settings.load(HERE | {ENDPOINT: url}))) for url in (collector.url, nobody, "")]
     assert [[finding.right for finding in findings] for findings in found] == [[True], [False], []]

@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from executor_worker import logs
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import Script, script
 from executor_worker.broker.names import PARKED, THROTTLE_PREFIX, THROTTLED_CHANNEL, THROTTLES
 from executor_worker.errors import ModelError, StreamError, StreamRefused
 from executor_worker.providers.throttle import Wait
+from executor_worker.telemetry import logs
 from executor_worker.watch import Watch
 
 PLACE_S = 15.0

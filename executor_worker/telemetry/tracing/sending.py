@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.version import __version__
 from opentelemetry.trace import NoOpTracer, Tracer
 
-from executor_worker import logs
+from executor_worker.telemetry import logs
 
 ANSWER_S = 3.0
 MOST_WAITING, BATCH = 512, 128  # spans: what waits weighs some 5 KiB each, and more than that is lost

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from executor_worker.figures import Reader, Tally, figures, since, summed
+from executor_worker.telemetry.summary import Reader, Tally, figures, since, summed
 from supervisor.scoreboard.scoreboard import Scoreboard
 
 EVERY_S = 5.0

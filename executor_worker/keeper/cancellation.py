@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from executor_worker import logs
 from executor_worker.broker.fleet.cancelled import maybe_cancelled
-from executor_worker.duties.circumstances import Circumstances
+from executor_worker.keeper.pool_context import Circumstances
 from executor_worker.state import GraphState, is_cancelled
+from executor_worker.telemetry import logs
 from supervisor.scoreboard.scoreboard import Row
 
 SETTLED_SOON_S = 0.25  # what is younger may be done before we have asked

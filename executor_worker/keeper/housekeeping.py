@@ -10,8 +10,8 @@ from executor_worker.broker import ensure_groups
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.broker.queue.consumers import prune_consumers, prune_forgiven
 from executor_worker.broker.queue.trim import trim
-from executor_worker.duties.circumstances import Circumstances
-from executor_worker.metrics import Gauge
+from executor_worker.keeper.pool_context import Circumstances
+from executor_worker.telemetry.metrics import Gauge
 
 PRUNE_S = 600.0
 MEMORY_S, MEMORY_LATEST_S = 1.0, 3.0  # between measuring one worker and the next

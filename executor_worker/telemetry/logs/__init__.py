@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from loguru import logger
 
 from executor_worker.errors import ConfigError
-from executor_worker.logs import lines
-from executor_worker.logs.lines import Line
-from executor_worker.logs.secrets import Secrets
-from executor_worker.logs.target import Target, open_file
+from executor_worker.telemetry.logs import lines
+from executor_worker.telemetry.logs.lines import Line
+from executor_worker.telemetry.logs.secrets import Secrets
+from executor_worker.telemetry.logs.target import Target, open_file
 
 if TYPE_CHECKING:
     from loguru import Message

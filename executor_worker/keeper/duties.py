@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from executor_worker import logs
 from executor_worker.broker.queue.releases import Releases
-from executor_worker.duties.announce import Announce, Farewell
-from executor_worker.duties.cancel import Cancel
-from executor_worker.duties.circumstances import Circumstances
-from executor_worker.duties.leases import Leases
-from executor_worker.duties.pulse import Pulse
-from executor_worker.duties.recent import EVERY_S as RECENT_S
-from executor_worker.duties.recent import Recent
-from executor_worker.duties.reclaim import Reclaim
-from executor_worker.duties.throttling import LOOK_S, Throttling
-from executor_worker.duties.upkeep import MEMORY_S, Memory, Upkeep
 from executor_worker.errors import StreamRefused, StreamUnavailable
+from executor_worker.keeper.cancellation import Cancel
+from executor_worker.keeper.housekeeping import MEMORY_S, Memory, Upkeep
+from executor_worker.keeper.leases import Leases
+from executor_worker.keeper.pool_context import Circumstances
+from executor_worker.keeper.rates import EVERY_S as RECENT_S
+from executor_worker.keeper.rates import Recent
+from executor_worker.keeper.reclaim import Reclaim
+from executor_worker.keeper.redis_monitor import Pulse
+from executor_worker.keeper.registration import Announce, Farewell
+from executor_worker.keeper.throttling import LOOK_S, Throttling
+from executor_worker.telemetry import logs
 
 PULSE_S = 1.0  # or several times within a lease: until it finds Redis back, nothing is renewed
 RECLAIM_S = 0.2  # how soon a slot that backs off is seen to hold something

@@ -6,7 +6,7 @@ import time
 
 from executor_worker.broker import Held
 from executor_worker.broker.queue.leases import renew
-from executor_worker.duties.circumstances import Circumstances
+from executor_worker.keeper.pool_context import Circumstances
 from supervisor.scoreboard.scoreboard import Row
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from executor_worker import metrics
-from executor_worker.condition import MAIN_LOOP_SILENCE_S, Condition, rfc3339
-from executor_worker.metrics import Gauge
-from executor_worker.run_facts import run_facts
+from executor_worker.keeper.pool_health import MAIN_LOOP_SILENCE_S, Condition, rfc3339
+from executor_worker.keeper.run_view import run_facts
+from executor_worker.telemetry import metrics
+from executor_worker.telemetry.metrics import Gauge
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 JSON, TEXT, PROMETHEUS = "application/json", "text/plain; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from executor_worker.metrics import SEPARATOR, Totals
+from executor_worker.telemetry.metrics import SEPARATOR, Totals
 
 Tally = dict[tuple[str, str], float]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from executor_worker import logs
 from executor_worker.broker.connection.advice import as_config_error
 from executor_worker.broker.fleet.identity import BEAT_S, IdentityTaken
 from executor_worker.broker.queue.consumers import consumers_of, delete_consumer, release_consumer
-from executor_worker.duties.circumstances import Circumstances
 from executor_worker.errors import StreamRefused, StreamUnavailable
+from executor_worker.keeper.pool_context import Circumstances
+from executor_worker.telemetry import logs
 
 REFUSED = 78
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from executor_worker import logs
 from executor_worker.broker.queue.consumers import pending_of, release_held
 from executor_worker.broker.queue.reclaim_hints import write_notice
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.broker.queue.stale import Sweeper
-from executor_worker.duties.circumstances import Circumstances
 from executor_worker.errors import StreamUnavailable
+from executor_worker.keeper.pool_context import Circumstances
+from executor_worker.telemetry import logs
 from supervisor.scoreboard.scoreboard import Row
 
 ORPHAN_S = 0.1  # a dead slot gets its next worker sooner than that, unless it backs off

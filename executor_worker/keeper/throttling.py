@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from executor_worker.broker.fleet.cancelled import maybe_cancelled
 from executor_worker.broker.fleet.throttle import let_go, parked, survey
-from executor_worker.duties.circumstances import Circumstances
-from executor_worker.metrics import Gauge
+from executor_worker.keeper.pool_context import Circumstances
 from executor_worker.state import is_cancelled
+from executor_worker.telemetry.metrics import Gauge
 
 LOOK_S = 1.0
 SOONEST_S = 0.02

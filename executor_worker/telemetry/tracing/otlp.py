@@ -17,8 +17,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from executor_worker.errors import Abandoned, NodeError, Overdue, Postponed, Stopped, StreamError
 from executor_worker.outcome import Mode, Usage
-from executor_worker.tracing import Delivery, Span, Tracing
-from executor_worker.tracing.sending import Sender
+from executor_worker.telemetry.tracing import Delivery, Span, Tracing
+from executor_worker.telemetry.tracing.sending import Sender
 
 GROUP = "executor-workers"  # as in `stream`, which is out of sight here; a test holds the two together
 _PROVIDERS = {"gemini": "gcp.gemini"}  # where the convention has another name

@@ -1,0 +1,1 @@
+"""The keeper's duties for its pool: all that talks to the outside for it."""
