@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from executor_worker.events import completed_event, event, failed_event, node_entry, rfc3339
+from executor_worker.envelopes.events import completed_event, event, failed_event, node_entry, rfc3339
 from executor_worker.outcome import Completed, Failed, Usage
 
 

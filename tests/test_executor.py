@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from loguru import logger
 
 from executor_worker.errors import Abandoned, ConfigError, Overdue
-from executor_worker.executor import Executor, Task
+from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Failed
 from executor_worker.providers.base import ModelReply, ModelRequest
 from executor_worker.watch import Watch

@@ -9,8 +9,8 @@ import pytest
 
 from executor_worker.broker import Held, Taken
 from executor_worker.errors import StreamUnavailable
-from executor_worker.intake import Intake, Limits, Ticket
 from executor_worker.outcome import Failed
+from executor_worker.worker.intake import Intake, Limits, Ticket
 
 NOW = 1_800_000_000.0
 CONFIG = {"tool_name": "t"}
@@ -138,7 +138,7 @@ def test_what_nobody_has_thought_of_is_an_answer(
     def break_down(*_: object) -> None:
         raise RecursionError("with words of the item")
 
-    monkeypatch.setattr(f"executor_worker.intake.{'_parse' if dead is None else 'decode'}", break_down)
+    monkeypatch.setattr(f"executor_worker.worker.intake.{'_parse' if dead is None else 'decode'}", break_down)
     ticket = opened(data)
     assert (code(ticket), ticket.dead_reason) == ("internal", dead)
     assert isinstance(ticket.outcome, Failed) and "words" not in ticket.outcome.error

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from executor_worker.envelopes.work_item import UnreadableItem, decode, names_in
 from executor_worker.errors import InvalidItem
-from executor_worker.messages import UnreadableItem, decode, names_in
 
 LIMIT = 4096
 MEMBERS = ["graph_id", "node_id", "data", "config", "x"]

@@ -8,11 +8,11 @@ from typing import Any, cast
 import pytest
 
 from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Commit, Consumer, Held, Settled, Taken
+from executor_worker.envelopes.events import rfc3339
 from executor_worker.errors import StreamUnavailable
-from executor_worker.events import rfc3339
-from executor_worker.intake import Intake, Limits, Ticket
 from executor_worker.outcome import Completed, Failed, Usage
-from executor_worker.settlement import Result, Settler
+from executor_worker.worker.intake import Intake, Limits, Ticket
+from executor_worker.worker.settle import Result, Settler
 
 NOW = 1_800_000_000.0
 STATE = b'{"graph_id":"g","inputs":{"x":1.00},"node_states":{}}'

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executor_worker.errors import StateInvalid
-from executor_worker.splice import Alone, lifted
-from executor_worker.state import GraphState, new_document, requeue_node, splice_node
+from executor_worker.graph.json_edit import Alone, lifted
+from executor_worker.graph.state import GraphState, new_document, requeue_node, splice_node
 
 ENTRY: dict[str, Any] = {
     "node_id": "n",

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executor_worker.errors import TemplateError
-from executor_worker.templating import MAX_DEPTH, Scope, as_json, sendable
+from executor_worker.nodes.templates import MAX_DEPTH, Scope, as_json, sendable
 from tests.kit import Stopwatch
 
 JSON = st.recursive(

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from executor_worker.broker import Consumer, Held, Taken
-from executor_worker.wear import Limits, Wear
-from executor_worker.worker import Worker
+from executor_worker.worker.loop import Worker
+from executor_worker.worker.recycling import Limits, Wear
 from supervisor.scoreboard.scoreboard import Scoreboard
 
 HELD = Held("executor.work", "1-0", 2, "w.1")

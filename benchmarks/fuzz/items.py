@@ -9,10 +9,10 @@ from benchmarks.fuzz import states
 from benchmarks.fuzz.codes import ending
 from benchmarks.fuzz.material import Material, Pairs, as_written
 from executor_worker.broker import COMPLETED_STREAM, Commit, Consumer, Held, Settled, Taken
-from executor_worker.intake import Intake, Limits, Ticket
+from executor_worker.graph.state import GraphState
 from executor_worker.outcome import Completed, Failed, Mode, Usage
-from executor_worker.settlement import Settler
-from executor_worker.state import GraphState
+from executor_worker.worker.intake import Intake, Limits, Ticket
+from executor_worker.worker.settle import Settler
 
 NOW = 1_800_000_000.0
 MODES: tuple[Mode, ...] = ("tool", "llm", "agent")

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.fuzz.codes import ending
 from benchmarks.fuzz.material import Material
 from benchmarks.fuzz.nodes import settle, tools
-from executor_worker.executor import Executor, Task
+from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Failed
 from executor_worker.providers.base import ModelReply, ModelRequest, Provider
 from executor_worker.watch import Watch

@@ -14,15 +14,15 @@ from benchmarks.fuzz.items import check
 from benchmarks.fuzz.material import Material
 from executor_worker.broker import Commit, Consumer, Held, JournalKeys, Kept, Settled, Taken
 from executor_worker.errors import ModelBadResponse, ModelRejected, ModelUnavailable, ToolFailed, ToolTimeout
-from executor_worker.executor import Executor, Task
-from executor_worker.intake import Ticket
+from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
-from executor_worker.run_journal import RunJournal
-from executor_worker.settlement import Settler
 from executor_worker.tools import Answer, Effects, FunctionTool, Tool
 from executor_worker.tools.functions import Mark
 from executor_worker.watch import Watch
+from executor_worker.worker.intake import Ticket
+from executor_worker.worker.journal import RunJournal
+from executor_worker.worker.settle import Settler
 from tests.nodes.doubles import Box
 
 SECONDS = 5.0

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.fuzz.material import Material
 from executor_worker.errors import TemplateError
-from executor_worker.templating import Scope, as_json
+from executor_worker.nodes.templates import Scope, as_json
 
 LITERALS = ("", " ", "a", "{", "}", "{ {", "x}y", "é", "\n", "\x00", "{n}", "\ud800", "}} ", "%s")
 NAMES = ("a", "n", "a b", "é", "a-b", "0", "deep")

@@ -15,7 +15,7 @@ from executor_worker.settings.kinds import without_password
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 
 if TYPE_CHECKING:
-    from executor_worker.executor import Executor
+    from executor_worker.nodes.executor import Executor
     from executor_worker.providers.base import Answering
     from executor_worker.tools import ToolRegistry, ToolSettings
     from executor_worker.tools.base import Toolbox
@@ -72,8 +72,8 @@ def model_settings(settings: Settings) -> ModelSettings:
 
 
 def executor_of(settings: Settings, models: Answering, tools: Toolbox, prices: Prices) -> Executor:
-    from executor_worker.executor import Executor  # nodes and schemas, which `status` and `dead` can do without
-    from executor_worker.nodes.conversation import Room
+    from executor_worker.nodes.agent.conversation import Room
+    from executor_worker.nodes.executor import Executor  # nodes and schemas, which `status` and `dead` can do without
 
     return Executor(
         models=models,

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from executor_worker.account import Account
 from executor_worker.broker import Consumer, Endpoint, Held, Link, Made
 from executor_worker.broker.connection.dial import preload as preload_dialling
 from executor_worker.broker.fleet.identity import Identity
@@ -19,27 +18,28 @@ from executor_worker.cli.parser import program_version
 from executor_worker.cli.parts import executor_of, model_settings, require_model_key, tool_settings, tracing_of
 from executor_worker.cli.start import start_logs
 from executor_worker.errors import ConfigError
-from executor_worker.executor import Executor
-from executor_worker.intake import Intake, Limits, Ticket
 from executor_worker.keeper.duties import Circumstances, Duties
 from executor_worker.keeper.pages import Health
-from executor_worker.patience import Patience
+from executor_worker.nodes.executor import Executor
 from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.providers.throttle import Throttles
-from executor_worker.run_journal import RunJournal, recall
-from executor_worker.runs import Runs
 from executor_worker.settings import ConfigErrors, Settings
-from executor_worker.settlement import Settler
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
 from executor_worker.tools.limits import settle_in
 from executor_worker.watch import Watch
-from executor_worker.wear import Limits as WearLimits
-from executor_worker.wear import Wear
-from executor_worker.worker import Worker
+from executor_worker.worker.intake import Intake, Limits, Ticket
+from executor_worker.worker.journal import RunJournal, recall
+from executor_worker.worker.loop import Worker
+from executor_worker.worker.recycling import Limits as WearLimits
+from executor_worker.worker.recycling import Wear
+from executor_worker.worker.redis_wait import Patience
+from executor_worker.worker.report import Account
+from executor_worker.worker.run import Runs
+from executor_worker.worker.settle import Settler
 from supervisor.errors import ReloadRefused
 from supervisor.keeper.loop import Duty, Keeper
 from supervisor.processes.processes import reap_adopted

@@ -19,17 +19,17 @@ from executor_worker.cli.parts import connect, executor_of, model_settings, requ
 from executor_worker.cli.quitting import FAILED, Quit
 from executor_worker.cli.tail import line
 from executor_worker.errors import ModelUnavailable, StateInvalid, ToolUnavailable
-from executor_worker.executor import Task
+from executor_worker.graph.state import GraphState
+from executor_worker.nodes.executor import Task
 from executor_worker.nodes.journal import Record, Recorded
 from executor_worker.providers import Models
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.providers.prices import Prices
-from executor_worker.run_journal import told
 from executor_worker.settings import Settings
-from executor_worker.state import GraphState
 from executor_worker.tools.base import Answer, Effects, Tool, Toolbox
 from executor_worker.watch import Watch
 from executor_worker.wire import loads
+from executor_worker.worker.journal import told
 
 
 def replay(settings: Settings, args: argparse.Namespace) -> int:

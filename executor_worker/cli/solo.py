@@ -13,7 +13,7 @@ from setproctitle import setproctitle
 
 from executor_worker.cli.program import ExecutorProgram, log_fields
 from executor_worker.telemetry import logs
-from executor_worker.worker import LEFT
+from executor_worker.worker.loop import LEFT
 from supervisor.keeper.loop import stay_until_dismissed
 from supervisor.processes.process_tree import MARK
 from supervisor.processes.processes import END_RUN, Child, Processes

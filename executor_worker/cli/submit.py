@@ -15,10 +15,10 @@ from executor_worker.cli.files import read_bytes, read_documents, refuse_stdin_t
 from executor_worker.cli.parts import connect
 from executor_worker.cli.quitting import DONE, FAILED, Quit
 from executor_worker.cli.waiting import Expected, wait_for_results
+from executor_worker.envelopes.work_item import Item, decode
 from executor_worker.errors import InvalidItem, StateInvalid
-from executor_worker.messages import Item, decode
+from executor_worker.graph.state import GraphState
 from executor_worker.settings import Settings
-from executor_worker.state import GraphState
 from executor_worker.wire import loads
 
 SHOWN_PROBLEMS = 20  # of a file that holds no items at all, perhaps

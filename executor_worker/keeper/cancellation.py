@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from executor_worker.broker.fleet.cancelled import maybe_cancelled
+from executor_worker.graph.state import GraphState, is_cancelled
 from executor_worker.keeper.pool_context import Circumstances
-from executor_worker.state import GraphState, is_cancelled
 from executor_worker.telemetry import logs
 from supervisor.scoreboard.scoreboard import Row
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from executor_worker.broker.fleet.registry import Registration, register, unregister
 from executor_worker.broker.queue.consumers import delete_consumer, release_consumer
-from executor_worker.events import rfc3339
+from executor_worker.envelopes.events import rfc3339
 from executor_worker.keeper.pool_context import Circumstances
 from executor_worker.keeper.rates import Recent
 from executor_worker.keeper.run_view import run_facts

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from executor_worker.broker.fleet.cancelled import maybe_cancelled
 from executor_worker.broker.fleet.throttle import let_go, parked, survey
+from executor_worker.graph.state import is_cancelled
 from executor_worker.keeper.pool_context import Circumstances
-from executor_worker.state import is_cancelled
 from executor_worker.telemetry.metrics import Gauge
 
 LOOK_S = 1.0

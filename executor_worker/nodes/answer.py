@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from executor_worker.errors import InvalidNode
 from executor_worker.nodes.schema import Schema, SchemaUnusable, compiled
-from executor_worker.templating import as_json
+from executor_worker.nodes.templates import as_json
 
 MAX_REPAIRS = 2
 

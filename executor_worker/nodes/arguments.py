@@ -10,8 +10,8 @@ from typing import Any
 from loguru import logger
 
 from executor_worker.nodes.schema import SchemaUnusable, compiled
+from executor_worker.nodes.templates import short
 from executor_worker.providers.base import ToolCall
-from executor_worker.templating import short
 from executor_worker.tools.base import Tool
 
 _LISTED_TOOLS = 50

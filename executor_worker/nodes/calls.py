@@ -11,9 +11,9 @@ from loguru import logger
 from executor_worker.errors import Interrupt, NodeError, NodeTimeout, ToolFailed, ToolTimeout
 from executor_worker.nodes import journal
 from executor_worker.nodes.journal import Journal
+from executor_worker.nodes.templates import short
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
-from executor_worker.templating import short
 from executor_worker.tools.base import Answer, Tool
 from executor_worker.watch import Watch
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from executor_worker.nodes.conversation import Room
+from executor_worker.nodes.agent.conversation import Room
 from executor_worker.nodes.steps import Steps
+from executor_worker.nodes.templates import Scope
 from executor_worker.providers.prices import Prices
-from executor_worker.templating import Scope
 from executor_worker.tools.base import Toolbox
 from executor_worker.watch import Watch
 

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from executor_worker.errors import InvalidNode
-from executor_worker.templating import short
+from executor_worker.nodes.templates import short
 
 _LARGEST = sys.float_info.max
 

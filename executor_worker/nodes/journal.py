@@ -18,9 +18,9 @@ from dataclasses import replace
 from typing import Any, Protocol, TypeAlias
 
 from executor_worker.errors import NodeError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain, UnknownTool
+from executor_worker.nodes.templates import short
 from executor_worker.outcome import Mode, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, UserTurn
-from executor_worker.templating import short
 from executor_worker.tools.base import Answer
 
 Record: TypeAlias = dict[str, Any]

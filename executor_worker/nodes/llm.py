@@ -9,9 +9,9 @@ from executor_worker.errors import InvalidNode, ModelBadResponse
 from executor_worker.nodes.answer import MAX_REPAIRS, Unfit, Wanted
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.spec import LlmNode, ModelSpec
+from executor_worker.nodes.templates import sendable, short
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, UserTurn
-from executor_worker.templating import sendable, short
 
 FINISHED = frozenset({"end_turn", "stop_sequence"})
 

@@ -21,7 +21,7 @@ from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from executor_worker.templating import short
+from executor_worker.nodes.templates import short
 
 _SHOWN_PROBLEMS = 3
 _LOOKED_AT = 100

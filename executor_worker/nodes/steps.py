@@ -27,9 +27,9 @@ from executor_worker.errors import (
 )
 from executor_worker.nodes import calls, journal
 from executor_worker.nodes.journal import Config, History, Journal, Record, Unkept
+from executor_worker.nodes.templates import short
 from executor_worker.outcome import Mode, Usage
 from executor_worker.providers.base import Answering, Fallback, ModelReply, ModelRequest
-from executor_worker.templating import short
 from executor_worker.tools.base import Answer, Tool
 from executor_worker.watch import Watch
 

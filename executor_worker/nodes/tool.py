@@ -14,8 +14,8 @@ from executor_worker.nodes.answer import MAX_REPAIRS
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.llm import opening
 from executor_worker.nodes.spec import Extract, ToolNode
+from executor_worker.nodes.templates import short
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolResult, ToolSpec, ToolTurn, Turn, UserTurn
-from executor_worker.templating import short
 from executor_worker.tools.base import Answer, Tool
 
 _TOLD_CHARS = 4000

@@ -16,7 +16,7 @@ from tests.kit import PROGRAM, ModelServer, Pool, wait_until
 TASK, DONE = "Send the report", "The report is sent."
 PROGRESS = "dago:events:node.progress"
 USER = {"REDIS_USER": "worker", "REDIS_PASS": "some-password"}
-STREAM_PACKAGE = ROOT / "executor_worker" / "stream"
+SCRIPTS = ROOT / "executor_worker" / "broker" / "lua"
 
 
 def test_pool_and_its_operator_live_with_the_documented_rule(stage: Stage, model_server: ModelServer) -> None:
@@ -52,7 +52,7 @@ def test_pool_and_its_operator_live_with_the_documented_rule(stage: Stage, model
 
 def test_rule_covers_every_script_and_holds_nothing_else() -> None:
     """What scripts call in corners no test reaches is granted; what nobody sends is not."""
-    scripts = "\n".join(path.read_text() for path in STREAM_PACKAGE.rglob("*.lua"))
+    scripts = "\n".join(path.read_text() for path in SCRIPTS.rglob("*.lua"))
     called = set()
     for command, sub in re.findall(r"redis\.p?call\('([A-Z]+)'(?:, '([A-Z]+)')?", scripts):
         called.add(f"{command}|{sub}".lower() if command in ("XGROUP", "XINFO") else command.lower())

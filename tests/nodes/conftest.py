@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from executor_worker.executor import Executor, Task
-from executor_worker.nodes.conversation import Room
+from executor_worker.nodes.agent.conversation import Room
+from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.providers.prices import Prices

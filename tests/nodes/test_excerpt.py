@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor_worker.nodes.excerpt import page_end, places
+from executor_worker.nodes.agent.excerpt import page_end, places
 
 LINES = "\n".join(f"line {n}" for n in range(1000))
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import ContextExceeded, ModelRejected
-from executor_worker.nodes.conversation import KEPT_TURNS, Room
-from executor_worker.nodes.results import LONGEST_IMAGE_CHARS, MOST_IMAGES
+from executor_worker.nodes.agent.conversation import KEPT_TURNS, Room
+from executor_worker.nodes.agent.shown_results import LONGEST_IMAGE_CHARS, MOST_IMAGES
 from executor_worker.outcome import Completed, Failed
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolResult, ToolTurn
 from executor_worker.providers.prices import Price, Prices

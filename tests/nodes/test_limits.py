@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import Cancelled, NodeTimeout
-from executor_worker.nodes.limits import kept_back_s
-from executor_worker.nodes.repetition import ENDED_AT, TOLD_AT, Repetition
+from executor_worker.nodes.agent.limits import kept_back_s
+from executor_worker.nodes.agent.repetition import ENDED_AT, TOLD_AT, Repetition
 from executor_worker.outcome import Completed, Failed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolResult, ToolTurn, UserTurn
 from executor_worker.providers.prices import Price, Prices

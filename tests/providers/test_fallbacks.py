@@ -17,7 +17,7 @@ from executor_worker.errors import (
     ModelRejected,
     ModelUnavailable,
 )
-from executor_worker.executor import Executor, Task
+from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Failed
 from executor_worker.providers import Models, ModelSettings
 from executor_worker.providers.base import Choice, ModelRequest, ModelTurn, UserTurn

@@ -9,9 +9,9 @@ from itertools import count
 
 from executor_worker.broker import Consumer, Endpoint, Taken
 from executor_worker.errors import StreamUnavailable
-from executor_worker.intake import Intake, Limits, Ticket
 from executor_worker.outcome import Completed, Failed
-from executor_worker.settlement import Settler
+from executor_worker.worker.intake import Intake, Limits, Ticket
+from executor_worker.worker.settle import Settler
 from tests.stream.faulty_link import Fate, FaultyLink
 from tests.stream.oracle import Oracle
 from tests.stream.records import Actor, Place, Run

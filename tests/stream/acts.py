@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from executor_worker.broker import COMPLETED_STREAM, GROUP, WORK_STREAMS, Commit, Consumer, Settled, Taken
-from executor_worker.state import GraphState
+from executor_worker.graph.state import GraphState
 
 WORK, EVENTS = WORK_STREAMS
 Client = Any  # redis-py's types say of every reply that it may be anything

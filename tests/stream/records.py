@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from executor_worker.intake import Ticket
+from executor_worker.worker.intake import Ticket
 
 Place = tuple[str, str]  # stream and entry
 NodeName = tuple[str, str]  # graph and node

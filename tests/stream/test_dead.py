@@ -11,7 +11,7 @@ import pytest
 from executor_worker.broker import Link
 from executor_worker.broker.queue.dead_letters import drop, find, letters, requeue
 from executor_worker.errors import StreamUnavailable
-from executor_worker.state import GraphState
+from executor_worker.graph.state import GraphState
 from tests.stream.acts import EVENTS, WORK, Client, snapshot
 
 STATE: dict[str, Any] = {

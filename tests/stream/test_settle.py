@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, GROUP, Commit, Consumer, Settled
-from executor_worker.events import node_entry
+from executor_worker.envelopes.events import node_entry
+from executor_worker.graph.state import GraphState, new_document, splice_node
 from executor_worker.outcome import Completed
-from executor_worker.state import GraphState, new_document, splice_node
 from tests.kit import wait_until
 from tests.stream.acts import EVENTS, WORK, Client, commit, digest, events, pending, push, settle, snapshot, take
 

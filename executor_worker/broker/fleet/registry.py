@@ -8,8 +8,8 @@ from typing import Any
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import REGISTRY_PREFIX
+from executor_worker.envelopes.events import rfc3339
 from executor_worker.errors import StreamError
-from executor_worker.events import rfc3339
 from executor_worker.wire import dumps, loads
 
 TTL_S = 30

@@ -10,9 +10,9 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
 from executor_worker.broker.names import STATE_PREFIX, WORK_STREAMS, dead_stream, own_journal
+from executor_worker.envelopes.work_item import names_in
 from executor_worker.errors import StateInvalid, StreamError
-from executor_worker.messages import names_in
-from executor_worker.state import GraphState, requeue_node
+from executor_worker.graph.state import GraphState, requeue_node
 from executor_worker.wire import loads
 
 PAGE = 100

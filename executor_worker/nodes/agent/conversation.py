@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from executor_worker.nodes.results import ReadResult, Results, tokens
+from executor_worker.nodes.agent.shown_results import ReadResult, Results, tokens
 from executor_worker.providers.base import ModelReply, ToolResult, ToolTurn, Turn, UserTurn
 
 KEPT_TURNS = 3

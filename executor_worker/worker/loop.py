@@ -16,19 +16,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-from executor_worker.account import Account
 from executor_worker.broker import Consumer, Held, Taken
 from executor_worker.broker.queue.reclaim_hints import read_notice
 from executor_worker.errors import Abandoned, Postponed, StreamError
-from executor_worker.intake import Intake, Ticket
 from executor_worker.outcome import Failed, Mode
-from executor_worker.patience import Patience, wait_for_wake
-from executor_worker.runs import Runs
-from executor_worker.settlement import Result, Settler
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
-from executor_worker.wear import Wear
+from executor_worker.worker.intake import Intake, Ticket
+from executor_worker.worker.recycling import Wear
+from executor_worker.worker.redis_wait import Patience, wait_for_wake
+from executor_worker.worker.report import Account
+from executor_worker.worker.run import Runs
+from executor_worker.worker.settle import Result, Settler
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from executor_worker.broker import STATE_PREFIX, Held, Taken
+from executor_worker.envelopes.work_item import Item, UnreadableItem, decode
 from executor_worker.errors import InvalidNode, NodeError, Poisoned, StateInvalid, StateMissing, StreamError
-from executor_worker.executor import Task
-from executor_worker.messages import Item, UnreadableItem, decode
+from executor_worker.graph.state import GraphState
+from executor_worker.nodes.executor import Task
 from executor_worker.nodes.spec import mode_of
 from executor_worker.outcome import Failed, Mode, Outcome
-from executor_worker.state import GraphState
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.tracing import Delivery
 

@@ -9,16 +9,17 @@ from typing import Any
 from loguru import logger
 
 from executor_worker.errors import Cancelled, ConfigError, InternalError, Interrupt, NodeError, Stopped
-from executor_worker.nodes import agent, llm, spec, tool
+from executor_worker.nodes import llm, spec, tool
+from executor_worker.nodes.agent import loop
+from executor_worker.nodes.agent.conversation import Room
+from executor_worker.nodes.agent.limits import Limits
 from executor_worker.nodes.context import Context
-from executor_worker.nodes.conversation import Room
 from executor_worker.nodes.journal import Journal
-from executor_worker.nodes.limits import Limits
 from executor_worker.nodes.steps import Steps
+from executor_worker.nodes.templates import Scope
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
 from executor_worker.providers.base import Answering, ModelRequest, UserTurn
 from executor_worker.providers.prices import Priced, Prices
-from executor_worker.templating import Scope
 from executor_worker.tools.base import Toolbox
 from executor_worker.watch import Watch
 
@@ -150,7 +151,7 @@ def _run(task: Task, node: spec.Node, context: Context) -> Any:
             return llm.run(node, context)
         case spec.AgentNode():
             with context.watch.tracing.agent(task.node_id, node.llm.model or context.model):
-                return agent.run(node, context)
+                return loop.run(node, context)
 
 
 def _completed(output: Any, mode: Mode, steps: Steps) -> Completed:
@@ -180,7 +181,7 @@ def _preview(node: spec.Node, context: Context) -> dict[str, Any]:
         case spec.LlmNode():
             return _shown(llm.prepare(node, context)[0])
         case spec.AgentNode():
-            request, tools, _ = agent.prepare(node, context)
+            request, tools, _ = loop.prepare(node, context)
             limits = {"max_iterations": Limits.of(node, context).max_iterations, "on_limit": node.on_limit}
             return _shown(request) | {"tools": sorted(tools)} | limits
 

@@ -11,10 +11,10 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from executor_worker.nodes.excerpt import page_end, places
+from executor_worker.nodes.agent.excerpt import page_end, places
+from executor_worker.nodes.templates import sendable, short
 from executor_worker.providers.base import ToolResult
 from executor_worker.providers.tool_content import described, is_image
-from executor_worker.templating import sendable, short
 from executor_worker.tools.base import Answer, Effects
 from executor_worker.watch import Watch
 

@@ -27,14 +27,15 @@ from executor_worker.errors import (
     ToolUncertain,
 )
 from executor_worker.nodes import arguments
+from executor_worker.nodes.agent.conversation import Conversation
+from executor_worker.nodes.agent.limits import Limits, kept_back_s
+from executor_worker.nodes.agent.repetition import Repetition
+from executor_worker.nodes.agent.shown_results import ReadResult
 from executor_worker.nodes.answer import MAX_REPAIRS, Unfit, Wanted
 from executor_worker.nodes.context import Context
-from executor_worker.nodes.conversation import Conversation
-from executor_worker.nodes.limits import Limits, kept_back_s
 from executor_worker.nodes.llm import FINISHED, cut_short, opening, wanted_of
-from executor_worker.nodes.repetition import Repetition
-from executor_worker.nodes.results import ReadResult
 from executor_worker.nodes.spec import ALL_TOOLS, AgentNode
+from executor_worker.nodes.templates import as_json, sendable, short
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import (
     ModelReply,
@@ -43,7 +44,6 @@ from executor_worker.providers.base import (
     ToolResult,
     ToolSpec,
 )
-from executor_worker.templating import as_json, sendable, short
 from executor_worker.tools.base import Answer, Tool
 
 _FULL = "context_window_exceeded"

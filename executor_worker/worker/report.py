@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from executor_worker.broker import added_at
-from executor_worker.intake import Ticket
 from executor_worker.outcome import Completed, Failed, Outcome
-from executor_worker.settlement import Result
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
+from executor_worker.worker.intake import Ticket
+from executor_worker.worker.settle import Result
 from supervisor.scoreboard.scoreboard import Head
 
 MODES = frozenset({"llm", "agent", "tool"})

@@ -13,14 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Commit, Consumer, Settled, Taken
+from executor_worker.envelopes.events import completed_event, failed_event, node_entry, rfc3339
 from executor_worker.errors import StateInvalid, StreamError, StreamRefused
-from executor_worker.events import completed_event, failed_event, node_entry, rfc3339
-from executor_worker.intake import Ticket
+from executor_worker.graph.state import CANCELLED, GraphState, new_document, splice_node
 from executor_worker.outcome import Completed, Failed
-from executor_worker.run_journal import LAST_RECORD
-from executor_worker.state import CANCELLED, GraphState, new_document, splice_node
 from executor_worker.telemetry import logs
 from executor_worker.wire import dumps
+from executor_worker.worker.intake import Ticket
+from executor_worker.worker.journal import LAST_RECORD
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from executor_worker.errors import BudgetExceeded, InvalidNode, MaxIterations, NodeError
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.spec import AgentNode, OnLimit
+from executor_worker.nodes.templates import short
 from executor_worker.outcome import Usage
-from executor_worker.templating import short
 
 _LAST_ANSWER_S, _LAST_ANSWER_SHARE = 60.0, 0.2
 _SETTLING_S, _SETTLING_SHARE = 1.0, 0.05

@@ -11,9 +11,9 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
+from executor_worker.envelopes.events import rfc3339
 from executor_worker.errors import StateInvalid
-from executor_worker.events import rfc3339
-from executor_worker.splice import Alone, Node, lifted, whole
+from executor_worker.graph.json_edit import Alone, Node, lifted, whole
 from executor_worker.wire import dumps, loads
 
 FINISHED = frozenset({"completed", "failed"})

@@ -1,0 +1,1 @@
+"""Envelopes: bytes in, bytes out."""

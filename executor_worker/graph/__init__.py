@@ -1,0 +1,1 @@
+"""Graphs, pure: no Redis, no HTTP."""

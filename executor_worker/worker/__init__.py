@@ -1,0 +1,1 @@
+"""The worker: take, execute, settle, one item at a time."""
