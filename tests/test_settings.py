@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from executor_worker.cli.parts import endpoint_of, model_settings, tool_settings
+from executor_worker.program.wiring import endpoint_of, model_settings, tool_settings
 from executor_worker.settings import ConfigErrors, Settings, setting_fields
 
 KEY = "sk-very-secret-value"

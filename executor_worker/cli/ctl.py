@@ -6,8 +6,8 @@ import argparse
 import os
 
 from executor_worker.cli.display import print_json, print_table
-from executor_worker.cli.quitting import DONE, FAILED, Quit
-from executor_worker.cli.seats import BY_CONTROL, told_rows
+from executor_worker.cli.exits import DONE, FAILED, Quit
+from executor_worker.cli.status.worker_table import BY_CONTROL, told_rows
 from executor_worker.settings.control import find_control
 from supervisor.control.control_socket import ask
 

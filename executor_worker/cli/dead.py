@@ -14,9 +14,9 @@ from executor_worker.broker.queue.dead_letters import Letter, find, letters
 from executor_worker.broker.queue.dead_letters import drop as drop_letter
 from executor_worker.broker.queue.dead_letters import requeue as requeue_letter
 from executor_worker.cli.display import one_line, print_json, print_table
-from executor_worker.cli.parts import connect
-from executor_worker.cli.quitting import DONE, FAILED, Quit
+from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.envelopes.work_item import names_in
+from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 from executor_worker.wire import loads
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from executor_worker.cli.quitting import FAILED, USAGE, Quit
+from executor_worker.cli.exits import FAILED, USAGE, Quit
 
 STDIN = "-"
 _BLANK = " \t\r\n"

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from executor_worker.cli.quitting import DONE, FAILED, Quit
+from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.keeper.pool_health import MAIN_LOOP_SILENCE_S, Condition
 from supervisor.scoreboard.discovery import pools_here
 from supervisor.scoreboard.scoreboard import Scoreboard

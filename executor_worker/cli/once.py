@@ -13,10 +13,9 @@ from types import FrameType
 from typing import Any
 
 from executor_worker.cli.display import print_json
+from executor_worker.cli.exits import DONE, FAILED, INTERRUPTED
 from executor_worker.cli.files import read_bytes, refuse_stdin_twice, writable
 from executor_worker.cli.outcomes import print_outcome
-from executor_worker.cli.parts import executor_of, model_settings, require_model_key, tool_registry
-from executor_worker.cli.quitting import DONE, FAILED, INTERRUPTED
 from executor_worker.envelopes.work_item import Item, decode
 from executor_worker.errors import Abandoned, InvalidNode, NodeError, Overdue, StateMissing
 from executor_worker.graph.state import GraphState
@@ -24,6 +23,7 @@ from executor_worker.nodes import spec
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal, Recorded
 from executor_worker.outcome import Failed
+from executor_worker.program.wiring import executor_of, model_settings, require_model_key, tool_registry
 from executor_worker.providers import Models
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from executor_worker.cli.display import print_json
-from executor_worker.cli.quitting import DONE, FAILED
+from executor_worker.cli.exits import DONE, FAILED
 from executor_worker.outcome import Completed, Outcome
 
 

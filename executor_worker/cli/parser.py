@@ -142,7 +142,9 @@ def _work(commands: _Commands) -> None:
 
 
 def _demo(commands: _Commands) -> None:
-    parser = _add(commands, "demo", "show it all at work, with nothing set up", "demo:demo", _DEMO, needs="nothing")
+    parser = _add(
+        commands, "demo", "show it all at work, with nothing set up", "demo.demo:demo", _DEMO, needs="nothing"
+    )
     parser.add_argument(
         "--resume", action="store_true", help="an agent whose worker is killed five times, and that goes on each time"
     )
@@ -171,13 +173,13 @@ def _submit(commands: _Commands) -> None:
 
 
 def _status(commands: _Commands) -> None:
-    parser = _add(commands, "status", "show the pool and the streams at a glance", "status:status", _STATUS)
+    parser = _add(commands, "status", "show the pool and the streams at a glance", "status.status:status", _STATUS)
     _add_all(parser)
     _add_json(parser)
 
 
 def _top(commands: _Commands) -> None:
-    _add_all(_add(commands, "top", "show the pool and the streams live", "top:top", _TOP))
+    _add_all(_add(commands, "top", "show the pool and the streams live", "status.top:top", _TOP))
 
 
 def _tail(commands: _Commands) -> None:
@@ -250,7 +252,7 @@ def _tools(commands: _Commands) -> None:
 
 def _check(commands: _Commands) -> None:
     about = "look at settings, Redis, model, tools and paths; one line each: ok, or what to do"
-    parser = _add(commands, "check", about, "check:check", _CHECK, needs="nothing")
+    parser = _add(commands, "check", about, "checks.check:check", _CHECK, needs="nothing")
     _add_json(parser)
 
 

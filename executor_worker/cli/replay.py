@@ -14,14 +14,14 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import STATE_PREFIX
 from executor_worker.broker.queue.journal import last_run
 from executor_worker.cli.display import on_terminal
+from executor_worker.cli.exits import FAILED, Quit
 from executor_worker.cli.outcomes import print_outcome
-from executor_worker.cli.parts import connect, executor_of, model_settings, require_model_key, tool_registry
-from executor_worker.cli.quitting import FAILED, Quit
 from executor_worker.cli.tail import line
 from executor_worker.errors import ModelUnavailable, StateInvalid, ToolUnavailable
 from executor_worker.graph.state import GraphState
 from executor_worker.nodes.executor import Task
 from executor_worker.nodes.journal import Record, Recorded
+from executor_worker.program.wiring import connect, executor_of, model_settings, require_model_key, tool_registry
 from executor_worker.providers import Models
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.providers.prices import Prices

@@ -13,10 +13,10 @@ from typing import Any
 from executor_worker.broker import Endpoint
 from executor_worker.broker.connection.embedded import Embedded
 from executor_worker.broker.fleet.identity import Identity
-from executor_worker.cli.parts import endpoint_of
-from executor_worker.cli.program import ExecutorProgram, log_fields
-from executor_worker.cli.solo import work_alone
 from executor_worker.errors import ConfigError
+from executor_worker.program.pool import ExecutorProgram, log_fields
+from executor_worker.program.single import work_alone
+from executor_worker.program.wiring import endpoint_of
 from executor_worker.settings import MAX_SLOTS, Settings
 from executor_worker.settings.control import control_address
 from executor_worker.telemetry import logs

@@ -11,13 +11,13 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import WORK_STREAMS
 from executor_worker.broker.queue.submit import Results, add_items, store_state
 from executor_worker.cli.display import print_json_line, print_table
+from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.cli.files import read_bytes, read_documents, refuse_stdin_twice
-from executor_worker.cli.parts import connect
-from executor_worker.cli.quitting import DONE, FAILED, Quit
 from executor_worker.cli.waiting import Expected, wait_for_results
 from executor_worker.envelopes.work_item import Item, decode
 from executor_worker.errors import InvalidItem, StateInvalid
 from executor_worker.graph.state import GraphState
+from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 from executor_worker.wire import loads
 

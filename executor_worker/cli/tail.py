@@ -10,8 +10,8 @@ from typing import Any
 from executor_worker.broker.names import PROGRESS_STREAM, RESULT_STREAMS
 from executor_worker.broker.queue.submit import Results
 from executor_worker.cli.display import COLOURS, console, on_terminal, one_line, print_json_line
-from executor_worker.cli.parts import connect
-from executor_worker.cli.quitting import DONE
+from executor_worker.cli.exits import DONE
+from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 
 LOOK_S = 1.0

@@ -10,11 +10,11 @@ from contextlib import closing
 from typing import Any
 
 from executor_worker.cli.display import on_terminal, one_line, print_json, print_table
+from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
 from executor_worker.cli.files import STDIN, read_bytes
-from executor_worker.cli.parts import tool_registry
-from executor_worker.cli.quitting import DONE, FAILED, USAGE, Quit
 from executor_worker.errors import NodeError
 from executor_worker.nodes import arguments
+from executor_worker.program.wiring import tool_registry
 from executor_worker.settings import Settings
 from executor_worker.tools import modules_starting_threads
 from executor_worker.tools.base import Tool

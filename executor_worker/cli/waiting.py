@@ -13,11 +13,11 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import STATE_PREFIX
 from executor_worker.broker.queue.submit import Results
 from executor_worker.cli.display import on_terminal, print_json_line
-from executor_worker.cli.parts import PATIENCE_S
-from executor_worker.cli.quitting import DONE, FAILED, Quit
+from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.envelopes.work_item import Item
 from executor_worker.errors import StateInvalid, StreamUnavailable
 from executor_worker.graph.state import GraphState
+from executor_worker.program.wiring import PATIENCE_S
 
 LOOK_S = 1.0
 _Key = tuple[str, str, str]

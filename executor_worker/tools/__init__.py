@@ -9,8 +9,8 @@ Tools: what a tool node calls by name and an agent by its own choice.
 from __future__ import annotations
 
 from executor_worker.tools.base import Answer, Effects, Log, Tool, Toolbox, ToolContext, silent
-from executor_worker.tools.functions import FunctionTool, tool
-from executor_worker.tools.loading import load_functions, modules_starting_threads
+from executor_worker.tools.functions.functions import FunctionTool, tool
+from executor_worker.tools.functions.loading import load_functions, modules_starting_threads
 from executor_worker.tools.mcp_config import load_servers
 from executor_worker.tools.registry import ToolRegistry
 from executor_worker.tools.settings import ToolSettings

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from executor_worker.errors import ToolUnavailable, UnknownTool
 from executor_worker.tools.base import Log, Tool, silent
-from executor_worker.tools.built_in import built_in_tools
-from executor_worker.tools.functions import FunctionTool
+from executor_worker.tools.builtin.built_in import built_in_tools
+from executor_worker.tools.event_loop import Loop
+from executor_worker.tools.functions.functions import FunctionTool
+from executor_worker.tools.functions.loading import load_functions
 from executor_worker.tools.isolation import IsolatedTool, Isolation
-from executor_worker.tools.loading import load_functions
-from executor_worker.tools.loop import Loop
 from executor_worker.tools.mcp_config import load_servers
 from executor_worker.tools.settings import ToolSettings
 

@@ -9,10 +9,10 @@ from rich.console import Console
 from executor_worker.broker.fleet.throttle import Throttled
 from executor_worker.broker.queue.backlog import Backlog
 from executor_worker.cli.display import in_short, money, rich_table
-from executor_worker.cli.fleet import pools_of
-from executor_worker.cli.glance import Glance
-from executor_worker.cli.panel import panel
-from executor_worker.cli.pool_http import PoolView
+from executor_worker.cli.status.pool_http import PoolView
+from executor_worker.cli.status.pools import pools_of
+from executor_worker.cli.status.snapshot import Glance
+from executor_worker.cli.status.view import panel
 
 NOW = "2026-11-21T03:00:00.000Z"
 COUNTS = {"configured": 2, "starting": 0, "idle": 0, "busy": 1, "draining": 0, "dead": 1}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from executor_worker.cli.program import pool_settings
 from executor_worker.keeper.duties import LONGEST_RENEWAL_S
+from executor_worker.program.pool import pool_settings
 from executor_worker.settings import Settings
 
 

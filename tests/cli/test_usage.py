@@ -124,7 +124,7 @@ def test_light_commands_load_no_sdk(folder: Path, command: str, may_load: list[s
     """The models' and the MCP SDK cost seconds to import, the settings' library a tenth of one."""
     code = f"""
 import sys
-from executor_worker.cli import main
+from executor_worker.cli.main import main
 try:
     main([{command!r}])
 except SystemExit:

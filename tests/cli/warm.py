@@ -86,7 +86,7 @@ def serve(line: socket.socket) -> None:
 
 def become(request: dict[str, Any], fds: list[int]) -> None:
     """Run the command as the installed script does, in this process."""
-    from executor_worker.cli import main
+    from executor_worker.cli.main import main
 
     for number, fd in enumerate(fds):
         os.dup2(fd, number)

@@ -11,7 +11,7 @@ BOOT_S = 0.006  # of the processor, as a worker takes until it is up
 # A process of its own, as large as a supervisor and with a single thread.
 PROGRAM = f"""
 import os, sys, time
-import executor_worker.cli.program
+import executor_worker.program.pool
 for _ in sys.stdin:
     began = time.monotonic()
     reader, writer = os.pipe()

@@ -91,7 +91,7 @@ for package in executor_worker supervisor; do
     mkdir "$opt/lib/$minor/site-packages/$package"
     mount --bind -o ro "$project/$package" "$opt/lib/$minor/site-packages/$package"
 done
-printf '#!/opt/executor-worker/bin/python\nimport sys\nfrom executor_worker.cli import main\nsys.exit(main())\n' \
+printf '#!/opt/executor-worker/bin/python\nimport sys\nfrom executor_worker.cli.main import main\nsys.exit(main())\n' \
     >"$opt/bin/executor-worker"
 chmod 755 "$opt/bin/executor-worker"
 mkdir "$root/opt/tests/tests/faults"

@@ -174,14 +174,14 @@ def test_a_listed_name_opens_no_private_address(
 ) -> None:
     """Whoever runs its DNS can't lead us inside, also not behind a public address; listing the address allows it."""
     answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, 80)) for one in ("93.184.215.14", address)]
-    monkeypatch.setattr("executor_worker.tools.http_request.socket.getaddrinfo", lambda *args, **named: answers)
+    monkeypatch.setattr("executor_worker.tools.builtin.http_request.socket.getaddrinfo", lambda *args, **named: answers)
     connected: list[str] = []
 
     def connect(to: tuple[str, int], timeout: float) -> socket.socket:
         connected.append(to[0])
         raise ConnectionRefusedError("nobody there")
 
-    monkeypatch.setattr("executor_worker.tools.http_request.socket.create_connection", connect)
+    monkeypatch.setattr("executor_worker.tools.builtin.http_request.socket.create_connection", connect)
     for allow in ("api.example.com", "*.example.com", "api.example.com,172.16.0.0/12"):
         with pytest.raises(ToolFailed, match="HTTP_ALLOW has to list that address"):
             request(make_registry, watch, allow, "http://api.example.com/")
@@ -209,9 +209,11 @@ def test_a_name_that_changes_its_address_gains_nothing(
         connected.append(address)
         raise ConnectionRefusedError("nobody there")
 
-    monkeypatch.setattr("executor_worker.tools.http_request.socket.getaddrinfo", resolve)
-    monkeypatch.setattr("executor_worker.tools.http_request.socket.create_connection", connect)
-    monkeypatch.setattr("executor_worker.tools.http_request._is_public", lambda address: str(address) == "203.0.113.5")
+    monkeypatch.setattr("executor_worker.tools.builtin.http_request.socket.getaddrinfo", resolve)
+    monkeypatch.setattr("executor_worker.tools.builtin.http_request.socket.create_connection", connect)
+    monkeypatch.setattr(
+        "executor_worker.tools.builtin.http_request._is_public", lambda address: str(address) == "203.0.113.5"
+    )
     with pytest.raises(ToolFailed, match="ConnectionRefusedError"):
         request(make_registry, watch, "*", f"http://rebind.example:{port}/")
     assert asked == ["rebind.example"]

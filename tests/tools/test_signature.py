@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 
 from executor_worker.errors import ToolFailed
 from executor_worker.tools.base import ToolContext
-from executor_worker.tools.signature import Signature, read_docstring
+from executor_worker.tools.functions.signature import Signature, read_docstring
 
 
 class Colour(enum.Enum):

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from executor_worker.cli.checks.traces import check_traces
-from executor_worker.cli.parts import tracing_of
 from executor_worker.errors import Abandoned, ConfigError, Stopped, StreamUnavailable, ToolTimeout
+from executor_worker.program.wiring import tracing_of
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.tracing import NO_TRACING, Delivery
@@ -80,7 +80,7 @@ def test_wrong_settings_are_named(variable: str, value: str, shown: str) -> None
 def test_nothing_is_imported_where_none_are_asked_for() -> None:
     """The whole program is loaded, and neither the SDK nor what it brings along is."""
     program = (
-        "import sys; from executor_worker.cli.program import tracing_of\n"
+        "import sys; from executor_worker.program.pool import tracing_of\n"
         "from executor_worker.settings import Settings\n"
         f"tracing = tracing_of(Settings.load({HERE!r}), 'w.1')\n"
         "print(type(tracing).__name__, [name for name in ('opentelemetry.sdk', 'google.protobuf', 'requests')"

@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from executor_worker.cli.checks.finding import Finding, fix, ok
-from executor_worker.cli.pool_http import PoolView
+from executor_worker.cli.status.pool_http import PoolView
 from executor_worker.settings import Settings
 
 SHORTEST_LEASE_S = 3.0

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
-from executor_worker.cli.parts import PATIENCE_S, model_name, model_settings, require_model_key
 from executor_worker.errors import ConfigError, ModelError, NodeError
+from executor_worker.program.wiring import PATIENCE_S, model_name, model_settings, require_model_key
 from executor_worker.providers import Models, key_variable, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings

@@ -26,9 +26,9 @@ from executor_worker.broker.names import (
     WORK_STREAMS,
 )
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
-from executor_worker.cli.parts import connect
-from executor_worker.cli.pool_http import PoolView
+from executor_worker.cli.status.pool_http import PoolView
 from executor_worker.errors import ConfigError, StreamError, StreamRefused, StreamUnavailable
+from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 
 # A supervisor that lives has beaten since.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
-from executor_worker.cli.parts import tool_registry
 from executor_worker.errors import ConfigError
+from executor_worker.program.wiring import tool_registry
 from executor_worker.settings import Settings
 from executor_worker.tools import modules_starting_threads
 from executor_worker.tools.mcp_config import server_names

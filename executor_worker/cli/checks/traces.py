@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
-from executor_worker.cli.parts import traces_variable, tracing_of
 from executor_worker.errors import ConfigError
+from executor_worker.program.wiring import traces_variable, tracing_of
 from executor_worker.settings import Settings
 from executor_worker.settings.kinds import without_password
 

@@ -11,9 +11,9 @@ from typing import Any
 from executor_worker import wire
 from executor_worker.errors import NodeError, NodeTimeout, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
 from executor_worker.tools.base import Answer, Log, silent
-from executor_worker.tools.functions import FunctionTool
+from executor_worker.tools.functions.functions import FunctionTool
+from executor_worker.tools.functions.json_value import as_text
 from executor_worker.tools.isolation.launcher import Launcher
-from executor_worker.tools.json_value import as_text
 from executor_worker.watch import Watch
 
 _BOOT_SECONDS = 30.0

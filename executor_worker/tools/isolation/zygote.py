@@ -30,8 +30,8 @@ import psutil
 
 from executor_worker import wire
 from executor_worker.errors import ConfigError, NodeError, ToolFailed
-from executor_worker.tools.functions import FunctionTool
-from executor_worker.tools.loading import load_functions
+from executor_worker.tools.functions.functions import FunctionTool
+from executor_worker.tools.functions.loading import load_functions
 from executor_worker.watch import Watch
 
 READY = b"ready"

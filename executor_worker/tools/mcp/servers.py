@@ -10,7 +10,7 @@ from contextvars import Context
 
 from executor_worker.errors import UnknownTool
 from executor_worker.tools.base import Log
-from executor_worker.tools.loop import Loop
+from executor_worker.tools.event_loop import Loop
 from executor_worker.tools.mcp.server import McpServer
 from executor_worker.tools.mcp.tool import McpTool
 from executor_worker.tools.mcp_config import ServerConfig

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
 from executor_worker.tools.base import Answer, Effects
-from executor_worker.tools.loop import Loop, ended
+from executor_worker.tools.event_loop import Loop, ended
 from executor_worker.tools.mcp.content import answer_of
 from executor_worker.tools.mcp.server import IDEMPOTENCY_KEY, McpServer
 from executor_worker.tools.mcp.wire import Flight

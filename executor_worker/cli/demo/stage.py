@@ -19,10 +19,10 @@ from executor_worker.broker.connection.embedded import Embedded
 from executor_worker.broker.connection.endpoint import Endpoint
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import STATE_PREFIX, WORK_STREAMS
-from executor_worker.cli.child import ChildPool
+from executor_worker.cli.demo.child_pool import ChildPool
 from executor_worker.cli.display import console
-from executor_worker.cli.pool_http import PoolView, look_at_pool
-from executor_worker.cli.quitting import DONE, FAILED, Quit
+from executor_worker.cli.exits import DONE, FAILED, Quit
+from executor_worker.cli.status.pool_http import PoolView, look_at_pool
 from executor_worker.settings import Settings
 
 READY_S = 60.0

@@ -1,7 +1,7 @@
 """
 A small MCP server over stdio: what a warehouse has, and what it costs.
 
-    python -m executor_worker.demo.warehouse
+    python -m executor_worker.cli.demo.warehouse
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ from rich.live import Live
 from rich.text import Text
 
 from executor_worker.cli.display import console, on_terminal, rich_table
-from executor_worker.cli.glance import Glance, Onlooker
-from executor_worker.cli.panel import Table, panel
-from executor_worker.cli.quitting import DONE, USAGE, Quit
+from executor_worker.cli.exits import DONE, USAGE, Quit
+from executor_worker.cli.status.snapshot import Glance, Onlooker
+from executor_worker.cli.status.view import Table, panel
 from executor_worker.settings import Settings
 
 EVERY_S = 1.0

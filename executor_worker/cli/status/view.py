@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from executor_worker.cli.display import ago, in_short, money
-from executor_worker.cli.fleet import PoolEntry, about
-from executor_worker.cli.glance import Glance
-from executor_worker.cli.seats import MANY_POOLS, ONE_POOL, here_rows, there_rows
-from executor_worker.cli.stamps import age, now_of
+from executor_worker.cli.status.pools import PoolEntry, about
+from executor_worker.cli.status.snapshot import Glance
+from executor_worker.cli.status.times import age, now_of
+from executor_worker.cli.status.worker_table import MANY_POOLS, ONE_POOL, here_rows, there_rows
 from executor_worker.telemetry.summary import added
 
 Line = tuple[str, str]

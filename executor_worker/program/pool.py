@@ -15,12 +15,12 @@ from executor_worker.broker.fleet.throttle import FleetThrottle
 from executor_worker.broker.fleet.throttle import scripts as throttle_scripts
 from executor_worker.broker.queue.consumer import scripts
 from executor_worker.cli.parser import program_version
-from executor_worker.cli.parts import executor_of, model_settings, require_model_key, tool_settings, tracing_of
-from executor_worker.cli.start import start_logs
 from executor_worker.errors import ConfigError
 from executor_worker.keeper.duties import Circumstances, Duties
 from executor_worker.keeper.pages import Health
 from executor_worker.nodes.executor import Executor
+from executor_worker.program.start_logs import start_logs
+from executor_worker.program.wiring import executor_of, model_settings, require_model_key, tool_settings, tracing_of
 from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.providers.throttle import Throttles
@@ -29,7 +29,7 @@ from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
-from executor_worker.tools.limits import settle_in
+from executor_worker.tools.functions.time_limit import settle_in
 from executor_worker.watch import Watch
 from executor_worker.worker.intake import Intake, Limits, Ticket
 from executor_worker.worker.journal import RunJournal, recall

@@ -13,9 +13,9 @@ from executor_worker.cli.checks.redis import check_redis
 from executor_worker.cli.checks.tools import check_tools
 from executor_worker.cli.checks.traces import check_traces
 from executor_worker.cli.display import console, on_terminal, print_json
-from executor_worker.cli.pool_http import look_at_pool
-from executor_worker.cli.quitting import CONFIG, DONE, FAILED
-from executor_worker.cli.start import start_logs
+from executor_worker.cli.exits import CONFIG, DONE, FAILED
+from executor_worker.cli.status.pool_http import look_at_pool
+from executor_worker.program.start_logs import start_logs
 from executor_worker.settings import ConfigErrors, Settings
 
 

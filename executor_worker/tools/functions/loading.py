@@ -16,8 +16,8 @@ from typing import Any
 
 from executor_worker.errors import ConfigError
 from executor_worker.tools.base import Log, silent
-from executor_worker.tools.functions import FunctionTool, mark_of
-from executor_worker.tools.limits import prints_to_stderr
+from executor_worker.tools.functions.functions import FunctionTool, mark_of
+from executor_worker.tools.functions.time_limit import prints_to_stderr
 
 GROUP = "executor_worker.tools"
 _PROBE_SECONDS = 60.0

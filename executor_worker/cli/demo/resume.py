@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from executor_worker.broker.names import COMPLETED_STREAM, FAILED_STREAM, PROGRESS_STREAM
-from executor_worker.cli.demo_stage import Stage
+from executor_worker.cli.demo.mailbox import OUTBOX
+from executor_worker.cli.demo.stage import Stage
 from executor_worker.cli.display import one_line
-from executor_worker.demo.mailbox import OUTBOX
 
 WORKERS = 2
 GRAPH, NODE = "demo", "invitation"
@@ -47,7 +47,7 @@ KILLS = (
 def play() -> int:
     """Show it; returns the exit status."""
     about = f"an agent on a pool of {WORKERS} workers, killed {len(KILLS)} times by `kill -9`"
-    tools = {"TOOL_MODULES": "executor_worker.demo.mailbox", "MAX_DELIVERIES": str(len(KILLS) + 1)}
+    tools = {"TOOL_MODULES": "executor_worker.cli.demo.mailbox", "MAX_DELIVERIES": str(len(KILLS) + 1)}
     with Stage(WORKERS, SCRIPT, lambda _: tools, about) as stage:
         stage.await_workers()
         stage.submit(_item())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from executor_worker.cli.display import ago, in_bytes
-from executor_worker.cli.fleet import Entry, PoolEntry, about
-from executor_worker.cli.stamps import age, left, now_of
+from executor_worker.cli.status.pools import Entry, PoolEntry, about
+from executor_worker.cli.status.times import age, left, now_of
 
 SOONER_S = 2.0  # what ends this much before the item's own deadline is a limit worth showing
 

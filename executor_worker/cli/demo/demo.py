@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from executor_worker.broker.names import COMPLETED_STREAM, FAILED_STREAM
-from executor_worker.cli import demo_resume
-from executor_worker.cli.demo_stage import Stage
+from executor_worker.cli.demo import graph, resume
+from executor_worker.cli.demo.stage import Stage
 from executor_worker.cli.display import one_line
-from executor_worker.demo import graph
 
 WORKERS = 4
 GRAPH = "demo"
@@ -22,7 +21,7 @@ NODE_S = 30.0
 
 def demo(args: argparse.Namespace) -> int:
     if args.resume:
-        return demo_resume.play()
+        return resume.play()
     about = f"a graph of {len(graph.NODES)} nodes on a pool of {WORKERS} workers; only the model is scripted"
     with Stage(WORKERS, graph.SCRIPT, _warehouse, about) as stage:
         failed = Show(stage).run()
@@ -30,7 +29,7 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def _warehouse(folder: Path) -> Mapping[str, str]:
-    warehouse = {"command": sys.executable, "args": ["-m", "executor_worker.demo.warehouse"]}
+    warehouse = {"command": sys.executable, "args": ["-m", "executor_worker.cli.demo.warehouse"]}
     (folder / "mcp.json").write_text(json.dumps({"mcpServers": {"warehouse": warehouse}}))
     return {"MCP_CONFIG": str(folder / "mcp.json")}
 

@@ -6,10 +6,10 @@ import argparse
 import sys
 
 from executor_worker.cli.display import print_json, print_table
-from executor_worker.cli.glance import Glance, Onlooker
-from executor_worker.cli.panel import panel
+from executor_worker.cli.exits import CONFIG, DONE, FAILED
 from executor_worker.cli.parser import PROGRAM
-from executor_worker.cli.quitting import CONFIG, DONE, FAILED
+from executor_worker.cli.status.snapshot import Glance, Onlooker
+from executor_worker.cli.status.view import panel
 from executor_worker.settings import Settings
 
 

@@ -12,10 +12,10 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.fleet.registry import read_registry, registry_keys
 from executor_worker.broker.fleet.throttle import Throttled, throttled
 from executor_worker.broker.queue.backlog import Backlog, backlog
-from executor_worker.cli.fleet import PoolEntry, pools_of
-from executor_worker.cli.parts import connect
-from executor_worker.cli.pool_http import PoolView, look_at_pool
+from executor_worker.cli.status.pool_http import PoolView, look_at_pool
+from executor_worker.cli.status.pools import PoolEntry, pools_of
 from executor_worker.errors import ConfigError, StreamError, StreamRefused
+from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 
 SCAN_S = 10.0  # between two looks for new names: that is a walk over all keys there are

@@ -11,7 +11,7 @@ from types import FrameType
 
 from setproctitle import setproctitle
 
-from executor_worker.cli.program import ExecutorProgram, log_fields
+from executor_worker.program.pool import ExecutorProgram, log_fields
 from executor_worker.telemetry import logs
 from executor_worker.worker.loop import LEFT
 from supervisor.keeper.loop import stay_until_dismissed

@@ -1,0 +1,1 @@
+"""The demo: a pool, a graph and its results on a machine with nothing else."""

@@ -1,0 +1,1 @@
+"""Status: what pools and streams look like at a glance."""

@@ -1,0 +1,1 @@
+"""Functions marked @tool: their schema, limits, values and loading."""
