@@ -13,7 +13,7 @@ from executor_worker.errors import Abandoned, ConfigError, Overdue
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Failed
 from executor_worker.providers.base import ModelReply, ModelRequest
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 from tests.nodes.conftest import execute
 from tests.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenWatch, call, reply
 

@@ -13,7 +13,7 @@ from benchmarks.fuzz.nodes import settle, tools
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Failed
 from executor_worker.providers.base import ModelReply, ModelRequest, Provider
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 from tests.nodes.doubles import Box
 from tests.providers.dialects import Dialect
 from tests.providers.fault_server import FaultServer, Reply, cut, page, stream

@@ -17,9 +17,9 @@ from executor_worker.errors import ModelBadResponse, ModelRejected, ModelUnavail
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
+from executor_worker.run_context import Watch
 from executor_worker.tools import Answer, Effects, FunctionTool, Tool
 from executor_worker.tools.functions.functions import Mark
-from executor_worker.watch import Watch
 from executor_worker.worker.intake import Ticket
 from executor_worker.worker.journal import RunJournal
 from executor_worker.worker.settle import Settler

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.fuzz.material import Material, Pairs, as_written
 from executor_worker.errors import StateInvalid
 from executor_worker.graph.state import GraphState, splice_node
-from executor_worker.wire import dumps
+from executor_worker.json_text import dumps
 
 NODES = ("n", "m", 'q"', "é", "a.b", "")
 STATUSES = ("submitted", "pending", "running", "running", "completed", "failed", "cancelled", "odd", "")

@@ -16,9 +16,9 @@ from executor_worker.broker.queue.dead_letters import requeue as requeue_letter
 from executor_worker.cli.display import one_line, print_json, print_table
 from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.envelopes.work_item import names_in
+from executor_worker.json_text import loads
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
-from executor_worker.wire import loads
 
 
 def listing(settings: Settings, args: argparse.Namespace) -> int:

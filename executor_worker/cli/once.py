@@ -19,6 +19,7 @@ from executor_worker.cli.outcomes import print_outcome
 from executor_worker.envelopes.work_item import Item, decode
 from executor_worker.errors import Abandoned, InvalidNode, NodeError, Overdue, StateMissing
 from executor_worker.graph.state import GraphState
+from executor_worker.json_text import dumps
 from executor_worker.nodes import spec
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal, Recorded
@@ -26,9 +27,8 @@ from executor_worker.outcome import Failed
 from executor_worker.program.wiring import executor_of, model_settings, require_model_key, tool_registry
 from executor_worker.providers import Models
 from executor_worker.providers.prices import Prices
+from executor_worker.run_context import Watch
 from executor_worker.settings import Settings
-from executor_worker.watch import Watch
-from executor_worker.wire import dumps
 
 # What a node has to stand in where it is run by itself.
 _GRAPH, _NODE = "once", "node"

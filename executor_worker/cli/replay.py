@@ -19,16 +19,16 @@ from executor_worker.cli.outcomes import print_outcome
 from executor_worker.cli.tail import line
 from executor_worker.errors import ModelUnavailable, StateInvalid, ToolUnavailable
 from executor_worker.graph.state import GraphState
+from executor_worker.json_text import loads
 from executor_worker.nodes.executor import Task
 from executor_worker.nodes.journal import Record, Recorded
 from executor_worker.program.wiring import connect, executor_of, model_settings, require_model_key, tool_registry
 from executor_worker.providers import Models
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.providers.prices import Prices
+from executor_worker.run_context import Watch
 from executor_worker.settings import Settings
 from executor_worker.tools.base import Answer, Effects, Tool, Toolbox
-from executor_worker.watch import Watch
-from executor_worker.wire import loads
 from executor_worker.worker.journal import told
 
 

@@ -17,9 +17,9 @@ from executor_worker.cli.waiting import Expected, wait_for_results
 from executor_worker.envelopes.work_item import Item, decode
 from executor_worker.errors import InvalidItem, StateInvalid
 from executor_worker.graph.state import GraphState
+from executor_worker.json_text import loads
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
-from executor_worker.wire import loads
 
 SHOWN_PROBLEMS = 20  # of a file that holds no items at all, perhaps
 _PLAIN, _EVENTS = WORK_STREAMS

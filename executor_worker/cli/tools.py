@@ -15,10 +15,10 @@ from executor_worker.cli.files import STDIN, read_bytes
 from executor_worker.errors import NodeError
 from executor_worker.nodes import arguments
 from executor_worker.program.wiring import tool_registry
+from executor_worker.run_context import Watch
 from executor_worker.settings import Settings
 from executor_worker.tools import modules_starting_threads
 from executor_worker.tools.base import Tool
-from executor_worker.watch import Watch
 
 
 def listing(settings: Settings, args: argparse.Namespace) -> int:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from executor_worker.json_text import dumps
 from executor_worker.outcome import Completed, Outcome
-from executor_worker.wire import dumps
 
 COMPLETED, FAILED = "node.completed", "node.failed"
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from executor_worker.errors import InvalidItem
-from executor_worker.wire import dumps, loads
+from executor_worker.json_text import dumps, loads
 
 WORK_TYPE = "node.work"
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from executor_worker.wire import refuse_constant
+from executor_worker.json_text import refuse_constant
 
 Paths = Mapping[str, Any]
 """Member → the paths below it: which values are themselves to be taken apart."""

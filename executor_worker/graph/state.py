@@ -14,7 +14,7 @@ from typing import Any
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.errors import StateInvalid
 from executor_worker.graph.json_edit import Alone, Node, lifted, whole
-from executor_worker.wire import dumps, loads
+from executor_worker.json_text import dumps, loads
 
 FINISHED = frozenset({"completed", "failed"})
 CANCELLED = "cancelled"

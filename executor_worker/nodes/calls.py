@@ -14,8 +14,8 @@ from executor_worker.nodes.journal import Journal
 from executor_worker.nodes.templates import short
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
+from executor_worker.run_context import Watch
 from executor_worker.tools.base import Answer, Tool
-from executor_worker.watch import Watch
 
 GRACE_S = 1.0
 """What a call that is over its time gets to end by itself, before the worker may be ended for it."""

@@ -8,8 +8,8 @@ from executor_worker.nodes.agent.conversation import Room
 from executor_worker.nodes.steps import Steps
 from executor_worker.nodes.templates import Scope
 from executor_worker.providers.prices import Prices
+from executor_worker.run_context import Watch
 from executor_worker.tools.base import Toolbox
-from executor_worker.watch import Watch
 
 
 @dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then

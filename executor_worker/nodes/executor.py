@@ -20,8 +20,8 @@ from executor_worker.nodes.templates import Scope
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
 from executor_worker.providers.base import Answering, ModelRequest, UserTurn
 from executor_worker.providers.prices import Priced, Prices
+from executor_worker.run_context import Watch
 from executor_worker.tools.base import Toolbox
-from executor_worker.watch import Watch
 
 
 @dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then

@@ -30,8 +30,8 @@ from executor_worker.nodes.journal import Config, History, Journal, Record, Unke
 from executor_worker.nodes.templates import short
 from executor_worker.outcome import Mode, Usage
 from executor_worker.providers.base import Answering, Fallback, ModelReply, ModelRequest
+from executor_worker.run_context import Watch
 from executor_worker.tools.base import Answer, Tool
-from executor_worker.watch import Watch
 
 _TOLD_CHARS = 4000
 

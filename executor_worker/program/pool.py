@@ -24,13 +24,13 @@ from executor_worker.program.wiring import executor_of, model_settings, require_
 from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.providers.throttle import Throttles
+from executor_worker.run_context import Watch
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
 from executor_worker.tools.functions.time_limit import settle_in
-from executor_worker.watch import Watch
 from executor_worker.worker.intake import Intake, Limits, Ticket
 from executor_worker.worker.journal import RunJournal, recall
 from executor_worker.worker.loop import Worker

@@ -21,7 +21,7 @@ from executor_worker.providers.fallbacks import ELSEWHERE, Miss, choices, fallba
 from executor_worker.providers.retirement import retired
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.throttle import Throttles, alone
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 __all__ = [
     "ModelSettings",

@@ -25,7 +25,7 @@ from executor_worker.providers.schemas import closed, in_words
 from executor_worker.providers.tool_content import described, is_image
 from executor_worker.providers.tool_names import ToolNames
 from executor_worker.providers.wire import Limit, http_client
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 LONGEST_TOOL_NAME = 128
 DEFAULT_MAX_TOKENS = 16_000

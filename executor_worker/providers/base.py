@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from executor_worker.outcome import Usage
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 StopReason = Literal[
     "end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "context_window_exceeded"

@@ -26,7 +26,7 @@ from executor_worker.providers.schemas import in_words, strict
 from executor_worker.providers.tool_content import described, is_image
 from executor_worker.providers.tool_names import ToolNames
 from executor_worker.providers.wire import Limit, http_client
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 LONGEST_TOOL_NAME = 64
 # Parameter → how a 400 names it.

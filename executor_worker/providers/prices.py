@@ -23,7 +23,7 @@ from typing import Any
 from executor_worker.errors import ConfigError
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 _MILLION = 1_000_000
 _DATE = re.compile(r"[-@:](20\d{6}|20\d\d-\d\d-\d\d|latest)\Z")

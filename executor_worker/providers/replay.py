@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from executor_worker.errors import ConfigError, ModelRejected
+from executor_worker.json_text import loads
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, UserTurn
-from executor_worker.watch import Watch
-from executor_worker.wire import loads
+from executor_worker.run_context import Watch
 
 FIX = "Name a file that `executor-worker once --record FILE` has written."
 

@@ -14,7 +14,7 @@ from loguru import logger
 
 from executor_worker.errors import ModelError, ModelRateLimited
 from executor_worker.providers.throttle import Alone, Throttle
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 T = TypeVar("T")
 SLICE_S = 0.25

@@ -50,7 +50,7 @@ from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall, ToolTurn, UserTurn
 from executor_worker.providers.retries import Retries, pause
 from executor_worker.providers.sample import sample
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 CHARS_PER_TOKEN = 4
 ERRORS: dict[str, type[ModelError]] = {

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from executor_worker.errors import ModelError
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import httpcore2
 import httpx2
 
 from executor_worker.errors import NodeError
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 SLICE_S = 0.25
 CONNECT_S = 10.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 Effects = Literal["none", "idempotent", "unsafe"]
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 T = TypeVar("T")
 _POLL_SECONDS = 0.1

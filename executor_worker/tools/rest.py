@@ -10,10 +10,10 @@ import httpx2
 import orjson
 
 from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
+from executor_worker.run_context import Watch
 from executor_worker.tools.base import Answer, Effects, key_header
 from executor_worker.tools.functions.json_value import as_text, to_json
 from executor_worker.tools.functions.time_limit import CallOverdue, time_limit
-from executor_worker.watch import Watch
 
 _CONNECT_SECONDS = 5.0
 _LIST_SECONDS = 10.0

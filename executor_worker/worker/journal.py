@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from executor_worker.broker import JOURNAL_PREFIX, JournalKeys, Kept, own_journal
 from executor_worker.envelopes.events import event
 from executor_worker.errors import Abandoned, StreamError, StreamRefused
+from executor_worker.json_text import dumps, loads
 from executor_worker.nodes.journal import Record, account, ended
 from executor_worker.outcome import Failed
+from executor_worker.run_context import Watch
 from executor_worker.telemetry import logs
-from executor_worker.watch import Watch
-from executor_worker.wire import dumps, loads
 from executor_worker.worker.intake import Ticket
 
 T = TypeVar("T")

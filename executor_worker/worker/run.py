@@ -10,9 +10,9 @@ from executor_worker.graph.state import is_cancelled
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Failed
+from executor_worker.run_context import Watch
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
-from executor_worker.watch import Watch
 from executor_worker.worker.intake import Ticket
 from executor_worker.worker.run_control import NOT_WANTED, ItemWatch
 from supervisor.scoreboard.scoreboard import Row

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from executor_worker.errors import Abandoned, Cancelled, Postponed
 from executor_worker.outcome import Usage
+from executor_worker.run_context import Watch
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
-from executor_worker.watch import Watch
 from supervisor.scoreboard.scoreboard import Progress, Row
 
 BETWEEN_STEPS = "running"  # the phase

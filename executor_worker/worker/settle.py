@@ -16,9 +16,9 @@ from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Commit, Cons
 from executor_worker.envelopes.events import completed_event, failed_event, node_entry, rfc3339
 from executor_worker.errors import StateInvalid, StreamError, StreamRefused
 from executor_worker.graph.state import CANCELLED, GraphState, new_document, splice_node
+from executor_worker.json_text import dumps
 from executor_worker.outcome import Completed, Failed
 from executor_worker.telemetry import logs
-from executor_worker.wire import dumps
 from executor_worker.worker.intake import Ticket
 from executor_worker.worker.journal import LAST_RECORD
 

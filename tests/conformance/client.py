@@ -16,8 +16,8 @@ from typing import Any
 
 from executor_worker.errors import ToolError
 from executor_worker.providers.sample import sample
+from executor_worker.run_context import Watch
 from executor_worker.tools import Tool, ToolRegistry, ToolSettings
-from executor_worker.watch import Watch
 
 CALL_S = 15.0
 

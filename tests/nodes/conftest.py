@@ -12,7 +12,7 @@ from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.providers.prices import Prices
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 from tests.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenWatch
 
 Run = Callable[..., Outcome]

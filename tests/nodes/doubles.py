@@ -9,8 +9,8 @@ from typing import Any
 from executor_worker.errors import UnknownTool
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
+from executor_worker.run_context import Watch
 from executor_worker.tools.base import Answer, Effects, Tool
-from executor_worker.watch import Watch
 
 
 def reply(

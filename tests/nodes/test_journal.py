@@ -16,8 +16,8 @@ from executor_worker.errors import Interrupt, NodeTimeout
 from executor_worker.nodes.journal import Record, ended
 from executor_worker.outcome import Completed, Failed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolTurn, UserTurn
+from executor_worker.run_context import Watch
 from executor_worker.tools.base import Answer, Effects
-from executor_worker.watch import Watch
 from tests.nodes.conftest import execute
 from tests.nodes.doubles import FunctionTool, ScriptedModel, call, reply
 

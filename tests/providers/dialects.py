@@ -11,7 +11,7 @@ from executor_worker.providers.anthropic_messages import AnthropicMessages
 from executor_worker.providers.base import ModelRequest, Provider, Turn, UserTurn
 from executor_worker.providers.openai_chat import OpenAIChat
 from executor_worker.providers.retries import Retries
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 KEY = "sk-test-0123456789abcdef"
 

@@ -21,7 +21,7 @@ from executor_worker.errors import (
 )
 from executor_worker.providers import wire
 from executor_worker.providers.base import Provider
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 from tests.kit import Stopwatch, free_port, wait_until
 from tests.providers.dialects import KEY, Dialect, asked, watch
 from tests.providers.fault_server import FaultServer, Reply, cut, failure, hang, mute, page, reset, stream, trickle

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from executor_worker.errors import Abandoned, ModelBadResponse, ModelRateLimited, ModelRejected, ModelUnavailable
 from executor_worker.providers.retries import Retries, asked_wait_s, pause
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 
 
 class Clock:

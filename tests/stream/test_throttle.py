@@ -17,7 +17,7 @@ from executor_worker.broker.queue.releases import Releases
 from executor_worker.broker.queue.stale import Sweeper
 from executor_worker.errors import ModelRateLimited
 from executor_worker.providers.throttle import Wait
-from executor_worker.watch import Watch
+from executor_worker.run_context import Watch
 from tests.kit import RedisServer, wait_until
 from tests.stream.acts import WORK, Client, commit, pending, push, settle, take
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from executor_worker.run_context import Watch
 from executor_worker.tools import ToolRegistry, ToolSettings
-from executor_worker.watch import Watch
 from tests.kit import free_port, port_answers, wait_until
 from tests.kit.processes import Process
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executor_worker.errors import ToolFailed
+from executor_worker.run_context import Watch
 from executor_worker.tools import ToolRegistry
 from executor_worker.tools.builtin.calculate import Incalculable, calculate
 from executor_worker.tools.builtin.json_query import BadPath, json_query
-from executor_worker.watch import Watch
 from tests.kit import Stopwatch
 
 Make = Callable[..., ToolRegistry]

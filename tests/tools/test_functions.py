@@ -21,10 +21,10 @@ import pytest
 from pydantic import BaseModel
 
 from executor_worker.errors import Abandoned, Cancelled, NodeTimeout, ToolFailed, ToolTimeout
+from executor_worker.run_context import Watch
 from executor_worker.tools import FunctionTool, ToolContext, tool
 from executor_worker.tools.functions.functions import Mark, mark_of
 from executor_worker.tools.functions.time_limit import time_limit
-from executor_worker.watch import Watch
 from tests.kit import Stopwatch, wait_until
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import ToolFailed, ToolTimeout, UnknownTool
+from executor_worker.run_context import Watch
 from executor_worker.tools import ToolRegistry
-from executor_worker.watch import Watch
 
 Make = Callable[..., ToolRegistry]
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import Abandoned, Cancelled, NodeTimeout, ToolError, ToolFailed, ToolTimeout
+from executor_worker.run_context import Watch
 from executor_worker.tools import Tool, ToolRegistry, ToolSettings, tool
-from executor_worker.watch import Watch
 from tests.kit import Stopwatch, wait_until
 from tests.kit.processes import alive, descendants, read_proc
 from tests.tools.conftest import Log

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import ToolTimeout, ToolUnavailable, ToolUncertain, UnknownTool
+from executor_worker.run_context import Watch
 from executor_worker.tools import ToolRegistry
-from executor_worker.watch import Watch
 from tests.kit import EverythingServer, Proxy, Stopwatch, free_port, wait_until
 
 Make = Callable[..., ToolRegistry]

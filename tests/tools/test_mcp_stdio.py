@@ -23,8 +23,8 @@ from executor_worker.errors import (
     ToolUncertain,
     UnknownTool,
 )
+from executor_worker.run_context import Watch
 from executor_worker.tools import ToolRegistry
-from executor_worker.watch import Watch
 from tests.kit import Stopwatch, alive, everything_stdio, time_stdio, wait_until
 
 Make = Callable[..., ToolRegistry]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import ConfigError, UnknownTool
+from executor_worker.run_context import Watch
 from executor_worker.tools import FunctionTool, ToolRegistry, ToolSettings, preload
 from executor_worker.tools.functions.functions import Mark
-from executor_worker.watch import Watch
 from tests.kit import Stopwatch
 
 Make = Callable[..., ToolRegistry]

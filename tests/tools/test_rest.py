@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import NodeTimeout, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain, UnknownTool
+from executor_worker.run_context import Watch
 from executor_worker.tools import ToolRegistry, ToolSettings, preload
-from executor_worker.watch import Watch
 from tests.kit import free_port
 
 Make = Callable[..., ToolRegistry]

@@ -10,7 +10,7 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import REGISTRY_PREFIX
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.errors import StreamError
-from executor_worker.wire import dumps, loads
+from executor_worker.json_text import dumps, loads
 
 TTL_S = 30
 SCAN_PAGE = 2000

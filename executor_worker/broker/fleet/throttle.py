@@ -19,8 +19,8 @@ from executor_worker.broker.connection.script import Script, script
 from executor_worker.broker.names import PARKED, THROTTLE_PREFIX, THROTTLED_CHANNEL, THROTTLES
 from executor_worker.errors import ModelError, StreamError, StreamRefused
 from executor_worker.providers.throttle import Wait
+from executor_worker.run_context import Watch
 from executor_worker.telemetry import logs
-from executor_worker.watch import Watch
 
 PLACE_S = 15.0
 """A caller that is neither renewed nor heard of for so long has lost its place."""

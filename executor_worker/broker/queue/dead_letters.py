@@ -13,7 +13,7 @@ from executor_worker.broker.names import STATE_PREFIX, WORK_STREAMS, dead_stream
 from executor_worker.envelopes.work_item import names_in
 from executor_worker.errors import StateInvalid, StreamError
 from executor_worker.graph.state import GraphState, requeue_node
-from executor_worker.wire import loads
+from executor_worker.json_text import loads
 
 PAGE = 100
 

@@ -22,7 +22,7 @@ from executor_worker.broker.names import (
 from executor_worker.broker.queue.delivery import Held
 from executor_worker.envelopes.work_item import names_in
 from executor_worker.errors import StreamError
-from executor_worker.wire import loads
+from executor_worker.json_text import loads
 
 LOOKED_AT = 10_000  # entries of a work stream
 

@@ -9,7 +9,7 @@ from typing import Any
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import RESULT_STREAMS, STATE_PREFIX, WORK_STREAMS
 from executor_worker.errors import StreamError
-from executor_worker.wire import loads
+from executor_worker.json_text import loads
 
 AT_ONCE = 200
 READ_COUNT = 100

@@ -15,8 +15,8 @@ from executor_worker.nodes.agent.excerpt import page_end, places
 from executor_worker.nodes.templates import sendable, short
 from executor_worker.providers.base import ToolResult
 from executor_worker.providers.tool_content import described, is_image
+from executor_worker.run_context import Watch
 from executor_worker.tools.base import Answer, Effects
-from executor_worker.watch import Watch
 
 LONGEST_IMAGE_CHARS = 5_000_000  # of base64; APIs refuse the whole request for a larger one
 MOST_IMAGES = 10

@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, overload
 
 from executor_worker.errors import Cancelled, Interrupt, NodeTimeout, ToolError, ToolFailed, ToolTimeout
+from executor_worker.run_context import Watch
 from executor_worker.tools.base import Answer, Effects, Log, ToolContext, silent
 from executor_worker.tools.functions.json_value import as_text, to_json
 from executor_worker.tools.functions.signature import Signature
 from executor_worker.tools.functions.time_limit import CallOverdue, one_process, prints_to_stderr, time_limit
-from executor_worker.watch import Watch
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _MARK = "__executor_tool__"

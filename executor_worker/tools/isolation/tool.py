@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from executor_worker import wire
+from executor_worker import json_text
 from executor_worker.errors import NodeError, NodeTimeout, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
+from executor_worker.run_context import Watch
 from executor_worker.tools.base import Answer, Log, silent
 from executor_worker.tools.functions.functions import FunctionTool
 from executor_worker.tools.functions.json_value import as_text
 from executor_worker.tools.isolation.launcher import Launcher
-from executor_worker.watch import Watch
 
 _BOOT_SECONDS = 30.0
 _POLL_SECONDS = 0.1
@@ -191,10 +191,10 @@ class _Call:
 
     def _heard(self, line: bytes) -> None:
         if line.startswith(b'{"log"'):
-            level, event, fields = wire.loads(line)["log"]
+            level, event, fields = json_text.loads(line)["log"]
             self._log(level, event, **fields)
         elif line.startswith(b'{"progress"'):
-            self._watch.on_progress(*wire.loads(line)["progress"])
+            self._watch.on_progress(*json_text.loads(line)["progress"])
         else:
             self.outcome = line
 
@@ -206,7 +206,7 @@ class _Call:
 
 def _as_json(request: dict[str, Any], name: str) -> bytes:
     try:
-        return wire.dumps(request)
+        return json_text.dumps(request)
     except ValueError as error:
         raise ToolFailed(f"the arguments of tool {name} can't be handed over: {error}") from error
 
@@ -214,7 +214,7 @@ def _as_json(request: dict[str, Any], name: str) -> bytes:
 def _answer(call: _Call, name: str) -> Answer:
     if call.problem or not call.outcome:
         raise ToolFailed(f"tool {name} gave no result: {call.problem or 'its process ended'}")
-    said = wire.loads(call.outcome)
+    said = json_text.loads(call.outcome)
     if "value" in said:
         return Answer(said["value"], as_text(said["value"]))
     raise _ERRORS.get(said["error"], ToolFailed)(said["said"])

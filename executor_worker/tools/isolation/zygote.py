@@ -28,11 +28,11 @@ from typing import Any, NoReturn
 
 import psutil
 
-from executor_worker import wire
+from executor_worker import json_text
 from executor_worker.errors import ConfigError, NodeError, ToolFailed
+from executor_worker.run_context import Watch
 from executor_worker.tools.functions.functions import FunctionTool
 from executor_worker.tools.functions.loading import load_functions
-from executor_worker.watch import Watch
 
 READY = b"ready"
 NO_REQUEST = b""
@@ -122,7 +122,7 @@ def _live(zygote: int, request: int, pipe: int, tools: Tools | None, modules: Se
         _die_with(zygote)
         faulthandler.enable()
         with open(request, "rb") as file:
-            call = wire.loads(file.read())
+            call = json_text.loads(file.read())
         outcome = _outcome(call, pipe, tools or _load(modules))
         _write(pipe, outcome)
         status = 0
@@ -137,17 +137,17 @@ def _outcome(call: dict[str, Any], pipe: int, tools: Tools) -> bytes:
     """One line: `{"value": …}`, or `{"error": <code>, "said": …}`; what it tells meanwhile is passed on."""
 
     def pass_on(level: str, event: str, /, **fields: Any) -> None:
-        _write(pipe, wire.dumps({"log": [level, event, fields]}))
+        _write(pipe, json_text.dumps({"log": [level, event, fields]}))
 
     watch = Watch(time.monotonic() + call["left"], call["key"])
-    watch.on_progress = lambda done, total: _write(pipe, wire.dumps({"progress": [done, total]}))
+    watch.on_progress = lambda done, total: _write(pipe, json_text.dumps({"progress": [done, total]}))
     tool = tools[call["tool"]]
     tool.log = pass_on
     tool.timeout = call["timeout"]
     try:
         _limit_memory(call["memory_mb"])
         answer = tool.call(call["arguments"], watch, call["key"])
-        return wire.dumps({"value": answer.value})
+        return json_text.dumps({"value": answer.value})
     except NodeError as error:
         limited = call["memory_mb"] and isinstance(error.__cause__, MemoryError)
         hint = f" (its memory_mb is {call['memory_mb']:g})" if limited else ""

@@ -19,12 +19,12 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
+from executor_worker.run_context import Watch
 from executor_worker.tools.base import Answer, Effects
 from executor_worker.tools.event_loop import Loop, ended
 from executor_worker.tools.mcp.content import answer_of
 from executor_worker.tools.mcp.server import IDEMPOTENCY_KEY, McpServer
 from executor_worker.tools.mcp.wire import Flight
-from executor_worker.watch import Watch
 
 _POLL_SECONDS = 0.1
 _DROP_SECONDS = 1.0
