@@ -63,12 +63,12 @@ kit: $(STAMP) ## install the real counterparts of the tests into .cache
 	@$(RUN) tests/kit/install.py
 
 .PHONY: test
-test: kit ## run all tests (ARGS='tests/stream -k fence', JOBS=4)
+test: kit ## run all tests (ARGS='tests/unit/executor_worker/broker -k fence', JOBS=4)
 	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 $(MEASURE) $(ARGS)
 
 .PHONY: conformance
 conformance: $(STAMP) ## run the official MCP conformance suite against our client (docs/CONFORMANCE.md)
-	@$(RUN) tests/conformance/run.py $(ARGS)
+	@$(RUN) tests/system/conformance/run.py $(ARGS)
 
 .PHONY: coverage
 coverage: kit ## run all tests and measure every process they start (slower)
@@ -77,11 +77,11 @@ coverage: kit ## run all tests and measure every process they start (slower)
 .PHONY: check
 check: MEASURE = --cov --cov-report=term # of the tests' own processes; `make coverage` counts those they start as well
 check: format-check lint types imports test ## format, lint, types, import rules, tests, known vulnerabilities
-	@$(RUN) tests/audit/run.py --where-possible
+	@$(RUN) tests/system/audit/run.py --where-possible
 
 .PHONY: audit
 audit: $(STAMP) ## look up known vulnerabilities of everything the locks name (docs/SECURITY.md)
-	@$(RUN) tests/audit/run.py $(ARGS)
+	@$(RUN) tests/system/audit/run.py $(ARGS)
 
 .PHONY: format
 format: $(STAMP) ## write the source as the formatter wants it

@@ -14,9 +14,9 @@ from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Failed
 from executor_worker.providers.base import ModelReply, ModelRequest, Provider
 from executor_worker.run_context import Watch
-from tests.nodes.doubles import Box
-from tests.providers.dialects import Dialect
-from tests.providers.fault_server import FaultServer, Reply, cut, page, stream
+from tests.unit.executor_worker.nodes.doubles import Box
+from tests.unit.executor_worker.providers.dialects import Dialect
+from tests.unit.executor_worker.providers.fault_server import FaultServer, Reply, cut, page, stream
 
 SECONDS = 10.0
 STATUSES = (200, 400, 401, 404, 413, 429, 500, 503, 529, 204, 302)

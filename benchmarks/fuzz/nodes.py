@@ -23,7 +23,7 @@ from executor_worker.tools.functions.functions import Mark
 from executor_worker.worker.intake import Ticket
 from executor_worker.worker.journal import RunJournal
 from executor_worker.worker.settle import Settler
-from tests.nodes.doubles import Box
+from tests.unit.executor_worker.nodes.doubles import Box
 
 SECONDS = 5.0
 STOPS: tuple[StopReason, ...] = (

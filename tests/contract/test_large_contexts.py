@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.wire import Json, Wire
 from tests.kit import RedisServer
-from tests.providers.fault_server import FaultServer, Reply, failure, page
+from tests.unit.executor_worker.providers.fault_server import FaultServer, Reply, failure, page
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import redis
 
 from tests.faults.journal import VARIABLE, Fact, Journal
 from tests.kit import Pool, RedisServer, wait_until
+from tests.kit.paths import ROOT as ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 WORK, ENVELOPED = "executor.work", "dago:events:executor.work"
 GROUP = "executor-workers"
 COMPLETED, FAILED = "dago:events:node.completed", "dago:events:node.failed"

@@ -17,10 +17,10 @@ from typing import Any
 from tests.faults.stage import GROUP, WORK, Stage, pids_of
 from tests.faults.tools import SLEEPER
 from tests.kit import ModelServer, Proxy, alive, command_line, descendants, holds_for, wait_until, waited_for_a_core
+from tests.kit.paths import SERVERS
 
 PROMISED_S = 2.0
 BUSY_S = 6.0  # at most this much later for waiting for a core
-SERVERS = Path(__file__).parent.parent / "tools" / "servers"
 DEADLINE_S = 2.0
 TASK = "Think for long"
 LARGE = "x" * (300 * 1024)

@@ -19,7 +19,9 @@ from tests.kit.processes import alive
 @pytest.fixture
 def pool(stage: Stage) -> Pool:
     """One worker that has isolated tools."""
-    return stage.pool(workers=1, TOOL_MODULES="tests.tools.isolated_tools", DRAIN_TIMEOUT="1", MAX_DELIVERIES="2")
+    return stage.pool(
+        workers=1, TOOL_MODULES="tests.unit.executor_worker.tools.isolated_tools", DRAIN_TIMEOUT="1", MAX_DELIVERIES="2"
+    )
 
 
 def push(stage: Stage, graph: str, config: dict[str, Any]) -> None:

@@ -20,14 +20,14 @@ import pytest
 from tests.contract.wire import Json, Wire
 from tests.faults.stage import Stage, pids_of
 from tests.kit import EverythingServer, Process, free_port, port_answers, wait_until
+from tests.kit.paths import SERVERS
 from tests.kit.processes import alive
-from tests.providers.dialects import Dialect
-from tests.providers.fault_server import FaultServer, Reply, stream
+from tests.unit.executor_worker.providers.dialects import Dialect
+from tests.unit.executor_worker.providers.fault_server import FaultServer, Reply, stream
 
 # One place for all: they share what takes long to start.
 pytestmark = [pytest.mark.xdist_group("mcp-faults"), pytest.mark.timeout(180)]
 
-SERVERS = Path(__file__).parent.parent / "tools" / "servers"
 MIB = 1 << 20
 TIMEOUT_S = 1.0
 LIMIT_S = 12.0

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from tests.contract.wire import Json, Wire
-from tests.providers.dialects import KEY, Dialect
-from tests.providers.fault_server import (
+from tests.unit.executor_worker.providers.dialects import KEY, Dialect
+from tests.unit.executor_worker.providers.fault_server import (
     FaultServer,
     Handler,
     Reply,

@@ -14,8 +14,8 @@ import pytest
 
 from tests.faults.stage import GIVEN_BACK_MS, WORK, Stage
 from tests.kit import Pool, holds_for, wait_until
-from tests.providers.dialects import Dialect, event
-from tests.providers.fault_server import FaultServer, Handler, Reply, failure, hang, stream
+from tests.unit.executor_worker.providers.dialects import Dialect, event
+from tests.unit.executor_worker.providers.fault_server import FaultServer, Handler, Reply, failure, hang, stream
 
 MESSAGES = Dialect("anthropic")
 ANSWER = stream(MESSAGES.begin(), MESSAGES.text("here"), MESSAGES.end())

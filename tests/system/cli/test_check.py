@@ -1,0 +1,217 @@
+"""`check`: the mistakes it finds, one line each."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit import ModelServer, Pool, RedisServer, free_port, time_stdio, wait_until
+from tests.system.cli.conftest import Done, Run
+
+
+def fixes(done: Done) -> dict[str, str]:
+    """What is to be done, by subject."""
+    lines = [line.removeprefix("fix ").partition(": ") for line in done.out.splitlines() if line.startswith("fix ")]
+    return {subject: text for subject, _, text in lines}
+
+
+def only(done: Done, subject: str) -> str:
+    """The text of the one finding there is."""
+    found = fixes(done)
+    assert (done.status, list(found)) == (1, [subject]), done
+    return found[subject]
+
+
+def test_all_well_is_ok_on_every_line(run: Run, server: RedisServer) -> None:
+    """Status 0; Redis and Valkey."""
+    done = run("check", **server.env, HEALTH_PORT=str(free_port()))
+    assert (done.status, done.err) == (0, "")
+    assert all(line.startswith("ok  ") for line in done.out.splitlines())
+    assert {line[4:].partition(":")[0] for line in done.out.splitlines()} >= {
+        *("settings", "timeouts", "HEALTH_PORT", "REDIS_ADDR", "maxmemory-policy", "permissions", "WORKER_ID"),
+        "LLM_PROVIDER",
+    }
+
+
+def test_a_module_that_ends_the_program_is_named(run: Run, folder: Path, redis_server: RedisServer) -> None:
+    """By `check` among its findings, by `tools list` and the pool as wrong settings: never silence and status 0."""
+    (folder / "deadly.py").write_text("import os\nos._exit(0)\n")
+    settings = {**redis_server.env, "TOOL_MODULES": "deadly", "HEALTH_PORT": ""}
+    assert "'deadly' ends the program (exit status 0)" in only(run("check", **settings), "TOOL_MODULES")
+    for command in (("tools", "list"), ("run",)):
+        done = run(*command, **settings)
+        assert done.status == 78 and "'deadly' ends the program (exit status 0)" in done.err
+
+
+def test_findings_come_as_json(run: Run) -> None:
+    """For programs."""
+    done = run("check", "--json", REDIS_ADDR="localhost:1")
+    assert done.status == 1
+    assert [one["subject"] for one in done.json if not one["ok"]] == ["REDIS_ADDR"]
+
+
+def test_wrong_settings_are_all_named(run: Run) -> None:
+    """Nothing else can be looked at: status 78."""
+    done = run("check", WORKERS="many", LEASE="soon")
+    assert (done.status, set(fixes(done))) == (78, {"WORKERS", "LEASE"})
+
+
+def test_redis_down(run: Run) -> None:
+    """The address is named."""
+    assert "localhost:1" in only(run("check", REDIS_ADDR="localhost:1"), "REDIS_ADDR")
+
+
+def test_a_redis_that_does_not_answer(run: Run, redis_server: RedisServer) -> None:
+    """It accepts and says nothing: given up after five seconds."""
+    redis_server.freeze()
+    assert "no answer" in only(run("check", **redis_server.env, timeout=12), "REDIS_ADDR")
+
+
+@pytest.mark.parametrize("given", ["", "wrong-secret"])
+def test_password_missing_or_wrong(run: Run, start_server: Callable[..., RedisServer], given: str) -> None:
+    """Never shown."""
+    server = start_server("redis", password="right-secret")
+    done = run("check", REDIS_ADDR=server.addr, REDIS_PASS=given)
+    assert "Set REDIS_PASS or REDIS_PASS_FILE" in only(done, "REDIS_PASS")
+    assert "-secret" not in done.out
+
+
+def test_a_policy_that_evicts(run: Run, redis_server: RedisServer) -> None:
+    """Items would vanish."""
+    redis_server.client().config_set("maxmemory-policy", "allkeys-lru")
+    assert "CONFIG SET maxmemory-policy noeviction" in only(run("check", **redis_server.env), "maxmemory-policy")
+
+
+def test_a_redis_without_room(run: Run, redis_server: RedisServer) -> None:
+    """It answers, and takes no writes: memory and disk are named, with where to read on."""
+    client: Any = redis_server.client()
+    client.set("large", os.urandom(2 << 20))
+    resource.prlimit(redis_server.process.pid, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    client.bgsave()
+    wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 10, "the disk is full")
+    client.config_set("maxmemory", "1")
+    done = run("check", **redis_server.env)
+    assert done.status == 1 and set(fixes(done)) == {"maxmemory", "disk"}
+    assert all("OPERATIONS.md" in said for said in fixes(done).values())
+
+
+def test_permissions_that_are_missing(run: Run, redis_server: RedisServer) -> None:
+    """Named, with the rule that grants them; which is then enough. Nothing is changed by asking."""
+    client: Any = redis_server.client()
+    client.execute_command("ACL", "SETUSER", "worker", "on", ">some-password", "~*", "+@read", "+@connection", "+info")
+    settings = {**redis_server.env, "REDIS_USER": "worker", "REDIS_PASS": "some-password"}
+    said = only(run("check", **settings), "REDIS_USER")
+    assert "may not XREADGROUP" in said
+    rule = said.partition("ACL SETUSER <user> ")[2].rstrip("`.").split()
+    client.execute_command("ACL", "SETUSER", "worker", "resetkeys", "resetchannels", "-@all", *rule)
+    assert run("check", **settings).status == 0
+    assert client.keys("*") == []
+
+
+def test_a_replica(run: Run, start_server: Callable[..., RedisServer]) -> None:
+    """It takes no writes."""
+    primary, replica = start_server("redis"), start_server("redis")
+    replica.client().replicaof("127.0.0.1", str(primary.port))
+    assert "replica" in fixes(run("check", **replica.env))["REDIS_ADDR"]
+
+
+def test_key_missing(run: Run, redis_server: RedisServer) -> None:
+    """Where the provider needs one."""
+    assert "it is not set" in only(run("check", **redis_server.env, LLM_PROVIDER="anthropic"), "LLM_API_KEY")
+
+
+def test_model_retired(run: Run, redis_server: RedisServer, model_server: ModelServer) -> None:
+    """By what the SDK knows."""
+    settings = {**redis_server.env, **model_server.env}
+    done = run("check", **settings, LLM_MODEL="claude-sonnet-4-20250514")
+    assert "retired" in fixes(done)["LLM_MODEL"]
+
+
+def test_endpoint_dead(run: Run, redis_server: RedisServer) -> None:
+    """Nobody listens there."""
+    settings = {**redis_server.env, "LLM_PROVIDER": "ollama", "LLM_BASE_URL": "localhost:1", "LLM_MODEL": "m"}
+    assert "localhost:1" in only(run("check", **settings), "LLM_BASE_URL")
+
+
+def test_mcp_servers_dead_and_alive(run: Run, redis_server: RedisServer, mcp_config: Callable[..., Path]) -> None:
+    """Each by itself: over HTTP, a command that is not there, and one that answers."""
+    config = mcp_config(time=time_stdio(), gone={"command": "no-such-program"})
+    done = run("check", **redis_server.env, MCP_CONFIG=str(config), MCP_SERVERS="far=http://localhost:1/mcp")
+    said = [line for line in done.out.splitlines() if "server " in line]
+    assert [line[:3] for line in sorted(said, key=lambda line: line.partition("server ")[2])] == ["fix", "fix", "ok "]
+    assert done.status == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "subject"),
+    [
+        ({"MCP_CONFIG": "none.json"}, "MCP_CONFIG"),
+        ({"TOOL_MODULES": "nowhere"}, "TOOL_MODULES"),
+        ({"TOOL_TIMEOUT": "20m"}, "TOOL_TIMEOUT"),
+        ({"LLM_TIMEOUT": "20m"}, "LLM_TIMEOUT"),
+        ({"NODE_TIMEOUT": "2d"}, "NODE_TIMEOUT"),
+        ({"LEASE": "1s"}, "LEASE"),
+        ({"LOG_FILE": "none/log"}, "LOG_FILE"),
+        ({"LOG_FILE": "."}, "LOG_FILE"),
+        ({"LLM_MODLE": "x"}, "LLM_MODLE"),
+    ],
+)
+def test_mistakes_of_this_machine(run: Run, redis_server: RedisServer, settings: dict[str, str], subject: str) -> None:
+    """Tools that can't be had, timeouts that don't nest, paths that can't be written, unknown variables."""
+    only(run("check", **redis_server.env, **settings), subject)
+
+
+def test_each_server_is_found_under_its_own_variable(run: Run, redis_server: RedisServer, folder: Path) -> None:
+    """MCP_SERVERS and MCP_CONFIG side by side."""
+    (folder / "mcp.json").write_text('{"mcpServers": {"filed": {"url": "http://127.0.0.1:1/mcp"}}}')
+    settings = {"MCP_SERVERS": "named=http://127.0.0.1:1/mcp", "MCP_CONFIG": "mcp.json"}
+    done = run("check", **redis_server.env, **settings)
+    found = fixes(done)
+    assert found.keys() == {"MCP_SERVERS", "MCP_CONFIG"}, done
+    assert "server named" in found["MCP_SERVERS"]
+    assert "server filed" in found["MCP_CONFIG"]
+    assert done.err == "", "what libraries say is not for the reader of a check"
+
+
+def test_port_and_name_taken_by_another_pool(
+    run: Run, redis_server: RedisServer, executor: Callable[..., Pool]
+) -> None:
+    """Our own pool is no finding: `check` is also run beside it."""
+    pool = executor(redis_server, WORKER_ID="first")
+    beside = {**redis_server.env, "HEALTH_HOST": "127.0.0.1"}
+    assert run("check", **beside, WORKER_ID="first", HEALTH_PORT=str(pool.port)).status == 0
+    assert "taken" in only(run("check", **beside, WORKER_ID="first", HEALTH_PORT=str(free_port())), "WORKER_ID")
+    assert "first has" in only(run("check", **beside, WORKER_ID="second", HEALTH_PORT=str(pool.port)), "HEALTH_PORT")
+    pool.process.kill()
+    done = run("check", **beside, WORKER_ID="first", HEALTH_PORT=str(free_port()))
+    assert done.status == 0, done
+    assert "had it and is gone" in done.out
+
+
+def test_port_taken_by_another_program(run: Run, redis_server: RedisServer) -> None:
+    """Which is no pool."""
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = str(stranger.getsockname()[1])
+        done = run("check", **redis_server.env, HEALTH_HOST="127.0.0.1", HEALTH_PORT=port)
+    assert "in use" in only(done, "HEALTH_PORT")
+
+
+def test_no_secret_is_shown(run: Run, folder: Path) -> None:
+    """Whatever fails."""
+    (folder / ".env").write_text("LLM_API_KEY=sk-the-secret\nLLM_PROVIDER=openai\nLLM_BASE_URL=localhost:1\n")
+    done = run("check", REDIS_ADDR="redis://me:redis-secret@localhost:1", LOG_LEVEL="debug")
+    assert "secret" not in done.out + done.err
+
+
+def test_a_table_of_prices_without_the_model(run: Run, server: RedisServer, tmp_path: Path) -> None:
+    """LLM_MODEL is the one whose price is missed first."""
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"a": {"input": 1, "output": 2}}')
+    env = {**server.env, "HEALTH_PORT": str(free_port()), "LLM_PRICES": str(prices)}
+    assert "no price for LLM_MODEL, b" in only(run("check", **env, LLM_MODEL="b"), "LLM_PRICES")

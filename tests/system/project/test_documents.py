@@ -1,0 +1,84 @@
+"""What is written about the program is true of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from executor_worker.settings.fields import setting_fields
+from tests.kit.paths import ROOT
+
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def table_of_settings(text: str) -> dict[str, str]:
+    """The defaults in the table rows whose first cell is a variable's name."""
+    rows = [line.strip("|").split(" | ") for line in text.splitlines() if re.match(r"\| `[A-Z_]+`", line)]
+    return {re.sub(r"`([A-Z_]+)`.*", r"\1", name.strip()): default.strip() for name, default, *_ in rows}
+
+
+def plain(text: str) -> str:
+    return text.replace("`", "").strip()
+
+
+def test_readme_lists_every_setting_with_its_default() -> None:
+    """The table of settings is the program's own, no more and no less."""
+    documented = {name: plain(default) for name, default in table_of_settings(read("README.md")).items()}
+    assert documented == {name.upper(): plain(setting.default) for name, setting in setting_fields().items()}
+
+
+def test_environment_file_names_every_setting() -> None:
+    """The file for systemd has each setting, commented out; secrets as files."""
+    named = re.findall(r"^#([A-Z_]+)=", read("systemd/executor-worker.env"), re.MULTILINE)
+    expected = [f"{name}_FILE" if setting.secret else name for name, setting in setting_fields().items()]
+    assert named == [name.upper() for name in expected]
+
+
+def test_environment_file_explains_every_setting() -> None:
+    """Above each line stands what the program itself says of the setting, and on or above it the default."""
+    lines = read("systemd/executor-worker.env").splitlines()
+    for name, setting in setting_fields().items():
+        at = next(number for number, line in enumerate(lines) if re.match(rf"#{name.upper()}(_FILE)?=", line))
+        comment, value = lines[at - 1], lines[at].partition("=")[2]
+        assert comment.startswith(f"# {plain(setting.meaning)}"), comment
+        if setting.default and not setting.default.startswith("required"):
+            assert value == plain(setting.default) or f"Default: {plain(setting.default)}." in comment, comment
+
+
+def test_the_runbook_speaks_of_events_that_there_are() -> None:
+    """What it says the log shows is in the table of events."""
+    known = set(re.findall(r"^\| `([a-z_]+\.[a-z_]+)`", read("docs/LOGS.md"), re.MULTILINE))
+    kinds = "|".join(sorted({name.partition(".")[0] for name in known}))
+    said = set(re.findall(rf"(?<![\w.:/-])((?:{kinds})\.[a-z_]+)\b", read("docs/OPERATIONS.md")))
+    assert len(said) > 20
+    assert said - known <= {"redis.conf", "redis.example", "node.progress"}  # a file, a host, a stream
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_sections(document: Path) -> None:
+    """Every `#section` is a heading of the file it is looked for in."""
+    for path, section in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text()):
+        target = document.parent / path if path else document
+        headings = re.findall(r"^#+ (.*)", target.read_text(), re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert section in anchors, f"{path}#{section}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    """Every link to a file of ours points at one that is there."""
+    links = re.findall(r"\]\(([^)#]+)", document.read_text())
+    assert not [link for link in links if "://" not in link and not (document.parent / link).exists()]
+
+
+def test_targets_the_readme_names_exist() -> None:
+    """Each `make …` in the README is a target."""
+    named = set(re.findall(r"(?:\$ |`)make ([a-z-]+)", read("README.md")))
+    assert named
+    assert named <= set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
