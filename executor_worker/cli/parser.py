@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from executor_worker.settings.kinds import Kind, duration, whole
+from executor_worker.version import program_version
 
 PROGRAM = "executor-worker"
 _ABOUT = """\
@@ -120,13 +120,6 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         add(commands)
     return parser
-
-
-def program_version() -> str:
-    try:
-        return version("da-node-executor")
-    except PackageNotFoundError:  # run from a copied tree
-        return "0"
 
 
 def _run(commands: _Commands) -> None:

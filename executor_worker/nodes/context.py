@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from executor_worker.nodes.agent.conversation import Room
+from executor_worker.nodes.context_budget import ContextBudget
 from executor_worker.nodes.steps import Steps
 from executor_worker.nodes.templates import Scope
 from executor_worker.providers.prices import Prices
@@ -29,4 +29,4 @@ class Context:
     max_iterations: int
     watch: Watch
     prices: Prices
-    room: Room
+    room: ContextBudget

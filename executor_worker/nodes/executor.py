@@ -11,9 +11,9 @@ from loguru import logger
 from executor_worker.errors import Cancelled, ConfigError, InternalError, Interrupt, NodeError, Stopped
 from executor_worker.nodes import llm, spec, tool
 from executor_worker.nodes.agent import loop
-from executor_worker.nodes.agent.conversation import Room
 from executor_worker.nodes.agent.limits import Limits
 from executor_worker.nodes.context import Context
+from executor_worker.nodes.context_budget import ContextBudget
 from executor_worker.nodes.journal import Journal
 from executor_worker.nodes.steps import Steps
 from executor_worker.nodes.templates import Scope
@@ -63,14 +63,14 @@ class Executor:
         default_model: str,
         max_iterations: int = 10,
         prices: Prices | None = None,
-        room: Room | None = None,
+        room: ContextBudget | None = None,
     ) -> None:
         self._models = models
         self._tools = tools
         self._default_model = default_model
         self._max_iterations = max_iterations
         self._prices = prices or Prices()
-        self._room = room or Room()
+        self._room = room or ContextBudget()
 
     def execute(self, task: Task, watch: Watch, journal: Journal | None = None) -> Outcome:
         """

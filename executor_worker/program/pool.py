@@ -14,7 +14,6 @@ from executor_worker.broker.fleet.identity import Identity
 from executor_worker.broker.fleet.throttle import FleetThrottle
 from executor_worker.broker.fleet.throttle import scripts as throttle_scripts
 from executor_worker.broker.queue.consumer import scripts
-from executor_worker.cli.parser import program_version
 from executor_worker.errors import ConfigError
 from executor_worker.keeper.duties import Circumstances, Duties
 from executor_worker.keeper.pages import Health
@@ -31,6 +30,7 @@ from executor_worker.telemetry.metrics import Recorder
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
 from executor_worker.tools.functions.time_limit import settle_in
+from executor_worker.version import program_version
 from executor_worker.worker.intake import Intake, Limits, Ticket
 from executor_worker.worker.journal import RunJournal, recall
 from executor_worker.worker.loop import Worker

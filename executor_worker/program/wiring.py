@@ -72,7 +72,7 @@ def model_settings(settings: Settings) -> ModelSettings:
 
 
 def executor_of(settings: Settings, models: Answering, tools: Toolbox, prices: Prices) -> Executor:
-    from executor_worker.nodes.agent.conversation import Room
+    from executor_worker.nodes.context_budget import ContextBudget
     from executor_worker.nodes.executor import Executor  # nodes and schemas, which `status` and `dead` can do without
 
     return Executor(
@@ -81,7 +81,7 @@ def executor_of(settings: Settings, models: Answering, tools: Toolbox, prices: P
         default_model=model_name(settings),
         max_iterations=settings.max_iterations,
         prices=prices,
-        room=Room(settings.tool_result_chars, settings.llm_context_tokens),
+        room=ContextBudget(settings.tool_result_chars, settings.llm_context_tokens),
     )
 
 

@@ -8,35 +8,14 @@ from its answers comes to the same conversation.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from executor_worker.nodes.agent.shown_results import ReadResult, Results, tokens
+from executor_worker.nodes.context_budget import ContextBudget
 from executor_worker.providers.base import ModelReply, ToolResult, ToolTurn, Turn, UserTurn
 
 KEPT_TURNS = 3
 """The newest turns of results, which are not cleared while there is room."""
-
-_WINDOW_SHARE = 0.75
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """
-    How much a model is shown.
-
-    Attributes:
-        result_chars: Of one tool result.
-        context_tokens: Of a prompt; beyond it old results are cleared.
-    """
-
-    result_chars: int = 40_000
-    context_tokens: int = 150_000
-
-    def within(self, window_tokens: int | None) -> Room:
-        """Leave some of a model's window free, where it is known."""
-        if window_tokens is None:
-            return self
-        return replace(self, context_tokens=min(self.context_tokens, int(window_tokens * _WINDOW_SHARE)))
 
 
 class Conversation:
@@ -49,7 +28,7 @@ class Conversation:
         turns: As the model is shown them.
     """
 
-    def __init__(self, turns: Iterable[Turn], room: Room, names: Collection[str]) -> None:
+    def __init__(self, turns: Iterable[Turn], room: ContextBudget, names: Collection[str]) -> None:
         self.turns: list[Turn] = list(turns)
         self._room = room
         self._results = Results(room.result_chars, names)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from executor_worker.nodes.agent.conversation import Room
+from executor_worker.nodes.context_budget import ContextBudget
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Completed, Failed, Outcome
@@ -30,7 +30,7 @@ def execute(
     journal: Journal | None = None,
     prices: Prices | None = None,
     default_model: str = "model-1",
-    room: Room | None = None,
+    room: ContextBudget | None = None,
 ) -> Outcome:
     """Execute *config* as one node, on what is given."""
     box = tools if isinstance(tools, Box) else Box(tools)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import ContextExceeded, ModelRejected
-from executor_worker.nodes.agent.conversation import KEPT_TURNS, Room
+from executor_worker.nodes.agent.conversation import KEPT_TURNS
 from executor_worker.nodes.agent.shown_results import LONGEST_IMAGE_CHARS, MOST_IMAGES
+from executor_worker.nodes.context_budget import ContextBudget
 from executor_worker.outcome import Completed, Failed
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolResult, ToolTurn
 from executor_worker.providers.prices import Price, Prices
@@ -22,7 +23,7 @@ Done = Callable[..., Completed]
 Bad = Callable[..., Failed]
 
 LONG = "".join(f"line {n:06}\n" for n in range(10_000))
-SMALL = Room(result_chars=1000, context_tokens=1000)
+SMALL = ContextBudget(result_chars=1000, context_tokens=1000)
 TOO_LONG = ContextExceeded("model-1: HTTP 400: prompt is too long")
 
 
@@ -210,7 +211,13 @@ def test_a_known_window_comes_before_the_setting(completed: Done) -> None:
     prices = Prices({"model-1": Price(0, 0, 0, 0, context_window=4000)})
     for size, cleared in ((2700, False), (3000, True)):
         model = ScriptedModel(*(fetching(n, (size, 0)) for n in range(4)), reply("End."))
-        completed(agent(), model=model, tools=(fetch(lambda **_: "x" * 600),), prices=prices, room=Room(1000, 150_000))
+        completed(
+            agent(),
+            model=model,
+            tools=(fetch(lambda **_: "x" * 600),),
+            prices=prices,
+            room=ContextBudget(1000, 150_000),
+        )
         assert shown(model.requests[4])[0].startswith("[Cleared") is cleared
 
 
