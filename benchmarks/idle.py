@@ -15,7 +15,7 @@ CPU_WINDOW_S = 20.0
 def measure(plan: Plan) -> list[Figure]:
     with stage(plan.workers) as on:
         time.sleep(SETTLE_S)
-        commands, inside, cpu = watch(on, plan.quiet_s)
+        commands, inside, cpu = run_context(on, plan.quiet_s)
     return [
         Figure.of("idle: commands a second, a worker", [commands / plan.workers], at_most=0.4),
         Figure.of("idle: with those inside scripts", [inside / plan.workers]),
@@ -23,7 +23,7 @@ def measure(plan: Plan) -> list[Figure]:
     ]
 
 
-def watch(on: Stage, seconds: float, pids: list[int] | None = None) -> tuple[float, float, float]:
+def run_context(on: Stage, seconds: float, pids: list[int] | None = None) -> tuple[float, float, float]:
     """Leave the pool alone; commands a second that it sends, with those that scripts run, CPU seconds of *pids*."""
     pids = pids or on.tree()
     sent, run = _commands(on)

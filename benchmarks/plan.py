@@ -26,7 +26,7 @@ class Plan:
     rounds: int = 3
     workers: int = 32
     quiet_s: float = 20.0
-    wakes: int = 200
+    wakeups: int = 200
     kills: int = 8
     trees: int = 3
     pools: tuple[int, ...] = (1, 8, 64, 200)
@@ -36,7 +36,7 @@ class Plan:
 
 
 USUAL = Plan()
-FULL = dataclasses.replace(USUAL, rounds=5, wakes=1000, kills=32, trees=5, backlogs=(0, 10_000, 100_000, 1_000_000))
+FULL = dataclasses.replace(USUAL, rounds=5, wakeups=1000, kills=32, trees=5, backlogs=(0, 10_000, 100_000, 1_000_000))
 
 
 def chosen(*, full: bool, **changes: Any) -> Plan:

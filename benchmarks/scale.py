@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from benchmarks.cpu import WARM_UP, run
 from benchmarks.figures import Figure
-from benchmarks.idle import SETTLE_S, watch
+from benchmarks.idle import SETTLE_S, run_context
 from benchmarks.plan import Plan
 from benchmarks.stage import ITEM_BYTES, NO_OP, WORK, Stage, cpu_s, item, pss_mib, put, stage, state
 from tests.kit import wait_until
@@ -38,7 +38,7 @@ def pool_sizes(plan: Plan) -> Iterator[Figure]:
 def _large_idle(on: Stage, workers: int, seconds: float) -> Iterator[Figure]:
     wait_until(lambda: all(row["state"] == "idle" for row in on.pool.workers()), 60, "all workers are idle")
     time.sleep(SETTLE_S)
-    share = 100 * watch(on, seconds, on.keepers())[2] / seconds
+    share = 100 * run_context(on, seconds, on.keepers())[2] / seconds
     gib = pss_mib(on.tree()) / 1024
     yield Figure.of(f"scale: {workers} idle, supervisor + keeper", [share], "% of a core", at_most=2.0, scale="speed")
     yield Figure.of(f"scale: {workers} workers, memory of all", [gib], "GiB", at_most=3.0)
@@ -80,7 +80,7 @@ def pending(plan: Plan) -> Iterator[Figure]:
             put(on.db, (item(f"p{number}", size=ITEM_BYTES) for number in range(plan.pending)))
             on.db.xreadgroup(GROUP, "other.1", {WORK: ">"}, count=plan.pending)
         crowded, _ = run(on, count, "b")
-        share = 100 * watch(on, plan.quiet_s, on.keepers())[2] / plan.quiet_s
+        share = 100 * run_context(on, plan.quiet_s, on.keepers())[2] / plan.quiet_s
     yield _ratio(f"scale: {plan.pending:,} pending, CPU of an item", crowded / alone)
     yield Figure.of(f"scale: {plan.pending:,} pending, supervisor + keeper", [share], "% of a core", scale="speed")
 

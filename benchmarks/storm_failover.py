@@ -15,7 +15,7 @@ ONE_REPLICA = ("--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "-
 """Who has no replica takes no writes: neither a primary that was cut off nor one whose replica is not there yet."""
 DOWN_AFTER_MS = 2000
 SECURED_MS = 5000
-UNSURE_S = 1.0  # what was acknowledged that shortly before a primary is lost may not have reached its replica
+MAY_HAVE_UNSEEN_S = 1.0  # what was acknowledged that shortly before a primary is lost may not have reached its replica
 LOOK_S = 0.05
 
 
@@ -63,7 +63,7 @@ class WatchedRedis(Faults):
         lose(old)
 
         def back() -> None:
-            self.seen.forgotten.append((began - UNSURE_S, time.monotonic()))
+            self.seen.forgotten.append((began - MAY_HAVE_UNSEEN_S, time.monotonic()))
 
         self._go_over(old, new, back, find)
         return True

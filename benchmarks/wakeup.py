@@ -26,8 +26,8 @@ def measure(plan: Plan) -> list[Figure]:
     with stage(4) as on:
         for number in range(WARM_UP):
             _put_one(on, f"warm{number}")
-        bare = _bare(on.server, plan.wakes)
-        times = [_put_one(on, f"g{number}") for number in range(plan.wakes)]
+        bare = _bare(on.server, plan.wakeups)
+        times = [_put_one(on, f"g{number}") for number in range(plan.wakeups)]
     starts, results = [start for start, _ in times], [result for _, result in times]
     middle = sorted(bare)[len(bare) // 2]
     return [

@@ -1,7 +1,7 @@
 """
 How one run is limited and seen: handed down from the worker to nodes, providers and tools.
 
-The plain `Watch` limits by time and shows nothing: what `once` and most tests use.
+The plain `RunContext` limits by time and shows nothing: what `once` and most tests use.
 The worker's own subclass writes to the scoreboard and counts.
 """
 
@@ -15,7 +15,7 @@ from executor_worker.outcome import Usage
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 
 
-class Watch:
+class RunContext:
     """
     Attributes:
         on_progress: Told how far the call in progress says it has got, of how much in all.

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from supervisor.pool import Pool
 from supervisor.processes.processes import Processes
 from supervisor.program import PoolSettings
-from supervisor.slots.keeper_slot import KeeperSeat
-from supervisor.transitions import Errand, SeatEvent
+from supervisor.slots.keeper_slot import KeeperSlot
+from supervisor.transitions import SlotEvent, StopReason
 
 STRAYS_S = 3.0  # for what can't be killed at once: it waits for a device
 COMPANION_S = 3.0  # for a companion to end by itself
@@ -24,7 +24,7 @@ class Drain:
     """
 
     def __init__(
-        self, pool: Pool, keeper: KeeperSeat, processes: Processes, settings: PoolSettings, now: Callable[[], float]
+        self, pool: Pool, keeper: KeeperSlot, processes: Processes, settings: PoolSettings, now: Callable[[], float]
     ) -> None:
         self.pool = pool
         self.keeper = keeper
@@ -49,12 +49,12 @@ class Drain:
 
     def begin(self) -> None:
         for slot in self.pool.slots:
-            slot.dismiss(Errand.DRAINED)
+            slot.dismiss(StopReason.DRAINED)
 
     def hurry(self) -> None:
         self.deadline = min(self.deadline, self.now() + self.settings.hurry_timeout_s)
         for slot in self.pool.slots:
-            slot.feed(SeatEvent.HURRIED)
+            slot.feed(SlotEvent.HURRIED)
 
     def advance(self) -> None:
         """Go as far as is possible now."""
@@ -86,7 +86,7 @@ class Drain:
             return self._keeper_dismissed and self.keeper.child is None
         if not owing or self.keeper.ready:
             self._keeper_dismissed = True
-            self.keeper.dismiss(Errand.DRAINED)
+            self.keeper.dismiss(StopReason.DRAINED)
         elif self.keeper.child is None:
             self.keeper.fill()
         return self._keeper_dismissed and self.keeper.child is None

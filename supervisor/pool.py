@@ -8,8 +8,8 @@ from collections.abc import Callable
 from supervisor.processes.processes import Child
 from supervisor.program import Journal, Program
 from supervisor.scoreboard.scoreboard import Scoreboard
-from supervisor.slots.worker_slot import Slot
-from supervisor.transitions import Errand, SeatEvent, SeatState
+from supervisor.slots.worker_slot import WorkerSlot
+from supervisor.transitions import SlotEvent, SlotState, StopReason
 
 FORKS_AT_ONCE = 8  # then signals and the dead get their turn
 DESCRIPTORS, DESCRIPTORS_A_SLOT = 128, 2  # what the supervisor has open: for a slot its bell and its worker's pidfd
@@ -26,7 +26,7 @@ class Pool:
     def __init__(
         self,
         board: Scoreboard,
-        hire: Callable[[int], Slot],
+        hire: Callable[[int], WorkerSlot],
         now: Callable[[], float],
         make_room: Callable[[int], None],
         log: Journal,
@@ -36,16 +36,16 @@ class Pool:
         self._log = log
         self._hire = hire
         self._now = now
-        self._by_number: dict[int, Slot] = {}
+        self._by_number: dict[int, WorkerSlot] = {}
         self._vacated_at: dict[int, float] = {}
 
     @property
-    def slots(self) -> list[Slot]:
+    def slots(self) -> list[WorkerSlot]:
         """All of them, by number, those on their way out included."""
         return list(self._by_number.values())
 
     @property
-    def staying(self) -> list[Slot]:
+    def staying(self) -> list[WorkerSlot]:
         return [slot for slot in self._by_number.values() if not slot.removed]
 
     @property
@@ -66,14 +66,14 @@ class Pool:
         """Whether every worker has the settings in force, and is up if it can be waited for."""
         return not any(slot.old or slot.awaited for slot in self.staying)
 
-    def of(self, child: Child) -> Slot | None:
+    def of(self, child: Child) -> WorkerSlot | None:
         return next((slot for slot in self._by_number.values() if slot.child == child), None)
 
     def resize(self, wanted: int) -> None:
         """Have *wanted* slots, at least 1: the last ones go when their workers have finished, new ones are filled."""
         wanted = min(max(wanted, 1), self.board.capacity)
         for slot in self.staying[wanted:]:
-            slot.dismiss(Errand.REMOVED)
+            slot.dismiss(StopReason.REMOVED)
         self._vacate()
         try:
             self._grow(wanted)
@@ -102,7 +102,7 @@ class Pool:
         due = [slot for slot in slots if slot.ready and (slot.old or slot.worn)]
         due.sort(key=lambda slot: slot.row.activity == "busy")
         if due:
-            due[0].dismiss(Errand.RELOADED if due[0].old else Errand.WORN)
+            due[0].dismiss(StopReason.RELOADED if due[0].old else StopReason.WORN)
 
     def renew(self, program: Program) -> None:
         """Have every worker from now on run *program*; slots that were backing off try it at once."""
@@ -125,7 +125,7 @@ class Pool:
 
     def summary(self) -> str:
         states = [slot.state for slot in self._by_number.values()]
-        busy, leaving = states.count(SeatState.BUSY), states.count(SeatState.DRAINING)
+        busy, leaving = states.count(SlotState.BUSY), states.count(SlotState.DRAINING)
         told = f", {leaving} leaving" if leaving else ""
         return f"{self.ready} of {self.board.head.configured} workers ready, {busy} busy{told}"
 
@@ -134,7 +134,7 @@ class Pool:
         leaving = [slot for slot in self.slots if slot.removed]
         while len(self.staying) < wanted:
             if leaving:
-                leaving.pop(0).feed(SeatEvent.RECALLED)
+                leaving.pop(0).feed(SlotEvent.RECALLED)
             else:
                 self._add()
 

@@ -17,9 +17,9 @@ from supervisor.pool import Pool
 from supervisor.processes.processes import Exit, Processes
 from supervisor.program import Journal, Program
 from supervisor.scoreboard.scoreboard import Scoreboard
-from supervisor.slots.keeper_slot import KeeperSeat
+from supervisor.slots.keeper_slot import KeeperSlot
 from supervisor.slots.respawn import hopeless
-from supervisor.transitions import POOL, Errand, Mode, PoolEvent
+from supervisor.transitions import POOL, Mode, PoolEvent, StopReason
 from supervisor.upgrade import Inheritance, Succession
 
 SECOND_TERM_S = 1.0  # a TERM this much later is meant
@@ -27,14 +27,14 @@ EXTEND_S = 10.0  # asked of systemd beyond the drain deadline
 
 
 @dataclass(frozen=True, slots=True)
-class Edition:
+class Generation:
     """The program as one reading of the settings made it."""
 
     program: Program
     number: int
 
 
-class Course:
+class PoolLifecycle:
     """
     Args:
         program: What is run first; reloads put others in its place.
@@ -56,7 +56,7 @@ class Course:
     ) -> None:
         self.mode = Mode.STARTING
         self.status = 0  # the exit status
-        self.edition = Edition(program, 1)
+        self.generation = Generation(program, 1)
         self.drained: Drain | None = None
         self.notify = notify
         self._board = board
@@ -66,21 +66,21 @@ class Course:
         self._succession = succession
         self._inheritance = inheritance
         self._control = control
-        self._previous: Edition | None = None  # to go back to when a reload fails
-        self._editions = 1  # so far
+        self._previous: Generation | None = None  # to go back to when a reload fails
+        self._generations = 1  # so far
         self._reload_later = False
         self._await_check: list[Callable[[str], None]] = []  # asked for a reload, and wait for what is said of it
         self._drain_asked_at: float | None = None
         self._pool: Pool
-        self._keeper: KeeperSeat
+        self._keeper: KeeperSlot
 
-    def lead(self, pool: Pool, keeper: KeeperSeat) -> None:
+    def lead(self, pool: Pool, keeper: KeeperSlot) -> None:
         """Take over *pool* and *keeper*, which need us to be made, and begin."""
         self._pool, self._keeper = pool, keeper
         self._board.head.mode = self.mode
         self._board.head.heir = self._inheritance is not None
         self._keeper.fill()
-        self._pool.resize(self.edition.program.pool.workers)
+        self._pool.resize(self.generation.program.pool.workers)
 
     # What happens to it.
 
@@ -113,7 +113,7 @@ class Course:
             self._tell_checked("the pool is draining")
 
     def boot_failed(self, died: Exit, failures: int) -> None:
-        """Decide whether that ends a reload or the pool; see `Staff`."""
+        """Decide whether that ends a reload or the pool; see `Host`."""
         refused, starting, ready = died.code == WRONG_SETTINGS, self.mode is Mode.STARTING, self._pool.ready
         if self.mode is Mode.RELOADING and self._previous is not None:
             if refused or failures > 1:
@@ -126,7 +126,7 @@ class Course:
     def superseded(self, heir: int) -> None:
         """Leave everything to the successor *heir*, which is ready."""
         self._board.head.superseded = True
-        self._board.keeper_bell.ring()
+        self._board.keeper_event_fd.ring()
         if self._control is not None:
             self._control.shut()
         if self.notify is not None:
@@ -203,12 +203,12 @@ class Course:
             self._adopt(before)
 
     def end_reload(self) -> None:
-        self._log("info", "pool.reloaded", edition=self.edition.number)
+        self._log("info", "pool.reloaded", generation=self.generation.number)
         self.go_on()
 
     def drain(self) -> None:
         self._tell_checked("the pool is draining")
-        settings = self.edition.program.pool
+        settings = self.generation.program.pool
         self._log("info", "pool.draining", timeout_s=settings.drain_timeout_s)
         self._succession.abandon("the pool is draining")
         if self.notify is not None:
@@ -240,7 +240,7 @@ class Course:
         if self.notify is not None:
             self.notify.reloading()
         try:
-            return self.edition.program.reload()
+            return self.generation.program.reload()
         except ReloadRefused:
             raise
         except Exception as error:
@@ -258,24 +258,24 @@ class Course:
         self._board.head.log_level = ""
         self._log("info", "pool.reloading", workers=program.pool.workers)
         self._tell_checked("")
-        self._editions += 1
-        self._previous = self._previous or self.edition
+        self._generations += 1
+        self._previous = self._previous or self.generation
         self._processes.freeze_heap()
-        self._adopt(Edition(program, self._editions))
+        self._adopt(Generation(program, self._generations))
 
     def _tell_checked(self, problem: str) -> None:
         waiting, self._await_check = self._await_check, []
         for checked in waiting:
             checked(problem)
 
-    def _adopt(self, edition: Edition) -> None:
-        self.edition = edition
+    def _adopt(self, generation: Generation) -> None:
+        self.generation = generation
         self._board.head.on_trial = self._previous is not None
-        self._keeper.program = edition.program
+        self._keeper.program = generation.program
         self._keeper.backoff.forgive()
-        self._keeper.dismiss(Errand.RELOADED)
-        self._pool.renew(edition.program)
-        self._pool.resize(edition.program.pool.workers)
+        self._keeper.dismiss(StopReason.RELOADED)
+        self._pool.renew(generation.program)
+        self._pool.resize(generation.program.pool.workers)
 
     def _roll(self) -> None:
         # The keeper goes first: workers need the leases it keeps.

@@ -24,7 +24,7 @@ from supervisor.control.report import StackDump, rows_report
 from supervisor.control.systemd import Notify
 from supervisor.errors import UpgradeRefused
 from supervisor.pool import Pool
-from supervisor.pool_lifecycle import Course
+from supervisor.pool_lifecycle import PoolLifecycle
 from supervisor.processes.process_tree import MARK
 from supervisor.processes.processes import REOPEN_LOGS, Child, Exit, Processes, threads
 from supervisor.processes.stray_sweep import Sweep
@@ -32,8 +32,8 @@ from supervisor.program import Journal, Log, PoolSettings, Program
 from supervisor.scoreboard.inherited_counters import inherit
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.signals import Inbox, Request
-from supervisor.slots.keeper_slot import KeeperSeat
-from supervisor.slots.worker_slot import Slot
+from supervisor.slots.keeper_slot import KeeperSlot
+from supervisor.slots.worker_slot import WorkerSlot
 from supervisor.transitions import Mode, PoolEvent
 from supervisor.upgrade import Inheritance, Succession, next_first_slot
 
@@ -82,12 +82,12 @@ class Supervisor:
         # What is inherited is the predecessor's until we are ready.
         ours = inheritance is None or inheritance.control_fd is None
         self._control = None if control is None else ControlSocket(control, open_now=ours, clock=clock)
-        self._course = Course(
+        self._lifecycle = PoolLifecycle(
             program, board, self.log, clock, self._processes, self._succession, notify, inheritance, self._control
         )
         self._commands = None if self._control is None else Commands(self, self._control)
         self._pool = Pool(board, self._hire, clock, self._processes.make_room, self.log)
-        self._keeper = KeeperSeat(board, self, program)
+        self._keeper = KeeperSlot(board, self, program)
         self._sweep = Sweep(self._processes, clock)
         self._title = ""
         self._dump = StackDump(clock)
@@ -96,14 +96,14 @@ class Supervisor:
     def run(self) -> int:
         """Returns the exit status: 0 clean, 1 a worker had to be killed or the pool given up, 78 wrong settings."""
         self._begin()
-        while self._course.mode is not Mode.STOPPED:
+        while self._lifecycle.mode is not Mode.STOPPED:
             self._wait()
             for request in self._inbox.read():
                 self._serve(request)
             if self._commands is not None:
                 self._commands.turn()
-            if self.board.bell.clear():
-                self.board.wakes.pass_on()
+            if self.board.event_fd.clear():
+                self.board.wakeups.pass_on()
             self._look_around()
             self._act()
             self._show()
@@ -111,26 +111,26 @@ class Supervisor:
         self._inbox.close_in_child()
         if self._control is not None:
             self._control.close()
-        self.log("info", "pool.stopped", status=self._course.status)
-        return self._course.status
+        self.log("info", "pool.stopped", status=self._lifecycle.status)
+        return self._lifecycle.status
 
     # What seats ask for.
 
     @property
     def settings(self) -> PoolSettings:
-        return self._course.edition.program.pool
+        return self._lifecycle.generation.program.pool
 
     @property
-    def edition(self) -> int:
-        return self._course.edition.number
+    def generation(self) -> int:
+        return self._lifecycle.generation.number
 
     @property
     def draining(self) -> bool:
-        return self._course.drained is not None
+        return self._lifecycle.drained is not None
 
     @property
     def keeper_needed(self) -> bool:
-        return self._course.drained is None or self._course.drained.keeper_needed
+        return self._lifecycle.drained is None or self._lifecycle.drained.keeper_needed
 
     def fork(self, name: str, main: Callable[[], int], set_handlers: Callable[[], None]) -> Child:
         if threads() > 1 and not self._threads_told:
@@ -141,13 +141,13 @@ class Supervisor:
         return child
 
     def boot_failed(self, died: Exit, failures: int) -> None:
-        self._course.boot_failed(died, failures)
+        self._lifecycle.boot_failed(died, failures)
 
     # What commands ask for; some signals ask for the same.
 
     @property
     def mode(self) -> Mode:
-        return self._course.mode
+        return self._lifecycle.mode
 
     def summary(self) -> str:
         return f"{self._pool.summary()}{', paused' if self.board.head.paused else ''}"
@@ -157,10 +157,10 @@ class Supervisor:
 
     def drain(self) -> None:
         """Unlike SIGTERM, asked for again it is not meant more urgently."""
-        self._course.feed(PoolEvent.DRAIN)
+        self._lifecycle.feed(PoolEvent.DRAIN)
 
     def reload(self, checked: Callable[[str], None]) -> None:
-        self._course.ask_to_reload(checked)
+        self._lifecycle.ask_to_reload(checked)
 
     def scale(self, workers: int) -> None:
         if self.mode is not Mode.DRAINING:
@@ -172,7 +172,7 @@ class Supervisor:
             self.board.head.paused = paused
             self.log("info", "pool.paused" if paused else "pool.resumed")
             self._pool.wake()
-            self.board.keeper_bell.ring()
+            self.board.keeper_event_fd.ring()
 
     def report(self) -> None:
         self.log("info", "pool.status", mode=self.mode, summary=self.summary())
@@ -189,18 +189,18 @@ class Supervisor:
         self._inbox = Inbox()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._inbox, selectors.EVENT_READ)
-        self._selector.register(self.board.bell, selectors.EVENT_READ)
+        self._selector.register(self.board.event_fd, selectors.EVENT_READ)
         self._processes.close_in_child += [self._inbox.close_in_child, self._selector.close]
         if self._control is not None:
             self._selector.register(self._control, selectors.EVENT_READ)
             self._processes.close_in_child.append(self._control.close_in_child)
         self._processes.freeze_heap()
         self.log("info", "pool.starting", workers=self.settings.workers, pid=os.getpid())
-        self._course.lead(self._pool, self._keeper)
+        self._lifecycle.lead(self._pool, self._keeper)
 
     def _wait(self) -> None:
         now = self.now()
-        drain = self._course.drained
+        drain = self._lifecycle.drained
         looks = [self._pool.next_look(), self._keeper.next_look(), self._sweep.next_look()]
         looks.append(None if drain is None else drain.next_look())
         looks.append(self._dump.next_look())
@@ -214,24 +214,24 @@ class Supervisor:
         self._pool.observe()
         heir = self._succession.ready_pid(self.now())
         if heir:
-            self._course.superseded(heir)
+            self._lifecycle.superseded(heir)
 
     def _act(self) -> None:
         self._keeper.refill()
         self._pool.refill()
         self._sweep.advance()
         self._dump.advance()
-        self._course.advance()
+        self._lifecycle.advance()
 
     def _show(self) -> None:
         self.board.head.supervisor_beat_ns = time.monotonic_ns()
-        summary = f"{self._course.mode}, {self.summary()}"
+        summary = f"{self._lifecycle.mode}, {self.summary()}"
         if summary != self._title:
             self._title = summary
             setproctitle(f"{self.settings.name}: supervisor ({summary})")
-        if self._course.notify is not None:
-            self._course.notify.ping(self.now())
-            self._course.notify.status(summary)
+        if self._lifecycle.notify is not None:
+            self._lifecycle.notify.ping(self.now())
+            self._lifecycle.notify.status(summary)
 
     def _reap(self) -> None:
         for child, died in self._processes.reap():
@@ -243,19 +243,19 @@ class Supervisor:
                 seat.exited(died)
                 self._sweep.begin()
 
-    def _hire(self, number: int) -> Slot:
-        return Slot(self.board.row(number), self.board, self, self._course.edition.program)
+    def _hire(self, number: int) -> WorkerSlot:
+        return WorkerSlot(self.board.row(number), self.board, self, self._lifecycle.generation.program)
 
     # Requests.
 
     def _serve(self, request: Request) -> None:
         match request:
             case Request.DRAIN:
-                self._course.asked_to_drain()
+                self._lifecycle.asked_to_drain()
             case Request.HURRY:
-                self._course.feed(PoolEvent.HURRY)
+                self._lifecycle.feed(PoolEvent.HURRY)
             case Request.RELOAD:
-                self._course.feed(PoolEvent.RELOAD)
+                self._lifecycle.feed(PoolEvent.RELOAD)
             case Request.REOPEN_LOGS:
                 self._reopen_logs()
             case Request.UPGRADE:
@@ -274,7 +274,7 @@ class Supervisor:
                 self._note_stops()
 
     def _reopen_logs(self) -> None:
-        self._course.edition.program.reopen_logs()
+        self._lifecycle.generation.program.reopen_logs()
         self._pool.signal(REOPEN_LOGS)
         self._keeper.signal(REOPEN_LOGS)
 
@@ -285,11 +285,11 @@ class Supervisor:
                 slot.note_stopped(stopped)
 
     def _upgrade(self) -> None:
-        if self._course.mode is not Mode.RUNNING:
-            self.log("error", "upgrade.refused", reason=f"the pool is {self._course.mode}")
+        if self._lifecycle.mode is not Mode.RUNNING:
+            self.log("error", "upgrade.refused", reason=f"the pool is {self._lifecycle.mode}")
             return
         environ = {name: value for name, value in os.environ.items() if name != MARK}
-        environ |= self._course.notify.environ() if self._course.notify else {}
+        environ |= self._lifecycle.notify.environ() if self._lifecycle.notify else {}
         deadline = self.now() + UPGRADE_BOOTS * self.settings.boot_timeout_s
         head = self.board.head
         try:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class SeatState(StrEnum):
+class SlotState(StrEnum):
     DEAD = "dead"  # no child; the next one when its time has come
     STARTING = "starting"  # forked, not yet up
     IDLE = "idle"  # up
@@ -20,7 +20,7 @@ class SeatState(StrEnum):
     DRAINING = "draining"  # asked to leave, or about to be killed
 
 
-class SeatEvent(StrEnum):
+class SlotEvent(StrEnum):
     REFILLED = "refilled"  # its time has come
     FORK_FAILED = "fork_failed"
     CAME_UP = "came_up"
@@ -33,7 +33,7 @@ class SeatEvent(StrEnum):
     EXITED = "exited"
 
 
-class Errand(StrEnum):
+class StopReason(StrEnum):
     """Why a child leaves that does not leave by itself."""
 
     DRAINED = "drained"
@@ -54,53 +54,53 @@ class Follow(StrEnum):
     BACK_OFF = "back_off"
 
 
-FOLLOW: Mapping[Errand, Follow] = {
-    Errand.DRAINED: Follow.REST,
-    Errand.REMOVED: Follow.VACATE,
-    Errand.RELOADED: Follow.REFILL,
-    Errand.WORN: Follow.REFILL,
-    Errand.HUNG: Follow.REFILL,
-    Errand.HUNG_BOOT: Follow.BACK_OFF,
-    Errand.SILENT: Follow.BACK_OFF,
+FOLLOW: Mapping[StopReason, Follow] = {
+    StopReason.DRAINED: Follow.REST,
+    StopReason.REMOVED: Follow.VACATE,
+    StopReason.RELOADED: Follow.REFILL,
+    StopReason.WORN: Follow.REFILL,
+    StopReason.HUNG: Follow.REFILL,
+    StopReason.HUNG_BOOT: Follow.BACK_OFF,
+    StopReason.SILENT: Follow.BACK_OFF,
 }
 
 
-class SeatStep(NamedTuple):
-    state: SeatState
+class SlotStep(NamedTuple):
+    state: SlotState
     action: str
 
 
-S, E = SeatState, SeatEvent
+S, E = SlotState, SlotEvent
 
-SEAT: Mapping[tuple[SeatState, SeatEvent], SeatStep] = {
-    (S.DEAD, E.REFILLED): SeatStep(S.STARTING, "fork"),
-    (S.DEAD, E.DISMISSED): SeatStep(S.DEAD, "follow_errand"),
-    (S.DEAD, E.RECALLED): SeatStep(S.DEAD, "recall"),
-    (S.DEAD, E.HURRIED): SeatStep(S.DEAD, "nothing"),
-    (S.STARTING, E.FORK_FAILED): SeatStep(S.DEAD, "back_off"),
-    (S.STARTING, E.CAME_UP): SeatStep(S.IDLE, "welcome"),
-    (S.STARTING, E.DISMISSED): SeatStep(S.DRAINING, "ask_to_leave"),
-    (S.STARTING, E.RECALLED): SeatStep(S.STARTING, "nothing"),
-    (S.STARTING, E.HURRIED): SeatStep(S.DRAINING, "kill"),
-    (S.STARTING, E.OVERDUE): SeatStep(S.DRAINING, "condemn"),
-    (S.STARTING, E.EXITED): SeatStep(S.DEAD, "boot_failed"),
-    (S.IDLE, E.TOOK): SeatStep(S.BUSY, "nothing"),
-    (S.IDLE, E.DISMISSED): SeatStep(S.DRAINING, "ask_to_leave"),
-    (S.IDLE, E.RECALLED): SeatStep(S.IDLE, "nothing"),
-    (S.IDLE, E.HURRIED): SeatStep(S.DRAINING, "hurry"),
-    (S.IDLE, E.OVERDUE): SeatStep(S.DRAINING, "condemn"),
-    (S.IDLE, E.EXITED): SeatStep(S.DEAD, "crashed"),
-    (S.BUSY, E.SETTLED): SeatStep(S.IDLE, "nothing"),
-    (S.BUSY, E.DISMISSED): SeatStep(S.DRAINING, "ask_to_leave"),
-    (S.BUSY, E.RECALLED): SeatStep(S.BUSY, "nothing"),
-    (S.BUSY, E.HURRIED): SeatStep(S.DRAINING, "hurry"),
-    (S.BUSY, E.OVERDUE): SeatStep(S.DRAINING, "condemn"),
-    (S.BUSY, E.EXITED): SeatStep(S.DEAD, "crashed"),
-    (S.DRAINING, E.DISMISSED): SeatStep(S.DRAINING, "nothing"),
-    (S.DRAINING, E.RECALLED): SeatStep(S.DRAINING, "recall"),
-    (S.DRAINING, E.HURRIED): SeatStep(S.DRAINING, "hurry"),
-    (S.DRAINING, E.OVERDUE): SeatStep(S.DRAINING, "condemn"),
-    (S.DRAINING, E.EXITED): SeatStep(S.DEAD, "follow_errand"),
+SLOT: Mapping[tuple[SlotState, SlotEvent], SlotStep] = {
+    (S.DEAD, E.REFILLED): SlotStep(S.STARTING, "fork"),
+    (S.DEAD, E.DISMISSED): SlotStep(S.DEAD, "follow_stop_reason"),
+    (S.DEAD, E.RECALLED): SlotStep(S.DEAD, "recall"),
+    (S.DEAD, E.HURRIED): SlotStep(S.DEAD, "nothing"),
+    (S.STARTING, E.FORK_FAILED): SlotStep(S.DEAD, "back_off"),
+    (S.STARTING, E.CAME_UP): SlotStep(S.IDLE, "welcome"),
+    (S.STARTING, E.DISMISSED): SlotStep(S.DRAINING, "ask_to_leave"),
+    (S.STARTING, E.RECALLED): SlotStep(S.STARTING, "nothing"),
+    (S.STARTING, E.HURRIED): SlotStep(S.DRAINING, "kill"),
+    (S.STARTING, E.OVERDUE): SlotStep(S.DRAINING, "condemn"),
+    (S.STARTING, E.EXITED): SlotStep(S.DEAD, "boot_failed"),
+    (S.IDLE, E.TOOK): SlotStep(S.BUSY, "nothing"),
+    (S.IDLE, E.DISMISSED): SlotStep(S.DRAINING, "ask_to_leave"),
+    (S.IDLE, E.RECALLED): SlotStep(S.IDLE, "nothing"),
+    (S.IDLE, E.HURRIED): SlotStep(S.DRAINING, "hurry"),
+    (S.IDLE, E.OVERDUE): SlotStep(S.DRAINING, "condemn"),
+    (S.IDLE, E.EXITED): SlotStep(S.DEAD, "crashed"),
+    (S.BUSY, E.SETTLED): SlotStep(S.IDLE, "nothing"),
+    (S.BUSY, E.DISMISSED): SlotStep(S.DRAINING, "ask_to_leave"),
+    (S.BUSY, E.RECALLED): SlotStep(S.BUSY, "nothing"),
+    (S.BUSY, E.HURRIED): SlotStep(S.DRAINING, "hurry"),
+    (S.BUSY, E.OVERDUE): SlotStep(S.DRAINING, "condemn"),
+    (S.BUSY, E.EXITED): SlotStep(S.DEAD, "crashed"),
+    (S.DRAINING, E.DISMISSED): SlotStep(S.DRAINING, "nothing"),
+    (S.DRAINING, E.RECALLED): SlotStep(S.DRAINING, "recall"),
+    (S.DRAINING, E.HURRIED): SlotStep(S.DRAINING, "hurry"),
+    (S.DRAINING, E.OVERDUE): SlotStep(S.DRAINING, "condemn"),
+    (S.DRAINING, E.EXITED): SlotStep(S.DEAD, "follow_stop_reason"),
 }
 
 

@@ -13,7 +13,7 @@ from benchmarks.fuzz.nodes import settle, tools
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Failed
 from executor_worker.providers.base import ModelReply, ModelRequest, Provider
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from tests.unit.executor_worker.nodes.doubles import Box
 from tests.unit.executor_worker.providers.dialects import Dialect
 from tests.unit.executor_worker.providers.fault_server import FaultServer, Reply, cut, page, stream
@@ -55,8 +55,8 @@ class _Models:
     def __init__(self, provider: Provider) -> None:
         self.default = provider
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
-        return self.default.complete(request, watch)
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
+        return self.default.complete(request, run_context)
 
 
 def body(material: Material, dialect: Dialect) -> tuple[str, str | None]:
@@ -120,7 +120,7 @@ def case(material: Material) -> str:
     if material.chance(0.4):
         config |= {"tools": ["*"], "max_iterations": 2}
     executor = Executor(models=_Models(here.providers[which]), tools=Box(tools(material)), default_model="m")
-    outcome = executor.execute(Task("g", "n", "", config, {}, {}), Watch(time.monotonic() + SECONDS))
+    outcome = executor.execute(Task("g", "n", "", config, {}, {}), RunContext(time.monotonic() + SECONDS))
     told = ending(outcome)
     if said is not None:
         assert isinstance(outcome, Completed), outcome

@@ -17,7 +17,7 @@ from executor_worker.errors import ModelBadResponse, ModelRejected, ModelUnavail
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools import Answer, Effects, FunctionTool, Tool
 from executor_worker.tools.functions.functions import Mark
 from executor_worker.worker.intake import Ticket
@@ -76,7 +76,7 @@ class RandomModel:
         self.asked = 0
         self._material = material
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
         self.asked += 1
         material, random = self._material, self._material.random
         if material.chance(0.1):
@@ -94,7 +94,7 @@ class RandomModel:
         arguments = {"a": 1} if material.chance(0.5) else {material.text(): material.value()}
         return ToolCall("" if material.chance(0.05) else f"c{number}", name, arguments)
 
-    def known_models(self, watch: Watch) -> list[str]:
+    def known_models(self, run_context: RunContext) -> list[str]:
         return []
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ class Loose:
         self.timeout = 1.0
         self._material = material
 
-    def call(self, arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
         material = self._material
         if material.chance(0.1):
             raise material.random.choice((ToolFailed, ToolTimeout))("it could not")
@@ -180,11 +180,11 @@ class Keys:
 
 def run(task: Task, models: RandomModels, box: Box, keys: Keys) -> Outcome:
     """Execute with a journal, as a worker does."""
-    watch = Watch(time.monotonic() + SECONDS)
+    run_context = RunContext(time.monotonic() + SECONDS)
     ticket = Ticket(Held("executor.work", "1-1", 1, "w.1"), b"{}", 0.0, "g", "n")
-    journal = RunJournal(ticket, cast("JournalKeys", keys), watch, lambda _: False, "w.1", content=True)
+    journal = RunJournal(ticket, cast("JournalKeys", keys), run_context, lambda _: False, "w.1", content=True)
     executor = Executor(models=models, tools=box, default_model="m", max_iterations=4)
-    return executor.execute(task, watch, journal)
+    return executor.execute(task, run_context, journal)
 
 
 def case(material: Material) -> str:

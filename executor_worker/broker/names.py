@@ -35,7 +35,7 @@ def dead_stream(stream: str) -> str:
     return f"{stream}:dead"
 
 
-def forgiven_key(stream: str) -> str:
+def uncounted_key(stream: str) -> str:
     """Hash: entry → deliveries of it that are not held against it."""
     return f"{stream}:forgiven"
 

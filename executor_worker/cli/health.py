@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from executor_worker.cli.exits import DONE, FAILED, Quit
-from executor_worker.keeper.pool_health import MAIN_LOOP_SILENCE_S, Condition
+from executor_worker.keeper.pool_health import MAIN_LOOP_SILENCE_S, PoolHealth
 from supervisor.scoreboard.discovery import pools_here
 from supervisor.scoreboard.scoreboard import Scoreboard
 
@@ -37,14 +37,14 @@ def health(args: argparse.Namespace) -> int:
 
 def describe(pid: int, board: Scoreboard, clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
     """What is said of one pool; what its table says holds only while both who write it go on writing."""
-    condition = Condition(board, clock=clock)
+    pool_health = PoolHealth(board, clock=clock)
     problems = [
         f"the {name} has been silent for {silent:.0f} s"
         for name, silent, limit in (
-            ("main loop", condition.silence_s(), MAIN_LOOP_SILENCE_S),
-            ("keeper", condition.keeper_silence_s(), KEEPER_SILENCE_S),
+            ("main loop", pool_health.silence_s(), MAIN_LOOP_SILENCE_S),
+            ("keeper", pool_health.keeper_silence_s(), KEEPER_SILENCE_S),
         )
         if silent > limit
     ]
-    status = "unhealthy" if problems else condition.status()
-    return {"status": status, "pid": pid, **condition.facts(), "problems": problems}
+    status = "unhealthy" if problems else pool_health.status()
+    return {"status": status, "pid": pid, **pool_health.facts(), "problems": problems}

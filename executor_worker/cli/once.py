@@ -27,7 +27,7 @@ from executor_worker.outcome import Failed
 from executor_worker.program.wiring import executor_of, model_settings, require_model_key, tool_registry
 from executor_worker.providers import Models
 from executor_worker.providers.prices import Prices
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.settings import Settings
 
 # What a node has to stand in where it is run by itself.
@@ -82,7 +82,7 @@ def _recording(file: str | None) -> Iterator[Journal | None]:
 def _run(executor: Executor, task: Task, seconds: float, journal: Journal | None) -> int:
     signal.signal(signal.SIGINT, _stop)
     try:
-        return print_outcome(executor.execute(task, Watch(time.monotonic() + seconds), journal))
+        return print_outcome(executor.execute(task, RunContext(time.monotonic() + seconds), journal))
     except Overdue:
         return print_outcome(Failed("the node's time is up", "node_timeout"))
     except Abandoned:

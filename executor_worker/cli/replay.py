@@ -26,7 +26,7 @@ from executor_worker.program.wiring import connect, executor_of, model_settings,
 from executor_worker.providers import Models
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.providers.prices import Prices
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.settings import Settings
 from executor_worker.tools.base import Answer, Effects, Tool, Toolbox
 from executor_worker.worker.journal import told
@@ -42,7 +42,7 @@ def replay(settings: Settings, args: argparse.Namespace) -> int:
     live = args.from_step is not None or args.model is not None
     with _live(settings) if live else _offline(records) as (models, tools):
         executor = executor_of(settings, models, tools, Prices.load(settings.llm_prices))
-        return print_outcome(executor.execute(task, Watch(time.monotonic() + settings.node_timeout), journal))
+        return print_outcome(executor.execute(task, RunContext(time.monotonic() + settings.node_timeout), journal))
 
 
 def _state(link: Link, graph: str) -> GraphState:
@@ -148,7 +148,7 @@ def _offline(records: Sequence[Record]) -> Iterator[tuple[Answering, Toolbox]]:
 class _NoModel:
     """Nobody to ask: what the journal has not is not to be had."""
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
         raise ModelUnavailable("the journal ends here: the run had not come any further; --from-step goes on live")
 
 
@@ -178,5 +178,5 @@ class _OldTool:
         self.name = name
         self.input_schema: dict[str, Any] = {}
 
-    def call(self, arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
         raise ToolUnavailable(f"{self.name} is not called: the run is replayed from its journal")

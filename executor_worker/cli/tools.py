@@ -15,7 +15,7 @@ from executor_worker.cli.files import STDIN, read_bytes
 from executor_worker.errors import NodeError
 from executor_worker.nodes import arguments
 from executor_worker.program.wiring import tool_registry
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.settings import Settings
 from executor_worker.tools import modules_starting_threads
 from executor_worker.tools.base import Tool
@@ -41,7 +41,7 @@ def call(settings: Settings, args: argparse.Namespace) -> int:
             if problems := arguments.problems(tool, params):
                 raise Quit(FAILED, f"{args.name}: {'; '.join(problems)}.")
             limit = min(settings.node_timeout, tool.timeout)
-            answer = tool.call(params, Watch(time.monotonic() + limit), f"call-{uuid.uuid4().hex}")
+            answer = tool.call(params, RunContext(time.monotonic() + limit), f"call-{uuid.uuid4().hex}")
         except NodeError as error:
             raise Quit(FAILED, f"{error} ({error.code})") from None
     if answer.is_error:

@@ -6,7 +6,7 @@ import time
 
 from executor_worker.broker.fleet.cancelled import maybe_cancelled
 from executor_worker.graph.state import GraphState, is_cancelled
-from executor_worker.keeper.pool_context import Circumstances
+from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry import logs
 from supervisor.scoreboard.scoreboard import Row
 
@@ -20,7 +20,7 @@ class Cancel:
     Only the runs that last are looked after, so that a pool with nothing to do, or with short items only, asks nothing.
     """
 
-    def __init__(self, around: Circumstances) -> None:
+    def __init__(self, around: PoolContext) -> None:
         self._around = around
         self._seen: dict[str, bytes] = {}  # digests of documents that were not cancelled though the word is in them
 
@@ -57,7 +57,7 @@ class Cancel:
         if row.stop_run == run:
             return
         row.stop_run = run
-        self._around.board.bell.ring()
+        self._around.board.event_fd.ring()
         if row.run == run:
             logs.info("run.cancelled", slot=row.slot, item=row.item, reason="its graph was cancelled")
 

@@ -10,7 +10,7 @@ from executor_worker.broker import ensure_groups
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.broker.queue.consumers import prune_consumers, prune_forgiven
 from executor_worker.broker.queue.trim import trim
-from executor_worker.keeper.pool_context import Circumstances
+from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry.metrics import Gauge
 
 PRUNE_S = 600.0
@@ -20,10 +20,10 @@ FIRST, FIRST_S = 16, 0.05  # so many are measured right after a start, so soon o
 QUIET_S = 5.0  # between two looks at streams in which nothing waits
 
 
-class Upkeep:
+class Housekeeping:
     """The streams themselves: groups that were lost, results that pile up, how much there is to do."""
 
-    def __init__(self, around: Circumstances) -> None:
+    def __init__(self, around: PoolContext) -> None:
         self._around = around
         self._known = False
         self._next_prune = time.monotonic() + PRUNE_S
@@ -73,7 +73,7 @@ class Memory:
     once, but not hundreds of them.
     """
 
-    def __init__(self, around: Circumstances) -> None:
+    def __init__(self, around: PoolContext) -> None:
         self._around = around
         self._measured: list[int] = []  # pids, the one whose turn is next first
 

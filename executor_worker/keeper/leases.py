@@ -6,14 +6,14 @@ import time
 
 from executor_worker.broker import Held
 from executor_worker.broker.queue.leases import renew
-from executor_worker.keeper.pool_context import Circumstances
+from executor_worker.keeper.pool_context import PoolContext
 from supervisor.scoreboard.scoreboard import Row
 
 
 class Leases:
     """Renews what workers report in hand; a worker whose item went to somebody else is told."""
 
-    def __init__(self, around: Circumstances) -> None:
+    def __init__(self, around: PoolContext) -> None:
         self._around = around
 
     def run(self) -> None:
@@ -34,7 +34,7 @@ class Leases:
                 run = runs[row]
                 if run and row.run == run:
                     row.lost_run = run
-                    self._around.board.bell.ring()
+                    self._around.board.event_fd.ring()
                 row.wake()
 
 

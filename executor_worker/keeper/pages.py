@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from executor_worker.keeper.pool_health import MAIN_LOOP_SILENCE_S, Condition, rfc3339
+from executor_worker.keeper.pool_health import MAIN_LOOP_SILENCE_S, PoolHealth, rfc3339
 from executor_worker.keeper.run_view import run_facts
 from executor_worker.telemetry import metrics
 from executor_worker.telemetry.metrics import Gauge
@@ -39,14 +39,14 @@ class Health:
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
         token: str = "",
-        recent: Callable[[], Mapping[str, Any]] = dict,
+        rates: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
-        self._recent = recent
+        self._rates = rates
         self._token = token.encode()
         self._worker_id = worker_id
         self._board = board
         self._gauges = gauges
-        self._condition = Condition(board, wall, clock)
+        self._pool_health = PoolHealth(board, wall, clock)
         self._wall = wall
         self._clock = clock
         self._answers: Mapping[str, Callable[[], Answer]] = {
@@ -77,13 +77,13 @@ class Health:
         return (503 if body["status"] == "unhealthy" else 200), JSON, orjson.dumps(body)
 
     def live(self) -> Answer:
-        silent = self._condition.silence_s()
+        silent = self._pool_health.silence_s()
         if silent < MAIN_LOOP_SILENCE_S:
             return 200, TEXT, b"alive"
         return 503, TEXT, f"the main loop has not turned for {silent:.0f} s".encode()
 
     def ready(self) -> Answer:
-        ready = self._board.head.mode in ("running", "reloading") and self._condition.status() in (
+        ready = self._board.head.mode in ("running", "reloading") and self._pool_health.status() in (
             "healthy",
             "degraded",
         )
@@ -102,7 +102,7 @@ class Health:
             "started": self._time(head.started_ns),
             "workers": [self._worker(row) | run_facts(row, self._time) for row in self._board.rows()],
         }
-        return 200, JSON, orjson.dumps(body | dict(self._recent()))
+        return 200, JSON, orjson.dumps(body | dict(self._rates()))
 
     def metrics(self) -> Answer:
         return (
@@ -114,7 +114,7 @@ class Health:
     # -- readings ---------------------------------------------------------------------------------
 
     def _health(self) -> dict[str, Any]:
-        return {"status": self._condition.status(), "worker_id": self._worker_id} | self._condition.facts()
+        return {"status": self._pool_health.status(), "worker_id": self._worker_id} | self._pool_health.facts()
 
     def _worker(self, row: Row) -> dict[str, Any]:
         busy = row.state in ("busy", "draining") and bool(row.held)
@@ -136,7 +136,7 @@ class Health:
         return rfc3339(self._wall() - (self._clock() - monotonic_ns / 1e9))
 
     def _pool_gauges(self) -> list[Gauge]:
-        counts, head = self._condition.counts(), self._board.head
+        counts, head = self._pool_health.counts(), self._board.head
         return [
             ("dago_worker_pool_configured", "Slots wanted.", {(): head.configured}),
             ("dago_worker_pool_idle", "Workers waiting for an item.", {(): counts["idle"]}),

@@ -12,7 +12,7 @@ from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class PoolContext:
     """
     What the duties need to know; seconds.
 

@@ -14,7 +14,7 @@ MAIN_LOOP_SILENCE_S = 5.0
 STATES = ("starting", "idle", "busy", "draining", "dead")
 
 
-class Condition:
+class PoolHealth:
     """
     Args:
         wall, clock: Seconds since the epoch, monotonic seconds.

@@ -20,7 +20,7 @@ class _Reading(NamedTuple):
     pool: Tally
 
 
-class Recent:
+class Rates:
     """
     Keeps readings of the counters for a minute; what is told is what was added since the oldest of them.
 

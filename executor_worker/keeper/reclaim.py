@@ -10,7 +10,7 @@ from executor_worker.broker.queue.reclaim_hints import write_notice
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.broker.queue.stale import Sweeper
 from executor_worker.errors import StreamUnavailable
-from executor_worker.keeper.pool_context import Circumstances
+from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry import logs
 from supervisor.scoreboard.scoreboard import Row
 
@@ -30,7 +30,7 @@ class Reclaim:
     ours leaves behind that gets no worker for a while.
     """
 
-    def __init__(self, around: Circumstances, releases: Releases) -> None:
+    def __init__(self, around: PoolContext, releases: Releases) -> None:
         self._around = around
         self._releases = releases
         self._sweeper = Sweeper(around.link, lease_s=around.lease_s)

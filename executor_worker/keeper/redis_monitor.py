@@ -9,7 +9,7 @@ from executor_worker.broker.connection.advice import as_config_error
 from executor_worker.broker.fleet.identity import BEAT_S, IdentityTaken
 from executor_worker.broker.queue.consumers import consumers_of, delete_consumer, release_consumer
 from executor_worker.errors import StreamRefused, StreamUnavailable
-from executor_worker.keeper.pool_context import Circumstances
+from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry import logs
 
 REFUSED = 78
@@ -19,7 +19,7 @@ class _Ending(Exception):
     """The pool ends: nobody needs the name any more."""
 
 
-class Pulse:
+class RedisMonitor:
     """
     Knows whether Redis answers, tells everybody, and opens the gate once this pool's name is its own.
 
@@ -31,7 +31,7 @@ class Pulse:
         every_s: How often it is run.
     """
 
-    def __init__(self, around: Circumstances, on_back: Callable[[], None], every_s: float) -> None:
+    def __init__(self, around: PoolContext, on_back: Callable[[], None], every_s: float) -> None:
         self._around = around
         # Whatever else Redis has answered since the last look tells as much as a question of our own.
         self._silence_s = 1.5 * every_s

@@ -9,15 +9,15 @@ from typing import Any
 from executor_worker.broker.fleet.registry import Registration, register, unregister
 from executor_worker.broker.queue.consumers import delete_consumer, release_consumer
 from executor_worker.envelopes.events import rfc3339
-from executor_worker.keeper.pool_context import Circumstances
-from executor_worker.keeper.rates import Recent
+from executor_worker.keeper.pool_context import PoolContext
+from executor_worker.keeper.rates import Rates
 from executor_worker.keeper.run_view import run_facts
 from supervisor.scoreboard.scoreboard import Row
 
 ALL_S = 5.0  # between two times that everybody is written
 
 
-class Announce:
+class RegistrationDuty:
     """
     Keeps the registry: who there is, and what they are at.
 
@@ -25,9 +25,9 @@ class Announce:
         recent: What each slot did lately.
     """
 
-    def __init__(self, around: Circumstances, recent: Recent) -> None:
+    def __init__(self, around: PoolContext, rates: Rates) -> None:
         self._around = around
-        self._recent = recent
+        self._rates = rates
         self._shown: dict[int, tuple[Any, ...]] = {}
         self._next_all = 0.0
 
@@ -37,7 +37,7 @@ class Announce:
         everybody = now >= self._next_all
         facts = {slot: _status(row) for slot, row in rows.items()}
         changed = [slot for slot in rows if everybody or self._shown.get(slot) != facts[slot]]
-        lately = self._recent.of_slots() if changed else {}
+        lately = self._rates.of_slots() if changed else {}
         pool = self._pool() if changed else {}
         for slot in changed:
             rows[slot].listed = True
@@ -94,13 +94,13 @@ class Announce:
 
     def _pool(self) -> dict[str, Any]:
         head = self._around.board.head
-        return {"mode": head.mode, "paused": head.paused, "restarts": self._recent.restarts()}
+        return {"mode": head.mode, "paused": head.paused, "restarts": self._rates.restarts()}
 
 
-class Farewell:
+class HandOver:
     """At the end: what dead workers held goes to others at once, our name is free again."""
 
-    def __init__(self, around: Circumstances) -> None:
+    def __init__(self, around: PoolContext) -> None:
         self._around = around
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from executor_worker.broker.fleet.cancelled import maybe_cancelled
 from executor_worker.broker.fleet.throttle import let_go, parked, survey
 from executor_worker.graph.state import is_cancelled
-from executor_worker.keeper.pool_context import Circumstances
+from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry.metrics import Gauge
 
 LOOK_S = 1.0
@@ -26,7 +26,7 @@ class Throttling:
         put_up: Offers entries to idle workers.
     """
 
-    def __init__(self, around: Circumstances, put_up: Callable[[Sequence[tuple[str, str]]], None]) -> None:
+    def __init__(self, around: PoolContext, put_up: Callable[[Sequence[tuple[str, str]]], None]) -> None:
         self._around = around
         self._put_up = put_up
         self._cursor = b"0"

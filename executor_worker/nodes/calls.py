@@ -14,7 +14,7 @@ from executor_worker.nodes.journal import Journal
 from executor_worker.nodes.templates import short
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Answer, Tool
 
 GRACE_S = 1.0
@@ -26,7 +26,7 @@ PROGRESS_S = 0.2
 _TOLD_CHARS = 4000
 
 
-def ask_model(provider: Callable[[], Answering], watch: Watch, request: ModelRequest) -> ModelReply:
+def ask_model(provider: Callable[[], Answering], run_context: RunContext, request: ModelRequest) -> ModelReply:
     """
     Args:
         provider: Gives whatever answers.
@@ -35,24 +35,26 @@ def ask_model(provider: Callable[[], Answering], watch: Watch, request: ModelReq
         ModelError: No answer.
         NodeTimeout, Cancelled, Abandoned: From the watch.
     """
-    watch.check()
-    watch.phase("llm", watch.left() + GRACE_S, "node_timeout")
-    started = watch.clock()
+    run_context.check()
+    run_context.phase("llm", run_context.left() + GRACE_S, "node_timeout")
+    started = run_context.clock()
     usage: Usage | None = None
     model = request.model
     try:
-        with watch.tracing.model(model) as span:
-            reply = provider().complete(request, watch)
+        with run_context.tracing.model(model) as span:
+            reply = provider().complete(request, run_context)
             by = reply.fallback.provider if reply.fallback else ""
             span.answered(reply.model, by, reply.stop_reason, reply.usage)
         usage, model = reply.usage, reply.fallback.model if reply.fallback else model
         return reply
     finally:
-        watch.model_called(model, watch.clock() - started, usage)
-        watch.phase("running")
+        run_context.model_called(model, run_context.clock() - started, usage)
+        run_context.phase("running")
 
 
-def call_tool(tool: Tool, name: str, arguments: dict[str, Any], key: str, watch: Watch, shown: Journal) -> Answer:
+def call_tool(
+    tool: Tool, name: str, arguments: dict[str, Any], key: str, run_context: RunContext, shown: Journal
+) -> Answer:
     """
     Args:
         name: What the node calls the tool.
@@ -63,17 +65,17 @@ def call_tool(tool: Tool, name: str, arguments: dict[str, Any], key: str, watch:
         ToolError: It did not answer; whatever else a tool raises becomes `ToolFailed`.
         NodeTimeout, Cancelled, Abandoned: From the watch.
     """
-    watch.check()
-    left = watch.left()
+    run_context.check()
+    left = run_context.left()
     ends_node = left < tool.timeout
     seconds, verdict = (left, "node_timeout") if ends_node else (tool.timeout, "tool_timeout")
-    watch.phase(f"tool:{name}", seconds + GRACE_S, verdict)
-    started = watch.clock()
-    watch.on_progress = _now_and_then(name, watch, shown)
+    run_context.phase(f"tool:{name}", seconds + GRACE_S, verdict)
+    started = run_context.clock()
+    run_context.on_progress = _now_and_then(name, run_context, shown)
     ok = False
     try:
-        with watch.tracing.tool(name, tool.source) as span:
-            answer = _caught(tool, name, lambda: tool.call(_own_copy(arguments), watch, key))
+        with run_context.tracing.tool(name, tool.source) as span:
+            answer = _caught(tool, name, lambda: tool.call(_own_copy(arguments), run_context, key))
             if answer.is_error:
                 span.failed(ToolFailed.code)
         ok = not answer.is_error
@@ -83,17 +85,17 @@ def call_tool(tool: Tool, name: str, arguments: dict[str, Any], key: str, watch:
             raise NodeTimeout(f"the node's time was up during the call of {short(name)}") from error
         raise
     finally:
-        watch.tool_called(name, watch.clock() - started, ok)
-        watch.phase("running")
+        run_context.tool_called(name, run_context.clock() - started, ok)
+        run_context.phase("running")
 
 
-def _now_and_then(name: str, watch: Watch, shown: Journal) -> Callable[[float, float | None], None]:
+def _now_and_then(name: str, run_context: RunContext, shown: Journal) -> Callable[[float, float | None], None]:
     """Show what a call says of itself, but not all of it where it says a lot."""
     said_at = -PROGRESS_S
 
     def show(done: float, total: float | None) -> None:
         nonlocal said_at
-        now = watch.clock()
+        now = run_context.clock()
         if now >= said_at + PROGRESS_S or done == total:
             said_at = now
             shown.tell(journal.progressed(name, done, total))

@@ -8,7 +8,7 @@ from executor_worker.nodes.context_budget import ContextBudget
 from executor_worker.nodes.steps import Steps
 from executor_worker.nodes.templates import Scope
 from executor_worker.providers.prices import Prices
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Toolbox
 
 
@@ -27,6 +27,6 @@ class Context:
     tools: Toolbox
     model: str
     max_iterations: int
-    watch: Watch
+    run_context: RunContext
     prices: Prices
     room: ContextBudget

@@ -20,7 +20,7 @@ from executor_worker.nodes.templates import Scope
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
 from executor_worker.providers.base import Answering, ModelRequest, UserTurn
 from executor_worker.providers.prices import Priced, Prices
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Toolbox
 
 
@@ -72,7 +72,7 @@ class Executor:
         self._prices = prices or Prices()
         self._room = room or ContextBudget()
 
-    def execute(self, task: Task, watch: Watch, journal: Journal | None = None) -> Outcome:
+    def execute(self, task: Task, run_context: RunContext, journal: Journal | None = None) -> Outcome:
         """
         Run *task*; whatever goes wrong is an outcome.
 
@@ -84,17 +84,17 @@ class Executor:
         Raises:
             Interrupt: The run was ended from outside, for another reason than that its graph was cancelled.
         """
-        steps = self._steps(task, watch, journal)
+        steps = self._steps(task, run_context, journal)
         mode: Mode | None = None
         try:
             mode = spec.mode_of(task.config)
             node = spec.read(task.config)
             if node.timeout is not None:
-                watch.deadline = min(watch.deadline, watch.clock() + node.timeout)
-            watch.check()
-            watch.show(mode)
+                run_context.deadline = min(run_context.deadline, run_context.clock() + node.timeout)
+            run_context.check()
+            run_context.show(mode)
             steps.begin(mode)
-            return _completed(_run(task, node, self._context(task, steps, watch)), mode, steps)
+            return _completed(_run(task, node, self._context(task, steps, run_context)), mode, steps)
         except Stopped as error:
             return _failed(Cancelled(str(error)), mode, steps)
         except Interrupt:
@@ -120,16 +120,20 @@ class Executor:
         try:
             mode = spec.mode_of(task.config)
             node = spec.read(task.config)
-            watch = Watch(math.inf)
-            return {"valid": True, "mode": mode, **_preview(node, self._context(task, self._steps(task, watch), watch))}
+            run_context = RunContext(math.inf)
+            return {
+                "valid": True,
+                "mode": mode,
+                **_preview(node, self._context(task, self._steps(task, run_context), run_context)),
+            }
         except NodeError as error:
             return {"valid": False, "mode": mode, "error": str(error), "error_code": error.code}
 
-    def _steps(self, task: Task, watch: Watch, journal: Journal | None = None) -> Steps:
+    def _steps(self, task: Task, run_context: RunContext, journal: Journal | None = None) -> Steps:
         priced = lambda: Priced(self._models, self._prices)  # noqa: E731
-        return Steps(priced, watch, journal, task.config)
+        return Steps(priced, run_context, journal, task.config)
 
-    def _context(self, task: Task, steps: Steps, watch: Watch) -> Context:
+    def _context(self, task: Task, steps: Steps, run_context: RunContext) -> Context:
         scope = Scope(task.inputs, task.outputs, task.unfinished)
         return Context(
             scope=scope,
@@ -137,7 +141,7 @@ class Executor:
             tools=self._tools,
             model=self._default_model,
             max_iterations=self._max_iterations,
-            watch=watch,
+            run_context=run_context,
             prices=self._prices,
             room=self._room,
         )
@@ -150,7 +154,7 @@ def _run(task: Task, node: spec.Node, context: Context) -> Any:
         case spec.LlmNode():
             return llm.run(node, context)
         case spec.AgentNode():
-            with context.watch.tracing.agent(task.node_id, node.llm.model or context.model):
+            with context.run_context.tracing.agent(task.node_id, node.llm.model or context.model):
                 return loop.run(node, context)
 
 

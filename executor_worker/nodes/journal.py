@@ -207,7 +207,7 @@ def ended() -> Record:
     return {"step": "ended"}
 
 
-def account(records: Sequence[Record]) -> tuple[Usage | None, dict[str, Any]]:
+def report(records: Sequence[Record]) -> tuple[Usage | None, dict[str, Any]]:
     """
     Add up what a run has cost and done that left nothing but its records.
 

@@ -30,7 +30,7 @@ from executor_worker.nodes.journal import Config, History, Journal, Record, Unke
 from executor_worker.nodes.templates import short
 from executor_worker.outcome import Mode, Usage
 from executor_worker.providers.base import Answering, Fallback, ModelReply, ModelRequest
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Answer, Tool
 
 _TOLD_CHARS = 4000
@@ -86,12 +86,12 @@ class Steps:
     def __init__(
         self,
         provider: Callable[[], Answering],
-        watch: Watch,
+        run_context: RunContext,
         kept: Journal | None = None,
         config: Config | None = None,
     ) -> None:
         self._provider = provider
-        self._watch = watch
+        self._run_context = run_context
         self._journal = kept or Unkept()
         self._config = config or {}
         self._known: History | None = None
@@ -183,18 +183,18 @@ class Steps:
         if known.begun:
             self._journal.append([record])
             return
-        begin = journal.began(self._watch.key, self._config, opening)
+        begin = journal.began(self._run_context.key, self._config, opening)
         self._journal.append([begin, record], anew=known.outdated)
         self._known = History([begin], self._config)
 
     def _asked(self, request: ModelRequest) -> ModelReply:
-        started = self._watch.clock()
+        started = self._run_context.clock()
         try:
-            reply = calls.ask_model(self._provider, self._watch, request)
+            reply = calls.ask_model(self._provider, self._run_context, request)
         except (ModelError, NodeTimeout):
             self.usage = self.usage or Usage()  # it was called, as far as anybody can tell for nothing
             raise
-        record = journal.replied(reply, self._watch.clock() - started)
+        record = journal.replied(reply, self._run_context.clock() - started)
         try:
             self._keep(record, request)
         except ValueError as error:
@@ -203,7 +203,7 @@ class Steps:
 
     def _once(self, call: _Call) -> Answer:
         """Answer *call* from the journal, or make it."""
-        started = self._watch.clock()
+        started = self._run_context.clock()
         known = self._history.answered(call.id) if call.kept else None
         ok = False
         try:
@@ -211,22 +211,24 @@ class Steps:
             ok = not answer.is_error
             return answer
         finally:
-            self.note(call.name, ok=ok, seconds=self._watch.clock() - started if known is None else known["seconds"])
+            self.note(
+                call.name, ok=ok, seconds=self._run_context.clock() - started if known is None else known["seconds"]
+            )
 
     def _answered(self, call: _Call) -> Answer:
         """Make *call*, unless an earlier run may have made it and it is not to be repeated."""
-        started = self._watch.clock()
+        started = self._run_context.clock()
         keep = self._keep if call.kept else self._journal.tell
         try:
             answer = self._sent(call, keep)
             try:
-                seconds = self._watch.clock() - started
+                seconds = self._run_context.clock() - started
                 keep(journal.answered(call.id, call.name, answer, seconds, with_value=call.value))
             except ValueError:
                 raise ToolFailed(f"{short(call.name)} returned output that is not JSON") from None
             return answer
         except (ToolError, UnknownTool) as error:
-            keep(journal.failed(call.id, call.name, error, self._watch.clock() - started))
+            keep(journal.failed(call.id, call.name, error, self._run_context.clock() - started))
             raise
 
     def _sent(self, call: _Call, keep: Callable[[Record], None]) -> Answer:
@@ -236,8 +238,8 @@ class Steps:
         if call.tool is None:
             raise UnknownTool(f"there is no tool {short(call.name)!r} any more")
         if not was_sent:
-            self._watch.check()  # what is stopped here was not sent, and nobody should have to wonder
+            self._run_context.check()  # what is stopped here was not sent, and nobody should have to wonder
             keep(journal.sent(call.id, call.name, call.arguments))
         began_as = self._history.key if call.kept else None
-        key = f"{began_as or self._watch.key}:{call.id}"
-        return calls.call_tool(call.tool, call.name, call.arguments, key, self._watch, self._journal)
+        key = f"{began_as or self._run_context.key}:{call.id}"
+        return calls.call_tool(call.tool, call.name, call.arguments, key, self._run_context, self._journal)

@@ -15,7 +15,7 @@ from executor_worker.broker.fleet.throttle import FleetThrottle
 from executor_worker.broker.fleet.throttle import scripts as throttle_scripts
 from executor_worker.broker.queue.consumer import scripts
 from executor_worker.errors import ConfigError
-from executor_worker.keeper.duties import Circumstances, Duties
+from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.pages import Health
 from executor_worker.nodes.executor import Executor
 from executor_worker.program.start_logs import start_logs
@@ -23,7 +23,7 @@ from executor_worker.program.wiring import executor_of, model_settings, require_
 from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.providers.throttle import Throttles
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
@@ -34,10 +34,10 @@ from executor_worker.version import program_version
 from executor_worker.worker.intake import Intake, Limits, Ticket
 from executor_worker.worker.journal import RunJournal, recall
 from executor_worker.worker.loop import Worker
-from executor_worker.worker.recycling import Limits as WearLimits
-from executor_worker.worker.recycling import Wear
-from executor_worker.worker.redis_wait import Patience
-from executor_worker.worker.report import Account
+from executor_worker.worker.recycling import Limits as RecyclingLimits
+from executor_worker.worker.recycling import Recycling
+from executor_worker.worker.redis_wait import RedisWait
+from executor_worker.worker.report import Report
 from executor_worker.worker.run import Runs
 from executor_worker.worker.settle import Settler
 from supervisor.errors import ReloadRefused
@@ -114,21 +114,21 @@ class ExecutorProgram:
         patience_s = max(min(WORKER_PATIENCE_S, settings.drain_timeout / 3), LEAST_PATIENCE_S)
         link = Link(self._endpoint, name=name, timeout_s=patience_s)
         consumer = self._consumer(link, name)
-        patience = Patience(row)
+        redis_wait = RedisWait(row)
         zombies: dict[int, int] = {}
         content = settings.event_content
         tracing = tracing_of(settings, name)
 
-        def journal_of(ticket: Ticket, watch: Watch) -> RunJournal:
+        def journal_of(ticket: Ticket, run_context: RunContext) -> RunJournal:
             keys = consumer.journal(ticket.held, ttl_s=settings.state_ttl)
-            return RunJournal(ticket, keys, watch, patience.wait, name, content=content)
+            return RunJournal(ticket, keys, run_context, redis_wait.wait, name, content=content)
 
         return Worker(
             self._board,
             row,
             consumer,
-            Intake(self._limits, patience.persistently(consumer.read_state)),
-            Settler(consumer, name, int(settings.state_ttl), patience.wait),
+            Intake(self._limits, redis_wait.persistently(consumer.read_state)),
+            Settler(consumer, name, int(settings.state_ttl), redis_wait.wait),
             Runs(
                 row,
                 self._executor(self._throttles(link, name)),
@@ -137,9 +137,9 @@ class ExecutorProgram:
                 journal_of,
                 tracing,
             ),
-            Wear(self._board, row, WearLimits(settings.max_items_per_worker, settings.max_rss_mb * MIB)),
+            Recycling(self._board, row, RecyclingLimits(settings.max_items_per_worker, settings.max_rss_mb * MIB)),
             settings.lease,
-            patience,
+            redis_wait,
             lambda ticket: recall(ticket, consumer.journal(ticket.held, ttl_s=settings.state_ttl)),
             lambda: reap_adopted(zombies),
             tracing,
@@ -157,7 +157,7 @@ class ExecutorProgram:
         patience_s = min(KEEPER_PATIENCE_S, settings.lease / 6)
         link = Link(self._endpoint, name=f"{settings.worker_id}.keeper", timeout_s=patience_s)
         duties = Duties(
-            Circumstances(
+            PoolContext(
                 board=board,
                 link=link,
                 identity=self._identity,
@@ -172,8 +172,8 @@ class ExecutorProgram:
                 interrupt=interrupt,
             )
         )
-        gauges = lambda: [*duties.upkeep.gauges(), *duties.throttling.gauges()]  # noqa: E731
-        health = Health(settings.worker_id, board, gauges, token=settings.health_token, recent=duties.recent.of_pool)
+        gauges = lambda: [*duties.housekeeping.gauges(), *duties.throttling.gauges()]  # noqa: E731
+        health = Health(settings.worker_id, board, gauges, token=settings.health_token, rates=duties.rates.of_pool)
         answer = lambda path, headers: health.answer(path.partition("?")[0], headers)  # noqa: E731
         routine = [Duty(**duty._asdict()) for duty in duties.all]
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
@@ -232,8 +232,8 @@ class ExecutorProgram:
         settler = Settler(consumer, held.consumer, int(self.settings.state_ttl), lambda _: False)
         result = settler.settle(ticket, lambda: False)
         with logs.context(entry=held.entry, graph=ticket.graph_id, node=ticket.node_id):
-            account = Account(Recorder(self._board.head.keeper_counters), self._board.head)
-            account.settled(ticket, result, time.monotonic() - ticket.began)
+            report = Report(Recorder(self._board.head.keeper_counters), self._board.head)
+            report.settled(ticket, result, time.monotonic() - ticket.began)
 
     def _throttles(self, link: Link, name: str) -> Throttles:
         """Share what providers ask of us with the whole fleet."""

@@ -21,7 +21,7 @@ from executor_worker.providers.fallbacks import ELSEWHERE, Miss, choices, fallba
 from executor_worker.providers.retirement import retired
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.throttle import Throttles, alone
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 __all__ = [
     "ModelSettings",
@@ -110,7 +110,7 @@ class Models:
             self._providers[name] = _adapter(name)(settings, retries)
         return self._providers[name]
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
         """
         Call the model, and where it can't answer its fallbacks, one after the other.
 
@@ -123,30 +123,30 @@ class Models:
         listed = choices(request, asked.provider)
         missed: list[Miss] = []
         for choice in listed:
-            started = watch.clock()
+            started = run_context.clock()
             try:
-                reply = self._ask(choice, request, watch, required=choice == listed[0])
+                reply = self._ask(choice, request, run_context, required=choice == listed[0])
             except ModelError as error:
-                missed.append(Miss(choice, error, watch.clock() - started))
+                missed.append(Miss(choice, error, run_context.clock() - started))
                 if not isinstance(error, ELSEWHERE):
                     break
                 if choice != listed[-1]:
                     logger.bind(model=choice.model, error_code=error.code).warning("model.passed_over")
             else:
-                _count(missed, watch)
+                _count(missed, run_context)
                 told = fallback(choice, asked, missed) or reply.fallback  # a recording's own
                 return replace(reply, turn=spoken(choice, reply.turn, asked), fallback=told)
-        _count(missed[1:], watch)  # the first is counted by the caller, as the model that was asked for
+        _count(missed[1:], run_context)  # the first is counted by the caller, as the model that was asked for
         raise unanswered(missed)
 
-    def _ask(self, choice: Choice, request: ModelRequest, watch: Watch, *, required: bool) -> ModelReply:
+    def _ask(self, choice: Choice, request: ModelRequest, run_context: RunContext, *, required: bool) -> ModelReply:
         try:
             provider = self.provider(choice.provider)
         except ConfigError as error:
             if required:
                 raise
             raise ModelNotFound(str(error)) from error
-        return provider.complete(replace(request, model=choice.model, fallbacks=()), watch)
+        return provider.complete(replace(request, model=choice.model, fallbacks=()), run_context)
 
     def check(self, timeout_s: float = 10.0) -> str:
         """
@@ -160,7 +160,7 @@ class Models:
         """
         provider = self.default
         settings = self.settings
-        known = provider.known_models(Watch(time.monotonic() + timeout_s))
+        known = provider.known_models(RunContext(time.monotonic() + timeout_s))
         if known and settings.model and not {settings.model, f"{settings.model}:latest"} & _bare(known):
             return f"{provider.name} answers, but does not list the model {settings.model}"
         return f"{provider.name} answers" + (f" and has the model {settings.model}" if known and settings.model else "")
@@ -172,9 +172,9 @@ class Models:
         self._providers = {}
 
 
-def _count(missed: Iterable[Miss], watch: Watch) -> None:
+def _count(missed: Iterable[Miss], run_context: RunContext) -> None:
     for miss in missed:
-        watch.model_called(miss.choice.model, miss.seconds, None)
+        run_context.model_called(miss.choice.model, miss.seconds, None)
 
 
 def preload(provider: str) -> None:

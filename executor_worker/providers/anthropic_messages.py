@@ -25,7 +25,7 @@ from executor_worker.providers.schemas import closed, in_words
 from executor_worker.providers.tool_content import described, is_image
 from executor_worker.providers.tool_names import ToolNames
 from executor_worker.providers.wire import Limit, http_client
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 LONGEST_TOOL_NAME = 128
 DEFAULT_MAX_TOKENS = 16_000
@@ -58,18 +58,18 @@ class AnthropicMessages:
         self._border = Border(self.name, anthropic, base_url, (api_key,) if api_key else ())
         self._left_out = LeftOut(self.name, SIGNS)
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
         names = ToolNames((tool.name for tool in request.tools), LONGEST_TOOL_NAME)
         answers: list[Answer] = []
         while len(answers) < MAX_PAUSES and (not answers or answers[-1].stop_reason == "pause_turn"):
             said = [block for answer in answers for block in answer.blocks]
-            attempt = partial(self._attempt, request, names, said, watch)
-            answers.append(self._retries.run(attempt, watch, request.model))
+            attempt = partial(self._attempt, request, names, said, run_context)
+            answers.append(self._retries.run(attempt, run_context, request.model))
         return reply_of(answers, names)
 
-    def known_models(self, watch: Watch) -> list[str]:
+    def known_models(self, run_context: RunContext) -> list[str]:
         """List the models this key may use: proves the address and the key without paying for a call."""
-        self._limit.begin(self._timeout_s, watch)
+        self._limit.begin(self._timeout_s, run_context)
         with self._border.crossing("models", self._limit):
             page: Any = self._client.get("/v1/models?limit=1000", cast_to=object)
             return listed_models(page)
@@ -78,18 +78,18 @@ class AnthropicMessages:
         self._client.close()
 
     def _attempt(
-        self, request: ModelRequest, names: ToolNames, said: list[dict[str, Any]], watch: Watch, _number: int
+        self, request: ModelRequest, names: ToolNames, said: list[dict[str, Any]], run_context: RunContext, _number: int
     ) -> Answer:
         while True:
             body = self._body(request, names, said)
             try:
-                return self._call(body, request.model, watch)
+                return self._call(body, request.model, run_context)
             except BadRequest as error:
                 if not self._left_out.learn(request.model, _parameters(body), str(error)):
                     raise
 
-    def _call(self, body: dict[str, Any], model: str, watch: Watch) -> Answer:
-        self._limit.begin(self._timeout_s, watch)
+    def _call(self, body: dict[str, Any], model: str, run_context: RunContext) -> Answer:
+        self._limit.begin(self._timeout_s, run_context)
         with (
             self._border.crossing(model, self._limit),
             closing(
@@ -98,19 +98,19 @@ class AnthropicMessages:
                 )
             ) as stream,
         ):
-            answer = self._read(stream, model, watch)
+            answer = self._read(stream, model, run_context)
         if answer.stop_reason is None:
             raise ModelUnavailable(f"{self.name} {model}: the answer broke off before its end")
         return answer
 
-    def _read(self, stream: anthropic.Stream[object], model: str, watch: Watch) -> Answer:
+    def _read(self, stream: anthropic.Stream[object], model: str, run_context: RunContext) -> Answer:
         answer = Answer(model)
         if "json" in stream.response.headers.get("content-type", ""):
             # A gateway that does not stream answers with the whole message.
             answer.take_whole(orjson.loads(stream.response.read()))
             return answer
         for event in stream:
-            watch.check()
+            run_context.check()
             if isinstance(event, dict) and event.get("type") == "error":
                 raise self._border.said(f"{self.name} {model}", event, 200, stream.response.headers)
             answer.feed(event)

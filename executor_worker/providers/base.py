@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from executor_worker.outcome import Usage
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 StopReason = Literal[
     "end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "context_window_exceeded"
@@ -206,7 +206,7 @@ class ModelReply:
 class Answering(Protocol):
     """Whatever answers a request: one provider's adapter, or several with what falls back on what."""
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
         """See `Provider`."""
         ...
 
@@ -216,7 +216,7 @@ class Provider(Protocol):
 
     name: str
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
         """
         Call the model, with retries, until it answers or time is up.
 
@@ -229,7 +229,7 @@ class Provider(Protocol):
         """
         ...
 
-    def known_models(self, watch: Watch) -> list[str]:
+    def known_models(self, run_context: RunContext) -> list[str]:
         """
         List the models that can be named; empty where any will do. Costs nothing, retries nothing.
 

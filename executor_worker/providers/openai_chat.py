@@ -26,7 +26,7 @@ from executor_worker.providers.schemas import in_words, strict
 from executor_worker.providers.tool_content import described, is_image
 from executor_worker.providers.tool_names import ToolNames
 from executor_worker.providers.wire import Limit, http_client
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 LONGEST_TOOL_NAME = 64
 # Parameter → how a 400 names it.
@@ -66,13 +66,13 @@ class OpenAIChat:
         self._border = Border(name, openai, base_url, (api_key,) if api_key else ())
         self._left_out = LeftOut(name, SIGNS)
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
         names = ToolNames((tool.name for tool in request.tools), LONGEST_TOOL_NAME)
-        return self._retries.run(partial(self._attempt, request, names, watch), watch, request.model)
+        return self._retries.run(partial(self._attempt, request, names, run_context), run_context, request.model)
 
-    def known_models(self, watch: Watch) -> list[str]:
+    def known_models(self, run_context: RunContext) -> list[str]:
         """List the models the server has: proves the address and the key without paying for a call."""
-        self._limit.begin(self._timeout_s, watch)
+        self._limit.begin(self._timeout_s, run_context)
         with self._border.crossing("models", self._limit):
             page: Any = self._client.get("/models", cast_to=object)
             return listed_models(page)
@@ -80,17 +80,19 @@ class OpenAIChat:
     def close(self) -> None:
         self._client.close()
 
-    def _attempt(self, request: ModelRequest, names: ToolNames, watch: Watch, _number: int) -> ModelReply:
+    def _attempt(self, request: ModelRequest, names: ToolNames, run_context: RunContext, _number: int) -> ModelReply:
         while True:
             body = self._body(request, names)
             try:
-                return self._call(body, request, names, watch)
+                return self._call(body, request, names, run_context)
             except BadRequest as error:
                 if not self._left_out.learn(request.model, _parameters(body), str(error)):
                     raise
 
-    def _call(self, body: dict[str, Any], request: ModelRequest, names: ToolNames, watch: Watch) -> ModelReply:
-        self._limit.begin(self._timeout_s, watch)
+    def _call(
+        self, body: dict[str, Any], request: ModelRequest, names: ToolNames, run_context: RunContext
+    ) -> ModelReply:
+        self._limit.begin(self._timeout_s, run_context)
         answer = Answer(request.model, len(request.turns))
         with (
             self._border.crossing(request.model, self._limit),
@@ -100,10 +102,10 @@ class OpenAIChat:
                 )
             ) as stream,
         ):
-            self._read(stream, answer, watch)
+            self._read(stream, answer, run_context)
             return self._judged(answer, request.model).reply(names)
 
-    def _read(self, stream: openai.Stream[object], answer: Answer, watch: Watch) -> None:
+    def _read(self, stream: openai.Stream[object], answer: Answer, run_context: RunContext) -> None:
         kind = stream.response.headers.get("content-type", "no content type")
         if "json" in kind:
             # A server that does not stream answers with the whole completion.
@@ -113,7 +115,7 @@ class OpenAIChat:
             answer.feed(whole)
         else:
             for chunk in stream:
-                watch.check()
+                run_context.check()
                 answer.feed(chunk)
         answer.finish(kind)
 

@@ -23,7 +23,7 @@ from typing import Any
 from executor_worker.errors import ConfigError
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 _MILLION = 1_000_000
 _DATE = re.compile(r"[-@:](20\d{6}|20\d\d-\d\d-\d\d|latest)\Z")
@@ -117,8 +117,8 @@ class Priced:
         self._provider = provider
         self._prices = prices
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
-        reply = self._provider.complete(request, watch)
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
+        reply = self._provider.complete(request, run_context)
         # What answered under a name of its own costs what was asked for.
         asked = reply.fallback.model if reply.fallback is not None else request.model
         price = self._prices.find(reply.model) or self._prices.find(asked)

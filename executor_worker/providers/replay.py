@@ -15,7 +15,7 @@ from typing import Any
 from executor_worker.errors import ConfigError, ModelRejected
 from executor_worker.json_text import loads
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, UserTurn
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 FIX = "Name a file that `executor-worker once --record FILE` has written."
 
@@ -43,8 +43,8 @@ class Replay:
             raise ConfigError("LLM_SCRIPT", "it is not set, and LLM_PROVIDER=replay answers from it.", FIX)
         self._runs = _runs(recording)
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
-        watch.check()
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
+        run_context.check()
         opening = request.turns[0] if request.turns else None
         prompt = opening.text if isinstance(opening, UserTurn) else None
         at = sum(isinstance(turn, ModelTurn) for turn in request.turns)
@@ -56,9 +56,9 @@ class Replay:
             raise ModelRejected(f"replay: the recording has no answer number {at + 1} to this prompt; record it anew")
         return found
 
-    def known_models(self, watch: Watch) -> list[str]:
+    def known_models(self, run_context: RunContext) -> list[str]:
         """Say that any model will do."""
-        watch.check()
+        run_context.check()
         return []
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from loguru import logger
 
 from executor_worker.errors import ModelError, ModelRateLimited
 from executor_worker.providers.throttle import Alone, Throttle
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 T = TypeVar("T")
 SLICE_S = 0.25
@@ -48,7 +48,7 @@ class Retries:
         self._chance = chance
         self._throttle = throttle or Alone()
 
-    def run(self, attempt: Callable[[int], T], watch: Watch, model: str = "") -> T:
+    def run(self, attempt: Callable[[int], T], run_context: RunContext, model: str = "") -> T:
         """
         Call *attempt* with its number, from 0, until it answers or a further one is of no use.
 
@@ -62,35 +62,35 @@ class Retries:
                 reach beyond the item's deadline; without an attempt where the throttle's does.
             Postponed: The item rather waits in the stream.
         """
-        number = watch.refused
+        number = run_context.refused
         try:
             while True:
-                watch.check()
-                self._await_turn(model, watch)
+                run_context.check()
+                self._await_turn(model, run_context)
                 try:
-                    return self._tried(attempt, number, watch, model)
+                    return self._tried(attempt, number, run_context, model)
                 except ModelError as error:
                     wait_s = self._wait_s(number, error)
-                    self._judge(error, number, wait_s, watch)
+                    self._judge(error, number, wait_s, run_context)
                     throttled = error.throttled
                 number += 1
                 if throttled:
-                    watch.refused = number
-                    watch.hold_off(wait_s, self._throttle.place(model))
-                pause(wait_s, watch, self._sleep)
+                    run_context.refused = number
+                    run_context.hold_off(wait_s, self._throttle.place(model))
+                pause(wait_s, run_context, self._sleep)
         finally:
-            watch.refused = 0  # that was this call's
+            run_context.refused = 0  # that was this call's
 
-    def _await_turn(self, model: str, watch: Watch) -> None:
+    def _await_turn(self, model: str, run_context: RunContext) -> None:
         """Wait until *model* may be called; not all who wait come back at the same instant."""
-        while (wait := self._throttle.admit(model, watch)) is not None:
-            if wait.seconds >= watch.left():
+        while (wait := self._throttle.admit(model, run_context)) is not None:
+            if wait.seconds >= run_context.left():
                 asked = ModelRateLimited(f"{model} is throttled", retry_after=round(wait.seconds, 1))
-                raise _told(asked, f"not called; the node has {watch.left():.0f} s left")
-            watch.hold_off(wait.seconds, wait.place)
-            pause(wait.seconds + self._chance() * min(1.0, wait.seconds / 10), watch, self._sleep)
+                raise _told(asked, f"not called; the node has {run_context.left():.0f} s left")
+            run_context.hold_off(wait.seconds, wait.place)
+            pause(wait.seconds + self._chance() * min(1.0, wait.seconds / 10), run_context, self._sleep)
 
-    def _tried(self, attempt: Callable[[int], T], number: int, watch: Watch, model: str) -> T:
+    def _tried(self, attempt: Callable[[int], T], number: int, run_context: RunContext, model: str) -> T:
         asked: ModelError | None = None
         answered = False
         try:
@@ -101,17 +101,17 @@ class Retries:
             asked = error if error.throttled and error.retryable else None
             raise
         finally:
-            self._throttle.ended(model, watch, asked, answered=answered)
+            self._throttle.ended(model, run_context, asked, answered=answered)
 
-    def _judge(self, error: ModelError, number: int, wait_s: float, watch: Watch) -> None:
+    def _judge(self, error: ModelError, number: int, wait_s: float, run_context: RunContext) -> None:
         """
         Raises:
             ModelError: *error*, where no further attempt follows.
         """
         if not error.retryable or number >= self._max_retries:
             raise _told(error, _attempts(number + 1)) from error
-        if wait_s >= watch.left():
-            raise _told(error, f"{_attempts(number + 1)}the node has {watch.left():.0f} s left") from error
+        if wait_s >= run_context.left():
+            raise _told(error, f"{_attempts(number + 1)}the node has {run_context.left():.0f} s left") from error
         logger.bind(error_code=error.code, attempt=number + 1, wait_s=round(wait_s, 3)).info("model.retried")
 
     def _wait_s(self, number: int, error: ModelError) -> float:
@@ -121,13 +121,13 @@ class Retries:
         return self._chance() * min(self._cap_s, self._base_s * 2.0 ** min(number, 30))
 
 
-def pause(seconds: float, watch: Watch, sleep: Callable[[float], None] = time.sleep) -> None:
+def pause(seconds: float, run_context: RunContext, sleep: Callable[[float], None] = time.sleep) -> None:
     """Wait, asking the watch now and then."""
-    until = watch.clock() + seconds
-    while (left := until - watch.clock()) > 0:
-        watch.check()
-        sleep(min(left, SLICE_S, max(watch.left(), 0.001)))
-    watch.check()
+    until = run_context.clock() + seconds
+    while (left := until - run_context.clock()) > 0:
+        run_context.check()
+        sleep(min(left, SLICE_S, max(run_context.left(), 0.001)))
+    run_context.check()
 
 
 def _attempts(count: int) -> str:

@@ -50,7 +50,7 @@ from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall, ToolTurn, UserTurn
 from executor_worker.providers.retries import Retries, pause
 from executor_worker.providers.sample import sample
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 CHARS_PER_TOKEN = 4
 ERRORS: dict[str, type[ModelError]] = {
@@ -113,16 +113,18 @@ class Scripted:
         self._retries = retries
         self._rules = _file_rules(script) if script else []
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
         rules = self._rules_for(request)
         step = sum(isinstance(turn, ModelTurn) for turn in request.turns)
         return self._retries.run(
-            lambda number: self._attempt(request, _rule_at(rules, step, number), watch), watch, request.model
+            lambda number: self._attempt(request, _rule_at(rules, step, number), run_context),
+            run_context,
+            request.model,
         )
 
-    def known_models(self, watch: Watch) -> list[str]:
+    def known_models(self, run_context: RunContext) -> list[str]:
         """Say that any model will do."""
-        watch.check()
+        run_context.check()
         return []
 
     def close(self) -> None:
@@ -137,10 +139,10 @@ class Scripted:
             raise ModelRejected(f"scripted {request.model}: the prompt's script can't be used: {error}") from error
         return _matching(self._rules, texts)
 
-    def _attempt(self, request: ModelRequest, rule: Rule | None, watch: Watch) -> ModelReply:
+    def _attempt(self, request: ModelRequest, rule: Rule | None, run_context: RunContext) -> ModelReply:
         who = f"scripted {request.model}"
         if rule is not None:
-            pause(min(rule.delay_s, self._timeout_s), watch)
+            pause(min(rule.delay_s, self._timeout_s), run_context)
             if rule.delay_s > self._timeout_s:
                 raise ModelTimeout(f"{who}: no complete answer within LLM_TIMEOUT")
             if rule.error is not None:

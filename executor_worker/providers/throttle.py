@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from executor_worker.errors import ModelError
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Wait:
 class Throttle(Protocol):
     """One provider, address and key."""
 
-    def admit(self, model: str, watch: Watch) -> Wait | None:
+    def admit(self, model: str, run_context: RunContext) -> Wait | None:
         """Ask whether *model* may be called now; None: yes, and `ended` is called afterwards in any case."""
         ...
 
-    def ended(self, model: str, watch: Watch, error: ModelError | None, *, answered: bool) -> None:
+    def ended(self, model: str, run_context: RunContext, error: ModelError | None, *, answered: bool) -> None:
         """
         Tell how a call ended that was admitted.
 
@@ -54,13 +54,13 @@ class Alone:
     def __init__(self) -> None:
         self._not_before: dict[str, float] = {}
 
-    def admit(self, model: str, watch: Watch) -> Wait | None:
-        seconds = self._not_before.get(model, 0.0) - watch.clock()
+    def admit(self, model: str, run_context: RunContext) -> Wait | None:
+        seconds = self._not_before.get(model, 0.0) - run_context.clock()
         return Wait(seconds) if seconds > 0 else None
 
-    def ended(self, model: str, watch: Watch, error: ModelError | None, *, answered: bool) -> None:
+    def ended(self, model: str, run_context: RunContext, error: ModelError | None, *, answered: bool) -> None:
         if error is not None and error.retry_after is not None:
-            self._not_before[model] = watch.clock() + error.retry_after
+            self._not_before[model] = run_context.clock() + error.retry_after
 
     def place(self, model: str) -> str:
         return ""

@@ -20,7 +20,7 @@ import httpcore2
 import httpx2
 
 from executor_worker.errors import NodeError
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 SLICE_S = 0.25
 CONNECT_S = 10.0
@@ -41,17 +41,17 @@ class Limit:
     """
 
     def __init__(self) -> None:
-        self._watch: Watch | None = None
+        self._run_context: RunContext | None = None
         self._until = 0.0
         self.stopped: NodeError | None = None
 
-    def begin(self, seconds: float, watch: Watch) -> None:
-        self._watch = watch
-        self._until = watch.clock() + seconds
+    def begin(self, seconds: float, run_context: RunContext) -> None:
+        self._run_context = run_context
+        self._until = run_context.clock() + seconds
         self.stopped = None
 
     def left(self) -> float:
-        return self._until - self._watch.clock() if self._watch else CONNECT_S
+        return self._until - self._run_context.clock() if self._run_context else CONNECT_S
 
     def next_wait(self) -> float:
         """
@@ -61,16 +61,16 @@ class Limit:
             NodeError: From the watch.
             httpcore2.ReadTimeout: The attempt's time is up.
         """
-        if self._watch:
+        if self._run_context:
             try:
-                self._watch.check()
+                self._run_context.check()
             except NodeError as error:
                 self.stopped = error
                 raise
         left = self.left()
         if left <= 0:
             raise httpcore2.ReadTimeout("the call's time is up")
-        return min(SLICE_S, left, max(self._watch.left(), 0.001) if self._watch else left)
+        return min(SLICE_S, left, max(self._run_context.left(), 0.001) if self._run_context else left)
 
     def connect_wait(self) -> float:
         self.next_wait()

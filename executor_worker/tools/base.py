@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 Effects = Literal["none", "idempotent", "unsafe"]
 
@@ -39,7 +39,7 @@ class ToolContext:
 
     key: str
     deadline: float
-    _watch: Watch
+    _run_context: RunContext
     _name: str
     _log: Log
 
@@ -50,13 +50,13 @@ class ToolContext:
     @property
     def trace_headers(self) -> dict[str, str]:
         """Headers that let whoever is called go on with the item's trace; empty where nothing is traced."""
-        return self._watch.tracing.headers
+        return self._run_context.tracing.headers
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Say how far it has got; a cancelled or overdue item ends here."""
         self._log("debug", "tool.progressed", tool=self._name, done=done, total=total, message=message)
-        self._watch.on_progress(done, total)
-        self._watch.check()
+        self._run_context.on_progress(done, total)
+        self._run_context.check()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Tool(Protocol):
     timeout: float
     source: str
 
-    def call(self, arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
         """
         Call it once; *arguments* were validated against the schema, *key* is the call's idempotency key.
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 T = TypeVar("T")
 _POLL_SECONDS = 0.1
@@ -56,7 +56,7 @@ class Loop:
 def ended(
     future: concurrent.futures.Future[Any],
     deadline: float,
-    watch: Watch | None,
+    run_context: RunContext | None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> bool:
     """
@@ -71,8 +71,8 @@ def ended(
     try:
         while not future.done():
             meanwhile()
-            if watch is not None:
-                watch.check()
+            if run_context is not None:
+                run_context.check()
             left = deadline - time.monotonic()
             if left <= 0:
                 return False

@@ -10,7 +10,7 @@ import httpx2
 import orjson
 
 from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Answer, Effects, key_header
 from executor_worker.tools.functions.json_value import as_text, to_json
 from executor_worker.tools.functions.time_limit import CallOverdue, time_limit
@@ -108,13 +108,13 @@ class RestTool:
         self.source = "rest"
         self._server = server
 
-    def call(self, arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
         """POST the parameters; see `Tool.call`."""
-        watch.check()
-        left = watch.left()
+        run_context.check()
+        left = run_context.left()
         try:
             with time_limit(min(self.timeout, left)):
-                status, body = self._post(arguments, {**key_header(key), **watch.tracing.headers})
+                status, body = self._post(arguments, {**key_header(key), **run_context.tracing.headers})
         except CallOverdue:
             if left <= self.timeout:
                 raise NodeTimeout(f"the node's time is up in tool {self.name}") from None

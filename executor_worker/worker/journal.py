@@ -12,9 +12,9 @@ from executor_worker.broker import JOURNAL_PREFIX, JournalKeys, Kept, own_journa
 from executor_worker.envelopes.events import event
 from executor_worker.errors import Abandoned, StreamError, StreamRefused
 from executor_worker.json_text import dumps, loads
-from executor_worker.nodes.journal import Record, account, ended
+from executor_worker.nodes.journal import Record, ended, report
 from executor_worker.outcome import Failed
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.telemetry import logs
 from executor_worker.worker.intake import Ticket
 
@@ -37,7 +37,7 @@ class RunJournal:
         self,
         ticket: Ticket,
         keys: JournalKeys,
-        watch: Watch,
+        run_context: RunContext,
         pause: Callable[[int], bool],
         worker_id: str,
         *,
@@ -46,7 +46,7 @@ class RunJournal:
     ) -> None:
         self._ticket = ticket
         self._keys = keys
-        self._watch = watch
+        self._run_context = run_context
         self._pause = pause
         self._names = (ticket.graph_id, ticket.execution_id or ticket.graph_id, ticket.node_id)
         self._facts = {
@@ -76,7 +76,7 @@ class RunJournal:
             steps = [record["step"] for record in records]
             resumed = {"model_calls": steps.count("replied"), "tool_calls": steps.count("answered")}
             logs.info("node.resumed", attempt=self._ticket.attempt, **resumed)
-            self._watch.tracing.resumed(str(records[0].get("traceparent", "")))
+            self._run_context.tracing.resumed(str(records[0].get("traceparent", "")))
             self._show("node.resumed", resumed)
         return records
 
@@ -103,7 +103,7 @@ class RunJournal:
 
     def _traced(self, record: Record) -> Record:
         """Let a run's beginning name its span, for a run that goes on from it."""
-        traceparent = self._watch.tracing.item_traceparent if record["step"] == "began" else ""
+        traceparent = self._run_context.tracing.item_traceparent if record["step"] == "began" else ""
         return {**record, "traceparent": traceparent} if traceparent else record
 
     def _show(self, kind: str, data: dict[str, Any], *, enclosed: bool = False) -> None:
@@ -126,7 +126,7 @@ class RunJournal:
                 tries += 1
                 if not self._pause(tries):
                     raise Abandoned(f"the run's journal can't be reached: {error}") from error
-                self._watch.check()
+                self._run_context.check()
 
     def _event(self, kind: str, data: dict[str, Any]) -> bytes:
         return event(kind, *self._names, {**self._facts, **data}, self._wall())
@@ -153,7 +153,7 @@ def recall(ticket: Ticket, keys: JournalKeys) -> None:
             records = [loads(record) for record in found]
             if not records or records[-1]["step"] == "ended":
                 continue
-            usage, done = account(records)
+            usage, done = report(records)
             ticket.outcome = replace(
                 outcome, usage=usage, detail={**outcome.detail, **(done if ticket.mode == "agent" else {})}
             )

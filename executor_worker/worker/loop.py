@@ -24,9 +24,9 @@ from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
 from executor_worker.worker.intake import Intake, Ticket
-from executor_worker.worker.recycling import Wear
-from executor_worker.worker.redis_wait import Patience, wait_for_wake
-from executor_worker.worker.report import Account
+from executor_worker.worker.recycling import Recycling
+from executor_worker.worker.redis_wait import RedisWait, wait_for_wake
+from executor_worker.worker.report import Report
 from executor_worker.worker.run import Runs
 from executor_worker.worker.settle import Result, Settler
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
@@ -58,9 +58,9 @@ class Worker:
         intake: Intake,
         settler: Settler,
         runs: Runs,
-        wear: Wear,
+        recycling: Recycling,
         lease_s: float,
-        patience: Patience,
+        redis_wait: RedisWait,
         recall: Callable[[Ticket], None],
         reap: Callable[[], int],
         tracing: Tracing = NO_TRACING,
@@ -72,13 +72,13 @@ class Worker:
         self._intake = intake
         self._settler = settler
         self._runs = runs
-        self._wear = wear
+        self._recycling = recycling
         self._lease_s = lease_s
-        self._patience = patience
+        self._redis_wait = redis_wait
         self._recall = recall
         self._reap = reap
         self._tracing = tracing
-        self._account = Account(Recorder(row.counters), board.head)
+        self._report = Report(Recorder(row.counters), board.head)
         self._leaving = False
         self._tried_notice = 0
         self._tidied_at = 0.0
@@ -91,7 +91,7 @@ class Worker:
         self._heed_signals()
         self._row.state = "idle"
         self._row.phase = "waiting"
-        self._board.bell.ring()
+        self._board.event_fd.ring()
         taken: Taken | None = None
         while not self._leaving:
             taken = taken or self._next()
@@ -116,7 +116,7 @@ class Worker:
         self._row.wake()
 
     def _on_quit(self, _signum: int, _frame: FrameType | None) -> None:
-        self._leaving = self._patience.ended = True
+        self._leaving = self._redis_wait.ended = True
         self._row.wake()
         self._runs.abandon("asked to give the item back")
 
@@ -129,7 +129,7 @@ class Worker:
         if self._leaving:
             return None
         # Also when we are about to be killed: the item that follows would be killed with us.
-        if self._paused() or self._row.leaving or not self._head.gate or self._wear.spent():
+        if self._paused() or self._row.leaving or not self._head.gate or self._recycling.spent():
             wait_for_wake(self._row, POLL_S)
             return None
         if self._pausing:
@@ -166,11 +166,11 @@ class Worker:
     def _take(self) -> Taken | None:
         noticed = self._head.noticed  # before the notice is read: one that comes meanwhile is not tried by this
         stale = self._stale()
-        if stale or self._consumer.unsure:
-            unsure = self._consumer.unsure
+        if stale or self._consumer.may_have_unseen:
+            may_have_unseen = self._consumer.may_have_unseen
             taken = self._consumer.take(uncounted=self._condemned(), stale=stale)
             # What was ours already comes first: the stale ones have not been tried then.
-            if taken is None or not (unsure or (taken.held.stream, taken.held.entry) in stale):
+            if taken is None or not (may_have_unseen or (taken.held.stream, taken.held.entry) in stale):
                 self._tried_notice = noticed
             if taken is not None:
                 return taken
@@ -189,7 +189,7 @@ class Worker:
     def _wants_next(self) -> bool:
         """Tell whether the next item may be taken in the same step: not when something else comes first."""
         head = self._head
-        wanted_elsewhere = self._leaving or head.paused or self._row.leaving or self._wear.spent()
+        wanted_elsewhere = self._leaving or head.paused or self._row.leaving or self._recycling.spent()
         return not wanted_elsewhere and head.noticed in (0, self._tried_notice)
 
     def _condemned(self) -> tuple[str, str] | None:
@@ -228,7 +228,7 @@ class Worker:
         row.end(done=not self._pausing)
         self._untidy = True
         self._tidy(time.monotonic())
-        self._wear.item_done()
+        self._recycling.item_done()
         return upcoming
 
     def _answer(self, taken: Taken, started: float) -> Taken | None:
@@ -253,7 +253,7 @@ class Worker:
         ticket = self._intake.open(taken, verdict)
         if verdict or ticket.dead_reason == "poisoned":
             self._recall(ticket)
-        self._account.opened(ticket)
+        self._report.opened(ticket)
         return ticket
 
     def _work_off(self, ticket: Ticket, started: float, span: Span) -> Taken | None:
@@ -271,7 +271,7 @@ class Worker:
         self._row.finish("settling")
         result = self._settler.settle(ticket, self._wants_next)
         self._forget_verdict()
-        self._account.settled(ticket, result, time.monotonic() - started)
+        self._report.settled(ticket, result, time.monotonic() - started)
         span.ended(_fate(ticket, result), *_how(ticket))
         return result.next
 
@@ -283,7 +283,7 @@ class Worker:
 
     def _abandon(self, held: Held, reason: Abandoned) -> None:
         if self._row.lost:
-            self._account.lost(held.entry)
+            self._report.lost(held.entry)
             return
         logs.info("item.released", entry=held.entry, reason=str(reason))
         self._give_back(held)
@@ -299,14 +299,14 @@ class Worker:
             if self._consumer.park(
                 held, reason.place, reason.refused, state_key=ticket.state_key or "", ends_at=ends_at
             ):
-                self._account.postponed()
+                self._report.postponed()
         except StreamError as error:
             logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")
 
     def _give_back(self, held: Held) -> None:
         try:
             if self._consumer.release(held, counted=False):
-                self._account.released()
+                self._report.released()
         except StreamError as error:
             logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")
 

@@ -22,7 +22,7 @@ class Limits:
     rss_bytes: int = 0
 
 
-class Wear:
+class Recycling:
     """Looks at one worker, and asks for its replacement."""
 
     def __init__(self, board: Scoreboard, row: Row, limits: Limits) -> None:
@@ -50,7 +50,7 @@ class Wear:
     def _ask(self) -> None:
         if not self._row.wants_replacement:
             self._row.wants_replacement = True
-            self._board.bell.ring()
+            self._board.event_fd.ring()
 
 
 def _descriptors_run_out() -> bool:

@@ -12,7 +12,7 @@ from supervisor.scoreboard.scoreboard import Row
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 2.0
 
 
-class Patience:
+class RedisWait:
     """
     Waits for a Redis that is away: longer from try to try, until the worker has to give up what it holds.
 

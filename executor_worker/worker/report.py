@@ -15,7 +15,7 @@ from supervisor.scoreboard.scoreboard import Head
 MODES = frozenset({"llm", "agent", "tool"})
 
 
-class Account:
+class Report:
     def __init__(self, recorder: Recorder, head: Head) -> None:
         self._recorder = recorder
         self._head = head

@@ -10,11 +10,11 @@ from executor_worker.graph.state import is_cancelled
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Failed
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from executor_worker.worker.intake import Ticket
-from executor_worker.worker.run_control import NOT_WANTED, ItemWatch
+from executor_worker.worker.run_control import NOT_WANTED, RunControl
 from supervisor.scoreboard.scoreboard import Row
 
 
@@ -32,7 +32,7 @@ class Runs:
         executor: Executor,
         holds: Callable[[Held], bool],
         read_state: Callable[[str], bytes | None],
-        journal_of: Callable[[Ticket, Watch], Journal],
+        journal_of: Callable[[Ticket, RunContext], Journal],
         tracing: Tracing = NO_TRACING,
     ) -> None:
         self._row = row
@@ -61,7 +61,7 @@ class Runs:
         self._row.attempt = ticket.attempt
         self._row.begin_run(ticket.state_key or "")
         try:
-            self._execute(ticket, task, self._watch(ticket, deadline))
+            self._execute(ticket, task, self._run_context(ticket, deadline))
         except Overdue:
             ticket.outcome = Failed(f"the node did not end within {ticket.seconds:g} s", "node_timeout")
         except Stopped as stopped:
@@ -94,23 +94,23 @@ class Runs:
             lost = self._row.lost_run == self._row.run
             raise Abandoned("the item was taken over") if lost else Stopped(NOT_WANTED)
 
-    def _execute(self, ticket: Ticket, task: Task, watch: Watch) -> None:
+    def _execute(self, ticket: Ticket, task: Task, run_context: RunContext) -> None:
         try:
             self._interruptible = True
             if self._unwanted is not None:
                 raise self._unwanted
-            ticket.outcome = self._executor.execute(task, watch, self._journal_of(ticket, watch))
+            ticket.outcome = self._executor.execute(task, run_context, self._journal_of(ticket, run_context))
         finally:
             self._interruptible = False
 
-    def _watch(self, ticket: Ticket, deadline: float) -> ItemWatch:
+    def _run_context(self, ticket: Ticket, deadline: float) -> RunControl:
         def ours() -> bool:
             return self._still_ours(ticket.held)
 
         def cancelled() -> bool:
             return self._is_cancelled(ticket.state_key or "")
 
-        return ItemWatch(
+        return RunControl(
             deadline,
             ticket.run_key,
             self._row,

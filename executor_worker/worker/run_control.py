@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from executor_worker.errors import Abandoned, Cancelled, Postponed
 from executor_worker.outcome import Usage
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
@@ -20,14 +20,14 @@ NOT_WANTED = "the graph was cancelled while its node was being run"
 IN_PLACE_S = 1.0  # a shorter wait is not worth giving the item back
 
 
-class ItemWatch(Watch):
+class RunControl(RunContext):
     """
     Limits a run by its lease and its graph's status as well, and shows it on the scoreboard and in the metrics.
 
     Args:
         still_ours: Tells for certain whether the item is still held by this worker.
         cancelled: Asks whether the graph was cancelled; used where nobody else looks.
-        refused, tracing: See `Watch`.
+        refused, tracing: See `RunContext`.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from supervisor.processes.processes import DUMP_STACKS
 from supervisor.scoreboard.row import Row
 from supervisor.scoreboard.scoreboard import Scoreboard
-from supervisor.slots.slot import Seat
+from supervisor.slots.slot import Slot
 
 DUMP_APART_S = 0.02  # between two workers' stacks
 
@@ -18,10 +18,10 @@ class StackDump:
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._left: list[Seat] = []
+        self._left: list[Slot] = []
         self._next = 0.0
 
-    def begin(self, seats: Sequence[Seat]) -> None:
+    def begin(self, seats: Sequence[Slot]) -> None:
         self._left, self._next = list(seats), self._now()
 
     def advance(self) -> None:

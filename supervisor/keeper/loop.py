@@ -18,7 +18,7 @@ from types import FrameType
 
 from supervisor.keeper.http_server import HttpServer, Routes
 from supervisor.processes.after_fork import describe
-from supervisor.processes.parent_death import Aftermath
+from supervisor.processes.parent_death import ParentDeath
 from supervisor.processes.process_tree import MARK
 from supervisor.program import Journal, Log
 from supervisor.scoreboard.scoreboard import Scoreboard
@@ -38,7 +38,7 @@ class Duty:
     every_seconds: float
     run: Callable[[], float | None]
     close: Callable[[], None] | None = None  # run when the keeper is asked to leave
-    on_bell: bool = False  # run it at once when somebody rings `board.keeper_bell`
+    on_event_fd: bool = False  # run it at once when somebody rings `board.keeper_bell`
     first: bool = False  # before it is said that the keeper is up: one killed as soon as it is has done this
 
 
@@ -74,14 +74,14 @@ class Keeper:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._asked_to_leave)
         signal.signal(signal.SIGQUIT, signal.SIG_IGN)  # from the terminal, for the whole group: we go last
-        Aftermath(self.board, f"{MARK}={os.environ.get(MARK, '')}".encode()).start()
+        ParentDeath(self.board, f"{MARK}={os.environ.get(MARK, '')}".encode()).start()
         if self._server is not None:
             self._server.start()
         for duty in self._duties:
             if duty.first:
                 self._do_if_due(duty)
         self._beat()
-        self.board.bell.ring()
+        self.board.event_fd.ring()
         while not self._leaving:
             self._beat()
             for duty in self._duties:
@@ -107,7 +107,7 @@ class Keeper:
     def _wait(self, signals: int) -> None:
         callbacks = self._sources()
         poll = select.poll()
-        for fd in (signals, self.board.keeper_bell.fileno(), *callbacks):
+        for fd in (signals, self.board.keeper_event_fd.fileno(), *callbacks):
             poll.register(fd, select.POLLIN)
         wait_s = min([BEAT_S, *(at - time.monotonic() for at in self._due.values())])
         for fd, _ in poll.poll(max(wait_s, 0.0) * 1000):
@@ -116,8 +116,8 @@ class Keeper:
                     callbacks[fd]()
         with contextlib.suppress(BlockingIOError):
             os.read(signals, 4096)
-        if self.board.keeper_bell.clear():
-            self._due |= {duty.name: 0.0 for duty in self._duties if duty.on_bell}
+        if self.board.keeper_event_fd.clear():
+            self._due |= {duty.name: 0.0 for duty in self._duties if duty.on_event_fd}
 
     def _close(self) -> None:
         for duty in self._duties:

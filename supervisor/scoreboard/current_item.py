@@ -23,7 +23,7 @@ PHASE = Struct("<72pqq40p")  # phase, since_ns, deadline_ns, verdict at the dead
 HELD_LIMIT, ITEM_LIMIT, PHASE_LIMIT = 255, 255, 71  # bytes
 
 
-class InHand:
+class CurrentItem:
     """
     Args:
         ints: The words of the whole row.

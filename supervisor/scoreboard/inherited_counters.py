@@ -20,7 +20,7 @@ from supervisor.scoreboard.scoreboard import MODES, Head, Scoreboard
 _WORDS = Struct("=32q")
 
 
-class Legacy:
+class InheritedCounters:
     """
     One predecessor's table; it may still be added to, while that drains.
 
@@ -90,7 +90,7 @@ def inherit(board: Scoreboard, tables: list[int]) -> list[int]:
     strange = []
     for fd in tables:
         try:
-            legacy = Legacy(fd)
+            legacy = InheritedCounters(fd)
         except ValueError:
             os.close(fd)
             strange.append(fd)

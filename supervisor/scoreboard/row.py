@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 
 from supervisor.scoreboard.cells import WORD, Flag, Number, Twin, clip
 from supervisor.scoreboard.counters import Counters
-from supervisor.scoreboard.current_item import IDLE, InHand, text, whole
+from supervisor.scoreboard.current_item import IDLE, CurrentItem, text, whole
 from supervisor.scoreboard.progress import Progress, ProgressCell
 
 if TYPE_CHECKING:
-    from supervisor.scoreboard.wakeups import Wakes
+    from supervisor.scoreboard.wakeups import Wakeups
 
 WORDS = 32
 VERDICT = Struct("<40p256p")  # verdict, what was held then
@@ -34,7 +34,7 @@ RELEASED = Struct("<256p")
 WATCHED = Struct("<H510s")
 
 _IN_HAND_AT = WORDS * WORD
-_VERDICT_AT = _IN_HAND_AT + InHand.SIZE
+_VERDICT_AT = _IN_HAND_AT + CurrentItem.SIZE
 _RELEASED_AT = _VERDICT_AT + Twin.size(VERDICT)
 _WATCHED_AT = _RELEASED_AT + Twin.size(RELEASED)
 _PROGRESS_AT = _WATCHED_AT + Twin.size(WATCHED)
@@ -46,10 +46,10 @@ VERDICT_LIMIT, WATCHED_LIMIT = 39, 510  # bytes
 _OF_ONE_WORKER = (1, 5, 6, 7, 8, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21)  # words
 
 
-class Row(InHand):
+class Row(CurrentItem):
     """One slot; its writers are named at the head of this file."""
 
-    __slots__ = ("_progress", "_released", "_verdict", "_wakes", "_watched", "counters", "slot")
+    __slots__ = ("_progress", "_released", "_verdict", "_wakeups", "_watched", "counters", "slot")
 
     # Words 3, 4 and 9 are what is in hand's.
     placed = Flag(0)
@@ -75,12 +75,12 @@ class Row(InHand):
     attempt = Number(22)  # which run of the item the last one begun was, from 1
     listed = Flag(23)  # others can see the slot by its name; still so after its removal, until a keeper has seen to it
 
-    def __init__(self, slot: int, shared: mmap, offset: int, counters: Counters, wakes: Wakes) -> None:
+    def __init__(self, slot: int, shared: mmap, offset: int, counters: Counters, wakeups: Wakeups) -> None:
         words = memoryview(shared)[offset : offset + _IN_HAND_AT].cast("q")
         super().__init__(words, shared, offset + _IN_HAND_AT)
         self.slot = slot
         self.counters = counters
-        self._wakes = wakes
+        self._wakeups = wakeups
         self._verdict = Twin(shared, offset + _VERDICT_AT, VERDICT)
         self._released = Twin(shared, offset + _RELEASED_AT, RELEASED)
         self._watched = Twin(shared, offset + _WATCHED_AT, WATCHED)
@@ -181,15 +181,15 @@ class Row(InHand):
     @property
     def wake_fd(self) -> int:
         """Readable once `wake` was called, until `clear_wake`."""
-        return self._wakes.fd(self.slot)
+        return self._wakeups.fd(self.slot)
 
     def wake(self) -> None:
         """Make the worker look up from its waiting; never blocks."""
-        self._wakes.ring(self.slot)
+        self._wakeups.ring(self.slot)
 
     def clear_wake(self) -> bool:
         """Take back all wakes so far; True when there was one."""
-        return self._wakes.clear(self.slot)
+        return self._wakeups.clear(self.slot)
 
     # Only while the slot has no worker.
 

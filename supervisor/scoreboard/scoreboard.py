@@ -21,7 +21,7 @@ from supervisor.scoreboard.counters import Counters
 from supervisor.scoreboard.layout import CAPACITY_WORD, PAGE, Layout, pages
 from supervisor.scoreboard.progress import Progress
 from supervisor.scoreboard.row import Row
-from supervisor.scoreboard.wakeups import Bell, Wakes
+from supervisor.scoreboard.wakeups import EventFd, Wakeups
 
 __all__ = ["LEVELS", "MODES", "Head", "Progress", "Row", "Scoreboard"]
 
@@ -134,8 +134,8 @@ class Scoreboard:
         self.fd = _new_file(layout.size) if shown_by is None else None  # of the memory; for a successor to read
         self.shared = _others_memory(shown_by, layout.size) if self.fd is None else mmap(self.fd, layout.size)
         self.legacies: list[Predecessor] = []
-        self.bell = Bell()  # for the supervisor: something changed
-        self.keeper_bell = Bell()  # for the keeper
+        self.event_fd = EventFd()  # for the supervisor: something changed
+        self.keeper_event_fd = EventFd()  # for the keeper
         self.head = Head(self.shared, 0, layout.head_areas)
         if shown_by is None:
             self.head.capacity = capacity
@@ -143,7 +143,7 @@ class Scoreboard:
             self.head.highest_slot = first_slot - 1
         first_slot = self.head.first_slot
         asked = memoryview(self.shared)[layout.asked_at : layout.asked_at + capacity * WORD].cast("q")
-        self.wakes = Wakes(self.bell, asked, first_slot)
+        self.wakeups = Wakeups(self.event_fd, asked, first_slot)
         self._first = first_slot
         self._rows: dict[int, Row] = {}
 
@@ -181,7 +181,7 @@ class Scoreboard:
     def place(self, slot: int) -> Row:
         """Open *slot*; its totals go on from where a former slot of this number left them."""
         row = self.row(slot)
-        self.wakes.make(slot)
+        self.wakeups.make(slot)
         row.clear()
         self.head.highest_slot = max(self.head.highest_slot, slot)
         row.placed = True
@@ -209,9 +209,9 @@ class Scoreboard:
 
     def close(self) -> None:
         """Give back the descriptors; the memory goes with the last process."""
-        self.wakes.close()
-        self.bell.close()
-        self.keeper_bell.close()
+        self.wakeups.close()
+        self.event_fd.close()
+        self.keeper_event_fd.close()
         for fd in self.tables:
             os.close(fd)
         self.fd = None
@@ -226,7 +226,7 @@ class Scoreboard:
             raise IndexError(f"slot {slot} is not one of {self._first} to {self._first + self.capacity - 1}")
         layout = self._layout
         counters = Counters(self.shared, layout.counters_at(index), layout.counters_bytes)
-        return Row(slot, self.shared, layout.row_at(index), counters, self.wakes)
+        return Row(slot, self.shared, layout.row_at(index), counters, self.wakeups)
 
 
 def _new_file(size: int) -> int:

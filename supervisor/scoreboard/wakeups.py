@@ -7,7 +7,7 @@ import os
 SPARE_SLOTS = 8  # wakes made ahead, so that a growing pool need not replace the keeper at each step
 
 
-class Bell:
+class EventFd:
     """Tells another process that something changed: an eventfd, poll `fileno()`."""
 
     __slots__ = ("_fd",)
@@ -32,46 +32,46 @@ class Bell:
         os.close(self._fd)
 
 
-class Wakes:
+class Wakeups:
     """A bell for each slot; one made after this process was forked is rung by way of the supervisor."""
 
-    def __init__(self, bell: Bell, asked: memoryview[int], first_slot: int) -> None:
-        self._bell = bell
+    def __init__(self, event_fd: EventFd, asked: memoryview[int], first_slot: int) -> None:
+        self._event_fd = event_fd
         self._asked = asked
         self._first = first_slot
-        self._bells: dict[int, Bell] = {}
+        self._event_fds: dict[int, EventFd] = {}
 
     def make(self, slot: int) -> bool:
         """Have a bell for *slot*, and some ahead; True when that took new ones."""
-        if slot in self._bells:
+        if slot in self._event_fds:
             return False
         for number in range(slot, min(slot + SPARE_SLOTS, self._first + len(self._asked))):
-            if number not in self._bells:
-                self._bells[number] = Bell()
+            if number not in self._event_fds:
+                self._event_fds[number] = EventFd()
         return True
 
     def fd(self, slot: int) -> int:
-        return self._bells[slot].fileno()
+        return self._event_fds[slot].fileno()
 
     def ring(self, slot: int) -> None:
-        bell = self._bells.get(slot)
-        if bell is None:
+        event_fd = self._event_fds.get(slot)
+        if event_fd is None:
             self._asked[slot - self._first] = 1
-            self._bell.ring()
+            self._event_fd.ring()
         else:
-            bell.ring()
+            event_fd.ring()
 
     def clear(self, slot: int) -> bool:
-        return self._bells[slot].clear()
+        return self._event_fds[slot].clear()
 
     def pass_on(self) -> None:
         """Ring for those who could not do it themselves."""
-        for slot, bell in self._bells.items():
+        for slot, event_fd in self._event_fds.items():
             if self._asked[slot - self._first]:
                 self._asked[slot - self._first] = 0
-                bell.ring()
+                event_fd.ring()
 
     def close(self) -> None:
-        for bell in self._bells.values():
-            bell.close()
-        self._bells.clear()
+        for event_fd in self._event_fds.values():
+            event_fd.close()
+        self._event_fds.clear()

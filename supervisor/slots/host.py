@@ -9,7 +9,7 @@ from supervisor.processes.processes import Child, Exit
 from supervisor.program import Journal, PoolSettings
 
 
-class Staff(Protocol):
+class Host(Protocol):
     """The supervisor, as a seat sees it."""
 
     @property
@@ -17,7 +17,7 @@ class Staff(Protocol):
     @property
     def settings(self) -> PoolSettings: ...
     @property
-    def edition(self) -> int:
+    def generation(self) -> int:
         """Of the settings: raised by each reload."""
 
     @property

@@ -5,20 +5,20 @@ from __future__ import annotations
 from supervisor.keeper.loop import stay_until_dismissed
 from supervisor.program import Program
 from supervisor.scoreboard.scoreboard import Scoreboard
-from supervisor.slots.host import Staff
-from supervisor.slots.slot import Seat
-from supervisor.transitions import Errand, SeatEvent, SeatState
+from supervisor.slots.host import Host
+from supervisor.slots.slot import Slot
+from supervisor.transitions import SlotEvent, SlotState, StopReason
 
 LONGEST_GAP_S = 1.0  # of silence counted between two looks: if it was more, it was we who did not look
 
 
-class KeeperSeat(Seat):
+class KeeperSlot(Slot):
     """The one process that talks to the outside for the pool."""
 
     kind = "keeper"
 
-    def __init__(self, board: Scoreboard, staff: Staff, program: Program) -> None:
-        super().__init__("keeper", staff)
+    def __init__(self, board: Scoreboard, host: Host, program: Program) -> None:
+        super().__init__("keeper", host)
         self.board = board
         self.program = program
         self._beat_ns = 0
@@ -45,8 +45,8 @@ class KeeperSeat(Seat):
     def prepare(self) -> None:
         self.board.head.keeper_beat_ns = 0
         self.board.head.keeper_dismissed = False
-        self.board.keeper_bell.clear()
-        self._beat_ns, self._silent_s, self._looked_at = 0, 0.0, self.staff.now()
+        self.board.keeper_event_fd.clear()
+        self._beat_ns, self._silent_s, self._looked_at = 0, 0.0, self.host.now()
 
     def fork(self) -> None:
         super().fork()
@@ -56,13 +56,13 @@ class KeeperSeat(Seat):
         self.board.head.keeper_pid = 0
 
     def refills(self) -> bool:
-        return not self.staff.draining or (self.staff.keeper_needed and not self.wrong_settings)
+        return not self.host.draining or (self.host.keeper_needed and not self.wrong_settings)
 
     def count_restart(self, reason: str) -> None:
         self.board.head.keeper_restarts += 1
 
     def longest_wait_s(self) -> float:
-        return self.staff.settings.keeper_wait_s
+        return self.host.settings.keeper_wait_s
 
     def tell(self) -> None:
         self.board.head.keeper_dismissed = True
@@ -70,18 +70,18 @@ class KeeperSeat(Seat):
     def judge(self, why: str) -> None:
         """Nothing: it had nothing in hand."""
 
-    def watch(self, now: float) -> None:
+    def run_context(self, now: float) -> None:
         self._listen(now)
-        if self.state is SeatState.STARTING:
+        if self.state is SlotState.STARTING:
             if self.is_up():
-                self.feed(SeatEvent.CAME_UP)
-            elif self._silent_s > self.staff.settings.boot_timeout_s:
-                self.overdue(Errand.HUNG_BOOT, Errand.HUNG_BOOT)
-        elif self.state is SeatState.DRAINING:
-            if now > self.asked_at + self.staff.settings.keeper_close_s:
-                self.overdue("stuck", Errand.SILENT)
-        elif self._silent_s > self.staff.settings.keeper_silence_s:
-            self.overdue(Errand.SILENT, Errand.SILENT)
+                self.feed(SlotEvent.CAME_UP)
+            elif self._silent_s > self.host.settings.boot_timeout_s:
+                self.overdue(StopReason.HUNG_BOOT, StopReason.HUNG_BOOT)
+        elif self.state is SlotState.DRAINING:
+            if now > self.asked_at + self.host.settings.keeper_close_s:
+                self.overdue("stuck", StopReason.SILENT)
+        elif self._silent_s > self.host.settings.keeper_silence_s:
+            self.overdue(StopReason.SILENT, StopReason.SILENT)
 
     def _listen(self, now: float) -> None:
         beat_ns = self.board.head.keeper_beat_ns

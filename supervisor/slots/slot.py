@@ -2,7 +2,7 @@
 A place for one child at a time: forked, watched, asked to leave, killed, forked again.
 
 `lifecycle.SEAT` says what follows from what; here is how it is done. What a child is for, how one sees that it is up
-and what it must not exceed, is told by the two kinds of seat: `slot.Slot` and `keeper_seat.KeeperSeat`.
+and what it must not exceed, is told by the two kinds of seat: `worker_slot.WorkerSlot` and `keeper_slot.KeeperSlot`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Callable
 
 from supervisor.errors import WRONG_SETTINGS
 from supervisor.processes.processes import DUMP_STACKS, Child, Exit
-from supervisor.slots.host import Staff
+from supervisor.slots.host import Host
 from supervisor.slots.respawn import DELAYS_S, Backoff
-from supervisor.transitions import FOLLOW, SEAT, Errand, Follow, SeatEvent, SeatState
+from supervisor.transitions import FOLLOW, SLOT, Follow, SlotEvent, SlotState, StopReason
 
 DUMP_S = 0.3  # for a child to write its stacks before it is killed
 KILL_AGAIN_S = 5.0
 
 
-class Seat(ABC):
+class Slot(ABC):
     """
     Args:
         name: In the process title, e.g. `worker 3`.
@@ -29,14 +29,14 @@ class Seat(ABC):
 
     kind: str  # in the names of events
 
-    def __init__(self, name: str, staff: Staff) -> None:
+    def __init__(self, name: str, host: Host) -> None:
         self.name = name
-        self.staff = staff
-        self.state = SeatState.DEAD
+        self.host = host
+        self.state = SlotState.DEAD
         self.child: Child | None = None
-        self.edition = 0  # of the settings the child was forked with
+        self.generation = 0  # of the settings the child was forked with
         self.due_at: float | None = None  # when the next child is forked; None: not
-        self.errand: Errand | None = None
+        self.stop_reason: StopReason | None = None
         self.vacated = False  # has no child and gets none
         self.backoff = Backoff()
         self.forked_at = 0.0
@@ -62,7 +62,7 @@ class Seat(ABC):
     def is_up(self) -> bool: ...
 
     @abstractmethod
-    def watch(self, now: float) -> None:
+    def run_context(self, now: float) -> None:
         """Look at a living child that is not to be killed yet: feed what has happened to it."""
 
     @abstractmethod
@@ -102,10 +102,10 @@ class Seat(ABC):
 
     # Requests and events.
 
-    def feed(self, event: SeatEvent) -> None:
-        step = SEAT.get((self.state, event))
+    def feed(self, event: SlotEvent) -> None:
+        step = SLOT.get((self.state, event))
         if step is None:
-            self.staff.log("error", "lifecycle.unlisted", seat=self.name, state=self.state, seat_event=event)
+            self.host.log("error", "lifecycle.unlisted", seat=self.name, state=self.state, slot_event=event)
             return
         self.state = step.state
         action: Callable[[], None] = getattr(self, step.action)
@@ -113,42 +113,42 @@ class Seat(ABC):
 
     def fill(self) -> None:
         """Have a child as soon as the supervisor comes to it."""
-        self.due_at = self.staff.now()
+        self.due_at = self.host.now()
 
     def refill(self) -> bool:
         """Fork if it is time; True when that was tried."""
         if self.due_at is None or self.child is not None or not self.refills():
             return False
-        if self.due_at > self.staff.now():
+        if self.due_at > self.host.now():
             return False
-        self.feed(SeatEvent.REFILLED)
+        self.feed(SlotEvent.REFILLED)
         return True
 
-    def dismiss(self, errand: Errand) -> None:
+    def dismiss(self, stop_reason: StopReason) -> None:
         """Ask the child to leave when it has finished what it has in hand."""
-        self.errand = errand
-        self.feed(SeatEvent.DISMISSED)
+        self.stop_reason = stop_reason
+        self.feed(SlotEvent.DISMISSED)
 
     def observe(self) -> None:
         """See what has become of the child, and kill it when its time is up."""
-        now = self.staff.now()
+        now = self.host.now()
         if self.child is None:
             return
         if self.kill_at is None:
-            self.watch(now)
+            self.run_context(now)
         elif now >= self.kill_at:
             self.kill()
 
     def exited(self, died: Exit) -> None:
         """Note that the child is dead and reaped."""
         self._exit = died
-        if self.state is SeatState.STARTING and self.is_up():
-            self.feed(SeatEvent.CAME_UP)  # it was up, and died before we looked: that is no failed boot
-        expected = self.errand is not None and not self._why and died.code in (0, -signal.SIGTERM)
-        self.staff.log("info" if expected else "warn", f"{self.kind}.dead", **self._obituary(died))
+        if self.state is SlotState.STARTING and self.is_up():
+            self.feed(SlotEvent.CAME_UP)  # it was up, and died before we looked: that is no failed boot
+        expected = self.stop_reason is not None and not self._why and died.code in (0, -signal.SIGTERM)
+        self.host.log("info" if expected else "warn", f"{self.kind}.dead", **self._obituary(died))
         self.child, self.kill_at, self._why = None, None, ""
         self.buried()
-        self.feed(SeatEvent.EXITED)
+        self.feed(SlotEvent.EXITED)
 
     def next_look(self) -> float | None:
         """When something is to be done here that no event announces."""
@@ -161,12 +161,12 @@ class Seat(ABC):
     @property
     def ready(self) -> bool:
         """Whether its child is up and was not asked to leave."""
-        return self.state in (SeatState.IDLE, SeatState.BUSY)
+        return self.state in (SlotState.IDLE, SlotState.BUSY)
 
     @property
     def old(self) -> bool:
         """Whether the child has settings that are no longer in force."""
-        return self.child is not None and self.edition != self.staff.edition
+        return self.child is not None and self.generation != self.host.generation
 
     # Actions, by the names in the table.
 
@@ -174,33 +174,33 @@ class Seat(ABC):
         pass
 
     def fork(self) -> None:
-        self.errand, self.due_at, self.asked_at = None, None, 0.0
-        self.edition = self.staff.edition
-        self.forked_at = self.staff.now()
+        self.stop_reason, self.due_at, self.asked_at = None, None, 0.0
+        self.generation = self.host.generation
+        self.forked_at = self.host.now()
         self.prepare()
         try:
-            self.child = self.staff.fork(self.name, self.main, self.set_handlers)
+            self.child = self.host.fork(self.name, self.main, self.set_handlers)
         except OSError as error:
-            self.staff.log("error", f"{self.kind}.fork_failed", **self.label(), error=str(error))
-            self.feed(SeatEvent.FORK_FAILED)
+            self.host.log("error", f"{self.kind}.fork_failed", **self.label(), error=str(error))
+            self.feed(SlotEvent.FORK_FAILED)
             return
-        self.staff.log("debug", f"{self.kind}.started", **self.label(), pid=self.pid)
+        self.host.log("debug", f"{self.kind}.started", **self.label(), pid=self.pid)
 
     def welcome(self) -> None:
         self.backoff.came_up()
-        boot_s = round(self.staff.now() - self.forked_at, 3)
-        self.staff.log("info", f"{self.kind}.up", **self.label(), pid=self.pid, boot_s=boot_s)
+        boot_s = round(self.host.now() - self.forked_at, 3)
+        self.host.log("info", f"{self.kind}.up", **self.label(), pid=self.pid, boot_s=boot_s)
 
     def ask_to_leave(self) -> None:
-        self.asked_at = self.staff.now()
+        self.asked_at = self.host.now()
         self.tell()
         self.signal(signal.SIGTERM)
 
     def hurry(self) -> None:
         """Ask to give back what is in hand and leave."""
-        if self.errand is None:
-            self.errand = Errand.DRAINED
-        self.asked_at = self.asked_at or self.staff.now()
+        if self.stop_reason is None:
+            self.stop_reason = StopReason.DRAINED
+        self.asked_at = self.asked_at or self.host.now()
         self.tell()
         self.signal(signal.SIGQUIT)
 
@@ -208,28 +208,28 @@ class Seat(ABC):
         """Make it show what it is at, then kill it."""
         state = self.child.look() if self.child else "X"
         facts = {**self.label(), "pid": self.pid, "process_state": state, **self.details()}
-        self.staff.log("error", f"{self.kind}.condemned", why=self._why, **facts)
+        self.host.log("error", f"{self.kind}.condemned", why=self._why, **facts)
         self.judge(self._why)
         self.signal(DUMP_STACKS)
         # A stopped one can't write anything.
-        self.kill_at = self.staff.now() + (0.0 if state in "Tt" else DUMP_S)
+        self.kill_at = self.host.now() + (0.0 if state in "Tt" else DUMP_S)
 
     def kill(self) -> None:
-        if self.errand is None:
-            self.errand = Errand.DRAINED
+        if self.stop_reason is None:
+            self.stop_reason = StopReason.DRAINED
         self.signal(signal.SIGKILL)
-        self.kill_at = self.staff.now() + KILL_AGAIN_S
+        self.kill_at = self.host.now() + KILL_AGAIN_S
 
     def crashed(self) -> None:
         self.count_restart("crashed")
         if self.wrong_settings:
-            self.staff.boot_failed(self._exit, self.backoff.boot_failures)
-        self._wait(self.backoff.crashed(self.staff.now() - self.forked_at, self.useful()))
+            self.host.boot_failed(self._exit, self.backoff.boot_failures)
+        self._wait(self.backoff.crashed(self.host.now() - self.forked_at, self.useful()))
 
     def boot_failed(self, hung: bool = False) -> None:
         self.count_restart("boot")
         self._wait(self.backoff.boot_failed(hung))
-        self.staff.boot_failed(self._exit, self.backoff.boot_failures)
+        self.host.boot_failed(self._exit, self.backoff.boot_failures)
 
     def back_off(self) -> None:
         """After a fork that failed."""
@@ -237,22 +237,22 @@ class Seat(ABC):
         self.buried()
         self._wait(max(self.backoff.crashed(0.0, useful=False), 0.1))
 
-    def follow_errand(self) -> None:
-        errand, self.errand = self.errand or Errand.DRAINED, None
-        match FOLLOW[errand]:
+    def follow_stop_reason(self) -> None:
+        stop_reason, self.stop_reason = self.stop_reason or StopReason.DRAINED, None
+        match FOLLOW[stop_reason]:
             case Follow.REST:
                 self.due_at = None
             case Follow.VACATE:
                 self.due_at, self.vacated = None, True
             case Follow.REFILL:
-                self.count_restart(errand.value)
+                self.count_restart(stop_reason.value)
                 self.fill()
                 self.refill()
-            case Follow.BACK_OFF if errand is Errand.HUNG_BOOT:
+            case Follow.BACK_OFF if stop_reason is StopReason.HUNG_BOOT:
                 self.boot_failed(hung=True)
             case Follow.BACK_OFF:
-                self.count_restart(errand.value)
-                self._wait(self.backoff.crashed(self.staff.now() - self.forked_at, self.useful()))
+                self.count_restart(stop_reason.value)
+                self._wait(self.backoff.crashed(self.host.now() - self.forked_at, self.useful()))
 
     def recall(self) -> None:
         """Fill the seat again once it is empty, whatever it was being emptied for."""
@@ -260,7 +260,7 @@ class Seat(ABC):
         if self.child is None:
             self.fill()
         else:
-            self.errand = Errand.RELOADED
+            self.stop_reason = StopReason.RELOADED
 
     # Means.
 
@@ -268,23 +268,23 @@ class Seat(ABC):
         if self.child is not None:
             self.child.signal(number)
 
-    def overdue(self, why: str, errand: Errand) -> None:
+    def overdue(self, why: str, stop_reason: StopReason) -> None:
         """Have the child killed for *why*; it stays on its errand if it is on one."""
         self._why = why
-        self.errand = self.errand or errand
-        self.feed(SeatEvent.OVERDUE)
+        self.stop_reason = self.stop_reason or stop_reason
+        self.feed(SlotEvent.OVERDUE)
 
     def _wait(self, delay_s: float) -> None:
-        self.errand = None
+        self.stop_reason = None
         delay_s = min(delay_s, self.longest_wait_s())
-        self.due_at = self.staff.now() + delay_s
+        self.due_at = self.host.now() + delay_s
         if delay_s == 0:
             self.refill()
         elif self.refills():
-            self.staff.log("warn", f"{self.kind}.backing_off", **self.label(), delay_s=delay_s)
+            self.host.log("warn", f"{self.kind}.backing_off", **self.label(), delay_s=delay_s)
 
     def _obituary(self, died: Exit) -> dict[str, object]:
-        lived = round(self.staff.now() - self.forked_at, 3)
+        lived = round(self.host.now() - self.forked_at, 3)
         why = {"why": self._why} if self._why else {}
         return {**self.label(), "pid": self.pid, "cause": died.cause, "lived_s": lived, **why, **self.details()}
 

@@ -8,9 +8,9 @@ from supervisor.processes.processes import END_RUN
 from supervisor.program import Program
 from supervisor.scoreboard.row import Row
 from supervisor.scoreboard.scoreboard import Scoreboard
-from supervisor.slots.host import Staff
-from supervisor.slots.slot import Seat
-from supervisor.transitions import Errand, SeatEvent, SeatState
+from supervisor.slots.host import Host
+from supervisor.slots.slot import Slot
+from supervisor.transitions import SlotEvent, SlotState, StopReason
 
 GRACE_NS = 250_000_000  # past its deadline, for a worker that is just about to notice itself
 END_BY_ITSELF_S = 0.3  # for a run that was told to end, before its worker is interrupted
@@ -18,16 +18,16 @@ END_INTERRUPTED_S = 0.5  # and then, before its worker is killed
 CANCELLED = "cancelled"  # the verdict then
 LEAVE_S = 10.0  # for a worker with nothing in hand to leave
 LEAVE_BOOT_S = 1.0  # for one that is not even up
-PLACE_OF_STATE = {"idle": SeatState.IDLE, "busy": SeatState.BUSY}
+PLACE_OF_STATE = {"idle": SlotState.IDLE, "busy": SlotState.BUSY}
 
 
-class Slot(Seat):
+class WorkerSlot(Slot):
     """Worker number `row.slot`, one generation after the other."""
 
     kind = "slot"
 
-    def __init__(self, row: Row, board: Scoreboard, staff: Staff, program: Program) -> None:
-        super().__init__(f"worker {row.slot}", staff)
+    def __init__(self, row: Row, board: Scoreboard, host: Host, program: Program) -> None:
+        super().__init__(f"worker {row.slot}", host)
         self.row = row
         self.board = board
         self.program = program
@@ -41,12 +41,12 @@ class Slot(Seat):
     @property
     def awaited(self) -> bool:
         """Whether it will be ready soon, so that one can wait for it."""
-        return not self.ready and not (self.state is SeatState.DEAD and self.backoff.long)
+        return not self.ready and not (self.state is SlotState.DEAD and self.backoff.long)
 
     @property
     def removed(self) -> bool:
         """Whether the slot is on its way out of the pool."""
-        return self.vacated or self.errand is Errand.REMOVED
+        return self.vacated or self.stop_reason is StopReason.REMOVED
 
     @property
     def settled(self) -> bool:
@@ -56,7 +56,7 @@ class Slot(Seat):
     @property
     def worn(self) -> bool:
         """Whether its worker should be replaced between items."""
-        return self.row.worn(self.staff.settings.max_rss_bytes)
+        return self.row.worn(self.host.settings.max_rss_bytes)
 
     def main(self) -> int:
         try:
@@ -72,14 +72,14 @@ class Slot(Seat):
     def is_up(self) -> bool:
         return self.row.activity in PLACE_OF_STATE
 
-    def watch(self, now: float) -> None:
-        if self.state is SeatState.IDLE and self.row.at_rest and self._stopped_at is None and not self._ending:
+    def run_context(self, now: float) -> None:
+        if self.state is SlotState.IDLE and self.row.at_rest and self._stopped_at is None and not self._ending:
             return
-        if self.state is SeatState.STARTING:
+        if self.state is SlotState.STARTING:
             self._watch_boot(now)
         if self.ready:
             self._follow_row()
-        if self.ready or (self.state is SeatState.DRAINING and self.kill_at is None):
+        if self.ready or (self.state is SlotState.DRAINING and self.kill_at is None):
             self._watch_deadlines(now)
             self._watch_run(now)
 
@@ -89,15 +89,15 @@ class Slot(Seat):
         if not self._ending:
             return look
         interrupt_at = self._ending_since + END_BY_ITSELF_S
-        looks = [at for at in (interrupt_at, interrupt_at + END_INTERRUPTED_S) if at > self.staff.now()]
+        looks = [at for at in (interrupt_at, interrupt_at + END_INTERRUPTED_S) if at > self.host.now()]
         return min((at for at in (look, *looks) if at is not None), default=None)
 
     def note_stopped(self, stopped: bool) -> None:
         """Note that the worker was stopped by a signal, or goes on."""
-        self._stopped_at = self.staff.now() if stopped else None
+        self._stopped_at = self.host.now() if stopped else None
         self.row.stopped = stopped
         if stopped:
-            self.staff.log("warn", "slot.stopped", **self.label())
+            self.host.log("warn", "slot.stopped", **self.label())
 
     def cut_short(self) -> None:
         """Kill the worker because a drain's time is up: that is not held against what it has in hand."""
@@ -112,10 +112,10 @@ class Slot(Seat):
         self._stopped_at = None
 
     def refills(self) -> bool:
-        return not self.staff.draining
+        return not self.host.draining
 
     def count_restart(self, reason: str) -> None:
-        self.board.head.counters.add(self.staff.settings.restarts_key.format(reason=reason).encode(), 1.0)
+        self.board.head.counters.add(self.host.settings.restarts_key.format(reason=reason).encode(), 1.0)
 
     def useful(self) -> bool:
         return self.row.items_done > self._done_before
@@ -126,7 +126,7 @@ class Slot(Seat):
 
     def judge(self, why: str) -> None:
         self.row.leaving = True  # should it come round in its last moment: it takes nothing more
-        if why not in (Errand.HUNG_BOOT, "stuck", "stopped"):
+        if why not in (StopReason.HUNG_BOOT, "stuck", "stopped"):
             self.row.condemn(why, self._held)
 
     def buried(self) -> None:
@@ -153,9 +153,9 @@ class Slot(Seat):
         super().boot_failed(hung)
         self._show_delay()
 
-    def follow_errand(self) -> None:
-        self.row.restarts += self.errand is Errand.HUNG
-        super().follow_errand()
+    def follow_stop_reason(self) -> None:
+        self.row.restarts += self.stop_reason is StopReason.HUNG
+        super().follow_stop_reason()
         self._show_delay()
 
     def fork(self) -> None:
@@ -164,22 +164,22 @@ class Slot(Seat):
 
     def _watch_boot(self, now: float) -> None:
         if self.is_up():
-            self.feed(SeatEvent.CAME_UP)
-        elif now > self.forked_at + self.staff.settings.boot_timeout_s:
-            self.overdue(Errand.HUNG_BOOT, Errand.HUNG_BOOT)
+            self.feed(SlotEvent.CAME_UP)
+        elif now > self.forked_at + self.host.settings.boot_timeout_s:
+            self.overdue(StopReason.HUNG_BOOT, StopReason.HUNG_BOOT)
 
     def _follow_row(self) -> None:
         seen = PLACE_OF_STATE.get(self.row.activity, self.state)
         if seen is not self.state:
-            self.feed(SeatEvent.TOOK if seen is SeatState.BUSY else SeatEvent.SETTLED)
+            self.feed(SlotEvent.TOOK if seen is SlotState.BUSY else SlotEvent.SETTLED)
 
     def _watch_deadlines(self, now: float) -> None:
         deadline_ns = self.row.deadline_ns
         if deadline_ns and now * 1e9 > deadline_ns + GRACE_NS:
             self._held, verdict = self.row.held, self.row.on_deadline or "deadline"
             if self.row.deadline_ns == deadline_ns:  # else it has gone on while we looked, perhaps to another item
-                self.overdue(verdict, Errand.HUNG)
-        elif self.state is SeatState.DRAINING and self.row.activity != "busy":
+                self.overdue(verdict, StopReason.HUNG)
+        elif self.state is SlotState.DRAINING and self.row.activity != "busy":
             self._watch_leaving(now)
         elif not deadline_ns:  # idle, or before or after what has one
             self._watch_stopped(now)
@@ -197,16 +197,16 @@ class Slot(Seat):
         elif now >= self._ending_since + END_BY_ITSELF_S + END_INTERRUPTED_S and self.row.stop_run == run:
             self._held = self.row.held
             if self.row.run == run:  # else it has gone on while we looked
-                self.overdue(CANCELLED, Errand.HUNG)
+                self.overdue(CANCELLED, StopReason.HUNG)
 
     def _watch_leaving(self, now: float) -> None:
         patience_s = LEAVE_S if self.is_up() else LEAVE_BOOT_S
         if now > max(self.asked_at, self.row.since_ns / 1e9) + patience_s:
-            self.overdue("stuck", Errand.HUNG)
+            self.overdue("stuck", StopReason.HUNG)
 
     def _watch_stopped(self, now: float) -> None:
-        if self._stopped_at is not None and now > self._stopped_at + self.staff.settings.boot_timeout_s:
-            self.overdue("stopped", Errand.HUNG)
+        if self._stopped_at is not None and now > self._stopped_at + self.host.settings.boot_timeout_s:
+            self.overdue("stopped", StopReason.HUNG)
 
     def _show_delay(self) -> None:
         if self.child is None:

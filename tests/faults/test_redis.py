@@ -21,7 +21,7 @@ ASKED_EVERY_S, ANSWERING_S = 0.5, 0.02
 
 
 def outage_costs_little(pool: Pool, seconds: float = 2.0) -> None:
-    """Watch the pool for a while: health answers, nothing spins."""
+    """RunContext the pool for a while: health answers, nothing spins."""
     pids = pool.process.relatives()
     before, began = cpu_seconds(pids), time.monotonic()
 

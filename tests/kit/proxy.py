@@ -42,8 +42,8 @@ class Proxy:
         self._clients: set[socket.socket] = set()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
-        self._bell, self._ring = socket.socketpair()
-        self._selector.register(self._bell, selectors.EVENT_READ)
+        self._event_fd, self._ring = socket.socketpair()
+        self._selector.register(self._event_fd, selectors.EVENT_READ)
         self._requests: list[Callable[[], None]] = []
         self._done = threading.Condition()
         self._stopping = False
@@ -87,13 +87,13 @@ class Proxy:
         while not self._stopping:
             for key, _ in self._selector.select():
                 self._serve(key.fileobj)  # type: ignore[arg-type]
-        for side in [*self._peers, self._listener, self._bell, self._ring]:
+        for side in [*self._peers, self._listener, self._event_fd, self._ring]:
             side.close()
         self._selector.close()
 
     def _serve(self, readable: socket.socket) -> None:
-        if readable is self._bell:
-            self._bell.recv(CHUNK)
+        if readable is self._event_fd:
+            self._event_fd.recv(CHUNK)
             with self._done:
                 for request in list(self._requests):
                     request()

@@ -14,7 +14,7 @@ from executor_worker.broker.names import (
     RELEASED_CHANNEL,
     STATE_PREFIX,
     WORK_STREAMS,
-    forgiven_key,
+    uncounted_key,
 )
 from executor_worker.errors import StreamError, StreamRefused
 
@@ -30,7 +30,7 @@ PROBES: tuple[tuple[str, ...], ...] = (
     ("SET", STATE_PREFIX + "x", "x"),
     ("SET", REGISTRY_PREFIX + "x", "x"),
     ("HSET", MARKERS, "x", "x"),
-    ("HRANDFIELD", forgiven_key(WORK_STREAMS[0]), "1"),
+    ("HRANDFIELD", uncounted_key(WORK_STREAMS[0]), "1"),
     ("CLIENT", "UNBLOCK", "1"),
     ("PUBLISH", RELEASED_CHANNEL, "x"),
     ("SUBSCRIBE", RELEASED_CHANNEL),

@@ -19,7 +19,7 @@ from executor_worker.broker.connection.script import Script, script
 from executor_worker.broker.names import PARKED, THROTTLE_PREFIX, THROTTLED_CHANNEL, THROTTLES
 from executor_worker.errors import ModelError, StreamError, StreamRefused
 from executor_worker.providers.throttle import Wait
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.telemetry import logs
 
 PLACE_S = 15.0
@@ -81,7 +81,7 @@ class FleetThrottle:
     def _name(self, model: str) -> str:
         return self._prefix + model[:_MODEL_CHARS].encode("utf-8", "replace").decode()
 
-    def admit(self, model: str, watch: Watch) -> Wait | None:
+    def admit(self, model: str, run_context: RunContext) -> Wait | None:
         self._cut = 0
         if not self._active() and time.monotonic() > self._told_until:
             return None
@@ -95,7 +95,7 @@ class FleetThrottle:
             return None
         return Wait(wait_ms / 1000 if wait_ms > 0 else random.uniform(FULL_S * 2 / 3 + 0.1, FULL_S), place)
 
-    def ended(self, model: str, watch: Watch, error: ModelError | None, *, answered: bool) -> None:
+    def ended(self, model: str, run_context: RunContext, error: ModelError | None, *, answered: bool) -> None:
         try:
             if error is not None:
                 self._cut_down(model, error)

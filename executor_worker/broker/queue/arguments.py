@@ -29,7 +29,7 @@ class TakeOrders:
         self._turn = 0
         self.own = "counted"
 
-    def next(self, uncounted: tuple[str, str] | None = None, *, unsure: bool) -> tuple[Word, ...]:
+    def next(self, uncounted: tuple[str, str] | None = None, *, may_have_unseen: bool) -> tuple[Word, ...]:
         """
         Args:
             uncounted: Stream and entry of our own for which this delivery is not held against it.
@@ -37,7 +37,7 @@ class TakeOrders:
         """
         after = self._after[self._turn]
         self._turn = (self._turn + 1) % len(self._after)
-        return *self._before, self.own if unsure else b"", " ".join(uncounted or ()), *after
+        return *self._before, self.own if may_have_unseen else b"", " ".join(uncounted or ()), *after
 
     def forgive(self) -> None:
         """From now on what is pending unseen was lost on its way here: it never ran and does not count."""

@@ -65,7 +65,7 @@ class Consumer:
         group: str = GROUP,
         group_made: Callable[[Made], None] = lambda _: None,
     ) -> None:
-        self.unsure = True
+        self.may_have_unseen = True
         self.name = name
         self._link = link
         self._group = group
@@ -105,7 +105,10 @@ class Consumer:
             StreamUnavailable: No reply; an entry may be ours without our knowing.
             StreamRefused: The operator has to act.
         """
-        words = [*self._orders.next(uncounted, unsure=self.unsure), *(word for pair in stale for word in pair)]
+        words = [
+            *self._orders.next(uncounted, may_have_unseen=self.may_have_unseen),
+            *(word for pair in stale for word in pair),
+        ]
         asked_at = time.monotonic()
         try:
             taken = self._received(self._link.run(self._take_script, self._streams, words), asked_at)
@@ -113,7 +116,7 @@ class Consumer:
                 self._make_groups()
                 taken = self._received(self._link.run(self._take_script, self._streams, words), asked_at)
         except BaseException:
-            self.unsure = True
+            self.may_have_unseen = True
             raise
         self._sure()
         return taken
@@ -130,7 +133,7 @@ class Consumer:
         """
         if self._group_missing:
             self._make_groups()
-        if self.unsure:
+        if self.may_have_unseen:
             taken = self.take()
             if taken is not None:
                 return taken
@@ -138,13 +141,13 @@ class Consumer:
         try:
             reply = self._blocking.read(wake_fd, block_s)
             if not self._link.connected:
-                self.unsure = True  # something may have come on it
+                self.may_have_unseen = True  # something may have come on it
             return self._received_many(reply, asked_at) if reply else None
         except GroupLost:
             self._make_groups()
             return None
         except BaseException:
-            self.unsure = True
+            self.may_have_unseen = True
             raise
 
     def read_state(self, key: str) -> bytes | None:
@@ -157,7 +160,7 @@ class Consumer:
         try:
             return _document(self._link.batch([("GET", key)])[0])
         except BaseException:
-            self.unsure = True
+            self.may_have_unseen = True
             raise
 
     def read_entry(self, held: Held) -> Taken:
@@ -207,7 +210,7 @@ class Consumer:
         keys, words = settle_words(
             held, commit, group=self._group, delete_settled=self._delete_settled, mirror=self._mirror, force=force
         )
-        words += (b"1", *self._orders.next(unsure=self.unsure)) if take_next else (b"",)
+        words += (b"1", *self._orders.next(may_have_unseen=self.may_have_unseen)) if take_next else (b"",)
         asked_at = time.monotonic()
         try:
             reply = self._link.run(self._settle_script, keys, words)
@@ -216,7 +219,7 @@ class Consumer:
                 return ending, reply[1] if len(reply) > 1 else None, None
             taken = self._received(reply[2], asked_at)
         except BaseException:
-            self.unsure = True
+            self.may_have_unseen = True
             raise
         if take_next:
             self._sure()
@@ -238,7 +241,7 @@ class Consumer:
         try:
             return release_held(self._link, held, counted=counted, group=self._group)
         except BaseException:
-            self.unsure = True
+            self.may_have_unseen = True
             raise
 
     def park(self, held: Held, throttle: str, refused: int, *, state_key: str = "", ends_at: float = 0.0) -> bool:
@@ -262,7 +265,7 @@ class Consumer:
         try:
             return bool(self._link.run(self._park_script, keys, words))
         except BaseException:
-            self.unsure = True
+            self.may_have_unseen = True
             raise
 
     # -- inside -------------------------------------------------------------------------------------
@@ -271,7 +274,7 @@ class Consumer:
         """From now on what is pending unseen was lost on its way here: it never ran and does not count."""
         if not self._group_missing:
             self._groups_known = True
-        self.unsure, self._doubtful = self._doubtful, False
+        self.may_have_unseen, self._doubtful = self._doubtful, False
         self._orders.forgive()
 
     def _make_groups(self) -> None:
@@ -294,8 +297,8 @@ class Consumer:
             self._group_missing = reply[0] == b"nogroup"
             self._doubtful = reply[0] == b"unsure"
             return None
-        stream, entry, count, forgiven, refused, words, state_key, state = reply
-        held = Held(self._names[stream], entry.decode(), count, self.name, forgiven)
+        stream, entry, count, uncounted, refused, words, state_key, state = reply
+        held = Held(self._names[stream], entry.decode(), count, self.name, uncounted)
         fields = dict(zip(words[::2], words[1::2], strict=True))
         guessed = state_key.decode("utf-8", "replace") or None
         return Taken(held, fields.get(b"data"), fields, guessed, state, asked_at=asked_at, refused=refused)

@@ -14,7 +14,7 @@ from executor_worker.broker.queue.delivery import Held
 from executor_worker.errors import StreamError
 
 GIVEN_BACK_MS = 15_768_000_000  # as in constants.lua
-FORGIVEN_AT_ONCE = 500  # entries in one call: about a millisecond of the server's time
+UNCOUNTED_AT_ONCE = 500  # entries in one call: about a millisecond of the server's time
 
 
 def release_consumer(
@@ -126,7 +126,7 @@ def prune_forgiven(link: Link, *, streams: Sequence[str] = WORK_STREAMS, group: 
         StreamUnavailable: No reply.
     """
     pruning = script("prune_forgiven")
-    return sum(link.run(pruning, [stream], [group, FORGIVEN_AT_ONCE]) for stream in streams)
+    return sum(link.run(pruning, [stream], [group, UNCOUNTED_AT_ONCE]) for stream in streams)
 
 
 def _quiet(link: Link, idle_s: float, streams: Sequence[str], group: str) -> dict[str, bool]:

@@ -21,15 +21,15 @@ class Held:
     entry: str
     count: int
     consumer: str
-    forgiven: int = 0
+    uncounted: int = 0
 
     @property
     def attempt(self) -> int:
         """Which run of the item this is, from 1."""
-        return max(self.count - self.forgiven, 1) if self.forgiven else self.count
+        return max(self.count - self.uncounted, 1) if self.uncounted else self.count
 
     def __str__(self) -> str:
-        return f"{self.stream} {self.entry} {self.count} {self.forgiven} {self.consumer}"
+        return f"{self.stream} {self.entry} {self.count} {self.uncounted} {self.consumer}"
 
     @classmethod
     def parse(cls, text: str) -> Held:
@@ -39,8 +39,8 @@ class Held:
         Raises:
             ValueError: It was cut off or is something else.
         """
-        stream, entry, count, forgiven, consumer = text.split(" ", 4)
-        return cls(stream, entry, int(count), consumer, int(forgiven))
+        stream, entry, count, uncounted, consumer = text.split(" ", 4)
+        return cls(stream, entry, int(count), consumer, int(uncounted))
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ SCAN_S = 10.0  # between two looks for new names: that is a walk over all keys t
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class Snapshot:
     """
     Attributes:
         everywhere: Whether all pools are meant, and not only that of this machine.
@@ -80,7 +80,7 @@ class Onlooker:
         self._names: list[bytes] = []
         self._scan_at = 0.0
 
-    def look(self) -> Glance:
+    def look(self) -> Snapshot:
         pool = PoolView() if self._everywhere else look_at_pool(self._settings)
         try:
             with closing(connect(self._settings)) as link:
@@ -88,17 +88,17 @@ class Onlooker:
         except StreamRefused as error:
             wrong = as_config_error(error)
             problem = str(wrong or error)
-            return Glance(self._everywhere, pool, redis_problem=problem, refused=wrong is not None)
+            return Snapshot(self._everywhere, pool, redis_problem=problem, refused=wrong is not None)
         except StreamError as error:
-            return Glance(self._everywhere, pool, redis_problem=f"{error}; REDIS_ADDR says where it is")
+            return Snapshot(self._everywhere, pool, redis_problem=f"{error}; REDIS_ADDR says where it is")
         except ConfigError as error:
-            return Glance(self._everywhere, pool, redis_problem=str(error))
+            return Snapshot(self._everywhere, pool, redis_problem=str(error))
 
-    def _seen(self, link: Link, pool: PoolView) -> Glance:
+    def _seen(self, link: Link, pool: PoolView) -> Snapshot:
         own = f"{pool.health['worker_id']}." if pool.health else None
         entries = [one for one in self._registered(link) if own is None or not str(one.get("id")).startswith(own)]
         streams = backlog(link, delete_settled=self._settings.delete_settled)
-        return Glance(self._everywhere, pool, streams, throttled(link), entries)
+        return Snapshot(self._everywhere, pool, streams, throttled(link), entries)
 
     def _registered(self, link: Link) -> list[dict[str, Any]]:
         if time.monotonic() >= self._scan_at:

@@ -8,24 +8,24 @@ import sys
 from executor_worker.cli.display import print_json, print_table
 from executor_worker.cli.exits import CONFIG, DONE, FAILED
 from executor_worker.cli.parser import PROGRAM
-from executor_worker.cli.status.snapshot import Glance, Onlooker
-from executor_worker.cli.status.view import panel
+from executor_worker.cli.status.snapshot import Onlooker, Snapshot
+from executor_worker.cli.status.view import view
 from executor_worker.settings import Settings
 
 
 def status(settings: Settings, args: argparse.Namespace) -> int:
-    glance = Onlooker(settings, everywhere=args.all).look()
+    snapshot = Onlooker(settings, everywhere=args.all).look()
     if args.json:
-        print_json(glance.as_json())
+        print_json(snapshot.as_json())
     else:
-        _print(glance)
-    if glance.refused:
+        _print(snapshot)
+    if snapshot.refused:
         return CONFIG
-    return FAILED if glance.blind else DONE
+    return FAILED if snapshot.blind else DONE
 
 
-def _print(glance: Glance) -> None:
-    shown = panel(glance)
+def _print(snapshot: Snapshot) -> None:
+    shown = view(snapshot)
     print(shown.headline)
     for word, said in shown.lines:
         print(f"{word + ':':<10} {said}")
@@ -33,5 +33,5 @@ def _print(glance: Glance) -> None:
         print()
         print_table(table.columns, table.rows, table.spare)
     sys.stdout.flush()  # what is missing comes after what there is, also where both go to one file
-    for problem in glance.problems:
+    for problem in snapshot.problems:
         print(f"{PROGRAM}: {problem}", file=sys.stderr)

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from executor_worker.cli.display import console, on_terminal, rich_table
 from executor_worker.cli.exits import DONE, USAGE, Quit
-from executor_worker.cli.status.snapshot import Glance, Onlooker
-from executor_worker.cli.status.view import Table, panel
+from executor_worker.cli.status.snapshot import Onlooker, Snapshot
+from executor_worker.cli.status.view import Table, view
 from executor_worker.settings import Settings
 
 EVERY_S = 1.0
@@ -61,13 +61,13 @@ def _keys() -> Iterator[_Keys]:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
-def _screen(glance: Glance, size: ConsoleDimensions) -> RenderableType:
+def _screen(snapshot: Snapshot, size: ConsoleDimensions) -> RenderableType:
     """What fits on the screen: of the tables that come last it may be only the beginning."""
-    shown = panel(glance)
+    shown = view(snapshot)
     parts: list[RenderableType] = [
         Text(f"{time.strftime('%H:%M:%S')}  q leaves", style="dim"),
         Text(shown.headline, style="bold"),
-        *(Text(problem, style="red") for problem in glance.problems),
+        *(Text(problem, style="red") for problem in snapshot.problems),
         *(Text(f"{word + ':':<10} {said}") for word, said in shown.lines),
     ]
     room = size.height - sum(len(part.wrap(console(), size.width)) for part in parts if isinstance(part, Text))

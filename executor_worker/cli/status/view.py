@@ -9,7 +9,7 @@ from typing import Any
 
 from executor_worker.cli.display import ago, in_short, money
 from executor_worker.cli.status.pools import PoolEntry, about
-from executor_worker.cli.status.snapshot import Glance
+from executor_worker.cli.status.snapshot import Snapshot
 from executor_worker.cli.status.times import age, now_of
 from executor_worker.cli.status.worker_table import MANY_POOLS, ONE_POOL, here_rows, there_rows
 from executor_worker.telemetry.summary import added
@@ -31,7 +31,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class StatusView:
     """
     Attributes:
         lines: What was done lately: a word, and what there is to say of it.
@@ -43,18 +43,22 @@ class Panel:
     tables: list[Table] = field(default_factory=list)
 
 
-def panel(glance: Glance) -> Panel:
-    tables = [_streams(glance), _throttles(glance), *(_everywhere(glance) if glance.everywhere else _here(glance))]
-    headline = _fleet_headline(glance) if glance.everywhere else _headline(glance)
-    return Panel(headline, list(_lines(glance)), [table for table in tables if table.rows])
+def view(snapshot: Snapshot) -> StatusView:
+    tables = [
+        _streams(snapshot),
+        _throttles(snapshot),
+        *(_everywhere(snapshot) if snapshot.everywhere else _here(snapshot)),
+    ]
+    headline = _pools_headline(snapshot) if snapshot.everywhere else _headline(snapshot)
+    return StatusView(headline, list(_lines(snapshot)), [table for table in tables if table.rows])
 
 
 # -- lines ------------------------------------------------------------------------------------------
 
 
-def _headline(glance: Glance) -> str:
+def _headline(snapshot: Snapshot) -> str:
     """Say in a line how the pool is."""
-    health, more = glance.pool.health, glance.pool.more
+    health, more = snapshot.pool.health, snapshot.pool.more
     if health is None:
         return "no pool on this machine"
     counts = health["workers"]
@@ -71,27 +75,27 @@ def _headline(glance: Glance) -> str:
     return ", ".join(said)
 
 
-def _fleet_headline(glance: Glance) -> str:
-    if glance.streams is None:
+def _pools_headline(snapshot: Snapshot) -> str:
+    if snapshot.streams is None:
         return "pools unknown"
-    if not glance.pools:
+    if not snapshot.pools:
         return "no pool is registered on this Redis"
-    states: Counter[str] = sum((pool.states for pool in glance.pools), Counter())
+    states: Counter[str] = sum((pool.states for pool in snapshot.pools), Counter())
     told = ", ".join(f"{count} {state}" for state, count in sorted(states.items(), key=lambda pair: -pair[1]))
-    return f"{_counted(len(glance.pools), 'pool')}, {_counted(states.total(), 'slot')}: {told}"
+    return f"{_counted(len(snapshot.pools), 'pool')}, {_counted(states.total(), 'slot')}: {told}"
 
 
-def _lines(glance: Glance) -> Iterator[Line]:
+def _lines(snapshot: Snapshot) -> Iterator[Line]:
     """What was done lately, and who was replaced since the start."""
-    if glance.everywhere:
-        lately = added(pool.last_minute for pool in glance.pools) | {"seconds": _longest(glance.pools)}
-        restarts: Counter[str] = sum((Counter(pool.restarts) for pool in glance.pools), Counter())
-        if not glance.pools:
+    if snapshot.everywhere:
+        lately = added(pool.last_minute for pool in snapshot.pools) | {"seconds": _longest(snapshot.pools)}
+        restarts: Counter[str] = sum((Counter(pool.restarts) for pool in snapshot.pools), Counter())
+        if not snapshot.pools:
             return
-    elif not (lately := glance.pool.more.get("last_minute") or {}):
+    elif not (lately := snapshot.pool.more.get("last_minute") or {}):
         return
     else:
-        restarts = Counter(glance.pool.more.get("totals", {}).get("restarts", {}))
+        restarts = Counter(snapshot.pool.more.get("totals", {}).get("restarts", {}))
     yield f"last {lately['seconds']:.0f} s", f"{lately['completed']} completed, {_failures(lately)}"
     yield "models", _models(lately)
     if restarts:
@@ -132,15 +136,15 @@ def _counted(count: int, noun: str) -> str:
 # -- tables -----------------------------------------------------------------------------------------
 
 
-def _streams(glance: Glance) -> Table:
+def _streams(snapshot: Snapshot) -> Table:
     rows = [
         [one.stream, one.waiting, one.pending, one.parked, ago(one.oldest_age_s) if one.depth else "-", one.dead]
-        for one in glance.streams or []
+        for one in snapshot.streams or []
     ]
     return Table(("stream", "waiting", "in hand", "parked", "oldest", "dead"), rows)
 
 
-def _throttles(glance: Glance) -> Table:
+def _throttles(snapshot: Snapshot) -> Table:
     rows = [
         [
             f"{one.provider} {one.model}",
@@ -148,19 +152,19 @@ def _throttles(glance: Glance) -> Table:
             f"{one.calling} of {one.at_once}" if one.at_once is not None else one.calling,
             one.waiting,
         ]
-        for one in glance.throttles
+        for one in snapshot.throttles
     ]
     return Table(("throttled model", "opens in", "calls", "parked"), rows)
 
 
-def _here(glance: Glance) -> list[Table]:
-    health = glance.pool.health or {}
-    workers = Table(ONE_POOL.columns, here_rows(glance.pool.workers, now_of(health.get("timestamp"))), ONE_POOL.spare)
-    return [workers, _pools(glance.pools)]
+def _here(snapshot: Snapshot) -> list[Table]:
+    health = snapshot.pool.health or {}
+    workers = Table(ONE_POOL.columns, here_rows(snapshot.pool.workers, now_of(health.get("timestamp"))), ONE_POOL.spare)
+    return [workers, _pools(snapshot.pools)]
 
 
-def _everywhere(glance: Glance) -> list[Table]:
-    return [_pools(glance.pools), Table(MANY_POOLS.columns, there_rows(glance.pools), MANY_POOLS.spare)]
+def _everywhere(snapshot: Snapshot) -> list[Table]:
+    return [_pools(snapshot.pools), Table(MANY_POOLS.columns, there_rows(snapshot.pools), MANY_POOLS.spare)]
 
 
 def _pools(pools: list[PoolEntry]) -> Table:

@@ -96,7 +96,7 @@ class _Agent:
     def __init__(self, node: AgentNode, context: Context) -> None:
         self._node = node
         self._steps = context.steps
-        self._watch = context.watch
+        self._run_context = context.run_context
         self._limits = Limits.of(node, context)
         self._repetition = Repetition()
         self._request, self._tools, self._wanted = prepare(node, context)
@@ -110,11 +110,11 @@ class _Agent:
         self._last_text = ""
 
     def run(self) -> dict[str, Any]:
-        self._watch.kept_back = kept_back_s(self._node.on_limit, self._watch.left())
+        self._run_context.kept_back = kept_back_s(self._node.on_limit, self._run_context.left())
         try:
             return self._answered()
         except (MaxIterations, BudgetExceeded, NodeTimeout, ContextExceeded) as limit:
-            self._watch.kept_back = 0.0
+            self._run_context.kept_back = 0.0
             return self._stopped(limit)
 
     # -- the loop ---------------------------------------------------------------------------------
@@ -126,7 +126,7 @@ class _Agent:
             self._run_open_calls()
             _raise(self._repetition.limit)
             self._conversation.make_room()
-            self._watch.show("agent", self._steps.replies + 1, self._limits.max_iterations)
+            self._run_context.show("agent", self._steps.replies + 1, self._limits.max_iterations)
             output = self._concluded(self._ask("auto"))
             if output is not None:
                 return output

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, overload
 
 from executor_worker.errors import Cancelled, Interrupt, NodeTimeout, ToolError, ToolFailed, ToolTimeout
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Answer, Effects, Log, ToolContext, silent
 from executor_worker.tools.functions.json_value import as_text, to_json
 from executor_worker.tools.functions.signature import Signature
@@ -143,13 +143,13 @@ class FunctionTool:
         self._signature = signature
         self._awaited = inspect.iscoroutinefunction(inspect.unwrap(function))
 
-    def call(self, arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
         """Run it in this thread; see `Tool.call`."""
-        watch.check()
-        left = watch.left()
+        run_context.check()
+        left = run_context.left()
         seconds = min(self.timeout, left)
         try:
-            value = self._run(arguments, watch, key, seconds)
+            value = self._run(arguments, run_context, key, seconds)
         except CallOverdue:
             if left <= self.timeout:
                 raise NodeTimeout(f"the node's time is up in tool {self.name}") from None
@@ -160,9 +160,9 @@ class FunctionTool:
             raise _failure(self.name, error) from error
         return Answer(value, as_text(value))
 
-    def _run(self, arguments: dict[str, Any], watch: Watch, key: str, seconds: float) -> Any:
+    def _run(self, arguments: dict[str, Any], run_context: RunContext, key: str, seconds: float) -> Any:
         with prints_to_stderr(), time_limit(seconds + (_CLEANUP_SECONDS if self._awaited else 0)):
-            context = self._context(watch, key, seconds) if self._signature.context else None
+            context = self._context(run_context, key, seconds) if self._signature.context else None
             positional, named = self._signature.bind(arguments, context)
             with one_process():
                 value = self.function(*positional, **named)
@@ -171,8 +171,8 @@ class FunctionTool:
                     value = runner.run(_within(value, seconds, self.name))
             return to_json(value)
 
-    def _context(self, watch: Watch, key: str, seconds: float) -> ToolContext:
-        return ToolContext(key, time.monotonic() + seconds, watch, self.name, self.log)
+    def _context(self, run_context: RunContext, key: str, seconds: float) -> ToolContext:
+        return ToolContext(key, time.monotonic() + seconds, run_context, self.name, self.log)
 
 
 async def _within(awaitable: Awaitable[Any], seconds: float, name: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from executor_worker import json_text
 from executor_worker.errors import NodeError, NodeTimeout, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Answer, Log, silent
 from executor_worker.tools.functions.functions import FunctionTool
 from executor_worker.tools.functions.json_value import as_text
@@ -86,11 +86,11 @@ class IsolatedTool:
         """Make ready what a call needs, before its time begins to run."""
         self._isolation.prepare()
 
-    def call(self, arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
         """Run it in a process of its own; see `Tool.call`."""
-        watch.check()
+        run_context.check()
         began = time.monotonic()
-        left = watch.left()
+        left = run_context.left()
         request = {
             "tool": self.name,
             "arguments": arguments,
@@ -99,7 +99,7 @@ class IsolatedTool:
             "left": left,
             "memory_mb": self._memory_mb,
         }
-        call = _Call(self._isolation.launcher(), watch, self._log)
+        call = _Call(self._isolation.launcher(), run_context, self._log)
         overdue = False
         try:
             call.make(_as_json(request, self.name), began + min(self.timeout, left) + _NOTICE_SECONDS)
@@ -132,12 +132,12 @@ class _Call:
         outcome: What it said in the end, as JSON; empty where it said nothing.
     """
 
-    def __init__(self, launcher: Launcher, watch: Watch, log: Log) -> None:
+    def __init__(self, launcher: Launcher, run_context: RunContext, log: Log) -> None:
         self.ended = False
         self.problem: str | None = None
         self.outcome = b""
         self._launcher = launcher
-        self._watch = watch
+        self._run_context = run_context
         self._log = log
         self._unread = bytearray()
         self._pipe, self._others_end = os.pipe()
@@ -172,7 +172,7 @@ class _Call:
 
     def _pause(self, deadline: float) -> float:
         """How long to wait before this is asked again."""
-        self._watch.check()
+        self._run_context.check()
         left = deadline - time.monotonic()
         if left <= 0:
             raise _Overdue
@@ -194,7 +194,7 @@ class _Call:
             level, event, fields = json_text.loads(line)["log"]
             self._log(level, event, **fields)
         elif line.startswith(b'{"progress"'):
-            self._watch.on_progress(*json_text.loads(line)["progress"])
+            self._run_context.on_progress(*json_text.loads(line)["progress"])
         else:
             self.outcome = line
 

@@ -30,7 +30,7 @@ import psutil
 
 from executor_worker import json_text
 from executor_worker.errors import ConfigError, NodeError, ToolFailed
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools.functions.functions import FunctionTool
 from executor_worker.tools.functions.loading import load_functions
 
@@ -139,14 +139,14 @@ def _outcome(call: dict[str, Any], pipe: int, tools: Tools) -> bytes:
     def pass_on(level: str, event: str, /, **fields: Any) -> None:
         _write(pipe, json_text.dumps({"log": [level, event, fields]}))
 
-    watch = Watch(time.monotonic() + call["left"], call["key"])
-    watch.on_progress = lambda done, total: _write(pipe, json_text.dumps({"progress": [done, total]}))
+    run_context = RunContext(time.monotonic() + call["left"], call["key"])
+    run_context.on_progress = lambda done, total: _write(pipe, json_text.dumps({"progress": [done, total]}))
     tool = tools[call["tool"]]
     tool.log = pass_on
     tool.timeout = call["timeout"]
     try:
         _limit_memory(call["memory_mb"])
-        answer = tool.call(call["arguments"], watch, call["key"])
+        answer = tool.call(call["arguments"], run_context, call["key"])
         return json_text.dumps({"value": answer.value})
     except NodeError as error:
         limited = call["memory_mb"] and isinstance(error.__cause__, MemoryError)

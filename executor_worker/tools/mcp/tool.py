@@ -19,7 +19,7 @@ from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
 from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Answer, Effects
 from executor_worker.tools.event_loop import Loop, ended
 from executor_worker.tools.mcp.content import answer_of
@@ -60,18 +60,18 @@ class McpTool:
         self._remote_name = tool.name
         self._loop = loop
 
-    def call(self, arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
         """Call it on its server; see `Tool.call`."""
-        watch.check()
-        item_first = watch.left() <= self.timeout
-        deadline = time.monotonic() + min(self.timeout, watch.left())
+        run_context.check()
+        item_first = run_context.left() <= self.timeout
+        deadline = time.monotonic() + min(self.timeout, run_context.left())
         lost = renewed = False
-        meta = {IDEMPOTENCY_KEY: key, **watch.tracing.headers}
+        meta = {IDEMPOTENCY_KEY: key, **run_context.tracing.headers}
         while True:
-            client = self._connected(deadline, watch, lost)
+            client = self._connected(deadline, run_context, lost)
             flight = Flight()
             future = self._loop.run(self._server.call, client, flight, self._remote_name, arguments, meta)
-            if not ended(future, deadline, watch, _passed_on(flight, watch)):
+            if not ended(future, deadline, run_context, _passed_on(flight, run_context)):
                 raise self._overdue(item_first)
             fate = self._outcome(future, flight)
             if isinstance(fate, Answer):
@@ -85,7 +85,7 @@ class McpTool:
             # Waited for, so that the next turn does not take the same connection again.
             concurrent.futures.wait([self._loop.run(self._server.drop, client)], _DROP_SECONDS)
 
-    def _connected(self, deadline: float, watch: Watch, lost: bool) -> Client:
+    def _connected(self, deadline: float, run_context: RunContext, lost: bool) -> Client:
         """Wait until the server can be called, for as long as connecting may take."""
         limit = min(deadline, time.monotonic() + self._server.config.place.connect_seconds)
         while True:
@@ -94,7 +94,7 @@ class McpTool:
                 return client
             if time.monotonic() >= limit:
                 break
-            watch.check()
+            run_context.check()
             self._loop.run(self._server.hurry)
             with self._server.changed:
                 if self._server.client is None:
@@ -145,7 +145,7 @@ class McpTool:
         )
 
 
-def _passed_on(flight: Flight, watch: Watch) -> Callable[[], None]:
+def _passed_on(flight: Flight, run_context: RunContext) -> Callable[[], None]:
     """Tell *watch* of the call's progress, in the thread that waits for it."""
     told: tuple[float, float | None] | None = None
 
@@ -153,7 +153,7 @@ def _passed_on(flight: Flight, watch: Watch) -> Callable[[], None]:
         nonlocal told
         if flight.progress is not None and flight.progress != told:
             told = flight.progress
-            watch.on_progress(*told)
+            run_context.on_progress(*told)
 
     return tell
 

@@ -11,8 +11,8 @@ from executor_worker.broker.queue.backlog import Backlog
 from executor_worker.cli.display import in_short, money, rich_table
 from executor_worker.cli.status.pool_http import PoolView
 from executor_worker.cli.status.pools import pools_of
-from executor_worker.cli.status.snapshot import Glance
-from executor_worker.cli.status.view import panel
+from executor_worker.cli.status.snapshot import Snapshot
+from executor_worker.cli.status.view import view
 
 NOW = "2026-11-21T03:00:00.000Z"
 COUNTS = {"configured": 2, "starting": 0, "idle": 0, "busy": 1, "draining": 0, "dead": 1}
@@ -30,7 +30,7 @@ BUSY = {
 DEAD = {"slot": 2, "state": "dead", "since": NOW, "respawn": "2026-11-21T03:00:04Z", "items_done": 0, "restarts": 9}
 
 
-def here(*workers: dict[str, Any], paused: bool = False) -> Glance:
+def here(*workers: dict[str, Any], paused: bool = False) -> Snapshot:
     health = {
         "status": "degraded", "worker_id": "vm", "redis": "connected", "last_processed": "2026-11-21T02:59:00Z",
         "timestamp": NOW, "workers": COUNTS,
@@ -38,11 +38,11 @@ def here(*workers: dict[str, Any], paused: bool = False) -> Glance:
     more = {"paused": paused, "started": "2026-11-20T20:00:00Z", "last_minute": LATELY}
     view = PoolView(health, list(workers), more | {"totals": {"restarts": {"crashed": 1, "deadline": 8}}})
     streams = [Backlog("executor.work", 9, 2, 3, 1, 40.0)]
-    return Glance(False, view, streams, [Throttled("anthropic", "m", 34.0, 4, 2, 3)])
+    return Snapshot(False, view, streams, [Throttled("anthropic", "m", 34.0, 4, 2, 3)])
 
 
 def workers(*rows: dict[str, Any]) -> list[list[Any]]:
-    return panel(here(*rows)).tables[-1].rows
+    return view(here(*rows)).tables[-1].rows
 
 
 def entry(name: str, status: str = "idle", **metadata: Any) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def entry(name: str, status: str = "idle", **metadata: Any) -> dict[str, Any]:
 
 def test_the_pool_in_a_few_lines() -> None:
     """How it is, what it did lately, what failed by code, what it cost, who was replaced and why."""
-    shown = panel(here(BUSY, paused=True))
+    shown = view(here(BUSY, paused=True))
     assert shown.headline == (
         "vm: degraded (paused), Redis connected, 2 slots: 1 busy, 1 dead, last item 60s ago, up 7h"
     )
@@ -87,8 +87,8 @@ def test_a_worker_in_trouble() -> None:
 def test_an_older_pool_tells_less() -> None:
     """Only what `/workers` says: no line is made up."""
     rows = {"slot": 1, "pid": 7, "state": "idle", "phase": "waiting", "item": None, "since": NOW, "items_done": 1}
-    view = PoolView(here().pool.health, [rows])
-    shown = panel(Glance(False, view, []))
+    older = PoolView(here().pool.health, [rows])
+    shown = view(Snapshot(False, older, []))
     assert shown.lines == [] and "up" not in shown.headline.split(", ")[-1]
     assert shown.tables[-1].rows == [[1, "idle", "0s", "", "waiting", "-", "", 1, None, "-", 7]]
 
@@ -100,13 +100,13 @@ def test_every_pool_from_the_registry() -> None:
         "a.1", "busy", state="busy", since="2026-11-21T02:59:00Z", last_minute=lately, pool={"restarts": {"rss": 2}}
     )
     others = [entry("a.10", last_minute=lately), entry("a.2", "stopped"), entry("b.1"), {"id": "c", "metadata": 3}]
-    glance = Glance(True, streams=[], others=[*others, first])
-    assert [[worker["id"] for worker in pool.workers] for pool in glance.pools] == [
+    snapshot = Snapshot(True, streams=[], others=[*others, first])
+    assert [[worker["id"] for worker in pool.workers] for pool in snapshot.pools] == [
         ["c"],
         ["a.1", "a.2", "a.10"],
         ["b.1"],
     ]
-    shown = panel(glance)
+    shown = view(snapshot)
     assert shown.headline == "3 pools, 5 slots: 2 idle, 1 unknown, 1 busy, 1 stopped"
     assert shown.lines[0] == ("last 60 s", "80 completed, 6 failed: internal 6")
     assert shown.lines[2] == ("replaced", "2 workers since the start: rss 2")
@@ -129,10 +129,10 @@ def test_a_pool_is_what_it_says_of_itself() -> None:
 
 def test_nobody_there_is_said() -> None:
     """No pool on this Redis, no Redis, no pool here."""
-    assert panel(Glance(True, streams=[])).headline == "no pool is registered on this Redis"
-    assert panel(Glance(True)).headline == "pools unknown"
-    assert panel(Glance(False)) == panel(Glance(False, PoolView(problem="why")))
-    assert panel(Glance(False)).headline == "no pool on this machine"
+    assert view(Snapshot(True, streams=[])).headline == "no pool is registered on this Redis"
+    assert view(Snapshot(True)).headline == "pools unknown"
+    assert view(Snapshot(False)) == view(Snapshot(False, PoolView(problem="why")))
+    assert view(Snapshot(False)).headline == "no pool on this machine"
 
 
 def test_tables_fit_their_width() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from executor_worker.errors import ToolError
 from executor_worker.providers.sample import sample
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools import Tool, ToolRegistry, ToolSettings
 
 CALL_S = 15.0
@@ -46,7 +46,7 @@ def calls_of(tool: Tool, registry: ToolRegistry) -> list[dict[str, Any]]:
 
 def call(tool: Tool, arguments: dict[str, Any]) -> None:
     try:
-        answer = tool.call(arguments, Watch(time.monotonic() + CALL_S), f"conformance:{tool.name}")
+        answer = tool.call(arguments, RunContext(time.monotonic() + CALL_S), f"conformance:{tool.name}")
         log("info", "called", tool=tool.name, ok=not answer.is_error)
     except ToolError as error:
         log("warn", "failed", tool=tool.name, code=error.code, said=str(error))

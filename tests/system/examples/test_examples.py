@@ -122,7 +122,7 @@ def test_examples_run_on_a_pool(example_pool: Pool, redis_server: RedisServer, m
     """The three examples end as the contract says: event, state, acknowledgement, registry, health, metrics."""
     client = redis_server.client()
     put(client, "example")
-    wait_until(lambda: len(events(client, COMPLETED)) == len(NAMES), 90, circumstances(client, example_pool))
+    wait_until(lambda: len(events(client, COMPLETED)) == len(NAMES), 90, pool_context(client, example_pool))
 
     done = {event["node_id"]: event for event in events(client, COMPLETED)}
     assert not events(client, FAILED)
@@ -225,7 +225,7 @@ def test_killed_workers_change_nothing(example_pool: Pool, redis_server: RedisSe
 
     put_all(client, "undisturbed")
     # Four workers start three servers each, of which two are interpreters of their own: minutes where others work too.
-    wait_until(lambda: ended() >= 6, 200, circumstances(client, example_pool))
+    wait_until(lambda: ended() >= 6, 200, pool_context(client, example_pool))
     assert not events(client, FAILED), json.dumps(events(client, FAILED))
     expected = results(client, "undisturbed")
     for node_id, text in FOREIGN_ANSWERS.items():
@@ -243,7 +243,7 @@ def test_killed_workers_change_nothing(example_pool: Pool, redis_server: RedisSe
             killed, next_kill = killed + 1, time.monotonic() + chance.uniform(0, 0.3)
         return ended() >= 6 * (len(graphs) + 1)
 
-    wait_until(finished, 180, circumstances(client, example_pool), every=0.005)
+    wait_until(finished, 180, pool_context(client, example_pool), every=0.005)
     assert killed >= 3
     assert not events(client, FAILED), json.dumps(events(client, FAILED))
     for graph_id in graphs:
@@ -289,6 +289,6 @@ def kill(pid: int) -> None:
         return  # it was replaced in the meantime
 
 
-def circumstances(client: redis.Redis, pool: Pool) -> Callable[[], str]:
+def pool_context(client: redis.Redis, pool: Pool) -> Callable[[], str]:
     """What to say where the items don't end."""
     return lambda: f"all items are settled; still on the stream: {client.xlen(WORK)}\n{pool.said(10)}"

@@ -82,7 +82,7 @@ class Dummy:
     def keep(self) -> int:
         signal.signal(signal.SIGHUP, lambda *_: say("info", "logs.reopened", who="keeper"))
         start(self.keeper_boot, self.board)
-        duty = Duty("release", 0.1, self.release, close=self.say_goodbye, on_bell=True)
+        duty = Duty("release", 0.1, self.release, close=self.say_goodbye, on_event_fd=True)
         failing = Duty("failing", 0.5, self.fail)
         return Keeper(self.board, [duty, failing], self.listener, self.page, log).run()
 
@@ -124,7 +124,7 @@ class Dummy:
         say("info", "up", slot=row.slot, found=row.held, verdict=row.verdict, colour=self.colour)
         row.clear_verdict()
         row.end(done=False)
-        self.board.bell.ring()
+        self.board.event_fd.ring()
         poll = select.poll()
         poll.register(row.wake_fd, select.POLLIN)
         try:

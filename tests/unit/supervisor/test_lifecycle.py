@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from supervisor.pool_lifecycle import Course
-from supervisor.slots.slot import Seat
-from supervisor.transitions import FOLLOW, POOL, SEAT, Errand, Mode, PoolEvent, SeatEvent, SeatState
+from supervisor.pool_lifecycle import PoolLifecycle
+from supervisor.slots.slot import Slot
+from supervisor.transitions import FOLLOW, POOL, SLOT, Mode, PoolEvent, SlotEvent, SlotState, StopReason
 
-S, E = SeatState, SeatEvent
+S, E = SlotState, SlotEvent
 M, P = Mode, PoolEvent
 
 # What can't happen in a state, with the reason; every other pair must be listed.
-IMPOSSIBLE_SEAT: dict[tuple[SeatState, SeatEvent], str] = {
+IMPOSSIBLE_SLOT: dict[tuple[SlotState, SlotEvent], str] = {
     (S.DEAD, E.FORK_FAILED): "the state is left before the fork is tried",
     (S.DEAD, E.CAME_UP): "there is no child",
     (S.DEAD, E.TOOK): "there is no child",
@@ -47,9 +47,9 @@ IMPOSSIBLE_POOL: dict[tuple[Mode, PoolEvent], str] = {
 
 
 @pytest.mark.parametrize(("state", "event"), [(state, event) for state in S for event in E])
-def test_every_pair_of_a_seat_is_listed_or_impossible(state: SeatState, event: SeatEvent) -> None:
+def test_every_pair_of_a_seat_is_listed_or_impossible(state: SlotState, event: SlotEvent) -> None:
     """No pair is forgotten: it has a transition, or a reason why it can't happen."""
-    assert ((state, event) in SEAT) is not ((state, event) in IMPOSSIBLE_SEAT)
+    assert ((state, event) in SLOT) is not ((state, event) in IMPOSSIBLE_SLOT)
 
 
 @pytest.mark.parametrize(("mode", "event"), [(mode, event) for mode in M for event in P])
@@ -58,34 +58,34 @@ def test_every_pair_of_the_pool_is_listed_or_impossible(mode: Mode, event: PoolE
     assert ((mode, event) in POOL) is not ((mode, event) in IMPOSSIBLE_POOL)
 
 
-@pytest.mark.parametrize("action", sorted({step.action for step in SEAT.values()}))
+@pytest.mark.parametrize("action", sorted({step.action for step in SLOT.values()}))
 def test_every_action_of_a_seat_is_there(action: str) -> None:
     """An action is the name of a method."""
-    assert callable(getattr(Seat, action))
+    assert callable(getattr(Slot, action))
 
 
 @pytest.mark.parametrize("action", sorted({step.action for step in POOL.values()}))
 def test_every_action_of_the_pool_is_there(action: str) -> None:
     """An action is the name of a method."""
-    assert callable(getattr(Course, action))
+    assert callable(getattr(PoolLifecycle, action))
 
 
-@pytest.mark.parametrize("errand", list(Errand))
-def test_every_errand_has_an_end(errand: Errand) -> None:
+@pytest.mark.parametrize("stop_reason", list(StopReason))
+def test_every_errand_has_an_end(stop_reason: StopReason) -> None:
     """Of every child that was sent away it is said what becomes of its seat."""
-    assert errand in FOLLOW
+    assert stop_reason in FOLLOW
 
 
 @pytest.mark.parametrize("state", [state for state in S if state is not S.DEAD])
-def test_a_seat_whose_child_died_is_dead(state: SeatState) -> None:
+def test_a_seat_whose_child_died_is_dead(state: SlotState) -> None:
     """Whatever a child was at: once it has died, its seat is empty."""
-    assert SEAT[state, E.EXITED].state is S.DEAD
+    assert SLOT[state, E.EXITED].state is S.DEAD
 
 
 @pytest.mark.parametrize("state", [S.STARTING, S.IDLE, S.BUSY, S.DRAINING])
-def test_an_overdue_child_is_always_killed(state: SeatState) -> None:
+def test_an_overdue_child_is_always_killed(state: SlotState) -> None:
     """No state protects a child from its deadline."""
-    assert SEAT[state, E.OVERDUE].action == "condemn"
+    assert SLOT[state, E.OVERDUE].action == "condemn"
 
 
 @pytest.mark.parametrize("mode", [M.STARTING, M.RUNNING, M.RELOADING])

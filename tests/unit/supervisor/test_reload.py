@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from supervisor.errors import ReloadRefused
-from supervisor.pool_lifecycle import Course
+from supervisor.pool_lifecycle import PoolLifecycle
 from supervisor.program import Journal, PoolSettings, Program
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.transitions import Mode
@@ -96,9 +96,9 @@ def test_whoever_hears_of_a_refused_reload_finds_the_pool_running(board: Scorebo
     heard: list[tuple[str, str]] = []
     log = Journal(lambda level, event, fields: heard.append((event, board.head.mode)))
     nobody: Any = None
-    course = Course(cast("Program", Unusable()), board, log, time.monotonic, nobody, nobody, None, None, None)
-    course.mode = Mode.RUNNING
-    course.ask_to_reload(lambda problem: heard.append((problem, board.head.mode)))
+    lifecycle = PoolLifecycle(cast("Program", Unusable()), board, log, time.monotonic, nobody, nobody, None, None, None)
+    lifecycle.mode = Mode.RUNNING
+    lifecycle.ask_to_reload(lambda problem: heard.append((problem, board.head.mode)))
     assert heard == [("pool.reload_refused", "running"), ("WORKERS: it is no number", "running")]
 
 

@@ -253,9 +253,9 @@ def test_wake_of_a_younger_slot_goes_by_the_supervisor(board: Scoreboard) -> Non
     pid = in_child(ring)
     row = board.place(late)
     os.waitpid(pid, 0)
-    assert board.bell.clear()
+    assert board.event_fd.clear()
     assert not row.clear_wake()
-    board.wakes.pass_on()
+    board.wakeups.pass_on()
     assert row.clear_wake()
 
 

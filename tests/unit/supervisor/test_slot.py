@@ -11,8 +11,8 @@ import pytest
 from supervisor.processes.processes import Child, Exit
 from supervisor.program import Journal, PoolSettings
 from supervisor.scoreboard.scoreboard import Scoreboard
-from supervisor.slots.worker_slot import Slot
-from supervisor.transitions import Errand, SeatState
+from supervisor.slots.worker_slot import WorkerSlot
+from supervisor.transitions import SlotState, StopReason
 
 if TYPE_CHECKING:
     from supervisor.program import Program
@@ -31,13 +31,13 @@ class Nobody(Child):
         return "T"
 
 
-class Staff:
+class Host:
     """A supervisor with a clock of its own, and children that are none."""
 
     def __init__(self) -> None:
         self.log = Journal(lambda *_: None)
         self.settings = PoolSettings("dummy", 1, boot_timeout_s=5.0)
-        self.edition = 1
+        self.generation = 1
         self.time = 100.0
         self.draining = False
         self.keeper_needed = True
@@ -54,121 +54,121 @@ class Staff:
 
 
 @pytest.fixture
-def staff() -> Staff:
-    return Staff()
+def host() -> Host:
+    return Host()
 
 
 @pytest.fixture
-def slot(board: Scoreboard, staff: Staff) -> Slot:
+def slot(board: Scoreboard, host: Host) -> WorkerSlot:
     """A slot whose worker was just forked."""
-    made = Slot(board.place(1), board, staff, cast("Program", None))
+    made = WorkerSlot(board.place(1), board, host, cast("Program", None))
     made.fill()
-    assert made.refill() and made.state is SeatState.STARTING
+    assert made.refill() and made.state is SlotState.STARTING
     return made
 
 
-def killed(slot: Slot) -> bool:
+def killed(slot: WorkerSlot) -> bool:
     return slot.kill_at is not None
 
 
-def told_to_leave(slot: Slot) -> bool:
+def told_to_leave(slot: WorkerSlot) -> bool:
     return slot.row.leaving
 
 
-def restarts(slot: Slot) -> dict[str, float]:
+def restarts(slot: WorkerSlot) -> dict[str, float]:
     """How often a worker was replaced, by the reason."""
     return {key.decode().partition("\x1f")[2]: value for key, value in slot.board.head.counters.items().items()}
 
 
-def test_a_worker_that_takes_and_dies_before_anybody_looked_did_boot(slot: Slot, staff: Staff) -> None:
+def test_a_worker_that_takes_and_dies_before_anybody_looked_did_boot(slot: WorkerSlot, host: Host) -> None:
     """Its item is to blame, not the program: a pool is given up when its workers don't boot."""
     for _ in range(5):
         slot.row.begin("held", "g/n", "running")
         slot.exited(Exit(-11))
-        staff.time += 60
+        host.time += 60
         slot.refill()
     assert restarts(slot) == {"crashed": 5} and slot.backoff.boot_failures == 0
     slot.exited(Exit(1))
-    assert restarts(slot) == {"crashed": 5, "boot": 1} and staff.failed_boots == 1, "this one was never up"
+    assert restarts(slot) == {"crashed": 5, "boot": 1} and host.failed_boots == 1, "this one was never up"
 
 
 @pytest.mark.parametrize("draining", [False, True])
-def test_a_worker_stopped_without_a_deadline_is_replaced(slot: Slot, staff: Staff, draining: bool) -> None:
+def test_a_worker_stopped_without_a_deadline_is_replaced(slot: WorkerSlot, host: Host, draining: bool) -> None:
     """While it settles no deadline runs, but its lease is renewed: without an end its item would be nobody's."""
     slot.row.begin("held", "g/n", "running", int(1e18))
     slot.row.finish("settling")
     slot.observe()
     slot.observe()
     if draining:
-        slot.dismiss(Errand.RELOADED)
+        slot.dismiss(StopReason.RELOADED)
     slot.note_stopped(True)
-    staff.time += 4
+    host.time += 4
     slot.observe()
     assert not killed(slot)
-    staff.time += 2
+    host.time += 2
     slot.observe()
-    assert slot.state is SeatState.DRAINING and killed(slot)
+    assert slot.state is SlotState.DRAINING and killed(slot)
     assert not slot.row.verdict, "it is run again: nobody knows how far it has come"
 
 
-def test_a_condemned_worker_takes_nothing_more(slot: Slot, staff: Staff) -> None:
+def test_a_condemned_worker_takes_nothing_more(slot: WorkerSlot, host: Host) -> None:
     """It has a moment to show its stacks: whatever it took then would be killed with it."""
-    slot.row.begin("held", "g/n", "running", int((staff.time + 1) * 1e9))
+    slot.row.begin("held", "g/n", "running", int((host.time + 1) * 1e9))
     slot.observe()
     slot.observe()
     assert not told_to_leave(slot)
-    staff.time += 2
+    host.time += 2
     slot.observe()
     assert told_to_leave(slot)
     assert (slot.row.verdict, slot.row.verdict_held) == ("node_timeout", "held")
 
 
 @pytest.fixture
-def run(slot: Slot) -> int:
+def run(slot: WorkerSlot) -> int:
     """A run in progress."""
     SENT.clear()
     slot.row.state = "idle"
     slot.row.begin("held", "g/n", "running")
     begun = slot.row.begin_run("watched")
     slot.observe()
-    assert slot.state is SeatState.BUSY
+    assert slot.state is SlotState.BUSY
     return begun
 
 
-def test_run_that_is_over_may_end_by_itself(slot: Slot, staff: Staff, run: int) -> None:
+def test_run_that_is_over_may_end_by_itself(slot: WorkerSlot, host: Host, run: int) -> None:
     """First it is let be, then its worker is interrupted, once, and then killed for it."""
     slot.row.stop_run = run
     slot.observe()
     assert not SENT
     at = slot.next_look()
-    assert at is not None and at > staff.time
-    staff.time = at
+    assert at is not None and at > host.time
+    host.time = at
     slot.observe()
     slot.observe()
     assert SENT == [signal.SIGUSR2] and not killed(slot)
     at = slot.next_look()
-    assert at is not None and at > staff.time
-    staff.time = at
+    assert at is not None and at > host.time
+    host.time = at
     slot.observe()
     assert killed(slot) and (slot.row.verdict, slot.row.verdict_held) == ("cancelled", "held")
 
 
-def test_run_that_has_ended_is_left_alone(slot: Slot, staff: Staff, run: int) -> None:
+def test_run_that_has_ended_is_left_alone(slot: WorkerSlot, host: Host, run: int) -> None:
     """So is the one that follows, though it is the same worker's."""
     slot.row.stop_run = run
     slot.observe()
     slot.row.end_run()
     slot.row.begin_run("watched")
     for _ in range(3):
-        staff.time += 5
+        host.time += 5
         slot.observe()
     assert not SENT and not killed(slot) and slot.next_look() is None
 
 
-def test_run_whose_item_is_lost_is_interrupted_only(slot: Slot, staff: Staff, run: int) -> None:
+def test_run_whose_item_is_lost_is_interrupted_only(slot: WorkerSlot, host: Host, run: int) -> None:
     """There is nothing to be said of the item: it is somebody else's."""
     slot.row.lost_run = run
     for _ in range(5):
         slot.observe()
-        staff.time += 5
+        host.time += 5
     assert SENT == [signal.SIGUSR2] and not killed(slot) and slot.next_look() is None

@@ -45,7 +45,7 @@ class Hand(Actor):
         self.mark = ""
         self.asleep = self.gone = False
         self._oracle = oracle
-        self._bell = os.eventfd(0, os.EFD_NONBLOCK)
+        self._event_fd = os.eventfd(0, os.EFD_NONBLOCK)
         self._link = FaultyLink(endpoint, name, oracle.look, before)
         self._consumer = Consumer(
             self._link, name, lease_s=LEASE_S, delete_settled=oracle.delete_settled, failures="never"
@@ -67,10 +67,10 @@ class Hand(Actor):
     def close(self) -> None:
         """End the process: the kernel closes what it had open."""
         self.gone, self.safe, self.ticket = True, False, None
-        if self._bell >= 0:
+        if self._event_fd >= 0:
             self._consumer.close()
-            os.close(self._bell)
-            self._bell = -1
+            os.close(self._event_fd)
+            self._event_fd = -1
 
     # -- its steps ----------------------------------------------------------------------------------
 
@@ -87,10 +87,10 @@ class Hand(Actor):
         """Read, blocking: what comes is still to be confirmed; as workers do, one that is unsure takes first."""
         with self._facing(fates):
             try:
-                taken = self._consumer.take(self.condemned) if self._consumer.unsure else None
+                taken = self._consumer.take(self.condemned) if self._consumer.may_have_unseen else None
                 if taken is None:
                     self.condemned = None
-                    taken = self._consumer.wait(self._bell, 0.001)
+                    taken = self._consumer.wait(self._event_fd, 0.001)
             except StreamUnavailable:
                 return
             if taken is not None:

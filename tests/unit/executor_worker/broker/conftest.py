@@ -66,7 +66,7 @@ def consumer(make_link: Callable[..., Link]) -> Callable[..., Consumer]:
 
 
 @pytest.fixture
-def bell() -> Iterator[int]:
+def event_fd() -> Iterator[int]:
     """An eventfd to be woken by."""
     fd = os.eventfd(0, os.EFD_NONBLOCK)
     yield fd

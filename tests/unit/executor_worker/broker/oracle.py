@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, GROUP, STATE_PREFIX, WORK_STREAMS, Link, dead_stream
-from executor_worker.broker.names import forgiven_key
+from executor_worker.broker.names import uncounted_key
 from tests.unit.executor_worker.broker.records import Actor, Delivery, NodeName, Place, Record, Run
 
 GIVEN_BACK_MS = 15_768_000_000
@@ -62,7 +62,7 @@ class Oracle:
             return  # it came late, over a lost row: settling it is the worker's to refuse
         assert record.row == (self._actor.name, count), "P1: handed what is somebody else's"
         assert not record.done, "P1: what is settled is handed to nobody"
-        assert attempt == max(count - record.forgiven, 1), "attempt = count - forgiven"
+        assert attempt == max(count - record.uncounted, 1), "attempt = count - forgiven"
         record.deliveries[-1].ran = True
 
     def not_to_run(self, place: Place) -> None:
@@ -96,7 +96,7 @@ class Oracle:
         self._completed.clear()
         streams, letters, states = self._ask()
         self._check_letters(letters)
-        for stream, (rows, present, forgiven, delivered) in streams.items():
+        for stream, (rows, present, uncounted, delivered) in streams.items():
             for place, record in self.records.items():
                 if place[0] == stream:
                     entry = place[1]
@@ -104,7 +104,7 @@ class Oracle:
                     self._note_repetition(record, entry in rows, entry in present)
                     self._check_row(place, record, rows.get(entry))
                     self._check_presence(record, entry in present)
-                    self._check_count(record, forgiven.get(entry, 0), _parts(entry) > delivered)
+                    self._check_count(record, uncounted.get(entry, 0), _parts(entry) > delivered)
         self._check_states(states)
         self.content = True
 
@@ -115,7 +115,7 @@ class Oracle:
         asked += [("GET", STATE_PREFIX + graph) for graph in graphs]
         for stream in WORK_STREAMS:
             asked += [("XINFO", "GROUPS", stream), ("XPENDING", stream, GROUP, "-", "+", 1000)]
-            asked += [("XRANGE", stream, "-", "+"), ("HGETALL", forgiven_key(stream))]
+            asked += [("XRANGE", stream, "-", "+"), ("HGETALL", uncounted_key(stream))]
             asked.append(("XRANGE", dead_stream(stream), "-", "+"))
         replies = self._link.batch(asked)
         for stream in self._read:
@@ -148,9 +148,9 @@ class Oracle:
                 self._marks[place] = [mark]
             assert self._marks.get(place) == [mark], "P1: a dead letter and its event are one commit"
 
-    def _check_count(self, record: Record, forgiven: int, to_come: bool) -> None:
+    def _check_count(self, record: Record, uncounted: int, to_come: bool) -> None:
         if record.row is not None:
-            assert forgiven == record.forgiven, "attempt = count - forgiven"
+            assert uncounted == record.uncounted, "attempt = count - forgiven"
         elif not record.done and not record.excused:
             assert to_come, "P2: neither pending nor still to be delivered: stuck"
 
@@ -197,7 +197,7 @@ class Oracle:
         assert consumer == before[0], "P1: another holder is another delivery"
         if idle_ms >= GIVEN_BACK_MS and not record.given_back:
             record.given_back = record.was_given_back = True
-            record.deliveries[-1].forgiven |= not self._actor.counts
+            record.deliveries[-1].uncounted |= not self._actor.counts
         assert idle_ms >= GIVEN_BACK_MS or not record.given_back, "P2: what is given back stays free for everybody"
 
     def _delivered(self, place: Place, record: Record, consumer: str) -> None:
@@ -207,9 +207,9 @@ class Oracle:
         if last is not None and not record.given_back:
             holder = last.actor
             assert holder is actor or not (holder.safe and holder.holds == place), "P2: stolen from a live holder"
-            last.forgiven |= holder is actor and actor.sure and not last.ran
+            last.uncounted |= holder is actor and actor.sure and not last.ran
         own = last is not None and last.actor.name == actor.name
-        record.deliveries.append(Delivery(actor, forgiven=own and actor.condemned == place))
+        record.deliveries.append(Delivery(actor, uncounted=own and actor.condemned == place))
         record.given_back = False
 
     # -- P12 ----------------------------------------------------------------------------------------
@@ -239,11 +239,11 @@ _Stream = tuple[dict[str, tuple[str, int, int]], set[str], dict[str, int], tuple
 
 
 def _read_stream(replies: list[Any]) -> _Stream:
-    groups, pending, entries, forgiven = replies
+    groups, pending, entries, uncounted = replies
     lost = isinstance(pending, Exception)
     rows = {row[0].decode(): (row[1].decode(), row[3], row[2]) for row in ([] if lost else pending)}
     delivered = (0, 0) if lost else _parts(_fields(groups[0])[b"last-delivered-id"].decode())
-    numbers = {entry.decode(): int(number) for entry, number in _fields(forgiven).items()}
+    numbers = {entry.decode(): int(number) for entry, number in _fields(uncounted).items()}
     return rows, {entry.decode() for entry, _ in entries}, numbers, delivered
 
 

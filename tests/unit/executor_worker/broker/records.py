@@ -40,7 +40,7 @@ class Delivery:
 
     actor: Actor
     ran: bool = False
-    forgiven: bool = False
+    uncounted: bool = False
 
 
 @dataclass(slots=True)
@@ -72,8 +72,8 @@ class Record:
     excused: bool = False
 
     @property
-    def forgiven(self) -> int:
-        return sum(delivery.forgiven for delivery in self.deliveries)
+    def uncounted(self) -> int:
+        return sum(delivery.uncounted for delivery in self.deliveries)
 
 
 @dataclass(slots=True)

@@ -126,18 +126,18 @@ def test_told_events_cost_no_wait(db: Client, held: tuple[Consumer, Any, Journal
     assert db.xlen(PROGRESS) == 101
 
 
-def test_told_events_do_not_disturb_a_wait(db: Client, held: tuple[Consumer, Any, JournalKeys], bell: int) -> None:
+def test_told_events_do_not_disturb_a_wait(db: Client, held: tuple[Consumer, Any, JournalKeys], event_fd: int) -> None:
     """A blocking read that follows gets its own answer."""
     one, taken, journal = held
     settle(one, taken)
     journal.tell(b"event")
     entry = push(db)
-    found = one.wait(bell, 5)
+    found = one.wait(event_fd, 5)
     assert found is not None and found.held.entry == entry
 
 
 def test_what_is_enclosed_goes_out_with_what_comes_next(
-    db: Client, held: tuple[Consumer, Any, JournalKeys], bell: int
+    db: Client, held: tuple[Consumer, Any, JournalKeys], event_fd: int
 ) -> None:
     """In its order and before it, whatever that is; with a line that is lost it is left out."""
     one, taken, journal = held
@@ -151,7 +151,7 @@ def test_what_is_enclosed_goes_out_with_what_comes_next(
     journal.tell(b"fifth", enclosed=True)
     settle(one, taken)
     entry = push(db)
-    found = one.wait(bell, 5)
+    found = one.wait(event_fd, 5)
     assert found is not None and found.held.entry == entry
     journal.tell(b"lost", enclosed=True)
     one.close()

@@ -82,7 +82,7 @@ def test_forgiven_deliveries_are_forgotten_with_their_group(db: Client, consumer
 
 
 def test_a_settled_entry_is_not_read_again_where_the_reply_to_its_read_was_lost(
-    db: Client, shared_server: RedisServer, bell: int
+    db: Client, shared_server: RedisServer, event_fd: int
 ) -> None:
     """DELETE_SETTLED=0: the last known id is also that of what was read unseen, found pending and settled."""
     link = FaultyLink(Endpoint.parse(shared_server.unix_url), "w.1", lambda: None, lambda _: None)
@@ -91,7 +91,7 @@ def test_a_settled_entry_is_not_read_again_where_the_reply_to_its_read_was_lost(
     entry = push(db)
     link.fates = ["reply lost"]
     with pytest.raises(StreamUnavailable):
-        worker.wait(bell, 5)
+        worker.wait(event_fd, 5)
     assert list(pending(db)) == [entry]
     assert settle(worker, take(worker)) is Settled.settled
     db.xgroup_destroy(WORK, GROUP)

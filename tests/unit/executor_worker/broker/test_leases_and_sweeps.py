@@ -9,7 +9,7 @@ import pytest
 
 from executor_worker.broker import GROUP, Consumer, Held, Link
 from executor_worker.broker.fleet.registry import Registration, register
-from executor_worker.broker.names import MARKERS, forgiven_key
+from executor_worker.broker.names import MARKERS, uncounted_key
 from executor_worker.broker.queue.consumers import (
     consumers_of,
     delete_consumer,
@@ -195,7 +195,7 @@ def test_giving_back_uncounted_twice_forgives_once(db: Client, consumer: Make, l
     take(consumer("dead.1"))
     release_consumer(link, "dead.1", counted=False)
     release_consumer(link, "dead.1", counted=False)
-    assert take(consumer("w.1"), stale=[(WORK, entry)]).held.forgiven == 1
+    assert take(consumer("w.1"), stale=[(WORK, entry)]).held.uncounted == 1
 
 
 def test_releases_are_heard_as_they_happen(
@@ -279,7 +279,7 @@ def test_what_was_forgiven_of_entries_that_are_gone_is_forgotten(
     else:
         db.xgroup_destroy(WORK, GROUP)
     assert prune_forgiven(link) == 1
-    assert not db.exists(forgiven_key(WORK)) and db.hgetall(forgiven_key(EVENTS)) == {kept.encode(): b"1"}
+    assert not db.exists(uncounted_key(WORK)) and db.hgetall(uncounted_key(EVENTS)) == {kept.encode(): b"1"}
 
 
 def test_marks_of_consumers_that_went_with_their_group_are_pruned(db: Client, consumer: Make, link: Link) -> None:

@@ -89,35 +89,37 @@ def test_acl_user_with_few_permissions(shared_server: RedisServer, db: Client) -
     db.acl_deluser("runner", "reader")
 
 
-def test_a_worker_that_may_not_unblock_leaves_all_the_same(shared_server: RedisServer, db: Client, bell: int) -> None:
+def test_a_worker_that_may_not_unblock_leaves_all_the_same(
+    shared_server: RedisServer, db: Client, event_fd: int
+) -> None:
     """It drops its connection instead, and looks for what that may have brought."""
     commands = [one for one in ACL if not one.startswith("+client")]
     db.acl_setuser("runner", enabled=True, passwords=["+pw"], keys=["*"], commands=commands, reset_channels=True)
     worker = Consumer(Link(Endpoint.parse(shared_server.addr, "runner", "pw")), "w.1", lease_s=30)
     assert worker.take() is None and worker.client_id == 0
-    ringer = threading.Timer(0.05, lambda: os.eventfd_write(bell, 1))
+    ringer = threading.Timer(0.05, lambda: os.eventfd_write(event_fd, 1))
     ringer.start()
-    assert worker.wait(bell, 20) is None and worker.unsure
+    assert worker.wait(event_fd, 20) is None and worker.may_have_unseen
     ringer.join()
     worker.close()
     db.acl_deluser("runner")
 
 
-def test_tls(start_server: Callable[..., RedisServer], bell: int) -> None:
+def test_tls(start_server: Callable[..., RedisServer], event_fd: int) -> None:
     """Trusted by its authority; refused without; waiting and being woken works on it too."""
     server = start_server("redis", tls=True)
     url = f"{server.tls_url}?ssl_ca_certs={server.ca_file}"
     goes_through(server, Endpoint.parse(url))
     goes_through(server, Endpoint.parse(f"{server.tls_url}?ssl_cert_reqs=none"))
     worker = Consumer(Link(Endpoint.parse(url)), "w.1", lease_s=30)
-    assert worker.wait(bell, 0.05) is None
+    assert worker.wait(event_fd, 0.05) is None
     client = server.client()
     push(client, more="x" * 300_000)
-    taken = worker.wait(bell, 10)
+    taken = worker.wait(event_fd, 10)
     assert taken is not None and taken.data is not None and len(taken.data) > 300_000
-    ringer = threading.Timer(0.05, lambda: os.eventfd_write(bell, 1))
+    ringer = threading.Timer(0.05, lambda: os.eventfd_write(event_fd, 1))
     ringer.start()
-    assert worker.wait(bell, 30) is None and not worker.unsure
+    assert worker.wait(event_fd, 30) is None and not worker.may_have_unseen
     ringer.join()
     worker.close()
     client.close()

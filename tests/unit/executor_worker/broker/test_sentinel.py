@@ -22,7 +22,7 @@ def sentinels(place: Callable[[str], Path], start_server: Callable[..., RedisSer
     made.close()
 
 
-def test_an_item_survives_the_failover_of_its_primary(sentinels: Sentinels, bell: int) -> None:
+def test_an_item_survives_the_failover_of_its_primary(sentinels: Sentinels, event_fd: int) -> None:
     """Taken on the old primary, settled on the new one; then the next is waited for there."""
     worker = Consumer(Link(Endpoint.parse(sentinels.url), timeout_s=2), "w.1", lease_s=30)
     old, new = sentinels.primary.client(), sentinels.replica.client()
@@ -44,7 +44,7 @@ def test_an_item_survives_the_failover_of_its_primary(sentinels: Sentinels, bell
     assert new.role()[0] == b"master"
     assert new.get("dago:state:g") == b'{"a":1}'
     push(new)
-    assert worker.wait(bell, 5) is not None
+    assert worker.wait(event_fd, 5) is not None
     worker.close()
     old.close()
     new.close()

@@ -50,7 +50,7 @@ def test_hostile_data_is_handed_over_as_it_is(db: Client, consumer: Make, data: 
     assert taken.data == data and taken.state_key is None
 
 
-def test_a_state_that_is_no_string_comes_as_empty(db: Client, consumer: Make, bell: int) -> None:
+def test_a_state_that_is_no_string_comes_as_empty(db: Client, consumer: Make, event_fd: int) -> None:
     """A key of another type is broken state, not an outage."""
     db.hset("dago:state:g", "a", "b")
     push(db)
@@ -58,7 +58,7 @@ def test_a_state_that_is_no_string_comes_as_empty(db: Client, consumer: Make, be
     assert take(worker).state == b""
     assert worker.read_state("dago:state:g") == b""
     push(db)
-    taken = worker.wait(bell, 5)
+    taken = worker.wait(event_fd, 5)
     assert taken is not None and taken.state == b""
 
 
@@ -115,10 +115,10 @@ def test_what_a_lost_reply_brought_is_taken_uncounted(db: Client, consumer: Make
     assert worker.take() is None
     entry = push(db)
     db.xreadgroup(GROUP, "w.1", {WORK: ">"})
-    worker.unsure = True
+    worker.may_have_unseen = True
     taken = take(worker)
     assert (taken.held.entry, taken.held.count, taken.held.attempt) == (entry, 2, 1)
-    assert not worker.unsure
+    assert not worker.may_have_unseen
 
 
 def test_only_one_of_two_racers_takes_a_stale_entry(db: Client, consumer: Make) -> None:
@@ -165,7 +165,7 @@ def test_a_stale_row_whose_entry_was_trimmed_is_passed_over(db: Client, consumer
     assert list(pending(db)) == [entry]
 
 
-def test_wait_is_woken_by_an_entry(db: Client, consumer: Make, bell: int) -> None:
+def test_wait_is_woken_by_an_entry(db: Client, consumer: Make, event_fd: int) -> None:
     """Waiting ends as soon as something is added."""
     worker = consumer("w.1")
     worker.take()
@@ -173,13 +173,13 @@ def test_wait_is_woken_by_an_entry(db: Client, consumer: Make, bell: int) -> Non
     adder = threading.Thread(target=lambda: (wait_until(lambda: _blocked(db)), push(db)))
     adder.start()
     started = Stopwatch()
-    taken = worker.wait(bell, 30)
+    taken = worker.wait(event_fd, 30)
     adder.join()
     assert taken is not None and taken.held.count == 1 and started.own_s() < 5
     assert (taken.state_key, taken.state) == ("dago:state:g", b"{}")
 
 
-def test_wait_is_woken_by_the_bell(db: Client, consumer: Make, bell: int) -> None:
+def test_wait_is_woken_by_the_bell(db: Client, consumer: Make, event_fd: int) -> None:
     """An idle worker leaves at once, whatever its read waits for; its connection stays good."""
     worker = consumer("w.1")
     worker.take()
@@ -187,29 +187,29 @@ def test_wait_is_woken_by_the_bell(db: Client, consumer: Make, bell: int) -> Non
 
     def ring() -> None:
         wait_until(lambda: _blocked(db))
-        os.eventfd_write(bell, 1)
+        os.eventfd_write(event_fd, 1)
 
     ringer = threading.Thread(target=ring)
     ringer.start()
     started = Stopwatch()
-    assert worker.wait(bell, 30) is None
+    assert worker.wait(event_fd, 30) is None
     ringer.join()
     assert started.own_s() < 5
-    assert worker.client_id == number and not worker.unsure
-    assert worker.wait(bell, 30) is None, "the bell is still readable: no waiting at all"
+    assert worker.client_id == number and not worker.may_have_unseen
+    assert worker.wait(event_fd, 30) is None, "the bell is still readable: no waiting at all"
     entry = push(db)
     assert take(worker).held.entry == entry
 
 
-def test_wait_ends_with_its_time(consumer: Make, bell: int) -> None:
+def test_wait_ends_with_its_time(consumer: Make, event_fd: int) -> None:
     """Nothing came, nobody rang."""
     worker = consumer()
     started = Stopwatch()
-    assert worker.wait(bell, 0.05) is None
+    assert worker.wait(event_fd, 0.05) is None
     assert started.wall_s() > 0.04 and started.own_s() < 5
 
 
-def test_a_read_that_brings_two_gives_the_second_back_uncounted(db: Client, consumer: Make, bell: int) -> None:
+def test_a_read_that_brings_two_gives_the_second_back_uncounted(db: Client, consumer: Make, event_fd: int) -> None:
     """COUNT is for each stream: nothing that nobody works on is held."""
     worker = consumer("w.1")
     worker.take()
@@ -217,7 +217,7 @@ def test_a_read_that_brings_two_gives_the_second_back_uncounted(db: Client, cons
     heard.subscribe("dago:executor:released")
     push(db, stream=WORK)
     second = push(db, stream=EVENTS)
-    taken = worker.wait(bell, 5)
+    taken = worker.wait(event_fd, 5)
     assert taken is not None and taken.held.stream == WORK
     other = take(consumer("w.2"), stale=[(EVENTS, second)])
     assert (other.held.count, other.held.attempt) == (2, 1)

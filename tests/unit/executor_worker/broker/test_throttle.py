@@ -17,7 +17,7 @@ from executor_worker.broker.queue.releases import Releases
 from executor_worker.broker.queue.stale import Sweeper
 from executor_worker.errors import ModelRateLimited
 from executor_worker.providers.throttle import Wait
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from tests.kit import RedisServer, wait_until
 from tests.unit.executor_worker.broker.acts import WORK, Client, commit, pending, push, settle, take
 
@@ -32,7 +32,7 @@ class Fleet:
     def __init__(self, make_link: Callable[..., Link], db: Client) -> None:
         self._make_link = make_link
         self.db = db
-        self.watch = Watch(time.monotonic() + 1000)
+        self.run_context = RunContext(time.monotonic() + 1000)
 
     def worker(self, name: str, *, key: str = KEY, calling: int = 8, active: bool = True) -> FleetThrottle:
         return FleetThrottle(
@@ -40,13 +40,13 @@ class Fleet:
         )
 
     def admit(self, worker: FleetThrottle, model: str = MODEL) -> Wait | None:
-        return worker.admit(model, self.watch)
+        return worker.admit(model, self.run_context)
 
     def refuse(self, worker: FleetThrottle, retry_after: float | None = 0.0) -> None:
-        worker.ended(MODEL, self.watch, ModelRateLimited("busy", retry_after=retry_after), answered=False)
+        worker.ended(MODEL, self.run_context, ModelRateLimited("busy", retry_after=retry_after), answered=False)
 
     def answer(self, worker: FleetThrottle) -> None:
-        worker.ended(MODEL, self.watch, None, answered=True)
+        worker.ended(MODEL, self.run_context, None, answered=True)
 
     def state(self) -> dict[str, float]:
         (place,) = self.db.smembers(THROTTLES)

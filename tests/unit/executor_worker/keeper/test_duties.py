@@ -20,13 +20,13 @@ from executor_worker.broker.names import RELEASED_CHANNEL
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.keeper import housekeeping
 from executor_worker.keeper.cancellation import Cancel
-from executor_worker.keeper.duties import Circumstances, Duties
+from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.housekeeping import Memory
 from executor_worker.keeper.leases import Leases
-from executor_worker.keeper.rates import Recent
+from executor_worker.keeper.rates import Rates
 from executor_worker.keeper.reclaim import Reclaim
-from executor_worker.keeper.redis_monitor import Pulse
-from executor_worker.keeper.registration import Announce
+from executor_worker.keeper.redis_monitor import RedisMonitor
+from executor_worker.keeper.registration import RegistrationDuty
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 from tests.kit import RedisServer, wait_until
 
@@ -61,7 +61,7 @@ class Scene:
         self.row = self.board.place(1)
         self.condemned: list[tuple[Held, str]] = []
         self.consumer = Consumer(self.links[1], "w.1", lease_s=30)
-        around = Circumstances(
+        around = PoolContext(
             self.board,
             self.link,
             Identity("w"),
@@ -119,7 +119,7 @@ def test_what_a_dead_worker_had_is_given_back(scene: Scene) -> None:
 def test_what_a_successor_takes_meanwhile_stays_its_own(scene: Scene) -> None:
     """The slot is filled again between our look at it and our question to Redis."""
     scene.take_and_die()
-    scene.consumer.unsure = True
+    scene.consumer.may_have_unseen = True
 
     def succeed() -> None:
         scene.row.reset()
@@ -153,8 +153,8 @@ def test_a_new_keepers_notices_are_new_to_all(scene: Scene) -> None:
 def test_redis_is_looked_for_several_times_within_a_lease(scene: Scene, lease_s: float, at_most_s: float) -> None:
     """Nothing is renewed until it is found back: one lost line must not cost what is in hand."""
     duties = Duties(replace(scene.around, lease_s=lease_s)).all
-    (pulse,) = (duty for duty in duties if duty.name == "pulse")
-    assert pulse.every_seconds <= at_most_s
+    (redis_monitor,) = (duty for duty in duties if duty.name == "redis_monitor")
+    assert redis_monitor.every_seconds <= at_most_s
 
 
 def test_a_renewal_is_for_what_was_in_hand_when_it_was_asked_for(scene: Scene) -> None:
@@ -215,29 +215,29 @@ def test_a_keeper_that_takes_much_over_shows_that_it_lives(scene: Scene) -> None
         scene.db.xgroup_createconsumer(WORK, GROUP, f"w.{number}")
     beats: list[int] = []
     scene.link.before_run = lambda: beats.append(scene.board.head.keeper_beat_ns)
-    Pulse(scene.around, on_back=lambda: None, every_s=1.0).run()
+    RedisMonitor(scene.around, on_back=lambda: None, every_s=1.0).run()
     assert scene.board.head.gate and len(set(beats) - {0}) == 3
 
 
 def test_a_slot_that_went_together_with_its_keeper_leaves_the_registry(scene: Scene) -> None:
     """A reload replaces the keeper, and may close slots: the next one strikes them off all the same."""
     scene.board.place(2)
-    Announce(scene.around, Recent(scene.board)).run()
+    RegistrationDuty(scene.around, Rates(scene.board)).run()
     assert scene.db.exists("dago:workers:w.1", "dago:workers:w.2") == 2
     scene.board.remove(2)
-    Announce(scene.around, Recent(scene.board)).run()
+    RegistrationDuty(scene.around, Rates(scene.board)).run()
     assert scene.db.exists("dago:workers:w.1") == 1
     assert scene.db.exists("dago:workers:w.2") == 0
 
 
 def test_a_name_that_was_taken_meanwhile_is_left_to_who_has_it(scene: Scene) -> None:
     """Nothing is taken any more, and the pool ends with the reason: both would mistake the other's items for theirs."""
-    pulse = Pulse(scene.around, on_back=lambda: None, every_s=1.0)
-    pulse.run()
+    redis_monitor = RedisMonitor(scene.around, on_back=lambda: None, every_s=1.0)
+    redis_monitor.run()
     scene.db.hset(scene.around.identity.key, "token", "somebody else")
-    pulse = Pulse(scene.around, on_back=lambda: None, every_s=1.0)
+    redis_monitor = RedisMonitor(scene.around, on_back=lambda: None, every_s=1.0)
     with pytest.raises(SystemExit) as ended:
-        pulse.run()
+        redis_monitor.run()
     assert ended.value.code == 78 and not scene.board.head.gate
     assert "'w' was taken by another supervisor" in scene.board.head.reason
 
@@ -265,13 +265,13 @@ def test_new_workers_are_measured_before_those_that_are_known(
         assert [len(slots) for slots in turns] == [1, 2, 3]
 
 
-def refused_later(scene: Scene, *, on_trial: bool) -> Pulse:
+def refused_later(scene: Scene, *, on_trial: bool) -> RedisMonitor:
     """The pulse of a keeper that comes when Redis has begun to refuse its pool."""
-    Pulse(scene.around, on_back=lambda: None, every_s=1.0).run()
+    RedisMonitor(scene.around, on_back=lambda: None, every_s=1.0).run()
     scene.board.head.on_trial = on_trial
     scene.link.close()
     scene.db.config_set("requirepass", "new")
-    return Pulse(scene.around, on_back=lambda: None, every_s=1.0)
+    return RedisMonitor(scene.around, on_back=lambda: None, every_s=1.0)
 
 
 def test_a_keeper_that_redis_begins_to_refuse_waits(scene: Scene) -> None:
@@ -282,16 +282,16 @@ def test_a_keeper_that_redis_begins_to_refuse_waits(scene: Scene) -> None:
 
 def test_a_keeper_with_new_settings_that_redis_refuses_says_so(scene: Scene) -> None:
     """So that the old ones come back; one that was let in before waits."""
-    pulse = refused_later(scene, on_trial=True)
+    redis_monitor = refused_later(scene, on_trial=True)
     with pytest.raises(SystemExit) as ended:
-        pulse.run()
+        redis_monitor.run()
     assert ended.value.code == 78 and scene.board.head.reason.startswith("REDIS_PASS: ")
     scene.db.config_set("requirepass", "")
-    pulse.run()
+    redis_monitor.run()
     scene.link.close()
     scene.db.config_set("requirepass", "new")
     scene.board.head.redis_up = False  # else it would not ask so soon
-    pulse.run()
+    redis_monitor.run()
     assert scene.board.head.gate and not scene.board.head.redis_up
 
 
@@ -344,10 +344,10 @@ def test_cancelled_graph_ends_its_run(running: Running) -> None:
     """The supervisor is woken; one that goes on all the same is seen to be over."""
     running.store("running")
     running.duty.run()
-    assert not running.is_over() and not running.scene.board.bell.clear()
+    assert not running.is_over() and not running.scene.board.event_fd.clear()
     running.store("cancelled")
     running.duty.run()
-    assert running.is_over() and running.scene.board.bell.clear() and running.pressed == 0
+    assert running.is_over() and running.scene.board.event_fd.clear() and running.pressed == 0
     running.duty.run()
     assert running.pressed == 1
     running.row.end_run()

@@ -133,7 +133,7 @@ def test_rows_of_workers(health: Health, board: Scoreboard) -> None:
 
 def test_status_says_all_that_is_known_of_a_run(board: Scoreboard) -> None:
     """Its mode and step, which run it is, when its time and that of its call are up; and of the pool what it did."""
-    told = Health("w", board, list, lambda: 1.8e9, lambda: NOW_S, recent=lambda: {"totals": {"completed": 3}})
+    told = Health("w", board, list, lambda: 1.8e9, lambda: NOW_S, rates=lambda: {"totals": {"completed": 3}})
     row, lonely = board.row(1), board.row(2)
     row.attempt = 2
     busy(row, 60)

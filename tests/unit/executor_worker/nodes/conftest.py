@@ -12,8 +12,8 @@ from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.providers.prices import Prices
-from executor_worker.run_context import Watch
-from tests.unit.executor_worker.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenWatch
+from executor_worker.run_context import RunContext
+from tests.unit.executor_worker.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenRunContext
 
 Run = Callable[..., Outcome]
 
@@ -25,7 +25,7 @@ def execute(
     tools: tuple[FunctionTool, ...] | Box = (),
     inputs: dict[str, Any] | None = None,
     outputs: dict[str, Any] | None = None,
-    watch: Watch | None = None,
+    run_context: RunContext | None = None,
     max_iterations: int = 10,
     journal: Journal | None = None,
     prices: Prices | None = None,
@@ -42,7 +42,9 @@ def execute(
         prices=prices,
         room=room,
     )
-    return executor.execute(Task("g", "n", "hint", config, inputs or {}, outputs or {}), watch or SeenWatch(), journal)
+    return executor.execute(
+        Task("g", "n", "hint", config, inputs or {}, outputs or {}), run_context or SeenRunContext(), journal
+    )
 
 
 @pytest.fixture

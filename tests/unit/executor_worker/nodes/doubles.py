@@ -9,7 +9,7 @@ from typing import Any
 from executor_worker.errors import UnknownTool
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Answer, Effects, Tool
 
 
@@ -35,14 +35,14 @@ class ScriptedModel:
         self._answers = list(answers)
         self.requests: list[ModelRequest] = []
 
-    def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+    def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
         self.requests.append(request)
         answer = self._answers.pop(0)
         if isinstance(answer, BaseException):
             raise answer
         return answer if isinstance(answer, ModelReply) else answer(request)
 
-    def known_models(self, watch: Watch) -> list[str]:
+    def known_models(self, run_context: RunContext) -> list[str]:
         return []
 
     def close(self) -> None:
@@ -71,7 +71,7 @@ class FunctionTool:
         self.keys: list[str] = []
         self._body = body
 
-    def call(self, arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
         self.calls.append(arguments)
         self.keys.append(key)
         value = self._body(**arguments)
@@ -101,7 +101,7 @@ class Box:
         return
 
 
-class SeenWatch(Watch):
+class SeenRunContext(RunContext):
     """Remembers what a run showed and counted."""
 
     def __init__(self, seconds: float = 1000.0, clock: Callable[[], float] = lambda: 0.0) -> None:

@@ -23,7 +23,7 @@ from executor_worker.outcome import Completed, Failed, Usage
 from executor_worker.providers.base import ModelRequest, StopReason, ToolResult, ToolTurn, UserTurn
 from executor_worker.tools.base import Answer
 from tests.unit.executor_worker.nodes.conftest import execute
-from tests.unit.executor_worker.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenWatch, call, reply
+from tests.unit.executor_worker.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenRunContext, call, reply
 
 Done = Callable[..., Completed]
 Bad = Callable[..., Failed]
@@ -61,8 +61,8 @@ def test_agent_calls_tools_until_it_answers(completed: Done) -> None:
     first = reply("Let me look.", call("search", {"q": "a"}, "1"), call("add", {"n": 2}, "2"))
     model = ScriptedModel(first, asks("b", "3"), reply("Done."))
     tools = (search(), FunctionTool("add", lambda n: {"sum": n + 1}))
-    watch = SeenWatch()
-    outcome = completed(agent("search", "add"), model=model, tools=tools, watch=watch)
+    run_context = SeenRunContext()
+    outcome = completed(agent("search", "add"), model=model, tools=tools, run_context=run_context)
     assert outcome == Completed(
         {
             "result": "Done.",
@@ -73,7 +73,7 @@ def test_agent_calls_tools_until_it_answers(completed: Done) -> None:
         "agent",
         Usage(30, 15),
     )
-    assert watch.shown == [("agent", 0, 0), ("agent", 1, 10), ("agent", 2, 10), ("agent", 3, 10)]
+    assert run_context.shown == [("agent", 0, 0), ("agent", 1, 10), ("agent", 2, 10), ("agent", 3, 10)]
     assert model.requests[1].turns == (
         UserTurn("Do it"),
         first.turn,
@@ -81,8 +81,15 @@ def test_agent_calls_tools_until_it_answers(completed: Done) -> None:
     )
     assert [spec.name for spec in model.requests[0].tools] == ["search", "add"]
     assert tools[0].keys + tools[1].keys == ["run-1:1.0", "run-1:2.0", "run-1:1.1"]
-    assert [name for name, _, _ in watch.phases[::2]] == ["llm", "tool:search", "tool:add", "llm", "tool:search", "llm"]
-    assert watch.tools == [("search", True), ("add", True), ("search", True)]
+    assert [name for name, _, _ in run_context.phases[::2]] == [
+        "llm",
+        "tool:search",
+        "tool:add",
+        "llm",
+        "tool:search",
+        "llm",
+    ]
+    assert run_context.tools == [("search", True), ("add", True), ("search", True)]
 
 
 def test_task_is_a_template_and_defaults_to_the_inputs(completed: Done) -> None:
@@ -134,10 +141,10 @@ def test_call_that_can_not_be_made_is_told_to_the_model(completed: Done, asked: 
     """Nothing is called; the model may correct itself, the node goes on."""
     tool, other = search(), FunctionTool("delete")
     model = ScriptedModel(reply("", asked), reply("sorry"))
-    watch = SeenWatch()
-    output = completed(agent(), model=model, tools=(tool, other), watch=watch).output
+    run_context = SeenRunContext()
+    output = completed(agent(), model=model, tools=(tool, other), run_context=run_context).output
     assert told(model.requests[1]) == (ToolResult("c1", said, is_error=True),)
-    assert (output["result"], tool.calls, other.calls, watch.tools) == ("sorry", [], [], [])
+    assert (output["result"], tool.calls, other.calls, run_context.tools) == ("sorry", [], [], [])
     assert output["tool_calls"] == [{"name": asked.name, "ok": False, "duration_ms": 0}]
 
 

@@ -13,9 +13,9 @@ from executor_worker.errors import Abandoned, ConfigError, Overdue
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Failed
 from executor_worker.providers.base import ModelReply, ModelRequest
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from tests.unit.executor_worker.nodes.conftest import execute
-from tests.unit.executor_worker.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenWatch, call, reply
+from tests.unit.executor_worker.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenRunContext, call, reply
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -57,21 +57,21 @@ def test_tool_node_never_makes_a_model_client() -> None:
     """The adapter is made when a model is first called."""
 
     class NoModels:
-        def complete(self, request: ModelRequest, watch: Watch) -> ModelReply:
+        def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
             raise ConfigError("LLM_API_KEY", "is missing.", "Set it.")
 
     executor = Executor(models=NoModels(), tools=Box((FunctionTool("t"),)), default_model="m")
-    assert isinstance(executor.execute(Task("g", "n", "", {"tool_name": "t"}, {}, {}), SeenWatch()), Completed)
-    failed = executor.execute(Task("g", "n", "", {"prompt": "p"}, {}, {}), SeenWatch())
+    assert isinstance(executor.execute(Task("g", "n", "", {"tool_name": "t"}, {}, {}), SeenRunContext()), Completed)
+    failed = executor.execute(Task("g", "n", "", {"prompt": "p"}, {}, {}), SeenRunContext())
     assert isinstance(failed, Failed)
     assert (failed.code, failed.error) == ("internal", "LLM_API_KEY: is missing. Set it.")
 
 
 def test_nodes_own_timeout_moves_the_deadline_nearer() -> None:
     """Never farther."""
-    near, far = SeenWatch(seconds=100), SeenWatch(seconds=100)
-    execute({"tool_name": "t", "timeout": 5}, tools=(FunctionTool("t"),), watch=near)
-    execute({"tool_name": "t", "timeout": 500}, tools=(FunctionTool("t"),), watch=far)
+    near, far = SeenRunContext(seconds=100), SeenRunContext(seconds=100)
+    execute({"tool_name": "t", "timeout": 5}, tools=(FunctionTool("t"),), run_context=near)
+    execute({"tool_name": "t", "timeout": 500}, tools=(FunctionTool("t"),), run_context=far)
     assert (near.deadline, far.deadline) == (5, 100)
 
 

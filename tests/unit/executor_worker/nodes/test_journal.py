@@ -16,7 +16,7 @@ from executor_worker.errors import Interrupt, NodeTimeout
 from executor_worker.nodes.journal import Record, ended
 from executor_worker.outcome import Completed, Failed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolTurn, UserTurn
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Answer, Effects
 from tests.unit.executor_worker.nodes.conftest import execute
 from tests.unit.executor_worker.nodes.doubles import FunctionTool, ScriptedModel, call, reply
@@ -69,7 +69,7 @@ class Model(ScriptedModel):
         self._life = life
         self._said = answers
 
-    def complete(self, request: ModelRequest, watch: Any) -> ModelReply:
+    def complete(self, request: ModelRequest, run_context: Any) -> ModelReply:
         self._life.spend()
         self.requests.append(request)
         answer = self._said[sum(not isinstance(turn, UserTurn | ToolTurn) for turn in request.turns)]
@@ -252,11 +252,11 @@ def test_idempotency_key_stays_the_same() -> None:
     keys: list[str] = []
     fine = tool_.call
 
-    def call_once(arguments: dict[str, Any], watch: Any, key: str) -> Answer:
+    def call_once(arguments: dict[str, Any], run_context: Any, key: str) -> Answer:
         keys.append(key)
         if len(keys) == 1:
             raise Killed
-        return fine(arguments, watch, key)
+        return fine(arguments, run_context, key)
 
     tool_.call = call_once  # type: ignore[method-assign]
     config = {"llm_config": {"prompt": "x"}, "tools": ["look"]}
@@ -273,16 +273,16 @@ def test_idempotency_key_stays_the_same() -> None:
 def test_what_a_tool_says_of_itself_is_told(completed: Callable[..., Completed]) -> None:
     """Not each word of it: the first, the last, and some between."""
     kept = Kept()
-    watch = Watch(time.monotonic() + 60)
+    run_context = RunContext(time.monotonic() + 60)
     tool_ = FunctionTool("look")
 
-    def call_(arguments: dict[str, Any], watch: Watch, key: str) -> Answer:
+    def call_(arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
         for done in range(1001):
-            watch.on_progress(done, 1000)
+            run_context.on_progress(done, 1000)
         return Answer(1, "1")
 
     tool_.call = call_  # type: ignore[method-assign]
-    completed({"tool_name": "look"}, tools=(tool_,), journal=kept, watch=watch)
+    completed({"tool_name": "look"}, tools=(tool_,), journal=kept, run_context=run_context)
     assert 2 <= kept.told.count("progressed") < 100
 
 
@@ -293,7 +293,7 @@ def test_progress_is_told_where_nothing_is_kept(completed: Callable[..., Complet
     assert kept.told == ["started", "sent", "answered"] and kept.stored == []
 
 
-class StoppedLate(Watch):
+class StoppedLate(RunContext):
     """A watch that ends the run at its first look after the model has answered."""
 
     def __init__(self) -> None:
@@ -315,9 +315,9 @@ def test_call_that_a_stopped_run_did_not_make_is_not_called_uncertain() -> None:
     config = AGENT | {"tools": ["mail"]}
     answers = (reply("First.", call("mail", {"to": "ada"}, "1")), reply("Done."))
 
-    def run(watch: Watch | None = None) -> Outcome:
+    def run(run_context: RunContext | None = None) -> Outcome:
         model = Model(Life(), *answers)
-        return execute(config, model=model, tools=(mail,), inputs={"it": "x"}, journal=kept, watch=watch)
+        return execute(config, model=model, tools=(mail,), inputs={"it": "x"}, journal=kept, run_context=run_context)
 
     stopped = run(StoppedLate())
     assert isinstance(stopped, Failed) and "sent" not in kept.steps()

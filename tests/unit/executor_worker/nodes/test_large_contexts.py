@@ -16,7 +16,7 @@ from executor_worker.providers.base import ModelReply, ModelRequest, ToolResult,
 from executor_worker.providers.prices import Price, Prices
 from executor_worker.tools.base import Answer
 from tests.unit.executor_worker.nodes.conftest import execute
-from tests.unit.executor_worker.nodes.doubles import FunctionTool, ScriptedModel, SeenWatch, call, reply
+from tests.unit.executor_worker.nodes.doubles import FunctionTool, ScriptedModel, SeenRunContext, call, reply
 from tests.unit.executor_worker.nodes.test_journal import Kept
 
 Done = Callable[..., Completed]
@@ -64,8 +64,8 @@ def test_a_long_result_is_cut_and_the_model_reads_on(completed: Done) -> None:
     model = ScriptedModel(
         fetching(), reading(id="1", offset=792), reading(id="1", offset=119_900, limit=5000), reply("Read.")
     )
-    tool, watch = fetch(), SeenWatch()
-    output = completed(agent(), model=model, tools=(tool,), room=SMALL, watch=watch).output
+    tool, run_context = fetch(), SeenRunContext()
+    output = completed(agent(), model=model, tools=(tool,), room=SMALL, run_context=run_context).output
     cut, page, end = shown(model.requests[3])
     assert [names(request) for request in model.requests] == [["fetch"], *[["fetch", "read_result"]] * 3]
     assert cut.startswith(LONG[:792]) and len(cut) <= 1000
@@ -75,7 +75,7 @@ def test_a_long_result_is_cut_and_the_model_reads_on(completed: Done) -> None:
     assert [(made["name"], made["ok"]) for made in output["tool_calls"]] == [
         ("fetch", True), ("read_result", True), ("read_result", True)
     ]  # fmt: skip
-    assert (len(tool.calls), watch.tools) == (1, [("fetch", True)])
+    assert (len(tool.calls), run_context.tools) == (1, [("fetch", True)])
 
 
 def test_the_model_looks_for_a_text(completed: Done) -> None:

@@ -14,7 +14,7 @@ from executor_worker.outcome import Completed, Failed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolResult, ToolTurn, UserTurn
 from executor_worker.providers.prices import Price, Prices
 from tests.unit.executor_worker.nodes.conftest import execute
-from tests.unit.executor_worker.nodes.doubles import FunctionTool, ScriptedModel, SeenWatch, call, reply
+from tests.unit.executor_worker.nodes.doubles import FunctionTool, ScriptedModel, SeenRunContext, call, reply
 from tests.unit.executor_worker.nodes.test_journal import Kept
 
 Done = Callable[..., Completed]
@@ -109,7 +109,7 @@ class Clock:
         return self.now
 
 
-class Timed(SeenWatch):
+class Timed(SeenRunContext):
     """A watch of 100 s."""
 
     def __init__(self) -> None:
@@ -130,12 +130,12 @@ class Timed(SeenWatch):
 
 def run_out_in_a_tool(on_limit: str) -> tuple[Outcome, ScriptedModel]:
     """Two calls of 30 s fit into 100 s; the third of 90 s does not, the fourth is never made."""
-    watch = Timed()
-    quick, slow = watch.passing(30, lambda: "done"), watch.passing(90, lambda: "late")
+    run_context = Timed()
+    quick, slow = run_context.passing(30, lambda: "done"), run_context.passing(90, lambda: "late")
     tool = search(lambda q: (slow if q == 2 else quick)())
     four = reply("Working.", *(call("search", {"q": q}, str(q)) for q in range(4)))
     model = ScriptedModel(four)
-    return execute(agent(on_limit=on_limit), model=model, tools=(tool,), watch=watch), model
+    return execute(agent(on_limit=on_limit), model=model, tools=(tool,), run_context=run_context), model
 
 
 def test_time_is_up_and_the_node_fails() -> None:
@@ -156,12 +156,15 @@ def test_time_is_up_and_there_is_a_partial_answer() -> None:
 
 def test_time_is_up_and_a_last_answer_is_asked_for() -> None:
     """What was done is told, what was cut off and what was not run too: each call has its answer."""
-    watch = Timed()
-    late = watch.passing(90, lambda: "late")
+    run_context = Timed()
+    late = run_context.passing(90, lambda: "late")
     tool = search(lambda q: late() if q == 1 else "done")
     three = reply("", *(call("search", {"q": q}, str(q)) for q in range(3)))
     outcome = execute(
-        agent(on_limit="finalize"), model=(model := ScriptedModel(three, reply("End."))), tools=(tool,), watch=watch
+        agent(on_limit="finalize"),
+        model=(model := ScriptedModel(three, reply("End."))),
+        tools=(tool,),
+        run_context=run_context,
     )
     assert isinstance(outcome, Completed)
     assert (outcome.output["result"], outcome.output["stop_reason"]) == ("End.", "node_timeout")
@@ -171,18 +174,20 @@ def test_time_is_up_and_a_last_answer_is_asked_for() -> None:
     assert "outcome is unknown" in turn.results[1].text and turn.results[2].text.startswith("Not run")
     assert "final answer" in turn.text
     assert model.requests[1].tool_choice == "none"
-    phase, seconds, _ = watch.phases[-2]
+    phase, seconds, _ = run_context.phases[-2]
     assert (phase, seconds) == ("llm", 11.0)  # 10 s are left of the 20 kept back, and the grace
 
 
 def test_a_run_interrupted_after_its_last_answer_comes_to_the_same() -> None:
     """What was not run when time was up is not run after the answer: the next run has time again, and needs none."""
-    watch, kept = Timed(), Kept()
-    late = watch.passing(90, lambda: "late")
+    run_context, kept = Timed(), Kept()
+    late = run_context.passing(90, lambda: "late")
     tool = search(lambda q: late() if q == 1 else "done")
     three = reply("", *(call("search", {"q": q}, str(q)) for q in range(3)))
     config = agent(on_limit="finalize")
-    first = execute(config, model=ScriptedModel(three, reply("End.")), tools=(tool,), watch=watch, journal=kept)
+    first = execute(
+        config, model=ScriptedModel(three, reply("End.")), tools=(tool,), run_context=run_context, journal=kept
+    )
     again = execute(config, model=(model := ScriptedModel()), tools=(tool,), journal=kept)
     assert isinstance(first, Completed) and isinstance(again, Completed)
     for name in ("result", "stop_reason", "iterations", "usage"):
@@ -192,10 +197,10 @@ def test_a_run_interrupted_after_its_last_answer_comes_to_the_same() -> None:
 
 def test_time_is_up_in_the_model_call() -> None:
     """The last answer is asked for in the same conversation."""
-    watch = Timed()
-    slow = watch.passing(85, lambda: reply("never"))
+    run_context = Timed()
+    slow = run_context.passing(85, lambda: reply("never"))
     model = ScriptedModel(slow, reply("Short."))
-    outcome = execute(agent(on_limit="finalize"), model=model, tools=(search(),), watch=watch)
+    outcome = execute(agent(on_limit="finalize"), model=model, tools=(search(),), run_context=run_context)
     assert isinstance(outcome, Completed)
     assert (outcome.output["result"], outcome.output["iterations"]) == ("Short.", 1)
     task, asked = model.requests[1].turns
@@ -205,9 +210,9 @@ def test_time_is_up_in_the_model_call() -> None:
 
 def test_no_time_is_left_for_the_last_answer() -> None:
     """Then it is a timeout after all, with what was done."""
-    watch = Timed()
-    model = ScriptedModel(reply("", call("search", {})), watch.passing(200, lambda: reply("never")))
-    outcome = execute(agent(on_limit="finalize"), model=model, tools=(search(),), watch=watch)
+    run_context = Timed()
+    model = ScriptedModel(reply("", call("search", {})), run_context.passing(200, lambda: reply("never")))
+    outcome = execute(agent(on_limit="finalize"), model=model, tools=(search(),), run_context=run_context)
     assert isinstance(outcome, Failed)
     assert (outcome.code, outcome.detail["iterations"]) == ("node_timeout", 1)
 

@@ -9,7 +9,7 @@ import pytest
 from executor_worker.errors import ModelRateLimited
 from executor_worker.outcome import Completed, Failed, Usage
 from executor_worker.providers.base import ModelTurn, StopReason, UserTurn
-from tests.unit.executor_worker.nodes.doubles import ScriptedModel, SeenWatch, reply
+from tests.unit.executor_worker.nodes.doubles import ScriptedModel, SeenRunContext, reply
 
 Done = Callable[..., Completed]
 Bad = Callable[..., Failed]
@@ -28,16 +28,16 @@ def test_prompt_and_system_are_rendered_and_sent(completed: Done) -> None:
         "temperature": 0,
         "max_tokens": 9,
     }
-    watch = SeenWatch()
-    outcome = completed(config, model=model, inputs={"thing": "sky", "user": {"id": 1}}, watch=watch)
+    run_context = SeenRunContext()
+    outcome = completed(config, model=model, inputs={"thing": "sky", "user": {"id": 1}}, run_context=run_context)
     assert outcome.output == {"content": "Blue.", "usage": {"input_tokens": 10, "output_tokens": 5}}
     assert (outcome.mode, outcome.usage) == ("llm", Usage(10, 5))
     (request,) = model.requests
     assert request.turns == (UserTurn("Colour of sky?"),)
     assert (request.model, request.system, request.temperature, request.max_tokens) == ("m", 'For {"id":1}', 0, 9)
     assert (request.tools, request.output_schema) == ((), None)
-    assert watch.phases == [("llm", 1001.0, "node_timeout"), ("running", None, "node_timeout")]
-    assert watch.models == [("m", Usage(10, 5))]
+    assert run_context.phases == [("llm", 1001.0, "node_timeout"), ("running", None, "node_timeout")]
+    assert run_context.models == [("m", Usage(10, 5))]
 
 
 def test_default_model_is_used_where_none_is_named(completed: Done) -> None:

@@ -12,7 +12,7 @@ from executor_worker.errors import ModelUnavailable, ToolFailed, ToolTimeout, To
 from executor_worker.outcome import Completed, Failed, Usage
 from executor_worker.providers.base import ToolTurn, UserTurn
 from executor_worker.tools.base import Answer
-from tests.unit.executor_worker.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenWatch, call, reply
+from tests.unit.executor_worker.nodes.doubles import Box, FunctionTool, ScriptedModel, SeenRunContext, call, reply
 
 Done = Callable[..., Completed]
 Bad = Callable[..., Failed]
@@ -57,10 +57,10 @@ def test_tool_that_changes_its_arguments_changes_nothing_else(completed: Done) -
 
 def test_call_is_shown_and_counted(completed: Done) -> None:
     """The phase names the tool and its limit; afterwards it is over."""
-    watch = SeenWatch()
-    completed({"tool_name": "t"}, tools=(FunctionTool("t", timeout=7.0),), watch=watch)
-    assert watch.phases == [("tool:t", 8.0, "tool_timeout"), ("running", None, "node_timeout")]
-    assert watch.tools == [("t", True)]
+    run_context = SeenRunContext()
+    completed({"tool_name": "t"}, tools=(FunctionTool("t", timeout=7.0),), run_context=run_context)
+    assert run_context.phases == [("tool:t", 8.0, "tool_timeout"), ("running", None, "node_timeout")]
+    assert run_context.tools == [("t", True)]
 
 
 @pytest.mark.parametrize(
@@ -121,13 +121,13 @@ def test_lookup_keeps_its_codes(failed: Bad) -> None:
 )
 def test_whatever_a_tool_raises_is_an_outcome(failed: Bad, error: BaseException, code: str) -> None:
     """`sys.exit` and running out of memory included."""
-    watch = SeenWatch()
-    outcome = failed({"tool_name": "t"}, tools=(FunctionTool("t", raising(error)),), watch=watch)
+    run_context = SeenRunContext()
+    outcome = failed({"tool_name": "t"}, tools=(FunctionTool("t", raising(error)),), run_context=run_context)
     assert (outcome.code, outcome.mode) == (code, "tool")
     if outcome.code == "tool_failed" and not isinstance(error, ToolFailed):
         assert type(error).__name__ in outcome.error
-    assert watch.tools == [("t", False)]
-    assert watch.phases[-1][0] == "running"
+    assert run_context.tools == [("t", False)]
+    assert run_context.phases[-1][0] == "running"
 
 
 def test_exception_that_can_not_be_shown_is_an_outcome(failed: Bad) -> None:
@@ -166,17 +166,17 @@ def test_output_may_be_any_json_value(completed: Done, value: Any) -> None:
 
 def test_nodes_own_timeout_ends_the_node_and_not_the_tool(failed: Bad) -> None:
     """When the node's limit is the nearer one, the node is what was too slow."""
-    watch = SeenWatch()
+    run_context = SeenRunContext()
     tool = FunctionTool("t", raising(ToolTimeout("t gave no answer within 5 s")), timeout=300.0)
-    outcome = failed({"tool_name": "t", "timeout": 5}, tools=(tool,), watch=watch)
+    outcome = failed({"tool_name": "t", "timeout": 5}, tools=(tool,), run_context=run_context)
     assert outcome.code == "node_timeout"
-    assert watch.phases[0] == ("tool:t", 6.0, "node_timeout")
+    assert run_context.phases[0] == ("tool:t", 6.0, "node_timeout")
 
 
 def test_item_whose_time_is_up_calls_nothing(failed: Bad) -> None:
     """Checked before the call."""
     tool = FunctionTool("t")
-    assert failed({"tool_name": "t"}, tools=(tool,), watch=SeenWatch(seconds=0.0)).code == "node_timeout"
+    assert failed({"tool_name": "t"}, tools=(tool,), run_context=SeenRunContext(seconds=0.0)).code == "node_timeout"
     assert tool.calls == []
 
 
@@ -187,16 +187,16 @@ def test_model_fills_the_parameters_through_the_tools_own_schema(completed: Done
     """The call is forced, counted and paid; explicit parameters are laid over."""
     tool = FunctionTool("mail", lambda **arguments: "sent", schema=MAIL)
     model = ScriptedModel(reply("", call("mail", {"to": "bob", "copies": 9})))
-    watch = SeenWatch()
+    run_context = SeenRunContext()
     config = {**EXTRACT, "tool_params": {"copies": "{{n}}"}}
-    outcome = completed(config, model=model, tools=(tool,), inputs={"who": "Bob", "n": 1}, watch=watch)
+    outcome = completed(config, model=model, tools=(tool,), inputs={"who": "Bob", "n": 1}, run_context=run_context)
     assert tool.calls == [{"to": "bob", "copies": 1}]
     assert outcome == Completed("sent", "tool", Usage(10, 5))
     (request,) = model.requests
     assert (request.model, request.tool_choice, request.turns) == ("small", "mail", (UserTurn("Write to Bob"),))
     assert [(spec.name, spec.input_schema) for spec in request.tools] == [("mail", MAIL)]
-    assert watch.models == [("small", Usage(10, 5))]
-    assert [name for name, _, _ in watch.phases] == ["llm", "running", "tool:mail", "running"]
+    assert run_context.models == [("small", Usage(10, 5))]
+    assert [name for name, _, _ in run_context.phases] == ["llm", "running", "tool:mail", "running"]
 
 
 def test_extraction_is_corrected_at_most_twice(completed: Done, failed: Bad) -> None:
@@ -238,8 +238,10 @@ def test_explicit_parameter_that_does_not_fit_costs_no_model_call(failed: Bad) -
 
 def test_failed_model_call_is_counted(failed: Bad) -> None:
     """Its code is the node's; no usage is known."""
-    watch = SeenWatch()
+    run_context = SeenRunContext()
     model = ScriptedModel(ModelUnavailable("down"))
-    outcome = failed(EXTRACT, model=model, tools=(FunctionTool("mail", schema=MAIL),), inputs={"who": "B"}, watch=watch)
+    outcome = failed(
+        EXTRACT, model=model, tools=(FunctionTool("mail", schema=MAIL),), inputs={"who": "B"}, run_context=run_context
+    )
     assert (outcome.code, outcome.usage) == ("llm_unavailable", Usage())
-    assert watch.models == [("small", None)]
+    assert run_context.models == [("small", None)]

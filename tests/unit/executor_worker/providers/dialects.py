@@ -11,7 +11,7 @@ from executor_worker.providers.anthropic_messages import AnthropicMessages
 from executor_worker.providers.base import ModelRequest, Provider, Turn, UserTurn
 from executor_worker.providers.openai_chat import OpenAIChat
 from executor_worker.providers.retries import Retries
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 KEY = "sk-test-0123456789abcdef"
 
@@ -126,5 +126,5 @@ def asked(text: str = "hello", *, then: tuple[Turn, ...] = (), **fields: Any) ->
     return ModelRequest("test-model", (UserTurn(text), *then), **fields)
 
 
-def watch(seconds: float = 15.0) -> Watch:
-    return Watch(time.monotonic() + seconds)
+def run_context(seconds: float = 15.0) -> RunContext:
+    return RunContext(time.monotonic() + seconds)

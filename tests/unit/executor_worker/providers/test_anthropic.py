@@ -23,7 +23,7 @@ from executor_worker.providers.base import (
 )
 from executor_worker.providers.retries import Retries
 from tests.kit import ModelServer
-from tests.unit.executor_worker.providers.dialects import KEY, asked, event, watch
+from tests.unit.executor_worker.providers.dialects import KEY, asked, event, run_context
 from tests.unit.executor_worker.providers.fault_server import FaultServer, Reply, failure, stream
 
 Logged = Callable[[str], list[dict[str, object]]]
@@ -78,7 +78,7 @@ def test_a_text_from_a_real_server(aimock: ModelServer) -> None:
     """Streamed in many pieces, it arrives whole."""
     aimock.answer("hello", "Hello yourself, this is somewhat longer than one chunk.")
     model = adapter(aimock.url)
-    reply = model.complete(asked("hello", system="Be brief."), watch())
+    reply = model.complete(asked("hello", system="Be brief."), run_context())
     assert reply.text == "Hello yourself, this is somewhat longer than one chunk."
     assert reply.stop_reason == "end_turn"
     assert aimock.requests()[-1]["path"] == "/v1/messages"
@@ -90,12 +90,12 @@ def test_a_tool_loop_with_a_real_server(aimock: ModelServer) -> None:
     aimock.calls_tool("weather", "weather_now", {"city": "Berlin"}, then="It is warm.")
     model = adapter(aimock.url)
     request = asked("How is the weather?", tools=(WEATHER,))
-    first = model.complete(request, watch())
+    first = model.complete(request, run_context())
     assert first.stop_reason == "tool_use"
     (made,) = first.tool_calls
     assert (made.name, made.arguments, made.problem) == ("weather.now", {"city": "Berlin"}, "")
     result = ToolTurn((ToolResult(made.id, "28 °C"),))
-    second = model.complete(asked("How is the weather?", tools=(WEATHER,), then=(first.turn, result)), watch())
+    second = model.complete(asked("How is the weather?", tools=(WEATHER,), then=(first.turn, result)), run_context())
     assert (second.text, second.stop_reason) == ("It is warm.", "end_turn")
     model.close()
 
@@ -105,7 +105,7 @@ def test_a_fault_of_a_real_server_is_tried_again(aimock: ModelServer) -> None:
     aimock.answer("hello", "Hi.")
     aimock.fail_next(529, "overloaded_error")
     model = adapter(aimock.url)
-    assert model.complete(asked("hello"), watch()).text == "Hi."
+    assert model.complete(asked("hello"), run_context()).text == "Hi."
     assert [entry["response"]["status"] for entry in aimock.requests()] == [529, 200]
     model.close()
 
@@ -116,7 +116,7 @@ def test_a_fault_of_a_real_server_is_tried_again(aimock: ModelServer) -> None:
 def test_the_plain_request(faulty: FaultServer, model: AnthropicMessages) -> None:
     """Model, messages, a limit; the key as a header."""
     faulty.will(message(text(0, "ok")))
-    model.complete(ModelRequest("claude-x", (UserTurn("hi"),), max_tokens=50), watch())
+    model.complete(ModelRequest("claude-x", (UserTurn("hi"),), max_tokens=50), run_context())
     assert faulty.requests == [
         {"model": "claude-x", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}], "stream": True}
     ]
@@ -127,7 +127,7 @@ def test_temperature_is_left_out_and_said_once(faulty: FaultServer, model: Anthr
     """The API no longer takes it."""
     faulty.will(message(text(0, "ok")))
     for _ in range(2):
-        model.complete(asked(temperature=0.2), watch())
+        model.complete(asked(temperature=0.2), run_context())
     assert all("temperature" not in body for body in faulty.requests)
     (fields,) = logged("model.parameter_left_out")
     assert (fields["provider"], fields["model"], fields["parameter"]) == ("anthropic", "test-model", "temperature")
@@ -136,8 +136,8 @@ def test_temperature_is_left_out_and_said_once(faulty: FaultServer, model: Anthr
 def test_system_and_tools_are_cached(faulty: FaultServer, model: AnthropicMessages) -> None:
     """They are the same at the next call; a question that is asked once is not."""
     faulty.will(message(text(0, "ok")))
-    model.complete(asked(system="Be kind."), watch())
-    model.complete(asked(tools=(WEATHER, SPARE), tool_choice="weather.now"), watch())
+    model.complete(asked(system="Be kind."), run_context())
+    model.complete(asked(tools=(WEATHER, SPARE), tool_choice="weather.now"), run_context())
     alone, tools = faulty.requests
     assert alone["system"] == [{"type": "text", "text": "Be kind.", "cache_control": MARK}]
     assert ["cache_control" in tool for tool in tools["tools"]] == [False, True]
@@ -149,7 +149,7 @@ def test_a_conversation_is_cached_up_to_its_end(faulty: FaultServer, model: Anth
     faulty.will(message(text(0, "ok")))
     turns: tuple[Turn, ...] = (UserTurn("go"),)
     for number in range(3):
-        model.complete(ModelRequest("claude-x", turns, system="Be kind.", tools=(WEATHER, SPARE)), watch())
+        model.complete(ModelRequest("claude-x", turns, system="Be kind.", tools=(WEATHER, SPARE)), run_context())
         raw = [{"type": "tool_use", "id": f"{number}{n}", "name": "weather_now", "input": {}} for n in range(30)]
         results = tuple(ToolResult(f"{number}{n}", "warm" if n else "") for n in range(30))
         turns = (*turns, ModelTurn(raw), ToolTurn(results))
@@ -167,7 +167,7 @@ def test_tools_are_declared_under_names_the_api_takes(faulty: FaultServer, model
     """Their schemas as objects without alternatives at the top."""
     odd = ToolSpec("größe/µ", "Odd", {"$schema": "x", "anyOf": [{"required": ["a"]}], "properties": {"a": {}}})
     faulty.will(message(text(0, "ok")))
-    model.complete(asked(tools=(WEATHER, odd)), watch())
+    model.complete(asked(tools=(WEATHER, odd)), run_context())
     first, second = faulty.requests[0]["tools"]
     assert first["name"] == "weather_now"
     assert first["description"] == "Tell the weather"
@@ -182,7 +182,7 @@ def test_tools_are_declared_under_names_the_api_takes(faulty: FaultServer, model
 def test_tool_choice(choice: str, sent: object, faulty: FaultServer, model: AnthropicMessages) -> None:
     """Left to the model, forbidden, or one by name."""
     faulty.will(message(text(0, "ok")))
-    model.complete(asked(tools=(WEATHER,), tool_choice=choice), watch())
+    model.complete(asked(tools=(WEATHER,), tool_choice=choice), run_context())
     assert faulty.requests[0].get("tool_choice") == sent
     assert len(faulty.requests[0]["tools"]) == 1
 
@@ -204,7 +204,7 @@ def test_a_conversation_is_sent_as_it_was(faulty: FaultServer, model: AnthropicM
     )
     turns = (UserTurn("go"), ModelTurn(raw), ToolTurn(results, "Hurry."), ModelTurn([]), UserTurn("again"))
     faulty.will(message(text(0, "ok")))
-    model.complete(ModelRequest("claude-x", turns, tools=(WEATHER,)), watch())
+    model.complete(ModelRequest("claude-x", turns, tools=(WEATHER,)), run_context())
     sent = faulty.requests[0]["messages"]
     assert [entry["role"] for entry in sent] == ["user", "assistant", "user", "user"]
     assert sent[1]["content"] == [raw[0], *raw[2:]]
@@ -225,7 +225,9 @@ def test_another_providers_conversation_is_rejected(faulty: FaultServer, model: 
     """Its blocks mean nothing here."""
     faulty.will(message(text(0, "ok")))
     with pytest.raises(ModelRejected, match="another provider"):
-        model.complete(ModelRequest("m", (UserTurn("a"), ModelTurn({"role": "assistant"}), UserTurn("b"))), watch())
+        model.complete(
+            ModelRequest("m", (UserTurn("a"), ModelTurn({"role": "assistant"}), UserTurn("b"))), run_context()
+        )
     assert not faulty.requests
 
 
@@ -238,7 +240,7 @@ def test_a_closed_schema_is_enforced_by_the_api(faulty: FaultServer, model: Anth
         "required": ["age"],
     }
     faulty.will(message(text(0, '{"age": 3}')))
-    assert model.complete(asked(output_schema=schema), watch()).text == '{"age": 3}'
+    assert model.complete(asked(output_schema=schema), run_context()).text == '{"age": 3}'
     form = faulty.requests[0]["output_config"]["format"]
     assert form["type"] == "json_schema"
     assert form["schema"]["additionalProperties"] is False
@@ -251,7 +253,7 @@ def test_an_open_schema_is_asked_for_in_words(faulty: FaultServer, model: Anthro
     schema = {"type": "object", "additionalProperties": {"type": "integer"}}
     faulty.will(message(text(0, "{}")))
     for _ in range(2):
-        model.complete(asked(output_schema=schema, system="Count."), watch())
+        model.complete(asked(output_schema=schema, system="Count."), run_context())
     body = faulty.requests[0]
     assert "output_config" not in body
     assert body["system"][0]["text"].startswith("Count.\n\n")
@@ -275,7 +277,7 @@ def test_what_the_server_refuses_is_left_out_from_then_on(
     request = asked(system="S", output_schema=schema, tools=(WEATHER,), tool_choice="weather.now")
     faulty.will(failure(400, "invalid_request_error", complaint), message(text(0, "ok")))
     for _ in range(2):
-        assert model.complete(request, watch()).text == "ok"
+        assert model.complete(request, run_context()).text == "ok"
     refused, second, third = faulty.requests
     assert gone in json.dumps(refused)
     assert gone not in json.dumps(second)
@@ -288,7 +290,7 @@ def test_a_complaint_that_stays_is_an_error(faulty: FaultServer, model: Anthropi
     faulty.will(failure(400, "invalid_request_error", "tool_choice and output_config and cache_control"))
     request = asked(output_schema={"type": "string"}, tools=(WEATHER,), tool_choice="none")
     with pytest.raises(ModelRejected, match="HTTP 400"):
-        model.complete(request, watch())
+        model.complete(request, run_context())
     assert len(faulty.requests) == 4
 
 
@@ -318,7 +320,7 @@ def test_every_block_is_kept_verbatim(faulty: FaultServer, model: AnthropicMessa
             block(3, {"type": "brand_new", "value": {"n": 1}}, {"type": "new_delta", "more": [2]}),
         )
     )
-    reply = model.complete(asked(), watch())
+    reply = model.complete(asked(), run_context())
     assert reply.text == "Well."
     assert reply.turn.raw == [
         {"type": "thinking", "thinking": "let me see", "signature": "c2lnbmVk"},
@@ -339,7 +341,7 @@ def test_two_tools_at_once(faulty: FaultServer, model: AnthropicMessages) -> Non
             stop="tool_use",
         )
     )
-    reply = model.complete(asked(tools=(WEATHER,)), watch())
+    reply = model.complete(asked(tools=(WEATHER,)), run_context())
     assert reply.stop_reason == "tool_use"
     assert reply.tool_calls == (ToolCall("t1", "weather.now", {"city": "Rostock"}), ToolCall("t2", "nonsense", {}))
 
@@ -351,7 +353,7 @@ def test_two_tools_at_once(faulty: FaultServer, model: AnthropicMessages) -> Non
 def test_malformed_tool_input_is_told(given: str, problem: str, faulty: FaultServer, model: AnthropicMessages) -> None:
     """The block goes back with an input the API takes."""
     faulty.will(message(call(0, "weather_now", given), stop="tool_use"))
-    reply = model.complete(asked(tools=(WEATHER,)), watch())
+    reply = model.complete(asked(tools=(WEATHER,)), run_context())
     (made,) = reply.tool_calls
     assert made.arguments is None
     assert problem in made.problem
@@ -372,14 +374,14 @@ def test_malformed_tool_input_is_told(given: str, problem: str, faulty: FaultSer
 def test_stop_reasons(stop: str, reason: str, faulty: FaultServer, model: AnthropicMessages) -> None:
     """Each has a name of ours; one nobody knows is an end."""
     faulty.will(message(text(0, "so far"), stop=stop))
-    reply = model.complete(asked(), watch())
+    reply = model.complete(asked(), run_context())
     assert (reply.stop_reason, reply.text) == (reason, "so far")
 
 
 def test_a_refusal_says_why(faulty: FaultServer, model: AnthropicMessages) -> None:
     """Where there is no text, its details stand for it; what it cost is counted."""
     faulty.will(message(stop="refusal", stop_details={"type": "refusal", "category": "cyber", "explanation": "no."}))
-    reply = model.complete(asked(), watch())
+    reply = model.complete(asked(), run_context())
     assert (reply.stop_reason, reply.text) == ("refusal", "cyber no.")
     assert reply.usage.total_tokens == 17
 
@@ -391,7 +393,7 @@ def test_a_pause_is_gone_on_from(faulty: FaultServer, model: AnthropicMessages) 
         message(block(0, search, {"type": "input_json_delta", "partial_json": '{"q": 1}'}), stop="pause_turn"),
         message(text(0, "Found.")),
     )
-    reply = model.complete(asked(), watch())
+    reply = model.complete(asked(), run_context())
     done = search | {"input": {"q": 1}}
     assert faulty.requests[1]["messages"][-1] == {"role": "assistant", "content": [done]}
     assert reply.turn.raw == [done, {"type": "text", "text": "Found."}]
@@ -402,7 +404,7 @@ def test_a_pause_is_gone_on_from(faulty: FaultServer, model: AnthropicMessages) 
 def test_an_endless_pause_ends(faulty: FaultServer, model: AnthropicMessages) -> None:
     """After ten the caller decides."""
     faulty.will(message(text(0, "wait "), stop="pause_turn"))
-    reply = model.complete(asked(), watch())
+    reply = model.complete(asked(), run_context())
     assert reply.stop_reason == "pause_turn"
     assert len(faulty.requests) == 10
 
@@ -410,13 +412,13 @@ def test_an_endless_pause_ends(faulty: FaultServer, model: AnthropicMessages) ->
 def test_usage_with_the_caches_figures(faulty: FaultServer, model: AnthropicMessages) -> None:
     """The last figures are the totals."""
     faulty.will(message(text(0, "ok"), usage={"cache_read_input_tokens": 100, "cache_creation_input_tokens": 20}))
-    assert model.complete(asked(), watch()).usage == Usage(10, 7, 100, 20)
+    assert model.complete(asked(), run_context()).usage == Usage(10, 7, 100, 20)
 
 
 def test_an_empty_answer_is_an_answer(faulty: FaultServer, model: AnthropicMessages) -> None:
     """A model may have nothing to add; who asked decides what that means."""
     faulty.will(message())
-    reply = model.complete(asked(), watch())
+    reply = model.complete(asked(), run_context())
     assert (reply.text, reply.turn.raw, reply.stop_reason) == ("", [], "end_turn")
 
 
@@ -425,7 +427,7 @@ def test_a_reason_that_is_no_text_is_none(reason: Any, faulty: FaultServer, mode
     """Such an answer has not ended."""
     faulty.will(message(text(0, "x"), stop=reason))
     with pytest.raises(ModelUnavailable, match="broke off"):
-        model.complete(asked(), watch())
+        model.complete(asked(), run_context())
 
 
 def test_blocks_that_lack_what_they_need_are_completed(faulty: FaultServer, model: AnthropicMessages) -> None:
@@ -437,10 +439,10 @@ def test_blocks_that_lack_what_they_need_are_completed(faulty: FaultServer, mode
         ),
         message(text(0, "ok")),
     )  # fmt: skip
-    reply = model.complete(asked(), watch())
+    reply = model.complete(asked(), run_context())
     (made,) = reply.tool_calls
     assert (reply.text, made.arguments) == ("", None)
     assert "not a JSON object" in made.problem
     again = asked(then=(reply.turn, ToolTurn((ToolResult("a", "no input"),))))
-    assert model.complete(again, watch()).text == "ok"
+    assert model.complete(again, run_context()).text == "ok"
     assert faulty.requests[1]["messages"][1]["content"] == [{"type": "tool_use", "id": "a", "name": "x", "input": {}}]

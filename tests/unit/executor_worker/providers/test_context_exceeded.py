@@ -6,7 +6,7 @@ import pytest
 
 from executor_worker.errors import ContextExceeded, ModelRejected
 from executor_worker.providers.base import Provider
-from tests.unit.executor_worker.providers.dialects import Dialect, asked, watch
+from tests.unit.executor_worker.providers.dialects import Dialect, asked, run_context
 from tests.unit.executor_worker.providers.fault_server import FaultServer, failure, stream
 
 SAID = [
@@ -44,7 +44,7 @@ def test_it_is_told_apart_from_other_refusals(
     """Still `llm_rejected`, and not sent again as it was."""
     faulty.will(failure(status, kind, message))
     with pytest.raises(ContextExceeded, match=f"HTTP {status} ") as raised:
-        provider.complete(asked(system="S"), watch())
+        provider.complete(asked(system="S"), run_context())
     assert (raised.value.code, raised.value.retryable, len(faulty.requests)) == ("llm_rejected", False, 1)
 
 
@@ -56,7 +56,7 @@ def test_what_sounds_alike_is_not_taken_for_it(
     faulty.will(failure(status, kind, message))
     provider = dialect.provider(faulty.url, max_retries=0)
     with pytest.raises(Exception, match=f"HTTP {status} ") as raised:
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     assert not isinstance(raised.value, ContextExceeded)
     provider.close()
 
@@ -65,5 +65,5 @@ def test_in_mid_stream_as_well(dialect: Dialect, faulty: FaultServer, provider: 
     """Its type says which status it would have had."""
     faulty.will(stream(dialect.begin(), dialect.failure("context_length_exceeded", "no room left")))
     with pytest.raises(ContextExceeded, match="HTTP 400 context_length_exceeded: no room left"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     assert issubclass(ContextExceeded, ModelRejected)

@@ -22,8 +22,8 @@ from executor_worker.outcome import Completed, Failed
 from executor_worker.providers import Models, ModelSettings
 from executor_worker.providers.base import Choice, ModelRequest, ModelTurn, UserTurn
 from executor_worker.providers.fallbacks import choices
-from tests.unit.executor_worker.nodes.doubles import Box, FunctionTool, SeenWatch
-from tests.unit.executor_worker.providers.dialects import KEY, Dialect, asked, watch
+from tests.unit.executor_worker.nodes.doubles import Box, FunctionTool, SeenRunContext
+from tests.unit.executor_worker.providers.dialects import KEY, Dialect, asked, run_context
 from tests.unit.executor_worker.providers.fault_server import FaultServer, Handler, Reply, failure, page, reset, stream
 
 ANTHROPIC, OPENAI = Dialect("anthropic"), Dialect("openai")
@@ -84,7 +84,7 @@ def sent(server: FaultServer) -> list[str]:
 def test_the_next_model_answers(models: Models, faulty: FaultServer, fault: Reply, reason: str) -> None:
     """Where the first is throttled for too long, away, slow or retired; the reply says so."""
     faulty.will(by_model(first=fault, second=says(ANTHROPIC)))
-    reply = models.complete(request(Choice("second")), watch(60))
+    reply = models.complete(request(Choice("second")), run_context(60))
     assert reply.text == "here" and sent(faulty) == ["first", "second"]
     assert reply.fallback is not None
     told = reply.fallback.as_json()
@@ -107,7 +107,7 @@ def test_what_another_model_would_not_mend_is_an_error(
     """A bad request, a wrong key, a server that is none: nothing else is called."""
     faulty.will(by_model(first=fault, second=says(ANTHROPIC)))
     with pytest.raises(error):
-        models.complete(request(Choice("second")), watch(60))
+        models.complete(request(Choice("second")), run_context(60))
     assert sent(faulty) == ["first"]
 
 
@@ -117,7 +117,7 @@ def test_a_refusal_is_an_answer(models: Models, faulty: FaultServer) -> None:
 
     refused = event("message_delta", delta={"stop_reason": "refusal"}, usage={"output_tokens": 1})
     faulty.will(stream(ANTHROPIC.begin(), refused, event("message_stop")))
-    assert models.complete(request(Choice("second")), watch(60)).stop_reason == "refusal"
+    assert models.complete(request(Choice("second")), run_context(60)).stop_reason == "refusal"
     assert sent(faulty) == ["first"]
 
 
@@ -127,7 +127,7 @@ def test_another_providers_model_answers_with_its_own_key(
     """Neither key goes to the other's server."""
     faulty.will(failure(529, "overloaded_error"))
     other.will(says(OPENAI))
-    reply = models.complete(request(Choice("gpt", "openai")), watch(60))
+    reply = models.complete(request(Choice("gpt", "openai")), run_context(60))
     assert reply.fallback is not None and reply.fallback.provider == "openai"
     assert reply.turn.by == "openai/gpt"
     assert "sk-other" in json.dumps(other.headers) and KEY not in json.dumps(other.headers)
@@ -138,9 +138,9 @@ def test_a_missing_key_is_told_and_passed_over(faulty: FaultServer) -> None:
     """The model after it answers; where there is none the error names the variable."""
     faulty.will(by_model(first=failure(529, "overloaded_error"), second=says(ANTHROPIC)))
     models = Models(ModelSettings(api_key=KEY, base_url=faulty.url, max_retries=0))
-    assert models.complete(request(Choice("gpt", "openai"), Choice("second")), watch(60)).text == "here"
+    assert models.complete(request(Choice("gpt", "openai"), Choice("second")), run_context(60)).text == "here"
     with pytest.raises(ModelUnavailable, match=r"LLM_API_KEY_OPENAI: it is not set"):
-        models.complete(request(Choice("gpt", "openai")), watch(60))
+        models.complete(request(Choice("gpt", "openai")), run_context(60))
     with pytest.raises(ConfigError, match="LLM_API_KEY_OPENAI"):
         models.provider("openai")
     models.close()
@@ -150,7 +150,7 @@ def test_when_all_fail_the_first_error_counts(models: Models, faulty: FaultServe
     """Its code, and what came of the others; each model is counted once."""
     faulty.will(failure(429, "rate_limit_error", retry_after="5000"))
     other.will(failure(500))
-    seen = SeenWatch(60)
+    seen = SeenRunContext(60)
     with pytest.raises(ModelRateLimited, match=r"first.*; fallback openai/gpt: .*HTTP 500"):
         models.complete(request(Choice("gpt", "openai")), seen)
     assert seen.models == [("gpt", None)], "the first is the caller's to count"
@@ -160,7 +160,7 @@ def test_who_was_sent_away_is_not_asked_again_too_soon(models: Models, faulty: F
     """For as long as the provider asked: the next call goes to the fallback at once."""
     faulty.will(by_model(first=failure(429, retry_after="5000"), second=says(ANTHROPIC)))
     for _ in range(2):
-        reply = models.complete(request(Choice("second")), watch(60))
+        reply = models.complete(request(Choice("second")), run_context(60))
     assert sent(faulty) == ["first", "second", "second"]
     assert reply.fallback is not None and reply.fallback.reason == "llm_rate_limited"
 
@@ -185,7 +185,7 @@ def test_a_conversation_stays_with_its_provider() -> None:
 
 def ran(models: Models, config: dict[str, Any], tools: tuple[FunctionTool, ...] = ()) -> Completed | Failed:
     executor = Executor(models=models, tools=Box(tools), default_model="first")
-    return executor.execute(Task("g", "n", "", config, {}, {}), watch(60))
+    return executor.execute(Task("g", "n", "", config, {}, {}), run_context(60))
 
 
 def test_the_result_says_which_model_answered_and_why(models: Models, faulty: FaultServer) -> None:
@@ -249,5 +249,5 @@ def test_a_model_that_is_not_there_is_told_apart(dialect: Dialect, faulty: Fault
     faulty.will(failure(404, "not_found_error"), unknown)
     for _ in range(2):
         with pytest.raises(ModelNotFound):
-            provider.complete(asked(), watch())
+            provider.complete(asked(), run_context())
     provider.close()

@@ -21,9 +21,9 @@ from executor_worker.errors import (
 )
 from executor_worker.providers import wire
 from executor_worker.providers.base import Provider
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from tests.kit import Stopwatch, free_port, wait_until
-from tests.unit.executor_worker.providers.dialects import KEY, Dialect, asked, watch
+from tests.unit.executor_worker.providers.dialects import KEY, Dialect, asked, run_context
 from tests.unit.executor_worker.providers.fault_server import (
     FaultServer,
     Reply,
@@ -45,7 +45,7 @@ def good(dialect: Dialect, text: str = "fine") -> Reply:
 def test_a_streamed_answer_arrives_whole(dialect: Dialect, faulty: FaultServer, provider: Provider) -> None:
     """Text, stop reason, model and usage are those of the stream."""
     faulty.will(good(dialect))
-    reply = provider.complete(asked(), watch())
+    reply = provider.complete(asked(), run_context())
     assert (reply.text, reply.stop_reason, reply.model) == ("fine", "end_turn", "m")
     assert reply.usage.as_json() == {"input_tokens": 3, "output_tokens": 5}
 
@@ -53,7 +53,7 @@ def test_a_streamed_answer_arrives_whole(dialect: Dialect, faulty: FaultServer, 
 def test_a_server_that_does_not_stream_is_understood(dialect: Dialect, faulty: FaultServer, provider: Provider) -> None:
     """A whole JSON document in place of a stream is the answer."""
     faulty.will(page(200, dialect.whole("in one piece")))
-    reply = provider.complete(asked(), watch())
+    reply = provider.complete(asked(), run_context())
     assert (reply.text, reply.stop_reason) == ("in one piece", "end_turn")
     assert reply.usage.total_tokens == 8
 
@@ -67,7 +67,7 @@ def test_a_passing_fault_is_tried_again(
 ) -> None:
     """The second attempt's answer counts."""
     faulty.will(failure(status, kind), good(dialect))
-    assert provider.complete(asked(), watch()).text == "fine"
+    assert provider.complete(asked(), run_context()).text == "fine"
     assert len(faulty.requests) == 2
 
 
@@ -87,7 +87,7 @@ def test_a_lasting_fault_is_given_up_after_the_retries(
     """Three attempts, then an error that names provider, model, status, what was said and how often."""
     faulty.will(failure(status, "some_error", "so it is"))
     with pytest.raises(error, match=rf"test-model: HTTP {status} some_error: so it is \(tried 3 times\)"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     assert len(faulty.requests) == 3
 
 
@@ -96,7 +96,7 @@ def test_a_refused_request_is_not_sent_again(status: int, faulty: FaultServer, p
     """Asking again would bring the same."""
     faulty.will(failure(status, "invalid_request_error", "no such thing"))
     with pytest.raises(ModelRejected, match=f"HTTP {status} invalid_request_error: no such thing"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     assert len(faulty.requests) == 1
 
 
@@ -104,7 +104,7 @@ def test_an_empty_account_is_not_asked_again(faulty: FaultServer, provider: Prov
     """A 429 for want of money does not pass by waiting."""
     faulty.will(failure(429, "insufficient_quota", "pay first"))
     with pytest.raises(ModelRateLimited, match="pay first"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     assert len(faulty.requests) == 1
 
 
@@ -112,7 +112,7 @@ def test_retry_after_is_waited_for(dialect: Dialect, faulty: FaultServer, provid
     """The next attempt comes no earlier than asked."""
     faulty.will(failure(429, retry_after="0.3"), good(dialect))
     began = time.monotonic()
-    assert provider.complete(asked(), watch()).text == "fine"
+    assert provider.complete(asked(), run_context()).text == "fine"
     assert time.monotonic() - began >= 0.3
 
 
@@ -124,7 +124,7 @@ def test_retry_after_beyond_the_deadline_ends_at_once(
     faulty.will(failure(status, retry_after="60"))
     began = Stopwatch()
     with pytest.raises(error, match=r"asked to wait 60 s; the node has \d+ s left") as caught:
-        provider.complete(asked(), watch(5))
+        provider.complete(asked(), run_context(5))
     assert caught.value.retry_after == 60
     assert began.own_s() < 2
     assert len(faulty.requests) == 1
@@ -134,7 +134,7 @@ def test_the_key_is_in_no_message(faulty: FaultServer, provider: Provider) -> No
     """Not even where the server quotes it."""
     faulty.will(failure(401, "authentication_error", f"bad key {KEY}, sent as Authorization: Bearer {KEY}"))
     with pytest.raises(ModelRejected, match="bad key") as caught:
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     assert KEY not in str(caught.value)
     assert KEY in faulty.headers[0]["authorization"]
 
@@ -167,14 +167,14 @@ def test_a_reply_that_is_none_is_a_bad_response(text: str, kind: str, faulty: Fa
     """HTML, nothing, other JSON, broken JSON: tried again, then said."""
     faulty.will(page(200, text, kind))
     with pytest.raises(ModelBadResponse, match=r"its reply can't be used: .*tried 3 times"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
 
 
 def test_an_error_page_is_told_by_its_title(faulty: FaultServer, provider: Provider) -> None:
     """Not by its mark-up."""
     faulty.will(page(502, "<html><title>502 Bad Gateway</title><body>nginx</body></html>", "text/html"))
     with pytest.raises(ModelUnavailable, match="HTTP 502: an HTML page titled '502 Bad Gateway'"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
 
 
 @pytest.mark.parametrize("how", [cut, stream])
@@ -183,16 +183,16 @@ def test_a_stream_cut_short_is_tried_again(
 ) -> None:
     """Half an answer is none, whether the connection broke or ended."""
     faulty.will(how(dialect.begin(), dialect.text("half")), good(dialect, "whole"))
-    assert provider.complete(asked(), watch()).text == "whole"
+    assert provider.complete(asked(), run_context()).text == "whole"
     faulty.will(how(dialect.begin(), dialect.text("half")))
     with pytest.raises(ModelUnavailable, match=r"(broke off|cut the connection).*tried 3 times"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
 
 
 def test_a_connection_that_is_reset_is_tried_again(dialect: Dialect, faulty: FaultServer, provider: Provider) -> None:
     """Before any reply, too."""
     faulty.will(reset(), good(dialect))
-    assert provider.complete(asked(), watch()).text == "fine"
+    assert provider.complete(asked(), run_context()).text == "fine"
 
 
 def test_a_server_that_is_not_there_is_unavailable(dialect: Dialect) -> None:
@@ -200,7 +200,7 @@ def test_a_server_that_is_not_there_is_unavailable(dialect: Dialect) -> None:
     port = free_port()
     provider = dialect.provider(f"http://127.0.0.1:{port}", max_retries=1)
     with pytest.raises(ModelUnavailable, match=rf"127\.0\.0\.1:{port} can't be reached: .*refused.*tried 2 times"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     provider.close()
 
 
@@ -218,17 +218,17 @@ def test_an_error_in_mid_stream_counts_by_its_type(
     """Its status is 200; what passes is tried again."""
     broken = stream(dialect.begin(), dialect.text("half"), dialect.failure(kind, "sorry"))
     faulty.will(broken, good(dialect))
-    assert provider.complete(asked(), watch()).text == "fine"
+    assert provider.complete(asked(), run_context()).text == "fine"
     faulty.will(broken)
     with pytest.raises(error, match="sorry"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
 
 
 def test_a_final_error_in_mid_stream_ends_at_once(dialect: Dialect, faulty: FaultServer, provider: Provider) -> None:
     """An invalid request stays one."""
     faulty.will(stream(dialect.begin(), dialect.failure("invalid_request_error", "too long")))
     with pytest.raises(ModelRejected, match="HTTP 400 invalid_request_error: too long"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     assert len(faulty.requests) == 1
 
 
@@ -238,7 +238,7 @@ def test_a_silent_server_is_a_timeout(dialect: Dialect, faulty: FaultServer) -> 
     faulty.will(mute(), hang(dialect.begin(), dialect.text("half")))
     began = Stopwatch()
     with pytest.raises(ModelTimeout, match=r"no complete answer from 127.* within LLM_TIMEOUT \(tried 2 times\)"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     assert began.wall_s() >= 0.8 and began.own_s() < 2
     assert len(faulty.requests) == 2
     provider.close()
@@ -252,7 +252,7 @@ def test_a_trickling_server_is_a_timeout_all_the_same(dialect: Dialect, faulty: 
         faulty.will(trickle(events[-1], 0.05, *events[:-1]))
         began = Stopwatch()
         with pytest.raises(ModelTimeout):
-            provider.complete(asked(), watch())
+            provider.complete(asked(), run_context())
         assert began.wall_s() >= 0.4 and began.own_s() < 1.5
         wait_until(faulty.gone.is_set, 3, "the server sees the connection closed")
     provider.close()
@@ -265,13 +265,13 @@ def test_the_nodes_deadline_goes_before_all(how: str, dialect: Dialect, faulty: 
     faulty.will({"mute": mute(), "trickle": trickle(dialect.ping(), 0.05), "hang": hang(dialect.begin())}[how])
     began = Stopwatch()
     with pytest.raises(NodeTimeout):
-        provider.complete(asked(), watch(0.4))
+        provider.complete(asked(), run_context(0.4))
     assert began.own_s() < 1.5
     assert len(faulty.requests) == 1
     provider.close()
 
 
-class Stopping(Watch):
+class Stopping(RunContext):
     """A watch that says *error* after so many seconds."""
 
     def __init__(self, after_s: float, error: BaseException) -> None:
@@ -310,7 +310,7 @@ def test_an_endless_reply_is_given_up(
     monkeypatch.setattr(wire, "MAX_REPLY_BYTES", 10_000)
     faulty.will(stream(dialect.begin(), *[dialect.text("x" * 100)] * 200, dialect.end()))
     with pytest.raises(ModelBadResponse, match="larger than"):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     assert len(faulty.requests) == 1
 
 
@@ -318,22 +318,22 @@ def test_text_that_is_no_unicode_is_rejected(faulty: FaultServer, dialect: Diale
     """A lone surrogate can't be sent; it is the request that is wrong."""
     faulty.will(good(dialect))
     with pytest.raises(ModelRejected, match="can't be sent"):
-        provider.complete(asked("\ud800"), watch())
+        provider.complete(asked("\ud800"), run_context())
 
 
 def test_the_connection_is_kept_for_the_next_call(dialect: Dialect, faulty: FaultServer, provider: Provider) -> None:
     """After faults as well, the same adapter goes on."""
     for reply in (cut(dialect.begin()), reset(), page(200, "<html>", "text/html"), failure(500)):
         faulty.will(reply, good(dialect))
-        assert provider.complete(asked(), watch()).text == "fine"
+        assert provider.complete(asked(), run_context()).text == "fine"
 
 
 def test_the_models_a_server_lists(dialect: Dialect, faulty: FaultServer, provider: Provider) -> None:
     """Address and key are proven without a paid call."""
     faulty.will(page(200, json.dumps({"data": [{"id": "a"}, {"id": "b"}]})), failure(401, "authentication_error", "no"))
-    assert provider.known_models(watch()) == ["a", "b"]
+    assert provider.known_models(run_context()) == ["a", "b"]
     with pytest.raises(ModelRejected, match="HTTP 401"):
-        provider.known_models(watch())
+        provider.known_models(run_context())
 
 
 @pytest.mark.parametrize("body", ["<html>", '{"data": null}', "[]"])
@@ -341,7 +341,7 @@ def test_a_server_that_lists_no_models(faulty: FaultServer, provider: Provider, 
     """Another program's page is told in words, not as a mistake of ours."""
     faulty.will(page(200, body, "text/html" if body == "<html>" else "application/json"))
     with pytest.raises(ModelBadResponse, match="no list of models"):
-        provider.known_models(watch())
+        provider.known_models(run_context())
 
 
 def test_retries_are_logged_without_what_was_said(
@@ -349,7 +349,7 @@ def test_retries_are_logged_without_what_was_said(
 ) -> None:
     """Code, attempt and wait only."""
     faulty.will(failure(529, message="a secret prompt"), good(dialect))
-    provider.complete(asked(), watch())
+    provider.complete(asked(), run_context())
     (fields,) = logged("model.retried")
     assert fields["error_code"] == "llm_unavailable"
     assert fields["attempt"] == 1

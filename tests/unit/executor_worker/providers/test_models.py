@@ -14,7 +14,7 @@ import pytest
 
 from executor_worker.errors import ConfigError, ModelRejected
 from executor_worker.providers import Models, ModelSettings, preload, retired
-from tests.unit.executor_worker.providers.dialects import KEY, Dialect, asked, watch
+from tests.unit.executor_worker.providers.dialects import KEY, Dialect, asked, run_context
 from tests.unit.executor_worker.providers.fault_server import FaultServer, failure, page, stream
 
 
@@ -24,7 +24,7 @@ def test_every_provider_answers_under_its_name(provider: str, faulty: FaultServe
     dialect = Dialect("anthropic" if provider in ("anthropic", "claude") else "openai")
     faulty.will(stream(dialect.begin(), dialect.text("here"), dialect.end()))
     models = Models(ModelSettings(provider, api_key=KEY, base_url=faulty.url))
-    assert models.default.complete(asked(), watch()).text == "here"
+    assert models.default.complete(asked(), run_context()).text == "here"
     assert models.default is models.default
     models.close()
     models.close()
@@ -55,15 +55,15 @@ def test_a_child_has_a_client_of_its_own(dialect: Dialect, faulty: FaultServer) 
     preload(dialect.name)
     models = Models(ModelSettings(dialect.name, api_key=KEY, base_url=faulty.url, max_retries=0))
     parents = models.default
-    assert parents.complete(asked(), watch()).text == "here"
+    assert parents.complete(asked(), run_context()).text == "here"
 
     def work() -> None:
         assert models.default is not parents
-        assert models.default.complete(asked(), watch()).text == "here"
+        assert models.default.complete(asked(), run_context()).text == "here"
 
     assert in_child(work) == 0
     assert models.default is parents
-    assert parents.complete(asked(), watch()).text == "here"
+    assert parents.complete(asked(), run_context()).text == "here"
     models.close()
 
 

@@ -14,7 +14,7 @@ from executor_worker.providers.base import ModelRequest, ModelTurn, ToolCall, To
 from executor_worker.providers.openai_chat import OpenAIChat
 from executor_worker.providers.retries import Retries
 from tests.kit import ModelServer
-from tests.unit.executor_worker.providers.dialects import KEY, asked, chunk, sse, watch
+from tests.unit.executor_worker.providers.dialects import KEY, asked, chunk, run_context, sse
 from tests.unit.executor_worker.providers.fault_server import FaultServer, Reply, failure, page, stream
 
 Logged = Callable[[str], list[dict[str, object]]]
@@ -62,7 +62,7 @@ def test_a_text_from_a_real_server(aimock: ModelServer) -> None:
     content = "Hello yourself, this is somewhat longer than one chunk."
     aimock.answer("hello", {"content": content, "usage": {"prompt_tokens": 11, "completion_tokens": 12}})
     model = adapter(aimock.url)
-    reply = model.complete(asked("hello", system="Be brief.", temperature=0.5), watch())
+    reply = model.complete(asked("hello", system="Be brief.", temperature=0.5), run_context())
     assert (reply.text, reply.stop_reason) == (content, "end_turn")
     assert reply.usage == Usage(11, 12)
     assert aimock.requests()[-1]["body"]["temperature"] == 0.5
@@ -73,12 +73,12 @@ def test_a_tool_loop_with_a_real_server(aimock: ModelServer) -> None:
     """The call comes back under the tool's own name, its result is taken, the answer follows."""
     aimock.calls_tool("weather", "weather_now", {"city": "Berlin"}, then="It is warm.")
     model = adapter(aimock.url)
-    first = model.complete(asked("How is the weather?", tools=(WEATHER,)), watch())
+    first = model.complete(asked("How is the weather?", tools=(WEATHER,)), run_context())
     assert first.stop_reason == "tool_use"
     (made,) = first.tool_calls
     assert (made.name, made.arguments) == ("weather.now", {"city": "Berlin"})
     then = (first.turn, ToolTurn((ToolResult(made.id, "28 °C"),)))
-    second = model.complete(asked("How is the weather?", tools=(WEATHER,), then=then), watch())
+    second = model.complete(asked("How is the weather?", tools=(WEATHER,), then=then), run_context())
     assert (second.text, second.stop_reason) == ("It is warm.", "end_turn")
     model.close()
 
@@ -88,7 +88,7 @@ def test_a_fault_of_a_real_server_is_tried_again(aimock: ModelServer) -> None:
     aimock.answer("hello", "Hi.")
     aimock.fail_next(503, "server_error")
     model = adapter(aimock.url)
-    assert model.complete(asked("hello"), watch()).text == "Hi."
+    assert model.complete(asked("hello"), run_context()).text == "Hi."
     assert [entry["response"]["status"] for entry in aimock.requests()] == [503, 200]
     model.close()
 
@@ -99,7 +99,7 @@ def test_a_fault_of_a_real_server_is_tried_again(aimock: ModelServer) -> None:
 def test_the_plain_request(faulty: FaultServer, model: OpenAIChat) -> None:
     """As compatible servers take it; the key as a header."""
     faulty.will(OK)
-    model.complete(ModelRequest("gpt-x", (UserTurn("hi"),), system="S", temperature=0.0, max_tokens=50), watch())
+    model.complete(ModelRequest("gpt-x", (UserTurn("hi"),), system="S", temperature=0.0, max_tokens=50), run_context())
     assert faulty.requests == [
         {
             "model": "gpt-x",
@@ -119,7 +119,7 @@ def test_the_environments_key_goes_nowhere(faulty: FaultServer, monkeypatch: pyt
     monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-admin")
     model = adapter(faulty.url, name="ollama", key="")
     faulty.will(OK)
-    model.complete(asked(), watch())
+    model.complete(asked(), run_context())
     assert "sk-" not in faulty.headers[0]["authorization"]
     model.close()
 
@@ -135,7 +135,7 @@ def test_the_environments_key_goes_nowhere(faulty: FaultServer, monkeypatch: pyt
 def test_tools_and_their_choice(choice: str, sent: object, faulty: FaultServer, model: OpenAIChat) -> None:
     """Left to the model, forbidden, or one by name."""
     faulty.will(OK)
-    model.complete(asked(tools=(WEATHER,), tool_choice=choice), watch())
+    model.complete(asked(tools=(WEATHER,), tool_choice=choice), run_context())
     (body,) = faulty.requests
     assert body.get("tool_choice") == sent
     function = {"name": "weather_now", "description": "Tell the weather", "parameters": WEATHER.input_schema}
@@ -151,7 +151,7 @@ def test_a_conversation_is_sent_as_it_was(faulty: FaultServer, model: OpenAIChat
     link = {"type": "resource_link", "name": "map", "uri": "file:///map"}
     results = (ToolResult("c1", "warm", blocks=(image, link)), ToolResult("c2", "no JSON", is_error=True))
     faulty.will(OK)
-    model.complete(asked(tools=(WEATHER,), then=(ModelTurn(raw), ToolTurn(results, "Hurry."))), watch())
+    model.complete(asked(tools=(WEATHER,), then=(ModelTurn(raw), ToolTurn(results, "Hurry."))), run_context())
     _, assistant, first, second, shown = faulty.requests[0]["messages"]
     wrapped = {**bad, "function": {"name": "weather_now", "arguments": '{"malformed":"{\\"ci"}'}}
     assert assistant == {**raw, "tool_calls": [good, wrapped]}
@@ -165,7 +165,7 @@ def test_another_providers_conversation_is_rejected(faulty: FaultServer, model: 
     """Its blocks mean nothing here."""
     faulty.will(OK)
     with pytest.raises(ModelRejected, match="another provider"):
-        model.complete(asked(then=(ModelTurn([{"type": "text"}]), UserTurn("b"))), watch())
+        model.complete(asked(then=(ModelTurn([{"type": "text"}]), UserTurn("b"))), run_context())
     assert not faulty.requests
 
 
@@ -177,7 +177,7 @@ def test_a_schema_is_enforced_by_the_server(
 ) -> None:
     """Strictly where the schema allows it."""
     faulty.will(OK)
-    model.complete(asked(output_schema=schema), watch())
+    model.complete(asked(output_schema=schema), run_context())
     form = faulty.requests[0]["response_format"]
     assert form["json_schema"] == {"name": "answer", "schema": schema, "strict": is_strict}
 
@@ -185,8 +185,8 @@ def test_a_schema_is_enforced_by_the_server(
 def test_a_schema_beside_tools_is_asked_for_in_words(faulty: FaultServer, model: OpenAIChat) -> None:
     """Local servers would force the call itself into the schema; without the right to call, they may."""
     faulty.will(OK)
-    model.complete(asked(output_schema=SCHEMA, tools=(WEATHER,)), watch())
-    model.complete(asked(output_schema=SCHEMA, tools=(WEATHER,), tool_choice="none"), watch())
+    model.complete(asked(output_schema=SCHEMA, tools=(WEATHER,)), run_context())
+    model.complete(asked(output_schema=SCHEMA, tools=(WEATHER,), tool_choice="none"), run_context())
     first, second = faulty.requests
     assert "response_format" not in first
     assert json.dumps(SCHEMA) in first["messages"][0]["content"]
@@ -227,7 +227,7 @@ def test_what_the_server_refuses_is_left_out_from_then_on(
     """The same call goes on without it, later calls don't try, and it is said once."""
     faulty.will(failure(400, "invalid_request_error", complaint), OK)
     for _ in range(2):
-        assert model.complete(request_, watch()).text == "ok"
+        assert model.complete(request_, run_context()).text == "ok"
     refused, second, third = faulty.requests
     assert gone in json.dumps(refused)
     assert gone not in json.dumps(second)
@@ -238,7 +238,7 @@ def test_what_the_server_refuses_is_left_out_from_then_on(
 def test_the_newer_name_of_the_limit_is_used_instead(faulty: FaultServer, model: OpenAIChat) -> None:
     """The limit itself is not lost."""
     faulty.will(failure(400, "invalid_request_error", "use max_completion_tokens"), OK)
-    model.complete(asked(max_tokens=9), watch())
+    model.complete(asked(max_tokens=9), run_context())
     assert faulty.requests[1]["max_completion_tokens"] == 9
 
 
@@ -257,7 +257,7 @@ def test_tool_calls_are_put_together_verbatim(faulty: FaultServer, model: OpenAI
             finish="tool_calls",
         )
     )
-    reply = model.complete(asked(tools=(WEATHER,)), watch())
+    reply = model.complete(asked(tools=(WEATHER,)), run_context())
     assert (reply.text, reply.stop_reason) == ("Looking.", "tool_use")
     assert reply.tool_calls == (ToolCall("c1", "weather.now", {"city": "Ulm"}), ToolCall("c2", "nonsense", {}))
     assert reply.turn.raw["tool_calls"][0] == {
@@ -275,11 +275,11 @@ def test_servers_that_number_calls_badly(faulty: FaultServer, model: OpenAIChat)
         faulty.will(
             answer(piece(index, '{"city": "A"}', id="x", name="weather_now"), piece(index, "{}", id="y", name="b"))
         )
-        reply = model.complete(asked(tools=(WEATHER,)), watch())
+        reply = model.complete(asked(tools=(WEATHER,)), run_context())
         assert [(made.id, made.name) for made in reply.tool_calls] == [("x", "weather.now"), ("y", "b")]
         assert reply.stop_reason == "tool_use"
     faulty.will(answer(piece(0, "{}", name="weather_now"), piece(1, "{}", id="", name="b")))
-    reply = model.complete(asked(tools=(WEATHER,)), watch())
+    reply = model.complete(asked(tools=(WEATHER,)), run_context())
     ids = [made.id for made in reply.tool_calls]
     assert len(set(ids)) == 2
     assert ids == [made["id"] for made in reply.turn.raw["tool_calls"]]
@@ -290,14 +290,14 @@ def test_arguments_as_an_object_are_taken(faulty: FaultServer, model: OpenAIChat
     """Some servers don't make them a text."""
     call = {"index": 0, "id": "x", "function": {"name": "weather_now", "arguments": {"city": "Ulm"}}}
     faulty.will(answer({"tool_calls": [call]}))
-    assert model.complete(asked(tools=(WEATHER,)), watch()).tool_calls[0].arguments == {"city": "Ulm"}
+    assert model.complete(asked(tools=(WEATHER,)), run_context()).tool_calls[0].arguments == {"city": "Ulm"}
 
 
 @pytest.mark.parametrize(("given", "problem"), [('{"city": "Ros', "not JSON"), ("[1]", "not a JSON object")])
 def test_malformed_arguments_are_told(given: str, problem: str, faulty: FaultServer, model: OpenAIChat) -> None:
     """They stay as they came in the turn."""
     faulty.will(answer(piece(0, given, id="x", name="weather_now"), finish="tool_calls"))
-    reply = model.complete(asked(tools=(WEATHER,)), watch())
+    reply = model.complete(asked(tools=(WEATHER,)), run_context())
     (made,) = reply.tool_calls
     assert made.arguments is None
     assert problem in made.problem
@@ -317,14 +317,14 @@ def test_malformed_arguments_are_told(given: str, problem: str, faulty: FaultSer
 def test_stop_reasons(finish: str, reason: str, faulty: FaultServer, model: OpenAIChat) -> None:
     """Each has a name of ours; one nobody knows is an end."""
     faulty.will(answer({"content": "so far"}, finish=finish))
-    reply = model.complete(asked(), watch())
+    reply = model.complete(asked(), run_context())
     assert (reply.stop_reason, reply.text) == (reason, "so far")
 
 
 def test_a_refusal_says_why(faulty: FaultServer, model: OpenAIChat) -> None:
     """It comes in a field of its own, with an ordinary stop."""
     faulty.will(answer({"refusal": "I can't "}, {"refusal": "do that."}))
-    reply = model.complete(asked(), watch())
+    reply = model.complete(asked(), run_context())
     assert (reply.stop_reason, reply.text) == ("refusal", "I can't do that.")
 
 
@@ -332,7 +332,7 @@ def test_a_server_failing_in_mid_answer_is_unavailable(faulty: FaultServer, mode
     """Routers say so in the finish reason."""
     faulty.will(answer({"content": "half"}, finish="error"))
     with pytest.raises(ModelUnavailable, match="failed in mid-answer"):
-        model.complete(asked(), watch())
+        model.complete(asked(), run_context())
 
 
 def test_reasoning_and_lists_of_parts(faulty: FaultServer, model: OpenAIChat) -> None:
@@ -346,7 +346,7 @@ def test_reasoning_and_lists_of_parts(faulty: FaultServer, model: OpenAIChat) ->
             {"reasoning_details": [{"n": 2}], "tool_calls": None, "audio": None},
         )
     )
-    reply = model.complete(asked(), watch())
+    reply = model.complete(asked(), run_context())
     assert reply.text == "42"
     assert reply.turn.raw == {
         "role": "assistant",
@@ -360,22 +360,22 @@ def test_usage_and_servers_that_send_none(faulty: FaultServer, model: OpenAIChat
     """The last figures count; what came from the cache is told apart. Without any it is zero."""
     figures = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 8}}
     faulty.will(answer({"content": "x"}, usage=figures), OK)
-    assert model.complete(asked(), watch()).usage == Usage(1, 4, 8)
-    assert model.complete(asked(), watch()).usage == Usage()
+    assert model.complete(asked(), run_context()).usage == Usage(1, 4, 8)
+    assert model.complete(asked(), run_context()).usage == Usage()
 
 
 def test_googles_errors_come_in_a_list(faulty: FaultServer, model: OpenAIChat) -> None:
     """The message is found all the same."""
     faulty.will(page(400, json.dumps([{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID"}}])))
     with pytest.raises(ModelRejected, match="HTTP 400: API key not valid"):
-        model.complete(asked(), watch())
+        model.complete(asked(), run_context())
 
 
 def test_an_error_in_a_successful_document(faulty: FaultServer, model: OpenAIChat) -> None:
     """Its code is the status it would have had."""
     faulty.will(page(200, json.dumps({"error": {"code": 502, "message": "upstream is down"}})))
     with pytest.raises(ModelUnavailable, match="HTTP 502: upstream is down"):
-        model.complete(asked(), watch())
+        model.complete(asked(), run_context())
 
 
 @pytest.mark.parametrize("reason", [["stop"], {"a": 1}, 7])
@@ -383,7 +383,7 @@ def test_a_reason_that_is_no_text_is_none(reason: Any, faulty: FaultServer, mode
     """Such an answer has not ended."""
     faulty.will(answer({"content": "x"}, finish=reason))
     with pytest.raises(ModelUnavailable, match="broke off"):
-        model.complete(asked(), watch())
+        model.complete(asked(), run_context())
 
 
 def test_malformed_arguments_of_any_characters_go_back_as_json(faulty: FaultServer, model: OpenAIChat) -> None:
@@ -391,6 +391,6 @@ def test_malformed_arguments_of_any_characters_go_back_as_json(faulty: FaultServ
     call = {"id": "c1", "type": "function", "function": {"name": "weather_now", "arguments": '{"\ud800'}}
     raw = {"role": "assistant", "content": None, "tool_calls": [call]}
     faulty.will(OK)
-    model.complete(asked(then=(ModelTurn(raw), ToolTurn((ToolResult("c1", "no JSON"),)))), watch())
+    model.complete(asked(then=(ModelTurn(raw), ToolTurn((ToolResult("c1", "no JSON"),)))), run_context())
     sent = faulty.requests[0]["messages"][1]["tool_calls"][0]["function"]["arguments"]
     assert json.loads(sent) == {"malformed": '{"\ud800'}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from executor_worker.errors import Abandoned, ModelBadResponse, ModelRateLimited, ModelRejected, ModelUnavailable
 from executor_worker.providers.retries import Retries, asked_wait_s, pause
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 
 
 class Clock:
@@ -38,7 +38,7 @@ def run(errors: list[Exception], clock: Clock, *, chance: float = 1.0, left_s: f
         return f"attempt {number}"
 
     patience = Retries(retries, sleep=clock.sleep, chance=lambda: chance)
-    return patience.run(attempt, Watch(clock() + left_s, clock=clock))
+    return patience.run(attempt, RunContext(clock() + left_s, clock=clock))
 
 
 def test_waits_double_up_to_a_cap_and_are_drawn_by_lot() -> None:
@@ -96,7 +96,7 @@ def test_a_wait_is_broken_off_by_the_watch() -> None:
     """It is asked every half second."""
     clock = Clock()
 
-    class Lost(Watch):
+    class Lost(RunContext):
         def check(self) -> None:
             if clock() >= 103:
                 raise Abandoned("gone")

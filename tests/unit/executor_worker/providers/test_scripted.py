@@ -26,7 +26,7 @@ from executor_worker.providers import Models, ModelSettings
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolResult, ToolSpec, ToolTurn, UserTurn
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.scripted import Scripted
-from tests.unit.executor_worker.providers.dialects import asked, watch
+from tests.unit.executor_worker.providers.dialects import asked, run_context
 
 SCHEMA = {
     "type": "object",
@@ -42,12 +42,12 @@ def scripted(script: Path | str = "", *, timeout_s: float = 5, retries: int = 3)
 
 def conversation(model: Scripted, request: ModelRequest, results: list[str]) -> list[ModelReply]:
     """Answer each turn's tool calls with the next of *results*, else say so much as go on."""
-    replies = [model.complete(request, watch())]
+    replies = [model.complete(request, run_context())]
     for result in results:
         calls = replies[-1].tool_calls
         answer = ToolTurn(tuple(ToolResult(call.id, result) for call in calls)) if calls else UserTurn(result)
         request = replace(request, turns=(*request.turns, replies[-1].turn, answer))
-        replies.append(model.complete(request, watch()))
+        replies.append(model.complete(request, run_context()))
     return replies
 
 
@@ -60,15 +60,15 @@ def rules(*entries: dict[str, Any]) -> str:
 
 def test_it_repeats_the_prompt() -> None:
     """The same each time, with usage that is not nothing."""
-    reply = scripted().complete(asked("How are you?"), watch())
+    reply = scripted().complete(asked("How are you?"), run_context())
     assert (reply.text, reply.stop_reason) == ("scripted: How are you?", "end_turn")
     assert reply.usage.input_tokens > 0
-    assert reply == scripted().complete(asked("How are you?"), watch())
+    assert reply == scripted().complete(asked("How are you?"), run_context())
 
 
 def test_it_follows_a_schema() -> None:
     """With the smallest value there is."""
-    reply = scripted().complete(asked("Find it", output_schema=SCHEMA), watch())
+    reply = scripted().complete(asked("Find it", output_schema=SCHEMA), run_context())
     jsonschema.validate(json.loads(reply.text), SCHEMA)
 
 
@@ -85,9 +85,9 @@ def test_it_calls_the_first_tool_once_and_sums_up() -> None:
 def test_it_calls_the_tool_it_must_and_none_where_it_may_not() -> None:
     """`tool_choice` decides."""
     other = ToolSpec("other", "", {"type": "object"})
-    forced = scripted().complete(asked(tools=(SEARCH, other), tool_choice="other"), watch())
+    forced = scripted().complete(asked(tools=(SEARCH, other), tool_choice="other"), run_context())
     assert [call.name for call in forced.tool_calls] == ["other"]
-    assert scripted().complete(asked(tools=(SEARCH,), tool_choice="none"), watch()).text == "scripted: hello"
+    assert scripted().complete(asked(tools=(SEARCH,), tool_choice="none"), run_context()).text == "scripted: hello"
 
 
 # --- with a script
@@ -111,16 +111,16 @@ def test_a_script_in_the_prompt_is_followed_step_by_step() -> None:
 def test_a_script_in_a_fenced_block_or_in_the_system_prompt() -> None:
     """Wherever an author may write it."""
     fenced = 'Hello\n```script\n[{"reply": "fenced"}]\n```\n'
-    assert scripted().complete(asked(fenced), watch()).text == "fenced"
-    assert scripted().complete(asked("x", system=rules({"reply": "system"})), watch()).text == "system"
+    assert scripted().complete(asked(fenced), run_context()).text == "fenced"
+    assert scripted().complete(asked("x", system=rules({"reply": "system"})), run_context()).text == "system"
 
 
 def test_errors_are_met_by_the_retries(caplog: pytest.LogCaptureFixture) -> None:
     """As often as the rule says; the step then goes on."""
     prompt = rules({"error": "529", "times": 2}, {"error": "429", "retry_after_s": 0.05}, {"reply": "at last"})
-    assert scripted(retries=3).complete(asked(prompt), watch()).text == "at last"
+    assert scripted(retries=3).complete(asked(prompt), run_context()).text == "at last"
     with pytest.raises(ModelRateLimited, match=r"429, as scripted \(asked to wait 0.05 s; tried 3 times\)"):
-        scripted(retries=2).complete(asked(prompt), watch())
+        scripted(retries=2).complete(asked(prompt), run_context())
 
 
 def test_errors_belong_to_their_step() -> None:
@@ -144,7 +144,7 @@ def test_errors_belong_to_their_step() -> None:
 def test_every_error_has_its_class(name: str, error: type[ModelError]) -> None:
     """For ever, where the rule repeats."""
     with pytest.raises(error, match=name):
-        scripted(retries=1).complete(asked(rules({"error": name, "repeat": True})), watch())
+        scripted(retries=1).complete(asked(rules({"error": name, "repeat": True})), run_context())
 
 
 def test_a_rule_that_repeats_serves_all_steps() -> None:
@@ -160,18 +160,18 @@ def test_a_delay_is_bounded_by_the_limits() -> None:
     """By LLM_TIMEOUT, and by the node's own."""
     prompt = rules({"delay_s": 0.2, "reply": "late"})
     began = time.monotonic()
-    assert scripted().complete(asked(prompt), watch()).text == "late"
+    assert scripted().complete(asked(prompt), run_context()).text == "late"
     assert time.monotonic() - began >= 0.2
     with pytest.raises(ModelTimeout):
-        scripted(timeout_s=0.05, retries=0).complete(asked(rules({"delay_s": 60})), watch())
+        scripted(timeout_s=0.05, retries=0).complete(asked(rules({"delay_s": 60})), run_context())
     with pytest.raises(NodeTimeout):
-        scripted().complete(asked(rules({"delay_s": 60})), watch(0.1))
+        scripted().complete(asked(rules({"delay_s": 60})), run_context(0.1))
 
 
 def test_usage_and_a_refusal() -> None:
     """As scripted."""
     prompt = rules({"reply": "no", "stop_reason": "refusal", "usage": {"input_tokens": 5, "output_tokens": 6}})
-    reply = scripted().complete(asked(prompt), watch())
+    reply = scripted().complete(asked(prompt), run_context())
     assert (reply.stop_reason, reply.usage) == ("refusal", Usage(5, 6))
 
 
@@ -179,10 +179,13 @@ def test_a_script_from_a_file(tmp_path: Path) -> None:
     """Its rules apply where they match; the setting names it."""
     file = tmp_path / "script.json"
     file.write_text(json.dumps([{"match": "(?i)weather", "reply": "Rain."}, {"match": "^cats$", "reply": "Seven."}]))
-    assert scripted(file).complete(asked("The Weather?"), watch()).text == "Rain."
-    assert scripted(file).complete(asked("cats"), watch()).text == "Seven."
-    assert scripted(file).complete(asked("dogs"), watch()).text == "scripted: dogs"
-    assert Models(ModelSettings("scripted", script=str(file))).default.complete(asked("cats"), watch()).text == "Seven."
+    assert scripted(file).complete(asked("The Weather?"), run_context()).text == "Rain."
+    assert scripted(file).complete(asked("cats"), run_context()).text == "Seven."
+    assert scripted(file).complete(asked("dogs"), run_context()).text == "scripted: dogs"
+    assert (
+        Models(ModelSettings("scripted", script=str(file))).default.complete(asked("cats"), run_context()).text
+        == "Seven."
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,7 +198,7 @@ def test_a_script_that_is_wrong_is_said(script: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="LLM_SCRIPT"):
         scripted(file)
     with pytest.raises(ModelRejected, match="script can't be used"):
-        scripted().complete(asked(f"```script\n{script}\n```"), watch())
+        scripted().complete(asked(f"```script\n{script}\n```"), run_context())
 
 
 def test_a_script_file_that_is_missing_is_said(tmp_path: Path) -> None:

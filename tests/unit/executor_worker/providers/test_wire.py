@@ -14,7 +14,7 @@ import trustme
 from executor_worker.errors import ModelTimeout, ModelUnavailable
 from executor_worker.providers import wire
 from tests.kit import Stopwatch
-from tests.unit.executor_worker.providers.dialects import Dialect, asked, watch
+from tests.unit.executor_worker.providers.dialects import Dialect, asked, run_context
 from tests.unit.executor_worker.providers.fault_server import FaultServer, hang, slow, stream
 
 
@@ -46,7 +46,7 @@ def test_a_slow_stream_over_tls_survives_the_slices(
     monkeypatch.setattr(wire, "SLICE_S", 0.02)
     provider = dialect.provider(secure.url)
     secure.will(slow(0.15, dialect.begin(), dialect.text("slow"), dialect.end()))
-    assert provider.complete(asked(), watch()).text == "slow"
+    assert provider.complete(asked(), run_context()).text == "slow"
     provider.close()
 
 
@@ -56,7 +56,7 @@ def test_the_limit_holds_over_tls(dialect: Dialect, secure: FaultServer) -> None
     secure.will(hang(dialect.begin()))
     began = Stopwatch()
     with pytest.raises(ModelTimeout):
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     assert began.own_s() < 2
     provider.close()
 
@@ -69,7 +69,7 @@ def test_a_certificate_nobody_vouches_for_ends_at_once(
     wire.tls_context.cache_clear()
     provider = dialect.provider(secure.url)
     with pytest.raises(ModelUnavailable, match="certificate verify failed") as caught:
-        provider.complete(asked(), watch())
+        provider.complete(asked(), run_context())
     assert "tried" not in str(caught.value)
     provider.close()
 
@@ -80,10 +80,10 @@ def test_the_environments_proxy_is_used(dialect: Dialect, faulty: FaultServer, m
     monkeypatch.setenv("no_proxy", "models.invalid")
     faulty.will(stream(dialect.begin(), dialect.text("through it"), dialect.end()))
     through = dialect.provider("http://api.models.example")
-    assert through.complete(asked(), watch()).text == "through it"
+    assert through.complete(asked(), run_context()).text == "through it"
     past = dialect.provider("http://models.invalid", max_retries=0)
     with pytest.raises(ModelUnavailable, match="can't be reached"):
-        past.complete(asked(), watch())
+        past.complete(asked(), run_context())
     assert len(faulty.requests) == 1
     through.close()
     past.close()
@@ -110,6 +110,6 @@ def test_a_host_that_is_a_black_hole_is_unavailable(dialect: Dialect, monkeypatc
         provider = dialect.provider(f"http://127.0.0.1:{port}", timeout_s=20, max_retries=0)
         began = Stopwatch()
         with pytest.raises(ModelUnavailable, match="accepted no connection"):
-            provider.complete(asked(), watch())
+            provider.complete(asked(), run_context())
         assert began.own_s() < 3
         provider.close()

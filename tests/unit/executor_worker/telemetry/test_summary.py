@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from executor_worker.keeper.rates import Recent
+from executor_worker.keeper.rates import Rates
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.summary import Reader, added, figures
 from supervisor.scoreboard.scoreboard import Scoreboard
@@ -63,38 +63,38 @@ def test_figures_of_several_add_up() -> None:
 def test_the_last_minute_moves_on(board: Scoreboard) -> None:
     """What is older is forgotten, totals are not; figures are a slot's own, reasons for restarts the pool's."""
     now = 100.0
-    recent = Recent(board, lambda: now)
+    rates = Rates(board, lambda: now)
     work(board, 1, usd=0.1)
     board.head.counters.add(b"dago_worker_restarts_total\x1fcrashed", 1)
-    told = recent.of_pool()
+    told = rates.of_pool()
     assert told["last_minute"]["completed"] == told["totals"]["completed"] == 1
     assert told["last_minute"]["restarts"] == {"crashed": 1}
     for _ in range(13):
         now += 5.0
-        recent.run()
+        rates.run()
     work(board, 2)
-    told = recent.of_pool()
+    told = rates.of_pool()
     assert told["last_minute"] | {"restarts": {}} == NOTHING | {
         "seconds": 60.0, "completed": 1, "failed": 1, "errors": {"tool_failed": 1}, "llm_calls": 1,
         "tokens": {"input": 1000}, "cost_usd": 0.0,
     }  # fmt: skip
     assert told["totals"]["completed"] == 2 and told["totals"]["restarts"] == {"crashed": 1}
     now += 5.0
-    recent.run()
-    assert [(slot, of["completed"], of["seconds"]) for slot, of in recent.of_slots().items()] == [
+    rates.run()
+    assert [(slot, of["completed"], of["seconds"]) for slot, of in rates.of_slots().items()] == [
         (1, 0, 60.0),
         (2, 1, 60.0),
     ]
-    assert recent.restarts() == {"crashed": 1}
+    assert rates.restarts() == {"crashed": 1}
 
 
 def test_a_slot_that_is_gone_counts_on_for_the_pool(board: Scoreboard) -> None:
     """One that comes is measured from its first moment."""
-    recent = Recent(board, lambda: 0.0)
+    rates = Rates(board, lambda: 0.0)
     work(board, 2)
     board.remove(2)
     board.place(3)
     work(board, 3)
-    recent.run()
-    assert recent.of_pool()["last_minute"]["completed"] == 2
-    assert {slot: of["completed"] for slot, of in recent.of_slots().items()} == {1: 0, 3: 1}
+    rates.run()
+    assert rates.of_pool()["last_minute"]["completed"] == 2
+    assert {slot: of["completed"] for slot, of in rates.of_slots().items()} == {1: 0, 3: 1}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools import ToolRegistry, ToolSettings
 from tests.kit import free_port, port_answers, wait_until
 from tests.kit.paths import SERVERS
@@ -35,9 +35,9 @@ def log() -> Log:
 
 
 @pytest.fixture
-def watch() -> Watch:
+def run_context() -> RunContext:
     """A minute for the item."""
-    return Watch(time.monotonic() + 60, key="test")
+    return RunContext(time.monotonic() + 60, key="test")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executor_worker.errors import ToolFailed
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools import ToolRegistry
 from executor_worker.tools.builtin.calculate import Incalculable, calculate
 from executor_worker.tools.builtin.json_query import BadPath, json_query
@@ -87,17 +87,17 @@ def test_calculate_answers_anything_with_a_number_or_a_sentence(expression: str)
     assert isinstance(result, int | float) or result
 
 
-def test_current_time_is_rfc_3339_in_any_zone(make_registry: Make, watch: Watch) -> None:
+def test_current_time_is_rfc_3339_in_any_zone(make_registry: Make, run_context: RunContext) -> None:
     """UTC ends in Z; a zone that does not exist is an error."""
     tool = make_registry().find("current_time")
     now = datetime.now(UTC)
-    utc = tool.call({}, watch, "k").value
+    utc = tool.call({}, run_context, "k").value
     assert utc.endswith("Z")
-    for text in (utc, tool.call({"timezone": "Asia/Kolkata"}, watch, "k").value):
+    for text in (utc, tool.call({"timezone": "Asia/Kolkata"}, run_context, "k").value):
         assert abs(datetime.fromisoformat(text) - now) < timedelta(seconds=5)
     for zone in ("Nowhere/City", "../../etc/passwd", "America", "", "\x00"):
         with pytest.raises(ToolFailed, match="no time zone"):
-            tool.call({"timezone": zone}, watch, "k")
+            tool.call({"timezone": zone}, run_context, "k")
 
 
 DATA = {"items": [{"name": "a", "n": 1}, {"name": "b"}], "a.b": {"c d": 5}, "0": "zero"}
@@ -137,10 +137,10 @@ def test_json_query_refuses_what_is_no_path(path: str) -> None:
         json_query(DATA, path)
 
 
-def test_json_query_reads_text_and_is_bounded(make_registry: Make, watch: Watch) -> None:
+def test_json_query_reads_text_and_is_bounded(make_registry: Make, run_context: RunContext) -> None:
     """Tools often return JSON as text; a path that matches everything is refused."""
     tool = make_registry().find("json_query")
-    assert tool.call({"data": '{"a": [1, 2]}', "path": "a[1]"}, watch, "k").value == 2
-    assert tool.call({"data": "plain", "path": "a"}, watch, "k").value is None
+    assert tool.call({"data": '{"a": [1, 2]}', "path": "a[1]"}, run_context, "k").value == 2
+    assert tool.call({"data": "plain", "path": "a"}, run_context, "k").value is None
     with pytest.raises(ToolFailed, match="more than 10000 values"):
-        tool.call({"data": [[0] * 101] * 100, "path": "*.*"}, watch, "k")
+        tool.call({"data": [[0] * 101] * 100, "path": "*.*"}, run_context, "k")

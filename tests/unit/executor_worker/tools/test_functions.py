@@ -21,7 +21,7 @@ import pytest
 from pydantic import BaseModel
 
 from executor_worker.errors import Abandoned, Cancelled, NodeTimeout, ToolFailed, ToolTimeout
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools import FunctionTool, ToolContext, tool
 from executor_worker.tools.functions.functions import Mark, mark_of
 from executor_worker.tools.functions.time_limit import time_limit
@@ -39,8 +39,8 @@ class Pair:
     right: decimal.Decimal
 
 
-def call(function: Callable[..., Any], watch: Watch, timeout: float | None = None, **arguments: Any) -> Any:
-    return FunctionTool(function, Mark(None, None, None, timeout)).call(arguments, watch, "item/1").value
+def call(function: Callable[..., Any], run_context: RunContext, timeout: float | None = None, **arguments: Any) -> Any:
+    return FunctionTool(function, Mark(None, None, None, timeout)).call(arguments, run_context, "item/1").value
 
 
 def returning(value: Any) -> Callable[[], Any]:
@@ -70,14 +70,16 @@ def forked(then: Callable[[], Any]) -> int:
 @pytest.mark.parametrize(
     "then", [returning(None), raising(FileNotFoundError("no such program")), raising(SystemExit())]
 )
-def test_a_forked_process_does_not_come_back_from_the_function(watch: Watch, then: Callable[[], Any]) -> None:
+def test_a_forked_process_does_not_come_back_from_the_function(
+    run_context: RunContext, then: Callable[[], Any]
+) -> None:
     """It would be a second worker with the same item: it ends, and the one that was asked goes on."""
 
     async def awaited() -> int:
         return forked(then)
 
     ours = os.getpid()
-    assert call(lambda: forked(then), watch) == call(awaited, watch) == 1
+    assert call(lambda: forked(then), run_context) == call(awaited, run_context) == 1
     assert os.getpid() == ours
 
 
@@ -125,9 +127,9 @@ def test_a_class_can_not_be_marked() -> None:
         (None, None),
     ],
 )
-def test_what_is_returned_becomes_json(watch: Watch, value: Any, json: Any) -> None:
+def test_what_is_returned_becomes_json(run_context: RunContext, value: Any, json: Any) -> None:
     """Models, dataclasses, dates and the like have a plain form."""
-    found = call(returning(value), watch)
+    found = call(returning(value), run_context)
     assert found == json or {**found, **json} == found
 
 
@@ -145,10 +147,10 @@ LOOP.append(LOOP)
 @pytest.mark.parametrize(
     "value", [b"bytes", {"a": float("nan")}, float("inf"), object(), {(1, 2): 3}, nested(1000), LOOP, (n for n in "ab")]
 )
-def test_what_json_has_no_form_for_fails_the_call(watch: Watch, value: Any) -> None:
+def test_what_json_has_no_form_for_fails_the_call(run_context: RunContext, value: Any) -> None:
     """It is said where it is and of what type, not what it holds."""
     with pytest.raises(ToolFailed, match="output that is not JSON"):
-        call(returning(value), watch)
+        call(returning(value), run_context)
 
 
 def overflow() -> Any:
@@ -175,17 +177,19 @@ class Unprintable(Exception):
         (overflow, "RecursionError"),
     ],
 )
-def test_whatever_a_function_raises_is_an_outcome(watch: Watch, function: Callable[[], Any], said: str) -> None:
+def test_whatever_a_function_raises_is_an_outcome(
+    run_context: RunContext, function: Callable[[], Any], said: str
+) -> None:
     """tool_failed with its type and text; the worker lives."""
     with pytest.raises(ToolFailed, match=said):
-        call(function, watch)
+        call(function, run_context)
 
 
 @pytest.mark.parametrize("error", [Abandoned("taken over"), ToolFailed("on purpose"), Cancelled("by its graph")])
-def test_what_is_ours_passes_through(watch: Watch, error: BaseException) -> None:
+def test_what_is_ours_passes_through(run_context: RunContext, error: BaseException) -> None:
     """An interruption from outside is not the tool's failure."""
     with pytest.raises(type(error), match=str(error)):
-        call(raising(error), watch)
+        call(raising(error), run_context)
 
 
 def sleep(seconds: float) -> None:
@@ -211,12 +215,12 @@ async def asleep_in_c(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("function", [sleep, asleep, asleep_in_c])
-def test_a_function_that_takes_too_long_is_interrupted(watch: Watch, function: Callable[..., Any]) -> None:
+def test_a_function_that_takes_too_long_is_interrupted(run_context: RunContext, function: Callable[..., Any]) -> None:
     """tool_timeout; what was set up before the call is as it was."""
     before = signal.getsignal(signal.SIGALRM)
     began = Stopwatch()
     with pytest.raises(ToolTimeout, match=r"did not end within 0\.2 s"):
-        call(function, watch, timeout=0.2, seconds=20)
+        call(function, run_context, timeout=0.2, seconds=20)
     assert began.own_s() < 3
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
@@ -247,11 +251,11 @@ def test_limit_whose_block_was_left_without_its_end_interrupts_nobody() -> None:
         signal.signal(signal.SIGALRM, before)
 
 
-def test_one_that_swallows_the_interruption_is_interrupted_again(watch: Watch) -> None:
+def test_one_that_swallows_the_interruption_is_interrupted_again(run_context: RunContext) -> None:
     """Sooner or later it is outside its `try`; if not, its worker is ended by the supervisor."""
     began = Stopwatch()
     with pytest.raises(ToolTimeout):
-        call(once_stubborn, watch, timeout=0.2)
+        call(once_stubborn, run_context, timeout=0.2)
     assert began.wall_s() > 1 and began.own_s() < 5
 
 
@@ -265,40 +269,40 @@ def once_stubborn() -> None:
 def test_the_items_own_limit_is_reported_as_such() -> None:
     """Where the node's time ends first it is node_timeout, and nothing is called when it has ended."""
     with pytest.raises(NodeTimeout):
-        call(sleep, Watch(time.monotonic() + 0.2), timeout=30, seconds=20)
+        call(sleep, RunContext(time.monotonic() + 0.2), timeout=30, seconds=20)
     called: list[int] = []
     with pytest.raises(NodeTimeout):
-        call(lambda: called.append(1), Watch(time.monotonic() - 1))
+        call(lambda: called.append(1), RunContext(time.monotonic() - 1))
     assert not called
 
 
-def test_outside_the_main_thread_it_works_without_interruption(watch: Watch) -> None:
+def test_outside_the_main_thread_it_works_without_interruption(run_context: RunContext) -> None:
     """Signals reach the main thread only."""
     values: list[Any] = []
-    thread = threading.Thread(target=lambda: values.append(call(sleep, watch, seconds=0)))
+    thread = threading.Thread(target=lambda: values.append(call(sleep, run_context, seconds=0)))
     thread.start()
     thread.join()
     assert values == [None]
 
 
-def test_an_async_function_runs_to_its_end(watch: Watch) -> None:
+def test_an_async_function_runs_to_its_end(run_context: RunContext) -> None:
     """Also what a plain function returns to be awaited."""
-    assert call(asleep, watch, seconds=0) == "awake"
-    assert call(lambda: asleep(0), watch) == "awake"
+    assert call(asleep, run_context, seconds=0) == "awake"
+    assert call(lambda: asleep(0), run_context) == "awake"
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), ValueError("no"), TimeoutError("inner")])
-def test_what_an_async_function_raises_is_an_outcome(watch: Watch, error: BaseException) -> None:
+def test_what_an_async_function_raises_is_an_outcome(run_context: RunContext, error: BaseException) -> None:
     """The same as for others."""
 
     async def fail() -> None:
         raise error
 
     with pytest.raises(ToolFailed, match=type(error).__name__):
-        call(fail, watch)
+        call(fail, run_context)
 
 
-def test_a_function_that_asks_is_told_about_its_call(watch: Watch) -> None:
+def test_a_function_that_asks_is_told_about_its_call(run_context: RunContext) -> None:
     """The key, the time left, and a place where a cancelled item ends."""
 
     def report(context: ToolContext, n: int) -> Any:
@@ -307,9 +311,9 @@ def test_a_function_that_asks_is_told_about_its_call(watch: Watch) -> None:
 
     made = FunctionTool(report, Mark(None, None, None, 5.0))
     assert "context" not in made.input_schema["properties"]
-    assert made.call({"n": 3}, watch, "item/1").value == ["item/1", 3, True]
+    assert made.call({"n": 3}, run_context, "item/1").value == ["item/1", 3, True]
 
-    class Gone(Watch):
+    class Gone(RunContext):
         asked = 0
 
         def check(self) -> None:
@@ -321,7 +325,7 @@ def test_a_function_that_asks_is_told_about_its_call(watch: Watch) -> None:
         made.call({"n": 3}, Gone(time.monotonic() + 5), "item/1")
 
 
-def test_arguments_arrive_as_the_hints_say(watch: Watch) -> None:
+def test_arguments_arrive_as_the_hints_say(run_context: RunContext) -> None:
     """Models, dataclasses and dates are made from their JSON."""
 
     def kinds(place: Place, pair: Pair, day: datetime.date, tags: set[str]) -> list[str]:
@@ -333,17 +337,17 @@ def test_arguments_arrive_as_the_hints_say(watch: Watch) -> None:
         "day": "2026-01-02",
         "tags": ["a", "a"],
     }
-    assert call(kinds, watch, **arguments) == ["Place", "Pair", "date", "set"]
+    assert call(kinds, run_context, **arguments) == ["Place", "Pair", "date", "set"]
 
 
-def test_arguments_that_do_not_fit_are_named_without_their_values(watch: Watch) -> None:
+def test_arguments_that_do_not_fit_are_named_without_their_values(run_context: RunContext) -> None:
     """They may be secret."""
     with pytest.raises(ToolFailed, match="seconds: Input should be a valid number") as failed:
-        call(sleep, watch, seconds="s3cret")
+        call(sleep, run_context, seconds="s3cret")
     assert "s3cret" not in str(failed.value)
 
 
-def test_prints_go_to_stderr(watch: Watch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_prints_go_to_stderr(run_context: RunContext, capfd: pytest.CaptureFixture[str]) -> None:
     """stdout is for results: what a function or its children print does not get there."""
 
     def chatty() -> None:
@@ -352,7 +356,7 @@ def test_prints_go_to_stderr(watch: Watch, capfd: pytest.CaptureFixture[str]) ->
         os.write(1, b"from C\n")
         subprocess.run(["echo", "from a child"], check=True)
 
-    call(chatty, watch)
+    call(chatty, run_context)
     os.write(1, b"result\n")
     captured = capfd.readouterr()
     assert captured.out == "result\n"

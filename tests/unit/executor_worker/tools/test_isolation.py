@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import Abandoned, Cancelled, NodeTimeout, ToolError, ToolFailed, ToolTimeout
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools import Tool, ToolRegistry, ToolSettings, tool
 from tests.kit import Stopwatch, wait_until
 from tests.kit.processes import alive, descendants, read_proc
@@ -47,11 +47,11 @@ def log(shared: tuple[ToolRegistry, Log]) -> Log:
 
 
 @pytest.fixture
-def call(registry: ToolRegistry, watch: Watch) -> Callable[..., Any]:
+def call(registry: ToolRegistry, run_context: RunContext) -> Callable[..., Any]:
     """`call(name, **arguments)`: what the tool returned."""
 
     def make(name: str, **arguments: Any) -> Any:
-        return registry.find(name).call(arguments, watch, "item/1").value
+        return registry.find(name).call(arguments, run_context, "item/1").value
 
     return make
 
@@ -79,12 +79,12 @@ def test_arguments_and_results_pass_exactly(call: Callable[..., Any], value: Any
     assert call("give_back", value=value) == value
 
 
-def test_an_async_function_and_progress(registry: ToolRegistry, watch: Watch, log: Log) -> None:
+def test_an_async_function_and_progress(registry: ToolRegistry, run_context: RunContext, log: Log) -> None:
     """They work as without isolation: progress reaches whoever watches the run, and the log."""
     seen: list[tuple[float, float | None]] = []
-    watch.on_progress = lambda done, total: seen.append((done, total))
-    assert registry.find("wait_a_moment").call({}, watch, "k").value == "waited"
-    assert registry.find("report").call({}, watch, "k").value == "done"
+    run_context.on_progress = lambda done, total: seen.append((done, total))
+    assert registry.find("wait_a_moment").call({}, run_context, "k").value == "waited"
+    assert registry.find("report").call({}, run_context, "k").value == "done"
     assert seen == [(1, 2)]
     assert ("debug", "tool.progressed", {"tool": "report", "done": 1, "total": 2, "message": "half"}) in log
 
@@ -124,15 +124,17 @@ def test_memory_is_limited(call: Callable[..., Any], how: str) -> None:
 
 
 @pytest.mark.parametrize(("how", "killed"), [("polite", False), ("stubborn", True), ("gil", True)])
-def test_what_is_overdue_is_ended(registry: ToolRegistry, watch: Watch, log: Log, how: str, killed: bool) -> None:
+def test_what_is_overdue_is_ended(
+    registry: ToolRegistry, run_context: RunContext, log: Log, how: str, killed: bool
+) -> None:
     """`tool_timeout`; killed only where it takes no notice."""
     endless = registry.find("never_end")
     began = Stopwatch()
     with pytest.raises(ToolTimeout, match=r"tool never_end did not end within 0\.5 s"):
-        endless.call({"how": how}, watch, "k")
+        endless.call({"how": how}, run_context, "k")
     assert began.own_s() < 5
     assert log.events("warn") == (["tool.killed"] if killed else [])
-    assert registry.find("give_back").call({"value": 1}, watch, "k").value == 1
+    assert registry.find("give_back").call({"value": 1}, run_context, "k").value == 1
 
 
 @pytest.mark.parametrize("how", ["child", "daemon"])
@@ -142,7 +144,7 @@ def test_nothing_is_left_behind_by_a_good_end(call: Callable[..., Any], tmp_path
     assert not alive(left)
 
 
-class Interrupting(Watch):
+class Interrupting(RunContext):
     """Raises *reason* once a file is there."""
 
     def __init__(self, reason: BaseException, path: Path) -> None:
@@ -161,10 +163,10 @@ class Interrupting(Watch):
 def test_an_interrupted_call_is_killed_at_once(registry: ToolRegistry, tmp_path: Path, reason: BaseException) -> None:
     """With its children in other sessions; whatever the interruption was reaches the node."""
     path = tmp_path / "pids"
-    watch = Interrupting(reason, path)
+    run_context = Interrupting(reason, path)
     with pytest.raises(type(reason)):
-        registry.find("wait_for_ever").call({"path": str(path)}, watch, "k")
-    assert time.monotonic() - watch.at < 2
+        registry.find("wait_for_ever").call({"path": str(path)}, run_context, "k")
+    assert time.monotonic() - run_context.at < 2
     assert not [pid for pid in path.read_text().split() if alive(int(pid))]
 
 
@@ -186,14 +188,14 @@ def test_a_result_may_not_be_boundless(call: Callable[..., Any], monkeypatch: py
         call("give_back", value="x" * (5 << 20))
 
 
-def test_a_module_that_starts_threads(make_registry: Callable[..., ToolRegistry], watch: Watch) -> None:
+def test_a_module_that_starts_threads(make_registry: Callable[..., ToolRegistry], run_context: RunContext) -> None:
     """It is imported by each call: threads don't survive a fork."""
     registry = make_registry(functions=None, tool_modules=("tests.unit.executor_worker.tools.isolated_late",))
-    assert [registry.find("ask_the_thread").call({}, watch, "k").value for _ in range(2)] == [True, True]
+    assert [registry.find("ask_the_thread").call({}, run_context, "k").value for _ in range(2)] == [True, True]
 
 
 def test_a_module_that_can_not_be_imported_again(
-    make_registry: Callable[..., ToolRegistry], watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_registry: Callable[..., ToolRegistry], run_context: RunContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`tool_failed` says which and why."""
     module = tmp_path / "vanishing_tools.py"
@@ -203,7 +205,7 @@ def test_a_module_that_can_not_be_imported_again(
     module.unlink()
     for _ in range(2):
         with pytest.raises(ToolFailed, match=r"isolated tools can't be run: .*'vanishing_tools' can't be imported"):
-            registry.find("here").call({}, watch, "k")
+            registry.find("here").call({}, run_context, "k")
 
 
 def test_the_process_that_forks_may_die(call: Callable[..., Any], log: Log) -> None:
@@ -217,14 +219,14 @@ def test_the_process_that_forks_may_die(call: Callable[..., Any], log: Log) -> N
 
 
 def test_it_bears_the_pools_mark_and_ends_with_the_registry(
-    make_registry: Callable[..., ToolRegistry], watch: Watch, monkeypatch: pytest.MonkeyPatch
+    make_registry: Callable[..., ToolRegistry], run_context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the mark the supervisor finds what is left; the environment is not written over by a title."""
     monkeypatch.setenv("EXECUTOR_POOL", "the-mark")
     monkeypatch.delenv("SPT_NOENV", raising=False)
     before = zygotes()
     registry = make_registry(functions=None, tool_modules=(MODULE,))
-    registry.find("who").call({}, watch, "k")
+    registry.find("who").call({}, run_context, "k")
     (zygote,) = {*zygotes()} - {*before}
     assert b"EXECUTOR_POOL=the-mark" in read_proc(zygote, "environ")
     registry.close()

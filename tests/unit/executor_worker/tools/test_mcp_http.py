@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import ToolTimeout, ToolUnavailable, ToolUncertain, UnknownTool
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools import ToolRegistry
 from tests.kit import EverythingServer, Proxy, Stopwatch, free_port, wait_until
 
@@ -49,38 +49,40 @@ def http_server(status: int, seen: list[str] | None = None) -> Iterator[str]:
     thread.join()
 
 
-def check_restarts(registry: ToolRegistry, server: EverythingServer, watch: Watch) -> None:
+def check_restarts(registry: ToolRegistry, server: EverythingServer, run_context: RunContext) -> None:
     echo = registry.find("echo")
-    assert echo.call({"message": "one"}, watch, "k").value == "Echo: one"
+    assert echo.call({"message": "one"}, run_context, "k").value == "Echo: one"
     server.restart()
-    assert echo.call({"message": "two"}, watch, "k").value == "Echo: two"
+    assert echo.call({"message": "two"}, run_context, "k").value == "Echo: two"
     server.kill()
     with pytest.raises(ToolUnavailable, match="can't be reached"):
-        echo.call({"message": "three"}, Watch(time.monotonic() + 2), "k")
+        echo.call({"message": "three"}, RunContext(time.monotonic() + 2), "k")
     server.start()
-    assert echo.call({"message": "four"}, watch, "k").value == "Echo: four"
+    assert echo.call({"message": "four"}, run_context, "k").value == "Echo: four"
 
 
 def test_streamable_http_survives_the_servers_restarts(
-    everything_http: EverythingServer, make_registry: Make, watch: Watch
+    everything_http: EverythingServer, make_registry: Make, run_context: RunContext
 ) -> None:
     """A lost session is made anew without anybody noticing; a server that is away is tool_unavailable."""
-    check_restarts(make_registry((f"everything={everything_http.url}",)), everything_http, watch)
+    check_restarts(make_registry((f"everything={everything_http.url}",)), everything_http, run_context)
 
 
-def test_sse_survives_the_servers_restarts(everything_sse: EverythingServer, make_registry: Make, watch: Watch) -> None:
+def test_sse_survives_the_servers_restarts(
+    everything_sse: EverythingServer, make_registry: Make, run_context: RunContext
+) -> None:
     """The same for servers of the older kind."""
     registry = make_registry((everything_sse.url,))
-    check_restarts(registry, everything_sse, watch)
+    check_restarts(registry, everything_sse, run_context)
     assert "SSE" in registry.probe()[0][2]
 
 
-def test_sse_is_fallen_back_to(own_server: Own, make_registry: Make, watch: Watch) -> None:
+def test_sse_is_fallen_back_to(own_server: Own, make_registry: Make, run_context: RunContext) -> None:
     """A URL that does not end in /sse and is refused by POST is tried the older way."""
     server = own_server("sse").start()
     with sse_elsewhere(server.port) as port:
         registry = make_registry((f"old=http://127.0.0.1:{port}/events",))
-        assert registry.find("echo").call({"value": "x"}, watch, "k").value == {"result": "x"}
+        assert registry.find("echo").call({"value": "x"}, run_context, "k").value == {"result": "x"}
         assert "SSE" in registry.probe()[0][2]
 
 
@@ -136,40 +138,40 @@ def with_shutdown(side: socket.socket) -> None:
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
 def test_a_server_of_the_newest_protocol_is_called(
-    own_server: Own, make_registry: Make, watch: Watch, transport: str
+    own_server: Own, make_registry: Make, run_context: RunContext, transport: str
 ) -> None:
     """Structure, pictures, errors and ten mebibytes come through."""
     registry = make_registry((f"own={own_server(transport).start().url}",))
     assert registry.find("own.echo").effects == "none"
-    picture = registry.find("picture").call({}, watch, "k")
+    picture = registry.find("picture").call({}, run_context, "k")
     assert [(block["type"], block["mimeType"]) for block in picture.blocks] == [("image", "image/png")]
-    failed = registry.find("fail").call({}, watch, "k")
+    failed = registry.find("fail").call({}, run_context, "k")
     assert failed.is_error
     assert "fail" in failed.text
-    assert len(registry.find("big").call({"mib": 10}, watch, "k").value["result"]) == 10 << 20
+    assert len(registry.find("big").call({"mib": 10}, run_context, "k").value["result"]) == 10 << 20
 
 
-def test_a_changed_list_is_heard_of_over_http(own_server: Own, make_registry: Make, watch: Watch) -> None:
+def test_a_changed_list_is_heard_of_over_http(own_server: Own, make_registry: Make, run_context: RunContext) -> None:
     """Servers of the newest protocol tell those who listen."""
     registry = make_registry((own_server().start().url,))
-    registry.find("grow").call({"name": "fresh"}, watch, "k")
+    registry.find("grow").call({"name": "fresh"}, run_context, "k")
     wait_until(lambda: "fresh" in [tool.name for tool in registry.all()], 5)
 
 
 @pytest.mark.parametrize("transport", ["http", "sse"])
 def test_a_server_that_dies_in_a_call_makes_it_uncertain(
-    own_server: Own, make_registry: Make, watch: Watch, tmp_path: Path, transport: str
+    own_server: Own, make_registry: Make, run_context: RunContext, tmp_path: Path, transport: str
 ) -> None:
     """It may have done its work: it is not sent again, to nobody."""
     registry = make_registry((own_server(transport).start().url,))
     path = tmp_path / "called"
     with pytest.raises(ToolUncertain):
-        registry.find("die").call({"path": str(path)}, watch, "k")
+        registry.find("die").call({"path": str(path)}, run_context, "k")
     assert path.read_text() == "called"
 
 
 def test_an_answer_lost_on_the_way_is_uncertain_and_one_never_sent_is_not(
-    own_server: Own, make_registry: Make, watch: Watch, tmp_path: Path, proxy: Callable[[int], Proxy]
+    own_server: Own, make_registry: Make, run_context: RunContext, tmp_path: Path, proxy: Callable[[int], Proxy]
 ) -> None:
     """The difference is whether the request left; what is read-only is asked again."""
     server = own_server().start()
@@ -185,29 +187,31 @@ def test_an_answer_lost_on_the_way_is_uncertain_and_one_never_sent_is_not(
     cut = threading.Thread(target=cut_in_the_call)
     cut.start()
     with pytest.raises(ToolUncertain):
-        slow.call({"path": str(path), "seconds": 20}, watch, "k")
+        slow.call({"path": str(path), "seconds": 20}, run_context, "k")
     cut.join()
-    assert record.call({"path": str(log)}, watch, "k").value == {"calls": 1}
+    assert record.call({"path": str(log)}, run_context, "k").value == {"calls": 1}
 
 
 def test_a_call_that_takes_too_long_is_cancelled_at_the_server(
-    own_server: Own, make_registry: Make, tmp_path: Path, watch: Watch
+    own_server: Own, make_registry: Make, tmp_path: Path, run_context: RunContext
 ) -> None:
     """tool_timeout here, a cancelled task there."""
     registry = make_registry((own_server().start().url,), tool_timeout_s=0.5)
     path = tmp_path / "slow"
     while not path.exists():  # the server may not have begun with it when its time is up
         with pytest.raises(ToolTimeout):
-            registry.find("slow").call({"path": str(path), "seconds": 30}, watch, "k")
+            registry.find("slow").call({"path": str(path), "seconds": 30}, run_context, "k")
     wait_until(lambda: path.read_text() == "cancelled", 5)
 
 
-def test_a_name_that_two_servers_have_needs_the_servers(own_server: Own, make_registry: Make, watch: Watch) -> None:
+def test_a_name_that_two_servers_have_needs_the_servers(
+    own_server: Own, make_registry: Make, run_context: RunContext
+) -> None:
     """`which` is ambiguous and says how to ask; `a.which` and `b.which` are not."""
     a, b = own_server().start("A"), own_server().start("B")
     registry = make_registry((f"a={a.url}", f"b={b.url}"))
-    assert registry.find("a.which").call({}, watch, "k").value == {"result": "A"}
-    assert registry.find("b.which").call({}, watch, "k").value == {"result": "B"}
+    assert registry.find("a.which").call({}, run_context, "k").value == {"result": "A"}
+    assert registry.find("b.which").call({}, run_context, "k").value == {"result": "B"}
     with pytest.raises(UnknownTool, match=r"a\.which or b\.which"):
         registry.find("which")
     names = [tool.name for tool in registry.all()]
@@ -215,19 +219,21 @@ def test_a_name_that_two_servers_have_needs_the_servers(own_server: Own, make_re
     assert "which" not in names
 
 
-def test_a_dead_server_is_named_and_harms_nobody_else(own_server: Own, make_registry: Make, watch: Watch) -> None:
+def test_a_dead_server_is_named_and_harms_nobody_else(
+    own_server: Own, make_registry: Make, run_context: RunContext
+) -> None:
     """Other tools are found at once; an unknown name may be the dead server's; later it is."""
     server = own_server().start()
     late = own_server()
     registry = make_registry((f"up={server.url}", f"late={late.url}"))
     began = Stopwatch()
-    assert registry.find("echo").call({"value": "x"}, watch, "k").value == {"result": "x"}
+    assert registry.find("echo").call({"value": "x"}, run_context, "k").value == {"result": "x"}
     assert began.own_s() < 3
     with pytest.raises(ToolUnavailable, match="server late was never reached"):
         registry.find("late.which")
     assert [(name, ok) for name, ok, _ in registry.probe()] == [("up", True), ("late", False)]
     late.start("at last")
-    assert registry.find("late.which").call({}, watch, "k").value == {"result": "at last"}
+    assert registry.find("late.which").call({}, run_context, "k").value == {"result": "at last"}
     with pytest.raises(UnknownTool, match="nobody"):
         registry.find("nobody")
 

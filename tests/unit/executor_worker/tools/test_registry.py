@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import ConfigError, UnknownTool
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools import FunctionTool, ToolRegistry, ToolSettings, preload
 from executor_worker.tools.functions.functions import Mark
 from tests.kit import Stopwatch
@@ -25,7 +25,7 @@ def named(name: str, timeout: float | None = None) -> FunctionTool:
 
 
 def test_mcp_comes_before_functions_and_those_before_built_in_ones(
-    make_registry: Make, odd: Callable[..., Any], watch: Watch
+    make_registry: Make, odd: Callable[..., Any], run_context: RunContext
 ) -> None:
     """The order is the same for finding and for listing."""
     registry = make_registry(odd=odd(), functions=[named("echo"), named("calculate"), named("mine")])
@@ -33,7 +33,7 @@ def test_mcp_comes_before_functions_and_those_before_built_in_ones(
     assert sources["echo"] == registry.find("echo").source == "mcp odd"
     assert sources["calculate"] == registry.find("calculate").source == "function test_registry.py"
     assert sources["current_time"] == "built-in"
-    assert registry.find("mine").call({}, watch, "k").value == "a function's"
+    assert registry.find("mine").call({}, run_context, "k").value == "a function's"
 
 
 def test_limits_are_the_functions_own_or_the_settings(make_registry: Make, odd: Callable[..., Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import NodeTimeout, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain, UnknownTool
-from executor_worker.run_context import Watch
+from executor_worker.run_context import RunContext
 from executor_worker.tools import ToolRegistry, ToolSettings, preload
 from tests.kit import free_port
 
@@ -78,15 +78,15 @@ def api() -> Iterator[str]:
     thread.join()
 
 
-def test_its_tools_are_listed_and_called(make_registry: Make, api: str, watch: Watch) -> None:
+def test_its_tools_are_listed_and_called(make_registry: Make, api: str, run_context: RunContext) -> None:
     """Name, description and schema come from the list; the result is what the POST returned."""
     registry = make_registry(api_tools_url=api)
     add = registry.find("add")
     assert (add.description, add.input_schema["required"], add.source, add.effects) == ("Adds.", ["a"], "rest", None)
-    assert add.call({"a": 2}, watch, "item/1").value == {"sum": 3, "key": "item/1"}
-    assert add.call({"a": 2}, watch, "ä\n1").value["key"] == "%C3%A4%0A1"
-    assert registry.find("text").call({}, watch, "k").value == "plain"
-    assert registry.find("a b/c").call({}, watch, "k").value == []
+    assert add.call({"a": 2}, run_context, "item/1").value == {"sum": 3, "key": "item/1"}
+    assert add.call({"a": 2}, run_context, "ä\n1").value["key"] == "%C3%A4%0A1"
+    assert registry.find("text").call({}, run_context, "k").value == "plain"
+    assert registry.find("a b/c").call({}, run_context, "k").value == []
     assert registry.find("calculate").source == "built-in"
     assert {"add", "text", "calculate"} <= {tool.name for tool in registry.all()}
     assert registry.probe() == [("API_TOOLS_URL", True, "8 tools (REST, deprecated)")]
@@ -94,19 +94,19 @@ def test_its_tools_are_listed_and_called(make_registry: Make, api: str, watch: W
         registry.find("addd")
 
 
-def test_failures_have_their_codes(make_registry: Make, api: str, watch: Watch) -> None:
+def test_failures_have_their_codes(make_registry: Make, api: str, run_context: RunContext) -> None:
     """A refusal, a lost answer, an answer too late, and a server that takes no calls now."""
     registry = make_registry(api_tools_url=api, tool_timeout_s=0.8)
     with pytest.raises(ToolFailed, match="HTTP status 500: no such customer"):
-        registry.find("fail").call({}, watch, "k")
+        registry.find("fail").call({}, run_context, "k")
     with pytest.raises(ToolUnavailable, match="HTTP 503"):
-        registry.find("busy").call({}, watch, "k")
+        registry.find("busy").call({}, run_context, "k")
     with pytest.raises(ToolUncertain):
-        registry.find("drop").call({}, watch, "k")
+        registry.find("drop").call({}, run_context, "k")
     with pytest.raises(ToolTimeout):
-        registry.find("hang").call({}, watch, "k")
+        registry.find("hang").call({}, run_context, "k")
     with pytest.raises(NodeTimeout):
-        registry.find("hang").call({}, Watch(time.monotonic() + 0.2), "k")
+        registry.find("hang").call({}, RunContext(time.monotonic() + 0.2), "k")
 
 
 def test_a_server_that_was_never_reached_makes_unknown_names_unavailable(make_registry: Make) -> None:

@@ -29,8 +29,8 @@ class Documents:
         return state if state is None or isinstance(state, bytes) else json.dumps(state).encode()
 
 
-def held(count: int = 1, forgiven: int = 0) -> Held:
-    return Held("executor.work", "1-1", count, "w.1", forgiven)
+def held(count: int = 1, uncounted: int = 0) -> Held:
+    return Held("executor.work", "1-1", count, "w.1", uncounted)
 
 
 def item(**members: Any) -> bytes:
@@ -189,7 +189,7 @@ def test_an_entry_that_came_late_is_recognised() -> None:
 def test_poison() -> None:
     """Run MAX_DELIVERIES times and no more; what was forgiven does not count."""
     assert opened(item(), at=held(5)).task is not None
-    assert opened(item(), at=held(105, forgiven=100)).task is not None
+    assert opened(item(), at=held(105, uncounted=100)).task is not None
     ticket = opened(item(), at=held(6))
     assert (code(ticket), ticket.dead_reason) == ("poisoned", "poisoned")
 

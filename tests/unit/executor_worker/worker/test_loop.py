@@ -10,7 +10,7 @@ import pytest
 
 from executor_worker.broker import Consumer, Held, Taken
 from executor_worker.worker.loop import Worker
-from executor_worker.worker.recycling import Limits, Wear
+from executor_worker.worker.recycling import Limits, Recycling
 from supervisor.scoreboard.scoreboard import Scoreboard
 
 HELD = Held("executor.work", "1-0", 2, "w.1")
@@ -19,7 +19,7 @@ HELD = Held("executor.work", "1-0", 2, "w.1")
 class PausedWhileTaking:
     """Brings an item in the moment in which the pool is paused."""
 
-    unsure = True
+    may_have_unseen = True
     client_id = 1
 
     def __init__(self, board: Scoreboard) -> None:
@@ -53,7 +53,7 @@ def test_item_that_comes_with_a_pause(condemned: bool) -> None:
         unused,
         unused,
         unused,
-        Wear(board, row, Limits()),
+        Recycling(board, row, Limits()),
         30.0,
         unused,
         unused,
@@ -75,7 +75,7 @@ def test_worker_without_descriptors_asks_for_its_replacement(supervised: bool, l
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
         if leaks:
             os.dup2(0, 150)
-        os._exit(10 + Wear(board, row, Limits()).spent())
+        os._exit(10 + Recycling(board, row, Limits()).spent())
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10 + (supervised and leaks)
     assert row.wants_replacement is (supervised and leaks)
 
@@ -84,9 +84,11 @@ def test_worker_is_worn_after_so_many_items_or_bytes() -> None:
     """It asks once it has done them; 0 is never."""
     board = Scoreboard(capacity=3)
     rows = [board.place(slot) for slot in (1, 2, 3)]
-    wears = [Wear(board, row, limits) for row, limits in zip(rows, (Limits(), Limits(2), Limits(0, 1)), strict=True)]
-    for wear in wears:
-        wear.item_done()
+    recyclings = [
+        Recycling(board, row, limits) for row, limits in zip(rows, (Limits(), Limits(2), Limits(0, 1)), strict=True)
+    ]
+    for recycling in recyclings:
+        recycling.item_done()
     assert [row.wants_replacement for row in rows] == [False, False, True]
-    wears[1].item_done()
+    recyclings[1].item_done()
     assert [row.wants_replacement for row in rows] == [False, True, True]
