@@ -1,0 +1,285 @@
+"""
+What can be said of a CEL expression without evaluating it: the names it mentions, how deep it goes.
+
+The library tells the roots of names only; which node's output is needed, and what is to be handed over at all,
+takes the whole path. Whether the text is CEL is for the library to say: this reader takes more than CEL allows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+MOST_MACROS = 2
+MOST_BRACKETS = 48
+
+MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+
+TYPE_NAMES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
+
+FUNCTIONS = frozenset(
+    {
+        "bool",
+        "bytes",
+        "contains",
+        "double",
+        "duration",
+        "dyn",
+        "endsWith",
+        "getDate",
+        "getDayOfMonth",
+        "getDayOfWeek",
+        "getDayOfYear",
+        "getFullYear",
+        "getHours",
+        "getMilliseconds",
+        "getMinutes",
+        "getMonth",
+        "getSeconds",
+        "has",
+        "int",
+        "matches",
+        "size",
+        "startsWith",
+        "string",
+        "timestamp",
+        "type",
+        "uint",
+    }
+)
+"""What the standard library has, and nothing that answers differently another time."""
+
+_TOKEN = re.compile(
+    r"""
+      (?P<space>(?:[ \t\r\n\f]+|//[^\n]*)+)
+    | (?P<raw>(?:[rR][bB]?|[bB][rR])(?:\"\"\"(?s:.*?)\"\"\"|'''(?s:.*?)'''|"[^"\r\n]*"|'[^'\r\n]*'))
+    | (?P<text>[bB]?(?:\"\"\"(?s:(?:\\.|[^\\])*?)\"\"\"|'''(?s:(?:\\.|[^\\])*?)'''
+        |"(?:\\.|[^\\"\r\n])*"|'(?:\\.|[^\\'\r\n])*'))
+    | (?P<number>(?:0[xX][0-9a-fA-F]+|[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?)[uU]?)
+    | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+    | (?P<quoted>`[^`\r\n]+`)
+    | (?P<sign>&&|\|\||[<>=!]=|[-+*/%<>!?:,.()\[\]{}])
+    """,
+    re.VERBOSE,
+)
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|X[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2}|.)", re.DOTALL)
+_PLAIN_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_WORDS = frozenset({"true", "false", "null", "in"})
+_CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+class Unreadable(ValueError):
+    """The text is no expression we take; `at` is the character it goes wrong at."""
+
+    def __init__(self, message: str, at: int) -> None:
+        super().__init__(message)
+        self.at = at
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """
+    A name with what is reached for inside it, as far as that stands in the text.
+
+    Attributes:
+        parts: `nodes.a["b c"].text` is ("nodes", "a", "b c", "text").
+        at: Where it begins, in characters.
+        asked: Only asked for by `has`: the last part may be missing.
+    """
+
+    parts: tuple[str, ...]
+    at: int
+    asked: bool = False
+
+
+@dataclass(slots=True)
+class Expression:
+    """
+    Attributes:
+        paths: In the order of the text; variables of macros are none.
+        functions: Name and where it is called.
+        patterns: Regular expressions written out as the argument of `matches`, and where.
+        macros: How many macros are nested in one another at most.
+    """
+
+    paths: list[Path] = field(default_factory=list)
+    functions: list[tuple[str, int]] = field(default_factory=list)
+    patterns: list[tuple[str, int]] = field(default_factory=list)
+    macros: int = 0
+
+
+def read(text: str) -> Expression:
+    """
+    Raises:
+        Unreadable: It is no sequence of CEL's words, or nested too deeply.
+    """
+    reader = _Reader(list(_tokens(text)), len(text))
+    reader.expression(frozenset(), 0)
+    reader.end()
+    return reader.found
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    at: int
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise Unreadable(f"unexpected {text[at]!r}", at)
+        if match.lastgroup != "space":
+            yield _Token(match.lastgroup or "", match[0], at)
+        at = match.end()
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Goes through the tokens once; brackets are what it recurses for."""
+
+    tokens: list[_Token]
+    length: int
+    found: Expression = field(default_factory=Expression)
+    _next: int = 0
+    _depth: int = 0
+
+    def expression(self, bound: frozenset[str], macros: int) -> None:
+        """Read operands and the operators between them; which binds closer does not matter here."""
+        self._operand(bound, macros)
+        while self._peek() not in ("", ",", ")", "]", "}"):
+            self._take()  # an operator
+            self._operand(bound, macros)
+
+    def end(self) -> None:
+        """Check that nothing is left."""
+        if self._next < len(self.tokens):
+            token = self.tokens[self._next]
+            raise Unreadable(f"unexpected {token.text!r}", token.at)
+
+    def _peek(self) -> str:
+        return self.tokens[self._next].text if self._next < len(self.tokens) else ""
+
+    def _take(self) -> _Token:
+        if self._next >= len(self.tokens):
+            raise Unreadable("ends too early", self.length)
+        self._next += 1
+        return self.tokens[self._next - 1]
+
+    def _operand(self, bound: frozenset[str], macros: int) -> None:
+        token = self._take()
+        while token.text in ("!", "-"):
+            token = self._take()
+        parts: tuple[str, ...] | None = None
+        if token.text == ".":
+            token = self._take()
+        if token.kind == "name" and self._peek() == "(" and token.text not in _WORDS:
+            self._call(token, bound, macros)
+        elif token.kind == "name":
+            hidden = token.text in bound or token.text in _WORDS or token.text in TYPE_NAMES
+            parts = None if hidden else (token.text,)
+        elif token.text in _CLOSING:
+            self._bracket(token, bound, macros)
+        elif token.kind not in ("text", "raw", "number"):
+            raise Unreadable(f"unexpected {token.text!r}", token.at)
+        self._members(parts, token.at, bound, macros)
+
+    def _members(self, parts: tuple[str, ...] | None, at: int, bound: frozenset[str], macros: int) -> None:
+        """Follow `.name`, `.call(…)` and `[…]`; the path ends where the text does not say the next part."""
+        while (sign := self._peek()) in (".", "[", "{"):
+            opening = self._take()
+            if sign == ".":
+                name = self._take()
+                if self._peek() == "(":
+                    self._note(parts, at)
+                    parts = None
+                    self._call(name, bound, macros, member=True)
+                elif parts is not None:
+                    parts = (*parts, name.text.strip("`"))
+            elif sign == "[" and parts is not None and (key := self._written_key()) is not None:
+                parts = (*parts, key)
+            else:
+                self._note(parts, at)
+                parts = None
+                self._bracket(opening, bound, macros)
+        self._note(parts, at)
+
+    def _note(self, parts: tuple[str, ...] | None, at: int) -> None:
+        if parts is not None:
+            self.found.paths.append(Path(parts, at))
+
+    def _written_key(self) -> str | None:
+        """Take `"key"]` where that is what follows."""
+        if self._next + 1 < len(self.tokens) and self.tokens[self._next + 1].text == "]":
+            token = self.tokens[self._next]
+            if token.kind in ("text", "raw") and token.text[0] in "\"'rR":
+                self._next += 2
+                return _written(token)
+        return None
+
+    def _call(self, name: _Token, bound: frozenset[str], macros: int, *, member: bool = False) -> None:
+        self.found.functions.append((name.text, name.at))
+        opening = self._take()
+        if member and name.text in MACROS and self._binds():
+            self._macro(opening, bound, macros)
+            return
+        first = self._next
+        before = len(self.found.paths)
+        self._bracket(opening, bound, macros)
+        if name.text == "has" and not member and len(self.found.paths) == before + 1:
+            asked = self.found.paths[before]
+            self.found.paths[before] = Path(asked.parts, asked.at, asked=True)
+        if name.text == "matches" and self.tokens[self._next - 2].kind in ("text", "raw"):
+            pattern = self.tokens[self._next - 2]
+            if first == self._next - 2 or self.tokens[self._next - 3].text == ",":
+                self.found.patterns.append((_written(pattern), pattern.at))
+
+    def _binds(self) -> bool:
+        """Tell whether a variable and a comma follow."""
+        ahead = self.tokens[self._next : self._next + 2]
+        return len(ahead) == 2 and ahead[0].kind == "name" and ahead[1].text == ","
+
+    def _macro(self, opening: _Token, bound: frozenset[str], macros: int) -> None:
+        if macros == MOST_MACROS:
+            raise Unreadable(f"more than {MOST_MACROS} macros inside one another", opening.at)
+        variable = self._take()
+        self._take()
+        self.found.macros = max(self.found.macros, macros + 1)
+        self._bracket(opening, bound | {variable.text}, macros + 1)
+
+    def _bracket(self, opening: _Token, bound: frozenset[str], macros: int) -> None:
+        """Read what stands between brackets, the closing one included."""
+        self._depth += 1
+        if self._depth > MOST_BRACKETS:
+            raise Unreadable(f"more than {MOST_BRACKETS} brackets inside one another", opening.at)
+        closing = _CLOSING[opening.text]
+        while self._peek() != closing:
+            self.expression(bound, macros)
+            if self._peek() == ",":
+                self._take()
+            elif self._peek() != closing:
+                token = self._take()
+                raise Unreadable(f"unexpected {token.text!r}, {closing!r} is missing", token.at)
+        self._take()
+        self._depth -= 1
+
+
+def _written(token: _Token) -> str:
+    """Answer the text that a literal stands for."""
+    text = token.text.lstrip("rRbB")
+    width = 3 if text[:3] in ('"""', "'''") and len(text) >= 6 else 1
+    inside = text[width:-width]
+    return inside if token.kind == "raw" else _ESCAPE.sub(_escaped, inside)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = match[1]
+    if code[0] in "xXuU" and len(code) > 1:
+        return chr(min(int(code[1:], 16), 0x10FFFF))
+    if len(code) == 3:
+        return chr(int(code, 8))
+    return _PLAIN_ESCAPES.get(code, code)

@@ -1,0 +1,104 @@
+"""What is wrong with a graph: each problem with its place, a code, a sentence and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from executor_worker.errors import ExecutorError
+
+MOST_TOLD = 1000
+"""Problems of one graph that are kept; the rest is counted."""
+
+_SHOWN = 60
+
+Place: TypeAlias = "tuple[Place, str | int] | None"
+"""A value in the document: the place it stands in, and its key or position there. None is the document itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """
+    Attributes:
+        pointer: JSON pointer (RFC 6901) from the graph's root.
+        code: A stable word for programs.
+        fix: What the author should do, as an imperative sentence.
+    """
+
+    pointer: str
+    code: str
+    message: str
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Answer the problem as the wire has it."""
+        return {"pointer": self.pointer, "code": self.code, "message": self.message, "fix": self.fix}
+
+    def under(self, prefix: str) -> Problem:
+        """Answer the same problem of a graph that stands at *prefix* of a larger document."""
+        return replace(self, pointer=prefix + self.pointer)
+
+
+class InvalidGraph(ExecutorError):
+    """A document is no graph that can be run; `problems` are all there are."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        super().__init__(f"{first.pointer or '/'}: {first.message}{more}")
+
+
+@dataclass(slots=True)
+class Problems:
+    """Collect problems; past `MOST_TOLD` they are only counted."""
+
+    _told: list[Problem] = field(default_factory=list)
+    _untold: int = 0
+
+    def add(self, place: Place, code: str, message: str, fix: str = "") -> None:
+        """Tell one more."""
+        if len(self._told) < MOST_TOLD:
+            self._told.append(Problem(pointer(place), code, message, fix))
+        else:
+            self._untold += 1
+
+    def __len__(self) -> int:
+        return len(self._told) + self._untold
+
+    def __iter__(self) -> Iterator[Problem]:
+        yield from self._told
+        if self._untold:
+            yield Problem("", "more_problems", f"{self._untold:,} more problems are not listed", "Mend these first.")
+
+    def has(self, code: str) -> bool:
+        """Tell whether a problem of this kind was told."""
+        return any(problem.code == code for problem in self._told)
+
+
+def pointer(place: Place) -> str:
+    """Write *place* as a JSON pointer."""
+    parts: list[str] = []
+    while place is not None:
+        place, key = place
+        parts.append(str(key).replace("~", "~0").replace("/", "~1"))
+    return "".join(f"/{part}" for part in reversed(parts))
+
+
+def shown(value: Any) -> str:
+    """Describe *value* in a few words, whatever its size."""
+    if isinstance(value, str):
+        return f'the text "{cut(value)}"' if value else "an empty text"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int):
+        return str(value) if value.bit_length() < 200 else "a very large number"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "an object" if isinstance(value, dict) else "a list"
+
+
+def cut(text: str, chars: int = _SHOWN) -> str:
+    """Cut *text* to *chars* for a message."""
+    return text if len(text) <= chars else text[: chars - 1] + "…"

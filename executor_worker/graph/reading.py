@@ -1,0 +1,255 @@
+"""
+From a graph's document, in any of its spellings, to nodes and edges.
+
+Each is kept with its place in the document, for messages. What has the wrong shape was told before and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from executor_worker.graph import durations, fields, parts, routing
+from executor_worker.graph.parts import Cache, Edge, Join, Node, On, Retry
+from executor_worker.graph.problems import Place, Problems, shown
+from executor_worker.graph.routing import Routing
+
+_OWN = {*fields.LISTED_NODE.fields}
+
+_WORK_FIELDS = (
+    *("llm_config", "prompt", "model", "system", "system_prompt", "temperature", "max_tokens", "output_schema"),
+    *("fallbacks", "tool_name", "tool_params", "parameters", "extract_params", "tools", "task", "max_iterations"),
+    *("on_limit", "on_uncertain", "budget", "queue", "toolsets"),
+)
+
+_REQUEST_FIELDS = ("url", "method", "headers", "body")
+
+CONFIG_FIELDS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(parts.WORK_TYPES, (*_WORK_FIELDS, *_REQUEST_FIELDS)),
+    "router": routing.FIELDS,
+    "map": ("over", "node", "graph", "max_parallel", "on_item_failure"),
+    "graph": ("graph", "definition", "inputs"),
+    "loop": ("graph", "while", "max_iterations", "on_limit"),
+    "wait": ("signal", "timeout", "on_timeout", "seconds", "until"),
+}
+"""What a type's config may hold: taken directly on the node too."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedNode:
+    """
+    Attributes:
+        given: The node as it came.
+        routing: What a router's config says.
+    """
+
+    node: Node
+    place: Place
+    given: Mapping[str, Any]
+    routing: Routing | None = None
+
+    def place_of(self, *path: str) -> Place:
+        """Answer where a field of its config stands: in `config`, or on the node itself."""
+        place = self.place
+        config = self.given.get("config")
+        if isinstance(config, dict) and (not path or config.get(path[0]) is not None or path[0] not in self.given):
+            place = (place, "config")
+        for part in path:
+            place = (place, part)
+        return place
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedEdge:
+    """An edge, and where it or what it stands for is in the document."""
+
+    edge: Edge
+    place: Place
+
+
+def nodes_of(document: Mapping[str, Any], problems: Problems) -> dict[str, PlacedNode]:
+    """Read the nodes, in the document's order."""
+    nodes: dict[str, PlacedNode] = {}
+    for name, given, place in _named(document.get("nodes"), problems):
+        if name in nodes:
+            message = f"there is a node {shown(name)} already"
+            problems.add(place, "duplicate_id", message, "Give each node an id of its own.")
+        else:
+            nodes[name] = _node(name, given, place, problems)
+    return nodes
+
+
+def _named(nodes: Any, problems: Problems) -> Iterator[tuple[str, Mapping[str, Any], Place]]:
+    at: Place = (None, "nodes")
+    if isinstance(nodes, dict):
+        for name, given in nodes.items():
+            if isinstance(given, dict):
+                own = given.get("id")
+                if isinstance(own, str) and own != name:
+                    message = f"the id is {shown(own)}, but the node stands under {shown(name)}"
+                    problems.add(((at, name), "id"), "id_mismatch", message, "Leave the id out, or write the key.")
+                yield name, given, (at, name)
+    elif isinstance(nodes, list):
+        for index, given in enumerate(nodes):
+            name = (given.get("id") or given.get("node_id")) if isinstance(given, dict) else None
+            if isinstance(name, str):
+                yield name, given, (at, index)
+
+
+def _node(name: str, given: Mapping[str, Any], place: Place, problems: Problems) -> PlacedNode:
+    kind = text(given, "type") or "executor"
+    config = _config(given, kind)
+    timeout = _first_duration(given.get("timeout"), config.get("timeout"))
+    config.pop("timeout", None)
+    retry = _mapping(given, "retry") or _mapping(config, "retry")
+    cache = _mapping(given, "cache") or _mapping(config, "cache")
+    if kind in parts.WORK_TYPES:
+        config = _work_config(given, config, timeout)
+    node = Node(
+        id=name,
+        type=kind,
+        config=config,
+        join=_join(given.get("join")),
+        retry=retry_of(retry) if retry else None,
+        timeout_s=timeout or None,
+        on_failure="continue" if given.get("on_failure") == "continue" else "fail",
+        input_mapping=_texts(given, "input_mapping"),
+        output_mapping=_texts(given, "output_mapping"),
+        cache=_cache(cache) if cache else None,
+        executor_type=text(given, "executor_type"),
+        name=text(given, "name"),
+        description=text(given, "description"),
+        metadata=_mapping(given, "metadata") or {},
+    )
+    if kind != "router":
+        return PlacedNode(node, place, given)
+    nested = isinstance(given.get("config"), dict)
+    return PlacedNode(node, place, given, routing.read(config, (place, "config") if nested else place, problems))
+
+
+def _config(given: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Take `config`, and what of it stands on the node itself."""
+    config = dict(_mapping(given, "config") or {})
+    for name in CONFIG_FIELDS.get(kind, ()):
+        if name not in _OWN and given.get(name) is not None and config.get(name) is None:
+            config[name] = given[name]
+    return config
+
+
+def _work_config(given: Mapping[str, Any], config: dict[str, Any], timeout: float | None) -> dict[str, Any]:
+    """Write a worker's config as CONTRACT has it: `http` is a tool, the timeout is in seconds, `retry` is the run's."""
+    for name in ("retry", "cache"):
+        config.pop(name, None)
+    if given.get("executor_type") == "http" and not config.get("tool_name"):
+        params = {name: config.pop(name) for name in _REQUEST_FIELDS if name in config}
+        config = {**config, "tool_name": "http_request", "tool_params": params}
+    return config if timeout is None else {**config, "timeout": timeout}
+
+
+def edges_of(document: Mapping[str, Any], nodes: Mapping[str, PlacedNode]) -> list[PlacedEdge]:
+    """Read the edges: those written, then those of `dependencies`, then those of routers' targets that have none."""
+    edges = list(_written(document.get("edges")))
+    ways = {(placed.edge.source, placed.edge.target) for placed in edges}
+    for placed in (*_dependencies(nodes), *_routes(nodes)):
+        way = (placed.edge.source, placed.edge.target)
+        if way not in ways:
+            ways.add(way)
+            edges.append(placed)
+    return edges
+
+
+def _written(edges: Any) -> Iterator[PlacedEdge]:
+    for index, given in enumerate(edges if isinstance(edges, list) else ()):
+        source, target = (_end(given, *names) for names in (("from", "source"), ("to", "target")))
+        if source is None or target is None:
+            continue
+        on = given.get("on")
+        edge = Edge(
+            source=source,
+            target=target,
+            on=cast(On, on if on in ("failure", "always") else "success"),
+            condition=text(given, "condition") or None,
+            id=text(given, "id"),
+            label=text(given, "label"),
+            metadata=_mapping(given, "metadata") or {},
+        )
+        yield PlacedEdge(edge, ((None, "edges"), index))
+
+
+def _end(given: Any, *names: str) -> str | None:
+    return next((text(given, name) for name in names if text(given, name)), None) if isinstance(given, dict) else None
+
+
+def _dependencies(nodes: Mapping[str, PlacedNode]) -> Iterator[PlacedEdge]:
+    for node, placed in nodes.items():
+        given = placed.given.get("dependencies")
+        for index, source in enumerate(given if isinstance(given, list) else ()):
+            if isinstance(source, str):
+                yield PlacedEdge(Edge(source, node, implied=True), ((placed.place, "dependencies"), index))
+
+
+def _routes(nodes: Mapping[str, PlacedNode]) -> Iterator[PlacedEdge]:
+    for node, placed in nodes.items():
+        for target, place in _targets(placed.routing):
+            if target in nodes:
+                yield PlacedEdge(Edge(node, target, implied=True), place)
+
+
+def _targets(routing: Routing | None) -> Iterator[tuple[str, Place]]:
+    if routing is not None:
+        yield from ((rule.target, (rule.place, "target")) for rule in sorted(routing.rules, key=lambda one: one.number))
+        if routing.model is not None:
+            at: Place = (routing.model.place, "routes")
+            yield from ((target, (at, label)) for label, target in routing.model.routes.items())
+        if routing.fallback is not None:
+            yield routing.fallback, routing.fallback_place
+
+
+def targets_of(placed: PlacedNode) -> Iterable[tuple[str, Place]]:
+    """Answer a router's targets, each with where it is named."""
+    return _targets(placed.routing)
+
+
+def retry_of(given: Mapping[str, Any]) -> Retry:
+    """Read a `retry` that has the right shape."""
+    plain = Retry()
+    on, backoff = given.get("on"), given.get("backoff")
+    return Retry(
+        max_attempts=int(given.get("max_attempts") or plain.max_attempts),
+        delay_s=_first_duration(given.get("delay"), plain.delay_s) or 0.0,
+        backoff=float(backoff) if isinstance(backoff, (int, float)) else plain.backoff,
+        max_delay_s=_first_duration(given.get("max_delay"), plain.max_delay_s) or 0.0,
+        on=frozenset(code for code in on if isinstance(code, str)) if isinstance(on, list) else None,
+    )
+
+
+def _cache(given: Mapping[str, Any]) -> Cache:
+    return Cache(durations.seconds(given.get("ttl")) or 0.0, text(given, "key"))
+
+
+def _join(given: Any) -> Join:
+    if isinstance(given, bool) or not isinstance(given, (str, int, float)):
+        return "all"
+    if isinstance(given, str):
+        return "any" if given == "any" else "all"
+    return int(given) if given == given // 1 and given >= 1 else "all"
+
+
+def _first_duration(*given: Any) -> float | None:
+    return next((length for each in given if (length := durations.seconds(each)) is not None), None)
+
+
+def text(given: Mapping[str, Any], name: str) -> str | None:
+    """Answer a text field, None where it is none."""
+    value = given.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _mapping(given: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    value = given.get(name)
+    return value if isinstance(value, dict) else None
+
+
+def _texts(given: Mapping[str, Any], name: str) -> dict[str, str]:
+    return {key: value for key, value in (_mapping(given, name) or {}).items() if isinstance(value, str)}

@@ -1,0 +1,163 @@
+"""Conditions: what they mean, what they name, what they may not do."""
+
+from __future__ import annotations
+
+import contextlib
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from executor_worker.graph import conditions, expressions
+from executor_worker.graph.conditions import Condition, ConditionError
+
+SCOPE: dict[str, Any] = {
+    "inputs": {"priority": "high", "score": 0.9, "count": 3, "items": [1, 2, 3], "big": ["x"] * 10_001},
+    "nodes": {"a": {"text": "hello", "n": 1.0}, "skipped": None, "b-c": {"ok": True}},
+    "output": {"status": 200},
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("inputs.priority == 'high'", True),
+        ("inputs.score > 0.8 && inputs.count >= 3", True),
+        ("nodes.a.n == 1", True),
+        ("nodes.skipped == null", True),
+        ("has(nodes.a.text) && !has(nodes.a.nothing)", True),
+        ('nodes["b-c"].ok', True),
+        ("output.status in [200, 201]", True),
+        ("inputs.items.all(x, x > 0)", True),
+        ("inputs.items.filter(x, x > 1).size() == 2", True),
+        ("size(inputs.items) == inputs.count", True),
+        ("type(inputs.count) == int && type(inputs.score) == double", True),
+        ("nodes.a.text.matches('^h.*o$')", True),
+        ("nodes.a.nothing == 1 || true", True),
+        ("false", False),
+    ],
+)
+def test_a_condition_holds_or_not(text: str, holds: bool) -> None:
+    assert Condition.compile(text).holds(SCOPE) is holds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("inputs.nothing == 1", "there is no 'nothing'"),
+        ("inputs.count", "is a number, not true or false"),
+        ("inputs.priority", "is a text, not true or false"),
+        ("nodes.skipped", "is null, not true or false"),
+        ("inputs.priority > 1", "No such overload"),
+        ("size(inputs.big) > 1", "'big' holds a list or an object of more than 10,000 items"),
+        ("inputs.count / 0 == 1", ""),
+    ],
+)
+def test_a_condition_that_cannot_be_answered_says_why(text: str, message: str) -> None:
+    with pytest.raises(ConditionError) as caught:
+        Condition.compile(text).holds(SCOPE)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("inputs.a ==", 12),
+        ("inputs.a = 1", 10),
+        ("1 +\n  )", 7),
+        ("upper(inputs.a) == 'A'", 1),
+        ("true && now() > 1", 9),
+        ("inputs.l.map(a, a.map(b, b.map(c, c))).size() > 0", 31),
+        ("(" * 60 + "true" + ")" * 60, 49),
+        ("inputs.a.matches('(a{100}){100}')", 18),
+    ],
+)
+def test_what_cannot_be_compiled_is_told_with_its_column(text: str, column: int) -> None:
+    with pytest.raises(ConditionError) as caught:
+        Condition.compile(text)
+    assert caught.value.column == column
+    assert caught.value.fix
+
+
+def test_a_condition_longer_than_its_limit_is_refused() -> None:
+    longest = "true" + " " * (conditions.MOST_CHARS - 4)
+    assert Condition.compile(longest).holds({})
+    with pytest.raises(ConditionError, match="longer than"):
+        Condition.compile(longest + " ")
+
+
+@pytest.mark.parametrize(
+    "value", [["x"] * 10_000, "x" * conditions.MOST_TEXT, {str(number): 1 for number in range(10_000)}]
+)
+def test_a_value_of_the_size_limit_is_taken_and_one_more_is_an_error(value: Any) -> None:
+    condition = Condition.compile("size(inputs.value) > 0")
+    assert condition.holds({"inputs": {"value": value}})
+    more = {**value, "more": 1} if isinstance(value, dict) else value + value[:1]
+    with pytest.raises(ConditionError, match="more than"):
+        condition.holds({"inputs": {"value": more}})
+
+
+def test_what_the_condition_does_not_name_may_be_of_any_size() -> None:
+    assert Condition.compile("inputs.count == 3 && has(inputs.big)").holds(SCOPE)
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ('nodes.a["b c"].d == inputs.x', [("nodes", "a", "b c", "d"), ("inputs", "x")]),
+        ("inputs.l.exists(x, x.y == inputs.z)", [("inputs", "l"), ("inputs", "z")]),
+        ("nodes[inputs.which].text == ''", [("inputs", "which"), ("nodes",)]),
+        ("inputs.s.contains('a.b') || state.t", [("inputs", "s"), ("state", "t")]),
+        ("'nodes.a' == r\"nodes.b\"", []),
+        ("size(inputs.l[0].m) > 0 // nodes.c", [("inputs", "l")]),
+        ("{'k': inputs.a}.k == [inputs.b][0]", [("inputs", "a"), ("inputs", "b")]),
+        ("priority == 'high'", [("priority",)]),
+    ],
+)
+def test_names_are_the_paths_as_far_as_they_stand_in_the_text(text: str, paths: list[tuple[str, ...]]) -> None:
+    assert sorted(path.parts for path in Condition.compile(text).names()) == sorted(paths)
+
+
+def test_only_asked_for_is_told_apart() -> None:
+    one, two = Condition.compile("has(nodes.a.b) && nodes.c").names()
+    assert (one.asked, two.asked) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 2000,
+        "-" * 4000 + "1",
+        "!" * 4000 + "true",
+        "a?b:" * 1000,
+        "{1:" * 800,
+        "'" * 4000,
+        "x." * 2000,
+        "((((" * 900,
+        "a" + "[a" * 1300,
+        "a.f(" * 900,
+        "\\" * 4000,
+        "\x00",
+        "'''" * 1300,
+        "1" * 4000,
+        "\ud800",
+        "r'" * 2000,
+    ],
+)
+def test_a_hostile_text_is_answered_at_once(text: str) -> None:
+    began = perf_counter()
+    with contextlib.suppress(ConditionError):
+        Condition.compile(text)
+    assert perf_counter() - began < 0.5
+
+
+def test_the_library_mentions_no_root_that_is_not_read_here() -> None:
+    """What the library calls variables are the roots found here, and the variables of macros."""
+    texts = [
+        "nodes.a.b > inputs.c ? state.d : output",
+        "inputs.l.map(x, x + inputs.k)[0] == 1",
+        "inputs['a'].b(nodes.c)",
+    ]
+    for text in texts:
+        theirs = set(conditions._CEL.compile(text).variables())
+        assert {path.parts[0] for path in expressions.read(text).paths} == theirs - {"x"}
