@@ -99,7 +99,7 @@ def test_it_dies_with_its_owner(folder: Path) -> None:
     """Also when that is killed; Ctrl-C in the owner's terminal does not reach it."""
     code = """
 import time
-from executor_worker.embedded import Embedded
+from executor_worker.broker.connection.embedded import Embedded
 with Embedded() as server:
     print(server.pid, flush=True)
     time.sleep(60)

@@ -29,7 +29,7 @@ def line(**fields: Any) -> Line:
 def python(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run *code* in a Python of its own, which has configured its logs as *configure* says."""
     configure = options.pop("configure", "")
-    head = f"import os, sys\nfrom executor_worker import logs\nlogs.configure({configure})\n"
+    head = f"import os, sys\nfrom executor_worker.telemetry import logs\nlogs.configure({configure})\n"
     settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 30, "check": False}
     return subprocess.run([sys.executable, "-c", head + code], **{**settings, **options})
 
@@ -330,7 +330,7 @@ for _ in range(8):
 
 
 def _whole(code: str) -> str:
-    return f"import os\nfrom executor_worker import logs\nlogs.configure()\n{code}"
+    return f"import os\nfrom executor_worker.telemetry import logs\nlogs.configure()\n{code}"
 
 
 def test_lines_under_journald_have_a_priority_only_where_it_reads() -> None:
