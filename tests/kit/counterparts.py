@@ -18,6 +18,7 @@ PATHS = {
     "node": CACHE / "node" / "bin" / "node",
     "aimock": BIN / "llmock",
     "everything": BIN / "mcp-server-everything",
+    "oldest-pip": CACHE / "oldest-pip" / "pip",
     "mcp-time": CACHE / "mcp-time" / "bin" / "mcp-server-time",
     "redis": CACHE / "redis" / "bin" / "redis-server",
     "hadolint": CACHE / "deploy-checkers" / "bin" / "hadolint",

@@ -99,6 +99,12 @@ def install_npm(folder: Path) -> None:
     run(node / "npm", "ci", *quiet, cwd=folder)
 
 
+def install_oldest_pip(folder: Path) -> None:
+    """Install the oldest pip that a Python of ours brings, for the proof that our locks hold for it too."""
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes")
+    run(*pip, "--target", folder, "--requirement", LOCKS / "oldest-pip.lock")
+
+
 def install_mcp_time(folder: Path) -> None:
     """Install a real stdio MCP server written in Python, away from our own versions of its libraries."""
     make_environment(folder, LOCKS / "mcp-time.lock")
@@ -188,6 +194,7 @@ def install_systemd(folder: Path) -> None:
 PARTS: dict[str, Callable[[Path], None]] = {
     "node": install_node,  # before npm, which runs on it
     "npm": install_npm,
+    "oldest-pip": install_oldest_pip,
     "mcp-time": install_mcp_time,
     "redis": install_redis,
     "deploy-checkers": install_deploy_checkers,
