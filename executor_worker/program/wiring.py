@@ -11,7 +11,7 @@ from executor_worker.errors import ConfigError
 from executor_worker.providers import ModelSettings, default_model, needs_key
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
-from executor_worker.settings.kinds import without_password
+from executor_worker.settings.addresses import without_password
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
 
 from executor_worker.errors import ConfigError
-from executor_worker.settings import kinds
+from executor_worker.settings import addresses, kinds
 from executor_worker.settings.control import FILE, default_worker_id
 from executor_worker.settings.kinds import Kind
 from executor_worker.settings.problems import ConfigErrors
@@ -40,7 +41,7 @@ PROVIDERS = ("anthropic", "openai", "ollama", "gemini", "scripted")
 def _is_fallback_url(word: str) -> bool:
     """Accept `provider=url`."""
     name, _, address = word.partition("=")
-    return name.strip() in PROVIDERS and kinds.is_url(address.strip())
+    return name.strip() in PROVIDERS and addresses.is_url(address.strip())
 
 
 class Settings(BaseSettings):
@@ -115,7 +116,7 @@ class Settings(BaseSettings):
     llm_api_key_gemini: Secret = Field("", description="The same for `gemini`", repr=False)
     llm_fallback_urls: Annotated[
         tuple[str, ...],
-        kinds.words("a list of provider=address", "ollama=http://localhost:11434", _is_fallback_url),
+        kinds.urls("a list of provider=address", "ollama=http://localhost:11434", _is_fallback_url),
     ] = Field((), description="Addresses of providers that are not LLM_PROVIDER: comma-separated `provider=url`")
     llm_script: Text = Field(
         "", description="Path of a file: what `scripted` answers, or the recording that `replay` answers from"
@@ -134,7 +135,7 @@ class Settings(BaseSettings):
 
     mcp_servers: Annotated[
         tuple[str, ...],
-        kinds.words("a list of http:// or https:// URLs", "search=https://host/mcp", kinds.is_named_url),
+        kinds.urls("a list of http:// or https:// URLs", "search=https://host/mcp", kinds.is_named_url),
     ] = Field((), description="MCP servers: comma-separated URLs, `name=url` allowed")
     mcp_config: Text = Field("", description='Path of a JSON file in the usual `{"mcpServers": {…}}` form')
     tool_modules: Annotated[
@@ -301,12 +302,12 @@ class Settings(BaseSettings):
     @property
     def secrets(self) -> tuple[str, ...]:
         """All texts that must not be shown anywhere."""
-        addresses = (
+        given = (
             *(self.redis_addr, self.llm_base_url, self.api_tools_url),
             *(*self.mcp_servers, *self.llm_fallback_urls),
             *(self.otel_exporter_otlp_endpoint, self.otel_exporter_otlp_traces_endpoint),
         )
-        inside = (password for address in addresses for password in kinds.passwords_in(address))
+        inside = (password for address in given for password in addresses.passwords_in(address))
         keys = (self.llm_api_key, self.llm_api_key_anthropic, self.llm_api_key_openai, self.llm_api_key_gemini)
         headers = (value.rpartition(" ")[2] for value in self.otel_exporter_otlp_headers.values())
         return tuple(filter(None, (self.redis_pass, *keys, self.health_token, *inside, *headers)))
@@ -385,13 +386,21 @@ def _described(field: FieldInfo) -> SettingField:
 def _without_passwords(value: object) -> object:
     if isinstance(value, tuple):
         return tuple(map(_without_passwords, value))
-    return kinds.without_password(value) if isinstance(value, str) else value
+    return addresses.without_password(value) if isinstance(value, str) else value
 
 
 def _complaint(error: ErrorDetails) -> ConfigError:
     variable, given = str(error["loc"][0]), error["input"]
     setting = setting_fields()[variable.lower()]
-    shown = "its value" if setting.secret else repr(kinds.without_password(given))
     otherwise = f" for {setting.default}" if setting.default else ""
     fix = f"Set it to one, for instance {variable}={setting.kind.example}, or leave it out{otherwise}."
-    return ConfigError(given.variable, f"{shown} is not {setting.kind.wanted}.", fix)
+    if setting.kind.address and "@" in given:
+        fix = f"{fix} {addresses.ESCAPES}"
+    return ConfigError(given.variable, f"{_shown(setting, given)} is not {setting.kind.wanted}.", fix)
+
+
+def _shown(setting: SettingField, given: str) -> str:
+    """Name a bad value; one that holds a secret, or may, is not shown, in whatever variable it stands."""
+    if setting.secret:
+        return addresses.ITS_VALUE
+    return addresses.shown(given) if setting.kind.address or re.search("://|@", given) else repr(given)

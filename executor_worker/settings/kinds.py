@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, quote, unquote, urlsplit
+from urllib.parse import quote, unquote
+
+from executor_worker.settings.addresses import is_url, split
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -22,8 +24,6 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _PRINTABLE = re.compile(r"[ -~]*")
 _REDIS_SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix", "redis+sentinel", "rediss+sentinel")
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s,]*(?::[^@\s]*)?@")
-_QUERY_SECRET = re.compile(r"([?&][^=&\s]*(?:pass|token|secret|key)[^=&\s]*=)([^&\s#,]*)", re.IGNORECASE)
 # A year of seconds: more is a slip of the keyboard, and it overflows what Redis and the kernel take.
 LONGEST_S = 366 * 86400.0
 EMBEDDED = "embedded"
@@ -40,6 +40,7 @@ class Kind:
         read: Turns the text, stripped and not empty, into the value; raises ValueError, without it, where it can't.
         show: Turns a value into what people would write.
         secret: Its value is never shown.
+        address: It may hold a password: a bad one is shown only if it certainly holds none.
     """
 
     wanted: str
@@ -47,6 +48,7 @@ class Kind:
     read: Callable[[str], Any]
     show: Callable[[Any], str] = str
     secret: bool = False
+    address: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic import PlainValidator  # the command line reads its options by kinds too, and does without
@@ -182,23 +184,28 @@ def url() -> Kind:
             raise ValueError
         return value.rstrip("/")
 
-    return Kind("an http:// or https:// URL", "https://host/path", read)
+    return Kind("an http:// or https:// URL", "https://host/path", read, address=True)
 
 
 def base_url() -> Kind:
     """A provider's address, with or without the scheme and the path of the call."""
 
     def read(value: str) -> str:
-        if re.search(r"\s", value) or not is_url(value if "://" in value else f"http://{value}"):
+        if not is_url(value if "://" in value else f"http://{value}") or _half_a_scheme(value):
             raise ValueError
         return value
 
-    return Kind("the address of a server", "http://localhost:11434/v1", read)
+    return Kind("the address of a server", "http://localhost:11434/v1", read, address=True)
 
 
-def is_url(value: str) -> bool:
-    parts = _split(value)
-    return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+def _half_a_scheme(value: str) -> bool:
+    """Tell whether a slip of the keyboard makes a host of the scheme: `https//host`, `https:/host`."""
+    return re.match(r"https?(:/?(?!/|\d)|/)", value, re.IGNORECASE) is not None
+
+
+def urls(wanted: str, example: str, accepts: Callable[[str], bool]) -> Kind:
+    """A tuple, from comma-separated addresses; *accepts* looks at each."""
+    return replace(words(wanted, example, accepts), address=True)
 
 
 def is_named_url(value: str) -> bool:
@@ -217,15 +224,18 @@ def redis_address() -> Kind:
         return value
 
     wanted = "host:port, a redis://, rediss://, unix:// or redis+sentinel:// URL, or embedded"
-    return Kind(wanted, "localhost:6379", read)
+    return Kind(wanted, "localhost:6379", read, address=True)
 
 
 def _is_redis_url(value: str) -> bool:
-    parts = _split(value)
+    parts = split(value)
     if parts is None or parts.scheme not in _REDIS_SCHEMES:
         return False
     if parts.scheme == "unix":
-        return bool((parts.netloc + parts.path).strip("/"))
+        # What has no @ behind it is no password but a part of the path, and no path holds a colon there.
+        return bool((parts.netloc + parts.path).strip("/")) and ":" not in parts.netloc.rpartition("@")[2]
+    if "@" in parts.path:
+        return False
     if parts.scheme.endswith("+sentinel"):
         hosts = parts.netloc.rpartition("@")[2].split(",")
         return all(_is_host_port(host) for host in hosts) and bool(parts.path.strip("/"))
@@ -233,30 +243,5 @@ def _is_redis_url(value: str) -> bool:
 
 
 def _is_host_port(value: str) -> bool:
-    parts = _split(f"//{value}")
+    parts = split(f"//{value}")
     return parts is not None and bool(parts.hostname) and not re.search(r"[/\s@?#]", value)
-
-
-def _split(value: str) -> SplitResult | None:
-    """Take *value* apart, or None where it is no URL at all."""
-    try:
-        parts = urlsplit(value)
-        if "," not in parts.netloc:  # sentinels: each is looked at by itself
-            _ = parts.port  # raises ValueError where it is not a number, or none a port can be
-    except ValueError:
-        return None
-    return parts
-
-
-def without_password(value: str) -> str:
-    """Show *value* with the passwords of the URLs in it replaced, for messages and logs."""
-    return _QUERY_SECRET.sub(r"\1***", _CREDENTIALS.sub("***@", value))
-
-
-def passwords_in(value: str) -> tuple[str, ...]:
-    """Find the passwords in a URL, or in `name=url`."""
-    name, scheme, rest = value.partition("://")
-    parts = _split(name.rpartition("=")[2] + scheme + rest)
-    found = [parts.password or ""] if parts else []
-    found += [match[2] for match in _QUERY_SECRET.finditer(value)]
-    return tuple(unquote(password) for password in found if password)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from executor_worker.errors import ConfigError
+from executor_worker.settings import addresses
 from executor_worker.tools.base import Effects
 
 RemoteKind = Literal["auto", "http", "sse"]
@@ -21,6 +22,7 @@ RemoteKind = Literal["auto", "http", "sse"]
 # Names of headers and variables whose values are not to be shown; others (`DEBUG=true`) are words like any.
 _SECRET_NAME = re.compile(r"auth|key|token|secret|pass|cookie|credential", re.IGNORECASE)
 _NAMED = re.compile(r"([^/=?]+)=(.*)", re.DOTALL)
+_ASSIGNED = re.compile(r"(-{0,2}[\w-]+)(?:=|:\s)\s*(.*)", re.DOTALL)
 _VARIABLE = re.compile(r"\$\{(?:env:)?(\w+)(?::-([^}]*))?\}")
 _KINDS: dict[str, RemoteKind] = {
     "http": "http",
@@ -83,9 +85,14 @@ class ServerConfig:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be shown of its headers and its environment; of `Bearer x` also the x by itself."""
-        given = self.place.headers if isinstance(self.place, Remote) else self.place.env
+        """What must not be shown of its address, headers, arguments and environment; of `Bearer x` the x too."""
+        place = self.place
+        given = place.headers if isinstance(place, Remote) else place.env
         values = [value for name, value in given.items() if _SECRET_NAME.search(name)]
+        if isinstance(place, Remote):
+            values += addresses.passwords_in(place.url)
+        else:
+            values += _secret_arguments(place.args)
         return tuple(part for value in values for part in (value, value.rpartition(" ")[2]) if part)
 
     def effects_of(self, tool: str) -> Effects | None:
@@ -111,6 +118,19 @@ class _Entry(BaseModel):
     effects: Effects | None = None
     timeout_s: Annotated[float, Field(gt=0)] | None = None  # other programs' `timeout` is in milliseconds
     tools: dict[str, ToolRule] = {}
+
+
+def _secret_arguments(args: Iterable[str]) -> Iterator[str]:
+    """Find the secrets in `--token x`, `--token=x`, `NAME_KEY=x`, `Authorization: Bearer x` and addresses."""
+    named = ""
+    for argument in args:
+        yield from addresses.passwords_in(argument) if "://" in argument else ()
+        match = _ASSIGNED.match(argument)
+        if match and _SECRET_NAME.search(match[1]):
+            yield match[2]
+        elif named and not argument.startswith("-"):
+            yield argument
+        named = argument if argument.startswith("-") and _SECRET_NAME.search(argument) and not match else ""
 
 
 def load_servers(urls: Iterable[str], path: str, environ: Mapping[str, str]) -> list[ServerConfig]:
@@ -148,9 +168,11 @@ def _from_urls(words: Iterable[str]) -> list[ServerConfig]:
 def _split_name(word: str) -> tuple[str, str]:
     match = _NAMED.fullmatch(word.strip())
     name, url = (match[1].strip(), match[2].strip()) if match else ("", word.strip())
-    if not _is_url(url):
+    if not addresses.is_url(url):
         raise ConfigError(
-            "MCP_SERVERS", f"{_shown(url)!r} is no URL.", "Use http:// or https:// URLs, comma-separated, or name=url."
+            "MCP_SERVERS",
+            f"{addresses.shown(url)} is no URL.",
+            "Use http:// or https:// URLs, comma-separated, or name=url.",
         )
     return name, url
 
@@ -160,18 +182,6 @@ def _name_of(url: str, hosts: Counter[str]) -> str:
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
     return place if hosts[parts.netloc] == 1 else f"{place}{parts.path}".rstrip("/")
-
-
-def _is_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        return False
-
-
-def _shown(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//…@", url)[:200]
 
 
 def _from_file(path: str, environ: Mapping[str, str]) -> list[ServerConfig]:
@@ -217,7 +227,7 @@ def _place(entry: _Entry, environ: Mapping[str, str]) -> Remote | Local:
         raise ValueError("it needs either `url` or `command`")
     if entry.url is not None:
         url = filled(entry.url)
-        if not _is_url(url):
+        if not addresses.is_url(url):
             raise ValueError("its `url` is no http:// or https:// URL")
         if entry.type is not None and entry.type not in _KINDS:
             raise ValueError(f"its `type` {entry.type!r} is not one of {', '.join(sorted(_KINDS))}")

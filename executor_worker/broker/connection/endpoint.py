@@ -5,9 +5,10 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote
 
 from executor_worker.errors import ConfigError
+from executor_worker.settings import addresses
 
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
@@ -95,15 +96,14 @@ class Endpoint:
             return cls(path=addr, user=user or None, password=password or None, db=db)
         if "://" not in addr:
             if "@" in addr:
-                _refuse("…@" + addr.rpartition("@")[2], "holds a user or password but is no URL")
+                _refuse(addr, "holds a user or password but is no URL")
             return cls(_hosts(addr, addr, DEFAULT_PORT), user=user or None, password=password or None, db=db)
-        try:
-            parts = urlsplit(addr)
-        except ValueError:
-            _refuse(_shown(addr), "is no URL")
+        parts = addresses.split(addr)
+        if parts is None or ("@" in parts.path and parts.scheme != "unix"):
+            _refuse(addr, "can't be taken apart as a URL")
         if parts.scheme not in SCHEMES:
-            _refuse(_shown(addr), f"has the unknown scheme {parts.scheme!r}")
-        return _from_url(parts, _shown(addr), user, password, db)
+            _refuse(addr, "has an unknown scheme")
+        return _from_url(parts, addr, user, password, db)
 
     def leads_to(self, other: Endpoint) -> bool:
         """Tell whether *other*'s data are the same, whoever we are there; one sentinel in common is enough."""
@@ -121,7 +121,7 @@ class Endpoint:
         return f"{scheme}://{hosts}/{self.db}"
 
 
-def _from_url(parts: SplitResult, shown: str, user: str | None, password: str | None, db: int) -> Endpoint:
+def _from_url(parts: SplitResult, addr: str, user: str | None, password: str | None, db: int) -> Endpoint:
     options = dict(parse_qsl(parts.query))
     credentials, _, hosts = parts.netloc.rpartition("@")
     url_user, _, url_password = credentials.partition(":")
@@ -130,35 +130,35 @@ def _from_url(parts: SplitResult, shown: str, user: str | None, password: str | 
     if parts.scheme == "unix":
         path = unquote(hosts + parts.path)
         if not path:
-            _refuse(shown, "names no socket")
-        return Endpoint(path=path, user=user, password=password, db=_database(options.get("db", db), shown))
+            _refuse(addr, "names no socket")
+        return Endpoint(path=path, user=user, password=password, db=_database(options.get("db", db), addr))
     segments = [unquote(segment) for segment in parts.path.split("/") if segment]
     sentinel = parts.scheme.endswith("+sentinel")
     if sentinel and not segments:
-        _refuse(shown, "names no service")
+        _refuse(addr, "names no service")
     service = segments.pop(0) if sentinel else None
     if len(segments) > 1:
-        _refuse(shown, "has too many parts after the host")
+        _refuse(addr, "has too many parts after the host")
     return Endpoint(
-        hosts=_hosts(hosts, shown, SENTINEL_PORT if sentinel else DEFAULT_PORT, many=sentinel),
+        hosts=_hosts(hosts, addr, SENTINEL_PORT if sentinel else DEFAULT_PORT, many=sentinel),
         service=service,
         user=user,
         password=password,
-        db=_database(segments[0] if segments else options.get("db", db), shown),
+        db=_database(segments[0] if segments else options.get("db", db), addr),
         tls=_tls(options) if SCHEMES[parts.scheme] else None,
         sentinel_user=options.get("sentinel_username"),
         sentinel_password=options.get("sentinel_password"),
     )
 
 
-def _hosts(text: str, shown: str, default_port: int, many: bool = False) -> tuple[tuple[str, int], ...]:
+def _hosts(text: str, addr: str, default_port: int, many: bool = False) -> tuple[tuple[str, int], ...]:
     pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
     if not many and len(pieces) > 1:
-        _refuse(shown, "names more than one server")
-    return tuple(_host(piece, shown, default_port) for piece in pieces) or (("localhost", default_port),)
+        _refuse(addr, "names more than one server")
+    return tuple(_host(piece, addr, default_port) for piece in pieces) or (("localhost", default_port),)
 
 
-def _host(text: str, shown: str, default_port: int) -> tuple[str, int]:
+def _host(text: str, addr: str, default_port: int) -> tuple[str, int]:
     if text.startswith("["):
         host, _, port = text[1:].partition("]")
         port = port.removeprefix(":")
@@ -169,14 +169,14 @@ def _host(text: str, shown: str, default_port: int) -> tuple[str, int]:
     if not port:
         return host or "localhost", default_port
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        _refuse(shown, f"has no port in {text!r}")
+        _refuse(addr, "has no port that can be one")
     return host or "localhost", int(port)
 
 
-def _database(value: str | int, shown: str) -> int:
+def _database(value: str | int, addr: str) -> int:
     text = str(value)
     if not (text.isascii() and text.isdigit()):
-        _refuse(shown, f"has no database number in {text!r}")
+        _refuse(addr, "has no database number")
     return int(text)
 
 
@@ -190,17 +190,8 @@ def _tls(options: dict[str, str]) -> Tls:
     )
 
 
-def _shown(addr: str) -> str:
-    """The address without what may be a password."""
-    scheme, _, rest = addr.partition("://")
-    credentials, at, host = rest.rpartition("@")
-    host, question, _ = host.partition("?")
-    return f"{scheme}://{'…@' if at and credentials else ''}{host}{'?…' if question else ''}"
-
-
-def _refuse(shown: str, problem: str) -> NoReturn:
-    raise ConfigError(
-        "REDIS_ADDR",
-        f"{shown!r} {problem}.",
-        "Give host:port or a redis://, rediss://, unix:// or redis+sentinel://host:port,…/name/db URL.",
-    )
+def _refuse(addr: str, problem: str) -> NoReturn:
+    fix = "Give host:port or a redis://, rediss://, unix:// or redis+sentinel://host:port,…/name/db URL."
+    if "@" in addr:
+        fix = f"{fix} {addresses.ESCAPES}"
+    raise ConfigError("REDIS_ADDR", f"{addresses.shown(addr)} {problem}.", fix)

@@ -12,6 +12,7 @@ from executor_worker.program.wiring import PATIENCE_S, model_name, model_setting
 from executor_worker.providers import Models, key_variable, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
+from executor_worker.settings.addresses import without_password
 
 
 def check_model(settings: Settings) -> Iterator[Finding]:
@@ -79,7 +80,7 @@ def _prices(settings: Settings) -> Iterator[Finding]:
 
 def _endpoint(settings: Settings) -> Finding:
     models = Models(model_settings(settings))
-    where = settings.llm_base_url or f"provider {settings.llm_provider}"
+    where = without_password(settings.llm_base_url) or f"provider {settings.llm_provider}"
     try:
         return ok("LLM_PROVIDER", models.check(PATIENCE_S))
     except ConfigError as error:

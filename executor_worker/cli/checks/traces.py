@@ -8,7 +8,7 @@ from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
 from executor_worker.errors import ConfigError
 from executor_worker.program.wiring import traces_variable, tracing_of
 from executor_worker.settings import Settings
-from executor_worker.settings.kinds import without_password
+from executor_worker.settings.addresses import without_password
 
 
 def check_traces(settings: Settings) -> Iterator[Finding]:

@@ -209,6 +209,15 @@ def test_no_secret_is_shown(run: Run, folder: Path) -> None:
     assert "secret" not in done.out + done.err
 
 
+@pytest.mark.parametrize("command", ["check", "run", "status", "submit"])
+def test_no_part_of_a_password_is_shown_where_an_address_cannot_be_taken_apart(run: Run, command: str) -> None:
+    """By any command, with the setting's name and what to write instead."""
+    arguments = (command, "-") if command == "submit" else (command,)
+    done = run(*arguments, stdin="{}", REDIS_ADDR="redis://:hunter@2/sesame@127.0.0.1:6379")
+    assert done.status == 78 and "REDIS_ADDR" in done.out + done.err and "%40" in done.out + done.err
+    assert not [part for part in ("hunter", "sesame") if part in done.out + done.err]
+
+
 def test_a_table_of_prices_without_the_model(run: Run, server: RedisServer, tmp_path: Path) -> None:
     """LLM_MODEL is the one whose price is missed first."""
     prices = tmp_path / "prices.json"

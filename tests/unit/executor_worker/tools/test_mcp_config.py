@@ -124,3 +124,14 @@ def test_values_are_not_repeated(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as failed:
         load_servers(["ftp://user:s3cret@x"], "", {})
     assert "s3cret" not in str(failed.value)
+
+
+def test_secrets_of_addresses_and_arguments_are_known(tmp_path: Path) -> None:
+    """In every notation that servers take them in; words of other arguments are words."""
+    path = tmp_path / "mcp.json"
+    args = ["serve", "--api-key", "one", "--token=two", "-H", "Authorization: Bearer three", "--verbose", "plain"]
+    args += ["DB_PASSWORD=four", "postgres://u:five@db/x", "--name=plain"]
+    servers = {"local": {"command": "x", "args": args}, "remote": {"url": "https://u:six@host/mcp?token=seven"}}
+    path.write_text(json.dumps({"mcpServers": servers}))
+    found = {secret for server in load_servers((), str(path), {}) for secret in server.secrets}
+    assert found == {"one", "two", "Bearer three", "three", "four", "five", "six", "seven"}
