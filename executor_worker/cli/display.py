@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Sequence
@@ -29,13 +30,19 @@ def on_terminal(stream: IO[str] | None = None) -> bool:
 def print_json(value: Any) -> None:
     """Print *value* over several lines on a terminal, on one line in a pipe."""
     if on_terminal():
-        print(json.dumps(value, ensure_ascii=False, default=str, indent=2), flush=True)
+        print(as_json(value, indent=2), flush=True)
     else:
         print_json_line(value)
 
 
 def print_json_line(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+    print(as_json(value), flush=True)
+
+
+def as_json(value: Any, indent: int | None = None) -> str:
+    """Write *value* as JSON that stays JSON on stdout: in ASCII alone where that takes no UTF-8."""
+    utf8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    return json.dumps(value, ensure_ascii=not utf8, default=str, indent=indent)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], spare: Sequence[str] = ()) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from executor_worker.cli.exits import FAILED, USAGE, Quit
+from executor_worker.text_files import as_utf8
 
 STDIN = "-"
 _BLANK = " \t\r\n"
@@ -15,7 +16,7 @@ _BLANK = " \t\r\n"
 
 def read_bytes(name: str) -> bytes:
     """
-    Read a file, or stdin where *name* is `-`.
+    Read a file, or stdin where *name* is `-`, as UTF-8 text without a byte order mark.
 
     Raises:
         Quit: It is missing or can't be read; status 2.
@@ -23,9 +24,9 @@ def read_bytes(name: str) -> bytes:
     if name == STDIN:
         if sys.stdin.isatty():
             print("reading JSON from the terminal; end it with Ctrl-D", file=sys.stderr)
-        return sys.stdin.buffer.read()
+        return as_utf8(sys.stdin.buffer.read())
     try:
-        return Path(name).read_bytes()
+        return as_utf8(Path(name).read_bytes())
     except OSError as error:
         raise Quit(USAGE, f"{name!r} can't be read: {error.strerror or error}.") from None
 
@@ -63,7 +64,7 @@ def read_documents(name: str) -> list[bytes]:
     """
     raw = read_bytes(name)
     try:
-        found = _documents(raw.decode("utf-8-sig"))
+        found = _documents(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise Quit(FAILED, f"{_shown(name)} is not UTF-8 text.") from None
     except RecursionError:

@@ -12,18 +12,17 @@ date as well (`claude-sonnet-5-5-20261001`) is found by its name without it.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from executor_worker.errors import ConfigError
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.run_context import RunContext
+from executor_worker.text_files import read_text, settings_json
 
 _MILLION = 1_000_000
 _DATE = re.compile(r"[-@:](20\d{6}|20\d\d-\d\d-\d\d|latest)\Z")
@@ -82,11 +81,11 @@ class Prices:
         if not path:
             return cls()
         try:
-            table = json.loads(Path(path).read_text(encoding="utf-8"))
+            table = settings_json(read_text(path))
         except OSError as error:
             raise ConfigError("LLM_PRICES", f"{path!r} can't be read: {error.strerror}.", _FIX) from error
-        except (ValueError, RecursionError) as error:
-            raise ConfigError("LLM_PRICES", f"{path!r} is not JSON.", _FIX) from error
+        except ValueError as error:
+            raise ConfigError("LLM_PRICES", f"{path!r} is not JSON ({error}).", _FIX) from error
         if not isinstance(table, dict):
             raise ConfigError("LLM_PRICES", f"{path!r} is no JSON object.", _FIX)
         return cls({model: _price(entry, f"{path!r}, {model!r}") for model, entry in table.items()})

@@ -16,6 +16,7 @@ from executor_worker.errors import ConfigError, ModelRejected
 from executor_worker.json_text import loads
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, UserTurn
 from executor_worker.run_context import RunContext
+from executor_worker.text_files import as_utf8
 
 FIX = "Name a file that `executor-worker once --record FILE` has written."
 
@@ -67,7 +68,7 @@ class Replay:
 
 def _runs(recording: str) -> list[_Run]:
     try:
-        lines = Path(recording).read_bytes().splitlines()
+        lines = as_utf8(Path(recording).expanduser().read_bytes()).splitlines()
     except OSError as error:
         raise ConfigError("LLM_SCRIPT", f"{recording!r} can't be read: {error.strerror}.", FIX) from error
     runs: list[_Run] = []

@@ -31,7 +31,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import orjson
@@ -51,6 +50,7 @@ from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, 
 from executor_worker.providers.retries import Retries, pause
 from executor_worker.providers.sample import sample
 from executor_worker.run_context import RunContext
+from executor_worker.text_files import read_text, settings_json
 
 CHARS_PER_TOKEN = 4
 ERRORS: dict[str, type[ModelError]] = {
@@ -241,7 +241,7 @@ def _as_list(script: object) -> list[Any]:
 def _file_rules(path: str) -> list[Rule]:
     fix = "Name a JSON file with a list of rules, or unset it."
     try:
-        return [Rule.of(entry) for entry in _as_list(json.loads(Path(path).read_text(encoding="utf-8")))]
+        return [Rule.of(entry) for entry in _as_list(settings_json(read_text(path)))]
     except OSError as error:
         raise ConfigError("LLM_SCRIPT", f"{path!r} can't be read: {error.strerror}.", fix) from error
     except (ValueError, TypeError, re.error) as error:

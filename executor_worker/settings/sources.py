@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SecretsSettingsSource
 
 from executor_worker.errors import ConfigError
+from executor_worker.text_files import read_text
 
 EMPTY_COUNTS = frozenset({"HEALTH_PORT"})  # set but empty means something else than not set
 
@@ -25,7 +26,7 @@ class Given(str):
     variable: str
 
     def __new__(cls, text: str, variable: str) -> Given:
-        given = super().__new__(cls, text.strip())
+        given = super().__new__(cls, text.lstrip("\ufeff").strip())
         given.variable = variable
         return given
 
@@ -78,8 +79,8 @@ class Layer(EnvSettingsSource):
 
     def _read(self, variable: str, path: str) -> Given | None:
         try:
-            value = Given((self._folder / path).read_text("utf-8"), variable)
-        except (OSError, UnicodeDecodeError) as error:
+            value = Given(read_text(self._folder / path), variable)
+        except (OSError, ValueError) as error:
             problem = f"{path!r} can't be read ({_reason(error)})."
             self._problems.append(ConfigError(variable, problem, "Name a file this user can read."))
             return None
@@ -111,8 +112,8 @@ def settings_file(environ: Mapping[str, str], folder: Path, problems: list[Confi
     named = environ.get("ENV_FILE", "").strip()
     path = folder / (named or ".env")
     try:
-        return _parse(path.read_text("utf-8"), path, problems)
-    except (OSError, UnicodeDecodeError) as error:
+        return _parse(read_text(path), path, problems)
+    except (OSError, ValueError) as error:
         if named or not isinstance(error, FileNotFoundError):
             fix = "Name a file of NAME=value lines that this user can read, or unset ENV_FILE."
             problems.append(ConfigError("ENV_FILE", f"{str(path)!r} can't be read ({_reason(error)}).", fix))
@@ -138,4 +139,4 @@ def _parse(content: str, path: Path, problems: list[ConfigError]) -> dict[str, s
 
 
 def _reason(error: Exception) -> str:
-    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else "it is not UTF-8 text"
+    return (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)

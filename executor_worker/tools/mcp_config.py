@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from executor_worker.errors import ConfigError
 from executor_worker.settings import addresses
 from executor_worker.tools.base import Effects
+from executor_worker.tools.mcp_file import Entry, ToolRule, bad_file, filled, read_entries
 
 RemoteKind = Literal["auto", "http", "sse"]
 
@@ -23,12 +21,14 @@ RemoteKind = Literal["auto", "http", "sse"]
 _SECRET_NAME = re.compile(r"auth|key|token|secret|pass|cookie|credential", re.IGNORECASE)
 _NAMED = re.compile(r"([^/=?]+)=(.*)", re.DOTALL)
 _ASSIGNED = re.compile(r"(-{0,2}[\w-]+)(?:=|:\s)\s*(.*)", re.DOTALL)
-_VARIABLE = re.compile(r"\$\{(?:env:)?(\w+)(?::-([^}]*))?\}")
 _KINDS: dict[str, RemoteKind] = {
+    "remote": "auto",
+    "auto": "auto",
     "http": "http",
     "streamable-http": "http",
     "streamableHttp": "http",
     "streamable_http": "http",
+    "streamableHTTP": "http",
     "sse": "sse",
 }
 
@@ -67,21 +67,20 @@ class Local:
         return 30.0
 
 
-class ToolRule(BaseModel):
-    """What MCP_CONFIG says about one tool, or about all tools of a server, whatever the server says."""
-
-    model_config = ConfigDict(frozen=True)
-
-    effects: Effects | None = None
-    timeout: Annotated[float, Field(gt=0)] | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
+    """
+    Attributes:
+        rule: For all its tools; `tools` has what is said of single ones.
+        offered: Its tools that may be called; None: all it has, but those of `not_offered`.
+    """
+
     name: str
     place: Remote | Local
     rule: ToolRule = field(default_factory=ToolRule)
     tools: Mapping[str, ToolRule] = field(default_factory=dict)
+    offered: frozenset[str] | None = None
+    not_offered: frozenset[str] = frozenset()
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -95,29 +94,15 @@ class ServerConfig:
             values += _secret_arguments(place.args)
         return tuple(part for value in values for part in (value, value.rpartition(" ")[2]) if part)
 
+    def offers(self, tool: str) -> bool:
+        """Tell whether the operator lets *tool* be called."""
+        return tool not in self.not_offered and (self.offered is None or tool in self.offered)
+
     def effects_of(self, tool: str) -> Effects | None:
         return self.tools.get(tool, self.rule).effects or self.rule.effects
 
     def timeout_of(self, tool: str) -> float | None:
         return self.tools.get(tool, self.rule).timeout or self.rule.timeout
-
-
-class _Entry(BaseModel):
-    """One value of `mcpServers`; what other programs keep there is left alone."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    type: str | None = None
-    url: str | None = None
-    headers: dict[str, str] = {}
-    command: str | None = None
-    args: list[str] = []
-    env: dict[str, str | int | float | bool] = {}
-    cwd: str | None = None
-    disabled: bool = False
-    effects: Effects | None = None
-    timeout_s: Annotated[float, Field(gt=0)] | None = None  # other programs' `timeout` is in milliseconds
-    tools: dict[str, ToolRule] = {}
 
 
 def _secret_arguments(args: Iterable[str]) -> Iterator[str]:
@@ -185,73 +170,39 @@ def _name_of(url: str, hosts: Counter[str]) -> str:
 
 
 def _from_file(path: str, environ: Mapping[str, str]) -> list[ServerConfig]:
-    servers = _read(path)
-    found = [_server(name, entry, path, environ) for name, entry in servers.items()]
-    return [server for server in found if server is not None]
+    return [_server(name, entry, path, environ) for name, entry in read_entries(path).items()]
 
 
-def _read(path: str) -> dict[str, Any]:
+def _server(name: str, entry: Entry, path: str, environ: Mapping[str, str]) -> ServerConfig:
     try:
-        document = json.loads(Path(path).expanduser().read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise _bad(path, f"can't be read ({error.strerror or error})", "Name a readable file") from error
-    except (ValueError, RecursionError) as error:
-        raise _bad(path, f"is not JSON ({error})", "Correct it") from error
-    servers = document.get("mcpServers") if isinstance(document, dict) else None
-    if not isinstance(servers, dict):
-        raise _bad(path, "has no object `mcpServers`", 'Write {"mcpServers": {"name": {"url": …}}}')
-    return servers
-
-
-def _server(name: str, entry: Any, path: str, environ: Mapping[str, str]) -> ServerConfig | None:
-    try:
-        parsed = _Entry.model_validate(entry)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "it"
-        raise _bad(path, f"server {name!r}: {where}: {first['msg']}", "Correct it") from error
-    if parsed.disabled:
-        return None
-    try:
-        place = _place(parsed, environ)
+        place = _place(entry, environ)
     except ValueError as error:
-        raise _bad(path, f"server {name!r}: {error}", "Correct it") from error
-    return ServerConfig(name, place, ToolRule(effects=parsed.effects, timeout=parsed.timeout_s), parsed.tools)
+        raise bad_file(path, f"server {name!r}: {error}") from error
+    return ServerConfig(
+        name,
+        place,
+        ToolRule(effects=entry.effects, timeout=entry.timeout_s),
+        entry.tools,
+        None if entry.offered is None else frozenset(entry.offered),
+        frozenset(entry.not_offered),
+    )
 
 
-def _place(entry: _Entry, environ: Mapping[str, str]) -> Remote | Local:
-    def filled(text: str) -> str:
-        return _filled(text, environ)
+def _place(entry: Entry, environ: Mapping[str, str]) -> Remote | Local:
+    def text(written: str) -> str:
+        return filled(written, environ)
 
     if (entry.url is None) == (entry.command is None):
         raise ValueError("it needs either `url` or `command`")
     if entry.url is not None:
-        url = filled(entry.url)
+        url = text(entry.url)
         if not addresses.is_url(url):
             raise ValueError("its `url` is no http:// or https:// URL")
         if entry.type is not None and entry.type not in _KINDS:
             raise ValueError(f"its `type` {entry.type!r} is not one of {', '.join(sorted(_KINDS))}")
         kind = "auto" if entry.type is None else _KINDS[entry.type]
-        return Remote(url, {key: filled(value) for key, value in entry.headers.items()}, kind)
+        return Remote(url, {key: text(value) for key, value in entry.headers.items()}, kind)
     assert entry.command is not None
-    env = {key: filled(_written(value)) for key, value in entry.env.items()}
-    cwd = None if entry.cwd is None else str(Path(filled(entry.cwd)).expanduser())
-    return Local(filled(entry.command), tuple(filled(argument) for argument in entry.args), env, cwd)
-
-
-def _written(value: str | float | bool) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _filled(text: str, environ: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        found = environ.get(match[1], match[2])
-        if found is None:
-            raise ValueError(f"it uses ${{{match[1]}}}, which is not set")
-        return found
-
-    return _VARIABLE.sub(value, text)
-
-
-def _bad(path: str, problem: str, fix: str) -> ConfigError:
-    return ConfigError("MCP_CONFIG", f"{path}: {problem}.", f"{fix}.")
+    env = {key: text(value) for key, value in entry.env.items()}
+    cwd = None if entry.cwd is None else str(Path(text(entry.cwd)).expanduser())
+    return Local(text(entry.command), tuple(text(argument) for argument in entry.args), env, cwd)

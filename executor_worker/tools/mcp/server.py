@@ -250,7 +250,7 @@ class McpServer:
 
     def _note_tools(self, tools: dict[str, types.Tool]) -> None:
         with self.changed:
-            self.tools = tools
+            self.tools = {name: tool for name, tool in tools.items() if self.config.offers(name)}
             self.listings += 1
             self.changed.notify_all()
 

@@ -220,3 +220,26 @@ def test_ctrl_c_cancels_the_call_in_progress(folder: Path, mcp_config: Callable[
         once.assert_nobody_left()
     finally:
         once.kill()
+
+
+def test_a_state_that_an_editor_has_marked(run: Run, folder: Path) -> None:
+    """With a byte order mark, or in UTF-16: read like any other; the node's file too."""
+    config = {"tool_name": "calculate", "tool_params": {"expression": "{{first.number}} + 1"}}
+    (folder / "state.json").write_bytes(b"\xef\xbb\xbf" + json.dumps(state()).encode())
+    (folder / "node.json").write_bytes(b"\xff\xfe" + item(config).encode("utf-16-le"))
+    done = run("once", "node.json", "--state", "state.json")
+    assert done.json["output"] == 42, done
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_is_printed_is_json_whatever_stdout_takes(run: Run, folder: Path, encoding: str) -> None:
+    """Each command that prints JSON, for text of each plane and what is no character at all."""
+    text = "é €\U0001f389\ud800"
+    tool = "from executor_worker.tools import tool\n\n@tool\ndef shout(text: str):\n    return text\n"
+    (folder / "shouting.py").write_text(tool)
+    env = {"PYTHONIOENCODING": encoding, "TOOL_MODULES": "shouting"}
+    node = json.dumps({"tool_name": "shout", "tool_params": {"text": text}})
+    assert run("once", "-", stdin=node, **env).json["output"] == text
+    assert run("once", "-", "--dry-run", stdin=node, **env).json["tool_params"] == {"text": text}
+    assert run("tools", "call", "shout", "--params", "-", stdin=json.dumps({"text": text}), **env).json == text
+    assert run("tools", "list", "--json", **env).json

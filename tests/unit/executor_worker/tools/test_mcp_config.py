@@ -85,14 +85,15 @@ def test_a_name_can_be_used_once(tmp_path: Path) -> None:
         ("{", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ([], "no object `mcpServers`"),
-        ({"servers": {}}, "no object `mcpServers`"),
-        ({"mcpServers": []}, "no object `mcpServers`"),
+        ({"other": {}}, "no object `mcpServers`"),
+        ({"mcpServers": 1}, "no object `mcpServers`"),
+        ({"mcpServers": [{"url": "http://a"}]}, "server 1 of the list has no `name`"),
         ({"mcpServers": {"x": 1}}, "'x'"),
         ({"mcpServers": {"x": {}}}, "either `url` or `command`"),
         ({"mcpServers": {"x": {"url": "http://a", "command": "b"}}}, "either `url` or `command`"),
         ({"mcpServers": {"x": {"url": "a"}}}, "no http"),
         ({"mcpServers": {"x": {"url": "http://a", "type": "ws"}}}, "'ws' is not one of"),
-        ({"mcpServers": {"x": {"command": ["npx"]}}}, "command: Input should be a valid string"),
+        ({"mcpServers": {"x": {"command": {"npx": 1}}}}, "command: Input should be a valid string"),
         ({"mcpServers": {"x": {"command": "a", "args": "b"}}}, "args: Input should be a valid list"),
         ({"mcpServers": {"x": {"command": "a", "effects": "some"}}}, "effects: Input should be"),
         ({"mcpServers": {"x": {"command": "a", "tools": {"t": {"timeout": -1}}}}}, r"tools\.t\.timeout"),
@@ -135,3 +136,57 @@ def test_secrets_of_addresses_and_arguments_are_known(tmp_path: Path) -> None:
     path.write_text(json.dumps({"mcpServers": servers}))
     found = {secret for server in load_servers((), str(path), {}) for secret in server.secrets}
     assert found == {"one", "two", "Bearer three", "three", "four", "five", "six", "seven"}
+
+
+def test_files_of_other_programs_are_understood(tmp_path: Path) -> None:
+    """VS Code, Zed, opencode, Windsurf, Gemini, Copilot and those who write null and numbers for all there is."""
+    local = {"command": "npx", "args": ["-p", 80, True], "env": {"PORT": 80, "GONE": None}, "url": None, "cwd": None}
+    for document in (
+        {"servers": {"x": {"type": "stdio", **local, "tools": ["*"]}}, "inputs": []},
+        {"context_servers": {"x": local, "off": {"command": 1, "enabled": False} | {"command": "y"}}},
+        {"mcp": {"x": {"type": "local", **local}}} | {"mcpServers": {"x": local}},
+        {"mcp": {"servers": {"x": local, "off": {**local, "isActive": False}}}},
+        {"mcpServers": [{"name": "x", **local}]},
+        {"mcpServers": {"x": {**local, "command": ["npx", "-p"], "args": ["80", True], "tools": None}}},
+        {"mcpServers": {"x": {**local, "env": None, "environment": {"PORT": 80}, "timeout": None, "headers": None}}},
+    ):
+        (server,) = load_servers([], write(tmp_path, document), {})
+        assert server.name == "x"
+        assert server.place == Local("npx", ("-p", "80", "true"), {"PORT": "80"}, None)
+        assert server.offers("any")
+    for key, kind in {"url": None, "serverUrl": "remote", "httpUrl": "streamable-http"}.items():
+        entry = {key: "http://a", "transport": kind, "headers": {"X-Tenant": 7, "X-Beta": True, "X-None": None}}
+        (server,) = load_servers([], write(tmp_path, {"mcpServers": {"x": entry}}), {})
+        assert isinstance(server.place, Remote)
+        assert server.place.headers == {"X-Tenant": "7", "X-Beta": "true"}
+
+
+def test_comments_are_no_mistake(tmp_path: Path) -> None:
+    """As VS Code's own files have them."""
+    text = '{\n // ours\n "servers": {"x": {"url": "http://a", /* for now */ "headers": {},},},\n}'
+    assert [server.name for server in load_servers([], write(tmp_path, text), {})] == ["x"]
+
+
+def test_what_only_another_program_knows_is_said(tmp_path: Path) -> None:
+    """A place to be filled in by an editor; not what a header would be sent with."""
+    entry = {"url": "http://a", "headers": {"Authorization": "Bearer ${input:token}"}}
+    with pytest.raises(ConfigError, match=r"\$\{input:token\}.*as \$\{NAME\}"):
+        load_servers([], write(tmp_path, {"servers": {"x": entry}}), {"token": "s3cret"})
+
+
+@pytest.mark.parametrize(
+    ("said", "offered"),
+    [
+        ({"tools": ["a", "b"]}, "ab"),
+        ({"tools": ["*"]}, "abc"),
+        ({"tools": []}, ""),
+        ({"includeTools": ["a"]}, "a"),
+        ({"enabled_tools": ["a"], "disabled_tools": ["b"]}, "a"),
+        ({"excludeTools": ["a"]}, "bc"),
+        ({"disabledTools": ["b"], "tools": {"a": {"effects": "none"}}}, "ac"),
+    ],
+)
+def test_tools_that_are_not_offered_are_not_there(tmp_path: Path, said: dict[str, Any], offered: str) -> None:
+    """What a file of another program lets be called, and nothing else."""
+    (server,) = load_servers([], write(tmp_path, {"mcpServers": {"x": {"command": "y", **said}}}), {})
+    assert "".join(name for name in "abc" if server.offers(name)) == offered
