@@ -73,6 +73,8 @@ def _give_up_stdout() -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    if args.forks:
+        _require_linux(args.command)
     if args.needs == "nothing":
         return _entry(args.entry)(args)
     if args.needs == "pool":
@@ -82,6 +84,15 @@ def _run(args: argparse.Namespace) -> int:
     settings = Settings.load(os.environ)
     start_logs(settings, file=settings.log_file if args.needs == "pool" else "")
     return _entry(args.entry)(settings, args)
+
+
+def _require_linux(command: str) -> None:
+    if str(sys.platform) != "linux":
+        raise Quit(
+            CONFIG,
+            f"`{command}` forks workers that only Linux can watch over: run it in a container, by `docker compose up`"
+            " (compose.yaml); `once`, `check` and the commands that ask a pool work here.",
+        )
 
 
 def _leave_when_told() -> None:

@@ -103,7 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     The namespace has `entry`, the command's `module:function` in this package: it is imported when it is
     called, so that `--help` and `status` need not wait a second for the models' SDKs. And `needs`, what is
-    done before that: `nothing`, `settings`, or for a `pool` also its log file.
+    done before that: `nothing`, `settings`, or for a `pool` also its log file. And `forks`: it needs Linux.
     """
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
@@ -124,20 +124,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _run(commands: _Commands) -> None:
     about = "run the pool: a supervisor in the foreground with N workers"
-    parser = _add(commands, "run", about, "run:run", _RUN, needs="pool")
+    parser = _add(commands, "run", about, "run:run", _RUN, needs="pool", forks=True)
     count = _typed(whole(1, 1024, 4))
     parser.add_argument("--workers", type=count, metavar="N", help="slots; instead of WORKERS")
     parser.add_argument("--embedded", action="store_true", help="start a private Redis, for trying things out")
 
 
 def _work(commands: _Commands) -> None:
-    _add(commands, "work", "run one worker in the foreground, without a supervisor", "run:work", _WORK, needs="pool")
+    about = "run one worker in the foreground, without a supervisor"
+    _add(commands, "work", about, "run:work", _WORK, needs="pool", forks=True)
 
 
 def _demo(commands: _Commands) -> None:
-    parser = _add(
-        commands, "demo", "show it all at work, with nothing set up", "demo.demo:demo", _DEMO, needs="nothing"
-    )
+    about = "show it all at work, with nothing set up"
+    parser = _add(commands, "demo", about, "demo.demo:demo", _DEMO, needs="nothing", forks=True)
     parser.add_argument(
         "--resume", action="store_true", help="an agent whose worker is killed five times, and that goes on each time"
     )
@@ -250,7 +250,14 @@ def _check(commands: _Commands) -> None:
 
 
 def _add(
-    commands: _Commands, name: str, about: str, entry: str, examples: str = "", needs: str = "settings"
+    commands: _Commands,
+    name: str,
+    about: str,
+    entry: str,
+    examples: str = "",
+    needs: str = "settings",
+    *,
+    forks: bool = False,
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
@@ -260,7 +267,7 @@ def _add(
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.set_defaults(entry=entry, needs=needs)
+    parser.set_defaults(entry=entry, needs=needs, forks=forks, command=name)
     return parser
 
 

@@ -191,7 +191,7 @@ def listen(address: str) -> socket.socket:
     Raises:
         OSError: That can't be; EADDRINUSE: somebody answers there.
     """
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if not address.startswith("@"):
             _clear_away(address)
@@ -213,7 +213,7 @@ def ask(address: str, line: str, timeout_s: float | None = None) -> dict[str, ob
     Raises:
         OSError: Nobody answers there.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as client:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         _stand_in_line(client, address, timeout_s)
         client.sendall(line.encode() + b"\n")
         with client.makefile("rb") as reader:
@@ -256,7 +256,7 @@ def _clear_away(path: str) -> None:
     Raises:
         OSError: EADDRINUSE: somebody does.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)

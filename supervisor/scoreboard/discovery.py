@@ -47,7 +47,10 @@ def pools_here() -> Iterator[dict[int, Scoreboard]]:
 
 def _tables() -> Iterator[tuple[int, Path]]:
     """Which process has which table open; those of others can't be looked at."""
-    own_space = Path("/proc/self/ns/pid").readlink()
+    try:
+        own_space = Path("/proc/self/ns/pid").readlink()
+    except FileNotFoundError:  # no Linux: no pool runs here
+        return
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if process.stat().st_uid != os.geteuid() or (process / "ns/pid").readlink() != own_space:

@@ -39,8 +39,10 @@ class Launcher:
     def __init__(self, modules: Sequence[str]) -> None:
         """
         Raises:
-            ToolFailed: There is no room for a process.
+            ToolFailed: There is no room for a process, or this is no Linux.
         """
+        if not hasattr(os, "memfd_create"):
+            raise ToolFailed("isolated tools run on Linux only: run them in a container (compose.yaml)")
         self._ready = False
         self._problem = ""
         self._shown = 0

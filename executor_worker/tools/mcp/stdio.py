@@ -41,6 +41,7 @@ _INHERITED = (
 _LEAVE_SECONDS = 0.5  # after its stdin was closed
 _TERM_SECONDS = 0.5
 _KILL_SECONDS = 1.0
+_ASK_SECONDS = 0.02
 _CHUNK = 1 << 18  # bytes
 _LONGEST_STDERR_LINE = 8192  # bytes
 
@@ -93,9 +94,7 @@ class _Child:
         except (OSError, ValueError) as error:
             said = error.strerror if isinstance(error, OSError) else error
             raise ConnectionLost(f"{local.command!r} can't be started: {said}", "it can't be started") from error
-        self._pidfd = os.pidfd_open(self._process.pid)
-        self._death = select.poll()
-        self._death.register(self._pidfd, select.POLLIN)
+        self._death = _Death(self._process) if hasattr(os, "pidfd_open") else _DeathByAsking(self._process)
         self.last_words = ""
         self.leaving = False
         self.stdin, self.stdout, self.stderr = (
@@ -110,7 +109,7 @@ class _Child:
             assert pipe is not None
             with suppress(OSError):
                 pipe.close()
-        os.close(self._pidfd)
+        self._death.close()
 
     @staticmethod
     def _descriptor(pipe: IO[bytes] | None) -> int:
@@ -120,12 +119,12 @@ class _Child:
 
     def is_dead(self) -> bool:
         """Ask the kernel: it knows before the pipes have told us."""
-        return bool(self._death.poll(0))
+        return self._death.has_come()
 
     async def ended(self, seconds: float) -> bool:
         """Wait for its end and reap it."""
         with anyio.move_on_after(seconds):
-            await anyio.wait_readable(self._pidfd)
+            await self._death.wait()
         return self._process.poll() is not None
 
     def epitaph(self) -> ConnectionLost:
@@ -151,6 +150,41 @@ class _Child:
     def _signal_session(self, signum: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signum)
+
+
+class _Death:
+    """Tells of a process' end, by its pidfd."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._fd = os.pidfd_open(process.pid)
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+
+    def has_come(self) -> bool:
+        return bool(self._poll.poll(0))
+
+    async def wait(self) -> None:
+        await anyio.wait_readable(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class _DeathByAsking:
+    """The same where there are no pidfds: elsewhere than on Linux."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def has_come(self) -> bool:
+        return self._process.poll() is not None
+
+    async def wait(self) -> None:
+        while not self.has_come():
+            await anyio.sleep(_ASK_SECONDS)
+
+    def close(self) -> None:
+        """Hold nothing."""
 
 
 class _Stdin(Outgoing):
