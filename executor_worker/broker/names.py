@@ -48,3 +48,66 @@ def added_at(entry: str) -> float:
 def own_journal(stream: str, entry: str) -> str:
     """The journal of an item that has no name but its entry."""
     return f"{JOURNAL_PREFIX}{stream}/{entry}"
+
+
+# Runs. All keys of a shard's runs carry its tag, so that a script may touch them together: the shard's number stands in
+# the last three hex digits of a run's id, and shard 0 shares its slot with the plain work stream.
+
+
+def shard_of(graph_id: str) -> int:
+    """Read the shard off a run's id."""
+    return int(graph_id[-3:], 16)
+
+
+def shard_prefix(shard: int = 0) -> str:
+    """Answer what all keys of a shard begin with."""
+    return "dago:{executor.work}:" if shard == 0 else f"dago:{{{shard}}}:"
+
+
+def run_key(graph_id: str) -> str:
+    """Hash: the head of a run; its other keys begin with it."""
+    return f"{shard_prefix(shard_of(graph_id))}run:{graph_id}"
+
+
+def run_journal(graph_id: str, node: str, epoch: int, attempt: int) -> str:
+    """List: what an attempt of a run's node has done."""
+    return f"{run_key(graph_id)}:journal:{node}:{epoch}.{attempt}"
+
+
+def live_channel(graph_id: str) -> str:
+    """Channel: the seq of a run's last event, whenever there are new ones."""
+    return f"{shard_prefix(shard_of(graph_id))}live:{graph_id}"
+
+
+def steps_stream(shard: int = 0) -> str:
+    """Stream: runs that have more to do than one script may."""
+    return f"{shard_prefix(shard)}steps"
+
+
+def timers_key(shard: int = 0) -> str:
+    """Sorted set: run, node, kind, epoch and attempt → when it is due (ms)."""
+    return f"{shard_prefix(shard)}timers"
+
+
+def looks_key(shard: int = 0) -> str:
+    """Sorted set: run → when it is to be looked at next (ms)."""
+    return f"{shard_prefix(shard)}looks"
+
+
+def listing_key(status: str = "", shard: int = 0) -> str:
+    """Sorted set: run → when it was submitted (ms); all, or those of a status."""
+    return f"{shard_prefix(shard)}runs:{status}" if status else f"{shard_prefix(shard)}runs"
+
+
+def expiries_key(shard: int = 0) -> str:
+    """Sorted set: ended run → when it expires (ms)."""
+    return f"{shard_prefix(shard)}expiries"
+
+
+def idempotency_key(digest: str, shard: int = 0) -> str:
+    """String: the run that an Idempotency-Key has made, the digest of its body, when."""
+    return f"{shard_prefix(shard)}idempotency:{digest}"
+
+
+TAKEN_STREAMS = (steps_stream(), *WORK_STREAMS)
+"""All that workers take from, what runs have left to do first."""

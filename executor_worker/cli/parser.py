@@ -89,6 +89,11 @@ _TAIL = """\
   executor-worker tail
   executor-worker tail my-graph --from-start
   executor-worker tail --json | jq 'select(.type == "llm.called").data.usage'"""
+_GRAPH = """\
+  executor-worker graph run examples/graphs/research.yaml -i topic="tidal power"
+  executor-worker graph submit graph.json --wait
+  executor-worker graph list --status running
+  executor-worker graph follow 01938a5c-1f5e-7c44-9d1e-2c6fd2b7a000"""
 _CHECK = """\
   executor-worker check
   executor-worker check && executor-worker run"""
@@ -116,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
         *(_run, _work, _demo, _once, _submit, _status, _top, _tail),
-        *(_health, _ctl, _dead, _replay, _tools, _check),
+        *(_graph, _health, _ctl, _dead, _replay, _tools, _check),
     ):
         add(commands)
     return parser
@@ -241,6 +246,48 @@ def _tools(commands: _Commands) -> None:
     parser = _add(actions, "call", "call one tool and print what it returns as JSON", "tools:call")
     parser.add_argument("name", metavar="NAME", help="as `tools list` shows it")
     parser.add_argument("--params", metavar="JSON", default="{}", help="its parameters, a JSON object; - for stdin")
+
+
+def _graph(commands: _Commands) -> None:
+    actions = _group(commands, "graph", "run graphs, look at their runs, tell them what to do", _GRAPH)
+    count = _typed(whole(1, 1024, 4))
+    about = "run one graph to its end, here and now, with a pool and a Redis of its own; print its result as JSON"
+    parser = _add(actions, "run", about, "graph.running:run")
+    _add_graph(parser)
+    parser.add_argument("--redis", metavar="ADDR", help="run it there instead of in a private Redis")
+    parser.add_argument("--workers", type=count, default=4, metavar="N", help="slots of its pool (4)")
+    parser = _add(actions, "submit", "submit a graph to the pools on this Redis", "graph.commands:submit")
+    _add_graph(parser)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--wait", action="store_true", help="wait for its end and print its result as JSON")
+    how.add_argument("--follow", action="store_true", help="show what happens until it ends, one line a step")
+    seconds = _typed(duration(0.0, "5m"))
+    parser.add_argument("--timeout", type=seconds, metavar="TIME", help="give up waiting after, e.g. 90s or 5m")
+    parser = _add(actions, "list", "list runs, newest first", "graph.commands:listing")
+    parser.add_argument("--status", metavar="S", help="only submitted, running, completed, failed or cancelled ones")
+    parser.add_argument("--name", metavar="NAME", help="only those of graphs with this name")
+    parser.add_argument("--query", metavar="TEXT", help="only those with this text in id, name or labels")
+    parser.add_argument("--limit", type=_typed(whole(1, 10**6, 100)), default=20, metavar="N", help="at most so many")
+    _add_json(parser, "print JSON lines")
+    parser = _add(actions, "show", "show a run and its nodes", "graph.commands:show")
+    parser.add_argument("id", metavar="ID", help="as `graph list` shows it")
+    _add_json(parser, "print the whole state as JSON")
+    parser = _add(
+        actions, "follow", "show what happens in a run until it ends, one line a step", "graph.commands:follow_run"
+    )
+    parser.add_argument("id", metavar="ID", help="as `graph list` shows it")
+    _add_json(parser, "print the events as JSON lines")
+    parser = _add(actions, "cancel", "cancel runs: nothing of them starts any more", "graph.commands:cancel")
+    parser.add_argument("ids", metavar="ID", nargs="+", help="as `graph list` shows it")
+
+
+def _add_graph(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", metavar="FILE", help="a graph as JSON or YAML, alone or as {graph, inputs}; - for stdin"
+    )
+    about = "an input; VALUE is JSON where it parses, else text"
+    parser.add_argument("-i", "--input", metavar="NAME=VALUE", action="append", default=[], help=about)
+    parser.add_argument("--inputs", metavar="FILE", help="inputs as JSON or YAML")
 
 
 def _check(commands: _Commands) -> None:

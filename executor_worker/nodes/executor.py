@@ -34,6 +34,7 @@ class Task:
         inputs: The graph's.
         outputs: Node id to output, of the nodes that have one.
         unfinished: Node id to status, of the nodes that have none yet; only for better messages.
+        further, message: See `Scope`.
     """
 
     graph_id: str
@@ -43,6 +44,8 @@ class Task:
     inputs: dict[str, Any]
     outputs: dict[str, Any]
     unfinished: dict[str, str] = field(default_factory=dict)
+    further: dict[str, Any] = field(default_factory=dict)
+    message: Any = None
 
 
 class Executor:
@@ -134,7 +137,7 @@ class Executor:
         return Steps(priced, run_context, journal, task.config)
 
     def _context(self, task: Task, steps: Steps, run_context: RunContext) -> Context:
-        scope = Scope(task.inputs, task.outputs, task.unfinished)
+        scope = Scope(task.inputs, task.outputs, task.unfinished, task.further, task.message)
         return Context(
             scope=scope,
             steps=steps,

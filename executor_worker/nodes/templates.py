@@ -100,15 +100,24 @@ class Scope:
         inputs: The graph's inputs.
         outputs: Node id to output, of the nodes that have one.
         unfinished: Node id to status, of the nodes that have none yet; only for better messages.
+        further: More names, which inputs and nodes of the same name hide.
+        message: What a model is told where its node names no task; None: the inputs.
     """
 
     inputs: dict[str, Any]
     outputs: dict[str, Any]
     unfinished: dict[str, str] = field(default_factory=dict)
+    further: dict[str, Any] = field(default_factory=dict)
+    message: Any = None
     _found: dict[str, Any] = field(default_factory=dict)
     _texts: dict[str, str] = field(default_factory=dict)
     _key_dots: dict[int, int] = field(default_factory=dict)
     _chars: int = 0
+
+    @property
+    def default_message(self) -> Any:
+        """Answer what a model is told where its node names no task."""
+        return self.inputs if self.message is None else self.message
 
     def text(self, template: str, where: _Where) -> str:
         """
@@ -190,13 +199,13 @@ class Scope:
         dots = max(self._dots_in_keys(self.inputs), self._dots_in_keys(self.outputs))
         for taken in range(min(len(parts), dots + 1), 0, -1):
             key, rest = ".".join(parts[:taken]), parts[taken:]
-            for names in (self.inputs, self.outputs):
+            for names in (self.inputs, self.outputs, self.further):
                 if key in names and (value := self._descend(names[key], rest)) is not _NOTHING:
                     return value
         return self._explicit(name)
 
     def _explicit(self, name: str) -> Any:
-        return {"inputs": self.inputs, "nodes": self.outputs}.get(name, _NOTHING)
+        return {**self.further, "inputs": self.inputs, "nodes": self.outputs}.get(name, _NOTHING)
 
     def _descend(self, value: Any, parts: list[str]) -> Any:
         if not parts:

@@ -13,6 +13,7 @@ from executor_worker.broker.connection.dial import preload as preload_dialling
 from executor_worker.broker.fleet.identity import Identity
 from executor_worker.broker.fleet.throttle import FleetThrottle
 from executor_worker.broker.fleet.throttle import scripts as throttle_scripts
+from executor_worker.broker.names import TAKEN_STREAMS, run_key
 from executor_worker.broker.queue.consumer import scripts
 from executor_worker.errors import ConfigError
 from executor_worker.keeper.duties import Duties, PoolContext
@@ -34,6 +35,8 @@ from executor_worker.version import program_version
 from executor_worker.worker.intake import Intake, Limits, Ticket
 from executor_worker.worker.journal import RunJournal, recall
 from executor_worker.worker.loop import Worker
+from executor_worker.worker.node_settle import NodeSettler
+from executor_worker.worker.output import rendered
 from executor_worker.worker.recycling import Limits as RecyclingLimits
 from executor_worker.worker.recycling import Recycling
 from executor_worker.worker.redis_wait import RedisWait
@@ -120,15 +123,18 @@ class ExecutorProgram:
         tracing = tracing_of(settings, name)
 
         def journal_of(ticket: Ticket, run_context: RunContext) -> RunJournal:
-            keys = consumer.journal(ticket.held, ttl_s=settings.state_ttl)
+            run = (run_key(ticket.graph_id), ticket.node_id) if ticket.run is not None else None
+            keys = consumer.journal(ticket.held, ttl_s=settings.state_ttl, run=run)
             return RunJournal(ticket, keys, run_context, redis_wait.wait, name, content=content)
+
+        nodes = NodeSettler(consumer, name, redis_wait.wait, rendered)
 
         return Worker(
             self._board,
             row,
             consumer,
             Intake(self._limits, redis_wait.persistently(consumer.read_state)),
-            Settler(consumer, name, int(settings.state_ttl), redis_wait.wait),
+            Settler(consumer, name, int(settings.state_ttl), redis_wait.wait, nodes=nodes),
             Runs(
                 row,
                 self._executor(self._throttles(link, name)),
@@ -143,6 +149,7 @@ class ExecutorProgram:
             lambda ticket: recall(ticket, consumer.journal(ticket.held, ttl_s=settings.state_ttl)),
             lambda: reap_adopted(zombies),
             tracing,
+            nodes,
         )
 
     def keep(self, interrupt: Callable[[], None] | None = None) -> int:
@@ -221,6 +228,7 @@ class ExecutorProgram:
             lease_s=settings.lease,
             delete_settled=settings.delete_settled,
             failures=settings.failures_to_completed,
+            streams=TAKEN_STREAMS,
             group_made=report_group,
         )
 
@@ -229,7 +237,8 @@ class ExecutorProgram:
         consumer = self._consumer(link, held.consumer)
         ticket = Intake(self._limits, consumer.read_state).open(consumer.read_entry(held), verdict)
         recall(ticket, consumer.journal(held, ttl_s=self.settings.state_ttl))
-        settler = Settler(consumer, held.consumer, int(self.settings.state_ttl), lambda _: False)
+        nodes = NodeSettler(consumer, held.consumer, lambda _: False, rendered)
+        settler = Settler(consumer, held.consumer, int(self.settings.state_ttl), lambda _: False, nodes=nodes)
         result = settler.settle(ticket, lambda: False)
         with logs.context(entry=held.entry, graph=ticket.graph_id, node=ticket.node_id):
             report = Report(Recorder(self._board.head.keeper_counters), self._board.head)

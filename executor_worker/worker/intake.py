@@ -13,9 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from executor_worker.broker import STATE_PREFIX, Held, Taken
+from executor_worker.broker import JOURNAL_PREFIX, STATE_PREFIX, Held, Taken
+from executor_worker.broker.graphs.taken import TakenNode
+from executor_worker.broker.names import run_journal, run_key
 from executor_worker.envelopes.work_item import Item, UnreadableItem, decode
 from executor_worker.errors import InvalidNode, NodeError, Poisoned, StateInvalid, StateMissing, StreamError
+from executor_worker.graph.judging import value_at
 from executor_worker.graph.state import GraphState
 from executor_worker.nodes.executor import Task
 from executor_worker.nodes.spec import mode_of
@@ -59,6 +62,7 @@ class Ticket:
         keep_state: The state can't or must not be written.
         journal: The key under which its run was written down; None where it was not.
         refused: How often its model call was refused in runs that were given back for that.
+        run: Its node in a run of ours; None for any other item.
     """
 
     held: Held
@@ -82,9 +86,13 @@ class Ticket:
     journal: str | None = None
     refused: int = 0
     began: float = 0.0
+    run: TakenNode | None = None
 
     @property
     def state_key(self) -> str | None:
+        """What tells whether it is still wanted: its graph's document, of a run's node the run's head."""
+        if self.run is not None:
+            return run_key(self.graph_id)
         return STATE_PREFIX + self.graph_id if self.graph_id else None
 
     @property
@@ -103,12 +111,22 @@ class Ticket:
     @property
     def run_key(self) -> str:
         """Names the item over all its runs: the envelope's id, else its place in the stream."""
+        if self.run is not None:
+            return f"{self.graph_id}/{self.node_id}/{self.run.epoch}.{self.run.attempt}"
         work_id = self.item.work_id if self.item is not None else None
         return work_id or f"{self.held.stream}/{self.held.entry}"
 
     @property
+    def journal_key(self) -> str:
+        """Where its run is written down."""
+        if self.run is not None:
+            return run_journal(self.graph_id, self.node_id, self.run.epoch, self.run.attempt)
+        return JOURNAL_PREFIX + self.run_key
+
+    @property
     def attempt(self) -> int:
-        return self.held.attempt
+        """Which attempt this is, as results tell it: of a run's node a delivery is none."""
+        return self.held.attempt if self.run is None else self.run.attempt
 
     @property
     def delivery(self) -> Delivery:
@@ -128,6 +146,41 @@ class Ticket:
             traceparent=self.item.traceparent if self.item is not None else None,
             tracestate=self.item.tracestate if self.item is not None else None,
         )
+
+
+def open_node(ticket: Ticket, run: TakenNode, limit_s: float) -> None:
+    """Prepare a node of a run: all that it needs came along."""
+    plan, seen = run.plan, run.seen
+    ticket.run, ticket.keep_state = run, True
+    ticket.graph_id = ticket.execution_id = run.graph_id
+    ticket.node_id, ticket.node_type, ticket.config = run.node, plan.type, plan.config
+    scope = seen.scope(run.node, None)
+    inputs = {**seen.inputs, **_mapped(plan.input_mapping, scope)} if plan.input_mapping else dict(seen.inputs)
+    ticket.task = Task(
+        graph_id=run.graph_id,
+        node_id=run.node,
+        node_type=plan.type,
+        config=plan.config,
+        inputs=inputs,
+        outputs={name: one.output for name, one in seen.past.items()},
+        further={"state": scope["state"]},
+        message=_message(run, inputs) if plan.sources else None,
+    )
+    ticket.seconds = min(limit_s, plan.timeout_s or limit_s, _own_timeout(plan.config))
+
+
+def _message(run: TakenNode, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What an agent without a task is told: the inputs and the outputs of those that led to it."""
+    led = [source for source, at in run.plan.sources if _led(run.took.get(source, "-"), at)]
+    return {"inputs": inputs, **{source: run.seen.past[source].output for source in led}}
+
+
+def _led(took: str, at: int) -> bool:
+    return took == "*" or took[at : at + 1] == "1"
+
+
+def _mapped(mapping: Mapping[str, str], scope: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value_at(scope, path) for name, path in mapping.items()}
 
 
 class Intake:
@@ -161,6 +214,10 @@ class Intake:
         """
         ticket = Ticket(taken.held, taken.data or b"", self._wall(), refused=taken.refused, began=self._clock())
         try:
+            if isinstance(taken.run, TakenNode):
+                open_node(ticket, taken.run, self._limits.node_timeout_s)
+                self._judge_history(ticket, verdict)
+                return ticket
             self._decode(ticket, taken)
             self._read(ticket, taken)
             self._judge(ticket, verdict, taken.row_lost)
@@ -228,10 +285,10 @@ class Intake:
     def _judge_history(self, ticket: Ticket, verdict: str) -> None:
         if verdict:
             ticket.outcome = Failed(VERDICTS.get(verdict, VERDICT_ELSE), verdict)
-        elif ticket.attempt > self._limits.max_deliveries:
+        elif ticket.held.attempt > self._limits.max_deliveries:
             ticket.dead_reason = "poisoned"
             ticket.outcome = Failed.of(
-                Poisoned(f"{_said(ticket.attempt - 1)} with its worker; it is kept in the dead-letter stream")
+                Poisoned(f"{_said(ticket.held.attempt - 1)} with its worker; it is kept in the dead-letter stream")
             )
 
     def _judge_state(self, ticket: Ticket, item: Item, state: GraphState | None, broken: StateInvalid | None) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from executor_worker.broker import JOURNAL_PREFIX, JournalKeys, Kept, own_journal
+from executor_worker.broker import JournalKeys, Kept, own_journal
 from executor_worker.envelopes.events import event
 from executor_worker.errors import Abandoned, StreamError, StreamRefused
 from executor_worker.json_text import dumps, loads
@@ -58,7 +58,7 @@ class RunJournal:
         self._content = content
         self._wall = wall
         self._own = own_journal(ticket.held.stream, ticket.held.entry)
-        self._key = JOURNAL_PREFIX + ticket.run_key
+        self._key = ticket.journal_key
         self._written: list[bytes] = []
 
     def read(self) -> list[Record]:
@@ -83,14 +83,14 @@ class RunJournal:
     def append(self, records: Sequence[Record], *, anew: bool = False) -> None:
         """See `nodes.journal.Journal`."""
         packed = [dumps(self._traced(record)) for record in records]
-        events = [self._event(*news) for record in records if (news := told(record, content=self._content)) is not None]
+        news = [said for record in records if (said := told(record, content=self._content)) is not None]
         if anew:
             self._written = []
-        kept = self._append(self._key, -1 if anew else len(self._written), packed, events)
+        kept = self._append(self._key, -1 if anew else len(self._written), packed, news)
         self._written += packed
         if kept is Kept.other:
             self._key = self._own
-            kept = self._append(self._key, -1, self._written, events)
+            kept = self._append(self._key, -1, self._written, news)
         if kept is not Kept.kept:
             raise Abandoned("the item was taken over")
         self._ticket.journal = self._key
@@ -112,8 +112,15 @@ class RunJournal:
         except ValueError:  # no JSON: whoever needs it will say so
             return
 
-    def _append(self, key: str, before: int, records: Sequence[bytes], events: Sequence[bytes]) -> Kept:
-        return self._insist(lambda: self._keys.append(key, before, records, events))
+    def _append(
+        self, key: str, before: int, records: Sequence[bytes], news: Sequence[tuple[str, dict[str, Any]]]
+    ) -> Kept:
+        events = [self._event(*said) for said in news]
+        # A run's log has it from the script that started the node.
+        log = [
+            (kind, dumps({"attempt": self._ticket.attempt, **data})) for kind, data in news if kind != "node.started"
+        ]
+        return self._insist(lambda: self._keys.append(key, before, records, events, log))
 
     def _insist(self, act: Callable[[], T]) -> T:
         tries = 0
@@ -147,7 +154,7 @@ def recall(ticket: Ticket, keys: JournalKeys) -> None:
     outcome = ticket.outcome
     if not isinstance(outcome, Failed):
         return
-    names = list(dict.fromkeys((own_journal(ticket.held.stream, ticket.held.entry), JOURNAL_PREFIX + ticket.run_key)))
+    names = list(dict.fromkeys((own_journal(ticket.held.stream, ticket.held.entry), ticket.journal_key)))
     with suppress(StreamError, ValueError, KeyError, TypeError):
         for name, found in zip(names, keys.read(*names), strict=True):
             records = [loads(record) for record in found]

@@ -17,6 +17,7 @@ from contextlib import suppress
 from types import FrameType
 
 from executor_worker.broker import Consumer, Held, Taken
+from executor_worker.broker.graphs.taken import TakenStep
 from executor_worker.broker.queue.reclaim_hints import read_notice
 from executor_worker.errors import Abandoned, Postponed, StreamError
 from executor_worker.outcome import Failed, Mode
@@ -24,11 +25,13 @@ from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
 from executor_worker.worker.intake import Intake, Ticket
+from executor_worker.worker.node_settle import NodeSettler
 from executor_worker.worker.recycling import Recycling
 from executor_worker.worker.redis_wait import RedisWait, wait_for_wake
 from executor_worker.worker.report import Report
+from executor_worker.worker.result import Result
 from executor_worker.worker.run import Runs
-from executor_worker.worker.settle import Result, Settler
+from executor_worker.worker.settle import Settler
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is
@@ -47,6 +50,7 @@ class Worker:
         wear: Says when it is enough.
         lease_s: For how long an item is ours without being renewed.
         recall: Lets the outcome of a run that was ended with its worker tell what it had cost and done.
+        nodes: Settles nodes of runs, and goes on with runs.
         reap: Reaps what tools have left to us and has died, and tells how many are left; for between items.
     """
 
@@ -64,7 +68,9 @@ class Worker:
         recall: Callable[[Ticket], None],
         reap: Callable[[], int],
         tracing: Tracing = NO_TRACING,
+        nodes: NodeSettler | None = None,
     ) -> None:
+        self._nodes = nodes
         self._board = board
         self._head = board.head
         self._row = row
@@ -234,6 +240,10 @@ class Worker:
     def _answer(self, taken: Taken, started: float) -> Taken | None:
         with logs.context(entry=taken.held.entry) as known:  # also of items that are let go
             try:
+                if isinstance(taken.run, TakenStep):
+                    known.add(graph=taken.run.graph_id)
+                    self._go_on(taken.held, taken.run)
+                    return None
                 ticket = self._open(taken)
                 known.add(graph=ticket.graph_id, node=ticket.node_id)
                 with self._span(ticket) as span:
@@ -274,6 +284,13 @@ class Worker:
         self._report.settled(ticket, result, time.monotonic() - started)
         span.ended(_fate(ticket, result), *_how(ticket))
         return result.next
+
+    def _go_on(self, held: Held, step: TakenStep) -> None:
+        """Do the next part of what a run has left to do."""
+        self._row.proceed(step.graph_id, "settling", 0)
+        assert self._nodes is not None
+        self._nodes.go_on(held, step)
+        self._forget_verdict()
 
     def _span(self, ticket: Ticket) -> Span:
         tracing = self._tracing

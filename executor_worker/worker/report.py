@@ -9,7 +9,7 @@ from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.worker.intake import Ticket
-from executor_worker.worker.settle import Result
+from executor_worker.worker.result import Result
 from supervisor.scoreboard.scoreboard import Head
 
 MODES = frozenset({"llm", "agent", "tool"})
@@ -36,6 +36,10 @@ class Report:
         if result.trimmed:
             advice = "a producer trims entries that are not settled yet, or the stream or its group was deleted"
             logs.warning("entry.trimmed", stream=ticket.held.stream, advice=advice)
+        if result.late:
+            self._recorder.count("dago_items_fenced_total")
+            logs.info("item.late", advice="its run had ended or gone on without it; nothing was changed")
+            return
         if ticket.outcome is None:
             logs.info("item.repeated", advice="its node has this item's result already; it was acknowledged only")
             return

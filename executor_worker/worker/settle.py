@@ -10,9 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
-from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Commit, Consumer, Settled, Taken
+from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Commit, Consumer, Settled
 from executor_worker.envelopes.events import completed_event, failed_event, node_entry, rfc3339
 from executor_worker.errors import StateInvalid, StreamError, StreamRefused
 from executor_worker.graph.state import CANCELLED, GraphState, new_document, splice_node
@@ -21,22 +20,8 @@ from executor_worker.outcome import Completed, Failed
 from executor_worker.telemetry import logs
 from executor_worker.worker.intake import Ticket
 from executor_worker.worker.journal import LAST_RECORD
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """
-    How a settlement ended.
-
-    Attributes:
-        settled: False where the item was no longer ours; nothing was written then.
-        trimmed: The entry had been trimmed away meanwhile; the result was committed all the same.
-        next: The item taken in the same step.
-    """
-
-    settled: bool
-    trimmed: bool = False
-    next: Taken | None = None
+from executor_worker.worker.node_settle import NodeSettler
+from executor_worker.worker.result import Result
 
 
 class Settler:
@@ -44,6 +29,7 @@ class Settler:
     Args:
         worker_id: The consumer's name, for `data.worker_id`.
         pause: Called after each lost reply with the number of tries so far; waits, and answers False to give up.
+        nodes: Settles nodes of runs.
     """
 
     def __init__(
@@ -54,11 +40,13 @@ class Settler:
         pause: Callable[[int], bool],
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        nodes: NodeSettler | None = None,
     ) -> None:
         self._consumer = consumer
         self._worker_id = worker_id
         self._ttl_s = state_ttl_s
         self._pause = pause
+        self._nodes = nodes
         self._wall = wall
         self._clock = clock
 
@@ -70,6 +58,8 @@ class Settler:
             StreamError: `pause` gave up; whether it was committed is unknown.
         """
         draft = _Draft(ticket, self._worker_id, self._ttl_s, self._wall(), self._clock() - ticket.began)
+        if ticket.run is not None and self._nodes is not None:
+            return self._nodes.settle(ticket, draft.facts(), draft.letter() or {}, take_next)
         current, force, tries = ticket.state, False, 0
         while True:
             try:
@@ -139,7 +129,7 @@ class _Draft:
     def _commit(self, current: bytes | None) -> Commit:
         ticket = self._ticket
         if self._events is None:
-            self._facts = self._draw_facts()
+            self._facts = self.facts()
             self._entry = self._node_entry()
             self._events = self._draw_events()
         expected, document = self._document(current)
@@ -150,7 +140,7 @@ class _Draft:
             ttl_s=self._ttl_s,
             events=self._events,
             failure=isinstance(ticket.outcome, Failed),
-            dead=self._dead(),
+            dead=self.letter(),
             journal=ticket.journal,
             last_record=LAST_RECORD,
         )
@@ -209,13 +199,13 @@ class _Draft:
         item = self._ticket.item
         return {"work_id": item.work_id} if item is not None and item.work_id else {}
 
-    def _draw_facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, object]:
         """What result and state both say of the run."""
         ticket, outcome = self._ticket, self._ticket.outcome
         facts: dict[str, object] = {
             "worker_id": self._worker_id,
             "mode": (outcome.mode if outcome is not None else None) or ticket.mode,
-            "attempt": ticket.attempt - (ticket.dead_reason == "poisoned"),
+            "attempt": ticket.attempt - (ticket.dead_reason == "poisoned" and ticket.run is None),
             "duration_ms": round(self._took_s * 1000, 3),
         }
         if outcome is not None and outcome.usage is not None:
@@ -233,7 +223,8 @@ class _Draft:
             return [(COMPLETED_STREAM, completed_event(*names, outcome.output, facts, self._now))]
         return [(FAILED_STREAM, failed_event(*names, outcome.error, outcome.code, facts, self._now))]
 
-    def _dead(self) -> dict[str, bytes | str] | None:
+    def letter(self) -> dict[str, bytes | str] | None:
+        """The fields of its dead letter; None where it is none."""
         ticket, outcome = self._ticket, self._ticket.outcome
         if ticket.dead_reason is None or not isinstance(outcome, Failed):
             return None
@@ -244,7 +235,7 @@ class _Draft:
             "original_id": ticket.held.entry,
             "reason": ticket.dead_reason,
             "error": outcome.error,
-            "deliveries": str(ticket.attempt - poisoned),
+            "deliveries": str(ticket.held.attempt - poisoned),
             "consumer": ticket.held.consumer,
             "failed_at": rfc3339(self._now),
         }

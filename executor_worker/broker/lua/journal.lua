@@ -1,7 +1,8 @@
 -- Write records at the end of a run's journal, only for the item's holder, and tell of it in the same step.
--- KEYS: work stream, settled markers, group resets, journal, progress stream.
+-- KEYS: work stream, settled markers, group resets, journal, progress stream, the run's head (or the markers' key).
 -- ARGV: group, consumer, entry, count, records there are (-1: whatever is there goes first), ttl_ms,
---       number of records, those, events.
+--       number of records, node of the run or '', number of events, records, events, then type and data of each for the
+--       run's log.
 -- Reply: 'kept', also where a lost reply makes it the second time; 'fenced'; 'other' where other records are there.
 -- With an interpreter line this script is refused before its first command where memory is full.
 
@@ -10,11 +11,17 @@ if type(where) == 'table' then return where end
 if where ~= 'ours' and where ~= 'gone' then return 'fenced' end
 
 local journal, before, count = KEYS[4], tonumber(ARGV[5]), tonumber(ARGV[7])
+local of_run, node, events = KEYS[6] ~= KEYS[2], ARGV[8], tonumber(ARGV[9])
+local first = 9 -- the words before the records
+if of_run then
+  local status = redis.call('HGET', KEYS[6], 'ended')
+  if status or redis.call('EXISTS', KEYS[6]) == 0 then return 'fenced' end
+end
 
 local function written()
   local there = redis.call('LRANGE', journal, before, before + count - 1)
   for i = 1, count do
-    if there[i] ~= ARGV[7 + i] then return false end
+    if there[i] ~= ARGV[first + i] then return false end
   end
   return true
 end
@@ -27,7 +34,16 @@ elseif type(there) == 'table' then
 elseif there ~= before then
   return written() and 'kept' or 'other'
 end
-for i = 1, count do redis.call('RPUSH', journal, ARGV[7 + i]) end
-redis.call('PEXPIRE', journal, ARGV[6])
-for i = 8 + count, #ARGV do redis.call('XADD', KEYS[5], '*', 'data', ARGV[i]) end
+for i = 1, count do redis.call('RPUSH', journal, ARGV[first + i]) end
+for i = first + count + 1, first + count + events do redis.call('XADD', KEYS[5], '*', 'data', ARGV[i]) end
+if not of_run then
+  redis.call('PEXPIRE', journal, ARGV[6])
+  return 'kept'
+end
+-- What belongs to a run lives as long as it does.
+if there == 0 then redis.call('RPUSH', KEYS[6] .. ':journals', journal) end
+for i = first + count + events + 1, #ARGV, 2 do
+  local seq = redis.call('RPUSH', KEYS[6] .. ':log', ARGV[i] .. '\t' .. int(clock()) .. '\t' .. node .. '\t' .. ARGV[i + 1])
+  if i + 1 == #ARGV then redis.call('PUBLISH', (string.gsub(KEYS[6], ':run:', ':live:')), seq) end
+end
 return 'kept'

@@ -10,13 +10,17 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from executor_worker.broker.connection.blocking import BlockingRead
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.replies import GroupLost
 from executor_worker.broker.connection.script import Script, script
+from executor_worker.broker.graphs.requests import Steps, drive
+from executor_worker.broker.graphs.scripts import settle_script
+from executor_worker.broker.graphs.settling import NodeCommit, RunSettled, node_words
+from executor_worker.broker.graphs.taken import RUN_ITEM, taken_of
 from executor_worker.broker.names import GROUP, LAST_READ, MARKERS, RESETS, STATE_PREFIX, WORK_STREAMS
 from executor_worker.broker.queue.arguments import TakeOrders, settle_words
 from executor_worker.broker.queue.consumers import release_held
@@ -26,16 +30,19 @@ from executor_worker.broker.queue.journal import JournalKeys
 from executor_worker.broker.queue.leases import renew
 from executor_worker.errors import StreamError
 
-TAKEN_PARTS = 8  # of a script's answer that brings an entry
+T = TypeVar("T")
+
+TAKEN_PARTS = 8  # of a script's answer that brings an entry; one of a run has one more
+RUNS = ("runs/model", "runs/advance", "runs/write", "runs/start")
 GRAPH_ID = re.compile(rb'"graph_id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,512})"')
 
 
 def scripts() -> tuple[Script, Script, Script, Script]:
     """Those to take, confirm, settle and park; read from their files once, best before the workers are forked."""
     return (
-        script("take", "constants", "throttle", "reading"),
-        script("confirm", "standing"),
-        script("settle", "constants", "standing", "throttle", "reading", flags=""),
+        script("take", "constants", "throttle", *RUNS, "reading"),
+        script("confirm", "constants", "standing", "throttle", *RUNS),
+        script("settle", "constants", "standing", "throttle", *RUNS, "reading", flags=""),
         script("park", "constants", "standing", "throttle"),
     )
 
@@ -80,6 +87,7 @@ class Consumer:
         self._blocking = BlockingRead(link, group, name, streams)
         self._names = {stream.encode(): stream for stream in self._streams}
         self._take_script, self._confirm_script, self._settle_script, self._park_script = scripts()
+        self._settle_run_script = settle_script()
         self._orders = TakeOrders(name, self._streams, group=group, lease_s=lease_s, delete_settled=delete_settled)
 
     @property
@@ -173,7 +181,7 @@ class Consumer:
         found = self._link.call("XRANGE", held.stream, held.entry, held.entry)
         words = found[0][1] if found else []
         fields = dict(zip(words[::2], words[1::2], strict=True))
-        return Taken(held, fields.get(b"data"), fields)
+        return self._described(Taken(held, fields.get(b"data"), fields))
 
     def holds(self, held: Held) -> bool:
         """
@@ -184,9 +192,9 @@ class Consumer:
         """
         return not renew(self._link, [held], group=self._group)
 
-    def journal(self, held: Held, *, ttl_s: float) -> JournalKeys:
-        """Give access to journals as *held*'s holder."""
-        return JournalKeys(self._link, held, ttl_s=ttl_s, group=self._group)
+    def journal(self, held: Held, *, ttl_s: float, run: tuple[str, str] | None = None) -> JournalKeys:
+        """Give access to journals as *held*'s holder; *run*: see `JournalKeys`."""
+        return JournalKeys(self._link, held, ttl_s=ttl_s, group=self._group, run=run)
 
     # -- settle and release -------------------------------------------------------------------------
 
@@ -224,6 +232,48 @@ class Consumer:
         if take_next:
             self._sure()
         return ending, None, taken
+
+    def settle_run(
+        self, held: Held, commit: NodeCommit, *, take_next: bool
+    ) -> tuple[RunSettled, list[bytes], Taken | None]:
+        """
+        Commit the end of a run's node in one step if it still counts, and take the next entry in the same.
+
+        Returns:
+            How it ended, what has to be decided first (with judge), the next entry.
+
+        Raises:
+            StreamUnavailable: No reply: settle again, it finds its own commit. Or Redis said not now.
+            StreamRefused: The operator has to act; nothing was written.
+        """
+        keys, words = node_words(held, commit, group=self._group, mirror=self._mirror)
+        words += (b"1", *self._orders.next(may_have_unseen=self.may_have_unseen)) if take_next else (b"",)
+        asked_at = time.monotonic()
+        try:
+            reply = self._link.run(self._settle_run_script, keys, words)
+            ending = RunSettled(reply[0])
+            if ending in (RunSettled.fenced, RunSettled.judge):
+                return ending, reply[1] if len(reply) > 1 else [], None
+            taken = self._received(reply[2], asked_at)
+        except BaseException:
+            self.may_have_unseen = True
+            raise
+        if take_next:
+            self._sure()
+        return ending, [], taken
+
+    def ask(self, steps: Steps[T]) -> T:
+        """
+        Do what a run needs on the same line.
+
+        Raises:
+            StreamUnavailable: No reply.
+        """
+        try:
+            return drive(self._link, steps)
+        except StreamError:
+            self.may_have_unseen = True
+            raise
 
     def release(self, held: Held, *, counted: bool) -> bool:
         """
@@ -297,11 +347,12 @@ class Consumer:
             self._group_missing = reply[0] == b"nogroup"
             self._doubtful = reply[0] == b"unsure"
             return None
-        stream, entry, count, uncounted, refused, words, state_key, state = reply
+        stream, entry, count, uncounted, refused, words, state_key, state, *of_run = reply
         held = Held(self._names[stream], entry.decode(), count, self.name, uncounted)
         fields = dict(zip(words[::2], words[1::2], strict=True))
         guessed = state_key.decode("utf-8", "replace") or None
-        return Taken(held, fields.get(b"data"), fields, guessed, state, asked_at=asked_at, refused=refused)
+        run = taken_of(of_run[0]) if of_run else None
+        return Taken(held, fields.get(b"data"), fields, guessed, state, asked_at=asked_at, refused=refused, run=run)
 
     def _received_many(self, reply: list[Any], asked_at: float) -> Taken | None:
         """Keep the first of what a blocking read brought; COUNT is for each stream, so there may be a second."""
@@ -320,17 +371,32 @@ class Consumer:
         state_key = STATE_PREFIX.encode() + guessed[1] if guessed else MARKERS
         held = taken.held
         keys: list[Word] = [held.stream, MARKERS, RESETS, state_key]
-        words: list[Word] = [self._group, held.consumer, held.entry, held.count]
+        data = taken.data or b""
+        of_run = data.startswith(RUN_ITEM)
+        words: list[Word] = [self._group, held.consumer, held.entry, held.count, data if of_run else b"", b""]
         late = time.monotonic() > taken.asked_at + self._lease_s
         taken.asked_at = time.monotonic()
-        where, state = self._link.run(self._confirm_script, keys, words)
+        where, state, run = self._link.run(self._confirm_script, keys, words)
         if where not in (b"ours", b"gone"):
             return None
+        if run is not None:
+            taken.run = taken_of(run)
+            return taken
         if where == b"gone" and late and not state:
             return None  # somebody else had time to settle it, and the graph's state, which would tell, is gone as well
         taken.row_lost = where == b"gone"
         if guessed:
             taken.state_key, taken.state = STATE_PREFIX + guessed[1].decode("utf-8", "replace"), state
+        return taken
+
+    def _described(self, taken: Taken) -> Taken:
+        """Bring along what a run's item needs; it was started before."""
+        held, data = taken.held, taken.data or b""
+        if data.startswith(RUN_ITEM):
+            keys: list[Word] = [held.stream, MARKERS, RESETS, MARKERS]
+            words: list[Word] = [self._group, held.consumer, held.entry, held.count, data, b"1"]
+            run = self._link.run(self._confirm_script, keys, words)[2]
+            taken.run = taken_of(run) if run is not None else None
         return taken
 
     def _new(self, stream: bytes, entry: bytes) -> Held:

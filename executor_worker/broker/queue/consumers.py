@@ -9,7 +9,7 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.replies import GroupLost
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import GROUP, MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, RESETS, WORK_STREAMS
+from executor_worker.broker.names import GROUP, MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, RESETS, TAKEN_STREAMS
 from executor_worker.broker.queue.delivery import Held
 from executor_worker.errors import StreamError
 
@@ -18,7 +18,7 @@ UNCOUNTED_AT_ONCE = 500  # entries in one call: about a millisecond of the serve
 
 
 def release_consumer(
-    link: Link, consumer: str, *, counted: bool, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP
+    link: Link, consumer: str, *, counted: bool, streams: Sequence[str] = TAKEN_STREAMS, group: str = GROUP
 ) -> list[tuple[str, str]]:
     """
     Give back all that *consumer* has pending; only for one whose worker is certainly dead.
@@ -38,7 +38,7 @@ def release_consumer(
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def pending_of(link: Link, consumer: str, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP) -> list[Held]:
+def pending_of(link: Link, consumer: str, *, streams: Sequence[str] = TAKEN_STREAMS, group: str = GROUP) -> list[Held]:
     """
     List what *consumer* has pending as it stands now, without what was given back already.
 
@@ -75,7 +75,7 @@ def release_held(link: Link, held: Held, *, counted: bool, group: str = GROUP) -
     return bool(link.run(script("release", "constants", "standing"), [held.stream, MARKERS, RESETS], words))
 
 
-def delete_consumer(link: Link, consumer: str, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP) -> bool:
+def delete_consumer(link: Link, consumer: str, *, streams: Sequence[str] = TAKEN_STREAMS, group: str = GROUP) -> bool:
     """
     Delete *consumer* unless something is pending for it.
 
@@ -93,7 +93,7 @@ def prune_consumers(
     *,
     keep: Container[str] = (),
     idle_s: float = 3600.0,
-    streams: Sequence[str] = WORK_STREAMS,
+    streams: Sequence[str] = TAKEN_STREAMS,
     group: str = GROUP,
 ) -> list[str]:
     """
@@ -115,7 +115,7 @@ def prune_consumers(
     return [name for name in gone if delete_consumer(link, name, streams=streams, group=group)]
 
 
-def prune_forgiven(link: Link, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP) -> int:
+def prune_forgiven(link: Link, *, streams: Sequence[str] = TAKEN_STREAMS, group: str = GROUP) -> int:
     """
     Forget what was forgiven of entries that nobody can settle any more; some at a time.
 
@@ -154,7 +154,7 @@ def fields_of(flat: Sequence[Any]) -> dict[str, Any]:
     return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def consumers_of(link: Link, prefix: str, *, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP) -> list[str]:
+def consumers_of(link: Link, prefix: str, *, streams: Sequence[str] = TAKEN_STREAMS, group: str = GROUP) -> list[str]:
     """
     Name the group's consumers whose names begin with *prefix* and go on with a number.
 

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from enum import Enum
 
+from executor_worker.broker.graphs.taken import TakenNode, TakenStep
+
 
 @dataclass(slots=True, unsafe_hash=True)  # not frozen: one is made for every item, which takes thrice as long then
 class Held:
@@ -56,6 +58,7 @@ class Taken:
         asked_at: When it was asked for, in seconds on the monotonic clock: its lease began no sooner, and the answer
             may have been read much later.
         refused: How often a throttled provider refused its call, in runs that were given back for that.
+        run: What a run's item brings along; None for any other.
     """
 
     held: Held
@@ -66,6 +69,7 @@ class Taken:
     row_lost: bool = False
     asked_at: float = field(default_factory=time.monotonic)
     refused: int = 0
+    run: TakenNode | TakenStep | None = None
 
 
 @dataclass(slots=True)

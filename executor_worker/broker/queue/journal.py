@@ -47,14 +47,22 @@ _TELL = Prepared(b"XADD", PROGRESS_STREAM, b"*", b"data")
 
 
 class JournalKeys:
-    """Reads and writes journals in the name of one item's holder."""
+    """
+    Reads and writes journals in the name of one item's holder.
 
-    def __init__(self, link: Link, held: Held, *, ttl_s: float, group: str = GROUP) -> None:
+    Args:
+        run: Head's key of the run and the node that the item is for; None where it is no run's.
+    """
+
+    def __init__(
+        self, link: Link, held: Held, *, ttl_s: float, group: str = GROUP, run: tuple[str, str] | None = None
+    ) -> None:
         self._link = link
         self._held = held
         self._ttl_ms = int(ttl_s * 1000)
         self._group = group
-        self._script = script("journal", "standing", flags="")
+        self._head, self._node = run or (MARKERS, "")
+        self._script = script("journal", "standing", "runs/model", flags="")
 
     def read(self, *keys: str) -> list[list[bytes]]:
         """
@@ -70,21 +78,31 @@ class JournalKeys:
             found.append([] if isinstance(reply, StreamError) else reply)
         return found
 
-    def append(self, key: str, before: int, records: Sequence[bytes], events: Sequence[bytes]) -> Kept:
+    def append(
+        self,
+        key: str,
+        before: int,
+        records: Sequence[bytes],
+        events: Sequence[bytes],
+        log: Sequence[tuple[str, bytes]] = (),
+    ) -> Kept:
         """
         Write *records* after the *before* that are there, and *events* to the progress stream, in one step.
 
         Args:
             before: -1: whatever is there goes first.
+            log: Type and data of the same events, for the run's log.
 
         Raises:
             StreamUnavailable: No reply: write again, what was written is found. Or Redis said not now.
             StreamRefused: The operator has to act; nothing was written.
         """
         held = self._held
-        keys: list[Word] = [held.stream, MARKERS, RESETS, key, PROGRESS_STREAM]
+        keys: list[Word] = [held.stream, MARKERS, RESETS, key, PROGRESS_STREAM, self._head]
         words: list[Word] = [self._group, held.consumer, held.entry, held.count, before, self._ttl_ms, len(records)]
-        return Kept(self._link.run(self._script, keys, [*words, *records, *events]))
+        words += (self._node, len(events))
+        told = [word for event in log if self._node for word in event]
+        return Kept(self._link.run(self._script, keys, [*words, *records, *events, *told]))
 
     def tell(self, event: bytes, *, enclosed: bool = False) -> None:
         """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import GROUP, WORK_STREAMS
+from executor_worker.broker.names import GROUP, TAKEN_STREAMS
 
 PAGE = 1000  # pending entries looked at in one call: about a millisecond of the server's time
 
@@ -25,7 +25,7 @@ class Sweeper:
         link: Link,
         *,
         lease_s: float,
-        streams: Sequence[str] = WORK_STREAMS,
+        streams: Sequence[str] = TAKEN_STREAMS,
         group: str = GROUP,
         page: int = PAGE,
     ) -> None:

@@ -74,7 +74,7 @@ def prepare(node: AgentNode, context: Context) -> tuple[ModelRequest, dict[str, 
     Limits.of(node, context)
     wanted = wanted_of(node.llm)
     tools = _listed(node, context)
-    texts = [context.scope.text(text, where) for where, text in node.task] or [as_json(context.scope.inputs)]
+    texts = [context.scope.text(text, where) for where, text in node.task] or [as_json(context.scope.default_message)]
     request = opening(node.llm, context, *texts)
     specs = tuple(ToolSpec(name, tool.description, tool.input_schema) for name, tool in tools.items())
     return replace(request, tools=specs), tools, wanted

@@ -28,7 +28,6 @@ AHEAD = {
     "jmespath",
     "protobuf",
     "psycopg",
-    "pyyaml",
     "simpleeval",
     "starlette",
     "uvicorn",

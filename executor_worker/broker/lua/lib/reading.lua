@@ -1,5 +1,7 @@
 -- Take one entry for a consumer, without waiting. Used by take and settle.
 
+local LATE_MOST = 100 -- items of runs that must not be run any more, in one call
+
 -- The document at *key*: a string, false where there is none, '' where the key holds something else.
 local function document(key)
   local state = redis.pcall('GET', key)
@@ -20,13 +22,20 @@ local function state_of(fields)
   return '', false
 end
 
--- {stream, entry, count, forgiven, refused, fields, state key or '', state or false}
-local function handed(stream, entry, fields, count)
+-- {stream, entry, count, forgiven, refused, fields, state key or '', state or false, of a run's item what `started` has},
+-- false where it is a run's that must not be run any more: it is acknowledged then.
+local function handed(stream, entry, fields, count, group, consumer)
+  local run = started(stream, entry, count, fields, consumer)
+  if run and run[1] == 'late' then
+    drop(stream, group, entry)
+    return false
+  end
   local forgiven, refused = 0, 0
   if count > 1 then
     forgiven = tonumber(redis.call('HGET', stream .. ':forgiven', entry) or 0)
     refused = tonumber(redis.call('HGET', stream .. ':forgiven', entry .. ' refused') or 0)
   end
+  if run then return {stream, entry, count, forgiven, refused, fields, '', false, run} end
   local key, state = state_of(fields)
   return {stream, entry, count, forgiven, refused, fields, key, state}
 end
@@ -44,7 +53,7 @@ local function claim(stream, group, consumer, entry, count, forgive)
   local claimed = redis.call('XCLAIM', stream, group, consumer, 0, entry)
   if #claimed == 0 or not claimed[1] then return false end
   if forgive then redis.call('HINCRBY', stream .. ':forgiven', entry, 1) end
-  return handed(stream, entry, claimed[1][2], count + 1)
+  return handed(stream, entry, claimed[1][2], count + 1, group, consumer)
 end
 
 -- Give back uncounted what was delivered but never run; what is given back already stays as it is.
@@ -85,7 +94,7 @@ local function if_stale(stream, group, consumer, entry, lease_ms)
   if not row or row[3] < lease_ms then return false end
   local claimed = redis.call('XAUTOCLAIM', stream, group, consumer, lease_ms, entry, 'COUNT', 1)[2][1]
   if not claimed then return false end
-  return handed(stream, claimed[1], claimed[2], pending(stream, group, claimed[1], claimed[1], 1)[1][4])
+  return handed(stream, claimed[1], claimed[2], pending(stream, group, claimed[1], claimed[1], 1)[1][4], group, consumer)
 end
 
 -- An entry that waits for a throttle that has room: it is the consumer's who asks, and so is a place for its call.
@@ -130,15 +139,17 @@ local function take(args, at)
   local got = waiting(group, consumer, lease_ms)
   if got then return got end
   for _, stream in ipairs(streams) do
-    local reply = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
-    if type(reply) == 'table' and reply.err then
-      if string.sub(reply.err, 1, 7) == 'NOGROUP' then return {'nogroup', stream} end
-      error(reply)
-    end
-    if reply then
+    for _ = 1, LATE_MOST do
+      local reply = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
+      if type(reply) == 'table' and reply.err then
+        if string.sub(reply.err, 1, 7) == 'NOGROUP' then return {'nogroup', stream} end
+        error(reply)
+      end
+      if not reply then break end
       local entry = reply[1][2][1]
       if args[at + 5] == '1' then redis.call('HSET', 'dago:executor:last', stream, entry[1]) end
-      return handed(stream, entry[1], entry[2], 1)
+      local got = handed(stream, entry[1], entry[2], 1, group, consumer)
+      if got then return got end
     end
   end
   return false

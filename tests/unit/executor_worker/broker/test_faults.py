@@ -11,6 +11,7 @@ import pytest
 
 from executor_worker.broker import GROUP, Consumer, Endpoint, Link, Made, Settled, Taken, ensure_groups
 from executor_worker.broker.connection.script import script
+from executor_worker.broker.queue.consumer import scripts
 from executor_worker.errors import StreamRefused, StreamUnavailable
 from tests.kit import Proxy, RedisServer, Stopwatch, wait_until
 from tests.unit.executor_worker.broker.acts import (
@@ -33,11 +34,7 @@ Make = Callable[..., Consumer]
 @pytest.fixture
 def line(shared_server: RedisServer, db: Client, proxy: Callable[..., Proxy]) -> Proxy:
     """A bad line to the server, which knows the scripts already: the first reply is the one that counts."""
-    for known in (
-        script("take", "constants", "throttle", "reading"),
-        script("settle", "constants", "standing", "throttle", "reading", flags=""),
-        script("release", "constants", "standing"),
-    ):
+    for known in (*scripts(), script("release", "constants", "standing")):
         assert db.script_load(known.source).encode() == known.sha
     return proxy(shared_server.port)
 

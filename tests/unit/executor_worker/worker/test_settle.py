@@ -12,7 +12,8 @@ from executor_worker.envelopes.events import rfc3339
 from executor_worker.errors import StreamUnavailable
 from executor_worker.outcome import Completed, Failed, Usage
 from executor_worker.worker.intake import Intake, Limits, Ticket
-from executor_worker.worker.settle import Result, Settler
+from executor_worker.worker.result import Result
+from executor_worker.worker.settle import Settler
 
 NOW = 1_800_000_000.0
 STATE = b'{"graph_id":"g","inputs":{"x":1.00},"node_states":{}}'

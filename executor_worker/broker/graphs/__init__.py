@@ -1,0 +1,38 @@
+"""
+Runs of graphs in Redis: what can be asked of them and done to them.
+
+Every verb is a generator that yields requests and is sent their replies, so that it runs over a `Link` (`drive`) as
+well as over redis.asyncio (`adrive`). No verb keeps anything between two calls.
+"""
+
+from executor_worker.broker.graphs.errors import (
+    IdempotencyMismatch,
+    NothingToRetry,
+    RunEnded,
+    RunError,
+    RunNotEnded,
+    RunStopping,
+    RunUnknown,
+    StaleEpoch,
+    TooManyRuns,
+)
+from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, adrive, drive
+from executor_worker.broker.names import live_channel
+
+__all__ = [
+    "IdempotencyMismatch",
+    "NothingToRetry",
+    "Request",
+    "RunEnded",
+    "RunError",
+    "RunNotEnded",
+    "RunStopping",
+    "RunUnknown",
+    "ScriptCall",
+    "StaleEpoch",
+    "Steps",
+    "TooManyRuns",
+    "adrive",
+    "drive",
+    "live_channel",
+]

@@ -1,0 +1,174 @@
+"""Decide what a script has asked for: nodes that need no worker, and a run's own output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor_worker.broker.graphs.records import ENDED, SMALL, Decided, NodeField, mirrored, rest_of
+from executor_worker.broker.graphs.requests import Request, Steps, checked
+from executor_worker.broker.names import COMPLETED_STREAM, FAILED_STREAM, run_key
+from executor_worker.errors import TemplateError
+from executor_worker.graph.judging import Judgement, PastNode, Seen, judge
+from executor_worker.graph.plan import NodePlan, output_of
+from executor_worker.json_text import dumps, loads
+
+Render = Callable[[Any, Seen], Any]
+"""Renders a run's `output` template."""
+
+
+@dataclass(slots=True)
+class Deciding:
+    """
+    What is known while one script is asked again and again until nothing is undecided.
+
+    Attributes:
+        local: What ends in this very call: nobody else can know of it yet.
+        plans: Records that are known without asking.
+        output: The run's own output, as JSON, once it was asked for.
+    """
+
+    graph_id: str
+    render: Render
+    inputs: Mapping[str, Any] | None = None
+    plans: dict[str, NodePlan] = field(default_factory=dict)
+    local: dict[str, Decided] = field(default_factory=dict)
+    given: dict[str, Decided] = field(default_factory=dict)
+    output: bytes = b""
+    skeleton: bytes | None = None
+
+    def words(self) -> list[Any]:
+        """What the script is told: the decisions and the run's output."""
+        words: list[Any] = [len(self.given)]
+        for decided in self.given.values():
+            words += decided.words()
+        return [*words, self.output]
+
+    def decide(self, asked: Sequence[bytes]) -> Steps[None]:
+        """Decide what *asked* names: pairs of a node ("" for the run's output) and what ended before it in the call."""
+        pairs = [(asked[at].decode(), asked[at + 1].decode()) for at in range(0, len(asked), 2)]
+        yield from self._know([node for node, _ in pairs if node])
+        for node, ended in pairs:
+            just_ended = frozenset(ended.split("\t")) if ended else frozenset[str]()
+            if node:
+                yield from self._decide_node(node, just_ended)
+            else:
+                yield from self._decide_output(just_ended)
+
+    def _know(self, nodes: Sequence[str]) -> Steps[None]:
+        """Read the records of *nodes* and the inputs, where they are not known."""
+        base = run_key(self.graph_id)
+        missing = [node for node in nodes if node not in self.plans]
+        requests: list[Request] = []
+        if missing:
+            requests.append((b"HMGET", f"{base}:plan", *missing))
+        if self.inputs is None:
+            requests.append((b"HGET", base, "inputs"))
+        if not requests:
+            return
+        replies = list(checked((yield requests)))
+        if missing:
+            records = replies.pop(0)
+            self.plans.update({node: NodePlan.load(record) for node, record in zip(missing, records, strict=True)})
+        if self.inputs is None:
+            self.inputs = loads(replies[0] or b"{}")
+
+    def _decide_node(self, node: str, just_ended: frozenset[str]) -> Steps[None]:
+        plan = self.plans[node]
+        past, assumed = yield from self._past(plan.reads, just_ended, node)
+        judged = judge(plan, node, Seen(self.graph_id, self.inputs or {}, past))
+        decided = decided_of(self.graph_id, node, plan.type, judged, assumed)
+        self.given[node] = self.local[node] = decided
+
+    def _decide_output(self, just_ended: frozenset[str]) -> Steps[None]:
+        if self.skeleton is None:
+            (reply,) = checked((yield [(b"HGET", f"{run_key(self.graph_id)}:plan", "")]))
+            self.skeleton = reply
+        template, reads = output_of(self.skeleton)
+        yield from self._know([])
+        past, _ = yield from self._past(reads, just_ended, "")
+        try:
+            value = self.render(template, Seen(self.graph_id, self.inputs or {}, past))
+            self.output = dumps(value)
+        except (TemplateError, ValueError):
+            self.output = b"null"
+
+    def _past(
+        self, reads: Sequence[str], just_ended: frozenset[str], node: str
+    ) -> Steps[tuple[dict[str, PastNode], tuple[str, ...]]]:
+        """Read what *node* may see of *reads*, and which of them had not ended for it."""
+        elsewhere = [one for one in reads if one not in just_ended]
+        found: dict[str, PastNode] = {}
+        if elsewhere:
+            base = run_key(self.graph_id)
+            fields, outputs = checked(
+                (
+                    yield [
+                        (b"HMGET", f"{base}:nodes", *elsewhere, node),
+                        (b"HMGET", f"{base}:outputs", *elsewhere),
+                    ]
+                )
+            )
+            own = NodeField.parse(fields[-1]).ready if fields[-1] is not None and node else None
+            for one, raw, output in zip(elsewhere, fields, outputs, strict=False):
+                seen = past_node(raw, output, own)
+                if seen is not None:
+                    found[one] = seen
+        past = {}
+        for one in reads:
+            if one in just_ended:
+                past[one] = self.local[one].seen if one in self.local else PastNode("completed")
+            else:
+                past[one] = found.get(one, PastNode())
+        return past, tuple(one for one in elsewhere if one not in found)
+
+
+def past_node(field: bytes | None, output: bytes | None, ready: int | None) -> PastNode | None:
+    """Read a past node; None where it has not ended, or not before *ready*."""
+    if field is None:
+        return None
+    node = NodeField.parse(field)
+    if node.status not in ENDED or (ready is not None and node.ended > ready):
+        return None
+    return PastNode(node.status, loads(output) if output is not None else None, node.error)
+
+
+def decided_of(graph_id: str, node: str, kind: str, judged: Judgement, assumed: tuple[str, ...] = ()) -> Decided:
+    """Write a judgement as scripts are told of it."""
+    completed = judged.status == "completed"
+    output = dumps(judged.output) if completed else b""
+    metadata: dict[str, Any] = {"mode": kind}
+    if not completed:
+        metadata["error_code"] = judged.code
+    data: dict[str, Any] = {"mode": kind}
+    if isinstance(judged.output, dict) and "target" in judged.output and kind == "router":
+        data["next_node"] = judged.output["target"]
+    told = (
+        {"output": judged.output, **data}
+        if completed
+        else {"output": None, "error": judged.error, "error_code": judged.code, **data}
+    )
+    data |= sized(output) if completed else {"error": judged.error, "error_code": judged.code}
+    return Decided(
+        node=node,
+        status=judged.status,
+        took=judged.took,
+        output=output,
+        rest=rest_of(judged.error, metadata),
+        data=dumps(data),
+        stream=COMPLETED_STREAM if completed else FAILED_STREAM,
+        mirror=mirrored(f"node.{judged.status}", graph_id, node, told),
+        assumed=assumed,
+        events=tuple(("edge.error", dumps(error.as_json())) for error in judged.errors),
+        value=judged.output,
+        error=judged.error,
+    )
+
+
+def sized(output: bytes) -> dict[str, Any]:
+    """Say in the log how large an output is; readers lay small ones in."""
+    return {"output_bytes": len(output)}
+
+
+__all__ = ["SMALL", "Deciding", "Render", "decided_of", "past_node", "sized"]

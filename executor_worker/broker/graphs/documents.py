@@ -1,0 +1,162 @@
+"""A run as one document: its state and its result, put together of its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from executor_worker.broker.graphs.errors import RunNotEnded
+from executor_worker.broker.graphs.records import NodeField
+from executor_worker.broker.graphs.requests import Steps, checked
+from executor_worker.broker.graphs.views import Head, hash_of, head, ids_of, require
+from executor_worker.broker.names import run_key
+from executor_worker.envelopes.events import rfc3339
+from executor_worker.graph.plan import NodePlan, restored
+from executor_worker.json_text import dumps, loads
+
+LARGE, LARGE_OUTPUT = 32 * 2**20, 64 * 2**10
+"""Bytes: from the first on a document leaves out outputs over the second."""
+
+
+def document(graph_id: str, *, full: bool = False) -> Steps[bytes | None]:
+    """Write a run's state document as it is now; None where there is no such run."""
+    about = yield from head(graph_id)
+    if about is None:
+        return None
+    base = run_key(graph_id)
+    ids = yield from ids_of(graph_id)
+    records = yield from hash_of(f"{base}:plan", ids)
+    skeleton, inputs = checked((yield [(b"HGET", f"{base}:plan", ""), (b"HGET", base, "inputs")]))
+    plans = {name: NodePlan.load(record) for name, record in records.items()}
+    states, output = yield from _states(about, ids, plans, inputs, full=full)
+    parts: dict[str, bytes] = {
+        "graph_id": dumps(graph_id),
+        "graph": dumps(restored(skeleton, {name: plan.config for name, plan in plans.items()})),
+        "inputs": inputs,
+        "name": dumps(about.name or None),
+        "labels": dumps(about.labels),
+        "metadata": dumps(about.metadata),
+        "submitted_by": dumps(about.submitted_by),
+        "status": dumps(about.status),
+        "node_states": states,
+        "submitted_at": _time(about.submitted_at_ms),
+        "started_at": _time(about.started_at_ms),
+        "completed_at": _time(about.completed_at_ms),
+        "error": dumps((about.error or {}).get("error")),
+        "output": output,
+        "seq": dumps(about.seq),
+    }
+    return joined(parts)
+
+
+def result(graph_id: str, *, full: bool = False) -> Steps[bytes]:
+    """
+    Write the result of an ended run.
+
+    Raises:
+        RunUnknown, RunNotEnded: There is none.
+    """
+    about = yield from require(graph_id)
+    if not about.ended:
+        raise RunNotEnded(graph_id, "stopping" if about.stopping else about.status)
+    base = run_key(graph_id)
+    ids = yield from ids_of(graph_id)
+    records = yield from hash_of(f"{base}:plan", ids)
+    (inputs,) = checked((yield [(b"HGET", base, "inputs")]))
+    plans = {name: NodePlan.load(record) for name, record in records.items()}
+    states, output = yield from _states(about, ids, plans, inputs, full=full)
+    parts = {
+        "graph_id": dumps(graph_id),
+        "status": dumps(about.status),
+        "completed_at": _time(about.completed_at_ms),
+        "result": states,
+        "output": output,
+        "error": dumps((about.error or {}).get("error")),
+    }
+    return joined(parts)
+
+
+def joined(parts: Mapping[str, bytes]) -> bytes:
+    """Write an object of values that are JSON already."""
+    return b"{" + b",".join(dumps(name) + b":" + value for name, value in parts.items()) + b"}"
+
+
+def _states(
+    about: Head, ids: Sequence[str], plans: Mapping[str, NodePlan], inputs: bytes, *, full: bool
+) -> Steps[tuple[bytes, bytes]]:
+    """Write all nodes' states, and the run's output."""
+    base = run_key(about.graph_id)
+    fields = yield from hash_of(f"{base}:nodes", ids)
+    outputs = yield from hash_of(f"{base}:outputs", ids)
+    nodes = {name: NodeField.parse(raw) for name, raw in fields.items()}
+    _derive(outputs, nodes, plans, inputs)
+    size = sum(map(len, outputs.values()))
+    cut = not full and size > LARGE
+    rest = "cancelled" if about.ended and about.status == "cancelled" else "pending"
+    states = {name: _state(name, nodes.get(name) or NodeField(status=rest), outputs.get(name), cut) for name in ids}
+    return joined(states), (yield from _output(about, ids, nodes, plans, outputs))
+
+
+def _derive(
+    outputs: dict[str, bytes], nodes: Mapping[str, NodeField], plans: Mapping[str, NodePlan], inputs: bytes
+) -> None:
+    """Lay in the outputs that are not stored twice: of a start the inputs, of an end what led to it."""
+    ends = {name: list[str]() for name, plan in plans.items() if plan.type == "end"}
+    for name, plan in plans.items():
+        if plan.type == "start" and name in nodes:
+            outputs.setdefault(name, inputs)
+        took = nodes[name].took if name in nodes and nodes[name].ended else "-"
+        for at, way in enumerate(plan.out):
+            if way.target in ends and (took == "*" or took[at : at + 1] == "1"):
+                ends[way.target].append(name)
+    for name, led in ends.items():
+        if name in nodes and nodes[name].status == "completed" and name not in outputs and led:
+            found = {source: outputs.get(source, b"null") for source in led}
+            outputs[name] = found[led[0]] if len(led) == 1 else joined(found)
+
+
+def _state(name: str, node: NodeField, output: bytes | None, cut: bool) -> bytes:
+    metadata = node.metadata or {}
+    if cut and output is not None and len(output) > LARGE_OUTPUT:
+        metadata, output = {**metadata, "output_bytes": len(output)}, None
+    parts = {
+        "node_id": dumps(name),
+        "status": dumps("running" if node.status == "running" else node.status),
+        "output": output or b"null",
+        "error": dumps(node.error),
+        "started_at": _time(node.started_ms or None),
+        "completed_at": _time(node.ended_ms or None),
+        "metadata": dumps(metadata),
+    }
+    return joined(parts)
+
+
+def _output(
+    about: Head,
+    ids: Sequence[str],
+    nodes: Mapping[str, NodeField],
+    plans: Mapping[str, NodePlan],
+    outputs: Mapping[str, bytes],
+) -> Steps[bytes]:
+    if about.status != "completed" or not about.ended:
+        return b"null"
+    (own,) = checked((yield [(b"HGET", run_key(about.graph_id), "result")]))
+    if own is not None:
+        return bytes(own)
+    sinks = [name for name in ids if not plans[name].out]
+    done = {name: outputs.get(name, b"null") for name in sinks if name in nodes and nodes[name].status == "completed"}
+    return joined(done) if len(sinks) != 1 or not done else done[sinks[0]]
+
+
+def _time(ms: int | None) -> bytes:
+    return dumps(rfc3339(ms / 1000) if ms else None)
+
+
+def render(graph_id: str, ttl_s: int) -> Steps[None]:
+    """Store an ended run's document where programs of others read it."""
+    about = yield from head(graph_id)
+    written = yield from document(graph_id)
+    if about is not None and written is not None and about.ended:
+        yield [(b"SET", f"dago:state:{graph_id}", written, "EX", ttl_s)]
+
+
+__all__ = ["document", "joined", "loads", "render", "result"]

@@ -1,0 +1,114 @@
+"""Requests as data: what a verb asks of Redis, and who asks it, over a line of ours or with asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import redis.exceptions
+
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.replies import NoScript, error_of
+from executor_worker.broker.connection.script import Script
+from executor_worker.errors import StreamError, StreamUnavailable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptCall:
+    """A script with its keys and words."""
+
+    script: Script
+    keys: Sequence[Word]
+    args: Sequence[Word]
+
+    def by_name(self) -> tuple[Word, ...]:
+        return (b"EVALSHA", self.script.sha, len(self.keys), *self.keys, *self.args)
+
+    def in_full(self) -> tuple[Word, ...]:
+        return (b"EVAL", self.script.source, len(self.keys), *self.keys, *self.args)
+
+
+Request = tuple[Word, ...] | ScriptCall
+Steps = Generator[Sequence[Request], list[Any], T]
+"""A verb: yields requests that may go out together, is sent their replies, and returns its answer."""
+
+
+def checked(replies: Sequence[Any]) -> Sequence[Any]:
+    """
+    Answer *replies*, none of which is an error.
+
+    Raises:
+        StreamError: The first that is.
+    """
+    for reply in replies:
+        if isinstance(reply, StreamError):
+            raise reply
+    return replies
+
+
+def drive(link: Link, steps: Steps[T]) -> T:
+    """
+    Run a verb over *link*.
+
+    Raises:
+        StreamUnavailable: No reply; the verb may be repeated as a whole.
+        RunError: It can't be done.
+    """
+    try:
+        requests = next(steps)
+        while True:
+            replies = link.batch([_words(request) for request in requests])
+            for at, (request, reply) in enumerate(zip(requests, replies, strict=True)):
+                if isinstance(reply, NoScript) and isinstance(request, ScriptCall):
+                    replies[at] = link.batch([request.in_full()])[0]
+            requests = steps.send(replies)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+
+
+async def adrive(client: Any, steps: Steps[T]) -> T:
+    """
+    Run a verb over *client*, a `redis.asyncio.Redis` that answers with bytes.
+
+    Raises:
+        StreamUnavailable: No reply; the verb may be repeated as a whole.
+        RunError: It can't be done.
+    """
+    try:
+        requests = next(steps)
+        while True:
+            replies = await _asked(client, [_words(request) for request in requests])
+            for at, (request, reply) in enumerate(zip(requests, replies, strict=True)):
+                if isinstance(reply, NoScript) and isinstance(request, ScriptCall):
+                    replies[at] = (await _asked(client, [request.in_full()]))[0]
+            requests = steps.send(replies)
+    except StopIteration as done:
+        return done.value  # type: ignore[no-any-return]
+
+
+async def _asked(client: Any, commands: Sequence[tuple[Word, ...]]) -> list[Any]:
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command, NEVER_DECODE=True)
+    try:
+        replies = await pipeline.execute(raise_on_error=False)
+    except (redis.exceptions.RedisError, OSError) as error:
+        raise StreamUnavailable(f"Redis does not answer: {error}") from error
+    return [_ours(reply) for reply in replies]
+
+
+def _ours(reply: Any) -> Any:
+    """Make an error of the client's one of ours."""
+    if isinstance(reply, redis.exceptions.NoScriptError):
+        return NoScript(str(reply))
+    if isinstance(reply, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
+        return StreamUnavailable(str(reply))
+    return error_of(str(reply)) if isinstance(reply, redis.exceptions.RedisError) else reply
+
+
+def _words(request: Request) -> tuple[Word, ...]:
+    return request.by_name() if isinstance(request, ScriptCall) else request

@@ -1,0 +1,28 @@
+"""The scripts that change runs, each of the same library; read from their files once."""
+
+from __future__ import annotations
+
+from executor_worker.broker.connection.script import Script, script
+
+_LIBRARY = ("constants", "throttle", "runs/model", "runs/advance", "runs/write", "runs/arguments")
+_TAKING = ("constants", "standing", "throttle", "runs/model", "runs/advance", "runs/write", "runs/start", "reading")
+
+
+def submit_script() -> Script:
+    return script("runs/submit", *_LIBRARY, flags="")
+
+
+def settle_script() -> Script:
+    return script("runs/settle", *_TAKING, "runs/arguments", flags="")
+
+
+def step_script() -> Script:
+    return script("runs/step", *_LIBRARY, flags="")
+
+
+def cancel_script() -> Script:
+    return script("runs/cancel", *_LIBRARY)
+
+
+def timers_script() -> Script:
+    return script("runs/timers", *_LIBRARY)

@@ -1,0 +1,28 @@
+"""Go on with a run that had more to do than one script may."""
+
+from __future__ import annotations
+
+from executor_worker.broker.graphs.deciding import Deciding, Render
+from executor_worker.broker.graphs.requests import ScriptCall, Steps, checked
+from executor_worker.broker.graphs.scripts import step_script
+from executor_worker.broker.names import GROUP, MARKERS, run_key, shard_of, steps_stream
+
+
+def step(graph_id: str, render: Render, *, consumer: str = "", entry: str = "", group: str = GROUP) -> Steps[None]:
+    """
+    Do all that is left in slices, each one script.
+
+    Args:
+        consumer, entry: Who holds the step's entry, which is acknowledged in the end; "": nobody does.
+    """
+    keys = [run_key(graph_id), steps_stream(shard_of(graph_id)), MARKERS]
+    deciding = Deciding(graph_id, render)
+    while True:
+        words = [group, consumer, entry, *deciding.words()]
+        (reply,) = checked((yield [ScriptCall(step_script(), keys, words)]))
+        if reply[0] == b"done":
+            return
+        if reply[0] == b"judge":
+            yield from deciding.decide(reply[1])
+        else:
+            deciding = Deciding(graph_id, render)

@@ -1,0 +1,163 @@
+"""Accept a run: its plan first, then its head, its key and its first items in one step."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor_worker.broker.graphs.deciding import Deciding, Render
+from executor_worker.broker.graphs.errors import IdempotencyMismatch, TooManyRuns
+from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, checked
+from executor_worker.broker.graphs.scripts import submit_script
+from executor_worker.broker.names import STATE_PREFIX, idempotency_key, run_key
+from executor_worker.errors import StreamUnavailable
+from executor_worker.graph.definition import Graph
+from executor_worker.graph.plan import LAYOUT, compile_graph
+from executor_worker.json_text import dumps
+
+PLANNED_S = 300
+"""How long a plan is kept that no run was made of."""
+SLICE = 500  # fields in one command
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """
+    A run to be.
+
+    Attributes:
+        graph: As validation has found it to be right.
+        graph_id: From `new_graph_id`: with the same one a repetition finds the run it has made.
+        idempotency_key: With its scope before it; "": none.
+        body_digest: Of the request, so that the same key with another body is noticed.
+        timeout_s: Goes before the graph's own; None: the graph's, else *default_timeout_s*; 0: none.
+    """
+
+    graph: Graph
+    inputs: Mapping[str, Any]
+    graph_id: str
+    idempotency_key: str = ""
+    body_digest: str = ""
+    submitted_by: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    traceparent: str = ""
+    tracestate: str = ""
+    timeout_s: float | None = None
+    default_timeout_s: float = 3600.0
+    queued_max: int = 500
+    state_ttl_s: float = 86400.0
+    max_active: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """
+    Attributes:
+        status: "submitted"; of a replayed one what it is now, "deleted" where it is gone.
+        replayed: Its idempotency key had made it before.
+    """
+
+    graph_id: str
+    status: str
+    submitted_at_ms: int
+    replayed: bool = False
+
+
+def new_graph_id(shard: int = 0) -> str:
+    """Make the id of a run: a UUIDv7 that ends in its shard's number."""
+    millis = time.time_ns() // 1_000_000
+    chance = int.from_bytes(os.urandom(10))
+    value = (millis & (1 << 48) - 1) << 80 | 0x7 << 76 | (chance >> 68 & 0xFFF) << 64 | 0b10 << 62
+    value |= (chance & (1 << 62) - 1) & ~0xFFF | (shard & 0xFFF)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def submit(run: Submission, render: Render) -> Steps[Submitted]:
+    """
+    Store a run and queue its first nodes.
+
+    Raises:
+        IdempotencyMismatch: Its key was used with another body.
+        TooManyRuns: `max_active` run already.
+        StreamUnavailable: Not now.
+    """
+    plan = compile_graph(run.graph)
+    base = run_key(run.graph_id)
+    inputs = dumps(dict(run.inputs))
+    prefix = _prefix(run, inputs)
+    deciding = Deciding(run.graph_id, render, run.inputs, dict(plan.nodes), skeleton=plan.skeleton)
+    records: list[Any] = ["", plan.skeleton]
+    places: list[Any] = []
+    for node in plan.nodes:
+        records += (node, plan.nodes[node].dump())
+        places += (node, plan.places[node].dump())
+    requests: list[Request] = []
+    for key, fields in ((f"{base}:plan", records), (f"{base}:edges", places)):
+        requests += [(b"HSET", key, *fields[at : at + 2 * SLICE]) for at in range(0, len(fields), 2 * SLICE)]
+        requests.append((b"EXPIRE", key, PLANNED_S))
+    head = _head(run, plan.graph, len(prefix), inputs, bool(plan.graph.output is not None), plan.sinks)
+    document = prefix + b',"status":"submitted","node_states":{},"submitted_at":null}'
+    key = _idempotency(run, base)
+    while True:
+        words: list[Any] = [run.body_digest, run.max_active, document, 2 * len(head)]
+        words += [word for pair in head.items() for word in pair]
+        words += [len(plan.roots), *plan.roots, *deciding.words()]
+        *_, reply = checked(
+            (yield [*requests, ScriptCall(submit_script(), [base, key, STATE_PREFIX + run.graph_id], words)])
+        )
+        requests = []
+        match reply[0]:
+            case b"judge":
+                yield from deciding.decide(reply[1])
+            case b"submitted":
+                return Submitted(run.graph_id, "submitted", reply[1])
+            case b"replayed":
+                return Submitted(reply[1].decode(), reply[2].decode(), reply[3], replayed=True)
+            case b"mismatch":
+                raise IdempotencyMismatch(reply[1].decode())
+            case b"active":
+                raise TooManyRuns(reply[1])
+            case _:
+                raise StreamUnavailable("the run's plan was lost before it was accepted; submit it again")
+
+
+def _idempotency(run: Submission, base: str) -> str:
+    if not run.idempotency_key:
+        return base
+    return idempotency_key(hashlib.sha256(run.idempotency_key.encode()).hexdigest())
+
+
+def _prefix(run: Submission, inputs: bytes) -> bytes:
+    """Write the part of the state document that never changes."""
+    parts = {
+        "graph_id": dumps(run.graph_id),
+        "graph": dumps(run.graph.document),
+        "inputs": inputs,
+        "name": dumps(run.graph.name),
+        "labels": dumps(dict(run.labels)),
+        "metadata": dumps(dict(run.metadata)),
+        "submitted_by": dumps(run.submitted_by),
+    }
+    return b"{" + b",".join(dumps(name) + b":" + value for name, value in parts.items())
+
+
+def _head(
+    run: Submission, graph: Graph, prefix: int, inputs: bytes, output: bool, sinks: tuple[str, ...]
+) -> dict[str, Any]:
+    limits = [limit for limit in (run.timeout_s, graph.timeout_s, run.default_timeout_s) if limit is not None]
+    window = min(graph.max_parallel or run.queued_max, run.queued_max) if run.queued_max else graph.max_parallel or 0
+    total = len(graph.nodes)
+    return {
+        "v": LAYOUT, "graph_id": run.graph_id, "status": "submitted", "epoch": 1, "left": total, "total": total,
+        "slots": 0, "window": window, "failure": graph.failure, "output": int(output), "ttl": int(run.state_ttl_s),
+        "ids": "\t".join(graph.nodes), "sinks": "\t".join(sinks), "prefix": prefix, "inputs": inputs,
+        "timeout": int(limits[0] * 1000), "name": graph.name or graph.id or "", "labels": dumps(dict(run.labels)),
+        "metadata": dumps(dict(run.metadata)), "submitted_by": run.submitted_by, "traceparent": run.traceparent,
+        "tracestate": run.tracestate, "told": dumps({"name": graph.name or graph.id, "total": total}),
+    }  # fmt: skip

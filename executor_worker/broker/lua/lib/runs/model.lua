@@ -1,0 +1,204 @@
+-- A run as scripts see it: what is read of it is kept in tables, what changes is written at the end, in one place.
+-- The hash at `base` is the run's head; the other keys of the run begin with it. Names: broker/names.
+
+local LAYOUT = 1 -- of what is stored; a script refuses a greater one
+local MOST = 2000 -- edges, fields, entries and events a call may touch; what remains is left as a cursor
+local STOP_MS = 2000 -- from a cancellation to the end of what can't be reached
+local ENDED = {completed = true, failed = true, skipped = true, cancelled = true}
+local OVER = {completed = true, failed = true, cancelled = true}
+local HEAD = {
+  'v', 'status', 'stopping', 'epoch', 'left', 'slots', 'window', 'held', 'failure', 'running', 'completed', 'failed',
+  'error', 'started', 'output', 'ttl', 'todo', 'graph_id', 'deadline', 'cancelled', 'skipped', 'backlog', 'total',
+}
+local NUMBERS = {
+  'v', 'epoch', 'left', 'slots', 'window', 'running', 'completed', 'failed', 'cancelled', 'skipped', 'started', 'todo',
+  'deadline', 'backlog', 'total',
+}
+
+local clock_ms
+local function clock()
+  if not clock_ms then
+    local time = redis.call('TIME')
+    clock_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  end
+  return clock_ms
+end
+
+local function int(number) return string.format('%.0f', number) end
+
+-- RFC 3339, UTC, milliseconds.
+local stamps = {}
+local function rfc3339(ms)
+  local second = math.floor(ms / 1000)
+  local text = stamps[second]
+  if not text then
+    local days, rest = math.floor(second / 86400), second % 86400
+    local z = days + 719468
+    local era = math.floor(z / 146097)
+    local doe = z - era * 146097
+    local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+    local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+    local mp = math.floor((5 * doy + 2) / 153)
+    local day = doy - math.floor((153 * mp + 2) / 5) + 1
+    local month = mp < 10 and mp + 3 or mp - 9
+    local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+    text = string.format('%04d-%02d-%02dT%02d:%02d:%02d', year, month, day, math.floor(rest / 3600),
+      math.floor(rest / 60) % 60, rest % 60)
+    stamps[second] = text
+  end
+  return string.format('%s.%03dZ', text, ms % 1000)
+end
+
+local function quoted(text) return cjson.encode(text) end
+
+local function split(text, separator)
+  local parts = {}
+  if text == '' then return parts end
+  for part in string.gmatch(text .. separator, '([^' .. separator .. ']*)' .. separator) do parts[#parts + 1] = part end
+  return parts
+end
+
+-- Call *command* on *key* with any number of words, in slices that the stack holds.
+local function sliced(command, key, words)
+  for from = 1, #words, 4000 do
+    redis.call(command, key, unpack(words, from, math.min(from + 3999, #words)))
+  end
+end
+
+-- A node's field: status, attempt, seq of the log when it became ready and when it ended, when it was queued, started
+-- and ended (ms), its edges taken ('*' all, '-' none, 'x' dead, else a digit for each), then its error and its metadata,
+-- both JSON, on lines of their own.
+local function parse_node(raw)
+  local st, at, r, e, q, s, d, took, rest =
+    string.match(raw, '^(%a+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t([^\n]*)(.*)$')
+  return {
+    st = st, at = tonumber(at), r = tonumber(r), e = tonumber(e), q = tonumber(q), s = tonumber(s), d = tonumber(d),
+    took = took, rest = rest,
+  }
+end
+
+local function node_text(n)
+  return table.concat({n.st, n.at, int(n.r), int(n.e), int(n.q), int(n.s), int(n.d), n.took}, '\t') .. n.rest
+end
+
+-- What a script needs to know of a node's place in the graph: see `graph/plan.py`, which writes it.
+local function parse_place(raw)
+  local lines = split(raw, '\n')
+  local first = split(lines[1], '\t')
+  local place = {
+    inline = first[1], need = tonumber(first[2]), edges = tonumber(first[3]), kind = first[4], queue = first[5],
+    handled = first[6] == '1', inputs = first[7] == '1', reads = split(lines[2] or '', '\t'), out = {},
+  }
+  for i = 3, #lines do
+    local target, need, edges = string.match(lines[i], '^([^\t]*)\t(%d+)\t(%d+)$')
+    place.out[i - 2] = {target, tonumber(need), tonumber(edges)}
+  end
+  return place
+end
+
+-- A run as its head's fields say.
+local function new_run(base, head)
+  local run = {
+    base = base, shard = string.match(base, '^(.*:)run:[^:]*$'), was = head, nodes = {}, joins = {}, places = {},
+    changed = {}, joined = {}, outputs = {}, closed = {}, removed = {}, queue = {}, ready = {}, now_ended = {},
+    events = {}, work = {}, cursors = {}, judge = {}, given = {}, timers = {}, waiting = {}, mirrored = {}, ops = 0, seq = 0,
+  }
+  for _, name in ipairs(HEAD) do head[name] = head[name] or '' end
+  for _, name in ipairs(NUMBERS) do run[name] = tonumber(head[name]) or 0 end
+  run.id, run.status, run.stopping, run.held, run.error =
+    head.graph_id, head.status, head.stopping, head.held, head.error
+  return run
+end
+
+-- The run at *base*, or nil where there is none.
+local function open_run(base)
+  local found, head = redis.call('HMGET', base, unpack(HEAD)), {}
+  if not found[1] then return nil end
+  for i, name in ipairs(HEAD) do head[name] = found[i] or '' end
+  local run = new_run(base, head)
+  run.seq = redis.call('LLEN', base .. ':log')
+  return run
+end
+
+local function node_of(run, id)
+  local known = run.nodes[id]
+  if known == nil then
+    local raw = redis.call('HGET', run.base .. ':nodes', id)
+    known = raw and parse_node(raw) or false
+    run.nodes[id] = known
+  end
+  return known
+end
+
+local function place_of(run, id)
+  local known = run.places[id]
+  if not known then
+    local raw = redis.call('HGET', run.base .. ':edges', id)
+    if not raw then error({err = 'ERR the run ' .. run.id .. ' has no node ' .. id}) end
+    known = parse_place(raw)
+    run.places[id] = known
+  end
+  return known
+end
+
+local function join_of(run, id, edges)
+  local known = run.joins[id]
+  if known == nil then
+    local open, taken
+    if edges > 1 then
+      open, taken = string.match(redis.call('HGET', run.base .. ':joins', id) or '', '^(%d+) (%d+)$')
+    end
+    known = {open = tonumber(open) or edges, taken = tonumber(taken) or 0, stored = open ~= nil}
+    run.joins[id] = known
+  end
+  return known
+end
+
+-- The counters of a join are needed no longer.
+local function close_join(run, id)
+  local known = run.joins[id]
+  if known then run.joined[id] = known.stored and 'gone' or nil end
+end
+
+-- Read the fields of *targets* from position *from* on at once.
+local function prefetch(run, targets, from)
+  local ids = {}
+  for i = from, math.min(#targets, from + MOST) do
+    local id = targets[i][1]
+    if run.nodes[id] == nil then ids[#ids + 1] = id end
+  end
+  for at = 1, #ids, 2000 do
+    local last = math.min(at + 1999, #ids)
+    local fields = redis.call('HMGET', run.base .. ':nodes', unpack(ids, at, last))
+    for i = at, last do
+      run.nodes[ids[i]] = fields[i - at + 1] and parse_node(fields[i - at + 1]) or false
+    end
+  end
+end
+
+-- Log an event. *mirror*: the rest of its JSON for a stream of others, which begins behind id and time.
+local function log(run, kind, node, data, stream, mirror)
+  run.seq = run.seq + 1
+  run.ops = run.ops + 1
+  local record = kind .. '\t' .. int(clock()) .. '\t' .. node .. '\t' .. data
+  run.events[#run.events + 1] = record
+  if stream then
+    local id = string.sub(redis.sha1hex(run.id .. '\n' .. int(run.seq) .. '\n' .. record), 1, 32)
+    run.mirrored[#run.mirrored + 1] =
+      {stream, '{"id":"' .. id .. '","timestamp":"' .. rfc3339(clock()) .. '",' .. mirror}
+  end
+end
+
+local function log_run(run, kind, data)
+  local inner = '"graph_id":' .. quoted(run.id) .. (data ~= '{}' and ',' .. string.sub(data, 2) or '}')
+  log(run, kind, '', data, 'dago:events:graph.events',
+    '"type":"' .. kind .. '","graph_id":' .. quoted(run.id) .. ',"execution_id":' .. quoted(run.id) .. ',"data":{' .. inner .. '}')
+end
+
+local function log_node(run, kind, node, data, stream)
+  if not stream then return log(run, kind, node, data) end
+  local inner = '"graph_id":' .. quoted(run.id) .. ',"node_id":' .. quoted(node)
+    .. (data ~= '{}' and ',' .. string.sub(data, 2) or '}')
+  log(run, kind, node, data, stream, '"type":"' .. kind .. '","graph_id":' .. quoted(run.id) .. ',"execution_id":'
+    .. quoted(run.id) .. ',"node_id":' .. quoted(node) .. ',"data":{' .. inner .. '}')
+end

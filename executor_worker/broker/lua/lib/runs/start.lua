@@ -1,0 +1,80 @@
+-- Start a run's node, in the same step in which a worker gets its entry. Used by take, settle and confirm.
+
+local RUNS = 'dago:{executor.work}:'
+local ITEM = '^{"graph_id":"([^"]+)","run":{"v":(%d+),"epoch":(%d+),"attempt":(%d+)},"node_type":"[^"]*","node_id":(".*")}$'
+local STEP = '^{"graph_id":"([^"]+)","step":"(%a+)","v":%d+}$'
+
+local function text_of(json)
+  if not string.find(json, '\\', 1, true) then return string.sub(json, 2, -2) end
+  return cjson.decode('[' .. json .. ']')[1]
+end
+
+-- The base of a run's keys: its shard is the last three digits of its id.
+local function base_of(id)
+  local shard = tonumber(string.sub(id, -3), 16) or 0
+  return 'dago:' .. (shard == 0 and '{executor.work}' or '{' .. shard .. '}') .. ':run:' .. id
+end
+
+local function data_of(fields)
+  for i = 1, #fields, 2 do
+    if fields[i] == 'data' then return fields[i + 1] end
+  end
+  return ''
+end
+
+local function drop(stream, group, entry)
+  redis.call('XACK', stream, group, entry)
+  redis.call('XDEL', stream, entry)
+  redis.call('HDEL', stream .. ':forgiven', entry, entry .. ' refused')
+end
+
+-- What a node's config and conditions name: {id, its field or false, its output or false}, only as far as it is its past.
+local function past_of(run, node, place)
+  local found = {}
+  if #place.reads == 0 then return found end
+  local fields = redis.call('HMGET', run.base .. ':nodes', unpack(place.reads))
+  local outputs = redis.call('HMGET', run.base .. ':outputs', unpack(place.reads))
+  for i, id in ipairs(place.reads) do
+    local one = fields[i] and parse_node(fields[i])
+    local seen = one and ENDED[one.st] and one.e <= node.r
+    found[i] = {id, seen and fields[i], seen and outputs[i]}
+  end
+  return found
+end
+
+-- {kind, …} of a run's item: 'node' with all that is needed to run it, 'step', or 'late' where it must not be run;
+-- false where the item is no run's. *quiet*: it was started before, and is only to be answered.
+local function started(stream, entry, count, fields, consumer, quiet)
+  local data = data_of(fields)
+  if string.sub(data, 1, 13) ~= '{"graph_id":"' then return false end
+  local id, what = string.match(data, STEP)
+  if id then return {'step', id, base_of(id), what} end
+  local v, epoch, attempt, json
+  id, v, epoch, attempt, json = string.match(data, ITEM)
+  if not id then return false end
+  local run = open_run(base_of(id))
+  if not run then return {'late'} end
+  if tonumber(v) > LAYOUT or run.v > LAYOUT then return {'version'} end
+  local name = text_of(json)
+  local node = node_of(run, name)
+  if run.epoch ~= tonumber(epoch) or not node or node.at ~= tonumber(attempt) or run.stopping ~= '' or OVER[run.status]
+    or (node.st ~= 'queued' and node.st ~= 'running')
+    or redis.call('HGET', run.base .. ':open', name) ~= stream .. ' ' .. entry then
+    return {'late'}
+  end
+  begin_run(run)
+  if node.st == 'queued' then
+    node.st, node.s = 'running', clock()
+    run.running = run.running + 1
+    set(run, name, node)
+  end
+  if not quiet then log_node(run, 'node.started', name, '{"attempt":' .. node.at .. ',"delivery":' .. count .. ',"worker_id":' .. quoted(consumer) .. '}',
+    'dago:events:graph.events') end
+  local place = place_of(run, name)
+  local about = redis.call('HMGET', run.base, 'traceparent', 'tracestate', 'submitted_by')
+  write(run)
+  return {
+    'node', id, name, run.epoch, node.at, node_text(node), redis.call('HGET', run.base .. ':plan', name),
+    place.inputs and redis.call('HGET', run.base, 'inputs'), past_of(run, node, place), about[1], about[2], run.base,
+  }
+end

@@ -1,0 +1,12 @@
+-- Cancel a run: from now on nothing of it starts; what nobody holds is taken back at once.
+-- KEYS: the run's head. ARGV: none.
+-- Reply: {'cancelled', ms, running, queued}, {'unknown'}, {'ended', status}, {'stopping', status}.
+
+local run = open_run(KEYS[1])
+if not run then return {'unknown'} end
+if run.stopping ~= '' then return {'stopping', run.status} end
+if OVER[run.status] then return {'ended', run.status} end
+begin_stop(run, 'cancelled')
+settle_down(run)
+write(run)
+return {'cancelled', clock(), run.stopped.running, run.stopped.queued}

@@ -1,0 +1,91 @@
+-- Commit the end of a run's node, and all that follows from it, in one step and only for its holder; take the next.
+--
+-- KEYS: work stream, settled markers, group resets, the run's head, dead letters' stream, completed events' stream.
+-- ARGV: group, consumer, entry, count, node, epoch, attempt, mirror ('' | 'always' | 'auto'),
+--       what ('ended', 'again'), delay_ms of 'again', the node's decision, number of decisions, those, the run's output
+--       or '', number of dead letter's words, those, take ('1'), then what take.lua takes.
+-- Reply: {'settled' | 'already' | 'late', nil, next as take.lua has it}, {'fenced'},
+--        {'judge', {node, those that ended before it in this very call, …}}: nothing was written.
+
+local stream, markers, resets = KEYS[1], KEYS[2], KEYS[3]
+local group, consumer, entry, count = word(), word(), word(), number()
+local id, epoch, attempt, mirror = word(), number(), number(), word()
+local what, delay_ms = word(), number()
+
+local where = standing(stream, group, consumer, entry, count, markers, resets)
+if type(where) == 'table' then return where end
+if where == 'fenced' then return {'fenced'} end
+
+local _, own = read_decision()
+local run = where ~= 'already' and open_run(KEYS[4])
+local output
+if run then
+  output = read_decisions(run)
+else
+  output = read_decisions({given = {}})
+end
+local letter = {}
+for i = 1, number() do letter[i] = word() end
+local taking = next_word + 1
+
+local function next_entry()
+  if ARGV[taking] ~= '1' then return false end
+  local fine, got = pcall(take, ARGV, taking + 1)
+  return fine and got or fine == false and {'unsure'}
+end
+
+local function acknowledge()
+  redis.call('HSET', markers, consumer, stream .. ' ' .. entry .. ' ' .. count)
+  drop(stream, group, entry)
+end
+
+local function mirrored()
+  if mirror ~= 'auto' then return mirror == 'always' end
+  local groups = redis.pcall('XINFO', 'GROUPS', KEYS[6])
+  if groups.err then return false end
+  for _, about in ipairs(groups) do
+    if about[2] == 'dago-workers' then return true end
+  end
+  return false
+end
+
+if where == 'already' then return {'already', false, next_entry()} end
+local node = run and node_of(run, id)
+local current = node and node.st == 'running' and node.at == attempt and run.epoch == epoch
+if not current then
+  acknowledge()
+  return {'late', false, next_entry()}
+end
+
+if what == 'again' then
+  if run.stopping ~= '' then
+    finish(run, id, 'cancelled', {took = '-'})
+  else
+    run.running = run.running - 1
+    node.at, node.s, node.rest = node.at + 1, 0, own.rest
+    log_node(run, 'node.retrying', id, own.data)
+    if delay_ms > 0 then
+      node.st = 'waiting'
+      set(run, id, node)
+      run.timers[1] = {id, 'retry', clock() + delay_ms, node.at}
+      run.waiting = {id}
+    else
+      run.slots = run.slots - 1
+      enqueue(run, id)
+    end
+  end
+else
+  for _, event in ipairs(own.events) do log(run, event[1], id, event[2]) end
+  finish(run, id, own.status, own)
+  if run.stopping == '' then follow(run, id) end
+end
+settle_down(run)
+local missing = undecided(run, output)
+if missing then return {'judge', missing} end
+write(run, output)
+if own.status == 'failed' and what == 'ended' and mirrored() then
+  redis.call('XADD', KEYS[6], '*', 'data', run.mirrored[1][2])
+end
+if #letter > 0 then redis.call('XADD', KEYS[5], '*', unpack(letter)) end
+acknowledge()
+return {'settled', false, next_entry()}

@@ -1,0 +1,30 @@
+-- Do the next part of what a run has left to do. A worker's step item is acknowledged when nothing is left of it.
+--
+-- KEYS: the run's head, stream of steps, settled markers.
+-- ARGV: group, consumer, entry ('' : nobody holds one), number of decisions, those, the run's output or ''.
+-- Reply: {'more'}, {'done'}, {'judge', …}.
+
+local group, consumer, entry = word(), word(), word()
+local run = open_run(KEYS[1])
+local open = run and redis.call('HGET', run.base .. ':open', '')
+
+local function done()
+  if entry ~= '' then
+    redis.call('HSET', KEYS[3], consumer, KEYS[2] .. ' ' .. entry .. ' 1')
+    drop(KEYS[2], group, entry)
+    if open == KEYS[2] .. ' ' .. entry then redis.call('HDEL', run.base .. ':open', '') end
+  end
+  return {'done'}
+end
+
+if not run or run.todo == 0 then return done() end
+local output = read_decisions(run)
+run.cursors = redis.call('LRANGE', run.base .. ':todo', 0, -1)
+run.todo, run.drop_todo, run.step_open = 0, true, open and true
+resume_cursors(run)
+settle_down(run)
+local missing = undecided(run, output)
+if missing then return {'judge', missing} end
+write(run, output)
+if run.todo > 0 then return {'more'} end
+return done()

@@ -1,0 +1,59 @@
+-- Accept a run: its head, its key and its first items, in one step. Its plan was written before, with a TTL.
+--
+-- KEYS: the run's head, idempotency key (or the head where there is none), state document.
+-- ARGV: the body's digest, most active runs (0: no limit), document, number of the head's words, those, roots,
+--       number of decisions, those, the run's output or ''.
+-- Reply: {'submitted', ms}, {'replayed', graph_id, status, ms}, {'mismatch', graph_id}, {'active', n}, {'judge', …},
+--        {'unplanned'}: the plan is not there (any more).
+
+local base = KEYS[1]
+local shard = string.match(base, '^(.*:)run:[^:]*$')
+local digest, most, document = word(), number(), word()
+local words = {}
+for i = 1, number() do words[i] = word() end
+local roots = {}
+for i = 1, number() do roots[i] = word() end
+
+local function discard() redis.call('UNLINK', base .. ':plan', base .. ':edges') end
+
+local there = redis.call('HMGET', base, 'status', 'submitted')
+if there[1] then return {'submitted', tonumber(there[2])} end -- the reply to it was lost
+if KEYS[2] ~= base then
+  local known = redis.call('GET', KEYS[2])
+  if known then
+    discard()
+    local id, body, at = string.match(known, '^(%S+) (%S*) (%d+)$')
+    if body ~= digest then return {'mismatch', id} end
+    return {'replayed', id, redis.call('HGET', shard .. 'run:' .. id, 'status') or 'deleted', tonumber(at)}
+  end
+end
+local active = most > 0 and redis.call('ZCARD', shard .. 'runs:running') or 0
+if most > 0 and active >= most then
+  discard()
+  return {'active', active}
+end
+if redis.call('HLEN', base .. ':edges') == 0 then return {'unplanned'} end
+
+-- Seen as if it was there: nothing is written before all is decided.
+local head = {}
+for i = 1, #words, 2 do head[words[i]] = words[i + 1] end
+local run = new_run(base, head)
+local output = read_decisions(run)
+log_run(run, 'graph.submitted', head.told)
+for _, id in ipairs(roots) do make_ready(run, id) end
+settle_down(run)
+local missing = undecided(run, output)
+if missing then return {'judge', missing} end
+
+redis.call('HSET', base, unpack(words))
+redis.call('HSET', base, 'submitted', int(clock()))
+redis.call('PERSIST', base .. ':plan')
+redis.call('PERSIST', base .. ':edges')
+redis.call('SET', KEYS[3], document)
+redis.call('ZADD', shard .. 'runs', int(clock()), run.id)
+redis.call('ZADD', shard .. 'runs:running', int(clock()), run.id)
+redis.call('ZADD', shard .. 'looks', int(clock()), run.id)
+if KEYS[2] ~= base then redis.call('SET', KEYS[2], run.id .. ' ' .. digest .. ' ' .. int(clock()), 'PX', 86400000) end
+if tonumber(head.timeout) > 0 then run.timers[#run.timers + 1] = {'', 'timeout', clock() + tonumber(head.timeout), 0} end
+write(run, output)
+return {'submitted', clock()}

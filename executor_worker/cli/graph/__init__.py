@@ -1,0 +1,1 @@
+"""`graph`: run graphs, look at their runs, and tell them what to do."""

@@ -1,0 +1,85 @@
+"""Follow a run to its end, one line a step."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import IO, Any
+
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.graphs import drive, live_channel, runs
+from executor_worker.cli.display import COLOURS, console, on_terminal, one_line
+
+SAFETY_S = 5.0  # between two looks where nobody tells of anything new
+
+
+def follow(link: Link, graph_id: str, after: int = 0, give_up_at: float = float("inf")) -> Iterator[dict[str, Any]]:
+    """
+    Yield a run's events from number *after* on, as they come, until its last one or *give_up_at* (monotonic).
+
+    Raises:
+        RunUnknown: There is no such run.
+        StreamUnavailable: Redis is gone.
+    """
+    with closing(link.another()) as ear:
+        ear.call("SUBSCRIBE", live_channel(graph_id))
+        while True:
+            page = drive(link, runs.events(graph_id, after, limit=1000))
+            yield from page.events
+            after = page.next_after
+            if page.ended:
+                return
+            if after < page.last_seq:
+                continue
+            left = give_up_at - time.monotonic()
+            if left <= 0:
+                return
+            select.select([ear], [], [], min(left, SAFETY_S))
+            ear.arrived()
+
+
+def teller(stream: IO[str] | None = None) -> Callable[[dict[str, Any]], None]:
+    """Make what shows events as lines on *stream* (stdout): in colour on a terminal."""
+    screen = console(stream) if on_terminal(stream) else None
+
+    def show(event: dict[str, Any]) -> None:
+        word, text = told(event)
+        clock, place = event["timestamp"][11:23], one_line(event.get("node_id", ""), 40)
+        if screen is None:
+            print(f"{clock}  {word:<16}  {place:<20}  {text}".rstrip(), file=stream, flush=True)
+            return
+        from rich.text import Text
+
+        style = COLOURS.get(word.rpartition(".")[2], "cyan")
+        screen.print(
+            Text.assemble((f"{clock}  ", "dim"), (f"{word:<16}  ", style), (f"{place:<20}  ", "bold"), text),
+            soft_wrap=True,
+        )
+
+    return show
+
+
+def told(event: dict[str, Any]) -> tuple[str, str]:
+    """What an event says: its type, and the rest of the line."""
+    data = event["data"]
+    match event["type"]:
+        case "node.started":
+            return event["type"], f"attempt {data['attempt']}, by {data['worker_id']}"
+        case "node.completed":
+            took = f"in {data['duration_ms'] / 1000:.3g} s" if "duration_ms" in data else ""
+            return event["type"], f"→ {data['next_node']}" if "next_node" in data else took
+        case "node.failed" | "node.retrying" | "graph.failed":
+            return event["type"], f"{data.get('error_code')}: {one_line(str(data.get('error')), 200)}"
+        case "node.skipped":
+            return event["type"], str(data.get("reason", ""))
+        case "llm.called":
+            usage = data.get("usage") or {}
+            counts = f"{usage.get('input_tokens')} + {usage.get('output_tokens')} tokens"
+            return event["type"], f"{data.get('model', '')}, {counts}"
+        case "tool.sent" | "tool.called":
+            return event["type"], one_line(str(data.get("name", "")), 100)
+        case "edge.error":
+            return event["type"], f"{one_line(data['condition'], 100)}: {one_line(data['error'], 200)}"
+    return event["type"], ""

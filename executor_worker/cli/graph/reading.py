@@ -1,0 +1,71 @@
+"""Graphs and inputs from files and options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from executor_worker.cli.exits import FAILED, USAGE, Quit
+from executor_worker.cli.files import read_bytes
+from executor_worker.json_text import loads
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A graph with its inputs, as a file has them."""
+
+    graph: Any
+    inputs: dict[str, Any]
+
+
+def read_request(name: str, given: Sequence[str] = (), inputs_file: str | None = None) -> Request:
+    """
+    Read a graph, or `{"graph", "inputs"}`; *given* inputs are laid over the file's.
+
+    Raises:
+        Quit: It can't be read (2), or is neither JSON nor YAML (1).
+    """
+    document = read_value(name)
+    inputs: Any = {}
+    if isinstance(document, dict) and "nodes" not in document and "graph" in document:
+        document, inputs = document["graph"], document.get("inputs") or {}
+    more = read_value(inputs_file) if inputs_file else {}
+    for one in (inputs, more):
+        if not isinstance(one, dict):
+            raise Quit(FAILED, "the inputs are not an object.")
+    return Request(document, {**inputs, **more, **dict(_named(text) for text in given)})
+
+
+def read_value(name: str) -> Any:
+    """
+    Read a file that is JSON or YAML.
+
+    Raises:
+        Quit: It can't be read (2), or is neither (1).
+    """
+    raw = read_bytes(name)
+    shown = "what came on stdin" if name == "-" else repr(name)
+    try:
+        return loads(raw.removeprefix(b"\xef\xbb\xbf"))
+    except ValueError as error:
+        if raw.lstrip()[:1] in (b"{", b"["):
+            raise Quit(FAILED, f"{shown} is not JSON: {error}.") from None
+    try:
+        return yaml.safe_load(raw)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        problem = " ".join(str(error).split())
+        raise Quit(FAILED, f"{shown} is neither JSON nor YAML: {problem}.") from None
+
+
+def _named(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise Quit(USAGE, f"{text!r} is no input: write NAME=VALUE.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -1,0 +1,155 @@
+"""
+Which edges are taken: everything about a node's end that is evaluated, over values that do not change any more.
+
+Scripts count, and evaluate nothing; see `graph/advance.py` for what they do with these answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor_worker.graph import routing
+from executor_worker.graph.conditions import Condition, ConditionError
+from executor_worker.graph.plan import NodePlan, Way
+from executor_worker.graph.problems import Problems
+
+ALL, NONE, DEAD = "*", "-", "x"
+
+
+@dataclass(frozen=True, slots=True)
+class PastNode:
+    """A node of another's past as that one sees it; of one that has not ended for it, nothing."""
+
+    status: str = ""
+    output: Any = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """
+    What a node's templates, conditions and rules may see.
+
+    Attributes:
+        past: Of the nodes it names.
+    """
+
+    graph_id: str
+    inputs: Mapping[str, Any]
+    past: Mapping[str, PastNode]
+
+    def scope(self, node: str, own: PastNode | None, output: Any = None) -> dict[str, Any]:
+        """Answer what a condition is evaluated over; *own*: the source itself, once it has ended."""
+        seen = dict(self.past) if own is None else {**self.past, node: own}
+        states = {name: {"status": one.status, "output": one.output, "error": one.error} for name, one in seen.items()}
+        return {
+            "inputs": self.inputs,
+            "nodes": {name: one.output for name, one in seen.items()},
+            "output": output,
+            "state": {
+                **self.inputs,
+                "inputs": self.inputs,
+                "graph_id": self.graph_id,
+                "status": "running",
+                "node_states": states,
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeError:
+    """A condition or a rule that raised: it counts as not true, and the log tells."""
+
+    target: str
+    condition: str
+    error: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"target": self.target, "condition": self.condition, "error": self.error}
+
+
+@dataclass(slots=True)
+class Judgement:
+    """
+    How a node has ended, as far as scripts need to know.
+
+    Attributes:
+        took: "*" all its edges were taken, "-" none, else "1" or "0" for each.
+    """
+
+    status: str
+    took: str
+    output: Any = None
+    error: str | None = None
+    code: str | None = None
+    errors: list[EdgeError] = field(default_factory=list)
+
+
+def edges_taken(
+    plan: NodePlan, node: str, status: str, output: Any, seen: Seen, error: str | None = None
+) -> tuple[str, list[EdgeError]]:
+    """Decide the outgoing edges of a node that has ended as *status*; a failed one's that is handled."""
+    if not plan.out or status not in ("completed", "failed"):
+        return NONE, []
+    wanted = ("success", "always") if status == "completed" else ("failure", "always")
+    chosen = output.get("target") if plan.type == "router" and isinstance(output, dict) else None
+    errors: list[EdgeError] = []
+    scope: dict[str, Any] | None = None
+    marks = []
+    for way in plan.out:
+        taken = way.on in wanted and (plan.type != "router" or status != "completed" or way.target == chosen)
+        if taken and way.condition is not None:
+            if scope is None:
+                own = PastNode(status, output if status == "completed" else None, error)
+                scope = seen.scope(node, own, output if status == "completed" else None)
+            taken = _holds(way, scope, errors)
+        marks.append("1" if taken else "0")
+    return _packed("".join(marks)), errors
+
+
+def _holds(way: Way, scope: Mapping[str, Any], errors: list[EdgeError]) -> bool:
+    assert way.condition is not None
+    try:
+        return Condition.compile(way.condition).holds(scope)
+    except ConditionError as error:
+        errors.append(EdgeError(way.target, way.condition, str(error)))
+        return False
+
+
+def _packed(marks: str) -> str:
+    if "0" not in marks:
+        return ALL
+    return NONE if "1" not in marks else marks
+
+
+def judge(plan: NodePlan, node: str, seen: Seen) -> Judgement:
+    """Decide a node that needs no worker: a deterministic router, a start or an end with conditions behind it."""
+    if plan.type != "router":
+        output = dict(seen.inputs) if plan.type == "start" else None
+        took, errors = edges_taken(plan, node, "completed", output, seen)
+        return Judgement("completed", took, output, errors=errors)
+    decided = routing.decide(routing.read(plan.config, None, Problems()), seen.scope(node, None))
+    raised = [EdgeError(each.rule.target, each.rule.condition, each.message) for each in decided.errors]
+    if isinstance(decided, routing.Decision):
+        output = decided.output()
+        took, errors = edges_taken(plan, node, "completed", output, seen)
+        return Judgement("completed", took, output, errors=raised + errors)
+    reason = decided.reason if isinstance(decided, routing.NoRoute) else "it has no model to ask"
+    error = f"the router has no way to go: {reason}"
+    took, errors = edges_taken(plan, node, "failed", None, seen, error)
+    return Judgement("failed", took, None, error, "no_route", raised + errors)
+
+
+def value_at(scope: Mapping[str, Any], path: str) -> Any:
+    """Follow a mapping's *path* (`inputs.q`, `nodes.a.items.0`); None where there is nothing."""
+    value: Any = scope
+    for part in path.strip().removeprefix("{{").removesuffix("}}").strip().split("."):
+        if isinstance(value, Mapping) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value

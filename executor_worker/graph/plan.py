@@ -1,0 +1,359 @@
+"""
+A graph compiled for running it: a record a node, immutable once its run is submitted.
+
+A worker reads the record of the node it runs, a script its place: what of the graph it needs to know when edges to or
+from it are decided. What the records hold already is left out of the rest of the document, so that a run weighs about
+as much as its graph.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor_worker.graph import routing
+from executor_worker.graph.conditions import Condition, ConditionError
+from executor_worker.graph.definition import Graph
+from executor_worker.graph.parts import INLINE_TYPES, Edge, Node, Retry
+from executor_worker.graph.problems import Problems
+from executor_worker.json_text import dumps, loads
+
+LAYOUT = 1
+"""Of the records; raised only when older code would be wrong with newer ones."""
+
+_NAME = re.compile(r"\{\{([^{}]*)\}\}")
+_LEFT_OUT = "\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """An outgoing edge, as the node that it leaves needs to know it."""
+
+    target: str
+    on: str = "success"
+    condition: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """
+    What is needed to run a node and to judge its edges.
+
+    Attributes:
+        out: Its outgoing edges, in the order in which scripts count them.
+        sources: For an agent without a task: the sources of its incoming edges and which of their edges it is.
+        reads: Nodes that its config, its conditions or its mappings name.
+    """
+
+    type: str = "executor"
+    config: dict[str, Any] = field(default_factory=dict)
+    retry: Retry | None = None
+    timeout_s: float | None = None
+    on_failure: str = "fail"
+    input_mapping: dict[str, str] = field(default_factory=dict)
+    output_mapping: dict[str, str] = field(default_factory=dict)
+    out: tuple[Way, ...] = ()
+    sources: tuple[tuple[str, int], ...] = ()
+    reads: tuple[str, ...] = ()
+
+    @property
+    def handled(self) -> bool:
+        """Tell whether the run goes on when it fails."""
+        return self.on_failure == "continue" or any(way.on in ("failure", "always") for way in self.out)
+
+    def dump(self) -> bytes:
+        """Write it as it is stored."""
+        retry = self.retry and [
+            self.retry.max_attempts, self.retry.delay_s, self.retry.backoff, self.retry.max_delay_s,
+            sorted(self.retry.on) if self.retry.on is not None else None,
+        ]  # fmt: skip
+        ways = [
+            [way.target, way.on, way.condition] if way.condition or way.on != "success" else way.target
+            for way in self.out
+        ]
+        fields = {
+            "type": self.type, "config": self.config, "retry": retry, "timeout": self.timeout_s,
+            "on_failure": None if self.on_failure == "fail" else self.on_failure, "in": self.input_mapping,
+            "out": self.output_mapping, "ways": ways, "sources": self.sources, "reads": self.reads,
+        }  # fmt: skip
+        return dumps({name: value for name, value in fields.items() if value or name == "type"})
+
+    @classmethod
+    def load(cls, record: bytes) -> NodePlan:
+        """Read what `dump` wrote."""
+        found = loads(record)
+        retry = found.get("retry")
+        if retry is not None:
+            attempts, delay_s, backoff, longest_s, codes = retry
+            retry = Retry(attempts, delay_s, backoff, longest_s, frozenset(codes) if codes is not None else None)
+        return cls(
+            type=found["type"],
+            config=found.get("config", {}),
+            retry=retry,
+            timeout_s=found.get("timeout"),
+            on_failure=found.get("on_failure", "fail"),
+            input_mapping=found.get("in", {}),
+            output_mapping=found.get("out", {}),
+            out=tuple(Way(way) if isinstance(way, str) else Way(*way) for way in found.get("ways", ())),
+            sources=tuple((source, at) for source, at in found.get("sources", ())),
+            reads=tuple(found.get("reads", ())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    What scripts need to know of a node; see `parse_place` in lua/lib/runs/model.lua.
+
+    Attributes:
+        inline: "w" a worker runs it; "a" it is completed at once, all its edges are taken; "i" it is decided by
+            whoever ends its last parent.
+        need: How many edges must be taken; 0: all must be decided and one taken.
+        edges: How many lead to it.
+        out: Target, its need and its edges.
+    """
+
+    inline: str
+    need: int
+    edges: int
+    type: str
+    queue: str
+    handled: bool
+    inputs: bool
+    reads: tuple[str, ...]
+    out: tuple[tuple[str, int, int], ...]
+
+    def dump(self) -> bytes:
+        """Write it as it is stored."""
+        first = (
+            self.inline,
+            str(self.need),
+            str(self.edges),
+            self.type,
+            self.queue,
+            "01"[self.handled],
+            "01"[self.inputs],
+        )
+        lines = ["\t".join(first), "\t".join(self.reads)]
+        lines += [f"{target}\t{need}\t{edges}" for target, need, edges in self.out]
+        return "\n".join(lines).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    Attributes:
+        skeleton: The rest of the document, and what the run's output is made of.
+        sinks: The nodes whose outputs are the run's where it names none.
+    """
+
+    graph: Graph
+    nodes: dict[str, NodePlan]
+    places: dict[str, Place]
+    roots: tuple[str, ...]
+    sinks: tuple[str, ...]
+    output_reads: tuple[str, ...]
+
+    @property
+    def skeleton(self) -> bytes:
+        """Write the document without what the nodes' records hold, packed."""
+        document = _without_configs(self.graph.document, self.nodes)
+        return zlib.compress(dumps({"document": document, "output": self.graph.output, "reads": self.output_reads}), 6)
+
+
+def compile_graph(graph: Graph) -> Plan:
+    """Compile a graph that validation has found to be right."""
+    outgoing: dict[str, list[Edge]] = {node: [] for node in graph.nodes}
+    incoming: dict[str, list[tuple[str, int]]] = {node: [] for node in graph.nodes}
+    for edge in graph.edges:
+        incoming[edge.target].append((edge.source, len(outgoing[edge.source])))
+        outgoing[edge.source].append(edge)
+    plans = {
+        node.id: _plan_of(node, outgoing[node.id], incoming[node.id], graph.nodes) for node in graph.nodes.values()
+    }
+    needs = {node: need_of(graph.nodes[node], len(edges)) for node, edges in incoming.items()}
+    places = {
+        node: Place(
+            inline=_inline(graph.nodes[node], plan),
+            need=needs[node],
+            edges=len(incoming[node]),
+            type=plan.type,
+            queue=_queue(plan.config),
+            handled=plan.handled,
+            inputs=True,
+            reads=_led_from(incoming[node]) if plan.type == "end" else plan.reads,
+            out=tuple((way.target, needs[way.target], len(incoming[way.target])) for way in plan.out),
+        )
+        for node, plan in plans.items()
+    }
+    roots = tuple(node for node, edges in incoming.items() if not edges)
+    return Plan(
+        graph,
+        plans,
+        places,
+        roots,
+        tuple(node for node, edges in outgoing.items() if not edges),
+        tuple(_reads(graph.output, graph.nodes)),
+    )
+
+
+def need_of(node: Node, edges: int) -> int:
+    """Answer how many of its *edges* must be taken for *node* to run; 0: it waits for all to be decided."""
+    if node.join == "all":
+        return 0
+    return 1 if node.join == "any" else min(int(node.join), max(edges, 1))
+
+
+def restored(skeleton: bytes, configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Put the document together again, of its *skeleton* and the nodes' configs."""
+    document: dict[str, Any] = loads(zlib.decompress(skeleton))["document"]
+    for name, node in _nodes_in(document):
+        config = configs.get(name, {})
+        for holder in (node, node.get("config")):
+            if isinstance(holder, dict):
+                for key, value in holder.items():
+                    if value == _LEFT_OUT + key and key in config:
+                        holder[key] = config[key]
+    return document
+
+
+def output_of(skeleton: bytes) -> tuple[Any, tuple[str, ...]]:
+    """Answer the run's own output template and the nodes it names."""
+    found = loads(zlib.decompress(skeleton))
+    return found["output"], tuple(found["reads"])
+
+
+def _plan_of(
+    node: Node, out: Sequence[Edge], incoming: Sequence[tuple[str, int]], known: Mapping[str, Node]
+) -> NodePlan:
+    ways = tuple(Way(edge.target, edge.on, edge.condition) for edge in out)
+    alone = node.type not in ("router", *INLINE_TYPES) and _takes_predecessors(node.config)
+    sources = tuple(incoming) if alone else ()
+    named = [node.config, *node.input_mapping.values()]
+    reads = dict.fromkeys(_reads(named, known))
+    reads.update(dict.fromkeys(_mapped(node.input_mapping.values(), known)))
+    for condition in _conditions(node, ways):
+        reads.update(dict.fromkeys(_asked(condition, known)))
+    reads.update(dict.fromkeys(source for source, _ in sources))
+    reads.pop(node.id, None)
+    return NodePlan(
+        type=node.type,
+        config=node.config,
+        retry=node.retry,
+        timeout_s=node.timeout_s,
+        on_failure=node.on_failure,
+        input_mapping=node.input_mapping,
+        output_mapping=node.output_mapping,
+        out=ways,
+        sources=sources,
+        reads=tuple(reads),
+    )
+
+
+def _led_from(incoming: Iterable[tuple[str, int]]) -> tuple[str, ...]:
+    """Answer sources and which of their edges it is, counted from 1: what an `end` has for output comes from there."""
+    return tuple(word for source, at in incoming for word in (source, str(at + 1)))
+
+
+def _inline(node: Node, plan: NodePlan) -> str:
+    if node.type in INLINE_TYPES:
+        plain = all(way.on != "failure" and way.condition is None for way in plan.out)
+        return "a" if plain else "i"
+    if node.type == "router":
+        return "w" if routing.read(node.config, None, Problems()).needs_worker else "i"
+    return "w"
+
+
+def _queue(config: Mapping[str, Any]) -> str:
+    queue = config.get("queue")
+    return queue if isinstance(queue, str) and queue != "default" else ""
+
+
+def _takes_predecessors(config: Mapping[str, Any]) -> bool:
+    model = config.get("llm_config")
+    prompt = model.get("prompt") if isinstance(model, dict) else None
+    return not (config.get("tool_name") or config.get("task") or prompt or config.get("prompt"))
+
+
+def _conditions(node: Node, ways: Iterable[Way]) -> list[str]:
+    found = [way.condition for way in ways if way.condition]
+    if node.type == "router":
+        found += [rule.condition for rule in routing.read(node.config, None, Problems()).rules]
+    return found
+
+
+def _asked(text: str, known: Mapping[str, Node]) -> list[str]:
+    try:
+        paths = Condition.compile(text).names()
+    except ConditionError:
+        return []
+    found: list[str] = []
+    for path in paths:
+        parts = path.parts
+        if parts[:2] == ("state", "node_states"):
+            parts = ("nodes", *parts[2:])
+        if parts == ("nodes",) or parts == ("state",):
+            found += known
+        elif parts[0] == "nodes" and parts[1] in known:
+            found.append(parts[1])
+    return found
+
+
+def _mapped(paths: Iterable[str], known: Mapping[str, Node]) -> list[str]:
+    return [node for path in paths for node in _named(path, known)]
+
+
+def _reads(value: Any, known: Mapping[str, Node]) -> list[str]:
+    """Find the nodes that templates in *value* name."""
+    if isinstance(value, str):
+        return [node for name in _NAME.findall(value) for node in _named(name, known)] if "{{" in value else []
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [node for item in value for node in _reads(item, known)] if isinstance(value, list) else []
+
+
+def _named(name: str, known: Mapping[str, Node]) -> list[str]:
+    parts = re.split(r"[\s.#/}{]+", name.strip())
+    whole = name.strip().split(".")
+    candidates = [*parts, whole[0], *(whole[1:2]), *(whole[2:3])]
+    return [part for part in dict.fromkeys(candidates) if part in known]
+
+
+def _nodes_in(document: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    nodes = document.get("nodes")
+    if isinstance(nodes, dict):
+        return [(name, node) for name, node in nodes.items() if isinstance(node, dict)]
+    listed = nodes if isinstance(nodes, list) else []
+    return [(str(node.get("id")), node) for node in listed if isinstance(node, dict)]
+
+
+def _without_configs(document: dict[str, Any], plans: Mapping[str, NodePlan]) -> dict[str, Any]:
+    def bare(name: str, node: dict[str, Any]) -> dict[str, Any]:
+        config = plans[name].config if name in plans else {}
+
+        def stripped(holder: dict[str, Any]) -> dict[str, Any]:
+            return {
+                key: _LEFT_OUT + key if key in config and config[key] == value and _weighs(value) else value
+                for key, value in holder.items()
+            }
+
+        slim = stripped(node)
+        if isinstance(node.get("config"), dict):
+            slim["config"] = stripped(node["config"])
+        return slim
+
+    nodes = document.get("nodes")
+    if isinstance(nodes, dict):
+        slim: Any = {name: bare(name, node) if isinstance(node, dict) else node for name, node in nodes.items()}
+    elif isinstance(nodes, list):
+        slim = [bare(str(node.get("id")), node) if isinstance(node, dict) else node for node in nodes]
+    else:
+        slim = nodes
+    return {**document, "nodes": slim} if "nodes" in document else document
+
+
+def _weighs(value: Any) -> bool:
+    return isinstance(value, dict | list) or (isinstance(value, str) and len(value) > 24)
