@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +12,8 @@ import orjson
 
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelTurn, StopReason, ToolCall
+from executor_worker.providers.declared_tools import DeclaredTools
 from executor_worker.providers.faults import Unusable
-from executor_worker.providers.tool_names import ToolNames
 
 STOP_REASONS: dict[str, StopReason] = {
     "end_turn": "end_turn",
@@ -43,6 +44,7 @@ class Answer:
         self.explanation = ""
         self.problems: dict[str, str] = {}
         self._figures: dict[str, int] = {}
+        self._place: dict[int, int] = {}  # index as the server counts → place among the blocks
         self._pieces: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
         self._begun = False
 
@@ -62,9 +64,10 @@ class Answer:
         if kind == "message_start":
             self._begin(event["message"])
         elif kind == "content_block_start":
+            self._place[event.get("index", 0)] = len(self.blocks)
             self.blocks.append(dict(event["content_block"]))
         elif kind == "content_block_delta":
-            self._add(event["index"], event["delta"])
+            self._add(self._place[event.get("index", 0)], event["delta"])
         elif kind == "message_delta":
             self._end(event)
 
@@ -74,6 +77,7 @@ class Answer:
             raise Unusable("a JSON document that is no message")
         self._begin(message)
         self.blocks = [dict(block) for block in message["content"]]
+        self._tell_calls_apart()
         self._complete_blocks()
         self._end({"delta": message, "usage": message.get("usage")})
 
@@ -86,14 +90,24 @@ class Answer:
         """
         if not self._begun:
             raise Unusable(f"no message in it ({content_type})")
-        for (index, key), pieces in self._pieces.items():
-            block = self.blocks[index]
+        self._tell_calls_apart()
+        for (place, key), pieces in self._pieces.items():
+            block = self.blocks[place]
             text = "".join(pieces)
             if key == "partial_json":
                 self._set_input(block, text)
             else:
                 block[key] = str(block.get(key) or "") + text
         self._complete_blocks()
+
+    def _tell_calls_apart(self) -> None:
+        """Give every call an id of its own: it ties the result to it. Some gateways give none, or all the same."""
+        known: set[str] = set()
+        for block in self.blocks:
+            if block.get("type") == "tool_use":
+                given = str(block.get("id") or "")
+                block["id"] = given if given and given not in known else f"toolu_{uuid.uuid4().hex}"
+                known.add(block["id"])
 
     def _complete_blocks(self) -> None:
         """See to it that what is read of blocks later, and handed back, is there."""
@@ -122,11 +136,11 @@ class Answer:
         figures = usage if isinstance(usage, dict) else {}
         self._figures |= {key: value for key, value in figures.items() if isinstance(value, int)}
 
-    def _add(self, index: int, delta: dict[str, Any]) -> None:
-        block = self.blocks[index]
+    def _add(self, place: int, delta: dict[str, Any]) -> None:
+        block = self.blocks[place]
         for key, value in delta.items():
             if key in _APPENDED and isinstance(value, str):
-                self._pieces[index, key].append(value)
+                self._pieces[place, key].append(value)
             elif key == "citation":
                 block["citations"] = [*(block.get("citations") or ()), value]
             elif key != "type":
@@ -145,14 +159,14 @@ class Answer:
         block["input"] = arguments if isinstance(arguments, dict) else {}
 
 
-def reply_of(answers: Sequence[Answer], names: ToolNames) -> ModelReply:
+def reply_of(answers: Sequence[Answer], tools: DeclaredTools) -> ModelReply:
     """Make the neutral reply of one answer, given in several parts where the model paused in between."""
     last = answers[-1]
     usage = Usage()
     for answer in answers:
         usage.add(answer.usage)
     blocks = [block for answer in answers for block in answer.blocks]
-    calls = tuple(_call(block, last.problems, names) for block in blocks if block.get("type") == "tool_use")
+    calls = tuple(_call(block, last.problems, tools) for block in blocks if block.get("type") == "tool_use")
     text = "".join(str(block.get("text", "")) for block in blocks if block.get("type") == "text")
     return ModelReply(
         text=text or last.explanation,
@@ -164,7 +178,7 @@ def reply_of(answers: Sequence[Answer], names: ToolNames) -> ModelReply:
     )
 
 
-def _call(block: dict[str, Any], problems: dict[str, str], names: ToolNames) -> ToolCall:
+def _call(block: dict[str, Any], problems: dict[str, str], tools: DeclaredTools) -> ToolCall:
     call_id = str(block.get("id", ""))
     problem = problems.get(call_id, "")
-    return ToolCall(call_id, names.from_wire(str(block.get("name", ""))), None if problem else block["input"], problem)
+    return tools.call(call_id, str(block.get("name", "")), None if problem else block["input"], problem)

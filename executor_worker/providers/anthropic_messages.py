@@ -17,13 +17,13 @@ import orjson
 
 from executor_worker.errors import ModelRejected, ModelUnavailable
 from executor_worker.providers.anthropic_answer import Answer, reply_of
-from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolResult, ToolSpec, ToolTurn, Turn
+from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolResult, ToolTurn, Turn
+from executor_worker.providers.declared_tools import DeclaredTools
 from executor_worker.providers.faults import BadRequest, Border, listed_models
 from executor_worker.providers.left_out import LeftOut
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.schemas import closed, in_words
 from executor_worker.providers.tool_content import described, is_image
-from executor_worker.providers.tool_names import ToolNames
 from executor_worker.providers.wire import Limit, http_client
 from executor_worker.run_context import RunContext
 
@@ -59,13 +59,13 @@ class AnthropicMessages:
         self._left_out = LeftOut(self.name, SIGNS)
 
     def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
-        names = ToolNames((tool.name for tool in request.tools), LONGEST_TOOL_NAME)
+        tools = DeclaredTools(request.tools, longest_name=LONGEST_TOOL_NAME, plain_names=True)
         answers: list[Answer] = []
         while len(answers) < MAX_PAUSES and (not answers or answers[-1].stop_reason == "pause_turn"):
             said = [block for answer in answers for block in answer.blocks]
-            attempt = partial(self._attempt, request, names, said, run_context)
+            attempt = partial(self._attempt, request, tools, said, run_context)
             answers.append(self._retries.run(attempt, run_context, request.model))
-        return reply_of(answers, names)
+        return reply_of(answers, tools)
 
     def known_models(self, run_context: RunContext) -> list[str]:
         """List the models this key may use: proves the address and the key without paying for a call."""
@@ -78,10 +78,15 @@ class AnthropicMessages:
         self._client.close()
 
     def _attempt(
-        self, request: ModelRequest, names: ToolNames, said: list[dict[str, Any]], run_context: RunContext, _number: int
+        self,
+        request: ModelRequest,
+        tools: DeclaredTools,
+        said: list[dict[str, Any]],
+        run_context: RunContext,
+        _number: int,
     ) -> Answer:
         while True:
-            body = self._body(request, names, said)
+            body = self._body(request, tools, said)
             try:
                 return self._call(body, request.model, run_context)
             except BadRequest as error:
@@ -117,7 +122,7 @@ class AnthropicMessages:
         answer.finish(stream.response.headers.get("content-type", "no content type"))
         return answer
 
-    def _body(self, request: ModelRequest, names: ToolNames, said: list[dict[str, Any]]) -> dict[str, Any]:
+    def _body(self, request: ModelRequest, tools: DeclaredTools, said: list[dict[str, Any]]) -> dict[str, Any]:
         model = request.model
         if request.temperature is not None:
             self._left_out.say(model, "temperature", "the API no longer takes it")
@@ -135,8 +140,8 @@ class AnthropicMessages:
             else:
                 body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
         if request.tools:
-            body["tools"] = [_tool(tool, names) for tool in request.tools]
-            if choice := self._tool_choice(request, names):
+            body["tools"] = tools.form(schema="input_schema")
+            if choice := self._tool_choice(request, tools):
                 body["tool_choice"] = choice
         if system:
             body["system"] = [{"type": "text", "text": system}]
@@ -154,12 +159,12 @@ class AnthropicMessages:
             return None
         return anthropic.transform_schema(plain)
 
-    def _tool_choice(self, request: ModelRequest, names: ToolNames) -> dict[str, str] | None:
+    def _tool_choice(self, request: ModelRequest, tools: DeclaredTools) -> dict[str, str] | None:
         if request.tool_choice == "auto" or (request.model, "tool_choice") in self._left_out:
             return None
         if request.tool_choice == "none":
             return {"type": "none"}
-        return {"type": "tool", "name": names.to_wire(request.tool_choice)}
+        return {"type": "tool", "name": tools.to_wire(request.tool_choice)}
 
 
 def _parameters(body: dict[str, Any]) -> set[str]:
@@ -190,20 +195,6 @@ def _cache(body: dict[str, Any], *, conversation: bool) -> None:
         last = message["content"][-1]
         if last["type"] != "text" or last["text"]:
             last["cache_control"] = CACHED
-
-
-def _tool(tool: ToolSpec, names: ToolNames) -> dict[str, Any]:
-    return {
-        "name": names.to_wire(tool.name),
-        "description": tool.description,
-        "input_schema": _input_schema(tool.input_schema),
-    }
-
-
-def _input_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """The API wants an object at the top and no alternatives beside it; whoever calls the tool checks them all."""
-    kept = {key: value for key, value in schema.items() if key not in ("$schema", "anyOf", "oneOf", "allOf")}
-    return kept | {"type": "object"}
 
 
 def _messages(turns: Iterable[Turn], said: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

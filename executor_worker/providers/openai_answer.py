@@ -9,8 +9,8 @@ import orjson
 
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelTurn, StopReason, ToolCall
+from executor_worker.providers.declared_tools import DeclaredTools
 from executor_worker.providers.faults import Unusable
-from executor_worker.providers.tool_names import ToolNames
 
 STOP_REASONS: dict[str, StopReason] = {
     "stop": "end_turn",
@@ -63,15 +63,18 @@ class Answer:
             raise Unusable(f"no completion in it ({content_type})")
         self.message["content"] = None
         self.message |= {key: "".join(pieces) for key, pieces in self._pieces.items()}
+        known: set[str] = set()
         for place, call in enumerate(self._calls):
-            # Ids tie results to calls; some servers give none.
-            call["id"] = str(call.get("id") or f"call_{self._turn}_{place}")
+            # Ids tie results to calls; some servers give none, or all calls the same.
+            given = str(call.get("id") or "")
+            call["id"] = given if given and given not in known else f"call_{self._turn}_{place}"
+            known.add(call["id"])
             call.setdefault("type", "function")
         if self._calls:
             self.message["tool_calls"] = self._calls
 
-    def reply(self, names: ToolNames) -> ModelReply:
-        calls = tuple(_call(call, names) for call in self._calls)
+    def reply(self, tools: DeclaredTools) -> ModelReply:
+        calls = tuple(_call(call, tools) for call in self._calls)
         reason = STOP_REASONS.get(self.finish_reason or "", "end_turn")
         if refusal := str(self.message.get("refusal") or ""):
             reason = "refusal"
@@ -115,22 +118,41 @@ class Answer:
         call = self._call_of(piece)
         for key, value in piece.items():
             if key == "function":
-                function = call["function"]
-                function["name"] += str(value.get("name") or "")
+                function, name = call["function"], str(value.get("name") or "")
+                # Some servers say the name with every piece.
+                function["name"] += "" if function["arguments"] and name == function["name"] else name
                 function["arguments"] += _text(value.get("arguments"))
             elif value is not None and key != "index":
                 call[key] = value
 
     def _call_of(self, piece: dict[str, Any]) -> dict[str, Any]:
-        """Find the call that *piece* belongs to: by index, but a new id begins a new call whatever the index says."""
+        """
+        Find the call that *piece* belongs to: by index, where the server counts.
+
+        A new id begins a new call whatever the index says, and so does a name after a call that is whole.
+        """
         index = piece.get("index")
         place = self._place.get(index, -1) if isinstance(index, int) else len(self._calls) - 1
         if place >= 0 and piece.get("id") in (None, "", self._calls[place].get("id")):
-            return self._calls[place]
+            call = self._calls[place]
+            if not _begins(piece.get("function") or {}, call["function"]):
+                return call
         self._calls.append({"function": {"name": "", "arguments": ""}})
         if isinstance(index, int):
             self._place[index] = len(self._calls) - 1
         return self._calls[-1]
+
+
+def _begins(function: dict[str, Any], before: dict[str, Any]) -> bool:
+    """Whether *function* is of another call than *before*: both have a name, and one is whole, arguments and all."""
+    name, arguments = function.get("name"), _text(function.get("arguments"))
+    if not (name and before["name"]) or (name == before["name"] and not arguments):
+        return False
+    return _is_object(before["arguments"] or arguments)
+
+
+def _is_object(text: str) -> bool:
+    return bool(text.strip()) and arguments_of(text)[0] is not None
 
 
 def arguments_of(text: str) -> tuple[dict[str, Any] | None, str]:
@@ -149,6 +171,6 @@ def _text(arguments: Any) -> str:
     return arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
 
 
-def _call(call: dict[str, Any], names: ToolNames) -> ToolCall:
+def _call(call: dict[str, Any], tools: DeclaredTools) -> ToolCall:
     arguments, problem = arguments_of(call["function"]["arguments"])
-    return ToolCall(call["id"], names.from_wire(call["function"]["name"]), arguments, problem)
+    return tools.call(call["id"], call["function"]["name"], arguments, problem)

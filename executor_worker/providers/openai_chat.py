@@ -17,18 +17,21 @@ import openai
 import orjson
 
 from executor_worker.errors import ModelRejected, ModelUnavailable
-from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolSpec, ToolTurn, Turn, UserTurn
+from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolTurn, Turn, UserTurn
+from executor_worker.providers.declared_tools import DeclaredTools
 from executor_worker.providers.faults import BadRequest, Border, listed_models
 from executor_worker.providers.left_out import LeftOut
 from executor_worker.providers.openai_answer import Answer, arguments_of
+from executor_worker.providers.property_names import PropertyNames
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.schemas import in_words, strict
 from executor_worker.providers.tool_content import described, is_image
-from executor_worker.providers.tool_names import ToolNames
 from executor_worker.providers.wire import Limit, http_client
 from executor_worker.run_context import RunContext
 
 LONGEST_TOOL_NAME = 64
+LONGEST_DESCRIPTION = 1024  # OpenAI's own; others take more, or say that they don't
+PROPERTY_NAMES, LONG_DESCRIPTIONS = "property_names", "long_descriptions"
 # Parameter → how a 400 names it.
 SIGNS = {
     "max_tokens": r"max_completion_tokens",
@@ -38,6 +41,9 @@ SIGNS = {
     "tool_choice": r"tool_choice",
     "images": r"image_url|image",
     "reasoning_content": r"reasoning_content",
+    # Anthropic's rule, and others', behind an endpoint that is compatible otherwise.
+    PROPERTY_NAMES: r"property (key|name)s?|properties\b.*\b(match|pattern|name)",
+    LONG_DESCRIPTIONS: r"description\b.*\b(long|length|exceed|at most|characters)",
 }
 
 
@@ -67,8 +73,7 @@ class OpenAIChat:
         self._left_out = LeftOut(name, SIGNS)
 
     def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
-        names = ToolNames((tool.name for tool in request.tools), LONGEST_TOOL_NAME)
-        return self._retries.run(partial(self._attempt, request, names, run_context), run_context, request.model)
+        return self._retries.run(partial(self._attempt, request, run_context), run_context, request.model)
 
     def known_models(self, run_context: RunContext) -> list[str]:
         """List the models the server has: proves the address and the key without paying for a call."""
@@ -80,17 +85,27 @@ class OpenAIChat:
     def close(self) -> None:
         self._client.close()
 
-    def _attempt(self, request: ModelRequest, names: ToolNames, run_context: RunContext, _number: int) -> ModelReply:
+    def _attempt(self, request: ModelRequest, run_context: RunContext, _number: int) -> ModelReply:
         while True:
-            body = self._body(request, names)
+            tools = self._declared(request)
+            body = self._body(request, tools)
             try:
-                return self._call(body, request, names, run_context)
+                return self._call(body, request, tools, run_context)
             except BadRequest as error:
                 if not self._left_out.learn(request.model, _parameters(body), str(error)):
                     raise
 
+    def _declared(self, request: ModelRequest) -> DeclaredTools:
+        cut = self.name == "openai" or (request.model, LONG_DESCRIPTIONS) in self._left_out
+        return DeclaredTools(
+            request.tools,
+            longest_name=LONGEST_TOOL_NAME,
+            longest_description=LONGEST_DESCRIPTION if cut else 0,
+            plain_names=(request.model, PROPERTY_NAMES) in self._left_out,
+        )
+
     def _call(
-        self, body: dict[str, Any], request: ModelRequest, names: ToolNames, run_context: RunContext
+        self, body: dict[str, Any], request: ModelRequest, tools: DeclaredTools, run_context: RunContext
     ) -> ModelReply:
         self._limit.begin(self._timeout_s, run_context)
         answer = Answer(request.model, len(request.turns))
@@ -103,7 +118,7 @@ class OpenAIChat:
             ) as stream,
         ):
             self._read(stream, answer, run_context)
-            return self._judged(answer, request.model).reply(names)
+            return self._judged(answer, request.model).reply(tools)
 
     def _read(self, stream: openai.Stream[object], answer: Answer, run_context: RunContext) -> None:
         kind = stream.response.headers.get("content-type", "no content type")
@@ -126,7 +141,7 @@ class OpenAIChat:
             raise ModelUnavailable(f"{self.name} {model}: the server failed in mid-answer")
         return answer
 
-    def _body(self, request: ModelRequest, names: ToolNames) -> dict[str, Any]:
+    def _body(self, request: ModelRequest, tools: DeclaredTools) -> dict[str, Any]:
         def takes(parameter: str) -> bool:
             return (request.model, parameter) not in self._left_out
 
@@ -144,9 +159,9 @@ class OpenAIChat:
             else:
                 system = in_words(system, request.output_schema)
         if request.tools:
-            body["tools"] = [_tool(tool, names) for tool in request.tools]
+            body["tools"] = [{"type": "function", "function": tool} for tool in tools.form(schema="parameters")]
             if request.tool_choice != "auto" and takes("tool_choice"):
-                body["tool_choice"] = _tool_choice(request.tool_choice, names)
+                body["tool_choice"] = _tool_choice(request.tool_choice, tools)
         body["messages"] = list(_messages(system, request.turns, takes("images"), takes("reasoning_content")))
         return body
 
@@ -163,6 +178,12 @@ def _parameters(body: dict[str, Any]) -> set[str]:
             sent.add("reasoning_content")
         if message["role"] == "user" and isinstance(message["content"], list):
             sent.add("images")
+    for tool in body.get("tools", ()):
+        about = tool["function"]
+        if PropertyNames(about["parameters"]).odd:
+            sent.add(PROPERTY_NAMES)
+        if len(about["description"]) > LONGEST_DESCRIPTION:
+            sent.add(LONG_DESCRIPTIONS)
     return sent
 
 
@@ -170,15 +191,8 @@ def _response_format(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": strict(schema)}}
 
 
-def _tool_choice(choice: str, names: ToolNames) -> object:
-    return "none" if choice == "none" else {"type": "function", "function": {"name": names.to_wire(choice)}}
-
-
-def _tool(tool: ToolSpec, names: ToolNames) -> dict[str, Any]:
-    parameters = {key: value for key, value in tool.input_schema.items() if key != "$schema"}
-    parameters.setdefault("type", "object")
-    function = {"name": names.to_wire(tool.name), "description": tool.description, "parameters": parameters}
-    return {"type": "function", "function": function}
+def _tool_choice(choice: str, tools: DeclaredTools) -> object:
+    return "none" if choice == "none" else {"type": "function", "function": {"name": tools.to_wire(choice)}}
 
 
 def _messages(system: str | None, turns: Iterable[Turn], images: bool, reasoning: bool) -> Iterator[dict[str, Any]]:

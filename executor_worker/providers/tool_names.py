@@ -1,4 +1,4 @@
-"""Any tool name ↔ the names a model's API takes."""
+"""Any name ↔ the names a model's API takes: of tools, and of their parameters."""
 
 from __future__ import annotations
 
@@ -7,29 +7,31 @@ import re
 from collections.abc import Iterable
 
 MARK_CHARS = 8
+ALLOWED = "a-zA-Z0-9_-"
 
 
 class ToolNames:
     """
-    A one-to-one mapping for the tools of one request.
+    A one-to-one mapping for the names of one request.
 
     A name that the API takes stays itself. Others have their odd characters replaced, and get a mark of their own
     where that makes them too long or the same as another. The mapping depends on the set of names only, so that a
     conversation can go on in another process.
 
     Args:
-        longest: Characters the API allows.
+        longest: How many characters the API allows.
+        allowed: Which, as in the brackets of a regular expression.
     """
 
-    def __init__(self, names: Iterable[str], longest: int) -> None:
+    def __init__(self, names: Iterable[str], longest: int, allowed: str = ALLOWED) -> None:
         names = sorted(set(names))
-        fits = re.compile(rf"[a-zA-Z0-9_-]{{1,{longest}}}")
+        fits, odd = re.compile(rf"[{allowed}]{{1,{longest}}}"), re.compile(rf"[^{allowed}]")
         self._wire = {name: name for name in names if fits.fullmatch(name)}
         taken = set(self._wire)
         for name in names:
             if name in self._wire:
                 continue
-            wire = re.sub(r"[^a-zA-Z0-9_-]", "_", name)
+            wire = odd.sub("_", name)
             if len(wire) > longest or not wire or wire in taken:
                 wire = _marked(name, wire, longest, taken)
             self._wire[name] = wire

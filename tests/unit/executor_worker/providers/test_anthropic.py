@@ -172,7 +172,7 @@ def test_tools_are_declared_under_names_the_api_takes(faulty: FaultServer, model
     assert first["name"] == "weather_now"
     assert first["description"] == "Tell the weather"
     assert second["name"] == "gr__e__"
-    assert second["input_schema"] == {"properties": {"a": {}}, "type": "object"}
+    assert second["input_schema"] == {"properties": {"a": {}}, "required": ["a"], "type": "object"}
 
 
 @pytest.mark.parametrize(
@@ -344,6 +344,26 @@ def test_two_tools_at_once(faulty: FaultServer, model: AnthropicMessages) -> Non
     reply = model.complete(asked(tools=(WEATHER,)), run_context())
     assert reply.stop_reason == "tool_use"
     assert reply.tool_calls == (ToolCall("t1", "weather.now", {"city": "Rostock"}), ToolCall("t2", "nonsense", {}))
+
+
+@pytest.mark.parametrize("ids", [("", ""), ("same", "same"), ("", "own")])
+@pytest.mark.parametrize("indices", [(0, 0), (1, 2), (7, 3)])
+def test_gateways_that_number_calls_badly(
+    ids: tuple[str, str], indices: tuple[int, int], faulty: FaultServer, model: AnthropicMessages
+) -> None:
+    """A block that begins is a block of its own; calls without an id of their own get one."""
+    first, second = (
+        call(index, "weather_now", f'{{"city": "{city}"}}', call_id=given)
+        for index, given, city in zip(indices, ids, ("Ulm", "Bonn"), strict=True)
+    )
+    faulty.will(message(first, second, stop="tool_use"))
+    reply = model.complete(asked(tools=(WEATHER,)), run_context())
+    assert [made.arguments for made in reply.tool_calls] == [{"city": "Ulm"}, {"city": "Bonn"}]
+    told = [made.id for made in reply.tool_calls]
+    assert len(set(told)) == 2
+    assert all(told)
+    assert told == [given["id"] for given in reply.turn.raw]
+    assert told[1] == "own" or ids[1] != "own"
 
 
 @pytest.mark.parametrize(

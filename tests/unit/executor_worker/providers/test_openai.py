@@ -286,6 +286,84 @@ def test_servers_that_number_calls_badly(faulty: FaultServer, model: OpenAIChat)
     assert all(ids)
 
 
+WHOLE = {"name": "echo", "arguments": '{"x": 1}'}
+AGAIN = {"name": "echo", "arguments": '{"x": 2}'}
+OTHER = {"name": "now", "arguments": "{}"}
+
+
+def _pieces(*functions: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
+    return [{"tool_calls": [{**fields, "function": function}]} for function in functions]
+
+
+@pytest.mark.parametrize(
+    ("deltas", "made"),
+    [
+        pytest.param(_pieces(WHOLE, AGAIN, index=0, id=""), [("echo", 1), ("echo", 2)], id="same-index-empty-ids"),
+        pytest.param(_pieces(WHOLE, AGAIN, index=0, id="c"), [("echo", 1), ("echo", 2)], id="one-id-for-all"),
+        pytest.param(_pieces(WHOLE, AGAIN), [("echo", 1), ("echo", 2)], id="neither-index-nor-id"),
+        pytest.param(_pieces(WHOLE, AGAIN, index=None, id=None), [("echo", 1), ("echo", 2)], id="nulls"),
+        pytest.param(
+            [{"tool_calls": [{"index": 0, "function": WHOLE}, {"index": 0, "function": AGAIN}]}],
+            [("echo", 1), ("echo", 2)],
+            id="two-in-one-chunk",
+        ),
+        pytest.param(
+            [*_pieces(WHOLE, index=0, id="c"), *_pieces(AGAIN, index=1, id="c")],
+            [("echo", 1), ("echo", 2)],
+            id="indices-with-one-id",
+        ),
+        pytest.param(
+            _pieces({"name": "now", "arguments": ""}, WHOLE, index=0), [("now", None), ("echo", 1)], id="no-arguments"
+        ),
+        pytest.param(_pieces(OTHER, WHOLE, OTHER, index=0), [("now", None), ("echo", 1), ("now", None)], id="three"),
+        pytest.param(
+            _pieces({"name": "echo", "arguments": {"x": 1}}, {"name": "echo", "arguments": {"x": 2}}, index=0),
+            [("echo", 1), ("echo", 2)],
+            id="objects",
+        ),
+        pytest.param(
+            _pieces({"name": "echo", "arguments": '{"x"'}, {"name": "echo", "arguments": ": 1}"}, index=0, id="c"),
+            [("echo", 1)],
+            id="the-name-with-each-piece",
+        ),
+        pytest.param(
+            _pieces({"name": "ec", "arguments": ""}, {"name": "ho", "arguments": ""}, {"arguments": '{"x": 1}'}),
+            [("echo", 1)],
+            id="a-name-in-pieces",
+        ),
+        pytest.param(_pieces(WHOLE, {"name": "echo"}, index=0, id="c"), [("echo", 1)], id="the-name-at-the-end"),
+        pytest.param(
+            _pieces({"name": "echo", "arguments": "{}"}, {"arguments": ""}, {"name": None, "arguments": " "}, index=0),
+            [("echo", None)],
+            id="empty-pieces-at-the-end",
+        ),
+    ],
+)
+def test_parallel_calls_are_told_apart(
+    deltas: list[dict[str, Any]], made: list[tuple[str, int | None]], faulty: FaultServer, model: OpenAIChat
+) -> None:
+    """However a server numbers them; each has an id that no other has, in the turn as well."""
+    faulty.will(answer(*deltas, finish="tool_calls"))
+    reply = model.complete(asked(), run_context())
+    calls = reply.tool_calls
+    assert [(call.name, (call.arguments or {}).get("x")) for call in calls] == made
+    assert all(call.problem == "" for call in calls)
+    ids = [call.id for call in calls]
+    assert len(set(ids)) == len(made)
+    assert all(ids)
+    assert ids == [call["id"] for call in reply.turn.raw["tool_calls"]]
+
+
+def test_parallel_calls_of_a_server_that_does_not_stream(faulty: FaultServer, model: OpenAIChat) -> None:
+    """They have no index at all."""
+    calls = [{"id": "", "type": "function", "function": function} for function in (WHOLE, AGAIN)]
+    whole = {"choices": [{"message": {"content": None, "tool_calls": calls}, "finish_reason": "stop"}]}
+    faulty.will(page(200, json.dumps(whole)))
+    reply = model.complete(asked(), run_context())
+    assert [call.arguments for call in reply.tool_calls] == [{"x": 1}, {"x": 2}]
+    assert len({call.id for call in reply.tool_calls}) == 2
+
+
 def test_arguments_as_an_object_are_taken(faulty: FaultServer, model: OpenAIChat) -> None:
     """Some servers don't make them a text."""
     call = {"index": 0, "id": "x", "function": {"name": "weather_now", "arguments": {"city": "Ulm"}}}
