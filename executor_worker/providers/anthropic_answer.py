@@ -8,12 +8,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
-
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelTurn, StopReason, ToolCall
 from executor_worker.providers.declared_tools import DeclaredTools
 from executor_worker.providers.faults import Unusable
+from executor_worker.providers.reply_json import mended, read_arguments
 
 STOP_REASONS: dict[str, StopReason] = {
     "end_turn": "end_turn",
@@ -116,6 +115,7 @@ class Answer:
                 self._set_input(block, json.dumps(block.get("input")))
             elif block.get("type") == "text" and not isinstance(block.get("text"), str):
                 block["text"] = ""
+        self.blocks = mended(self.blocks)
 
     def _begin(self, message: dict[str, Any]) -> None:
         self._begun = True
@@ -147,16 +147,11 @@ class Answer:
                 block[key] = value
 
     def _set_input(self, block: dict[str, Any], text: str) -> None:
-        try:
-            arguments = orjson.loads(text or "{}")
-        except orjson.JSONDecodeError as error:
-            arguments, problem = None, f"the arguments are not JSON: {error}"
-        else:
-            problem = "the arguments are not a JSON object"
-        if not isinstance(arguments, dict):
+        arguments, problem = read_arguments(text)
+        if arguments is None:
             self.problems[str(block.get("id"))] = problem
         # The API takes nothing but an object back.
-        block["input"] = arguments if isinstance(arguments, dict) else {}
+        block["input"] = arguments or {}
 
 
 def reply_of(answers: Sequence[Answer], tools: DeclaredTools) -> ModelReply:

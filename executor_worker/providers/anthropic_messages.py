@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import anthropic
-import orjson
 
 from executor_worker.errors import ModelRejected, ModelUnavailable
 from executor_worker.providers.anthropic_answer import Answer, reply_of
@@ -21,6 +20,7 @@ from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, 
 from executor_worker.providers.declared_tools import DeclaredTools
 from executor_worker.providers.faults import BadRequest, Border, listed_models
 from executor_worker.providers.left_out import LeftOut
+from executor_worker.providers.reply_json import read_reply
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.schemas import closed, in_words
 from executor_worker.providers.tool_content import described, is_image
@@ -112,7 +112,7 @@ class AnthropicMessages:
         answer = Answer(model)
         if "json" in stream.response.headers.get("content-type", ""):
             # A gateway that does not stream answers with the whole message.
-            answer.take_whole(orjson.loads(stream.response.read()))
+            answer.take_whole(read_reply(stream.response.read()))
             return answer
         for event in stream:
             run_context.check()

@@ -11,6 +11,7 @@ from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelTurn, StopReason, ToolCall
 from executor_worker.providers.declared_tools import DeclaredTools
 from executor_worker.providers.faults import Unusable
+from executor_worker.providers.reply_json import mended, read_arguments
 
 STOP_REASONS: dict[str, StopReason] = {
     "stop": "end_turn",
@@ -72,9 +73,10 @@ class Answer:
             call.setdefault("type", "function")
         if self._calls:
             self.message["tool_calls"] = self._calls
+        self.message = mended(self.message)
 
     def reply(self, tools: DeclaredTools) -> ModelReply:
-        calls = tuple(_call(call, tools) for call in self._calls)
+        calls = tuple(_call(call, tools) for call in self.message.get("tool_calls", ()))
         reason = STOP_REASONS.get(self.finish_reason or "", "end_turn")
         if refusal := str(self.message.get("refusal") or ""):
             reason = "refusal"
@@ -152,16 +154,7 @@ def _begins(function: dict[str, Any], before: dict[str, Any]) -> bool:
 
 
 def _is_object(text: str) -> bool:
-    return bool(text.strip()) and arguments_of(text)[0] is not None
-
-
-def arguments_of(text: str) -> tuple[dict[str, Any] | None, str]:
-    """Read a call's arguments; None and the problem where they are not a JSON object."""
-    try:
-        arguments = orjson.loads(text.strip() or "{}")
-    except orjson.JSONDecodeError as error:
-        return None, f"the arguments are not JSON: {error}"
-    return (arguments, "") if isinstance(arguments, dict) else (None, "the arguments are not a JSON object")
+    return bool(text.strip()) and read_arguments(text)[0] is not None
 
 
 def _text(arguments: Any) -> str:
@@ -172,5 +165,5 @@ def _text(arguments: Any) -> str:
 
 
 def _call(call: dict[str, Any], tools: DeclaredTools) -> ToolCall:
-    arguments, problem = arguments_of(call["function"]["arguments"])
+    arguments, problem = read_arguments(call["function"]["arguments"])
     return tools.call(call["id"], call["function"]["name"], arguments, problem)

@@ -14,15 +14,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import openai
-import orjson
 
 from executor_worker.errors import ModelRejected, ModelUnavailable
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolTurn, Turn, UserTurn
 from executor_worker.providers.declared_tools import DeclaredTools
 from executor_worker.providers.faults import BadRequest, Border, listed_models
 from executor_worker.providers.left_out import LeftOut
-from executor_worker.providers.openai_answer import Answer, arguments_of
+from executor_worker.providers.openai_answer import Answer
 from executor_worker.providers.property_names import PropertyNames
+from executor_worker.providers.reply_json import read_arguments, read_reply
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.schemas import in_words, strict
 from executor_worker.providers.tool_content import described, is_image
@@ -124,7 +124,7 @@ class OpenAIChat:
         kind = stream.response.headers.get("content-type", "no content type")
         if "json" in kind:
             # A server that does not stream answers with the whole completion.
-            whole = orjson.loads(stream.response.read())
+            whole = read_reply(stream.response.read())
             if isinstance(whole, dict) and whole.get("error"):
                 raise self._border.said(f"{self.name} {answer.model}", whole, 200, stream.response.headers)
             answer.feed(whole)
@@ -221,7 +221,7 @@ def _sendable(raw: Any, reasoning: bool) -> dict[str, Any]:
 
 def _readable(call: dict[str, Any]) -> dict[str, Any]:
     text = call["function"]["arguments"]
-    if text and not arguments_of(text)[1]:
+    if text and not read_arguments(text)[1]:
         return call
     arguments = json.dumps({"malformed": text} if text else {}, separators=(",", ":"))  # it may hold what UTF-8 can't
     return call | {"function": call["function"] | {"arguments": arguments}}
