@@ -12,6 +12,17 @@ from executor_worker.nodes.templates import as_json
 
 MAX_REPAIRS = 2
 
+# What models say before their answer, in the forms that servers leave it in: marked on both sides, only at its end
+# (the prompt's template has opened it), or as a channel of its own.
+_THOUGHTS = re.compile(
+    r"""\A\s*(?:
+        <(?P<tag>[a-z_:]*(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad))>.*?</(?P=tag)>
+        | \[THINK\].*?\[/THINK\] | ◁think▷.*?◁/think▷
+        | (?:(?!<think).)*?(?:</(?:[a-z_:]*think|thinking|reasoning)>|\[/THINK\]|◁/think▷)
+        | <\|channel\|>(?!final).*?<\|channel\|>final\b.*?<\|message\|>
+    )""",
+    re.DOTALL | re.IGNORECASE | re.VERBOSE,
+)
 _FENCED = re.compile(r"\A\s*```[a-zA-Z]*[ \t]*\r?\n(.*)\n?```\s*\Z", re.DOTALL)
 
 
@@ -36,7 +47,7 @@ class Wanted:
 
     def read(self, text: str) -> Any:
         """
-        Parse *text*, also where the model put it into a code fence.
+        Parse *text*, also if the model put it into a code fence, or wrote down its thoughts before.
 
         Raises:
             Unfit: It is no JSON, or does not follow the schema.
@@ -61,6 +72,23 @@ class Wanted:
 
 
 def _parsed(text: str) -> Any:
+    try:
+        return _json(text)
+    except Unfit:
+        answer = _without_thoughts(text)
+        if answer == text:
+            raise
+        return _json(answer)
+
+
+def _without_thoughts(text: str) -> str:
+    """Set a leading block of thoughts aside, or several."""
+    while thoughts := _THOUGHTS.match(text):
+        text = text[thoughts.end() :]
+    return text
+
+
+def _json(text: str) -> Any:
     fenced = _FENCED.match(text)
     try:
         return json.loads(fenced[1] if fenced else text, parse_constant=_refuse)

@@ -9,7 +9,7 @@ from executor_worker.errors import InvalidNode, ModelBadResponse
 from executor_worker.nodes.answer import MAX_REPAIRS, Unfit, Wanted
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.spec import LlmNode, ModelSpec
-from executor_worker.nodes.templates import sendable, short
+from executor_worker.nodes.templates import as_json, blank, sendable, short
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, UserTurn
 
@@ -49,15 +49,21 @@ def wanted_of(llm: ModelSpec) -> Wanted | None:
 
 
 def opening(llm: ModelSpec, context: Context, *texts: str) -> ModelRequest:
-    """Begin a conversation with what the node says about the model; *texts* are the user's."""
+    """
+    Begin a conversation with what the node says about the model.
+
+    Args:
+        texts: The user's; if there is nothing in them, what the scope has for nodes without a prompt stands for them.
+    """
     model = llm.model or context.model
     if not model:
         raise InvalidNode("llm_config.model required: the provider has no default, and LLM_MODEL is not set")
-    system = context.scope.text(llm.system, "llm_config.system") if llm.system else None
+    system = context.scope.text(llm.system, "llm_config.system") if llm.system else ""
+    said = [text for text in texts if not blank(text)] or [as_json(context.scope.default_message)]
     return ModelRequest(
         model=model,
-        turns=(UserTurn(sendable("\n\n".join(texts))),),
-        system=sendable(system) if system else None,
+        turns=(UserTurn(sendable("\n\n".join(said))),),
+        system=None if blank(system) else sendable(system),
         temperature=llm.temperature,
         max_tokens=llm.max_tokens,
         output_schema=llm.output_schema,

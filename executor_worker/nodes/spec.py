@@ -44,7 +44,7 @@ class ModelSpec:
 class LlmNode:
     """
     Attributes:
-        prompt: The template of the user's message.
+        prompt: The template of the user's message; empty: the graph's inputs as JSON.
         timeout: Seconds for the whole node, None: only the worker's own limit.
     """
 
@@ -126,9 +126,7 @@ def read(config: dict[str, Any]) -> Node:
     if mode == "agent":
         return _agent_node(config, timeout)
     llm = _model(config)
-    if not llm.prompt:
-        raise InvalidNode("llm_config.prompt required")
-    return LlmNode(llm, llm.prompt, timeout)
+    return LlmNode(llm, llm.prompt or "", timeout)
 
 
 def _tool_node(config: dict[str, Any], timeout: float | None) -> ToolNode:

@@ -18,6 +18,7 @@ rendered again. `{{` that nothing closes, and any single brace, is plain text. K
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -40,6 +41,7 @@ MAX_SEGMENTS = 100
 _LISTED_NAMES = 30
 _NAME_CHARS = 80
 _REMEMBERED_CHARS = 500
+_UNSEEN = re.compile(r"[\s\u200b-\u200d\u2060\ufeff]*")
 _EXPLICIT = ("inputs", "nodes")
 
 _Where: TypeAlias = "str | tuple[_Where, str | int]"
@@ -84,6 +86,11 @@ def sendable(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-8", "replace").decode()
     return text
+
+
+def blank(text: str) -> bool:
+    """Whether there is nothing to be seen in *text*: providers refuse a message of white space."""
+    return not text.strip() or _UNSEEN.fullmatch(text) is not None
 
 
 def short(text: str, chars: int = _NAME_CHARS) -> str:

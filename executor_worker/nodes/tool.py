@@ -14,7 +14,7 @@ from executor_worker.nodes.answer import MAX_REPAIRS
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.llm import opening
 from executor_worker.nodes.spec import Extract, ToolNode
-from executor_worker.nodes.templates import short
+from executor_worker.nodes.templates import blank, short
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolResult, ToolSpec, ToolTurn, Turn, UserTurn
 from executor_worker.tools.base import Answer, Tool
 
@@ -59,6 +59,8 @@ def extraction(extract: Extract, name: str, tool: Tool, context: Context) -> Mod
     texts = [context.scope.text(extract.source, "extract_params.from")]
     if extract.llm.prompt:
         texts.insert(0, context.scope.text(extract.llm.prompt, "extract_params.llm_config.prompt"))
+    if all(map(blank, texts)):
+        raise InvalidNode("extract_params.from renders to nothing: there is nothing to take the parameters from")
     request = opening(extract.llm, context, *texts)
     return replace(
         request,

@@ -35,7 +35,7 @@ from executor_worker.nodes.answer import MAX_REPAIRS, Unfit, Wanted
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.llm import FINISHED, cut_short, opening, wanted_of
 from executor_worker.nodes.spec import ALL_TOOLS, AgentNode
-from executor_worker.nodes.templates import as_json, sendable, short
+from executor_worker.nodes.templates import sendable, short
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import (
     ModelReply,
@@ -74,8 +74,7 @@ def prepare(node: AgentNode, context: Context) -> tuple[ModelRequest, dict[str, 
     Limits.of(node, context)
     wanted = wanted_of(node.llm)
     tools = _listed(node, context)
-    texts = [context.scope.text(text, where) for where, text in node.task] or [as_json(context.scope.default_message)]
-    request = opening(node.llm, context, *texts)
+    request = opening(node.llm, context, *(context.scope.text(text, where) for where, text in node.task))
     specs = tuple(ToolSpec(name, tool.description, tool.input_schema) for name, tool in tools.items())
     return replace(request, tools=specs), tools, wanted
 

@@ -101,6 +101,20 @@ def test_task_is_a_template_and_defaults_to_the_inputs(completed: Done) -> None:
     assert model.requests[1].turns == (UserTurn(f'{{"x":{2**70}}}'),)
 
 
+@pytest.mark.parametrize("blank", ["", " \n", "\u200b"])
+def test_task_that_renders_to_nothing_is_none(completed: Done, blank: str) -> None:
+    """What else is said to the model stands alone; nothing at all, and it gets the inputs."""
+    inputs = {"a": blank}
+    for said, expected in (({"prompt": "Go"}, "Go"), ({"prompt": "{{a}}", "system": "{{a}}"}, None)):
+        model = ScriptedModel(reply("x"))
+        config = {"llm_config": said, "task": "{{a}} ", "tools": ["search"]}
+        completed(config, model=model, tools=(search(),), inputs=inputs)
+        (turn,) = model.requests[0].turns
+        assert isinstance(turn, UserTurn)
+        assert turn.text == expected if expected else json.loads(turn.text) == inputs
+        assert model.requests[0].system is None
+
+
 def test_star_stands_for_all_tools(completed: Done) -> None:
     """A further name is looked up on its own."""
     model = ScriptedModel(reply("x"))

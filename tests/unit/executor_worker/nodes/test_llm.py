@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -106,6 +107,71 @@ def test_answer_that_follows_the_schema_is_parsed(completed: Done, text: str) ->
     output = completed(ASK, model=model).output
     assert (output["content"], output["parsed"]) == (text, {"age": 7})
     assert model.requests[0].output_schema == SCHEMA
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "<think>a name is wanted</think>\n",
+        '<think>\nit says {"age": 1},\nso</think>\n\n',
+        "<thinking>hm</thinking>",
+        "<Thought>hm</Thought>\n",
+        "<reasoning>hm</reasoning>\n",
+        "<seed:think>hm</seed:think>",
+        "it was opened in the template of the prompt\n</think>\n\n",
+        "</think>\n",
+        "<think></think>\n<think>again</think>",
+        "[THINK]hm[/THINK]",
+        "◁think▷hm◁/think▷",
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>",
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final <|constrain|>json<|message|>",
+    ],
+)
+@pytest.mark.parametrize("answer", ['{"age": 7}', '```json\n{"age": 7}\n```\n'])
+def test_thoughts_before_the_answer_are_set_aside(completed: Done, before: str, answer: str) -> None:
+    """They were not asked for, and neither is the answer again; the text stays as it came."""
+    output = completed(ASK, model=ScriptedModel(reply(before + answer))).output
+    assert (output["content"], output["parsed"]) == (before + answer, {"age": 7})
+
+
+@pytest.mark.parametrize(
+    "text", ["<think>only thoughts", "<think>a</think>", '<div>x</div>{"age": 7}', "<think>" * 9999]
+)
+def test_thoughts_without_an_answer_are_none(completed: Done, text: str) -> None:
+    """The model is asked again; and what is no thought is not taken for one."""
+    model = ScriptedModel(reply(text), reply('{"age": 7}'))
+    assert completed(ASK, model=model).output["parsed"] == {"age": 7}
+    assert len(model.requests) == 2
+
+
+def test_thoughts_inside_the_answer_stay(completed: Done) -> None:
+    """They are what was asked for."""
+    config = {"prompt": "p", "output_schema": {"type": "string"}}
+    text = '"<think>a</think>b"'
+    assert completed(config, model=ScriptedModel(reply(text))).output["parsed"] == "<think>a</think>b"
+
+
+BLANK = ["", " ", "\n\t\r\n", "\u00a0\u2003", "\ufeff \u200b"]
+
+
+@pytest.mark.parametrize("blank", BLANK)
+def test_prompt_that_renders_to_nothing_is_none(completed: Done, blank: str) -> None:
+    """The inputs as JSON stand for it, as for a prompt that is left out; a system prompt is left out."""
+    inputs = {"a": blank, "b": 1}
+    configs = [
+        {"prompt": "{{a}}", "system": "{{a}}"},
+        {"prompt": " {{a}}\n", "system_prompt": "{{a}}{{a}}"},
+        {"llm_config": {"prompt": blank, "system": blank}},
+        {"llm_config": {}},
+    ]
+    for config in configs:
+        model = ScriptedModel(reply("x"))
+        completed(config, model=model, inputs=inputs)
+        (request,) = model.requests
+        assert request.system is None
+        (turn,) = request.turns
+        assert isinstance(turn, UserTurn)
+        assert json.loads(turn.text) == inputs
 
 
 def test_parsed_integers_are_exact(completed: Done) -> None:

@@ -119,8 +119,6 @@ def test_agents_prompt_is_its_task_or_comes_before_it() -> None:
         ({"tool_name": "t", "timeout": 0}, "timeout must be more than 0, found 0"),
         ({"tool_name": "t", "timeout": True}, "timeout must be a number, found true"),
         ({"llm_config": "gpt"}, 'llm_config must be an object, found the text "gpt"'),
-        ({"llm_config": {}}, "llm_config.prompt required"),
-        ({"llm_config": {"prompt": ""}}, "llm_config.prompt required"),
         ({"llm_config": {"prompt": ["a"]}}, "llm_config.prompt must be a text, found a list"),
         ({"prompt": "p", "temperature": "hot"}, 'temperature must be a number, found the text "hot"'),
         ({"prompt": "p", "temperature": float("nan")}, "temperature must be a number, found nan"),

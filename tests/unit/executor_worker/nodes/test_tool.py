@@ -199,6 +199,20 @@ def test_model_fills_the_parameters_through_the_tools_own_schema(completed: Done
     assert [name for name, _, _ in run_context.phases] == ["llm", "running", "tool:mail", "running"]
 
 
+@pytest.mark.parametrize("blank", ["", " \n", "\u200b"])
+def test_extraction_from_nothing_is_not_tried(completed: Done, failed: Bad, blank: str) -> None:
+    """No model is asked to take parameters from white space; a prompt that says something is asked alone."""
+    model = ScriptedModel()
+    config = {"tool_name": "mail", "extract_params": {"from": "{{a}}"}}
+    outcome = failed(config, model=model, tools=(FunctionTool("mail"),), inputs={"a": blank})
+    assert (outcome.code, model.requests) == ("invalid_node", [])
+    assert "extract_params.from" in outcome.error
+    model = ScriptedModel(reply("", call("mail", {"to": "x"})))
+    config["extract_params"] = {"from": "{{a}}", "llm_config": {"prompt": "Write to x"}}
+    completed(config, model=model, tools=(FunctionTool("mail"),), inputs={"a": blank})
+    assert model.requests[0].turns == (UserTurn("Write to x"),)
+
+
 def test_extraction_is_corrected_at_most_twice(completed: Done, failed: Bad) -> None:
     """The model hears what was wrong with its parameters."""
     tool = FunctionTool("mail", schema=MAIL)
