@@ -8,7 +8,7 @@ one another, lists and objects of `MOST_ITEMS`, texts of `MOST_TEXT`. Beyond tha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader
@@ -76,6 +76,9 @@ class Condition:
     paths: tuple[Path, ...]
     _program: Any = field(repr=False, compare=False)
     _names: Names = field(repr=False, compare=False)
+    _macros: tuple[tuple[str, ...], ...] = field(repr=False, compare=False)
+    _additions: int = field(repr=False, compare=False)
+    _helped: bool = field(repr=False, compare=False)
 
     @staticmethod
     def compile(text: str) -> Condition:
@@ -108,8 +111,11 @@ class Condition:
         return result
 
     def _evaluate(self, scope: Mapping[str, Any]) -> Any:
+        sizes = Sizes()
+        seen = _pruned(scope, self._names, sizes, "", 0)
+        sizes.check_work(self._macros, self._additions)
         try:
-            return self._program.execute(_pruned(scope, self._names, "", 0))
+            return self._program.execute({**seen, **_HELPERS} if self._helped else seen)
         except KeyError as error:
             raise ConditionError(f"there is no {str(error.args[0])!r}", fix="Ask with has() first.") from None
         except Exception as error:  # noqa: BLE001  # the library's errors have no class of their own
@@ -129,7 +135,11 @@ def _compiled(text: str) -> Condition:
         raise _syntax(error, text) from None
     _check_functions(found)
     _check_patterns(found)
-    return Condition(text, tuple(found.paths), program, _tree(found.paths))
+    helped = _helped(text, found)
+    if helped != text:
+        program = _CEL.compile(helped)
+    macros = tuple((*call.within, call.name) for call in found.calls if call.macro)
+    return Condition(text, tuple(found.paths), program, _tree(found.paths), macros, found.additions, helped != text)
 
 
 def _read(text: str) -> Expression:
@@ -153,10 +163,10 @@ def _syntax(error: Exception, text: str) -> ConditionError:
 
 
 def _check_functions(found: Expression) -> None:
-    for name, at in found.functions:
-        if name not in expressions.FUNCTIONS and name not in expressions.MACROS:
-            known = ", ".join(sorted(expressions.FUNCTIONS - {"getDate", "dyn"})[:12])
-            raise ConditionError(f"there is no function {name}()", at + 1, f"Use CEL's own functions: {known}, …")
+    for call in found.calls:
+        if call.name not in expressions.FUNCTIONS and not call.macro:
+            fix = "Use CEL's own: contains, startsWith, endsWith, matches, size, has, int, double, string, timestamp, …"
+            raise ConditionError(f"there is no function {call.name}()", call.at + 1, fix)
 
 
 _REPETITION = re.compile(r"\\.|\{(\d+)(?:,(\d*))?\}|.", re.DOTALL)
@@ -164,13 +174,48 @@ _MOST_REPEATED = 1000
 
 
 def _check_patterns(found: Expression) -> None:
-    """Refuse what RE2 refuses too: repetitions that, multiplied, are over a thousand."""
     for pattern, at in found.patterns:
-        product = 1
-        for match in _REPETITION.finditer(pattern):
-            product *= max((int(number[:9]) for number in match.groups() if number), default=1) or 1
-        if product > _MOST_REPEATED:
+        if _repeats_too_often(pattern):
             raise ConditionError(f"repeats more than {_MOST_REPEATED} times", at + 1, "Write smaller repetitions.")
+
+
+def _repeats_too_often(pattern: str) -> bool:
+    """Tell whether repetitions, multiplied, are over a thousand: RE2 refuses these too, this library takes minutes."""
+    product = 1
+    for match in _REPETITION.finditer(pattern):
+        product *= max((int(number[:9]) for number in match.groups() if number), default=1) or 1
+        if product > _MOST_REPEATED:
+            return True
+    return False
+
+
+_BAD_PATTERN = "("
+
+# Functions of ours inside an expression never raise: the library would write that to stderr.
+_HELPERS: dict[str, Callable[[Any], Any]] = {
+    "of_chars_": lambda value: "x" * len(value) if isinstance(value, str) and not value.isascii() else value,
+    "bounded_": lambda value: _BAD_PATTERN if isinstance(value, str) and _repeats_too_often(value) else value,
+}
+
+
+def _helped(text: str, found: Expression) -> str:
+    """
+    Write in what the library does otherwise than CEL.
+
+    Its `size` counts bytes of a text, not characters; a pattern that is computed can't be checked beforehand.
+    """
+    written: list[tuple[int, str]] = []
+    literal = len(found.patterns) == sum(call.name == "matches" for call in found.calls)
+    for call in found.calls:
+        if call.name == "size" and call.member:
+            written.append((call.at, "of_chars_()."))
+        elif call.name == "size":
+            written += [(call.opens + 1, "of_chars_("), (call.closes, ")")]
+        elif call.name == "matches" and call.member and not literal:
+            written += [(call.opens + 1, "bounded_("), (call.closes, ")")]
+    for at, more in sorted(written, reverse=True):
+        text = text[:at] + more + text[at:]
+    return text
 
 
 def _tree(paths: Iterable[Path]) -> Names:
@@ -186,28 +231,63 @@ def _tree(paths: Iterable[Path]) -> Names:
     return tree
 
 
-def _pruned(value: Any, names: Names | None, where: str, depth: int) -> Any:
+@dataclass(slots=True)
+class Sizes:
+    """Measure the values that an expression sees, and bound what its macros may cost over them."""
+
+    longest: int = 1
+    longest_text: int = 0
+
+    def check(self, value: Any, where: str, depth: int) -> None:
+        """Look at all of *value*."""
+        if isinstance(value, str):
+            self.longest_text = max(self.longest_text, len(value))
+            if len(value) > MOST_TEXT // 4 and len(value.encode("utf-8", "surrogatepass")) > MOST_TEXT:
+                raise ConditionError(f"{where!r} holds a text of more than {MOST_TEXT:,} bytes")
+        elif isinstance(value, (list, dict)):
+            self.longest = max(self.longest, len(value))
+            if len(value) > MOST_ITEMS:
+                raise ConditionError(f"{where!r} holds a list or an object of more than {MOST_ITEMS:,} items")
+            if depth > MOST_DEPTH:
+                raise ConditionError(f"{where!r} is nested more than {MOST_DEPTH} deep")
+            for item in value.values() if isinstance(value, dict) else value:
+                if isinstance(item, (str, list, dict)):
+                    self.check(item, where, depth + 1)
+
+    def check_work(self, macros: Iterable[tuple[str, ...]], additions: int) -> None:
+        """
+        Refuse macros that would take more than some seconds over the longest list there is.
+
+        `map` and `filter` copy their result for each element, so they cost its square. Texts that are added to texts,
+        once for each element, would fill any memory.
+        """
+        repeated = max((self.longest ** len(nested) for nested in macros), default=1)
+        if self.longest_text * additions * repeated > _MOST_ADDED and self.longest_text > _SHORT_TEXT:
+            raise ConditionError("adds long texts too often", fix="Compute it in a node before.")
+        for nested in macros:
+            work = 0
+            for macro in reversed(nested):
+                work = self.longest * (work + (self.longest if macro in ("map", "filter") else _EACH))
+            if work > _MOST_WORK:
+                message = f"{' in '.join(reversed(nested))} over {self.longest:,} items takes too many steps"
+                raise ConditionError(message, fix="Compute it in a node before, or make the list shorter.")
+
+
+_EACH = 8
+_MOST_ADDED = 64 * MOST_TEXT
+_SHORT_TEXT = 1024
+_MOST_WORK = MOST_ITEMS**2 + 1
+
+
+def _pruned(value: Any, names: Names | None, sizes: Sizes, where: str, depth: int) -> Any:
     """Leave out of *value* what the expression does not reach for, and check the size of all else."""
     if names is not None and isinstance(value, Mapping):
-        return {name: _pruned(value[name], below, name, depth + 1) for name, below in names.items() if name in value}
+        inside = ((name, below) for name, below in names.items() if name in value)
+        return {name: _pruned(value[name], below, sizes, name, depth + 1) for name, below in inside}
     if names == {}:
         return None
-    _check_size(value, where, depth)
+    sizes.check(value, where, depth)
     return value
-
-
-def _check_size(value: Any, where: str, depth: int) -> None:
-    if isinstance(value, str):
-        if len(value) > MOST_TEXT // 4 and len(value.encode("utf-8", "surrogatepass")) > MOST_TEXT:
-            raise ConditionError(f"{where!r} holds a text of more than {MOST_TEXT:,} bytes")
-    elif isinstance(value, (list, dict)):
-        if len(value) > MOST_ITEMS:
-            raise ConditionError(f"{where!r} holds a list or an object of more than {MOST_ITEMS:,} items")
-        if depth > MOST_DEPTH:
-            raise ConditionError(f"{where!r} is nested more than {MOST_DEPTH} deep")
-        for item in value.values() if isinstance(value, dict) else value:
-            if isinstance(item, (str, list, dict)):
-                _check_size(item, where, depth + 1)
 
 
 def _kind(value: Any) -> str:

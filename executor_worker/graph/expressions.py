@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MOST_MACROS = 2
 MOST_BRACKETS = 48
@@ -93,20 +94,39 @@ class Path:
     asked: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Called:
+    """
+    A function or macro where it is called.
+
+    Attributes:
+        at, opens, closes: Characters of the text: where the name begins, and the brackets.
+        member: It is called on something: `a.f(b)`.
+        macro: With a variable of its own; of those that it stands in, the names are in `within`.
+    """
+
+    name: str
+    at: int
+    opens: int
+    closes: int
+    member: bool
+    macro: bool = False
+    within: tuple[str, ...] = ()
+
+
 @dataclass(slots=True)
 class Expression:
     """
     Attributes:
         paths: In the order of the text; variables of macros are none.
-        functions: Name and where it is called.
         patterns: Regular expressions written out as the argument of `matches`, and where.
-        macros: How many macros are nested in one another at most.
+        additions: How often something is added to something.
     """
 
     paths: list[Path] = field(default_factory=list)
-    functions: list[tuple[str, int]] = field(default_factory=list)
+    calls: list[Called] = field(default_factory=list)
     patterns: list[tuple[str, int]] = field(default_factory=list)
-    macros: int = 0
+    additions: int = 0
 
 
 def read(text: str) -> Expression:
@@ -115,13 +135,12 @@ def read(text: str) -> Expression:
         Unreadable: It is no sequence of CEL's words, or nested too deeply.
     """
     reader = _Reader(list(_tokens(text)), len(text))
-    reader.expression(frozenset(), 0)
+    reader.expression(frozenset(), ())
     reader.end()
     return reader.found
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: str
     at: int
@@ -148,11 +167,11 @@ class _Reader:
     _next: int = 0
     _depth: int = 0
 
-    def expression(self, bound: frozenset[str], macros: int) -> None:
+    def expression(self, bound: frozenset[str], macros: tuple[str, ...]) -> None:
         """Read operands and the operators between them; which binds closer does not matter here."""
         self._operand(bound, macros)
         while self._peek() not in ("", ",", ")", "]", "}"):
-            self._take()  # an operator
+            self.found.additions += self._take().text == "+"
             self._operand(bound, macros)
 
     def end(self) -> None:
@@ -170,7 +189,7 @@ class _Reader:
         self._next += 1
         return self.tokens[self._next - 1]
 
-    def _operand(self, bound: frozenset[str], macros: int) -> None:
+    def _operand(self, bound: frozenset[str], macros: tuple[str, ...]) -> None:
         token = self._take()
         while token.text in ("!", "-"):
             token = self._take()
@@ -188,7 +207,7 @@ class _Reader:
             raise Unreadable(f"unexpected {token.text!r}", token.at)
         self._members(parts, token.at, bound, macros)
 
-    def _members(self, parts: tuple[str, ...] | None, at: int, bound: frozenset[str], macros: int) -> None:
+    def _members(self, parts: tuple[str, ...] | None, at: int, bound: frozenset[str], macros: tuple[str, ...]) -> None:
         """Follow `.name`, `.call(…)` and `[…]`; the path ends where the text does not say the next part."""
         while (sign := self._peek()) in (".", "[", "{"):
             opening = self._take()
@@ -221,15 +240,16 @@ class _Reader:
                 return _written(token)
         return None
 
-    def _call(self, name: _Token, bound: frozenset[str], macros: int, *, member: bool = False) -> None:
-        self.found.functions.append((name.text, name.at))
+    def _call(self, name: _Token, bound: frozenset[str], macros: tuple[str, ...], *, member: bool = False) -> None:
         opening = self._take()
         if member and name.text in MACROS and self._binds():
-            self._macro(opening, bound, macros)
+            self._macro(name, opening, bound, macros)
             return
         first = self._next
         before = len(self.found.paths)
         self._bracket(opening, bound, macros)
+        closing = self.tokens[self._next - 1]
+        self.found.calls.append(Called(name.text, name.at, opening.at, closing.at, member))
         if name.text == "has" and not member and len(self.found.paths) == before + 1:
             asked = self.found.paths[before]
             self.found.paths[before] = Path(asked.parts, asked.at, asked=True)
@@ -243,15 +263,17 @@ class _Reader:
         ahead = self.tokens[self._next : self._next + 2]
         return len(ahead) == 2 and ahead[0].kind == "name" and ahead[1].text == ","
 
-    def _macro(self, opening: _Token, bound: frozenset[str], macros: int) -> None:
-        if macros == MOST_MACROS:
+    def _macro(self, name: _Token, opening: _Token, bound: frozenset[str], macros: tuple[str, ...]) -> None:
+        if len(macros) == MOST_MACROS:
             raise Unreadable(f"more than {MOST_MACROS} macros inside one another", opening.at)
         variable = self._take()
         self._take()
-        self.found.macros = max(self.found.macros, macros + 1)
-        self._bracket(opening, bound | {variable.text}, macros + 1)
+        self._bracket(opening, bound | {variable.text}, (*macros, name.text))
+        closing = self.tokens[self._next - 1]
+        call = Called(name.text, name.at, opening.at, closing.at, member=True, macro=True, within=macros)
+        self.found.calls.append(call)
 
-    def _bracket(self, opening: _Token, bound: frozenset[str], macros: int) -> None:
+    def _bracket(self, opening: _Token, bound: frozenset[str], macros: tuple[str, ...]) -> None:
         """Read what stands between brackets, the closing one included."""
         self._depth += 1
         if self._depth > MOST_BRACKETS:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from itertools import islice
 from typing import Any, TypeAlias
 
 from executor_worker.errors import ExecutorError
@@ -12,6 +14,7 @@ MOST_TOLD = 1000
 """Problems of one graph that are kept; the rest is counted."""
 
 _SHOWN = 60
+_MOST_SUGGESTED = 50
 
 Place: TypeAlias = "tuple[Place, str | int] | None"
 """A value in the document: the place it stands in, and its key or position there. None is the document itself."""
@@ -56,6 +59,7 @@ class Problems:
 
     _told: list[Problem] = field(default_factory=list)
     _untold: int = 0
+    _suggested: int = 0
 
     def add(self, place: Place, code: str, message: str, fix: str = "") -> None:
         """Tell one more."""
@@ -70,7 +74,20 @@ class Problems:
     def __iter__(self) -> Iterator[Problem]:
         yield from self._told
         if self._untold:
-            yield Problem("", "more_problems", f"{self._untold:,} more problems are not listed", "Mend these first.")
+            yield Problem("", "more_problems", "there are more problems, which are not listed", "Mend these first.")
+
+    @property
+    def full(self) -> bool:
+        """Tell whether further problems are only counted: no need to look for all of them."""
+        return len(self._told) >= MOST_TOLD
+
+    def suggest(self, value: Any, words: Iterable[str]) -> str | None:
+        """Find the word that *value* was probably meant to be; only for the first few, as it takes its time."""
+        self._suggested += 1
+        if self._suggested > _MOST_SUGGESTED or not isinstance(value, str) or len(value) > _SHOWN:
+            return None
+        near = get_close_matches(value.lower(), list(islice(words, _MOST_SUGGESTED * 5)), n=1, cutoff=0.6)
+        return near[0] if near else None
 
     def has(self, code: str) -> bool:
         """Tell whether a problem of this kind was told."""
@@ -97,6 +114,11 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return "an object" if isinstance(value, dict) else "a list"
+
+
+def named(name: str) -> str:
+    """Write an id for a message."""
+    return f'"{cut(name)}"'
 
 
 def cut(text: str, chars: int = _SHOWN) -> str:

@@ -160,25 +160,31 @@ def edges_of(document: Mapping[str, Any], nodes: Mapping[str, PlacedNode]) -> li
 
 
 def _written(edges: Any) -> Iterator[PlacedEdge]:
+    at: Place = (None, "edges")
     for index, given in enumerate(edges if isinstance(edges, list) else ()):
-        source, target = (_end(given, *names) for names in (("from", "source"), ("to", "target")))
-        if source is None or target is None:
-            continue
-        on = given.get("on")
-        edge = Edge(
-            source=source,
-            target=target,
-            on=cast(On, on if on in ("failure", "always") else "success"),
-            condition=text(given, "condition") or None,
-            id=text(given, "id"),
-            label=text(given, "label"),
-            metadata=_mapping(given, "metadata") or {},
-        )
-        yield PlacedEdge(edge, ((None, "edges"), index))
+        if isinstance(given, dict):
+            source, target = _end(given, "from", "source"), _end(given, "to", "target")
+            if source and target:
+                yield PlacedEdge(_edge(source, target, given), (at, index))
 
 
-def _end(given: Any, *names: str) -> str | None:
-    return next((text(given, name) for name in names if text(given, name)), None) if isinstance(given, dict) else None
+def _edge(source: str, target: str, given: Mapping[str, Any]) -> Edge:
+    if len(given) == 2:
+        return Edge(source, target)
+    on = given.get("on")
+    return Edge(
+        source=source,
+        target=target,
+        on=cast(On, on if on in ("failure", "always") else "success"),
+        condition=text(given, "condition") or None,
+        id=text(given, "id"),
+        label=text(given, "label"),
+        metadata=_mapping(given, "metadata") or {},
+    )
+
+
+def _end(given: Mapping[str, Any], name: str, other: str) -> str | None:
+    return text(given, name) or text(given, other)
 
 
 def _dependencies(nodes: Mapping[str, PlacedNode]) -> Iterator[PlacedEdge]:

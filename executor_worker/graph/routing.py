@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 from executor_worker.graph.conditions import Condition, ConditionError
 from executor_worker.graph.problems import Place, Problems, cut, shown
-from executor_worker.graph.shapes import nearest
 
 Mode = Literal["deterministic", "llm", "hybrid"]
 Way = Literal["fast", "slow", "fallback"]
@@ -226,7 +225,7 @@ def _mode(
         return natural
     if said not in MODES:
         message = f"the mode must be one of {', '.join(MODES)}; found {shown(said)}"
-        problems.add((place, "mode"), "unknown_value", message, f"Write {nearest(said, MODES) or natural}.")
+        problems.add((place, "mode"), "unknown_value", message, f"Write {problems.suggest(said, MODES) or natural}.")
         return natural
     if said in ("llm", "hybrid") and model is None and not _tries_model(config):
         fix = 'Add "prompt_template" and "routes", an object of answer and node.'

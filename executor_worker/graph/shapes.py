@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Protocol
 
 from executor_worker.graph import durations
@@ -67,7 +66,7 @@ class Id:
     """The id of a node, or a reference to one."""
 
     says: str = ""
-    pattern = r"^[^\u0000-\u001f\u007f-\u009f.\[\]{}/#]{1,128}$"
+    _forbidden = r"[\u0000-\u001f\u007f-\u009f.\[\]{}/#]"
     _matches = re.compile(r"[^\u0000-\u001f\u007f-\u009f.\[\]{}/#]{1,128}\Z").match
 
     def check(self, value: Any, place: Place, problems: Problems) -> None:
@@ -82,7 +81,9 @@ class Id:
 
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
-        return _described({"type": "string", "pattern": self.pattern}, self.says)
+        return _described(
+            {"type": "string", "minLength": 1, "maxLength": 128, "not": {"pattern": self._forbidden}}, self.says
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Choice:
         """Add what is wrong with *value*."""
         if not isinstance(value, str) or value not in self.words:
             message = f"must be one of {', '.join(self.words)}; found {shown(value)}"
-            problems.add(place, self.code, message, f"Write {nearest(value, self.words) or self.words[0]}.")
+            problems.add(place, self.code, message, f"Write {problems.suggest(value, self.words) or self.words[0]}.")
 
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
@@ -158,7 +159,12 @@ class Duration:
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
         number = {"type": "number", "exclusiveMinimum" if self.positive else "minimum": 0}
-        text: Schema = {"type": "string", "pattern": durations.PATTERN, "maxLength": durations.MOST_CHARS}
+        text: Schema = {
+            "type": "string",
+            "pattern": durations.PATTERN,
+            "maxLength": durations.MOST_CHARS,
+            "not": {"pattern": "\\s"},
+        }
         if self.positive:
             text["allOf"] = [{"pattern": "[1-9]"}]
         return _described({"anyOf": [number, text]}, self.says)
@@ -177,6 +183,8 @@ class ListOf:
             problems.add(place, "wrong_type", f"must be a list, found {shown(value)}", "Write it as [ … ].")
             return
         for index, item in enumerate(value):
+            if problems.full:
+                return
             self.of.check(item, (place, index), problems)
 
     def schema(self) -> Schema:
@@ -197,7 +205,11 @@ class MapOf:
         if not isinstance(value, dict):
             problems.add(place, "wrong_type", f"must be an object, found {shown(value)}", "Write it as { … }.")
             return
+        if self.names is None and isinstance(self.of, Anything):
+            return
         for key, item in value.items():
+            if problems.full:
+                return
             if self.names is not None:
                 self.names.check(key, (place, key), problems)
             self.of.check(item, (place, key), problems)
@@ -277,21 +289,13 @@ class ByType:
         return _described({"anyOf": [shape.schema() for shape in shapes if shape is not None]}, self.says)
 
 
-def nearest(value: Any, words: Sequence[str]) -> str | None:
-    """Find the word that *value* was probably meant to be."""
-    if not isinstance(value, str) or len(value) > 40:
-        return None
-    found = get_close_matches(value.lower(), words, n=1, cutoff=0.6)
-    return found[0] if found else None
-
-
 def _described(schema: Schema, says: str) -> Schema:
     return {"description": says, **schema} if says else schema
 
 
 def _or_null(shape: Shape) -> Schema:
     schema = shape.schema()
-    if isinstance(schema.get("type"), str) and "pattern" not in schema:
+    if isinstance(schema.get("type"), str) and "not" not in schema:
         return {**schema, "type": [schema["type"], "null"]}
     if "enum" in schema:
         return {**schema, "enum": [*schema["enum"], None]}

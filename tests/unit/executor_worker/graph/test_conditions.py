@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -145,10 +145,10 @@ def test_only_asked_for_is_told_apart() -> None:
     ],
 )
 def test_a_hostile_text_is_answered_at_once(text: str) -> None:
-    began = perf_counter()
+    began = process_time()
     with contextlib.suppress(ConditionError):
         Condition.compile(text)
-    assert perf_counter() - began < 0.5
+    assert process_time() - began < 1
 
 
 def test_the_library_mentions_no_root_that_is_not_read_here() -> None:
@@ -161,3 +161,51 @@ def test_the_library_mentions_no_root_that_is_not_read_here() -> None:
     for text in texts:
         theirs = set(conditions._CEL.compile(text).variables())
         assert {path.parts[0] for path in expressions.read(text).paths} == theirs - {"x"}
+
+
+LONG = list(range(10_000))
+WORST = [
+    ("inputs.l.all(x, x >= 0 && x < 100000)", LONG),
+    ("size(inputs.l.filter(x, x > 5)) > 0", LONG[:3000]),
+    ("inputs.l.exists(x, inputs.l.exists(y, x + y < 0))", LONG[:1500]),
+    ("inputs.l.all(x, x in inputs.l)", LONG[:3000]),
+    ("size(inputs.l.map(x, inputs.l.filter(y, y > x))) > 0", LONG[:200]),
+    ("inputs.l[0].matches('(x+x+)+y')", ["x" * conditions.MOST_TEXT]),
+    ("inputs.l[0].matches('(.*)(.*)(.*)(.*)x{500}y')", ["x" * 100_000]),
+]
+
+
+@pytest.mark.parametrize(("text", "values"), WORST)
+def test_the_largest_that_is_taken_ends_soon(text: str, values: list[Any]) -> None:
+    began = process_time()
+    Condition.compile(text).holds({"inputs": {"l": values}})
+    assert process_time() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("inputs.l.all(x, inputs.l.all(y, x + y >= 0))", LONG),
+        ("size(inputs.l.map(x, inputs.l.map(y, y))) > 0", LONG[:1000]),
+        ("inputs.l.map(x, x + x + x).size() > 0", ["x" * conditions.MOST_TEXT] * 100),
+        ("size(" + "+".join(["inputs.l[0]"] * 200) + ") > 0", ["x" * conditions.MOST_TEXT]),
+    ],
+)
+def test_what_would_take_minutes_or_fill_the_memory_is_always_an_error(text: str, values: list[Any]) -> None:
+    condition, began = Condition.compile(text), process_time()
+    with pytest.raises(ConditionError, match=r"too many steps|too often"):
+        condition.holds({"inputs": {"l": values}})
+    assert process_time() - began < 1
+
+
+def test_size_counts_characters_as_cel_has_it() -> None:
+    scope = {"inputs": {"s": "héllo", "l": ["é", "ß"]}}
+    for text in ("size(inputs.s) == 5", "inputs.s.size() == 5", "inputs.l.all(x, size(x) == 1) && size(inputs.l) == 2"):
+        assert Condition.compile(text).holds(scope)
+
+
+def test_a_computed_pattern_is_bounded_like_a_written_one() -> None:
+    scope = {"inputs": {"s": "aaaa", "good": "^a+$", "bad": "(a{100}){100}"}}
+    assert Condition.compile("inputs.s.matches(inputs.good)").holds(scope)
+    with pytest.raises(ConditionError):
+        Condition.compile("inputs.s.matches(inputs.bad)").holds(scope)

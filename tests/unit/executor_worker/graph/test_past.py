@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from time import perf_counter
+from time import process_time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,16 +61,16 @@ def test_ten_thousand_nodes_with_fifty_thousand_edges_take_less_than_a_second() 
     luck = random.Random(7)
     ids = [f"n{number}" for number in range(10_000)]
     pairs = [sorted(luck.sample(range(10_000), 2)) for _ in range(50_000)]
-    began = perf_counter()
+    began = process_time()
     past = Past.of(ids, [(ids[one], ids[two]) for one, two in pairs])
-    assert perf_counter() - began < 1
+    assert process_time() - began < 1
     assert not past.circles
 
 
 def test_a_circle_of_ten_thousand_and_five_thousand_circles_take_less_than_a_second() -> None:
     ids = [str(number) for number in range(10_000)]
-    began = perf_counter()
+    began = process_time()
     one = Past.of(ids, [(ids[at], ids[(at + 1) % 10_000]) for at in range(10_000)])
     many = Past.of(ids, [(ids[at], ids[at ^ 1]) for at in range(10_000)])
-    assert perf_counter() - began < 1
+    assert process_time() - began < 1
     assert len(one.circles[0]) == 10_000 and len(many.circles) == 5_000

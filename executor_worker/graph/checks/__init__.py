@@ -1,0 +1,1 @@
+"""What `validation` looks at, by subject."""

@@ -1,0 +1,56 @@
+"""What all checks of one graph share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from executor_worker.graph.definition import Graph, Placed
+from executor_worker.graph.past import Past
+from executor_worker.graph.problems import Problems
+from executor_worker.graph.reading import PlacedEdge, PlacedNode
+
+ConfigRules: TypeAlias = Callable[[dict[str, Any]], object]
+Retired: TypeAlias = Callable[[str], "str | None"]
+
+
+@dataclass(slots=True)
+class Subject:
+    """
+    A graph under check.
+
+    Attributes:
+        incoming, outgoing: Edges between nodes that exist, by node; without self-loops.
+        inputs: None where they are not known yet.
+    """
+
+    placed: Placed
+    past: Past
+    errors: Problems
+    warnings: Problems
+    inputs: Mapping[str, Any] | None
+    incoming: dict[str, list[PlacedEdge]] = field(default_factory=dict)
+    outgoing: dict[str, list[PlacedEdge]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, placed: Placed, errors: Problems, warnings: Problems, inputs: Mapping[str, Any] | None) -> Subject:
+        """Sort the edges by node."""
+        ways = [(one.edge.source, one.edge.target) for one in placed.edges if one.edge.source != one.edge.target]
+        subject = cls(placed, Past.of(placed.nodes, ways), errors, warnings, inputs)
+        for one in placed.edges:
+            source, target = one.edge.source, one.edge.target
+            if source != target and source in placed.nodes and target in placed.nodes:
+                subject.incoming.setdefault(target, []).append(one)
+                subject.outgoing.setdefault(source, []).append(one)
+        return subject
+
+    @property
+    def graph(self) -> Graph:
+        """Answer the graph as it was read."""
+        return self.placed.graph
+
+    @property
+    def nodes(self) -> dict[str, PlacedNode]:
+        """Answer the nodes with their places."""
+        return self.placed.nodes

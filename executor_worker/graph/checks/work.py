@@ -1,0 +1,116 @@
+"""What nodes do: types that can run, and configs by the rules of whoever runs them."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from executor_worker.errors import NodeError
+from executor_worker.graph import parts
+from executor_worker.graph.checks.subject import ConfigRules, Subject
+from executor_worker.graph.problems import Place, shown
+from executor_worker.graph.reading import PlacedNode
+
+_EXECUTOR_TYPES = ("llm", "tool", "http", "custom", "agent", "executor")
+_REFUSED = ("python", "bash")
+_MOST_OF_ONE_NODE = 12
+
+_FIELD = re.compile(r"\A((?:[A-Za-z_]\w*|\[\d+\])(?:\.[A-Za-z_]\w*|\[\d+\])*)[ :]")
+_PART = re.compile(r"[A-Za-z_]\w*|\d+")
+
+
+def check_types(subject: Subject) -> None:
+    """Check that each type can be run here."""
+    for placed in subject.nodes.values():
+        kind, executor = placed.node.type, placed.node.executor_type
+        if kind in parts.LATER_TYPES:
+            message = f"nodes of type {kind} can't be run yet"
+            subject.errors.add((placed.place, "type"), "not_yet_supported", message, "Build it of other nodes.")
+        if executor in _REFUSED:
+            message = f"executor_type {executor} is not run: a graph brings no code"
+            fix = "Register a tool (TOOL_MODULES) that does it, and name it by tool_name."
+            subject.errors.add((placed.place, "executor_type"), "executor_type_refused", message, fix)
+        elif executor is not None and executor not in _EXECUTOR_TYPES:
+            message = f"{shown(executor)} is no executor_type; it is not looked at"
+            fix = f"Write one of {', '.join(_EXECUTOR_TYPES)}, or leave it out."
+            subject.warnings.add((placed.place, "executor_type"), "unknown_value", message, fix)
+
+
+def check_configs(subject: Subject, rules: ConfigRules | None) -> None:
+    """Check each worker's config by *rules*."""
+    if rules is None:
+        return
+    for placed in subject.nodes.values():
+        if placed.node.works and placed.node.executor_type not in _REFUSED:
+            for message, place in _problems(placed, rules):
+                subject.errors.add(place, "invalid_node", message, _fix(message))
+        if subject.errors.full:
+            return
+
+
+def _problems(placed: PlacedNode, rules: ConfigRules) -> Iterator[tuple[str, Place]]:
+    """Ask the rules again without the field they refuse, until they are content or can't say which field it is."""
+    config, copied = placed.node.config, False  # what is missing without a refused field was not missing before
+    for _ in range(_MOST_OF_ONE_NODE):
+        try:
+            rules(config)
+        except NodeError as error:
+            path = _path(str(error))
+            if copied and "required" in str(error):
+                return
+            yield str(error), _place(placed, path)
+            if not copied:
+                config, copied = copy.deepcopy(config), True
+            if not _without(config, path):
+                return
+        else:
+            return
+
+
+def _path(message: str) -> tuple[str | int, ...]:
+    """Take the field out of a message like `llm_config.prompt must be a text`."""
+    named = _FIELD.match(message)
+    return tuple(int(part) if part.isdigit() else part for part in _PART.findall(named[1])) if named else ()
+
+
+def _place(placed: PlacedNode, path: tuple[str | int, ...]) -> Place:
+    """Answer the deepest place of *path* that there is in the document."""
+    if not path or path[0] not in placed.node.config:
+        return placed.place_of()
+    place = placed.place_of(str(path[0]))
+    value: Any = placed.node.config[str(path[0])]
+    for part in path[1:]:
+        within = (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
+        )
+        if not within:
+            break
+        place, value = (place, part), value[part]
+    return place
+
+
+def _without(config: dict[str, Any], path: tuple[str | int, ...]) -> bool:
+    """Take the field away; False where it is not there."""
+    value: Any = config
+    for part in path[:-1]:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return False
+    if path and isinstance(value, dict) and path[-1] in value:
+        del value[str(path[-1])]
+        return True
+    if path and isinstance(value, list) and isinstance(path[-1], int) and path[-1] < len(value):
+        del value[path[-1]]
+        return True
+    return False
+
+
+def _fix(message: str) -> str:
+    if message.startswith("tool_name required"):
+        return "Name a tool by tool_name, or say what a model does: prompt or llm_config."
+    if "required" in message:
+        return "Add it."
+    return "Correct it (docs/NODES.md)." if "must" not in message else "Write it so."

@@ -1,0 +1,92 @@
+"""
+What goes into a node and out of it by the graph's own words: `input_mapping`, `output_mapping`, `output`.
+
+Names are looked up by whoever renders templates; a path is what stands between a template's braces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from executor_worker.errors import TemplateError
+from executor_worker.graph.definition import Graph
+from executor_worker.graph.prompts import Rendering
+
+_NOTHING = object()
+
+
+def mapped_inputs(mapping: Mapping[str, str], inputs: Mapping[str, Any], scope: Rendering) -> dict[str, Any]:
+    """
+    Lay what *mapping* names over *inputs*.
+
+    Raises:
+        TemplateError: A path leads nowhere.
+    """
+    laid = {name: scope.value(f"{{{{{path}}}}}", ("input_mapping", name)) for name, path in mapping.items()}
+    return {**inputs, **laid}
+
+
+def mapped_output(mapping: Mapping[str, str], output: Any) -> Any:
+    """
+    Make a node's output of parts of what it gave; without a mapping it is that.
+
+    Raises:
+        TemplateError: A path leads nowhere.
+    """
+    return {name: _part(output, path, name) for name, path in mapping.items()} if mapping else output
+
+
+def run_output(graph: Graph, completed: Mapping[str, Any], scope: Rendering) -> Any:
+    """
+    Answer a run's output.
+
+    Args:
+        completed: Node → output, of the nodes that completed.
+        scope: Sees the inputs and all outputs; those of nodes that did not complete are null.
+
+    Raises:
+        TemplateError: The graph's `output` names what there is not.
+    """
+    if graph.output is not None:
+        return scope.value(graph.output, "output")
+    return last_outputs(graph.leaves(), completed)
+
+
+def last_outputs(leaves: Iterable[str], completed: Mapping[str, Any]) -> Any:
+    """Answer the outputs of the *leaves* that completed, by id; of the only leaf there is its output itself."""
+    ends = tuple(leaves)
+    if len(ends) == 1 and ends[0] in completed:
+        return completed[ends[0]]
+    return {node: completed[node] for node in ends if node in completed}
+
+
+def _part(output: Any, path: str, name: str) -> Any:
+    parts = path.strip().split(".")
+    found = _inside(output, parts)
+    if found is _NOTHING and parts[0] == "output":
+        found = _inside(output, parts[1:])
+    if found is _NOTHING:
+        raise TemplateError(
+            f"output_mapping.{name}: there is no {path!r} in the output, which has {_described(output)}"
+        )
+    return found
+
+
+def _inside(value: Any, parts: Iterable[str]) -> Any:
+    for part in parts:
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif (
+            isinstance(value, list) and part.isascii() and part.isdigit() and len(part) < 10 and int(part) < len(value)
+        ):
+            value = value[int(part)]
+        else:
+            return _NOTHING
+    return value
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, dict):
+        return "the keys " + (", ".join(list(value)[:20]) or "none")[:400]
+    return f"{len(value)} items, from 0" if isinstance(value, list) else "nothing inside"

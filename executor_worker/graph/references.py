@@ -1,0 +1,178 @@
+"""
+What a node's templates, mappings and rules mention: nodes that must be in its past, and the outputs to be read for it.
+
+What a bare name means (an input or a node) is decided when it is rendered; here all that it may mean counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from executor_worker.errors import TemplateError
+from executor_worker.graph import prompts
+from executor_worker.graph.conditions import Condition, ConditionError
+from executor_worker.graph.parts import Node
+from executor_worker.graph.problems import Place
+from executor_worker.graph.routing import Routing
+
+TEMPLATE_FIELDS = (
+    *(("llm_config", "prompt"), ("llm_config", "system"), ("llm_config", "system_prompt")),
+    *(("prompt",), ("system",), ("system_prompt",), ("task",), ("tool_params",), ("parameters",)),
+    *(("extract_params", "from"), ("extract_params", "llm_config", "prompt")),
+    *(("extract_params", "llm_config", "system"), ("extract_params", "llm_config", "system_prompt")),
+)
+"""Fields of a worker's config that are rendered, at any depth."""
+
+_RENDERED = {path[0]: [each for each in TEMPLATE_FIELDS if each[0] == path[0]] for path in TEMPLATE_FIELDS}
+
+MODEL_FIELDS = ("llm_config", "prompt", "model", "system_prompt", "system", "temperature", "max_tokens")
+"""Where one of these is, a model is called; CONTRACT §5."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """
+    What has to be read before a node can run.
+
+    Attributes:
+        nodes: Whose outputs are mentioned.
+        whole_past: The outputs of all nodes in its past.
+        parents: The outputs of the nodes whose edges to it were taken: an agent without a task is given these.
+    """
+
+    nodes: frozenset[str] = frozenset()
+    whole_past: bool = False
+    parents: bool = False
+
+
+def needs_of(node: Node, ids: Mapping[str, Any], routing: Routing | None = None) -> Needs:
+    """
+    Args:
+        ids: Of all nodes of the graph.
+        routing: A router's; its rules count as well as its prompt.
+    """
+    names = {name for _, name in node_names(node, routing)}
+    mentioned = {mentioned for name in names if (mentioned := _node_in(name, ids)) is not None}
+    paths = [parts for condition in rules_of(routing) for parts in condition_paths(condition)]
+    mentioned |= {named for parts in paths if (named := node_in_path(parts)) in ids and named is not None}
+    whole = bool(names & {"nodes", "state", "state.node_states"}) or any(_all_nodes(parts) for parts in paths)
+    return Needs(frozenset(mentioned), whole, gives_parents(node))
+
+
+def gives_parents(node: Node) -> bool:
+    """Tell whether a model is given what came before because nobody says what to ask it."""
+    config = node.config
+    if not node.works or config.get("tool_name") or all(config.get(name) is None for name in MODEL_FIELDS):
+        return False
+    within = config.get("llm_config")
+    asked = config.get("prompt") or config.get("task") or (within.get("prompt") if isinstance(within, dict) else None)
+    return not asked
+
+
+def condition_needs(condition: str, source: str, ids: Mapping[str, Any]) -> Needs:
+    """Say what has to be read before an edge's condition can be asked; *source* is whose end it follows."""
+    paths = condition_paths(condition)
+    mentioned = {named for parts in paths if (named := node_in_path(parts)) is not None and named in ids}
+    if any(parts[0] == "output" for parts in paths):
+        mentioned.add(source)
+    return Needs(frozenset(mentioned), any(_all_nodes(parts) for parts in paths))
+
+
+def node_names(node: Node, routing: Routing | None = None) -> Iterator[tuple[Place, str]]:
+    """Yield the names in a node's templates and mappings, each with its place in the config or node."""
+    if node.works:
+        for name in node.config.keys() & _RENDERED.keys():
+            for path in _RENDERED[name]:
+                value = _at(node.config, path)
+                if value is not None:
+                    yield from template_names(value, _place(("config", *path)))
+    if routing is not None and routing.model is not None:
+        yield from ((_place(("config", "prompt_template")), name) for name, _ in prompt_names(routing.model.prompt))
+        for field_name in ("system", "system_prompt"):
+            yield from template_names(routing.model.settings.get(field_name), _place(("config", field_name)))
+    for name, path_text in node.input_mapping.items():
+        yield (_place(("input_mapping", name)), path_text.strip())
+    if node.cache is not None:
+        yield from template_names(node.cache.key, _place(("cache", "key")))
+
+
+def prompt_names(template: str) -> tuple[tuple[str, bool], ...]:
+    """Answer the names a router's prompt looks up, and whether they must be there; none where it can't be read."""
+    try:
+        return tuple(prompts.names(template))
+    except TemplateError:
+        return ()
+
+
+def template_names(value: Any, place: Place = None) -> Iterator[tuple[Place, str]]:
+    """Yield the names in all texts of *value*, at any depth, each with its place."""
+    if isinstance(value, str):
+        for name in names_in(value):
+            yield place, name
+        return
+    waiting: list[tuple[Place, Any]] = [(place, value)]
+    while waiting:
+        at, one = waiting.pop()
+        if isinstance(one, str):
+            yield from ((at, name) for name in names_in(one))
+        elif isinstance(one, dict):
+            waiting += [((at, key), item) for key, item in one.items() if isinstance(item, (str, dict, list))]
+        elif isinstance(one, list):
+            waiting += [((at, index), item) for index, item in enumerate(one) if isinstance(item, (str, dict, list))]
+
+
+def names_in(template: str) -> Iterable[str]:
+    """Answer each name in a text once, as the renderer splits it."""
+    if "{{" not in template:
+        return ()
+    pieces = template.split("}}")[:-1]
+    return dict.fromkeys(piece.rpartition("{{")[2].strip() for piece in pieces if "{{" in piece)
+
+
+def rules_of(routing: Routing | None) -> Iterator[str]:
+    """Yield the conditions of a router's rules."""
+    for rule in routing.rules if routing is not None else ():
+        yield rule.condition
+
+
+def condition_paths(text: str) -> tuple[tuple[str, ...], ...]:
+    """Answer the paths a condition names; none where it can't be compiled."""
+    try:
+        return tuple(path.parts for path in Condition.compile(text).names())
+    except ConditionError:
+        return ()
+
+
+def node_in_path(parts: tuple[str, ...]) -> str | None:
+    """Answer the node that a path of a condition leads to."""
+    if parts[0] == "nodes" and len(parts) > 1:
+        return parts[1]
+    return parts[2] if parts[:2] == ("state", "node_states") and len(parts) > 2 else None
+
+
+def _all_nodes(parts: tuple[str, ...]) -> bool:
+    return parts in (("nodes",), ("state",), ("state", "node_states"))
+
+
+def _node_in(name: str, ids: Mapping[str, Any]) -> str | None:
+    """Answer the node that a template's name may mean."""
+    parts = name.split(".", 3)
+    explicit = parts[0] == "nodes" and len(parts) > 1
+    named = parts[1] if explicit else parts[2] if parts[:2] == ["state", "node_states"] and len(parts) > 2 else parts[0]
+    return named if named in ids else None
+
+
+def _at(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    value: Any = config
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _place(path: tuple[str, ...]) -> Place:
+    place: Place = None
+    for part in path:
+        place = (place, part)
+    return place
