@@ -81,7 +81,14 @@ def work(settings: Settings, args: argparse.Namespace) -> int:
     with _redis(settings) as (endpoint, _):
         board = Scoreboard(1)
         identity = Identity(settings.worker_id)
-        program = ExecutorProgram(settings, endpoint, board, identity, None, lambda: (settings, endpoint))
+
+        def load_again() -> tuple[Settings, Endpoint]:
+            if settings.embedded:
+                return settings, endpoint
+            fresh = Settings.load(os.environ)
+            return fresh, endpoint_of(fresh)
+
+        program = ExecutorProgram(settings, endpoint, board, identity, None, load_again)
         return work_alone(program, board)
 
 

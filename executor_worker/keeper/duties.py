@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+from executor_worker.broker.connection.advice import advice_of
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.errors import StreamRefused, StreamUnavailable
 from executor_worker.keeper.cancellation import Cancel
@@ -88,7 +89,7 @@ class Duties:
             except StreamUnavailable as error:
                 self.redis_monitor.lost(error)
             except StreamRefused as error:
-                logs.error("redis.refused", reason=str(error), fix="correct what REDIS_USER may do")
+                logs.error("redis.refused", **advice_of(error, "see what is wrong with this Redis"))
             return None
 
         return run_or_not

@@ -19,6 +19,7 @@ from executor_worker.errors import ConfigError
 from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.pages import Health
 from executor_worker.nodes.executor import Executor
+from executor_worker.program.credentials import Credentials
 from executor_worker.program.start_logs import start_logs
 from executor_worker.program.wiring import executor_of, model_settings, require_model_key, tool_settings, tracing_of
 from executor_worker.providers import Models, preload, retired
@@ -115,9 +116,13 @@ class ExecutorProgram:
         logs.bind(worker_id=settings.worker_id, slot=row.slot)
         # A worker that waits for a frozen Redis must still leave within a drain.
         patience_s = max(min(WORKER_PATIENCE_S, settings.drain_timeout / 3), LEAST_PATIENCE_S)
-        link = Link(self._endpoint, name=name, timeout_s=patience_s)
+        head = self._board.head
+        credentials = Credentials(self._where, lambda: head.redis_up)  # else the keeper says it
+        link = Link(self._endpoint, name=name, timeout_s=patience_s, renew=credentials.renew)
         consumer = self._consumer(link, name)
-        redis_wait = RedisWait(row)
+        redis_wait = RedisWait(
+            row, lambda: head.redis_up and not link.connected, alone_s=settings.lease, away_s=settings.state_ttl
+        )
         zombies: dict[int, int] = {}
         content = settings.event_content
         tracing = tracing_of(settings, name)
@@ -162,7 +167,12 @@ class ExecutorProgram:
         settings, board = self.settings, self._board
         logs.bind(worker_id=settings.worker_id)
         patience_s = min(KEEPER_PATIENCE_S, settings.lease / 6)
-        link = Link(self._endpoint, name=f"{settings.worker_id}.keeper", timeout_s=patience_s)
+        link = Link(
+            self._endpoint,
+            name=f"{settings.worker_id}.keeper",
+            timeout_s=patience_s,
+            renew=Credentials(self._where).renew,
+        )
         duties = Duties(
             PoolContext(
                 board=board,
@@ -184,6 +194,10 @@ class ExecutorProgram:
         answer = lambda path, headers: health.answer(path.partition("?")[0], headers)  # noqa: E731
         routine = [Duty(**duty._asdict()) for duty in duties.all]
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
+
+    def _where(self) -> Endpoint:
+        """Where Redis is by the settings as they are now."""
+        return self._load()[1]
 
     def reload(self) -> ExecutorProgram:
         """Read the settings again; the health port and what Python has imported stay as they are."""

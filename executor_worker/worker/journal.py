@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from executor_worker.broker import JournalKeys, Kept, own_journal
+from executor_worker.broker.connection.advice import advice_of
 from executor_worker.envelopes.events import event
 from executor_worker.errors import Abandoned, StreamError, StreamRefused
 from executor_worker.json_text import dumps, loads
@@ -123,13 +124,14 @@ class RunJournal:
         return self._insist(lambda: self._keys.append(key, before, records, events, log))
 
     def _insist(self, act: Callable[[], T]) -> T:
-        tries = 0
+        tries, refused = 0, False
         while True:
             try:
                 return act()
             except StreamError as error:
-                if isinstance(error, StreamRefused) and not tries:
-                    logs.error("journal.refused", reason=str(error), fix="the run waits until Redis takes it")
+                if isinstance(error, StreamRefused) and not refused:
+                    refused = True
+                    logs.error("journal.refused", **advice_of(error, "the run waits until Redis takes it"))
                 tries += 1
                 if not self._pause(tries):
                     raise Abandoned(f"the run's journal can't be reached: {error}") from error

@@ -27,7 +27,7 @@ from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
 from executor_worker.worker.intake import Intake, Ticket
 from executor_worker.worker.node_settle import NodeSettler
 from executor_worker.worker.recycling import Recycling
-from executor_worker.worker.redis_wait import RedisWait, wait_for_wake
+from executor_worker.worker.redis_wait import STUCK, STUCK_S, RedisWait, wait_for_wake
 from executor_worker.worker.report import Report
 from executor_worker.worker.result import Result
 from executor_worker.worker.run import Runs
@@ -229,6 +229,7 @@ class Worker:
         # What we may have read long after it was sent starts nothing before its lease is renewed.
         row.lease_until_ns = int((taken.asked_at + self._lease_s) * 1e9)
         row.begin(str(taken.held), "", "preparing")
+        row.enter("preparing", _stuck_ns(), STUCK)
         # What this raises ends us: then it stays in hand for our successor, and nobody takes it for done.
         upcoming = self._answer(taken, started)
         row.end(done=not self._pausing)
@@ -278,7 +279,7 @@ class Worker:
                 span.ended("lost" if self._row.lost else "released", ticket.mode)
                 raise
         self._parked = 0
-        self._row.finish("settling")
+        self._row.finish("settling", _stuck_ns(), STUCK)
         result = self._settler.settle(ticket, self._wants_next)
         self._forget_verdict()
         self._report.settled(ticket, result, time.monotonic() - started)
@@ -334,6 +335,11 @@ class Worker:
             self._tidied_at = now
             with suppress(OSError):  # no descriptor left to look with: we are about to be replaced
                 self._untidy = self._reap() > 0
+
+
+def _stuck_ns() -> int:
+    """Until when a worker has to come round that prepares or settles an item; see `RedisWait`."""
+    return time.monotonic_ns() + int(STUCK_S * 1e9)
 
 
 def _how(ticket: Ticket) -> tuple[Mode | None, str | None]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Consumer, Held
+from executor_worker.broker.connection.advice import advice_of
 from executor_worker.broker.graphs.deciding import Deciding, Render, sized
 from executor_worker.broker.graphs.records import Decided, mirrored, rest_of
 from executor_worker.broker.graphs.settling import NodeCommit, RunSettled
@@ -64,7 +65,7 @@ class NodeSettler:
         ):
             self._repeat(commit, run, outcome)
         deciding = Deciding(run.graph_id, self._render, local={run.node: decided})
-        tries = 0
+        tries, refused = 0, False
         while True:
             try:
                 commit.more = deciding.words()
@@ -74,8 +75,9 @@ class NodeSettler:
                     continue
                 return Result(ending is not RunSettled.fenced, late=ending is RunSettled.late, next=upcoming)
             except StreamError as error:
-                if isinstance(error, StreamRefused) and not tries:
-                    logs.error("settle.refused", reason=str(error), fix="the result waits until Redis takes it")
+                if isinstance(error, StreamRefused) and not refused:
+                    refused = True
+                    logs.error("settle.refused", **advice_of(error, "the result waits until Redis takes it"))
                 tries += 1
                 if not self._pause(tries):
                     raise

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Commit, Consumer, Settled
+from executor_worker.broker.connection.advice import advice_of
 from executor_worker.envelopes.events import completed_event, failed_event, node_entry, rfc3339
 from executor_worker.errors import StateInvalid, StreamError, StreamRefused
 from executor_worker.graph.state import CANCELLED, GraphState, new_document, splice_node
@@ -60,7 +61,7 @@ class Settler:
         draft = _Draft(ticket, self._worker_id, self._ttl_s, self._wall(), self._clock() - ticket.began)
         if ticket.run is not None and self._nodes is not None:
             return self._nodes.settle(ticket, draft.facts(), draft.letter() or {}, take_next)
-        current, force, tries = ticket.state, False, 0
+        current, force, tries, refused = ticket.state, False, 0, False
         while True:
             try:
                 answer, seen, upcoming = self._consumer.settle(
@@ -68,8 +69,9 @@ class Settler:
                 )
             except StreamError as error:
                 # Also where Redis refuses: the result is there, the node is not run again for it.
-                if isinstance(error, StreamRefused) and not tries:
-                    logs.error("settle.refused", reason=str(error), fix="the result waits until Redis takes it")
+                if isinstance(error, StreamRefused) and not refused:
+                    refused = True
+                    logs.error("settle.refused", **advice_of(error, "the result waits until Redis takes it"))
                 tries += 1
                 if not self._pause(tries):
                     raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from executor_worker.errors import ConfigError, StreamRefused
+from executor_worker.errors import ConfigError, StreamError, StreamRefused
 
 
 def as_config_error(error: StreamRefused) -> ConfigError | None:
@@ -24,3 +24,11 @@ def as_config_error(error: StreamRefused) -> ConfigError | None:
         fix = "Name the authority that signed it, as in REDIS_ADDR=rediss://host:6380?ssl_ca_certs=/path/ca.pem."
         return ConfigError("REDIS_ADDR", f"{said}.", fix)
     return None
+
+
+def advice_of(error: StreamError, otherwise: str) -> dict[str, str]:
+    """Say as a log line's fields why Redis refuses, which setting is wrong and what to do, else *otherwise*."""
+    wrong = as_config_error(error) if isinstance(error, StreamRefused) else None
+    if wrong is None:
+        return {"reason": str(error), "fix": otherwise}
+    return {"setting": wrong.variable, "reason": wrong.problem, "fix": wrong.fix}

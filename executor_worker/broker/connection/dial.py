@@ -19,7 +19,7 @@ def preload(endpoint: Endpoint) -> None:
 
 
 class Dialler:
-    """Opens sockets to one endpoint; the TLS context is made once and kept."""
+    """Opens sockets to one endpoint; the TLS context is made once and kept until a handshake fails by it."""
 
     def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
         self._endpoint = endpoint
@@ -74,7 +74,11 @@ class Dialler:
         try:
             return self._tls.wrap_socket(sock, server_hostname=host)
         except ssl.SSLCertVerificationError as error:
+            self._tls = None  # its files may be replaced by then
             raise StreamRefused(f"the certificate of {host} is not trusted: {error.verify_message}") from error
+        except OSError:
+            self._tls = None
+            raise
 
     def _primary(self) -> tuple[str, int]:
         """Ask the sentinels; the first that answers and knows a primary that is up is believed."""

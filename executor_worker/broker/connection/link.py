@@ -29,6 +29,9 @@ TIMEOUT_S = 5.0
 
 _MISSING: Any = object()
 
+Renew = Callable[[Endpoint, StreamRefused], Endpoint | None]
+"""Answers a refusal at the endpoint with one to try instead; None where there is none."""
+
 
 class Link:
     """
@@ -37,6 +40,7 @@ class Link:
     Args:
         name: Shown in CLIENT LIST.
         timeout_s: For connecting, for sending, and for each wait for more of a reply.
+        renew: Asked when the server refuses us, whose password may have been changed; None: it stays.
 
     Attributes:
         timeout_s: Seconds.
@@ -44,11 +48,14 @@ class Link:
         answered_at: When the last reply was read, in seconds on the monotonic clock.
     """
 
-    def __init__(self, endpoint: Endpoint, *, name: str = "", timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, name: str = "", timeout_s: float = TIMEOUT_S, renew: Renew | None = None
+    ) -> None:
         self.endpoint = endpoint
         self.client_id = 0
         self.answered_at = 0.0
         self._name = name
+        self._renew = renew
         self.timeout_s = timeout_s
         self._dialler = Dialler(endpoint, timeout_s)
         self._sock: socket.socket | None = None
@@ -73,7 +80,7 @@ class Link:
 
     def another(self, timeout_s: float | None = None) -> Link:
         """Make one more link to the same endpoint, not connected yet."""
-        return Link(self.endpoint, name=self._name, timeout_s=timeout_s or self.timeout_s)
+        return Link(self.endpoint, name=self._name, timeout_s=timeout_s or self.timeout_s, renew=self._renew)
 
     def connect(self) -> None:
         """
@@ -85,6 +92,16 @@ class Link:
         """
         if self._sock is not None:
             return
+        try:
+            self._connect()
+        except StreamRefused as refused:
+            endpoint = self._renew(self.endpoint, refused) if self._renew is not None else None
+            if endpoint is None:
+                raise
+            self.endpoint, self._dialler = endpoint, Dialler(endpoint, self.timeout_s)
+            self._connect()
+
+    def _connect(self) -> None:
         try:
             self._sock = self._dialler.dial()
         except OSError as error:

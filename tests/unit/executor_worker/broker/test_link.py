@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trustme
 
 from executor_worker.broker import Consumer, Endpoint, Link, Settled, ensure_groups
 from executor_worker.broker.connection.command import Prepared, pack
@@ -157,6 +158,39 @@ def test_a_server_that_closes_or_talks_nonsense() -> None:
                 link.call("PING")
             assert not link.connected
             thread.join()
+
+
+def test_a_replaced_file_of_tls_is_read_at_the_next_try(
+    start_server: Callable[..., RedisServer], tmp_path: Path
+) -> None:
+    """An authority is changed under the same name: what is in use is not kept for ever."""
+    server = start_server("redis", tls=True)
+    authorities = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(authorities))
+    link = Link(Endpoint.parse(f"{server.tls_url}?ssl_ca_certs={authorities}"))
+    with pytest.raises(StreamRefused, match="not trusted"):
+        link.call("PING")
+    authorities.write_bytes(server.ca_file.read_bytes())
+    assert link.call("PING") == b"PONG"
+    link.close()
+
+
+def test_a_refused_link_asks_for_another_password(start_server: Callable[..., RedisServer]) -> None:
+    """At each connection that is refused; what it makes of itself goes on with the one that was taken."""
+    server = start_server("redis", password="new")
+    asked: list[StreamRefused] = []
+
+    def renew(current: Endpoint, refused: StreamRefused) -> Endpoint | None:
+        asked.append(refused)
+        return None if len(asked) == 1 else Endpoint.parse(server.url)
+
+    link = Link(Endpoint.parse(server.addr, password="old"), renew=renew)
+    with pytest.raises(StreamRefused, match="WRONGPASS"):
+        link.call("PING")
+    assert link.call("PING") == b"PONG"
+    with closing(link), closing(link.another()) as another:
+        assert another.call("PING") == b"PONG"
+    assert len(asked) == 2
 
 
 def test_batches_keep_errors_in_their_place(link: Link) -> None:
