@@ -62,6 +62,10 @@ demo-resume: $(PROGRAM) ## kill an agent's worker five times, and see it send it
 kit: $(STAMP) ## install the real counterparts of the tests into .cache
 	@$(RUN) tests/kit/install.py
 
+.PHONY: quick
+quick: $(STAMP) ## run what needs no server, in this process and on fakeredis
+	$(RUN) -m pytest -n $(JOBS) -m 'not server and not needs' tests/unit $(ARGS)
+
 .PHONY: test
 test: kit ## run all tests (ARGS='tests/unit/executor_worker/broker -k fence', JOBS=4)
 	$(RUN) -m pytest -n $(JOBS) --dist loadgroup --max-worker-restart 0 $(MEASURE) $(ARGS)

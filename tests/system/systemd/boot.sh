@@ -18,7 +18,7 @@ if [ "$1" != inside ]; then
     shift 5
     for cgroup; do echo $$ >"$cgroup/cgroup.procs"; done
     exec unshare --fork --kill-child --pid --mount --uts --ipc --cgroup \
-        sh "$project/tests/systemd/boot.sh" inside "$folder" "$python" "$site" "$project" "$systemd"
+        sh "$project/tests/system/systemd/boot.sh" inside "$folder" "$python" "$site" "$project" "$systemd"
 fi
 folder=$2 python=$3 site=$4 project=$5 systemd=$6
 root=$folder/root

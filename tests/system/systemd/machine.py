@@ -47,7 +47,7 @@ class Machine:
         environment = (sys.base_prefix, sysconfig.get_path("purelib"))
         places = [str(folder / "machine"), *environment, str(ROOT), _missing_systemd()]
         with self._log.open("wb") as log:
-            boot = str(ROOT / "tests" / "systemd" / "boot.sh")
+            boot = str(Path(__file__).with_name("boot.sh"))
             command = ["sh", boot, *places, *map(str, self._cgroups)]
             self._process = Process(command, stdout=log, stderr=log)
         try:

@@ -13,12 +13,27 @@ import pytest
 
 from executor_worker.broker import Consumer, Endpoint, Link
 from tests.kit import RedisServer
+from tests.kit.fake_redis import FakeRedis
 from tests.unit.executor_worker.broker.acts import Client
 
+KINDS = ["redis", "valkey"]
 
-@pytest.fixture(scope="session", params=["redis", "valkey"])
-def shared_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test in this process on fakeredis and on each real server; what is marked so on real ones alone."""
+    if "shared_server" not in metafunc.fixturenames:
+        return
+    real = metafunc.definition.get_closest_marker("server") is not None
+    kinds = [*([] if real else ["fake"]), *(pytest.param(kind, marks=pytest.mark.server) for kind in KINDS)]
+    metafunc.parametrize("shared_server", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def shared_server(request: pytest.FixtureRequest) -> Iterator[Any]:
     """One of each kind, for all tests."""
+    if request.param == "fake":
+        yield FakeRedis()
+        return
     with tempfile.TemporaryDirectory(prefix="ex-") as folder:
         server = RedisServer(Path(folder), request.param)
         yield server
@@ -35,12 +50,15 @@ def db(shared_server: RedisServer) -> Iterator[Client]:
 
 
 @pytest.fixture
-def make_link(shared_server: RedisServer, db: Client) -> Iterator[Callable[..., Link]]:
+def make_link(shared_server: RedisServer | FakeRedis, db: Client) -> Iterator[Callable[..., Link]]:
     """Make links to it, over its unix socket unless told otherwise."""
     made: list[Link] = []
 
     def make(addr: str | None = None, **options: Any) -> Link:
-        made.append(Link(Endpoint.parse(addr or shared_server.unix_url), name="test", **options))
+        if isinstance(shared_server, FakeRedis):
+            made.append(shared_server.link(name="test", **options))
+        else:
+            made.append(Link(Endpoint.parse(addr or shared_server.unix_url), name="test", **options))
         return made[-1]
 
     yield make

@@ -116,6 +116,7 @@ def test_requeue_merges_with_writers_of_the_same_state(db: Client, link: Link) -
     assert db.xlen(WORK) == 10
 
 
+@pytest.mark.server
 def test_requeue_with_full_memory_changes_nothing(db: Client, link: Link) -> None:
     """The letter stays where it is."""
     db.set("dago:state:g", json.dumps(STATE))

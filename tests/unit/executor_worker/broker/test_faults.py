@@ -28,6 +28,8 @@ from tests.unit.executor_worker.broker.acts import (
     take,
 )
 
+pytestmark = pytest.mark.server  # faults of lines and servers, users, time
+
 Make = Callable[..., Consumer]
 
 

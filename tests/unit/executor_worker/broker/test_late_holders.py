@@ -81,6 +81,7 @@ def test_forgiven_deliveries_are_forgotten_with_their_group(db: Client, consumer
     assert (again.held.entry, again.held.count, again.held.attempt) == (entry, 2, 2)
 
 
+@pytest.mark.server
 def test_a_settled_entry_is_not_read_again_where_the_reply_to_its_read_was_lost(
     db: Client, shared_server: RedisServer, event_fd: int
 ) -> None:

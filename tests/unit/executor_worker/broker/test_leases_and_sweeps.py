@@ -122,6 +122,7 @@ def _fill(db: Client, count: int, idle_ms: dict[int, int], stream: str = WORK) -
     return [f"1-{position + 1}" for position in idle_ms]
 
 
+@pytest.mark.server
 def test_one_idle_entry_behind_50000_live_ones_is_found_in_one_pass(db: Client, link: Link) -> None:
     """However far behind, with a bounded share of the server's time in each call."""
     [last] = _fill(db, 50_001, {50_000: 60_000})
@@ -198,6 +199,7 @@ def test_giving_back_uncounted_twice_forgives_once(db: Client, consumer: Make, l
     assert take(consumer("w.1"), stale=[(WORK, entry)]).held.uncounted == 1
 
 
+@pytest.mark.server
 def test_releases_are_heard_as_they_happen(
     db: Client, consumer: Make, link: Link, make_link: Callable[..., Link]
 ) -> None:
@@ -258,6 +260,7 @@ def test_consumers_stay_bounded_over_a_thousand_restarts(db: Client, link: Link,
     assert len(pending(db)) == 1
 
 
+@pytest.mark.server
 def test_pruning_without_groups(db: Client, link: Link) -> None:
     """No streams, no consumers."""
     assert prune_consumers(link, idle_s=0) == []
@@ -294,6 +297,7 @@ def test_marks_of_consumers_that_went_with_their_group_are_pruned(db: Client, co
     assert db.hkeys(MARKERS) == [b"registered.1", b"ours.1"]
 
 
+@pytest.mark.server
 def test_a_user_who_may_not_subscribe_does_without(
     shared_server: RedisServer, db: Client, make_link: Callable[..., Link]
 ) -> None:

@@ -21,6 +21,8 @@ from executor_worker.errors import ConfigError, StreamRefused, StreamUnavailable
 from tests.kit import RedisServer, free_port
 from tests.unit.executor_worker.broker.acts import Client, commit, push, settle, take
 
+pytestmark = pytest.mark.server  # faults of lines and servers, users, time
+
 
 def goes_through(server: RedisServer, endpoint: Endpoint) -> None:
     """Run an item through a consumer there."""

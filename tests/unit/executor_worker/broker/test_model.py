@@ -42,6 +42,8 @@ items = st.fixed_dictionaries(
     }
 )
 
+pytestmark = pytest.mark.server  # faults of lines and servers, users, time
+
 
 class Protocol(Scene):
     """What may happen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import redis
 
 from executor_worker.broker import ensure_groups
@@ -10,6 +11,8 @@ from executor_worker.broker.fleet.throttle import survey
 from executor_worker.broker.queue.backlog import backlog
 from executor_worker.broker.queue.stale import Sweeper
 from executor_worker.broker.queue.trim import trim
+
+pytestmark = pytest.mark.server  # faults of lines and servers, users, time
 
 
 def calls(db: redis.Redis) -> int:

@@ -13,6 +13,8 @@ from tests.kit import RedisServer, free_port, wait_until
 from tests.kit.sentinels import Sentinels
 from tests.unit.executor_worker.broker.acts import push, settle, take
 
+pytestmark = pytest.mark.server  # faults of lines and servers, users, time
+
 
 @pytest.fixture
 def sentinels(place: Callable[[str], Path], start_server: Callable[..., RedisServer]) -> Iterator[Sentinels]:

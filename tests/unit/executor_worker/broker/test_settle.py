@@ -173,6 +173,7 @@ def test_failures_are_mirrored_where_they_are_looked_for(
     assert events(db)[-1] == b"event" and events(db, FAILED_STREAM) == [b"failed"], "a success goes one way only"
 
 
+@pytest.mark.server
 def test_a_trimmed_entry_is_committed_by_force(db: Client, consumer: Make) -> None:
     """A producer trimmed it and its row was dropped: nobody else can run it, the result counts."""
     entry = push(db)

@@ -165,6 +165,7 @@ def test_a_stale_row_whose_entry_was_trimmed_is_passed_over(db: Client, consumer
     assert list(pending(db)) == [entry]
 
 
+@pytest.mark.server
 def test_wait_is_woken_by_an_entry(db: Client, consumer: Make, event_fd: int) -> None:
     """Waiting ends as soon as something is added."""
     worker = consumer("w.1")
@@ -179,6 +180,7 @@ def test_wait_is_woken_by_an_entry(db: Client, consumer: Make, event_fd: int) ->
     assert (taken.state_key, taken.state) == ("dago:state:g", b"{}")
 
 
+@pytest.mark.server
 def test_wait_is_woken_by_the_bell(db: Client, consumer: Make, event_fd: int) -> None:
     """An idle worker leaves at once, whatever its read waits for; its connection stays good."""
     worker = consumer("w.1")
@@ -201,6 +203,7 @@ def test_wait_is_woken_by_the_bell(db: Client, consumer: Make, event_fd: int) ->
     assert take(worker).held.entry == entry
 
 
+@pytest.mark.server
 def test_wait_ends_with_its_time(consumer: Make, event_fd: int) -> None:
     """Nothing came, nobody rang."""
     worker = consumer()

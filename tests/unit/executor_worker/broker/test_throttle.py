@@ -98,6 +98,7 @@ def test_without_redis_nobody_is_held_back(fleet: Fleet, make_link: Callable[...
     fleet.answer(worker)
 
 
+@pytest.mark.server
 def test_a_user_who_may_not_share_throttles_does_without(
     fleet: Fleet, shared_server: RedisServer, make_link: Callable[..., Link]
 ) -> None:

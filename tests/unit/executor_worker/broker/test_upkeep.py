@@ -163,6 +163,7 @@ def test_submitted_items_and_their_results(db: Client, link: Link, make_link: Ca
     assert results.next(0.01) == []
 
 
+@pytest.mark.server
 def test_the_server_says_what_it_is(shared_server: RedisServer, link: Link) -> None:
     """What `check` looks at."""
     server = describe(link)
@@ -171,6 +172,7 @@ def test_the_server_says_what_it_is(shared_server: RedisServer, link: Link) -> N
     assert (server.policy, server.maxmemory, server.durable, server.role) == ("noeviction", 0, False, "master")
 
 
+@pytest.mark.server
 def test_what_a_user_may_not_do_is_listed(
     shared_server: RedisServer, db: Client, link: Link, make_link: Callable[..., Link]
 ) -> None:
