@@ -78,6 +78,12 @@ class _Connection(FakeSocket):
     def _decode_error(self, error: Any) -> Any:
         return _Answered(error.value)  # whole, with the word it begins with
 
+    def _lua_redis_call(self, lua_runtime: Any, expected_globals: set[Any], op: bytes, *args: Any) -> Any:
+        reply = super()._lua_redis_call(lua_runtime, expected_globals, op, *args)
+        if op == b"HRANDFIELD" and len(args) > 1 and reply is False:
+            return lua_runtime.table_from([])  # a list was asked for, of a hash that is not there
+        return reply
+
     def _lua_redis_pcall(self, lua_runtime: Any, expected_globals: set[Any], op: bytes, *args: Any) -> Any:
         try:
             return self._lua_redis_call(lua_runtime, expected_globals, op, *args)
