@@ -10,7 +10,9 @@ import pytest
 from executor_worker.settings.fields import setting_fields
 from tests.kit.paths import ROOT
 
-DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), ROOT / "tests" / "README.md", *(ROOT / "docs").rglob("*.md")],
+)
 
 
 def read(name: str) -> str:
@@ -82,3 +84,24 @@ def test_targets_the_readme_names_exist() -> None:
     named = set(re.findall(r"(?:\$ |`)make ([a-z-]+)", read("README.md")))
     assert named
     assert named <= set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
+
+
+def test_every_page_is_linked_from_an_index() -> None:
+    """Nobody has to know that a page is there: docs/README.md, or its folder's, names it."""
+    for folder in (ROOT / "docs", ROOT / "docs" / "decisions"):
+        index = (folder / "README.md").read_text()
+        unlinked = [page.name for page in folder.glob("*.md") if page.name != "README.md" and page.name not in index]
+        assert not unlinked, (folder.name, unlinked)
+
+
+def test_every_folder_of_the_tree_is_in_the_design() -> None:
+    """A room that is there is drawn, and one that is drawn is there."""
+    tree = read("docs/DESIGN.md").split("## The tree")[1].split("```")[1]
+    drawn = set(re.findall(r"([a-z_]+)/", tree))
+    packages = {
+        folder.name
+        for top in ("executor_worker", "supervisor", "orchestrator")
+        for folder in (ROOT / top).glob("*/")
+        if (folder / "__init__.py").exists()
+    }
+    assert packages <= drawn | {"api", "rpc", "page", "history"}, packages - drawn
