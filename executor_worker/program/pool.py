@@ -32,6 +32,7 @@ from executor_worker.telemetry.metrics import Recorder
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
 from executor_worker.tools.functions.time_limit import settle_in
+from executor_worker.tools.known_names import KnownNames
 from executor_worker.version import program_version
 from executor_worker.worker.intake import Intake, Limits, Ticket
 from executor_worker.worker.journal import RunJournal, recall
@@ -93,6 +94,7 @@ class ExecutorProgram:
         self._functions = _functions_of(settings)
         # Made once here so that what is wrong with them is said now, and not by every child.
         logs.hide(*ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log).secrets)
+        self._known_names = KnownNames()
         self._prices = Prices.load(settings.llm_prices)
         "localhost".encode("idna")  # the codec is imported at the first connection: here once for all workers
         preload_dialling(endpoint)
@@ -277,7 +279,7 @@ class ExecutorProgram:
 
     def _executor(self, throttles: Throttles) -> Executor:
         settings = self.settings
-        tools = ToolRegistry(tool_settings(settings), self._functions, log=logs.log)
+        tools = ToolRegistry(tool_settings(settings), self._functions, log=logs.log, known=self._known_names)
         return executor_of(settings, Models(model_settings(settings), throttles), tools, self._prices)
 
 

@@ -13,6 +13,7 @@ from executor_worker.tools.event_loop import Loop
 from executor_worker.tools.functions.functions import FunctionTool
 from executor_worker.tools.functions.loading import load_functions
 from executor_worker.tools.isolation import IsolatedTool, Isolation
+from executor_worker.tools.known_names import KnownNames
 from executor_worker.tools.mcp_config import load_servers
 from executor_worker.tools.settings import ToolSettings
 
@@ -32,17 +33,23 @@ class ToolRegistry:
     """
 
     def __init__(
-        self, settings: ToolSettings, functions: Sequence[FunctionTool] | None = None, log: Log = silent
+        self,
+        settings: ToolSettings,
+        functions: Sequence[FunctionTool] | None = None,
+        log: Log = silent,
+        known: KnownNames | None = None,
     ) -> None:
         """
         Args:
             functions: From `load_functions`; None: loaded here.
+            known: What the pool's processes have seen of the servers; None: nobody but this one looks.
 
         Raises:
             ConfigError: MCP_SERVERS, MCP_CONFIG or TOOL_MODULES can't be used.
         """
         self._log = log
         self._settings = settings
+        self._known = known
         self._loop = Loop()
         self._isolation = Isolation(settings.tool_modules, log)
         self._functions = self._by_name(
@@ -60,8 +67,8 @@ class ToolRegistry:
         """
         Look a tool up by its exact name, or as `server.tool`; see `Toolbox.find`.
 
-        Waits a few seconds at most for servers that are still connecting; for a name that nobody
-        else has, as long as connecting may take.
+        A name that somebody has waits only for servers that are still connecting and may have it too, a few seconds at
+        most; one that nobody else has, for as long as connecting may take.
         """
         found: Tool | None = self._mcp.find(name) if self._mcp else None
         found = found or self._functions.get(name)
@@ -85,6 +92,25 @@ class ToolRegistry:
         self._report_unreached()
         return [tools[name] for name in sorted(tools)]
 
+    def left_out(self) -> list[tuple[str, str, str]]:
+        """List what servers have listed in a way that can't be used: server, tool and why."""
+        servers = self._mcp.all() if self._mcp else []
+        return [(server.name, one.tool, one.reason) for server in servers for one in server.left_out]
+
+    def replaced(self) -> list[tuple[str, str, str]]:
+        """List names that more than one has: the name, whose tool is called, and whose is not."""
+        functions = [(tool.name, tool.source) for tool in (*self._functions.values(), *self._hidden)]
+        servers = self._mcp.all() if self._mcp else []
+        having = [(name, f"mcp {server.name}") for server in servers for name in server.tools or ()]
+        found: dict[str, list[str]] = {}
+        for name, source in (
+            *having,
+            *functions,
+            *((name, "rest") for name in (self._rest.names() if self._rest else ())),
+        ):
+            found.setdefault(name, []).append(source)
+        return [(name, sources[0], ", ".join(sources[1:])) for name, sources in found.items() if len(sources) > 1]
+
     def probe(self) -> list[tuple[str, bool, str]]:
         """Try every configured server: its name, whether it answered, and what it is or why not."""
         findings = self._mcp.probe() if self._mcp else []
@@ -102,10 +128,14 @@ class ToolRegistry:
     def _by_name(self, functions: Sequence[FunctionTool]) -> dict[str, Tool]:
         """The first of each name: functions go before built-in ones."""
         named: dict[str, Tool] = {}
+        self._hidden: list[Tool] = []
         for tool in functions:
             tool.timeout = tool.own_timeout or self._settings.tool_timeout_s
             tool.log = self._log
-            named.setdefault(tool.name, IsolatedTool(tool, self._isolation) if tool.isolate else tool)
+            if tool.name in named:
+                self._hidden.append(tool)
+            else:
+                named[tool.name] = IsolatedTool(tool, self._isolation) if tool.isolate else tool
         return named
 
     def _mcp_servers(self) -> McpServers | None:
@@ -116,7 +146,9 @@ class ToolRegistry:
         self.secrets = tuple(secret for config in configs for secret in config.secrets)
         from executor_worker.tools.mcp import McpServers  # 27 MiB and 0.6 s, for those who have a server
 
-        return McpServers(configs, self._loop, settings.tool_timeout_s, settings.environ, self._log)
+        return McpServers(
+            configs, self._loop, settings.tool_timeout_s, settings.environ, self._log, self._known or KnownNames()
+        )
 
     def _rest_tools(self) -> RestTools | None:
         if not self._settings.api_tools_url:

@@ -35,13 +35,23 @@ def load_functions(modules: Sequence[str], log: Log = silent) -> list[FunctionTo
     """
     tools: dict[str, FunctionTool] = {}
     for name in modules:
-        found = _tools_in(vars(_import(name)), name, log)
+        found = tools_of_module(name, log)
         if not found:
             log("warn", "tool_module.empty", module=name, fix="mark its functions with @tool")
         _add(tools, found)
     for point in entry_points(group=GROUP):
         _add(tools, _tools_of(point, log))
     return list(tools.values())
+
+
+def tools_of_module(name: str, log: Log = silent) -> list[FunctionTool]:
+    """
+    Import a module of TOOL_MODULES, if it is not yet, and list its tools.
+
+    Raises:
+        ConfigError: It can't be imported, or a function's hints have no schema.
+    """
+    return _tools_in(vars(_import(name)), name, log)
 
 
 def modules_starting_threads(modules: Sequence[str]) -> list[str]:

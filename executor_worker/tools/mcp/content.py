@@ -10,9 +10,12 @@ from executor_worker.tools.base import Answer
 from executor_worker.tools.functions.json_value import as_text, to_json
 
 
-def answer_of(result: CallToolResult) -> Answer:
+def answer_of(result: CallToolResult, *, trust_structure: bool = True) -> Answer:
     """
     Read *result*: its structured content as it is, else the text, else (where not all is text) the blocks.
+
+    Args:
+        trust_structure: Whether the structured content is as the server has said; else the text goes before it.
 
     Raises:
         ToolFailed: It holds what JSON can't, e.g. NaN.
@@ -27,7 +30,8 @@ def answer_of(result: CallToolResult) -> Answer:
     is_null = "structured_content" in result.model_fields_set and not result.content
     if result.structured_content is not None or is_null:
         value = to_json(result.structured_content)
-        return Answer(value, text or as_text(value), others)
+        text = text or as_text(value)
+        return Answer(value if trust_structure else text, text, others)
     return Answer(blocks if others else text, text, others)
 
 

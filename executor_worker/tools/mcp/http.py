@@ -15,6 +15,7 @@ from anyio.abc import TaskStatus
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 
+from executor_worker.tools.mcp.encoding import mended_lines
 from executor_worker.tools.mcp.wire import (
     FLIGHT,
     LARGEST_MESSAGE,
@@ -58,7 +59,7 @@ async def sse(remote: Remote, on_status: OnStatus) -> AsyncIterator[Any]:
     """
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
     async with (
-        _client(remote, on_status) as client,
+        _client(remote, on_status, by_sse=True) as client,
         client.stream("GET", remote.url, headers=headers) as response,
     ):
         response.raise_for_status()
@@ -70,7 +71,7 @@ async def sse(remote: Remote, on_status: OnStatus) -> AsyncIterator[Any]:
             tasks.cancel_scope.cancel()
 
 
-def _client(remote: Remote, on_status: OnStatus) -> httpx2.AsyncClient:
+def _client(remote: Remote, on_status: OnStatus, *, by_sse: bool = False) -> httpx2.AsyncClient:
     async def trace_sending(request: httpx2.Request) -> None:
         flight = FLIGHT.get()
 
@@ -85,7 +86,12 @@ def _client(remote: Remote, on_status: OnStatus) -> httpx2.AsyncClient:
         flight = FLIGHT.get()
         if flight is not None and response.request.method == "POST":
             flight.status = response.status_code
-        on_status(response.status_code)
+        if response.request.method == ("GET" if by_sse else "POST"):  # else it says nothing of the transport
+            on_status(response.status_code)
+        as_it_came = response.aiter_bytes
+        response.aiter_bytes = lambda chunk_size=None: mended_lines(  # type: ignore[method-assign]
+            as_it_came(chunk_size), LARGEST_MESSAGE
+        )
 
     return httpx2.AsyncClient(
         headers=dict(remote.headers),

@@ -9,22 +9,26 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio
-import httpx2
 import mcp_types as types
 from mcp.client import Client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
 from executor_worker.tools.base import Log
-from executor_worker.tools.mcp.catalogue import End, describe, list_tools
+from executor_worker.tools.mcp.catalogue import End, Listing, describe, list_tools
 from executor_worker.tools.mcp.http import sse, streamable_http
+from executor_worker.tools.mcp.lenient import Lenient, mended_result
+from executor_worker.tools.mcp.listing import LeftOut
+from executor_worker.tools.mcp.output_schema import OutputSchema
 from executor_worker.tools.mcp.stdio import stdio
+from executor_worker.tools.mcp.ways import Way, end_of_all, may_be_another, ways_to
 from executor_worker.tools.mcp.wire import FLIGHT, Flight
 from executor_worker.tools.mcp_config import Local, Remote, ServerConfig
 
@@ -36,24 +40,36 @@ _URGENT_DELAY_SECONDS = 0.2  # between attempts while somebody waits
 _LEAVE_SECONDS = 1.0
 _LIST_SECONDS = 10.0
 _LISTEN_AGAIN_SECONDS = 5.0
-# An HTTP server that answers so to the handshake may be one of the older kind.
-_MAYBE_SSE = frozenset({400, 404, 405, 406, 415})
 
 
 class McpServer:
     """
     Attributes:
         tools: By name, as last listed; None: never reached.
+        outputs: What the results of those tools are like that the server says it of.
+        left_out: Those it has listed in a way that can't be used.
         problem: Why it can't be reached now; empty while it can.
         changed: Notified when any of these changes, and after each attempt to connect.
         attempts: Ended attempts to connect.
         listings: How often its tools were listed.
     """
 
-    def __init__(self, config: ServerConfig, environ: Mapping[str, str], log: Log) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        environ: Mapping[str, str],
+        log: Log,
+        listed: Callable[[str, Iterable[str]], None] = lambda _name, _tools: None,
+    ) -> None:
+        """
+        Args:
+            listed: Is told the names of its tools, each time they are listed.
+        """
         self.config = config
         self.name = config.name
         self.tools: dict[str, types.Tool] | None = None
+        self.outputs: dict[str, OutputSchema] = {}
+        self.left_out: list[LeftOut] = []
         self.problem = "not tried yet"
         self.changed = threading.Condition()
         self.attempts = 0
@@ -61,8 +77,9 @@ class McpServer:
         self.described = ""
         self._environ = environ
         self._log = log
+        self._listed = listed
         self._client: Client | None = None
-        self._prefers_sse = isinstance(config.place, Remote) and _looks_like_sse(config.place)
+        self._ways = ways_to(config.place)
         self._statuses: list[int] = []
         self._told = ""  # the reason last logged
         self._leaving: bool = False
@@ -120,7 +137,13 @@ class McpServer:
     ) -> types.CallToolResult:
         """Call a tool once over *client*; *flight* tells how far that got when it raises."""
         FLIGHT.set(flight)
-        return await client.call_tool(name, arguments, progress_callback=flight.heard, meta=meta)
+        try:
+            return await client.call_tool(name, arguments, progress_callback=flight.heard, meta=meta)
+        except ValidationError:
+            if flight.result is None:
+                raise
+            flight.mended = True
+            return mended_result(flight.result)
 
     async def _pause(self, seconds: float) -> None:
         self._urgent = anyio.Event()
@@ -130,53 +153,54 @@ class McpServer:
 
     async def _one_connection(self) -> End:
         """Connect and stay for as long as it lasts; returns what ended it."""
-        self._statuses.clear()
         self._drop = False
+        listings = self.listings
+        tried: list[tuple[Way, End]] = []
+        for way in self._ways:
+            if tried and not may_be_another(way, tried[-1][1], self._last_status()):
+                continue
+            self._statuses.clear()
+            end = await self._by(way)
+            if self.listings > listings or self._is_leaving():
+                return end
+            tried.append((way, end))
+        return end_of_all(tried)
+
+    def _last_status(self) -> int | None:
+        return self._statuses[-1] if self._statuses else None
+
+    async def _by(self, way: Way) -> End:
         try:
-            return await self._through(self._prefers_sse)
+            return await self._through(way)
         except Exception as error:  # noqa: BLE001 - whatever a transport raises, as itself or in groups
-            end = describe(error, self._statuses[-1] if self._statuses else None)
-        return await self._by_the_other_kind(end) if self._other_kind_may_do() else end
+            return describe(error, self._last_status())
 
-    async def _by_the_other_kind(self, first: End) -> End:
-        try:
-            ended = await self._through(not self._prefers_sse)
-        except Exception as error:  # noqa: BLE001 - as above
-            return describe(error) if self.was_reached else first
-        self._prefers_sse = not self._prefers_sse
-        return ended
-
-    def _other_kind_may_do(self) -> bool:
-        place = self.config.place
-        unknown = isinstance(place, Remote) and place.kind == "auto" and self.tools is None
-        return unknown and bool(self._statuses) and self._statuses[-1] in _MAYBE_SSE
-
-    async def _through(self, by_sse: bool) -> End:
+    async def _through(self, way: Way) -> End:
         connected = False
-        with anyio.move_on_after(self.config.place.connect_seconds) as limit:
+        with anyio.move_on_after(way.place.connect_seconds) as limit:
             self._attempt = limit
-            transport = self._transport(by_sse)
+            lenient = Lenient()
+            transport = lenient.over(self._transport(way))
             client = Client(transport, cache=None, message_handler=self._hear, client_info=_OURSELVES)
             async with client:
-                tools = await list_tools(client)
+                listing = await list_tools(client, lenient)
                 limit.deadline = math.inf
                 connected = True
-                self._note_up(client, tools, by_sse)
+                self._note_up(client, listing, way)
                 try:
-                    await self._stay(client)
+                    await self._stay(client, lenient)
                 finally:
                     self._client = None
-                    limit.deadline = anyio.current_time() + _LEAVE_SECONDS + _leave_seconds(self.config.place)
-        said = "the connection was closed" if connected else f"no answer within {self.config.place.connect_seconds:g} s"
+                    limit.deadline = anyio.current_time() + _LEAVE_SECONDS + _leave_seconds(way.place)
+        said = "the connection was closed" if connected else f"no answer within {way.place.connect_seconds:g} s"
         return End(said, said)
 
-    def _transport(self, by_sse: bool) -> AbstractAsyncContextManager[Any]:
-        place = self.config.place
-        if isinstance(place, Local):
-            return stdio(place, self._environ, self._heard_stderr)
-        return (sse if by_sse else streamable_http)(place, self._statuses.append)
+    def _transport(self, way: Way) -> AbstractAsyncContextManager[Any]:
+        if isinstance(way.place, Local):
+            return stdio(way.place, self._environ, self._heard_stderr)
+        return (sse if way.by_sse else streamable_http)(way.place, self._statuses.append)
 
-    async def _stay(self, client: Client) -> None:
+    async def _stay(self, client: Client, lenient: Lenient) -> None:
         async with anyio.create_task_group() as tasks:
             if _announces_changes(client):
                 tasks.start_soon(self._listen, client)
@@ -184,22 +208,22 @@ class McpServer:
                 self._wake = anyio.Event()
                 if self._stale:
                     self._stale = False
-                    await self._relist(client)
+                    await self._relist(client, lenient)
                 else:
                     await self._wake.wait()
             tasks.cancel_scope.cancel()
 
-    async def _relist(self, client: Client) -> None:
+    async def _relist(self, client: Client, lenient: Lenient) -> None:
         try:
             with anyio.fail_after(_LIST_SECONDS):
-                tools = await list_tools(client)
+                listing = await list_tools(client, lenient)
         except TimeoutError:
             self._log("warn", "mcp.list_failed", server=self.name, reason="no answer")
         except MCPError as error:
             self._drop = True  # its session may be gone; connecting lists again
             self._log("debug", "mcp.list_failed", server=self.name, code=error.code)
         else:
-            self._note_tools(tools)
+            self._note_tools(listing)
 
     async def _listen(self, client: Client) -> None:
         """Hear of changed tools, as servers since 2026-07-28 tell them to those who ask."""
@@ -238,21 +262,34 @@ class McpServer:
         """Whether it is known by now if it can be reached."""
         return self._client is not None or self.attempts > 0
 
-    def _note_up(self, client: Client, tools: dict[str, types.Tool], by_sse: bool) -> None:
-        kind = "stdio" if isinstance(self.config.place, Local) else "SSE" if by_sse else "Streamable HTTP"
-        self.described = f"{kind}, protocol {client.protocol_version}"
+    def report_result(self, tool: str, problem: str) -> None:
+        """Warn of a result that is not as the server has said that it would be."""
+        self._log("warn", "mcp.result_invalid", server=self.name, tool=tool, problem=problem)
+
+    def _note_up(self, client: Client, listing: Listing, way: Way) -> None:
+        self._ways = [way]  # the one that spoke is kept
+        self.described = f"{way}, protocol {client.protocol_version}"
         with self.changed:
             self._client = client
             self.problem = self._told = ""
             self.changed.notify_all()
-        self._note_tools(tools)
-        self._log("info", "mcp.connected", server=self.name, transport=kind, tools=len(tools))
+        self._note_tools(listing)
+        at = {"at": way.at} if way.at else {}
+        self._log("info", "mcp.connected", server=self.name, transport=way.transport, tools=len(self.tools or ()), **at)
 
-    def _note_tools(self, tools: dict[str, types.Tool]) -> None:
+    def _note_tools(self, listing: Listing) -> None:
+        offers = self.config.offers
+        left_out = [one for one in dict.fromkeys(listing.left_out) if offers(one.tool)]
+        news = [one for one in left_out if one not in self.left_out]
         with self.changed:
-            self.tools = {name: tool for name, tool in tools.items() if self.config.offers(name)}
+            self.tools = {name: tool for name, tool in listing.tools.items() if offers(name)}
+            self.outputs = listing.outputs
+            self.left_out = left_out
             self.listings += 1
             self.changed.notify_all()
+        self._listed(self.name, self.tools)
+        for one in news:
+            self._log("warn", "mcp.tool_left_out", server=self.name, tool=one.tool, reason=one.reason)
 
     def _note_down(self, end: End, seconds: float) -> None:
         with self.changed:
@@ -270,10 +307,6 @@ def _announces_changes(client: Client) -> bool:
     tools = client.server_capabilities.tools
     modern = client.protocol_version in MODERN_PROTOCOL_VERSIONS
     return modern and tools is not None and bool(tools.list_changed)
-
-
-def _looks_like_sse(place: Remote) -> bool:
-    return place.kind == "sse" or (place.kind == "auto" and httpx2.URL(place.url).path.rstrip("/").endswith("/sse"))
 
 
 def _leave_seconds(place: Remote | Local) -> float:

@@ -11,12 +11,15 @@ from contextvars import Context
 from executor_worker.errors import UnknownTool
 from executor_worker.tools.base import Log
 from executor_worker.tools.event_loop import Loop
+from executor_worker.tools.known_names import KnownNames, Names
 from executor_worker.tools.mcp.server import McpServer
 from executor_worker.tools.mcp.tool import McpTool
 from executor_worker.tools.mcp_config import ServerConfig
 
-# After so long, names that are known are no longer kept waiting for servers that hang while connecting.
-_FIRST_LOOK_SECONDS = 3.0
+# So long after the first look-up of all, names are waited for that a server which is still connecting may have, or has,
+# as the pool knows. Whoever looks for another name does not wait.
+_MAY_HAVE_SECONDS, _HAS_SECONDS = 1.0, 3.0
+_LIST_SECONDS = 3.0
 _LOOK_AGAIN_SECONDS = 5.0  # a server's tools are listed anew for an unknown name at most this often
 _LEAVE_SECONDS = 4.0
 _POLL_SECONDS = 0.1
@@ -26,13 +29,24 @@ class McpServers:
     """Connects when first asked for a tool, which must come after forking: to all servers at once."""
 
     def __init__(
-        self, configs: Sequence[ServerConfig], loop: Loop, default_timeout: float, environ: Mapping[str, str], log: Log
+        self,
+        configs: Sequence[ServerConfig],
+        loop: Loop,
+        default_timeout: float,
+        environ: Mapping[str, str],
+        log: Log,
+        known: KnownNames,
     ) -> None:
-        self._servers = [McpServer(config, environ, log) for config in configs]
+        """
+        Args:
+            known: What other processes have seen of the servers.
+        """
+        self._servers = [McpServer(config, environ, log, known.note) for config in configs]
+        self._known_names = known
         self._loop = loop
         self._default_timeout = default_timeout
         self._owners: list[concurrent.futures.Future[None]] = []
-        self._first_look_until = 0.0
+        self._started_at = 0.0
         self._listed_again = 0.0
 
     def find(self, name: str) -> McpTool | None:
@@ -43,8 +57,20 @@ class McpServers:
             UnknownTool: Two servers have a tool of that name.
         """
         self._start()
-        self._wait(self._settled, self._first_look_until - time.monotonic())
+        self._await_owners(name)
         return self._known(name)
+
+    def _await_owners(self, name: str) -> None:
+        """Wait for servers that are still connecting and may have a tool of that name, for a while."""
+        if self._settled():
+            return
+        known = self._known_names.read()
+        has = [server for server in self._servers if _owns(server, name, known)]
+        may = [server for server in self._servers if server.name not in known]
+        for servers, seconds in ((has, _HAS_SECONDS), (may, _MAY_HAVE_SECONDS)):
+            left = self._started_at + seconds - time.monotonic()
+            self._wait(lambda: all(server.is_settled for server in servers), left)  # noqa: B023 - called here
+        self._known_names.note_missed(server.name for server in may if not server.is_settled)
 
     def find_again(self, name: str) -> McpTool | None:
         """Look a name up that nobody has: ask all servers once more, and give those that were not reached time."""
@@ -109,7 +135,7 @@ class McpServers:
         if not self._owners:
             # In a context of their own: what they log, for as long as they live, is not about the item at hand.
             self._owners = [Context().run(self._loop.run, server.own) for server in self._servers]
-            self._first_look_until = time.monotonic() + _FIRST_LOOK_SECONDS
+            self._started_at = time.monotonic()
 
     def _settled(self) -> bool:
         return all(server.is_settled for server in self._servers)
@@ -139,7 +165,7 @@ class McpServers:
         def listed() -> bool:
             return all(server.listings > before or server.client is None for server, before in connected.items())
 
-        self._wait(lambda: listed() or self._known(name) is not None, _FIRST_LOOK_SECONDS)
+        self._wait(lambda: listed() or self._known(name) is not None, _LIST_SECONDS)
         return self._known(name)
 
     def _known(self, name: str) -> McpTool | None:
@@ -157,6 +183,13 @@ class McpServers:
 
     def _tool(self, server: McpServer, tool: str, name: str) -> McpTool:
         return McpTool(server, (server.tools or {})[tool], name, self._default_timeout, self._loop)
+
+
+def _owns(server: McpServer, name: str, known: Names) -> bool:
+    """Tell whether *server* has that tool by all that is known: what was listed before, and what MCP_CONFIG says."""
+    tool = name.removeprefix(f"{server.name}.")
+    listed = known.get(server.name) or ()
+    return name in listed or name in server.config.tools or tool != name
 
 
 def _finding(server: McpServer) -> tuple[str, bool, str]:

@@ -105,7 +105,7 @@ class McpTool:
 
     def _outcome(self, future: concurrent.futures.Future[types.CallToolResult], flight: Flight) -> Answer | _Fate:
         try:
-            return answer_of(future.result())
+            return self._answer(future.result(), flight)
         except concurrent.futures.CancelledError:  # the loop was closed under it
             return _Fate.LOST if flight.sent else _Fate.NOT_SENT
         except MCPError as error:
@@ -116,6 +116,14 @@ class McpTool:
             if not flight.sent and self._server.client is None:
                 return _Fate.NOT_SENT
             raise ToolFailed(f"MCP server {self._server.name}: {_sentence(error)}") from error
+
+    def _answer(self, result: types.CallToolResult, flight: Flight) -> Answer:
+        """Read *result*: the tool has done its work, so one that breaks its server's own word is not lost."""
+        schema = self._server.outputs.get(self._remote_name)
+        problem = schema.problem(result) if schema is not None else ""
+        if problem or flight.mended:
+            self._server.report_result(self._remote_name, problem or "it is not as the protocol wants it")
+        return answer_of(result, trust_structure=not problem)
 
     def _protocol_error(self, error: MCPError, flight: Flight) -> _Fate:
         status = flight.status

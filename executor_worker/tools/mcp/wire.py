@@ -7,12 +7,14 @@ from abc import ABC, abstractmethod
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCRequest, RequestId, jsonrpc_message_adapter
+
+from executor_worker.tools.mcp.encoding import mended
 
 LARGEST_MESSAGE = 64 * 1024 * 1024  # bytes
 
@@ -43,11 +45,15 @@ class Flight:
         sent: Whether the server may have got any of it.
         status: HTTP status of the answer, None before it came or where there is none.
         progress: How far the server says it has got, of how much in all; None: it did not say.
+        result: What the server answered, as it came; None before.
+        mended: That was not as the protocol wants it.
     """
 
     sent: bool = False
     status: int | None = None
     progress: tuple[float, float | None] | None = None
+    result: dict[str, Any] | None = None
+    mended: bool = False
 
     async def heard(self, progress: float, total: float | None, message: str | None) -> None:
         """Keep what the server says of its progress: the worker's thread asks when it has time."""
@@ -95,6 +101,10 @@ class Outgoing(ABC):
         try:
             return SessionMessage(jsonrpc_message_adapter.validate_json(data, by_name=False))
         except ValueError:
+            pass
+        try:  # most of what comes is text, and this takes time
+            return SessionMessage(jsonrpc_message_adapter.validate_json(mended(_as_bytes(data)), by_name=False))
+        except ValueError:
             if self.last_request is None or data.lstrip()[:1] not in ("{", b"{"):
                 return None
             error = ErrorData(code=PARSE_ERROR, message="what the server answered is no JSON-RPC message")
@@ -110,6 +120,10 @@ class Outgoing(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _as_bytes(data: str | bytes) -> bytes:
+    return data if isinstance(data, bytes) else data.encode("utf-8", "surrogatepass")
 
 
 async def deliver(writer: Writer, message: Incoming) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.kit import ModelServer, Pool, RedisServer, free_port, time_stdio, wait_until
+from tests.kit.paths import SERVERS
 from tests.system.cli.conftest import Done, Run
 
 
@@ -224,3 +227,36 @@ def test_a_table_of_prices_without_the_model(run: Run, server: RedisServer, tmp_
     prices.write_text('{"a": {"input": 1, "output": 2}}')
     env = {**server.env, "HEALTH_PORT": str(free_port()), "LLM_PRICES": str(prices)}
     assert "no price for LLM_MODEL, b" in only(run("check", **env, LLM_MODEL="b"), "LLM_PRICES")
+
+
+def test_tools_of_each_module_are_named(run: Run, server: RedisServer, folder: Path) -> None:
+    """One that brings none is a finding; what replaces another's tool is said, and is none."""
+    (folder / "shop.py").write_text(
+        "from executor_worker.tools import tool\n\n@tool\ndef order(item: str): ...\n\n"
+        "@tool\ndef calculate(expression: str): ...\n"
+    )
+    (folder / "empty.py").write_text("def order(item: str): ...\n")
+    server_py = str(SERVERS / "told.py")
+    tools = [{"name": name, "inputSchema": {"type": "object"}} for name in ("order", "json_query", "own")]
+    entry = {"command": sys.executable, "args": [server_py], "env": {"TOOLS": json.dumps([*tools, {"name": "bad"}])}}
+    (folder / "mcp.json").write_text(json.dumps({"mcpServers": {"s": entry}}))
+    env = {**server.env, "HEALTH_PORT": str(free_port()), "TOOL_MODULES": "shop,empty", "MCP_CONFIG": "mcp.json"}
+    done = run("check", **env)
+    assert done.status == 1
+    found = {
+        line
+        for line in done.out.splitlines()
+        if line.partition(": ")[0].endswith(("TOOL_MODULES", "tools", "MCP_CONFIG"))
+    }
+    assert found == {
+        "ok  TOOL_MODULES: shop brings 2 tools: calculate, order",
+        "fix TOOL_MODULES: empty brings no tool; mark its functions with @tool, or take it out.",
+        "ok  MCP_CONFIG: server s answers: 3 tools (stdio, protocol 2025-11-25)",
+        (
+            "fix MCP_CONFIG: server s, tool bad can't be used: it has no inputSchema; "
+            "have it corrected, or leave it out by `disabledTools`."
+        ),
+        "ok  tools: order is that of mcp s, which replaces that of function shop.py",
+        "ok  tools: json_query is that of mcp s, which replaces that of built-in",
+        "ok  tools: calculate is that of function shop.py, which replaces that of built-in",
+    }

@@ -45,13 +45,13 @@ def make_registry(tmp_path: Path, log: Log) -> Iterator[Callable[..., ToolRegist
     """Make a registry: `make_registry(odd=odd_stdio(), urls=(…), tool_timeout_s=…)`."""
     with ExitStack() as made:
 
-        def make(urls: tuple[str, ...] = (), functions: Any = (), **options: Any) -> ToolRegistry:
+        def make(urls: tuple[str, ...] = (), functions: Any = (), known: Any = None, **options: Any) -> ToolRegistry:
             names = {name for name in options if isinstance(options[name], dict)}
             path = tmp_path / f"mcp-{len(list(tmp_path.iterdir()))}.json"
             path.write_text(json.dumps({"mcpServers": {name: options.pop(name) for name in names}}))
             options.setdefault("tool_timeout_s", 20.0)
             settings = ToolSettings(mcp_servers=urls, mcp_config=str(path) if names else "", **options)
-            registry = ToolRegistry(settings, functions, log)
+            registry = ToolRegistry(settings, functions, log, known)
             made.callback(registry.close)
             return registry
 
@@ -98,3 +98,15 @@ def odd_stdio(**env: str) -> dict[str, Any]:
 @pytest.fixture
 def odd() -> Callable[..., dict[str, Any]]:
     return odd_stdio
+
+
+def told_stdio(tools: Any, result: str = "", **more: Any) -> dict[str, Any]:
+    """An entry of MCP_CONFIG for `servers/told.py`: what it lists, and what a call returns, as it is written."""
+    env = {"TOOLS": json.dumps(tools), **({"RESULT": result} if result else {})}
+    env |= {name: value if isinstance(value, str) else json.dumps(value) for name, value in more.items()}
+    return {"command": sys.executable, "args": ["-I", "-S", str(SERVERS / "told.py")], "env": env}
+
+
+@pytest.fixture
+def told() -> Callable[..., dict[str, Any]]:
+    return told_stdio

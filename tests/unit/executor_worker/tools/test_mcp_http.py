@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -280,3 +281,120 @@ def test_nothing_is_there(make_registry: Make) -> None:
     with pytest.raises(ToolUnavailable, match="server x was never reached"):
         registry.find("wanted")
     assert began.own_s() < 3
+
+
+@contextmanager
+def answering(answer: Callable[[str, str, str], tuple[int, str, bytes]]) -> Iterator[str]:
+    """Answer each request as *answer* says of its method, path and JSON-RPC method: status, content type, body."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            sent = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or "{}")
+            status, kind, body = answer(self.command, self.path, sent.get("method", ""))
+            body = body.replace(b'"ID"', json.dumps(sent.get("id")).encode())
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - the names http.server looks for
+
+        def log_message(self, *args: Any) -> None:
+            """Keep quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+RESULTS: dict[str, Any] = {
+    "initialize": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "x", "version": "1"},
+    },
+    "tools/list": {"tools": [{"name": "told", "inputSchema": {"type": "object"}}]},
+    "tools/call": {"content": [{"type": "text", "text": "half \ud83d"}]},
+}
+
+
+def spoken(method: str) -> tuple[int, str, bytes]:
+    """What a small server over Streamable HTTP answers."""
+    if method.startswith("notifications/"):
+        return 202, "application/json", b""
+    said: dict[str, Any] = {"jsonrpc": "2.0", "id": "ID"}
+    found = RESULTS.get(method)
+    said |= {"result": found} if found else {"error": {"code": -32601, "message": "no such method"}}
+    return 200, "application/json", json.dumps(said).encode()
+
+
+@pytest.mark.parametrize("wrong", ["server/discover", "initialize", "tools/list"])
+@pytest.mark.parametrize("kind", ["text/plain", "text/html; charset=utf-8", "application/octet-stream"])
+def test_a_wrong_content_type_is_what_is_said(make_registry: Make, log: Any, wrong: str, kind: str) -> None:
+    """Whatever the server says to what is tried after it: 405 to GET and to DELETE."""
+
+    def answer(command: str, path: str, method: str) -> tuple[int, str, bytes]:
+        if command != "POST":
+            return 405, "text/plain", b""
+        status, usual, body = spoken(method)
+        if wrong == "server/discover" or method == wrong:
+            usual = kind
+        return status, usual, body
+
+    with answering(answer) as url:
+        _, reached, said = make_registry((f"x={url}/mcp",)).probe()[0]
+    assert not reached
+    assert f"content type '{kind}'" in said
+    assert [fields["reason"] for _, event, fields in log if event == "mcp.disconnected"] == [
+        "it answered with the content type"
+    ]
+
+
+@pytest.mark.parametrize("at", ["/mcp", "/"])
+@pytest.mark.parametrize("refusal", [(404, "text/plain"), (405, "text/plain"), (200, "text/html"), (406, "text/html")])
+def test_an_address_without_a_path_is_looked_for_where_servers_listen(
+    make_registry: Make, run_context: RunContext, log: Any, at: str, refusal: tuple[int, str]
+) -> None:
+    """The official server listens at /mcp; at the root is a page for people, or nothing. Half a pair is mended."""
+
+    def answer(command: str, path: str, method: str) -> tuple[int, str, bytes]:
+        return spoken(method) if command == "POST" and path.partition("?")[0] == at else (*refusal, b"")
+
+    with answering(answer) as url:
+        registry = make_registry((f"x={url}?key=1",))
+        assert registry.find("told").call({}, run_context, "k").value == "half \ufffd"
+        assert registry.probe()[0][2].startswith("1 tool (Streamable HTTP" + (" at /mcp," if at == "/mcp" else ","))
+    connected = [fields for _, event, fields in log if event == "mcp.connected"]
+    assert [fields.get("at") for fields in connected] == ["/mcp" if at == "/mcp" else None]
+
+
+def test_an_older_server_is_found_at_sse(own_server: Own, make_registry: Make, run_context: RunContext) -> None:
+    """By its address alone, also where only that kind is asked for; and again after it was restarted."""
+    server = own_server("sse").start()
+    url = server.url.removesuffix("/sse")
+    for registry in (make_registry((url,)), make_registry(x={"url": f"{url}/", "type": "sse"})):
+        assert registry.find("echo").call({"value": "x"}, run_context, "k").value == {"result": "x"}
+        assert "SSE at /sse" in registry.probe()[0][2]
+
+
+def test_all_that_were_tried_are_named(make_registry: Make, log: Any) -> None:
+    """Each with what it said; an address with a path, or of one kind, is taken at its word."""
+
+    def answer(command: str, path: str, method: str) -> tuple[int, str, bytes]:
+        return {"/mcp": 404, "/sse": 403}.get(path, 405), "text/plain", b""
+
+    with answering(answer) as url:
+        said = make_registry((f"x={url}/",)).probe()[0][2]
+        assert said == (
+            "it answered with HTTP status 405; at /mcp: it answered with HTTP status 404; "
+            "at /sse: it answered with HTTP status 403"
+        )
+        assert make_registry((f"x={url}/mcp",)).probe()[0][2] == "it answered with HTTP status 404"
+        assert "/sse" not in make_registry(x={"url": url, "type": "http"}).probe()[0][2]
+    with answering(lambda *_: (401, "text/plain", b"")) as url:
+        assert make_registry((f"x={url}",)).probe()[0][2] == "it answered with HTTP status 401"
