@@ -1,4 +1,4 @@
-"""The way out, in this order: workers, keeper, whatever they have left behind, companions."""
+"""The way out, in this order: workers and services, keeper, whatever they have left behind, companions."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from supervisor.pool import Pool
 from supervisor.processes.processes import Processes
 from supervisor.program import PoolSettings
 from supervisor.slots.keeper_slot import KeeperSlot
+from supervisor.slots.worker_slot import WorkerSlot
 from supervisor.transitions import SlotEvent, StopReason
 
 STRAYS_S = 3.0  # for what can't be killed at once: it waits for a device
@@ -24,9 +25,16 @@ class Drain:
     """
 
     def __init__(
-        self, pool: Pool, keeper: KeeperSlot, processes: Processes, settings: PoolSettings, now: Callable[[], float]
+        self,
+        pool: Pool,
+        services: Pool,
+        keeper: KeeperSlot,
+        processes: Processes,
+        settings: PoolSettings,
+        now: Callable[[], float],
     ) -> None:
         self.pool = pool
+        self.services = services
         self.keeper = keeper
         self.processes = processes
         self.settings = settings
@@ -48,12 +56,12 @@ class Drain:
         return len(self._stages) == 5 or (len(self._stages) == 4 and not self._keeper_dismissed)
 
     def begin(self) -> None:
-        for slot in self.pool.slots:
+        for slot in self._leaving:
             slot.dismiss(StopReason.DRAINED)
 
     def hurry(self) -> None:
         self.deadline = min(self.deadline, self.now() + self.settings.hurry_timeout_s)
-        for slot in self.pool.slots:
+        for slot in self._leaving:
             slot.feed(SlotEvent.HURRIED)
 
     def advance(self) -> None:
@@ -70,13 +78,18 @@ class Drain:
     def next_look(self) -> float:
         return self.deadline if len(self._stages) == 5 else self.now() + SOON_S
 
+    @property
+    def _leaving(self) -> list[WorkerSlot]:
+        return [*self.pool.slots, *self.services.slots]
+
     def _workers(self, entered: bool, seconds: float) -> bool:
-        if not self.pool.empty and self.now() >= self.deadline and not self.killed:
+        gone = self.pool.empty and self.services.empty
+        if not gone and self.now() >= self.deadline and not self.killed:
             self.killed = True
-            for slot in self.pool.slots:
+            for slot in self._leaving:
                 if slot.child is not None:
                     slot.cut_short()
-        return self.pool.empty
+        return gone
 
     def _keeper(self, entered: bool, seconds: float) -> bool:
         owing = seconds < self.settings.keeper_close_s and not all(slot.settled for slot in self.pool.slots)

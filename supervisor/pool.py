@@ -21,6 +21,7 @@ class Pool:
     Args:
         hire: Makes the slot of a number.
         make_room: Sees to it that so many descriptors may be open.
+        least: Slots that it always has.
     """
 
     def __init__(
@@ -30,11 +31,14 @@ class Pool:
         now: Callable[[], float],
         make_room: Callable[[int], None],
         log: Journal,
+        *,
+        least: int = 1,
     ) -> None:
         self.board = board
         self._make_room = make_room
         self._log = log
         self._hire = hire
+        self._least = least
         self._now = now
         self._by_number: dict[int, WorkerSlot] = {}
         self._vacated_at: dict[int, float] = {}
@@ -70,8 +74,8 @@ class Pool:
         return next((slot for slot in self._by_number.values() if slot.child == child), None)
 
     def resize(self, wanted: int) -> None:
-        """Have *wanted* slots, at least 1: the last ones go when their workers have finished, new ones are filled."""
-        wanted = min(max(wanted, 1), self.board.capacity)
+        """Have *wanted* slots: the last ones go when their workers have finished, new ones are filled."""
+        wanted = min(max(wanted, self._least), self.board.capacity)
         for slot in self.staying[wanted:]:
             slot.dismiss(StopReason.REMOVED)
         self._vacate()

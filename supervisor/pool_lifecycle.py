@@ -15,7 +15,7 @@ from supervisor.drain import Drain
 from supervisor.errors import WRONG_SETTINGS, ReloadRefused
 from supervisor.pool import Pool
 from supervisor.processes.processes import Exit, Processes
-from supervisor.program import Journal, Program
+from supervisor.program import Journal, PoolSettings, Program
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.slots.keeper_slot import KeeperSlot
 from supervisor.slots.respawn import hopeless
@@ -72,15 +72,16 @@ class PoolLifecycle:
         self._await_check: list[Callable[[str], None]] = []  # asked for a reload, and wait for what is said of it
         self._drain_asked_at: float | None = None
         self._pool: Pool
+        self._services: Pool
         self._keeper: KeeperSlot
 
-    def lead(self, pool: Pool, keeper: KeeperSlot) -> None:
-        """Take over *pool* and *keeper*, which need us to be made, and begin."""
-        self._pool, self._keeper = pool, keeper
+    def lead(self, pool: Pool, services: Pool, keeper: KeeperSlot) -> None:
+        """Take over *pool*, *services* and *keeper*, which need us to be made, and begin."""
+        self._pool, self._services, self._keeper = pool, services, keeper
         self._board.head.mode = self.mode
         self._board.head.heir = self._inheritance is not None
         self._keeper.fill()
-        self._pool.resize(self.generation.program.pool.workers)
+        self._resize(self.generation.program.pool)
 
     # What happens to it.
 
@@ -137,10 +138,11 @@ class PoolLifecycle:
     def advance(self) -> None:
         """Go as far as is possible now."""
         match self.mode:
-            case Mode.STARTING if self._pool.all_up and self._keeper.ready:
+            case Mode.STARTING if self._pool.all_up and self._services.all_up and self._keeper.ready:
                 self.feed(PoolEvent.ALL_UP)
             case Mode.RUNNING:
                 self._pool.roll()
+                self._services.roll()
             case Mode.RELOADING:
                 self._roll()
             case Mode.DRAINING if self.drained is not None:
@@ -156,7 +158,10 @@ class PoolLifecycle:
         pass
 
     def announce_ready(self) -> None:
-        self._log("info", "pool.ready", workers=self._board.head.configured)
+        configured = {"workers": self._board.head.configured, "services": self._services.board.head.configured}
+        self._log(
+            "info", "pool.ready", **{name: count for name, count in configured.items() if count or name == "workers"}
+        )
         self._board.head.heir = False
         if self._inheritance is not None:
             self._inheritance.announce()
@@ -214,7 +219,7 @@ class PoolLifecycle:
         if self.notify is not None:
             self.notify.stopping()
             self.notify.extend(settings.drain_timeout_s + EXTEND_S)
-        self.drained = Drain(self._pool, self._keeper, self._processes, settings, self._now)
+        self.drained = Drain(self._pool, self._services, self._keeper, self._processes, settings, self._now)
         self.drained.begin()
 
     def hurry(self) -> None:
@@ -274,25 +279,32 @@ class PoolLifecycle:
         self._keeper.program = generation.program
         self._keeper.backoff.forgive()
         self._keeper.dismiss(StopReason.RELOADED)
-        self._pool.renew(generation.program)
-        self._pool.resize(generation.program.pool.workers)
+        for pool in (self._pool, self._services):
+            pool.renew(generation.program)
+        self._resize(generation.program.pool)
+
+    def _resize(self, settings: PoolSettings) -> None:
+        self._pool.resize(settings.workers)
+        self._services.resize(settings.services)
 
     def _roll(self) -> None:
         # The keeper goes first: workers need the leases it keeps.
         if not self._keeper.ready or self._keeper.old:
             return
-        if self._pool.rolled:
+        if self._pool.rolled and self._services.rolled:
             self.feed(PoolEvent.ROLLED)
         else:
             self._pool.roll()
+            self._services.roll()
 
     def _hopeless(self, starting: bool, ready: int) -> bool:
         workers = hopeless([slot.backoff.boot_failures for slot in self._pool.staying], ready)
+        services = hopeless([slot.backoff.boot_failures for slot in self._services.staying], self._services.ready)
         keeper = hopeless([self._keeper.backoff.boot_failures], int(self._keeper.ready))
-        return workers or (starting and keeper)
+        return workers or (starting and (keeper or services))
 
     def _give_up(self, status: int) -> None:
         self.status = self.status or status
-        reason = self._board.head.reason or "no child comes up"
+        reason = self._board.head.reason or self._services.board.head.reason or "no child comes up"
         self._log("error", "pool.given_up", status=status, reason=reason)
         self.feed(PoolEvent.GIVE_UP)

@@ -30,6 +30,7 @@ class PoolSettings:
 
     name: str  # in process titles
     workers: int
+    services: int = 0  # processes that run `Program.serve`
     drain_timeout_s: float = 60.0  # from SIGTERM to the last worker killed
     hurry_timeout_s: float = 3.0  # the same after SIGQUIT
     boot_timeout_s: float = 60.0  # from the fork until the row says idle
@@ -60,6 +61,18 @@ class Program(Protocol):
 
     def keep(self) -> int:
         """In the keeper: run a `Keeper` until asked to leave (SIGTERM). Exit status as for `work`."""
+
+    def serve(self, row: Row) -> int:
+        """
+        In a service: serve others until asked to leave.
+
+        *row* is one of the services' scoreboard, not of the workers'. Write `row.state = "idle"` and ring the workers'
+        `board.event_fd` once up; put off its deadline (`row.enter`) again and again if a service that hangs is to be
+        replaced. SIGTERM: finish what is being served and return 0. SIGQUIT: return 0 at once.
+
+        Returns:
+            The exit status, as for `work`; the reason goes to the head of the services' scoreboard.
+        """
 
     def reload(self) -> Program:
         """

@@ -14,7 +14,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from setproctitle import setproctitle
 
@@ -30,9 +30,11 @@ from supervisor.processes.processes import REOPEN_LOGS, Child, Exit, Processes, 
 from supervisor.processes.stray_sweep import Sweep
 from supervisor.program import Journal, Log, PoolSettings, Program
 from supervisor.scoreboard.inherited_counters import inherit
+from supervisor.scoreboard.layout import PAGE
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.signals import Inbox, Request
 from supervisor.slots.keeper_slot import KeeperSlot
+from supervisor.slots.service_slot import ServiceSlot
 from supervisor.slots.worker_slot import WorkerSlot
 from supervisor.transitions import Mode, PoolEvent
 from supervisor.upgrade import Inheritance, Succession, next_first_slot
@@ -54,6 +56,8 @@ class Supervisor:
         control: Where commands come in, listening; None: nowhere. A successor goes on with it.
         command: How to start a successor; default: as this process was started.
         inheritance: From the predecessor that has started us.
+        services: The scoreboard of the services; None: there are none.
+        shared: The sockets that services listen on, for a successor.
     """
 
     def __init__(
@@ -69,13 +73,18 @@ class Supervisor:
         control: socket.socket | None = None,
         command: list[str] | None = None,
         inheritance: Inheritance | None = None,
+        services: Scoreboard | None = None,
+        shared: Sequence[socket.socket] = (),
     ) -> None:
         self.board = board
+        self._services_board = Scoreboard(1, PAGE, hidden=True) if services is None else services
         self.log = Journal(log)
         self.now = clock
         self._processes = Processes(log, companions)
         command = command or [sys.executable, *sys.orig_argv[1:]]
-        self._succession = Succession(self._processes, self.log, command, listener, control, lambda: board.tables)
+        self._succession = Succession(
+            self._processes, self.log, command, listener, control, lambda: board.tables, shared
+        )
         if inheritance is not None and inherit(board, list(inheritance.tables)):
             self.log("info", "upgrade.uncounted", advice="the totals begin anew: they were kept by another version")
         board.head.paused = inheritance is not None and inheritance.paused
@@ -86,7 +95,9 @@ class Supervisor:
             program, board, self.log, clock, self._processes, self._succession, notify, inheritance, self._control
         )
         self._commands = None if self._control is None else Commands(self, self._control)
-        self._pool = Pool(board, self._hire, clock, self._processes.make_room, self.log)
+        make_room = self._processes.make_room
+        self._pool = Pool(board, self._hire, clock, make_room, self.log, least=min(1, program.pool.workers))
+        self._services = Pool(self._services_board, self._hire_service, clock, make_room, self.log, least=0)
         self._keeper = KeeperSlot(board, self, program)
         self._sweep = Sweep(self._processes, clock)
         self._title = ""
@@ -150,7 +161,8 @@ class Supervisor:
         return self._lifecycle.mode
 
     def summary(self) -> str:
-        return f"{self._pool.summary()}{', paused' if self.board.head.paused else ''}"
+        serving = f", {self._services.ready} serving" if self._services.slots else ""
+        return f"{self._pool.summary()}{serving}{', paused' if self.board.head.paused else ''}"
 
     def rows(self) -> list[dict[str, object]]:
         return rows_report(self.board)
@@ -178,7 +190,7 @@ class Supervisor:
         self.log("info", "pool.status", mode=self.mode, summary=self.summary())
         for fields in self.rows():
             self.log("info", "slot.status", **fields)
-        self._dump.begin(self._pool.slots)
+        self._dump.begin([*self._pool.slots, *self._services.slots])
 
     # The loop's turns.
 
@@ -196,12 +208,12 @@ class Supervisor:
             self._processes.close_in_child.append(self._control.close_in_child)
         self._processes.freeze_heap()
         self.log("info", "pool.starting", workers=self.settings.workers, pid=os.getpid())
-        self._lifecycle.lead(self._pool, self._keeper)
+        self._lifecycle.lead(self._pool, self._services, self._keeper)
 
     def _wait(self) -> None:
         now = self.now()
         drain = self._lifecycle.drained
-        looks = [self._pool.next_look(), self._keeper.next_look(), self._sweep.next_look()]
+        looks = [self._pool.next_look(), self._services.next_look(), self._keeper.next_look(), self._sweep.next_look()]
         looks.append(None if drain is None else drain.next_look())
         looks.append(self._dump.next_look())
         soonest = min([now + TICK_S, *(at for at in looks if at is not None)])
@@ -212,6 +224,7 @@ class Supervisor:
         self._reap()
         self._keeper.observe()
         self._pool.observe()
+        self._services.observe()
         heir = self._succession.ready_pid(self.now())
         if heir:
             self._lifecycle.superseded(heir)
@@ -219,6 +232,7 @@ class Supervisor:
     def _act(self) -> None:
         self._keeper.refill()
         self._pool.refill()
+        self._services.refill()
         self._sweep.advance()
         self._dump.advance()
         self._lifecycle.advance()
@@ -238,13 +252,17 @@ class Supervisor:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(child.fd)
             os.close(child.fd)
-            seat = self._keeper if self._keeper.child == child else self._pool.of(child)
+            seat = self._keeper if self._keeper.child == child else self._pool.of(child) or self._services.of(child)
             if seat is not None:
                 seat.exited(died)
                 self._sweep.begin()
 
     def _hire(self, number: int) -> WorkerSlot:
         return WorkerSlot(self.board.row(number), self.board, self, self._lifecycle.generation.program)
+
+    def _hire_service(self, number: int) -> ServiceSlot:
+        board = self._services_board
+        return ServiceSlot(board.row(number), board, self, self._lifecycle.generation.program)
 
     # Requests.
 
@@ -276,6 +294,7 @@ class Supervisor:
     def _reopen_logs(self) -> None:
         self._lifecycle.generation.program.reopen_logs()
         self._pool.signal(REOPEN_LOGS)
+        self._services.signal(REOPEN_LOGS)
         self._keeper.signal(REOPEN_LOGS)
 
     def _note_stops(self) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 
 from supervisor.errors import UpgradeRefused
@@ -33,6 +33,7 @@ class Inheritance:
     control_fd: int | None = None  # the listening socket of commands
     tables: tuple[int, ...] = ()  # memory in which was counted, its own first: see `legacy.py`
     paused: bool = False  # nothing is taken: an upgrade is no reason to
+    service_fds: tuple[int, ...] = ()  # what services listen on
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
@@ -41,7 +42,8 @@ class Inheritance:
         if not raw:
             return None
         inherited = cls(**json.loads(raw))
-        for fd in (inherited.listen_fd, inherited.ready_fd, inherited.control_fd, *inherited.tables):
+        own = (inherited.listen_fd, inherited.ready_fd, inherited.control_fd)
+        for fd in (*own, *inherited.tables, *inherited.service_fds):
             if fd is not None:
                 os.set_inheritable(fd, False)
         return inherited
@@ -62,7 +64,7 @@ class Succession:
 
     Args:
         command: What to execute.
-        listener, control: The sockets to hand on.
+        listener, control, shared: The sockets to hand on; the last are those that services listen on.
         tables: Says which tables are counted in, by their descriptors.
     """
 
@@ -74,8 +76,10 @@ class Succession:
         listener: socket.socket | None,
         control: socket.socket | None = None,
         tables: Callable[[], list[int]] = list,
+        shared: Sequence[socket.socket] = (),
     ) -> None:
         self._tables = tables
+        self._shared = shared
         self._processes = processes
         self._log = log
         self._command = command
@@ -103,8 +107,9 @@ class Succession:
         except OSError as error:
             raise UpgradeRefused(f"it could not be started: {error}") from None
         tables = tuple(self._tables())
-        inheritance = Inheritance(first_slot, listen_fd, writer, os.getpid(), control_fd, tables, paused)
-        fds = [fd for fd in (writer, listen_fd, control_fd, *tables) if fd is not None]
+        shared = tuple(one.fileno() for one in self._shared)
+        inheritance = Inheritance(first_slot, listen_fd, writer, os.getpid(), control_fd, tables, paused, shared)
+        fds = [fd for fd in (writer, listen_fd, control_fd, *tables, *shared) if fd is not None]
         passed_on = {**environ, VARIABLE: json.dumps(asdict(inheritance))}
         try:
             self._heir = self._processes.execute(self._command, passed_on, fds)

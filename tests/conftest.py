@@ -18,8 +18,9 @@ from _pytest.nodeid import coerce_node_id
 from tests.kit import EverythingServer, ModelServer, Pool, Proxy, RedisServer, need
 
 OURS = (
-    "API_TOOLS_",
+    "API",
     "CTL_",
+    "DAGO_",
     "DELETE_",
     "DRAIN_",
     "ENV_FILE",

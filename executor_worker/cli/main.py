@@ -62,6 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _say(FAILED, f"an unexpected {type(error).__name__} at {where}: a mistake in this program. {_SEE_ALL}")
 
 
+def dago() -> int:
+    """Run `executor-worker serve`."""
+    return main(["serve", *sys.argv[1:]])
+
+
 def _sentence(error: ExecutorError) -> str:
     """Close it with one full stop: servers' own words have theirs at times."""
     return f"{str(error).rstrip('.')}."

@@ -28,9 +28,15 @@ exit status: 0 done, 1 failed, 2 wrong usage or a missing file, 78 wrong setting
 _RUN = """\
   executor-worker run --workers 4
   executor-worker run --embedded        with a private Redis, gone at the end
+  executor-worker run --embedded --api  the whole system, HTTP on 127.0.0.1:8080
   REDIS_ADDR=rediss://redis.example.com:6380 executor-worker run
 
 signals: TERM or INT drain, HUP read the settings again, TTIN and TTOU one slot more or fewer"""
+_SERVE = """\
+  executor-worker serve                 HTTP on 127.0.0.1:8080; the same as dago
+  API_TOKENS=ci:submit:a-long-random-word DAGO_HTTP_HOST=0.0.0.0 executor-worker serve
+
+signals: as of run"""
 _WORK = """\
   executor-worker work
 
@@ -120,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {program_version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
-        *(_run, _work, _demo, _once, _submit, _status, _top, _tail),
+        *(_run, _serve, _work, _demo, _once, _submit, _status, _top, _tail),
         *(_graph, _health, _ctl, _dead, _replay, _tools, _check),
     ):
         add(commands)
@@ -132,6 +138,13 @@ def _run(commands: _Commands) -> None:
     parser = _add(commands, "run", about, "run:run", _RUN, needs="pool", forks=True)
     count = _typed(whole(1, 1024, 4))
     parser.add_argument("--workers", type=count, metavar="N", help="slots; instead of WORKERS")
+    parser.add_argument("--embedded", action="store_true", help="start a private Redis, for trying things out")
+    parser.add_argument("--api", action="store_true", help="serve the orchestrator's API too, as API=1 does")
+
+
+def _serve(commands: _Commands) -> None:
+    about = "serve the orchestrator's API, without workers"
+    parser = _add(commands, "serve", about, "run:serve", _SERVE, needs="pool")
     parser.add_argument("--embedded", action="store_true", help="start a private Redis, for trying things out")
 
 

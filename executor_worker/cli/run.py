@@ -1,4 +1,4 @@
-"""`run`: the supervisor with its pool. `work`: one worker by itself."""
+"""`run`: the supervisor with its pool. `serve`: the orchestrator without workers. `work`: one worker by itself."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from executor_worker.broker.connection.embedded import Embedded
 from executor_worker.broker.fleet.identity import Identity
 from executor_worker.errors import ConfigError
 from executor_worker.program.pool import ExecutorProgram, log_fields
+from executor_worker.program.services import api_services
 from executor_worker.program.single import work_alone
 from executor_worker.program.wiring import endpoint_of
 from executor_worker.settings import MAX_SLOTS, Settings
@@ -37,6 +38,26 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         options["workers"] = args.workers
     if args.embedded:
         options["redis_addr"] = "embedded"
+    if args.api:
+        options["api"] = True
+    return _supervise(settings, options)
+
+
+def serve(settings: Settings, args: argparse.Namespace) -> int:
+    """Run the orchestrator alone until it is asked to end: API processes and a keeper, no worker."""
+    options: dict[str, Any] = {"workers": 0, "api": True}
+    if args.embedded:
+        options["redis_addr"] = "embedded"
+    # Beside a pool of this host it needs a name of its own, and no second health port unless one is asked for.
+    if "worker_id" not in settings.model_fields_set:
+        options["worker_id"] = f"orchestrator-{socket.gethostname()}-{settings.dago_http_port or os.getpid()}"
+    if "health_port" not in settings.model_fields_set:
+        options["health_port"] = None
+    return _supervise(settings, options)
+
+
+def _supervise(settings: Settings, options: dict[str, Any]) -> int:
+    """Run the supervisor; *options* go before the settings, also when these are read again."""
     settings = settings.model_copy(update=options)
 
     def load_again() -> tuple[Settings, Endpoint]:
@@ -51,6 +72,10 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         listener = _listener(settings, inheritance)
         board = Scoreboard(MAX_SLOTS, first_slot=inheritance.first_slot if inheritance else 1)
         logs.follow(lambda: board.head.log_level)
+        services = None
+        if settings.api:
+            inherited = inheritance.service_fds if inheritance is not None else ()
+            services = api_services(settings, endpoint, board, tuple(inherited), alone=listener is None)
         program = ExecutorProgram(
             settings,
             endpoint,
@@ -59,10 +84,13 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
             listener,
             load_again,
             beside=inheritance is not None,
+            services=services,
         )
         control = _control(settings, inheritance)
         if listener is not None:
             logs.info("health.listening", host=listener.getsockname()[0], port=listener.getsockname()[1])
+        if services is not None:
+            logs.info("api.listening", host=settings.dago_http_host, port=services.listening.port)
         supervisor = Supervisor(
             program,
             board,
@@ -72,6 +100,8 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
             listener=listener,
             control=control,
             inheritance=inheritance,
+            services=services.board if services is not None else None,
+            shared=services.listening.sockets if services is not None else (),
         )
         return supervisor.run()
 

@@ -45,7 +45,9 @@ class PoolHealth:
         if head.mode in ("draining", "stopped"):
             return "draining"
         working = counts["idle"] + counts["busy"] + counts["draining"]
-        if not head.redis_up or not head.gate or not working or not self._any_progress():
+        if not head.redis_up or not head.gate:
+            return "unhealthy"
+        if head.configured and not (working and self._any_progress()):
             return "unhealthy"
         whole = working >= head.configured and not head.paused
         return "healthy" if whole else "degraded"

@@ -20,6 +20,7 @@ from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.pages import Health
 from executor_worker.nodes.executor import Executor
 from executor_worker.program.credentials import Credentials
+from executor_worker.program.services import Services
 from executor_worker.program.start_logs import start_logs
 from executor_worker.program.wiring import executor_of, model_settings, require_model_key, tool_settings, tracing_of
 from executor_worker.providers import Models, preload, retired
@@ -66,6 +67,7 @@ class ExecutorProgram:
         beside: A predecessor of the same name still runs.
         listener: Where the HTTP endpoints are served; None: nowhere.
         load: Reads the settings anew, for a reload.
+        services: Run beside the workers.
 
     Raises:
         ConfigError, ConfigErrors: The settings can't be used.
@@ -81,23 +83,34 @@ class ExecutorProgram:
         load: Callable[[], tuple[Settings, Endpoint]],
         *,
         beside: bool = False,
+        services: Services | None = None,
     ) -> None:
         self.settings = settings
-        self.pool = pool_settings(settings)  # once: the supervisor looks at it for each slot, several times a second
+        self.services = services
+        # Once: the supervisor looks at it for each slot, several times a second.
+        self.pool = pool_settings(settings, services.count if services is not None else 0)
         self._endpoint = endpoint
         self._board = board
         self._identity = identity
         self._beside = beside
         self._listener = listener
         self._load = load
+        self._functions: list[FunctionTool] | None = None
+        self._prices = Prices()
+        if settings.workers:
+            self._prepare_workers()
+        "localhost".encode("idna")  # the codec is imported at the first connection: here once for all workers
+        preload_dialling(endpoint)
+
+    def _prepare_workers(self) -> None:
+        """Load what all workers need, and find out what is wrong with it."""
+        settings = self.settings
         require_model_key(settings, os.environ)
         self._functions = _functions_of(settings)
         # Made once here so that what is wrong with them is said now, and not by every child.
         logs.hide(*ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log).secrets)
         self._known_names = KnownNames()
         self._prices = Prices.load(settings.llm_prices)
-        "localhost".encode("idna")  # the codec is imported at the first connection: here once for all workers
-        preload_dialling(endpoint)
         scripts()
         throttle_scripts()
         for provider in (settings.llm_provider, *settings.fallback_providers):
@@ -109,6 +122,11 @@ class ExecutorProgram:
     def work(self, row: Row) -> int:
         """In a worker: take items until asked to leave."""
         return self.worker(row).run()
+
+    def serve(self, row: Row) -> int:
+        """In a service: serve until asked to leave."""
+        assert self.services is not None, "there are no services"
+        return self.services.serve(row)
 
     def worker(self, row: Row) -> Worker:
         """Make the worker of one slot; after fork only."""
@@ -207,7 +225,14 @@ class ExecutorProgram:
             settings, endpoint = self._load()
             self._check_move(endpoint)
             program = ExecutorProgram(
-                settings, endpoint, self._board, self._identity, self._listener, self._load, beside=self._beside
+                settings,
+                endpoint,
+                self._board,
+                self._identity,
+                self._listener,
+                self._load,
+                beside=self._beside,
+                services=None if self.services is None else self.services.renewed(settings, endpoint),
             )
             start_logs(settings, settings.log_file)
         except (ConfigErrors, ConfigError) as error:
@@ -283,7 +308,7 @@ class ExecutorProgram:
         return executor_of(settings, Models(model_settings(settings), throttles), tools, self._prices)
 
 
-def pool_settings(settings: Settings) -> PoolSettings:
+def pool_settings(settings: Settings, services: int = 0) -> PoolSettings:
     """
     What the supervisor has to know of *settings*.
 
@@ -293,6 +318,7 @@ def pool_settings(settings: Settings) -> PoolSettings:
     return PoolSettings(
         name=settings.worker_id,
         workers=settings.workers,
+        services=services,
         drain_timeout_s=settings.drain_timeout,
         keeper_silence_s=min(max(settings.lease / 3, LEAST_SILENCE_S), LONGEST_SILENCE_S),
         keeper_wait_s=max(settings.lease / 3, LEAST_WAIT_S),

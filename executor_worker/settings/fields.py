@@ -11,12 +11,13 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, InitSettingsSource, SettingsConfigDict
+from pydantic_settings import InitSettingsSource, SettingsConfigDict
 
 from executor_worker.errors import ConfigError
 from executor_worker.settings import addresses, kinds
 from executor_worker.settings.control import FILE, default_worker_id
-from executor_worker.settings.kinds import Kind
+from executor_worker.settings.kinds import Kind, Shown
+from executor_worker.settings.orchestrator import OrchestratorFields
 from executor_worker.settings.problems import ConfigErrors
 from executor_worker.settings.sources import Credentials, Layer, comes_as_file, given_twice, names_of, settings_file
 from executor_worker.settings.spelling import misspelt
@@ -26,12 +27,6 @@ TRACES_PATH = "/v1/traces"
 
 Text = Annotated[str, kinds.text()]
 Secret = Annotated[str, kinds.secret()]
-
-
-class Shown(str):
-    """The default for people, where it can't be read off the value."""
-
-    __slots__ = ()
 
 
 SAMPLERS = ("always_on", "always_off", "traceidratio")
@@ -44,7 +39,7 @@ def _is_fallback_url(word: str) -> bool:
     return name.strip() in PROVIDERS and addresses.is_url(address.strip())
 
 
-class Settings(BaseSettings):
+class Settings(OrchestratorFields):
     """
     Durations are seconds, sizes bytes; an empty text or tuple means not set.
 
@@ -310,7 +305,8 @@ class Settings(BaseSettings):
         inside = (password for address in given for password in addresses.passwords_in(address))
         keys = (self.llm_api_key, self.llm_api_key_anthropic, self.llm_api_key_openai, self.llm_api_key_gemini)
         headers = (value.rpartition(" ")[2] for value in self.otel_exporter_otlp_headers.values())
-        return tuple(filter(None, (self.redis_pass, *keys, self.health_token, *inside, *headers)))
+        tokens = (entry.split(":", 2)[2] for entry in self.api_tokens)
+        return tuple(filter(None, (self.redis_pass, *keys, self.health_token, *tokens, *inside, *headers)))
 
     @property
     def traces_endpoint(self) -> str:
@@ -366,7 +362,10 @@ class SettingField:
 
 def setting_fields() -> dict[str, SettingField]:
     """All settings by the names of their fields, in the order of the documentation."""
-    return {name: _described(field) for name, field in Settings.model_fields.items() if name != "unknown"}
+    fields = Settings.model_fields
+    inherited = OrchestratorFields.model_fields
+    ordered = [*(name for name in fields if name not in inherited and name != "unknown"), *inherited]
+    return {name: _described(fields[name]) for name in ordered}
 
 
 def known_names() -> set[str]:

@@ -29,6 +29,12 @@ LONGEST_S = 366 * 86400.0
 EMBEDDED = "embedded"
 
 
+class Shown(str):
+    """The default for people, where it can't be read off the value."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """
@@ -139,7 +145,7 @@ def or_none(kind: Kind) -> Kind:
     return replace(kind, read=lambda value: kind.read(value) if value else None)
 
 
-def words(wanted: str, example: str, accepts: Callable[[str], bool] = bool) -> Kind:
+def words(wanted: str, example: str, accepts: Callable[[str], object] = bool) -> Kind:
     """A tuple, from comma-separated words."""
 
     def read(value: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SecretsSettingsSo
 from executor_worker.errors import ConfigError
 from executor_worker.text_files import read_text
 
-EMPTY_COUNTS = frozenset({"HEALTH_PORT"})  # set but empty means something else than not set
+EMPTY_COUNTS = frozenset({"HEALTH_PORT", "DAGO_HTTP_PORT"})  # set but empty means something else than not set
 
 
 class Given(str):

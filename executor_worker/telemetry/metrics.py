@@ -71,8 +71,9 @@ _Histogram = tuple[tuple[float, ...], list[bytes], bytes]
 class Recorder:
     """Counts into one slot's area; a metric's keys are built once and kept."""
 
-    def __init__(self, area: Area) -> None:
+    def __init__(self, area: Area, families: Mapping[str, Family] = FAMILIES) -> None:
         self._area = area
+        self._families = families
         self._keys: dict[tuple[str, ...], bytes] = {}
         self._histograms: dict[tuple[str, tuple[str, ...]], _Histogram] = {}
 
@@ -88,7 +89,7 @@ class Recorder:
             self._area.add(total, value)
 
     def _histogram(self, name: str, labels: tuple[str, ...]) -> _Histogram:
-        bounds = FAMILIES[name].buckets
+        bounds = self._families[name].buckets
         buckets = [self._key(name, *labels, bound) for bound in (*map(str, bounds), "+Inf")]
         made = self._histograms[name, labels] = (bounds, buckets, self._key(name, *labels, "sum"))
         return made
@@ -118,12 +119,15 @@ Gauge = tuple[str, str, Mapping[tuple[tuple[str, str], ...], float]]
 class _Page:
     """Prometheus' custom collector over a snapshot."""
 
-    def __init__(self, totals: Mapping[tuple[str, ...], float], gauges: Iterable[Gauge]) -> None:
+    def __init__(
+        self, totals: Mapping[tuple[str, ...], float], gauges: Iterable[Gauge], families: Mapping[str, Family]
+    ) -> None:
+        self._families = families
         self._totals = totals
         self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        for name, family in FAMILIES.items():
+        for name, family in self._families.items():
             rows = {parts[1:]: value for parts, value in self._totals.items() if parts[0] == name}
             yield _histogram(name, family, rows) if family.buckets else _counter(name, family, rows)
         for name, text, values in self._gauges:
@@ -162,8 +166,10 @@ def _gauge(name: str, text: str, values: Mapping[tuple[tuple[str, str], ...], fl
     return metric
 
 
-def page(totals: Mapping[tuple[str, ...], float], gauges: Iterable[Gauge]) -> bytes:
+def page(
+    totals: Mapping[tuple[str, ...], float], gauges: Iterable[Gauge], families: Mapping[str, Family] = FAMILIES
+) -> bytes:
     """Render Prometheus' text format (version 0.0.4)."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Page(totals, gauges))
+    registry.register(_Page(totals, gauges, families))
     return generate_latest(registry)

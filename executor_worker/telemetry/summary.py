@@ -12,6 +12,7 @@ from typing import Any
 from executor_worker.telemetry.metrics import SEPARATOR, Totals
 
 Tally = dict[tuple[str, str], float]
+SUM = "sum"  # of a histogram: its buckets are not told
 
 # Which counter goes where, and which of its labels is told; None: all of them together.
 _TOLD: Mapping[str, tuple[str, int | None]] = {
@@ -23,6 +24,7 @@ _TOLD: Mapping[str, tuple[str, int | None]] = {
     "dago_llm_cost_usd_total": ("cost_usd", None),
     "dago_items_postponed_total": ("postponed", None),
     "dago_worker_restarts_total": ("restarts", 0),
+    "dago_node_duration_seconds": ("node_seconds", 0),
 }
 _BY_LABEL = frozenset({"errors", "tokens", "restarts"})
 
@@ -47,13 +49,15 @@ def figures(tally: Tally) -> dict[str, Any]:
     Say *tally* as JSON values.
 
     Returns:
-        `completed`, `failed`, `llm_calls`, `llm_failures`, `postponed`: counts; `errors`, `restarts`: counts by code or
-        reason; `tokens`: by type; `cost_usd`: None where no model that was called has a price.
+        `completed`, `failed`, `llm_calls`, `llm_failures`, `postponed`: counts; `node_seconds`: how long the nodes took
+        together; `errors`, `restarts`: counts by code or reason; `tokens`: by type; `cost_usd`: None where no model
+        that was called has a price.
     """
     cost = tally.get(("cost_usd", ""))
     return {
         "completed": _whole(tally, "nodes", "completed"),
         "failed": _whole(tally, "nodes", "failed"),
+        "node_seconds": round(tally.get(("node_seconds", SUM), 0.0), 3),
         "errors": _by_label(tally, "errors"),
         "llm_calls": _whole(tally, "llm_calls"),
         "llm_failures": _whole(tally, "llm_failures"),
@@ -85,6 +89,8 @@ def _flat(name: str, value: Any) -> list[tuple[tuple[str, str], float]]:
         return [((name, str(label)), number) for label, number in value.items() if isinstance(number, int | float)]
     if not isinstance(value, int | float):
         return []
+    if name == "node_seconds":
+        return [((name, SUM), value)]
     return [(("nodes", name) if name in ("completed", "failed") else (name, ""), value)]
 
 
@@ -99,7 +105,7 @@ def _sum(pairs: Iterable[tuple[tuple[str, str] | None, float]]) -> Tally:
 def _place_of(key: bytes) -> tuple[str, str] | None:
     name, *labels = key.decode("utf-8", "replace").split(SEPARATOR)
     told = _TOLD.get(name)
-    if told is None:
+    if told is None or (told[0] == "node_seconds" and labels != [SUM]):
         return None
     if told[1] is None:
         return told[0], ""

@@ -28,6 +28,7 @@ __all__ = ["LEVELS", "MODES", "Head", "Progress", "Row", "Scoreboard"]
 LEVELS = ("", "debug", "info", "warn", "error")
 MODES = ("starting", "running", "reloading", "draining", "stopped")
 FILE_NAME = "executor-scoreboard"
+HIDDEN_NAME = "executor-services"
 HEAD_WORDS = 32
 REASON = Struct("<H1000s")  # why the pool stops; written by whoever finds out
 REASON_LIMIT = 1000  # bytes
@@ -116,6 +117,7 @@ class Scoreboard:
         counters_bytes: Room for each slot's totals; memory is taken as it is used.
         first_slot: Number of the first slot; more than 1 beside a predecessor whose slots must not be named again.
         shown_by: A descriptor of another process' table of that capacity; only to be read.
+        hidden: It is not the pool's: who looks for pools from outside does not find it.
 
     Raises:
         ValueError: What *shown_by* leads to is of another size, so of another version.
@@ -128,10 +130,13 @@ class Scoreboard:
         first_slot: int = 1,
         *,
         shown_by: int | None = None,
+        hidden: bool = False,
     ) -> None:
         self._layout = layout = Layout(capacity, pages(counters_bytes))
         self.capacity = capacity
-        self.fd = _new_file(layout.size) if shown_by is None else None  # of the memory; for a successor to read
+        self.fd = (
+            _new_file(layout.size, HIDDEN_NAME if hidden else FILE_NAME) if shown_by is None else None
+        )  # of the memory; for a successor to read
         self.shared = _others_memory(shown_by, layout.size) if self.fd is None else mmap(self.fd, layout.size)
         self.legacies: list[Predecessor] = []
         self.event_fd = EventFd()  # for the supervisor: something changed
@@ -229,8 +234,8 @@ class Scoreboard:
         return Row(slot, self.shared, layout.row_at(index), counters, self.wakeups)
 
 
-def _new_file(size: int) -> int:
-    fd = os.memfd_create(FILE_NAME)
+def _new_file(size: int, name: str) -> int:
+    fd = os.memfd_create(name)
     os.ftruncate(fd, size)
     return fd
 

@@ -25,9 +25,10 @@ class WorkerSlot(Slot):
     """Worker number `row.slot`, one generation after the other."""
 
     kind = "slot"
+    title = "worker"
 
     def __init__(self, row: Row, board: Scoreboard, host: Host, program: Program) -> None:
-        super().__init__(f"worker {row.slot}", host)
+        super().__init__(f"{self.title} {row.slot}", host)
         self.row = row
         self.board = board
         self.program = program

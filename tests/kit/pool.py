@@ -31,13 +31,16 @@ class Pool:
     Attributes:
         process: It; see `Process`.
         port: Its health port.
+        api_port: Where its API is, if it has one.
         events: Its log lines so far, in order; a line that is no JSON stands as `{"text": line}`.
     """
 
     def __init__(self, folder: Path, arguments: Sequence[str], env: Mapping[str, str]) -> None:
         self.folder = folder
         self.port = free_port()
-        self.env = {**QUIET, "HEALTH_PORT": str(self.port), **env}
+        self.api_port = free_port() if "--api" in arguments or "serve" in arguments else 0
+        api = {"DAGO_HTTP_PORT": str(self.api_port)} if self.api_port else {}
+        self.env = {**QUIET, **api, "HEALTH_PORT": str(self.port), **env}
         self.events: list[Event] = []
         self._changed = threading.Condition()
         # A connection for each question: one that is kept open is lost when a reload replaces the keeper.
@@ -90,6 +93,10 @@ class Pool:
         return (self.folder / "stdout").read_text()
 
     # What it answers
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.api_port}"
 
     def get(self, path: str) -> httpx2.Response:
         """GET a path of its health port."""

@@ -98,7 +98,7 @@ def read_registry(link: Link, keys: Iterable[bytes]) -> list[dict[str, Any]]:
         StreamUnavailable: No reply.
     """
     values = link.batch([("GET", key) for key in keys])
-    return [entry for entry in map(_entry, values) if entry is not None]
+    return [entry for entry in map(entry_of, values) if entry is not None]
 
 
 def registered(link: Link) -> list[dict[str, Any]]:
@@ -111,7 +111,8 @@ def registered(link: Link) -> list[dict[str, Any]]:
     return read_registry(link, registry_keys(link))
 
 
-def _entry(value: Any) -> dict[str, Any] | None:
+def entry_of(value: Any) -> dict[str, Any] | None:
+    """Read an entry; None where it can't be read as one."""
     try:
         entry = loads(value) if isinstance(value, bytes) else None
     except ValueError:

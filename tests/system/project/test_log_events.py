@@ -14,7 +14,7 @@ from tests.kit.paths import ROOT
 
 LOGGING = frozenset({"log", "_log", "debug", "info", "warning", "error", "warn", "_finish", "Line"})
 LEVELS = {"debug": "debug", "info": "info", "warn": "warn", "warning": "warn", "error": "error"}
-SEATS = ("slot", "keeper")  # what an f-string with `self.kind` stands for
+SEATS = ("slot", "keeper", "service")  # what an f-string with `self.kind` stands for
 NO_FIELDS = frozenset({"exception"})
 
 
@@ -83,7 +83,9 @@ def words(cell: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def logged() -> list[Logged]:
-    sources = [path for package in ("executor_worker", "supervisor") for path in (ROOT / package).rglob("*.py")]
+    sources = [
+        path for package in ("executor_worker", "orchestrator", "supervisor") for path in (ROOT / package).rglob("*.py")
+    ]
     return [one for path in sources for one in logged_in(path)]
 
 

@@ -38,6 +38,7 @@ from supervisor.upgrade import Inheritance
 PLACE = Path(sys.argv[1])
 LOG = os.open(os.environ.get("DUMMY_LOG", PLACE / "log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 POLL_MS = 20
+SERVICE_NS = 500_000_000  # between two signs of life of a service
 
 
 def log(level: str, event: str, fields: dict[str, object]) -> None:
@@ -57,11 +58,15 @@ class Asked(BaseException):
 
 
 class Dummy:
-    def __init__(self, board: Scoreboard, listener: socket.socket | None, settings: dict[str, object]) -> None:
+    def __init__(
+        self, board: Scoreboard, listener: socket.socket | None, settings: dict[str, object], services: Scoreboard
+    ) -> None:
         self.board = board
+        self.services = services
         self.listener = listener
         self.boot = str(settings.pop("boot", "well"))
         self.keeper_boot = str(settings.pop("keeper_boot", "well"))
+        self.service_boot = str(settings.pop("service_boot", "well"))
         self.poll_ms = int(str(settings.pop("poll_ms", POLL_MS)))
         self.colour = str(settings.pop("colour", "none"))
         self.pool = PoolSettings(**{"name": "dummy", "workers": 2, **settings})  # type: ignore[arg-type]
@@ -72,7 +77,7 @@ class Dummy:
         settings = read_settings()
         if settings.get("refuse"):
             raise ReloadRefused(str(settings["refuse"]))
-        return Dummy(self.board, self.listener, settings)
+        return Dummy(self.board, self.listener, settings, self.services)
 
     def reopen_logs(self) -> None:
         say("info", "logs.reopened", who="supervisor")
@@ -136,6 +141,24 @@ class Dummy:
         except Asked:
             say("info", "gave.back", slot=row.slot, held=row.held)
             row.end(done=False)
+        return 0
+
+    # In a service.
+
+    def serve(self, row: Row) -> int:
+        leaving: list[int] = []
+        signal.signal(signal.SIGTERM, lambda *_: leaving.append(1))
+        start(self.service_boot, self.services)
+        say("info", "serving", service=row.slot, pid=os.getpid(), colour=self.colour)
+        row.enter("serving", time.monotonic_ns() + SERVICE_NS, "deadline")
+        row.state = "idle"
+        self.board.event_fd.ring()
+        while not leaving:
+            if (PLACE / "service.hang").exists():
+                (PLACE / "service.hang").unlink()
+                time.sleep(1000)
+            row.enter("serving", time.monotonic_ns() + SERVICE_NS, "deadline")
+            time.sleep(self.poll_ms / 1000)
         return 0
 
     def take(self, row: Row) -> None:
@@ -269,7 +292,8 @@ def main() -> int:
         (PLACE / "port.new").write_text(str(listener.getsockname()[1]))
         (PLACE / "port.new").rename(PLACE / "port")
     board = Scoreboard(first_slot=inherited.first_slot if inherited else 1)
-    program = Dummy(board, listener, read_settings())
+    services = Scoreboard(4, hidden=True)
+    program = Dummy(board, listener, read_settings(), services)
     if inherited is not None and (PLACE / "successor.fails").exists():
         return 3
     companions: dict[int, str] = {}
@@ -289,6 +313,7 @@ def main() -> int:
         listener=listener,
         control=control,
         inheritance=inherited,
+        services=services,
     )
     return supervisor.run()
 

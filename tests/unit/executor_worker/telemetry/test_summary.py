@@ -12,8 +12,8 @@ from executor_worker.telemetry.summary import Reader, added, figures
 from supervisor.scoreboard.scoreboard import Scoreboard
 
 NOTHING = {
-    "completed": 0, "failed": 0, "errors": {}, "llm_calls": 0, "llm_failures": 0, "tokens": {}, "cost_usd": None,
-    "postponed": 0, "restarts": {},
+    "completed": 0, "failed": 0, "node_seconds": 0.0, "errors": {}, "llm_calls": 0, "llm_failures": 0, "tokens": {},
+    "cost_usd": None, "postponed": 0, "restarts": {},
 }  # fmt: skip
 
 
@@ -27,8 +27,10 @@ def board() -> Iterator[Scoreboard]:
 
 
 def work(board: Scoreboard, slot: int, *, usd: float | None = None) -> None:
-    """Count a node of each end, and a model call."""
-    count = Recorder(board.row(slot).counters).count
+    """Count a node of each end, two seconds of them, and a model call."""
+    recorder = Recorder(board.row(slot).counters)
+    count = recorder.count
+    recorder.observe("dago_node_duration_seconds", 2.0)
     count("dago_nodes_executed_total", "llm", "completed")
     count("dago_nodes_executed_total", "tool", "failed")
     count("dago_node_errors_total", "tool_failed")
@@ -45,17 +47,23 @@ def test_figures_are_told_by_what_matters(board: Scoreboard) -> None:
     work(board, 1, usd=0.25)
     board.row(1).counters.add(b"dago_node_errors_total", 1)  # another version's: it has no label
     assert figures(Reader().tally(board.row(1).counters)) == NOTHING | {
-        "completed": 2, "failed": 2, "errors": {"tool_failed": 2}, "llm_calls": 2, "tokens": {"input": 2000},
-        "cost_usd": 0.25,
+        "completed": 2, "failed": 2, "node_seconds": 4.0, "errors": {"tool_failed": 2}, "llm_calls": 2,
+        "tokens": {"input": 2000}, "cost_usd": 0.25,
     }  # fmt: skip
 
 
 def test_figures_of_several_add_up() -> None:
     """Strange ones are left out: whoever wrote them may be another version."""
-    one = NOTHING | {"completed": 2, "errors": {"internal": 1}, "cost_usd": 0.5, "tokens": {"input": 7}}
+    one = NOTHING | {
+        "completed": 2,
+        "node_seconds": 1.5,
+        "errors": {"internal": 1},
+        "cost_usd": 0.5,
+        "tokens": {"input": 7},
+    }
     odd = {"completed": "two", "errors": {"internal": None}, "seconds": 60, "cost_usd": None, "tokens": 3}
     assert added([one, one, odd]) == one | {
-        "completed": 4, "errors": {"internal": 2}, "cost_usd": 1.0, "tokens": {"input": 14},
+        "completed": 4, "node_seconds": 3.0, "errors": {"internal": 2}, "cost_usd": 1.0, "tokens": {"input": 14},
     }  # fmt: skip
     assert added([]) == NOTHING
 
@@ -75,7 +83,7 @@ def test_the_last_minute_moves_on(board: Scoreboard) -> None:
     work(board, 2)
     told = rates.of_pool()
     assert told["last_minute"] | {"restarts": {}} == NOTHING | {
-        "seconds": 60.0, "completed": 1, "failed": 1, "errors": {"tool_failed": 1}, "llm_calls": 1,
+        "seconds": 60.0, "completed": 1, "failed": 1, "node_seconds": 2.0, "errors": {"tool_failed": 1}, "llm_calls": 1,
         "tokens": {"input": 1000}, "cost_usd": 0.0,
     }  # fmt: skip
     assert told["totals"]["completed"] == 2 and told["totals"]["restarts"] == {"crashed": 1}

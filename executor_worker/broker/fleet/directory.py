@@ -1,0 +1,43 @@
+"""Read the registry with an event loop: who works on this Redis, and what waits there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from executor_worker.broker.connection.asynchronous import Client, ask, checked
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.fleet.registry import SCAN_PAGE, entry_of
+from executor_worker.broker.names import REGISTRY_PREFIX
+
+PAGE = 500  # entries in one command
+
+
+async def workers(client: Client) -> list[dict[str, Any]]:
+    """
+    Find and read all entries, by id. Redis walks over all its keys for that: do not ask often.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    keys: set[bytes] = set()
+    cursor = b"0"
+    while True:
+        scan = ("SCAN", cursor, "MATCH", REGISTRY_PREFIX + "*", "COUNT", SCAN_PAGE)
+        cursor, page = checked(await ask(client, [scan]))[0]
+        keys.update(page)
+        if cursor == b"0":
+            break
+    names = sorted(keys)
+    pages: list[tuple[Word, ...]] = [("MGET", *names[at : at + PAGE]) for at in range(0, len(names), PAGE)]
+    values = [value for page in checked(await ask(client, pages)) for value in page] if pages else []
+    return [entry for entry in map(entry_of, values) if entry is not None]
+
+
+async def worker(client: Client, name: str) -> dict[str, Any] | None:
+    """
+    Read one entry; None where there is none.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    return entry_of(checked(await ask(client, [("GET", REGISTRY_PREFIX + name)]))[0])

@@ -1,0 +1,69 @@
+"""What runs beside the workers under the same supervisor; the orchestrator is found by its name, if it is installed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import socket
+from typing import Protocol
+
+from executor_worker.broker import Endpoint
+from executor_worker.errors import ConfigError
+from executor_worker.settings import Settings
+from supervisor.scoreboard.scoreboard import Row, Scoreboard
+
+
+class Listening(Protocol):
+    """The sockets that services listen on, made before the first fork."""
+
+    @property
+    def sockets(self) -> tuple[socket.socket, ...]: ...
+    @property
+    def port(self) -> int: ...
+
+
+class Services(Protocol):
+    """
+    Processes that serve others.
+
+    Attributes:
+        count: How many are wanted.
+        board: Their scoreboard.
+    """
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def board(self) -> Scoreboard: ...
+    @property
+    def listening(self) -> Listening: ...
+
+    def serve(self, row: Row) -> int:
+        """In a service: serve until asked to leave; returns the exit status."""
+
+    def renewed(self, settings: Settings, endpoint: Endpoint) -> Services:
+        """
+        Make the same with other settings.
+
+        Raises:
+            ConfigError: They can't be used.
+        """
+
+
+def api_services(
+    settings: Settings, endpoint: Endpoint, pool: Scoreboard, inherited: tuple[int, ...] = (), *, alone: bool = False
+) -> Services:
+    """
+    Make the orchestrator's API processes; see `orchestrator.program.prepare`.
+
+    Raises:
+        ConfigError: The settings can't be used, or what it needs is not installed.
+    """
+    for needed in ("starlette", "uvicorn", "uvloop", "httptools", "websockets"):
+        if importlib.util.find_spec(needed) is None:
+            fix = "Install the extra: pip install 'da-node-executor[orchestrator]'."
+            raise ConfigError("API", f"the API needs the package {needed}, which is not installed.", fix)
+    made: Services = importlib.import_module("orchestrator.program").prepare(
+        settings, endpoint, pool, inherited, alone=alone
+    )
+    return made

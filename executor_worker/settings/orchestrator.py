@@ -1,0 +1,69 @@
+"""What an operator can set of the orchestrator: its ports, who may enter, and how much."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from executor_worker.settings import kinds
+from executor_worker.settings.kinds import Shown
+
+ROLES = ("read", "submit", "operate")
+_TOKEN = re.compile(rf"[A-Za-z0-9_.-]{{1,64}}:(?:{'|'.join(ROLES)}):[!-+\--~]+")
+_ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
+
+
+class OrchestratorFields(BaseSettings):
+    """The orchestrator's part of `Settings`; durations are seconds, sizes bytes."""
+
+    api: Annotated[bool, kinds.switch("1")] = Field(
+        False, description="`run` serves the orchestrator's API too, as `run --api` does"
+    )
+    dago_http_host: Annotated[str, kinds.text()] = Field(
+        "127.0.0.1",
+        description="Address the API listens on; another host than loopback needs `API_TOKENS` or `API_OPEN=1`",
+    )
+    dago_http_port: Annotated[int | None, kinds.or_none(kinds.whole(0, 65535, 8080))] = Field(
+        8080, description="Port of HTTP, SSE and WebSocket; 0 = any free one, logged; empty = none"
+    )
+    api_tokens: Annotated[
+        tuple[str, ...],
+        replace(
+            kinds.words("a list of name:role:token", "ci:submit:a-long-random-word", _TOKEN.fullmatch), secret=True
+        ),
+    ] = Field(
+        (),
+        description="Who may use the API: comma-separated `name:role:token`; role `read`, `submit` (and read) or"
+        " `operate` (all)",
+        repr=False,
+    )
+    api_open: Annotated[bool, kinds.switch("1")] = Field(
+        False, description="Serve beyond loopback without tokens: whoever reaches the port may do everything"
+    )
+    api_tls_cert: Annotated[str, kinds.text()] = Field(
+        "", description="Path of the API's certificate chain (PEM), for HTTP and WebSocket; read anew at a reload"
+    )
+    api_tls_key: Annotated[str, kinds.text()] = Field("", description="Path of its private key (PEM)")
+    api_processes: Annotated[int, kinds.whole(1, 64, 1)] = Field(1, description="API processes that share the port")
+    api_cors: Annotated[
+        tuple[str, ...], kinds.words("a list of origins, or *", "https://app.example.com", _ORIGIN.fullmatch)
+    ] = Field((), description="Origins whose pages may use the API, `*` for any; without credentials")
+    api_rate: Annotated[int, kinds.whole(0, 10**6, 50)] = Field(
+        0, description="Requests a second of one token (or address); 0 = no limit"
+    )
+    api_bodies: Annotated[int, kinds.whole(1, 1000, 2)] = Field(
+        2, description="Bodies over 64 KiB that one API process reads and checks at the same time"
+    )
+    max_graph_bytes: Annotated[int, kinds.size("4MiB"), Shown("4MiB")] = Field(
+        4 * 2**20, description="A larger body is refused"
+    )
+    max_graph_nodes: Annotated[int, kinds.whole(1, 10**6, 10_000)] = Field(
+        10_000, description="A graph of more nodes is refused"
+    )
+    max_graph_edges: Annotated[int, kinds.whole(1, 10**7, 50_000)] = Field(
+        50_000, description="A graph of more edges is refused"
+    )

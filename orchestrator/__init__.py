@@ -1,0 +1,1 @@
+"""What faces people and other programs: graphs in, events and results out, over HTTP, WebSocket and gRPC."""

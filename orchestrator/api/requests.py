@@ -1,0 +1,116 @@
+"""What comes in: bodies that are bounded before they are read, and query parameters that are what they should be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+from executor_worker.json_text import loads
+from orchestrator.errors import InvalidRequest, TooLarge
+
+T = TypeVar("T")
+LARGE = 64 * 1024
+"""Bytes from which a body is read and checked in a thread, few at a time: it would hold up all others."""
+
+
+class Bodies:
+    """
+    Reads bodies of requests.
+
+    Args:
+        most_bytes: Of one body.
+        at_once: Large ones that are in work at the same time.
+    """
+
+    def __init__(self, most_bytes: int, at_once: int) -> None:
+        self._most = most_bytes
+        self._places = asyncio.Semaphore(at_once)
+
+    async def json(self, request: Request, work: Callable[[dict[str, Any]], T]) -> T:
+        """
+        Read a body that is a JSON object, and answer what *work* makes of it.
+
+        Raises:
+            TooLarge: It is larger than allowed; the rest was not read.
+            InvalidRequest: It is empty, no JSON, or no object.
+        """
+        if _announced(request) <= LARGE:
+            raw = await self._raw(request)
+            if len(raw) <= LARGE:
+                return work(_object(raw))
+            async with self._places:
+                return await asyncio.to_thread(_worked, raw, work)
+        async with self._places:
+            return await asyncio.to_thread(_worked, await self._raw(request), work)
+
+    async def _raw(self, request: Request) -> bytes:
+        if _announced(request) > self._most:
+            raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size > self._most:
+                    raise self._too_large()
+                parts.append(part)
+        except ClientDisconnect:
+            raise InvalidRequest("the connection was lost within the body") from None
+        return b"".join(parts)
+
+    def _too_large(self) -> TooLarge:
+        told = f"the body is larger than {self._most:,} bytes (MAX_GRAPH_BYTES)"
+        # What was not read stays on the line: nothing else can be asked on it.
+        error = TooLarge(told, details={"limit": self._most})
+        error.headers["Connection"] = "close"
+        return error
+
+
+def _worked(raw: bytes, work: Callable[[dict[str, Any]], T]) -> T:
+    return work(_object(raw))
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    if not raw.strip():
+        raise InvalidRequest("the body is empty; send a JSON object")
+    try:
+        value = loads(raw)
+    except ValueError as error:
+        raise InvalidRequest(f"the body is no JSON: {str(error)[:200]}") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("the body has to be a JSON object")
+    return value
+
+
+def _announced(request: Request) -> int:
+    text = request.headers.get("content-length", "0")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
+def number(request: Request, name: str, default: int, least: int = 0, most: int | None = None) -> int:
+    """
+    Read a whole number from the query; more than *most* is *most*.
+
+    Raises:
+        InvalidRequest: It is none, or less than *least*.
+    """
+    text = request.query_params.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= least):
+        raise InvalidRequest(f"{name!r} has to be a whole number of at least {least}")
+    return int(text) if most is None else min(int(text), most)
+
+
+def switch(request: Request, name: str) -> bool:
+    """Tell whether a flag is set in the query."""
+    return request.query_params.get(name, "").lower() in ("1", "true", "yes")
+
+
+def words(request: Request, name: str) -> tuple[str, ...]:
+    """Read comma-separated words from the query."""
+    texts = request.query_params.getlist(name)
+    return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())

@@ -1,0 +1,54 @@
+"""What API processes count, each in its slot's row, and how all of them together are shown to Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from executor_worker.telemetry import metrics
+from executor_worker.telemetry.metrics import Family, Gauge, Recorder, Totals
+from supervisor.scoreboard.row import Row
+
+LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+SUBSCRIBERS = "dago_event_subscribers"
+
+FAMILIES: Mapping[str, Family] = {
+    "dago_api_requests_total": Family("Requests that were answered.", ("route", "code")),
+    "dago_api_latency_seconds": Family("From a request to the head of its answer.", (), LATENCY_S),
+}
+
+
+class ApiMetrics:
+    """
+    Counts for one process.
+
+    Args:
+        row: This process' own.
+        areas: What all processes of this API have counted, those that are gone included.
+        beside: What was counted elsewhere and is shown here, since it has no page of its own.
+    """
+
+    def __init__(
+        self, row: Row, areas: Callable[[], Iterable[Totals]], beside: Callable[[], Iterable[Totals]] | None = None
+    ) -> None:
+        self._areas = areas
+        self._beside = beside
+        self._recorder = Recorder(row.counters, FAMILIES)
+        self._subscribers = Recorder(row.counters)
+        left = metrics.total([row.counters]).get((SUBSCRIBERS,), 0.0)
+        self._subscribers.count(SUBSCRIBERS, amount=-left)  # of a process that has not said goodbye
+
+    def measured(self, route: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        self._recorder.count("dago_api_requests_total", route, str(status))
+        self._recorder.observe("dago_api_latency_seconds", seconds)
+
+    def subscribed(self, change: int) -> None:
+        """Count readers of events that come (1) or go (-1)."""
+        self._subscribers.count(SUBSCRIBERS, amount=float(change))
+
+    def page(self) -> bytes:
+        totals = metrics.total(self._areas())
+        beside = {} if self._beside is None else metrics.total(self._beside())
+        readers: Gauge = (SUBSCRIBERS, "Readers of events that are connected.", {(): totals.get((SUBSCRIBERS,), 0.0)})
+        families = FAMILIES if self._beside is None else {**FAMILIES, **metrics.FAMILIES}
+        return metrics.page(totals | beside, [readers], families)

@@ -1,0 +1,114 @@
+"""An API process from its fork to its end: one event loop with everything that is served."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import signal
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+
+import uvicorn
+import uvloop
+
+from executor_worker.broker.connection.asynchronous import connect
+from executor_worker.telemetry import logs
+from orchestrator.api.app import build
+from orchestrator.metrics import ApiMetrics
+from orchestrator.program import ApiServices
+from orchestrator.service import Service
+from supervisor.scoreboard.scoreboard import Row
+
+BEAT_S = 1.0
+HANGS_S = 15.0  # a loop that has not turned for so long is replaced
+KEEP_ALIVE_S = 60
+PING_S = 15.0  # of WebSocket, as the comments of SSE
+LEAST_DRAIN_S = 1
+
+
+def run(services: ApiServices, row: Row) -> int:
+    """Serve until asked to leave; returns the exit status."""
+    _allow_many_connections()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(services, row))
+    return 0
+
+
+async def _serve(services: ApiServices, row: Row) -> None:
+    logs.bind(worker_id=services.name, service=row.slot)
+    client = connect(services.endpoint, f"{services.name}.api.{row.slot}")
+    service = Service(client, services.settings)
+    metrics = ApiMetrics(row, services.board.all_counters, services.pool.all_counters if services.alone else None)
+    server = _HttpServer(_config(services, service, metrics))
+    loop = asyncio.get_running_loop()
+
+    def leave() -> None:
+        service.leaving.set()
+        server.should_exit = True
+
+    def hurry() -> None:
+        leave()
+        server.force_exit = True
+
+    loop.add_signal_handler(signal.SIGTERM, leave)
+    loop.add_signal_handler(signal.SIGQUIT, hurry)
+    loop.add_signal_handler(signal.SIGHUP, logs.reopen)
+    beat = loop.create_task(_beat(services, row, server))
+    try:
+        await server.serve([services.listening.http] if services.listening.http else [])
+    finally:
+        beat.cancel()
+        with suppress(asyncio.CancelledError):
+            await beat
+        await client.aclose()
+
+
+async def _beat(services: ApiServices, row: Row, server: uvicorn.Server) -> None:
+    """Say that we are up, and again and again that the loop turns."""
+    while not server.started:
+        await asyncio.sleep(0.005)
+    row.state = "idle"
+    services.pool.event_fd.ring()
+    while True:
+        row.enter("serving", time.monotonic_ns() + int(HANGS_S * 1e9), "deadline")
+        await asyncio.sleep(BEAT_S)
+
+
+class _HttpServer(uvicorn.Server):
+    """Leaves signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def _config(services: ApiServices, service: Service, metrics: ApiMetrics) -> uvicorn.Config:
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # it would tell paths, and tickets within
+    cert, key = services.tls or (None, None)
+    return uvicorn.Config(
+        build(service, metrics.page, metrics.measured),
+        http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,
+        ws_ping_interval=PING_S,
+        ws_ping_timeout=2 * PING_S,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=max(int(services.drain_s) - 1, LEAST_DRAIN_S),
+        ssl_certfile=cert,
+        ssl_keyfile=key,
+    )
+
+
+def _allow_many_connections() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

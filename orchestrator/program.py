@@ -1,0 +1,96 @@
+"""The API as a pool's services: made once before the first fork, run in each API process after it."""
+
+from __future__ import annotations
+
+import importlib
+import ssl
+
+from executor_worker.broker.connection.endpoint import Endpoint
+from executor_worker.errors import ConfigError
+from executor_worker.settings import Settings
+from orchestrator.listening import Listening
+from orchestrator.settings import ApiSettings, api_settings
+from supervisor.scoreboard.scoreboard import Row, Scoreboard
+
+MOST_PROCESSES = 64
+
+
+class ApiServices:
+    """
+    Args:
+        listening: The sockets, which outlive each API process.
+        pool: The workers' scoreboard.
+        alone: There is no other page for what the keeper counts.
+
+    Attributes:
+        count: API processes wanted.
+        board: Their scoreboard.
+
+    Raises:
+        ConfigError: The settings can't be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        endpoint: Endpoint,
+        listening: Listening,
+        pool: Scoreboard,
+        *,
+        alone: bool = False,
+        board: Scoreboard | None = None,
+    ) -> None:
+        self.settings: ApiSettings = api_settings(settings)
+        self.endpoint = endpoint
+        self.listening = listening
+        self.pool = pool
+        self.alone = alone
+        self.count = settings.api_processes
+        self.board = Scoreboard(MOST_PROCESSES, hidden=True) if board is None else board
+        self.name = settings.worker_id
+        self.tls = (settings.api_tls_cert, settings.api_tls_key) if settings.api_tls_cert else None
+        self.drain_s = settings.drain_timeout
+        if self.tls is not None:
+            _check_tls(*self.tls)
+
+    def renewed(self, settings: Settings, endpoint: Endpoint) -> ApiServices:
+        """
+        Make the same with other settings, for a reload; the sockets stay.
+
+        Raises:
+            ConfigError: They can't be used.
+        """
+        return ApiServices(settings, endpoint, self.listening, self.pool, alone=self.alone, board=self.board)
+
+    def serve(self, row: Row) -> int:
+        """In an API process: serve until asked to leave; returns the exit status."""
+        # Only here, after the fork: what it imports may start threads.
+        process = importlib.import_module("orchestrator.process")
+        status: int = process.run(self, row)
+        return status
+
+
+def prepare(
+    settings: Settings, endpoint: Endpoint, pool: Scoreboard, inherited: tuple[int, ...] = (), *, alone: bool = False
+) -> ApiServices:
+    """
+    Bind the API's ports and make its services.
+
+    Args:
+        inherited: Descriptors of a predecessor's sockets; empty: there is none.
+        alone: There is no other page for what the keeper counts.
+
+    Raises:
+        ConfigError: The settings can't be used, or a port can't be listened on.
+    """
+    api_settings(settings)  # before anything is bound
+    return ApiServices(settings, endpoint, Listening.of(settings, inherited), pool, alone=alone)
+
+
+def _check_tls(cert: str, key: str) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except OSError as error:  # ssl.SSLError is one
+        problem = f"{cert!r} with the key {key!r} can't be used ({error.strerror or error})."
+        fix = "Name a PEM file with the certificate and its chain, and one with its private key."
+        raise ConfigError("API_TLS_CERT", problem, fix) from None

@@ -1,0 +1,81 @@
+"""What an API process has to know of the settings: one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from executor_worker.errors import ConfigError
+from executor_worker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """
+    One entry of API_TOKENS.
+
+    Attributes:
+        name: For logs and runs.
+        role: read, submit or operate.
+        secret: What a request brings.
+    """
+
+    name: str
+    role: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Token({self.name!r}, {self.role!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """
+    Sizes in bytes, durations in seconds; 0 for a limit means none.
+
+    Attributes:
+        origins: From which pages of others may use the API; `*`: any.
+        rate: Requests a second of one token or address.
+        bodies: Large ones that are read and checked at once.
+    """
+
+    tokens: tuple[Token, ...] = ()
+    origins: tuple[str, ...] = ()
+    rate: float = 0.0
+    bodies: int = 2
+    max_graph_bytes: int = 4 * 2**20
+    max_graph_nodes: int = 10_000
+    max_graph_edges: int = 50_000
+
+
+def api_settings(settings: Settings) -> ApiSettings:
+    """
+    Take the API's part out of *settings*, and check that it fits together.
+
+    Raises:
+        ConfigError: It would be open to whoever reaches its port, or a certificate comes without its key.
+    """
+    if not (settings.api_tokens or settings.api_open or is_loopback(settings.dago_http_host)):
+        problem = f"{settings.dago_http_host!r} can be reached from other machines, and no token is asked for."
+        fix = "Set API_TOKENS=name:role:token, or API_OPEN=1 where whoever reaches it may do everything."
+        raise ConfigError("DAGO_HTTP_HOST", problem, fix)
+    if bool(settings.api_tls_cert) != bool(settings.api_tls_key):
+        alone, other = ("CERT", "KEY") if settings.api_tls_cert else ("KEY", "CERT")
+        raise ConfigError(f"API_TLS_{alone}", f"comes without API_TLS_{other}.", "Set both, or neither.")
+    return ApiSettings(
+        tokens=tuple(Token(*entry.split(":", 2)) for entry in settings.api_tokens),
+        origins=settings.api_cors,
+        rate=settings.api_rate / settings.api_processes,
+        bodies=settings.api_bodies,
+        max_graph_bytes=settings.max_graph_bytes,
+        max_graph_nodes=settings.max_graph_nodes,
+        max_graph_edges=settings.max_graph_edges,
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach *host*."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
