@@ -6,9 +6,10 @@ import argparse
 import os
 
 from executor_worker.cli.display import print_json, print_table
-from executor_worker.cli.exits import DONE, FAILED, Quit
+from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
+from executor_worker.cli.status.here import boards_of, the_only
 from executor_worker.cli.status.worker_table import BY_CONTROL, told_rows
-from executor_worker.settings.control import find_control
+from executor_worker.settings.control import find_control, given
 from supervisor.control.control_socket import ask
 
 ANSWER_S = 5.0
@@ -18,7 +19,7 @@ CHECK_S = 120.0  # for a reload: a pool that is starting comes up first
 def command(args: argparse.Namespace) -> int:
     """Send what was asked for; the exit status says whether it was done."""
     line = " ".join(str(word) for word in (args.action, getattr(args, "argument", "")) if word)
-    answer = _ask(args.socket or find_control(os.environ), line)
+    answer = _ask(args.socket or _address(args.pool), line)
     if not answer.get("ok"):
         raise Quit(FAILED, f"{str(answer.get('error', 'it was refused')).rstrip('.')}.")
     if args.json:
@@ -27,6 +28,24 @@ def command(args: argparse.Namespace) -> int:
         print(answer["said"])
         _print_workers(answer.get("workers"))
     return DONE
+
+
+def _address(named: str | None) -> str:
+    """Where the pool that is meant takes commands; one of another user's, or in a container, is found by settings."""
+    settled = find_control(os.environ)
+    told = any(given(name, os.environ) for name in ("CTL_SOCKET", "WORKER_ID", "RUNTIME_DIRECTORY"))
+    if told and not named:
+        return settled
+    try:
+        with boards_of(named or "") as boards:
+            address = the_only(boards).head.control
+    except Quit as quit_:
+        if named or quit_.status == USAGE:
+            raise
+        return settled
+    if not address:
+        raise Quit(FAILED, "this pool takes no commands: where it would was not to be had when it was started.")
+    return address
 
 
 def _ask(address: str, line: str) -> dict[str, object]:

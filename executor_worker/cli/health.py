@@ -13,23 +13,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from executor_worker.cli.exits import DONE, FAILED, Quit
+from executor_worker.cli.exits import DONE, FAILED
+from executor_worker.cli.status.here import boards_of, wanted_pool
 from executor_worker.keeper.pool_health import MAIN_LOOP_SILENCE_S, PoolHealth
-from supervisor.scoreboard.discovery import pools_here
 from supervisor.scoreboard.scoreboard import Scoreboard
 
 KEEPER_SILENCE_S = 30.0  # the supervisor replaces it long before; until then its last word on Redis stands
 
 
 def health(args: argparse.Namespace) -> int:
-    """Print a JSON line for each pool of this user here; fail where one is unhealthy, or there is none."""
-    try:
-        with pools_here() as boards:
-            reports = [describe(pid, board) for pid, board in sorted(boards.items())]
-    except ValueError as error:
-        raise Quit(FAILED, f"the pool here can't be read: {error}.") from None
-    if not reports:
-        raise Quit(FAILED, "no pool of this user runs here.")
+    """Print a JSON line for each pool that is meant; fail if one is unhealthy, or there is none."""
+    with boards_of(wanted_pool(args.pool)) as boards:
+        reports = [describe(pid, board) for pid, board in sorted(boards.items())]
     for report in reports:
         print(json.dumps(report))
     return FAILED if any(report["status"] == "unhealthy" for report in reports) else DONE
@@ -47,4 +42,6 @@ def describe(pid: int, board: Scoreboard, clock: Callable[[], float] = time.mono
         if silent > limit
     ]
     status = "unhealthy" if problems else pool_health.status()
-    return {"status": status, "pid": pid, **pool_health.facts(), "problems": problems}
+    facts = pool_health.facts()
+    facts["problems"] = [*problems, *facts["problems"]]
+    return {"status": status, "worker_id": board.head.name, "pid": pid, **facts}

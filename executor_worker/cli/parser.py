@@ -186,11 +186,14 @@ def _submit(commands: _Commands) -> None:
 def _status(commands: _Commands) -> None:
     parser = _add(commands, "status", "show the pool and the streams at a glance", "status.status:status", _STATUS)
     _add_all(parser)
+    _add_pool(parser)
     _add_json(parser)
 
 
 def _top(commands: _Commands) -> None:
-    _add_all(_add(commands, "top", "show the pool and the streams live", "status.top:top", _TOP))
+    parser = _add(commands, "top", "show the pool and the streams live", "status.top:top", _TOP)
+    _add_all(parser)
+    _add_pool(parser)
 
 
 def _tail(commands: _Commands) -> None:
@@ -206,6 +209,7 @@ def _ctl(commands: _Commands) -> None:
         commands, "ctl", "tell the running pool what to do, as signals do, and hear what came of it", "", _CTL
     )
     parser.add_argument("--socket", metavar="PATH", help="where it takes commands, or @name; instead of CTL_SOCKET")
+    _add_pool(parser)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
     for name, about in _CTL_ACTIONS.items():
         _add_json(_add(actions, name, about, "ctl:command", needs="nothing"))
@@ -221,7 +225,7 @@ def _ctl(commands: _Commands) -> None:
 
 def _health(commands: _Commands) -> None:
     about = "say whether the pool that runs here is well, by the exit status too"
-    _add(commands, "health", about, "health:health", _HEALTH, needs="nothing")
+    _add_pool(_add(commands, "health", about, "health:health", _HEALTH, needs="nothing"))
 
 
 def _dead(commands: _Commands) -> None:
@@ -339,6 +343,10 @@ def _group(commands: _Commands, name: str, about: str, examples: str) -> _Comman
 def _add_all(parser: argparse.ArgumentParser) -> None:
     about = "every pool on this Redis with its workers, from the registry, instead of the one on this machine"
     parser.add_argument("--all", action="store_true", help=about)
+
+
+def _add_pool(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pool", metavar="NAME", help="the pool of this WORKER_ID, instead of the only one here")
 
 
 def _add_json(parser: argparse.ArgumentParser, about: str = "print JSON") -> None:

@@ -87,6 +87,9 @@ def _supervise(settings: Settings, options: dict[str, Any]) -> int:
             services=services,
         )
         control = _control(settings, inheritance)
+        address = control_address(settings.ctl_socket, settings.worker_id, os.environ) if control is not None else ""
+        port = listener.getsockname()[1] if listener is not None else 0
+        board.head.introduce(settings.worker_id, address, port)
         if listener is not None:
             logs.info("health.listening", host=listener.getsockname()[0], port=listener.getsockname()[1])
         if services is not None:
@@ -110,6 +113,7 @@ def work(settings: Settings, args: argparse.Namespace) -> int:
     """Run one worker in the foreground."""
     with _redis(settings) as (endpoint, _):
         board = Scoreboard(1)
+        board.head.introduce(settings.worker_id, "", 0)
         identity = Identity(settings.worker_id)
 
         def load_again() -> tuple[Settings, Endpoint]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from supervisor.scoreboard.scoreboard import Scoreboard
 
 MAIN_LOOP_SILENCE_S = 5.0
+LOST_S = 3600.0  # for so long a stream that was lost is a problem
 STATES = ("starting", "idle", "busy", "draining", "dead")
 
 
@@ -61,7 +62,37 @@ class PoolHealth:
             "last_processed": rfc3339(done / 1e9) if done else None,
             "timestamp": rfc3339(self._wall()),
             "workers": {"configured": head.configured} | {state: counts[state] for state in STATES},
+            "problems": self.problems(),
         }
+
+    def problems(self) -> list[str]:
+        """Say in sentences what keeps the pool from being healthy, and what else is to be looked after."""
+        status = self.status()
+        reasons = [] if status == "healthy" else list(self._reasons()) or [f"the pool is {status}"]
+        return reasons + self._lost()
+
+    def _reasons(self) -> Iterator[str]:
+        head, counts = self._board.head, self.counts()
+        if head.mode in ("draining", "stopped"):
+            yield "the pool is draining: what is in hand is finished, nothing more is taken"
+        if not head.redis_up:
+            yield f"Redis is away: {head.away}" if head.away else "Redis has not answered yet"
+        elif not head.gate:
+            yield "the pool's WORKER_ID is not its own yet: another pool may have it"
+        if head.paused:
+            yield "the pool is paused: `executor-worker ctl resume` lets it take items again"
+        for state, said in (("starting", "starting"), ("dead", "without a worker")):
+            if counts[state]:
+                yield f"{counts[state]} of {head.configured} slots {'is' if counts[state] == 1 else 'are'} {said}"
+        if counts["idle"] + counts["busy"] and not self._any_progress():
+            yield "no worker makes progress: each is stopped, or has an item whose time is up"
+
+    def _lost(self) -> list[str]:
+        """A stream that was lost: the pool is well again, but items may not be."""
+        at = self._board.head.lost_wall_ns / 1e9
+        if not at or self._wall() >= at + LOST_S:
+            return []
+        return [f"a work stream or its group was lost and made anew at {rfc3339(at)}: items may be missing"]
 
     def _any_progress(self) -> bool:
         """Tell whether some slot is idle, or busy with an item whose time is not up; a stopped process is neither."""

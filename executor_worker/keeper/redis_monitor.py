@@ -54,7 +54,9 @@ class RedisMonitor:
 
     def lost(self, error: StreamUnavailable) -> None:
         """Note that Redis does not answer."""
-        self._around.board.head.redis_up = False
+        head = self._around.board.head
+        head.away = str(error)
+        head.redis_up = False
         if not self._said_lost:
             self._said_lost = True
             logs.error("redis.lost", reason=str(error), advice="waiting; what is in hand goes on and is settled later")
@@ -116,7 +118,7 @@ class RedisMonitor:
     def _refused(self, error: StreamRefused) -> None:
         head = self._around.board.head
         if head.gate and (self._let_in or not head.on_trial):
-            self.lost(StreamUnavailable(str(error)))
+            self.lost(StreamUnavailable(_reason(error).rstrip(".")))
             return
         head.reason = _reason(error)
         raise SystemExit(REFUSED)

@@ -204,7 +204,7 @@ class ExecutorProgram:
                 results_maxlen=settings.results_maxlen,
                 health_port=self._listener.getsockname()[1] if self._listener is not None else None,
                 beside=self._beside,
-                report_group=report_group,
+                report_group=self._note_group,
                 condemn=lambda held, verdict: self._condemn(link, held, verdict),
                 interrupt=interrupt,
             )
@@ -270,8 +270,13 @@ class ExecutorProgram:
             delete_settled=settings.delete_settled,
             failures=settings.failures_to_completed,
             streams=TAKEN_STREAMS,
-            group_made=report_group,
+            group_made=self._note_group,
         )
+
+    def _note_group(self, made: Made) -> None:
+        if made.lost:
+            self._board.head.lost_wall_ns = time.time_ns()
+        report_group(made)
 
     def _condemn(self, link: Link, held: Held, verdict: str) -> None:
         """Settle *held* as failed in the name of its dead worker."""

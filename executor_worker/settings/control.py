@@ -34,7 +34,12 @@ def control_address(chosen: str, worker_id: str, environ: Mapping[str, str]) -> 
 
 def find_control(environ: Mapping[str, str], cwd: Path | None = None) -> str:
     """Where the pool with the settings of *environ* and its settings file takes commands."""
-    given = {**settings_file(environ, cwd or Path.cwd(), []), **{name: text for name, text in environ.items() if text}}
     return control_address(
-        given.get("CTL_SOCKET", "").strip(), given.get("WORKER_ID", "").strip() or default_worker_id(), environ
+        given("CTL_SOCKET", environ, cwd), given("WORKER_ID", environ, cwd) or default_worker_id(), environ
     )
+
+
+def given(variable: str, environ: Mapping[str, str], cwd: Path | None = None) -> str:
+    """Read one setting, whatever is wrong with the others; empty where it is not set."""
+    known = {**settings_file(environ, cwd or Path.cwd(), []), **{name: text for name, text in environ.items() if text}}
+    return known.get(variable, "").strip()

@@ -112,6 +112,29 @@ class Twin:
         return values
 
 
+class Text:
+    """A text of at most *limit* bytes in UTF-8, kept as a `Twin`."""
+
+    __slots__ = ("_limit", "_twin")
+
+    def __init__(self, shared: mmap, offset: int, limit: int) -> None:
+        self._limit = limit
+        self._twin = Twin(shared, offset, Struct(f"<H{limit}s"))
+
+    @staticmethod
+    def size(limit: int) -> int:
+        return Twin.size(Struct(f"<H{limit}s"))
+
+    def write(self, text: str) -> None:
+        """Put *text* up, cut between characters where it is too long."""
+        raw = clip(text, self._limit)
+        self._twin.write(len(raw), raw)
+
+    def read(self) -> str:
+        length, raw = self._twin.read()
+        return str(raw[:length], "utf-8", "replace")
+
+
 def _padded(size: int) -> int:
     return (size + WORD - 1) // WORD * WORD
 

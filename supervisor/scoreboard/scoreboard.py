@@ -13,10 +13,9 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from mmap import mmap
-from struct import Struct
 from typing import Protocol
 
-from supervisor.scoreboard.cells import WORD, Choice, Flag, Number, Twin, clip
+from supervisor.scoreboard.cells import WORD, Choice, Flag, Number, Text
 from supervisor.scoreboard.counters import Counters
 from supervisor.scoreboard.layout import CAPACITY_WORD, PAGE, Layout, pages
 from supervisor.scoreboard.progress import Progress
@@ -30,10 +29,7 @@ MODES = ("starting", "running", "reloading", "draining", "stopped")
 FILE_NAME = "executor-scoreboard"
 HIDDEN_NAME = "executor-services"
 HEAD_WORDS = 32
-REASON = Struct("<H1000s")  # why the pool stops; written by whoever finds out
-REASON_LIMIT = 1000  # bytes
-NOTICE = Struct("<H700s")  # for all workers; written by the keeper
-NOTICE_LIMIT = 700  # bytes
+REASON_LIMIT, NOTICE_LIMIT, NAME_LIMIT, ADDRESS_LIMIT, AWAY_LIMIT = 700, 700, 128, 108, 200  # bytes
 
 
 class Totals(Protocol):
@@ -51,7 +47,7 @@ class Predecessor(Totals, Protocol):
 class Head:
     """What is true of the whole pool; written by the supervisor, where nothing else is said."""
 
-    __slots__ = ("_notice", "_reason", "counters", "inherited", "ints", "keeper_counters")
+    __slots__ = ("_away", "_control", "_name", "_notice", "_reason", "counters", "inherited", "ints", "keeper_counters")
 
     supervisor_beat_ns = Number(0)
     keeper_beat_ns = Number(1)  # by the keeper
@@ -77,37 +73,69 @@ class Head:
     keeper_dismissed = Flag(21)  # its SIGTERM is meant for it, and not for the whole process group
     on_trial = Flag(22)  # new settings are being rolled out: who finds them wrong says so, and the old ones come back
 
+    port = Number(23)  # where the pool answers over HTTP; 0: nowhere
+    lost_wall_ns = Number(24)  # when a stream or its group was last found lost; wall clock, by whoever found it
+
     def __init__(self, shared: mmap, offset: int, areas: list[tuple[int, int]]) -> None:
         words_end = offset + HEAD_WORDS * WORD
         self.ints: memoryview[int] = memoryview(shared)[offset:words_end].cast("q")
         # The supervisor's, the keeper's, which outlive it, and those of predecessors that have ended.
         self.counters, self.keeper_counters, self.inherited = (Counters(shared, at, size) for at, size in areas)
-        self._reason = Twin(shared, words_end, REASON)
-        self._notice = Twin(shared, words_end + Twin.size(REASON), NOTICE)
-        assert words_end + Twin.size(REASON) + Twin.size(NOTICE) <= offset + PAGE
+        self._reason, self._notice, self._name, self._control, self._away = texts(shared, words_end, offset + PAGE)
 
     @property
     def reason(self) -> str:
         """Why the pool stops or can't start, a sentence; set by a child before it exits with such a status."""
-        length, raw = self._reason.read()
-        return str(raw[:length], "utf-8", "replace")
+        return self._reason.read()
 
     @reason.setter
     def reason(self, reason: str) -> None:
-        raw = clip(reason, REASON_LIMIT)
-        self._reason.write(len(raw), raw)
+        self._reason.write(reason)
+
+    @property
+    def name(self) -> str:
+        """What the pool is called."""
+        return self._name.read()
+
+    @property
+    def control(self) -> str:
+        """Where it takes commands; empty where it takes none."""
+        return self._control.read()
+
+    def introduce(self, name: str, control: str, port: int) -> None:
+        """Say what the pool is called, where it takes commands and on which port it answers, 0 for none."""
+        self._name.write(name)
+        self._control.write(control)
+        self.port = port
+
+    @property
+    def away(self) -> str:
+        """Why Redis does not serve us; by the keeper, while `redis_up` does not hold."""
+        return self._away.read()
+
+    @away.setter
+    def away(self, reason: str) -> None:
+        self._away.write(reason)
 
     @property
     def notice(self) -> str:
         """What the keeper has to say to all workers; not understood here."""
-        length, raw = self._notice.read()
-        return str(raw[:length], "utf-8", "replace")
+        return self._notice.read()
 
     def post(self, notice: str, number: int) -> None:
         """Put up *notice* under *number*, which is 0 where there is nothing to say."""
-        raw = clip(notice, NOTICE_LIMIT)
-        self._notice.write(len(raw), raw)
+        self._notice.write(notice)
         self.noticed = number
+
+
+def texts(shared: mmap, at: int, end: int) -> list[Text]:
+    """Lay out the head's texts, one after the other."""
+    found = []
+    for limit in (REASON_LIMIT, NOTICE_LIMIT, NAME_LIMIT, ADDRESS_LIMIT, AWAY_LIMIT):
+        found.append(Text(shared, at, limit))
+        at += Text.size(limit)
+    assert at <= end
+    return found
 
 
 class Scoreboard:

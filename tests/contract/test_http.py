@@ -41,6 +41,7 @@ def hold(wire: Wire, gate: Path, node_id: str = "slow-node") -> str:
 def health(wire: Wire, status: str) -> Json | None:
     answer = wire.pool.get("/health")
     body: Json = answer.json()
+    assert body["problems"] or body["status"] == "healthy", body
     return body if (answer.status_code, body["status"]) == (503 if status == "unhealthy" else 200, status) else None
 
 
@@ -64,8 +65,8 @@ def test_health_of_a_whole_pool(wire: Wire) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("application/json")
     body = answer.json()
-    assert set(body) == {"status", "worker_id", "redis", "last_processed", "timestamp", "workers"}
-    assert (body["status"], body["redis"]) == ("healthy", "connected")
+    assert set(body) == {"status", "worker_id", "redis", "last_processed", "timestamp", "workers", "problems"}
+    assert (body["status"], body["redis"], body["problems"]) == ("healthy", "connected", [])
     assert body["worker_id"] == wire.pool.env["WORKER_ID"]
     assert set(body["workers"]) == COUNTS
     assert body["workers"] == {"configured": 2, "starting": 0, "idle": 2, "busy": 0, "draining": 0, "dead": 0}

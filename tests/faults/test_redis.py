@@ -85,6 +85,8 @@ def test_27_group_lost(stage: Stage, loss: str) -> None:
     said = pool.wait_event("group.lost")
     assert (said["level"], said["created_again_at"], said["advice"]) == ("error", "0-0", "entries may be seen again")
     assert not pool.seen("slot.dead")
+    health = pool.health()
+    assert health["status"] == "healthy" and "lost and made anew" in health["problems"][0]
 
 
 def test_27_far_away_with_much_to_trim(stage: Stage, proxy: Callable[..., Proxy]) -> None:

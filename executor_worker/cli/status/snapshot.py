@@ -12,7 +12,8 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.fleet.registry import read_registry, registry_keys
 from executor_worker.broker.fleet.throttle import Throttled, throttled
 from executor_worker.broker.queue.backlog import Backlog, backlog
-from executor_worker.cli.status.pool_http import PoolView, look_at_pool
+from executor_worker.cli.status.here import wanted_pool
+from executor_worker.cli.status.pool_http import PoolView, look_at_named, look_at_pool
 from executor_worker.cli.status.pools import PoolEntry, pools_of
 from executor_worker.errors import ConfigError, StreamError, StreamRefused
 from executor_worker.program.wiring import connect
@@ -31,6 +32,7 @@ class Snapshot:
         others: What the registry says of workers, without those of `pool`.
         redis_problem: Why Redis can't be asked, a sentence.
         refused: Whether it is there, and a setting has to be corrected.
+        missing: Whether the pool that was named is nowhere.
     """
 
     everywhere: bool
@@ -40,6 +42,7 @@ class Snapshot:
     others: list[dict[str, Any]] = field(default_factory=list)
     redis_problem: str = ""
     refused: bool = False
+    missing: bool = False
 
     @property
     def pools(self) -> list[PoolEntry]:
@@ -72,16 +75,18 @@ class Onlooker:
 
     Args:
         everywhere: All pools on this Redis, instead of the one on this machine.
+        pool: The name of the one that is meant, here or elsewhere; None: see `wanted_pool`.
     """
 
-    def __init__(self, settings: Settings, *, everywhere: bool) -> None:
+    def __init__(self, settings: Settings, *, everywhere: bool, pool: str | None = None) -> None:
         self._settings = settings
         self._everywhere = everywhere
+        self._name = "" if everywhere else wanted_pool(pool)
         self._names: list[bytes] = []
         self._scan_at = 0.0
 
     def look(self) -> Snapshot:
-        pool = PoolView() if self._everywhere else look_at_pool(self._settings)
+        pool = PoolView() if self._everywhere else self._pool()
         try:
             with closing(connect(self._settings)) as link:
                 return self._seen(link, pool)
@@ -94,7 +99,29 @@ class Onlooker:
         except ConfigError as error:
             return Snapshot(self._everywhere, pool, redis_problem=str(error))
 
+    def _pool(self) -> PoolView:
+        """The pool at HEALTH_PORT, unless another one is meant; where that is not set, the only one here."""
+        seen = look_at_pool(self._settings)
+        if self._name:
+            return seen if seen.health and seen.health["worker_id"] == self._name else self._named()
+        if seen.health is None and "health_port" not in self._settings.model_fields_set:
+            found = look_at_named("", self._settings)
+            return found if found.health else seen
+        return seen
+
+    def _named(self) -> PoolView:
+        return look_at_named(self._name, self._settings)
+
+    def _elsewhere(self, link: Link) -> Snapshot:
+        """The named pool as the registry shows it, for it does not run here."""
+        entries = [one for one in self._registered(link) if _pool_of(one) == self._name]
+        where = "" if entries else f"no pool called {self._name!r} runs here, or is registered on this Redis"
+        streams = backlog(link, delete_settled=self._settings.delete_settled)
+        return Snapshot(True, PoolView(problem=where), streams, throttled(link), entries, missing=not entries)
+
     def _seen(self, link: Link, pool: PoolView) -> Snapshot:
+        if self._name and pool.health is None:
+            return self._elsewhere(link)
         own = f"{pool.health['worker_id']}." if pool.health else None
         entries = [one for one in self._registered(link) if own is None or not str(one.get("id")).startswith(own)]
         streams = backlog(link, delete_settled=self._settings.delete_settled)
@@ -104,6 +131,10 @@ class Onlooker:
         if time.monotonic() >= self._scan_at:
             self._names, self._scan_at = registry_keys(link), time.monotonic() + SCAN_S
         return read_registry(link, self._names)
+
+
+def _pool_of(entry: dict[str, Any]) -> str:
+    return str(entry.get("id", "")).rpartition(".")[0]
 
 
 def _stream_json(one: Backlog) -> dict[str, Any]:

@@ -14,14 +14,14 @@ from executor_worker.settings import Settings
 
 
 def status(settings: Settings, args: argparse.Namespace) -> int:
-    snapshot = Onlooker(settings, everywhere=args.all).look()
+    snapshot = Onlooker(settings, everywhere=args.all, pool=args.pool).look()
     if args.json:
         print_json(snapshot.as_json())
     else:
         _print(snapshot)
     if snapshot.refused:
         return CONFIG
-    return FAILED if snapshot.blind else DONE
+    return FAILED if snapshot.blind or snapshot.missing else DONE
 
 
 def _print(snapshot: Snapshot) -> None:

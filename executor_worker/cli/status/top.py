@@ -29,7 +29,7 @@ _LEAVE = ("q", "Q", "\x1b", "\x04")
 def top(settings: Settings, args: argparse.Namespace) -> int:
     if not on_terminal() or not sys.stdin.isatty():
         raise Quit(USAGE, "`top` needs a terminal; elsewhere use `status` or `status --json`.")
-    onlooker, screen = Onlooker(settings, everywhere=args.all), console()
+    onlooker, screen = Onlooker(settings, everywhere=args.all, pool=args.pool), console()
     with _keys() as pressed, Live(console=screen, screen=True, auto_refresh=False) as live:
         while True:
             live.update(_screen(onlooker.look(), screen.size), refresh=True)

@@ -86,7 +86,9 @@ def _pools_headline(snapshot: Snapshot) -> str:
 
 
 def _lines(snapshot: Snapshot) -> Iterator[Line]:
-    """What was done lately, and who was replaced since the start."""
+    """What is wrong, what was done lately, and who was replaced since the start."""
+    for problem in (snapshot.pool.health or {}).get("problems", ()):
+        yield "problem", problem
     if snapshot.everywhere:
         lately = added(pool.last_minute for pool in snapshot.pools) | {"seconds": _longest(snapshot.pools)}
         restarts: Counter[str] = sum((Counter(pool.restarts) for pool in snapshot.pools), Counter())

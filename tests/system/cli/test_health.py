@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from executor_worker.cli.health import KEEPER_SILENCE_S, describe
+from executor_worker.keeper.pool_health import PoolHealth
 from supervisor.scoreboard.scoreboard import Scoreboard
 from tests.kit import PROGRAM, Pool, RedisServer, wait_until
 from tests.system.cli.conftest import Run
@@ -99,3 +101,41 @@ def leads_to(fd: str, board: Scoreboard) -> bool:
         return same_size and "executor-scoreboard" in str(Path(f"/proc/self/fd/{fd}").readlink())
     except OSError:
         return False
+
+
+def test_what_is_not_well_is_always_said(board: Scoreboard) -> None:
+    """In every state there is; a pool that is well has nothing to say."""
+    head, row = board.head, board.row(1)
+
+    def sick(**changes: object) -> list[str]:
+        before = {name: getattr(head, name) for name in changes}
+        for name, value in changes.items():
+            setattr(head, name, value)
+        status, problems = report(board)
+        for name, value in before.items():
+            setattr(head, name, value)
+        assert status != "healthy" and problems
+        return problems
+
+    assert sick(redis_up=False, away="WRONGPASS") == ["Redis is away: WRONGPASS"]
+    assert "its own" in sick(gate=False)[0]
+    assert sick(mode="draining") == ["the pool is draining: what is in hand is finished, nothing more is taken"]
+    assert "resume" in sick(paused=True)[0]
+    assert sick(configured=3) == ["the pool is degraded"]
+    for state in ("starting", "dead"):
+        row.state = state
+        assert sick()[0].startswith("1 of 1 slots is ")
+    row.state = "idle"
+    row.stopped = True
+    assert "no worker makes progress" in sick()[0]
+    row.stopped = False
+    assert report(board) == ("healthy", [])
+
+
+@pytest.mark.parametrize(("later_s", "said"), [(0, True), (3599, True), (3601, False)])
+def test_a_lost_stream_is_a_problem_for_an_hour(board: Scoreboard, later_s: int, said: bool) -> None:
+    """The pool itself is well again."""
+    board.head.lost_wall_ns = time.time_ns()
+    pool_health = PoolHealth(board, lambda: board.head.lost_wall_ns / 1e9 + later_s, lambda: NOW_NS / 1e9)
+    assert pool_health.status() == "healthy"
+    assert ["lost and made anew" in problem for problem in pool_health.problems()] == [True] * said

@@ -269,3 +269,33 @@ def test_a_token_is_brought_along(run: Run, executor: Callable[..., Pool], redis
     assert blind.status == 0 and "healthy" in blind.out
     assert "only to who knows its HEALTH_TOKEN" in blind.err
     assert "another-token" not in blind.err
+
+
+def test_the_pool_that_is_named_is_shown_whatever_the_port(run: Run, shown: Wire, seen: dict[str, str]) -> None:
+    """By --pool or WORKER_ID: at its own port, else by its table; the name of none fails, and another's is not it."""
+    elsewhere = seen | {"HEALTH_PORT": "1"}
+    for named in (run("status", "--pool", "shown", **elsewhere), run("status", **elsewhere, WORKER_ID="shown")):
+        assert (named.status, named.err) == (0, "") and named.out.startswith("shown: healthy"), named
+    guarded = run("status", "--pool", "shown", "--json", **elsewhere | {"HEALTH_HOST": "127.0.0.9"}).json
+    assert guarded["health"]["worker_id"] == "shown" and len(guarded["workers"]) == 2
+    for stranger in (run("status", "--pool", "zzz", **seen), run("status", **seen, WORKER_ID="zzz")):
+        assert stranger.status == 1 and "no pool called 'zzz'" in stranger.err and "shown:" not in stranger.out
+
+
+def test_a_named_pool_on_another_host_is_shown_as_it_is_registered(run: Run, shown: Wire, seen: dict[str, str]) -> None:
+    """Only that one, with its workers."""
+    entry = {"id": "far.1", "type": "executor", "status": "idle", "version": "1", "metadata": {"slot": 1}}
+    shown.redis.set("dago:workers:far.1", json.dumps(entry), ex=30)
+    done = run("status", "--pool", "far", **seen)
+    assert done.status == 0 and done.out.startswith("1 pool, 1 slot: 1 idle") and "shown" not in done.out
+    shown.redis.delete("dago:workers:far.1")
+
+
+def test_health_and_ctl_answer_for_the_pool_that_is_named(run: Run, shown: Wire) -> None:
+    """`health` fails for a name that nobody has, `ctl` too, and says who is here."""
+    for done in (run("health", "--pool", "shown"), run("health", WORKER_ID="shown")):
+        assert [line["worker_id"] for line in done.lines] == ["shown"] and done.status == 0
+    for done in (run("health", WORKER_ID="zzz"), run("ctl", "--pool", "zzz", "status")):
+        assert (done.status, done.out) == (1, "") and "'zzz'" in done.err and "shown" in done.err
+    done = run("ctl", "--pool", "shown", "status", "--json")
+    assert done.status == 0 and done.json["pid"] == shown.pool.process.pid

@@ -13,7 +13,7 @@ import pytest
 from supervisor.scoreboard.cells import Choice, Flag, Number
 from supervisor.scoreboard.current_item import HELD_LIMIT
 from supervisor.scoreboard.row import WORDS, Row
-from supervisor.scoreboard.scoreboard import HEAD_WORDS, Head, Progress, Scoreboard
+from supervisor.scoreboard.scoreboard import HEAD_WORDS, REASON_LIMIT, Head, Progress, Scoreboard
 from tests.kit import wait_until
 
 
@@ -276,7 +276,7 @@ def test_reason_is_read_back_whole(board: Scoreboard) -> None:
     board.head.reason = "LLM_API_KEY: it is missing. ü"
     assert board.head.reason == "LLM_API_KEY: it is missing. ü"
     board.head.reason = "x" * 5000
-    assert board.head.reason == "x" * 1000
+    assert board.head.reason == "x" * REASON_LIMIT
 
 
 def test_run_has_a_name_of_its_own(board: Scoreboard) -> None:
