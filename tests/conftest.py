@@ -77,6 +77,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         need(*marker.args)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Say by the status that nothing was shown where all that was asked for could not run here."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or session.exitstatus != pytest.ExitCode.OK:
+        return
+    if reporter.stats.get("skipped") and not reporter.stats.get("passed"):
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List what did not run and why: a skipped test is no passed one. And what tests have measured."""
     passed = terminalreporter.getreports("passed")

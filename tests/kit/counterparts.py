@@ -19,6 +19,7 @@ PATHS = {
     "aimock": BIN / "llmock",
     "everything": BIN / "mcp-server-everything",
     "oldest-pip": CACHE / "oldest-pip" / "pip",
+    "uv": CACHE / "uv" / "bin" / "uv",
     "mcp-time": CACHE / "mcp-time" / "bin" / "mcp-server-time",
     "redis": CACHE / "redis" / "bin" / "redis-server",
     "hadolint": CACHE / "deploy-checkers" / "bin" / "hadolint",
@@ -38,6 +39,9 @@ INSTALLED_AS = {
 }
 
 
+NOT_INSTALLED = "not installed: run `make kit`"
+
+
 def missing(name: str) -> str | None:
     """Say why the counterpart *name* can't be used here; None where it can."""
     if name == "root":
@@ -52,7 +56,7 @@ def missing(name: str) -> str | None:
     elif PATHS[name].exists():
         return None
     reason = CACHE / INSTALLED_AS.get(name, name) / "missing.txt"
-    return reason.read_text().strip() if reason.is_file() else "not installed: run `make kit`"
+    return reason.read_text().strip() if reason.is_file() else NOT_INSTALLED
 
 
 @functools.cache
@@ -72,10 +76,13 @@ def need(*names: str) -> None:
     """
     End the test here unless all of *names* can be used.
 
-    It is skipped with the reason; where REQUIRE_REAL=1 is set, as in `.ci/run`, it fails.
+    It is skipped with the reason; where REQUIRE_REAL=1 is set, as in `.ci/run`, it fails. So it does where nobody has
+    tried to install them: who runs a single test wants to know that it has shown nothing.
     """
     for name in names:
         reason = missing(name)
+        if reason == NOT_INSTALLED:
+            pytest.fail(f"{name}: {reason}", pytrace=False)
         if reason is not None:
             cannot_run(f"{name}: {reason}")
 

@@ -105,6 +105,11 @@ def install_oldest_pip(folder: Path) -> None:
     run(*pip, "--target", folder, "--requirement", LOCKS / "oldest-pip.lock")
 
 
+def install_uv(folder: Path) -> None:
+    """Install what README says may be taken instead of pip."""
+    make_environment(folder, ROOT / "requirements-uv.lock")
+
+
 def install_mcp_time(folder: Path) -> None:
     """Install a real stdio MCP server written in Python, away from our own versions of its libraries."""
     make_environment(folder, LOCKS / "mcp-time.lock")
@@ -195,6 +200,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "node": install_node,  # before npm, which runs on it
     "npm": install_npm,
     "oldest-pip": install_oldest_pip,
+    "uv": install_uv,
     "mcp-time": install_mcp_time,
     "redis": install_redis,
     "deploy-checkers": install_deploy_checkers,
