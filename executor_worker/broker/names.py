@@ -111,3 +111,5 @@ def idempotency_key(digest: str, shard: int = 0) -> str:
 
 TAKEN_STREAMS = (steps_stream(), *WORK_STREAMS)
 """All that workers take from, what runs have left to do first."""
+TIMERS_CHANNEL = timers_key()
+"""Channel: ms until a timer is due that was just set."""

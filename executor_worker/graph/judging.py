@@ -14,17 +14,9 @@ from executor_worker.graph import routing
 from executor_worker.graph.conditions import Condition, ConditionError
 from executor_worker.graph.plan import NodePlan, Way
 from executor_worker.graph.problems import Problems
+from executor_worker.graph.scopes import NodeEnd, condition_scope, state_of
 
 ALL, NONE, DEAD = "*", "-", "x"
-
-
-@dataclass(frozen=True, slots=True)
-class PastNode:
-    """A node of another's past as that one sees it; of one that has not ended for it, nothing."""
-
-    status: str = ""
-    output: Any = None
-    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,24 +30,19 @@ class Seen:
 
     graph_id: str
     inputs: Mapping[str, Any]
-    past: Mapping[str, PastNode]
+    past: Mapping[str, NodeEnd]
 
-    def scope(self, node: str, own: PastNode | None, output: Any = None) -> dict[str, Any]:
-        """Answer what a condition is evaluated over; *own*: the source itself, once it has ended."""
-        seen = dict(self.past) if own is None else {**self.past, node: own}
-        states = {name: {"status": one.status, "output": one.output, "error": one.error} for name, one in seen.items()}
-        return {
-            "inputs": self.inputs,
-            "nodes": {name: one.output for name, one in seen.items()},
-            "output": output,
-            "state": {
-                **self.inputs,
-                "inputs": self.inputs,
-                "graph_id": self.graph_id,
-                "status": "running",
-                "node_states": states,
-            },
-        }
+    def rules(self) -> dict[str, Any]:
+        """Answer what a router's rules are evaluated over."""
+        return condition_scope(self.inputs, self.past, self.graph_id)
+
+    def edges(self, node: str, end: NodeEnd) -> dict[str, Any]:
+        """Answer what the conditions of *node*'s edges are evaluated over, now that it has ended."""
+        return condition_scope(self.inputs, {**self.past, node: end}, self.graph_id, end.output)
+
+    def state(self) -> dict[str, Any]:
+        """Answer what templates call `state`."""
+        return state_of(self.inputs, self.past, self.graph_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +89,7 @@ def edges_taken(
         taken = way.on in wanted and (plan.type != "router" or status != "completed" or way.target == chosen)
         if taken and way.condition is not None:
             if scope is None:
-                own = PastNode(status, output if status == "completed" else None, error)
-                scope = seen.scope(node, own, output if status == "completed" else None)
+                scope = seen.edges(node, NodeEnd(status, output if status == "completed" else None, error or ""))
             taken = _holds(way, scope, errors)
         marks.append("1" if taken else "0")
     return _packed("".join(marks)), errors
@@ -130,7 +116,7 @@ def judge(plan: NodePlan, node: str, seen: Seen) -> Judgement:
         output = dict(seen.inputs) if plan.type == "start" else None
         took, errors = edges_taken(plan, node, "completed", output, seen)
         return Judgement("completed", took, output, errors=errors)
-    decided = routing.decide(routing.read(plan.config, None, Problems()), seen.scope(node, None))
+    decided = routing.decide(routing.read(plan.config, None, Problems()), seen.rules())
     raised = [EdgeError(each.rule.target, each.rule.condition, each.message) for each in decided.errors]
     if isinstance(decided, routing.Decision):
         output = decided.output()
@@ -140,16 +126,3 @@ def judge(plan: NodePlan, node: str, seen: Seen) -> Judgement:
     error = f"the router has no way to go: {reason}"
     took, errors = edges_taken(plan, node, "failed", None, seen, error)
     return Judgement("failed", took, None, error, "no_route", raised + errors)
-
-
-def value_at(scope: Mapping[str, Any], path: str) -> Any:
-    """Follow a mapping's *path* (`inputs.q`, `nodes.a.items.0`); None where there is nothing."""
-    value: Any = scope
-    for part in path.strip().removeprefix("{{").removesuffix("}}").strip().split("."):
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
-            value = value[int(part)]
-        else:
-            return None
-    return value

@@ -8,23 +8,22 @@ as much as its graph.
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from executor_worker.graph import routing
-from executor_worker.graph.conditions import Condition, ConditionError
 from executor_worker.graph.definition import Graph
 from executor_worker.graph.parts import INLINE_TYPES, Edge, Node, Retry
+from executor_worker.graph.past import Past
 from executor_worker.graph.problems import Problems
+from executor_worker.graph.references import condition_needs, needs_of, template_names
 from executor_worker.json_text import dumps, loads
 
 LAYOUT = 1
 """Of the records; raised only when older code would be wrong with newer ones."""
 
-_NAME = re.compile(r"\{\{([^{}]*)\}\}")
 _LEFT_OUT = "\x00"
 
 
@@ -171,8 +170,9 @@ def compile_graph(graph: Graph) -> Plan:
     for edge in graph.edges:
         incoming[edge.target].append((edge.source, len(outgoing[edge.source])))
         outgoing[edge.source].append(edge)
+    past = _Pasts(graph)
     plans = {
-        node.id: _plan_of(node, outgoing[node.id], incoming[node.id], graph.nodes) for node in graph.nodes.values()
+        name: _plan_of(node, outgoing[name], incoming[name], graph.nodes, past) for name, node in graph.nodes.items()
     }
     needs = {node: need_of(graph.nodes[node], len(edges)) for node, edges in incoming.items()}
     places = {
@@ -196,7 +196,7 @@ def compile_graph(graph: Graph) -> Plan:
         places,
         roots,
         tuple(node for node, edges in outgoing.items() if not edges),
-        tuple(_reads(graph.output, graph.nodes)),
+        _output_reads(graph),
     )
 
 
@@ -227,17 +227,16 @@ def output_of(skeleton: bytes) -> tuple[Any, tuple[str, ...]]:
 
 
 def _plan_of(
-    node: Node, out: Sequence[Edge], incoming: Sequence[tuple[str, int]], known: Mapping[str, Node]
+    node: Node, out: Sequence[Edge], incoming: Sequence[tuple[str, int]], known: Mapping[str, Node], past: _Pasts
 ) -> NodePlan:
+    router = routing.read(node.config, None, Problems()) if node.type == "router" else None
     ways = tuple(Way(edge.target, edge.on, edge.condition) for edge in out)
-    alone = node.type not in ("router", *INLINE_TYPES) and _takes_predecessors(node.config)
-    sources = tuple(incoming) if alone else ()
-    named = [node.config, *node.input_mapping.values()]
-    reads = dict.fromkeys(_reads(named, known))
-    reads.update(dict.fromkeys(_mapped(node.input_mapping.values(), known)))
-    for condition in _conditions(node, ways):
-        reads.update(dict.fromkeys(_asked(condition, known)))
-    reads.update(dict.fromkeys(source for source, _ in sources))
+    needed = [needs_of(node, known, router)]
+    needed += [condition_needs(way.condition, node.id, known) for way in ways if way.condition]
+    sources = tuple(incoming) if needed[0].parents else ()
+    reads = dict.fromkeys(source for source, _ in sources)
+    for needs in needed:
+        reads.update(dict.fromkeys(past.of(node.id) if needs.whole_past else sorted(needs.nodes)))
     reads.pop(node.id, None)
     return NodePlan(
         type=node.type,
@@ -251,6 +250,20 @@ def _plan_of(
         sources=sources,
         reads=tuple(reads),
     )
+
+
+class _Pasts:
+    """Who is in whose past: asked for by few graphs, so it is found out when it is asked for."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._past: Past | None = None
+
+    def of(self, node: str) -> tuple[str, ...]:
+        if self._past is None:
+            edges = [(edge.source, edge.target) for edge in self._graph.edges]
+            self._past = Past.of(self._graph.nodes, edges)
+        return self._past.of_node(node)
 
 
 def _led_from(incoming: Iterable[tuple[str, int]]) -> tuple[str, ...]:
@@ -272,54 +285,13 @@ def _queue(config: Mapping[str, Any]) -> str:
     return queue if isinstance(queue, str) and queue != "default" else ""
 
 
-def _takes_predecessors(config: Mapping[str, Any]) -> bool:
-    model = config.get("llm_config")
-    prompt = model.get("prompt") if isinstance(model, dict) else None
-    return not (config.get("tool_name") or config.get("task") or prompt or config.get("prompt"))
-
-
-def _conditions(node: Node, ways: Iterable[Way]) -> list[str]:
-    found = [way.condition for way in ways if way.condition]
-    if node.type == "router":
-        found += [rule.condition for rule in routing.read(node.config, None, Problems()).rules]
-    return found
-
-
-def _asked(text: str, known: Mapping[str, Node]) -> list[str]:
-    try:
-        paths = Condition.compile(text).names()
-    except ConditionError:
-        return []
-    found: list[str] = []
-    for path in paths:
-        parts = path.parts
-        if parts[:2] == ("state", "node_states"):
-            parts = ("nodes", *parts[2:])
-        if parts == ("nodes",) or parts == ("state",):
-            found += known
-        elif parts[0] == "nodes" and parts[1] in known:
-            found.append(parts[1])
-    return found
-
-
-def _mapped(paths: Iterable[str], known: Mapping[str, Node]) -> list[str]:
-    return [node for path in paths for node in _named(path, known)]
-
-
-def _reads(value: Any, known: Mapping[str, Node]) -> list[str]:
-    """Find the nodes that templates in *value* name."""
-    if isinstance(value, str):
-        return [node for name in _NAME.findall(value) for node in _named(name, known)] if "{{" in value else []
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [node for item in value for node in _reads(item, known)] if isinstance(value, list) else []
-
-
-def _named(name: str, known: Mapping[str, Node]) -> list[str]:
-    parts = re.split(r"[\s.#/}{]+", name.strip())
-    whole = name.strip().split(".")
-    candidates = [*parts, whole[0], *(whole[1:2]), *(whole[2:3])]
-    return [part for part in dict.fromkeys(candidates) if part in known]
+def _output_reads(graph: Graph) -> tuple[str, ...]:
+    """Answer the nodes that the run's own output names."""
+    names = {name for _, name in template_names(graph.output)}
+    if names & {"nodes", "state", "state.node_states"}:
+        return tuple(graph.nodes)
+    parts = {part for name in names for part in name.split(".", 3)[:3]}
+    return tuple(node for node in graph.nodes if node in parts)
 
 
 def _nodes_in(document: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:

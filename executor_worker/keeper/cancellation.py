@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from executor_worker.broker.fleet.cancelled import maybe_cancelled
+from executor_worker.broker.fleet.cancelled import is_stopping, maybe_cancelled
+from executor_worker.broker.names import STATE_PREFIX
 from executor_worker.graph.state import GraphState, is_cancelled
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry import logs
@@ -27,6 +28,8 @@ class Cancel:
     def run(self) -> None:
         runs = self._lasting()
         self._press_on(runs)
+        self._heed_heads([one for one in runs if not one[2].startswith(STATE_PREFIX)])
+        runs = [one for one in runs if one[2].startswith(STATE_PREFIX)]
         keys = {key for _, _, key in runs}
         self._seen = {key: digest for key, digest in self._seen.items() if key in keys}
         found = maybe_cancelled(self._around.link, {key: self._seen.get(key, b"") for key in keys}) if keys else {}
@@ -52,6 +55,12 @@ class Cancel:
                 self._stop(row, run)
         else:
             self._seen[key] = GraphState.digest(document)
+
+    def _heed_heads(self, runs: list[tuple[Row, int, str]]) -> None:
+        """Look at the heads of runs of ours."""
+        for row, run, key in runs:
+            if is_stopping(self._around.link, key):
+                self._stop(row, run)
 
     def _stop(self, row: Row, run: int) -> None:
         if row.stop_run == run:

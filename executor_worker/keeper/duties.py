@@ -14,6 +14,8 @@ from executor_worker.broker.connection.advice import advice_of
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.errors import StreamRefused, StreamUnavailable
 from executor_worker.keeper.cancellation import Cancel
+from executor_worker.keeper.graph_runs import EVERY_S as GRAPH_RUNS_S
+from executor_worker.keeper.graph_runs import GraphRuns
 from executor_worker.keeper.housekeeping import MEMORY_S, Housekeeping, Memory
 from executor_worker.keeper.leases import Leases
 from executor_worker.keeper.pool_context import PoolContext
@@ -61,7 +63,10 @@ class Duties:
         self.housekeeping = Housekeeping(around)
         # Both know of each other: what waited is offered as what was released is, and one subscription serves both.
         self.throttling = throttling = Throttling(around, lambda ready: self.reclaim.put_up(ready))
-        self.reclaim = Reclaim(around, Releases(around.link.another(), throttling.heard))
+        self.reclaim = Reclaim(
+            around, Releases(around.link.another(), throttling.heard, lambda in_s: self.graph_runs.heard(in_s))
+        )
+        self.graph_runs = GraphRuns(around)
         self.rates = Rates(around.board)
         registration, hand_over = RegistrationDuty(around, self.rates), HandOver(around)
         self.all = [
@@ -70,6 +75,7 @@ class Duties:
             Duty("reclaim", RECLAIM_S, self._while_up(self.reclaim.run)),
             Duty("cancel", CANCEL_S, self._while_up(Cancel(around).run)),
             Duty("throttling", LOOK_S, self._while_up(throttling.run)),
+            Duty("graph_runs", GRAPH_RUNS_S, self._while_up(self.graph_runs.run)),
             Duty("registry", REGISTRY_S, self._while_up(registration.run), self._while_up(registration.close)),
             Duty("housekeeping", HOUSEKEEPING_S, self._while_up(self.housekeeping.run)),
             Duty("backlog", BACKLOG_S, self._while_up(self.housekeeping.measure)),

@@ -18,10 +18,11 @@ from executor_worker.broker.graphs.taken import TakenNode
 from executor_worker.broker.names import run_journal, run_key
 from executor_worker.envelopes.work_item import Item, UnreadableItem, decode
 from executor_worker.errors import InvalidNode, NodeError, Poisoned, StateInvalid, StateMissing, StreamError
-from executor_worker.graph.judging import value_at
+from executor_worker.graph.mappings import mapped_inputs
 from executor_worker.graph.state import GraphState
 from executor_worker.nodes.executor import Task
 from executor_worker.nodes.spec import mode_of
+from executor_worker.nodes.templates import Scope
 from executor_worker.outcome import Failed, Mode, Outcome
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.tracing import Delivery
@@ -154,16 +155,19 @@ def open_node(ticket: Ticket, run: TakenNode, limit_s: float) -> None:
     ticket.run, ticket.keep_state = run, True
     ticket.graph_id = ticket.execution_id = run.graph_id
     ticket.node_id, ticket.node_type, ticket.config = run.node, plan.type, plan.config
-    scope = seen.scope(run.node, None)
-    inputs = {**seen.inputs, **_mapped(plan.input_mapping, scope)} if plan.input_mapping else dict(seen.inputs)
+    outputs = {name: one.output for name, one in seen.past.items()}
+    further = {"state": seen.state()}
+    inputs = dict(seen.inputs)
+    if plan.input_mapping:
+        inputs = mapped_inputs(plan.input_mapping, inputs, Scope(inputs, outputs, further=further))
     ticket.task = Task(
         graph_id=run.graph_id,
         node_id=run.node,
         node_type=plan.type,
         config=plan.config,
         inputs=inputs,
-        outputs={name: one.output for name, one in seen.past.items()},
-        further={"state": scope["state"]},
+        outputs=outputs,
+        further=further,
         message=_message(run, inputs) if plan.sources else None,
     )
     ticket.seconds = min(limit_s, plan.timeout_s or limit_s, _own_timeout(plan.config))
@@ -177,10 +181,6 @@ def _message(run: TakenNode, inputs: dict[str, Any]) -> dict[str, Any]:
 
 def _led(took: str, at: int) -> bool:
     return took == "*" or took[at : at + 1] == "1"
-
-
-def _mapped(mapping: Mapping[str, str], scope: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value_at(scope, path) for name, path in mapping.items()}
 
 
 class Intake:

@@ -18,8 +18,9 @@ from executor_worker.broker.graphs.records import Decided, mirrored, rest_of
 from executor_worker.broker.graphs.settling import NodeCommit, RunSettled
 from executor_worker.broker.graphs.stepping import step as go_on
 from executor_worker.broker.graphs.taken import TakenNode, TakenStep
-from executor_worker.errors import StreamError, StreamRefused
-from executor_worker.graph.judging import NONE, EdgeError, PastNode, edges_taken, value_at
+from executor_worker.errors import StreamError, StreamRefused, TemplateError
+from executor_worker.graph.judging import NONE, EdgeError, edges_taken
+from executor_worker.graph.mappings import mapped_output
 from executor_worker.json_text import dumps
 from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.telemetry import logs
@@ -113,6 +114,8 @@ class NodeSettler:
     def _decided(self, run: TakenNode, outcome: Outcome, facts: Mapping[str, Any]) -> Decided:
         try:
             return decided_node(run, outcome, facts)
+        except TemplateError as error:
+            return decided_node(run, Failed(str(error), error.code, outcome.mode, outcome.usage), facts)
         except ValueError as error:
             code = "tool_failed" if outcome.mode == "tool" else "llm_bad_response"
             said = f"the node's output can't be written as JSON: {error}"
@@ -124,6 +127,7 @@ def decided_node(run: TakenNode, outcome: Outcome, facts: Mapping[str, Any]) -> 
     Decide the edges of a node that a worker has run.
 
     Raises:
+        TemplateError: Its mapping names what its output has not.
         ValueError: Its output is no JSON value.
     """
     if isinstance(outcome, Completed):
@@ -147,11 +151,7 @@ def decided_node(run: TakenNode, outcome: Outcome, facts: Mapping[str, Any]) -> 
 
 
 def _completed(run: TakenNode, outcome: Completed, facts: Mapping[str, Any]) -> Decided:
-    value = outcome.output
-    if run.plan.output_mapping:
-        scope = run.seen.scope(run.node, PastNode("completed", value), value)
-        own = {**scope, **(value if isinstance(value, dict) else {}), "output": value}
-        value = {name: value_at(own, path) for name, path in run.plan.output_mapping.items()}
+    value = mapped_output(run.plan.output_mapping, outcome.output)
     took, errors = edges_taken(run.plan, run.node, "completed", value, run.seen)
     output = dumps(value)
     told = {**outcome.detail, **facts}

@@ -35,3 +35,14 @@ def maybe_cancelled(link: Link, seen: Mapping[str, bytes], *, largest: int = LAR
         reply = link.run(reading, some, words)
         found |= {some[position]: document for position, document in zip(reply[::2], reply[1::2], strict=True)}
     return found
+
+
+def is_stopping(link: Link, head: str) -> bool:
+    """
+    Tell whether nothing of a run is wanted any more: it is being stopped, has ended, or is gone.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    status, stopping, ended = link.call("HMGET", head, "status", "stopping", "ended")
+    return status is None or bool(stopping) or bool(ended)

@@ -10,9 +10,13 @@ from executor_worker.broker.graphs.records import ENDED, SMALL, Decided, NodeFie
 from executor_worker.broker.graphs.requests import Request, Steps, checked
 from executor_worker.broker.names import COMPLETED_STREAM, FAILED_STREAM, run_key
 from executor_worker.errors import TemplateError
-from executor_worker.graph.judging import Judgement, PastNode, Seen, judge
+from executor_worker.graph.judging import Judgement, Seen, judge
 from executor_worker.graph.plan import NodePlan, output_of
+from executor_worker.graph.scopes import NodeEnd
 from executor_worker.json_text import dumps, loads
+
+LATER = b"\x00"
+"""For a run's output: whoever asks can't make it, a worker will."""
 
 Render = Callable[[Any, Seen], Any]
 """Renders a run's `output` template."""
@@ -30,7 +34,7 @@ class Deciding:
     """
 
     graph_id: str
-    render: Render
+    render: Render | None
     inputs: Mapping[str, Any] | None = None
     plans: dict[str, NodePlan] = field(default_factory=dict)
     local: dict[str, Decided] = field(default_factory=dict)
@@ -43,7 +47,7 @@ class Deciding:
         words: list[Any] = [len(self.given)]
         for decided in self.given.values():
             words += decided.words()
-        return [*words, self.output]
+        return [*words, self.output if self.render is not None else LATER]
 
     def decide(self, asked: Sequence[bytes]) -> Steps[None]:
         """Decide what *asked* names: pairs of a node ("" for the run's output) and what ended before it in the call."""
@@ -88,6 +92,7 @@ class Deciding:
         template, reads = output_of(self.skeleton)
         yield from self._know([])
         past, _ = yield from self._past(reads, just_ended, "")
+        assert self.render is not None
         try:
             value = self.render(template, Seen(self.graph_id, self.inputs or {}, past))
             self.output = dumps(value)
@@ -96,10 +101,10 @@ class Deciding:
 
     def _past(
         self, reads: Sequence[str], just_ended: frozenset[str], node: str
-    ) -> Steps[tuple[dict[str, PastNode], tuple[str, ...]]]:
+    ) -> Steps[tuple[dict[str, NodeEnd], tuple[str, ...]]]:
         """Read what *node* may see of *reads*, and which of them had not ended for it."""
         elsewhere = [one for one in reads if one not in just_ended]
-        found: dict[str, PastNode] = {}
+        found: dict[str, NodeEnd] = {}
         if elsewhere:
             base = run_key(self.graph_id)
             fields, outputs = checked(
@@ -118,20 +123,20 @@ class Deciding:
         past = {}
         for one in reads:
             if one in just_ended:
-                past[one] = self.local[one].seen if one in self.local else PastNode("completed")
+                past[one] = self.local[one].seen if one in self.local else NodeEnd("completed")
             else:
-                past[one] = found.get(one, PastNode())
+                past[one] = found.get(one, NodeEnd(""))
         return past, tuple(one for one in elsewhere if one not in found)
 
 
-def past_node(field: bytes | None, output: bytes | None, ready: int | None) -> PastNode | None:
+def past_node(field: bytes | None, output: bytes | None, ready: int | None) -> NodeEnd | None:
     """Read a past node; None where it has not ended, or not before *ready*."""
     if field is None:
         return None
     node = NodeField.parse(field)
     if node.status not in ENDED or (ready is not None and node.ended > ready):
         return None
-    return PastNode(node.status, loads(output) if output is not None else None, node.error)
+    return NodeEnd(node.status, loads(output) if output is not None else None, node.error or "")
 
 
 def decided_of(graph_id: str, node: str, kind: str, judged: Judgement, assumed: tuple[str, ...] = ()) -> Decided:

@@ -8,7 +8,7 @@ from typing import Any
 
 from executor_worker.broker.connection.command import Word
 from executor_worker.envelopes.events import rfc3339
-from executor_worker.graph.judging import PastNode
+from executor_worker.graph.scopes import NodeEnd
 from executor_worker.json_text import dumps, loads
 
 ENDED = frozenset({"completed", "failed", "skipped", "cancelled"})
@@ -87,9 +87,9 @@ class Decided:
         ]  # fmt: skip
 
     @property
-    def seen(self) -> PastNode:
+    def seen(self) -> NodeEnd:
         """What others see of it."""
-        return PastNode(self.status, self.value if self.status == "completed" else None, self.error)
+        return NodeEnd(self.status, self.value if self.status == "completed" else None, self.error or "")
 
 
 def mirrored(kind: str, graph_id: str, node: str, data: dict[str, Any]) -> bytes:

@@ -24,5 +24,5 @@ def cancel_script() -> Script:
     return script("runs/cancel", *_LIBRARY)
 
 
-def timers_script() -> Script:
-    return script("runs/timers", *_LIBRARY)
+def duties_script() -> Script:
+    return script("runs/duties", "standing", *_LIBRARY, flags="")

@@ -78,9 +78,13 @@ def new_graph_id(shard: int = 0) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def submit(run: Submission, render: Render) -> Steps[Submitted]:
+def submit(run: Submission, render: Render | None = None, deciding: Deciding | None = None) -> Steps[Submitted]:
     """
     Store a run and queue its first nodes.
+
+    Args:
+        render: Makes the output of a run that is over at once; None: a worker does.
+        deciding: What decides nodes that need no worker; None: their rules.
 
     Raises:
         IdempotencyMismatch: Its key was used with another body.
@@ -91,7 +95,9 @@ def submit(run: Submission, render: Render) -> Steps[Submitted]:
     base = run_key(run.graph_id)
     inputs = dumps(dict(run.inputs))
     prefix = _prefix(run, inputs)
-    deciding = Deciding(run.graph_id, render, run.inputs, dict(plan.nodes), skeleton=plan.skeleton)
+    deciding = deciding or Deciding(run.graph_id, render)
+    deciding.inputs, deciding.skeleton = run.inputs, plan.skeleton
+    deciding.plans.update(plan.nodes)
     records: list[Any] = ["", plan.skeleton]
     places: list[Any] = []
     for node in plan.nodes:
@@ -151,7 +157,7 @@ def _head(
     run: Submission, graph: Graph, prefix: int, inputs: bytes, output: bool, sinks: tuple[str, ...]
 ) -> dict[str, Any]:
     limits = [limit for limit in (run.timeout_s, graph.timeout_s, run.default_timeout_s) if limit is not None]
-    window = min(graph.max_parallel or run.queued_max, run.queued_max) if run.queued_max else graph.max_parallel or 0
+    window = max(graph.max_parallel or run.queued_max, 1)
     total = len(graph.nodes)
     return {
         "v": LAYOUT, "graph_id": run.graph_id, "status": "submitted", "epoch": 1, "left": total, "total": total,

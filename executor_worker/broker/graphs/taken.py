@@ -8,8 +8,9 @@ from typing import Any
 
 from executor_worker.broker.graphs.deciding import past_node
 from executor_worker.broker.graphs.records import NodeField
-from executor_worker.graph.judging import PastNode, Seen
+from executor_worker.graph.judging import Seen
 from executor_worker.graph.plan import NodePlan
+from executor_worker.graph.scopes import NodeEnd
 from executor_worker.json_text import loads
 
 RUN_ITEM = b'{"graph_id":"'
@@ -50,11 +51,11 @@ def taken_of(reply: Sequence[Any]) -> TakenNode | TakenStep:
         return TakenStep(reply[1].decode(), reply[3].decode())
     _, graph_id, node, epoch, attempt, _field, record, inputs, past, traceparent, tracestate = reply[:11]
     plan = NodePlan.load(record)
-    seen: dict[str, PastNode] = {}
+    seen: dict[str, NodeEnd] = {}
     took: dict[str, str] = {}
     for name, raw, output in past:
         one = past_node(raw, output, None)
-        seen[name.decode()] = one or PastNode()
+        seen[name.decode()] = one or NodeEnd("")
         if raw is not None:
             took[name.decode()] = NodeField.parse(raw).took
     return TakenNode(

@@ -44,6 +44,6 @@ end
 if there == 0 then redis.call('RPUSH', KEYS[6] .. ':journals', journal) end
 for i = first + count + events + 1, #ARGV, 2 do
   local seq = redis.call('RPUSH', KEYS[6] .. ':log', ARGV[i] .. '\t' .. int(clock()) .. '\t' .. node .. '\t' .. ARGV[i + 1])
-  if i + 1 == #ARGV then redis.call('PUBLISH', (string.gsub(KEYS[6], ':run:', ':live:')), seq) end
+  if i + 1 == #ARGV then redis.pcall('PUBLISH', (string.gsub(KEYS[6], ':run:', ':live:')), seq) end
 end
 return 'kept'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from executor_worker.broker.connection.link import Link
-from executor_worker.broker.names import RELEASED_CHANNEL, THROTTLED_CHANNEL
+from executor_worker.broker.names import RELEASED_CHANNEL, THROTTLED_CHANNEL, TIMERS_CHANNEL
 from executor_worker.errors import StreamRefused
 
 
@@ -15,14 +15,21 @@ class Releases:
 
     Args:
         throttled: Called when a model was throttled.
+        timer: Called when a timer of a run was set, with the seconds until it is due.
 
     Attributes:
         refused: Redis does not let us subscribe.
     """
 
-    def __init__(self, link: Link, throttled: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        link: Link,
+        throttled: Callable[[], None] = lambda: None,
+        timer: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self.refused = False
         self._throttled = throttled
+        self._timer = timer
         self._link = link
 
     def fileno(self) -> int | None:
@@ -48,6 +55,9 @@ class Releases:
             if channel == THROTTLED_CHANNEL.encode():
                 self._throttled()
                 continue
+            if channel == TIMERS_CHANNEL.encode():
+                self._timer(int(message) / 1000 if message.isdigit() else 0.0)
+                continue
             stream, _, entry = message.decode("utf-8", "replace").partition(" ")
             if entry:
                 pairs.append((stream, entry))
@@ -60,8 +70,9 @@ class Releases:
     def _subscribed(self) -> bool:
         if self.refused or self._link.connected:
             return not self.refused
-        # Looking for throttles once a second does without the second channel.
-        for channels in ((RELEASED_CHANNEL, THROTTLED_CHANNEL), (RELEASED_CHANNEL,)):
+        # Looking for throttles once a second, and for timers now and then, does without their channels.
+        all_of_them = (RELEASED_CHANNEL, THROTTLED_CHANNEL, TIMERS_CHANNEL)
+        for channels in (all_of_them, all_of_them[:2], all_of_them[:1]):
             try:
                 self._link.call("SUBSCRIBE", *channels)
                 return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,19 @@ from executor_worker.broker.graphs import drive, runs
 from executor_worker.graph.definition import Graph
 from executor_worker.worker.output import rendered
 from tests.kit import RedisServer, wait_until
+
+ROOT = Path(__file__).parents[3]
+TOOLS = {"TOOL_MODULES": "tests.system.graphs.tools", "PYTHONPATH": str(ROOT)}
+
+
+def calc(expression: str) -> dict[str, Any]:
+    """A node that computes."""
+    return tool("calculate", expression=expression)
+
+
+def tool(name: str, **params: Any) -> dict[str, Any]:
+    """A node that calls a tool."""
+    return {"type": "tool", "config": {"tool_name": name, "tool_params": params}}
 
 
 class Kernel:

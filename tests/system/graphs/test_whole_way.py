@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 from tests.kit import Pool, RedisServer
-from tests.system.graphs.conftest import Kernel
-
-
-def calc(expression: str) -> dict[str, Any]:
-    """A node that computes."""
-    return {"type": "tool", "config": {"tool_name": "calculate", "tool_params": {"expression": expression}}}
-
+from tests.system.graphs.conftest import Kernel, calc
 
 JOIN = {
     "nodes": {"a": calc("{{x}} + 1"), "b": calc("{{x}} * 10"), "sum": calc("{{a}} + {{b}}")},

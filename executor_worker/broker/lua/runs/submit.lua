@@ -52,7 +52,7 @@ redis.call('PERSIST', base .. ':edges')
 redis.call('SET', KEYS[3], document)
 redis.call('ZADD', shard .. 'runs', int(clock()), run.id)
 redis.call('ZADD', shard .. 'runs:running', int(clock()), run.id)
-redis.call('ZADD', shard .. 'looks', int(clock()), run.id)
+redis.call('ZADD', shard .. 'looks', int(clock() + LOOK_MS), run.id)
 if KEYS[2] ~= base then redis.call('SET', KEYS[2], run.id .. ' ' .. digest .. ' ' .. int(clock()), 'PX', 86400000) end
 if tonumber(head.timeout) > 0 then run.timers[#run.timers + 1] = {'', 'timeout', clock() + tonumber(head.timeout), 0} end
 write(run, output)

@@ -5,7 +5,7 @@ local decide_edges
 
 -- The first node of it begins.
 local function begin_run(run)
-  if run.started > 0 then return end
+  if run.started > 0 or run.status ~= 'submitted' then return end
   run.started, run.status = clock(), 'running'
   log_run(run, 'graph.started', '{}')
 end
@@ -183,6 +183,18 @@ local function enqueue(run, id)
   log(run, 'node.queued', id, '{"attempt":' .. node.at .. '}')
 end
 
+-- Queue a node again that had been queued before, with the attempt it is at.
+local function requeue(run, id)
+  if run.held == '1' then
+    local node = node_of(run, id)
+    node.st = 'ready'
+    set(run, id, node)
+    run.ready[#run.ready + 1] = id
+  else
+    enqueue(run, id)
+  end
+end
+
 -- Queue what is ready, the oldest first, as far as the run's window is open.
 local function pump(run)
   local room = (run.held == '1' or run.stopping ~= '') and 0 or run.window - run.slots
@@ -284,9 +296,28 @@ local function resume_cursors(run)
     elseif kind == 'cancel' then
       cancel_rest(run, tonumber(at))
     elseif run.stopping == '' then
-      if kind == 'edges' then decide_edges(run, id, tonumber(at)) else run.work[#run.work + 1] = id end
+      if kind == 'edges' then
+        decide_edges(run, id, tonumber(at))
+      elseif kind == 'root' then
+        make_ready(run, id)
+      elseif kind == 'node' then
+        run.work[#run.work + 1] = id
+      end
     end
   end
+end
+
+-- Decide everything anew behind *ended* nodes, which keep their ends and the edges they took; *ids*: all nodes.
+local function begin_anew(run, ended, ids)
+  redis.call('UNLINK', run.base .. ':joins')
+  local kept = {}
+  for _, id in ipairs(ended) do kept[id] = true end
+  run.cursors, run.ready, run.backlog, run.drop_ready = {}, {}, 0, true
+  for _, id in ipairs(ids) do
+    if not kept[id] and place_of(run, id).edges == 0 then run.cursors[#run.cursors + 1] = 'root\t' .. id .. '\t1' end
+  end
+  for _, id in ipairs(ended) do run.cursors[#run.cursors + 1] = 'edges\t' .. id .. '\t1' end
+  resume_cursors(run)
 end
 
 -- All that follows from what was put into `work` and `cursors`; afterwards write.lua may write.

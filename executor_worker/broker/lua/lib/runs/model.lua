@@ -3,7 +3,8 @@
 
 local LAYOUT = 1 -- of what is stored; a script refuses a greater one
 local MOST = 2000 -- edges, fields, entries and events a call may touch; what remains is left as a cursor
-local STOP_MS = 2000 -- from a cancellation to the end of what can't be reached
+local STOP_MS = 1700 -- from a cancellation to the end of what can't be reached; keepers look every 0.2 s
+local LOOK_MS = 5000 -- until a run is looked at for the first time
 local ENDED = {completed = true, failed = true, skipped = true, cancelled = true}
 local OVER = {completed = true, failed = true, cancelled = true}
 local HEAD = {
@@ -101,7 +102,7 @@ local function new_run(base, head)
   local run = {
     base = base, shard = string.match(base, '^(.*:)run:[^:]*$'), was = head, nodes = {}, joins = {}, places = {},
     changed = {}, joined = {}, outputs = {}, closed = {}, removed = {}, queue = {}, ready = {}, now_ended = {},
-    events = {}, work = {}, cursors = {}, judge = {}, given = {}, timers = {}, waiting = {}, mirrored = {}, ops = 0, seq = 0,
+    events = {}, work = {}, cursors = {}, judge = {}, given = {}, timers = {}, waiting = {}, forgotten = {}, mirrored = {}, ops = 0, seq = 0,
   }
   for _, name in ipairs(HEAD) do head[name] = head[name] or '' end
   for _, name in ipairs(NUMBERS) do run[name] = tonumber(head[name]) or 0 end

@@ -84,7 +84,7 @@ local function log_end(run)
 end
 
 local function is_over(run)
-  if OVER[run.was.status] and run.was.stopping == '' then return false end
+  if OVER[run.was.status] and run.was.stopping == '' or run.put_off then return false end
   if run.stopping ~= '' then return run.running == 0 and run.todo == 0 and #run.cursors == 0 end
   return run.left == 0
 end
@@ -162,8 +162,6 @@ end
 
 local function write_cursors(run)
   if run.drop_todo then redis.call('DEL', run.base .. ':todo') end
-  if run.drop_ready then redis.call('DEL', run.base .. ':ready') end
-  if run.drop_ready then run.backlog = 0 end
   if #run.cursors > 0 then
     sliced('RPUSH', run.base .. ':todo', run.cursors)
     run.todo = run.todo + #run.cursors
@@ -175,7 +173,7 @@ end
 local function write_log(run)
   sliced('RPUSH', run.base .. ':log', run.events)
   for _, event in ipairs(run.mirrored) do redis.call('XADD', event[1], '*', 'data', event[2]) end
-  redis.call('PUBLISH', run.shard .. 'live:' .. run.id, int(run.seq))
+  redis.pcall('PUBLISH', run.shard .. 'live:' .. run.id, int(run.seq))
 end
 
 local function write_head(run)
@@ -199,11 +197,18 @@ local function write(run, output)
     log_end(run)
   end
   write_removed(run)
+  if #run.forgotten > 0 then sliced('HDEL', run.base .. ':nodes', run.forgotten) end
   local opened = write_queue(run)
   write_nodes(run)
-  if run.popped and run.popped > 0 then redis.call('LTRIM', run.base .. ':ready', run.popped, -1) end
+  if run.drop_ready then
+    redis.call('DEL', run.base .. ':ready')
+    run.backlog = 0
+  elseif run.popped and run.popped > 0 then
+    redis.call('LTRIM', run.base .. ':ready', run.popped, -1)
+    run.backlog = run.backlog - run.popped
+  end
   if #run.ready > 0 then sliced('RPUSH', run.base .. ':ready', run.ready) end
-  run.backlog = run.backlog - (run.popped or 0) + #run.ready
+  run.backlog = run.backlog + #run.ready
   for _, word in ipairs(write_cursors(run)) do opened[#opened + 1] = word end
   for _, id in ipairs(run.waiting) do
     opened[#opened + 1] = id
@@ -216,6 +221,7 @@ local function write(run, output)
   for _, timer in ipairs(run.timers) do
     redis.call('ZADD', run.shard .. 'timers', int(timer[3]),
       run.id .. '\t' .. timer[1] .. '\t' .. timer[2] .. '\t' .. run.epoch .. '\t' .. timer[4])
+    redis.pcall('PUBLISH', run.shard .. 'timers', int(timer[3] - clock()))
   end
   if over then
     redis.call('HSET', run.base, 'ended', int(clock()))
@@ -227,17 +233,22 @@ local function write(run, output)
     write_document(run, output)
     expire_all(run)
   elseif #opened > 0 and run.was.slots == '0' then
-    redis.call('ZADD', run.shard .. 'looks', 'NX', int(clock()), run.id)
+    redis.call('ZADD', run.shard .. 'looks', 'NX', int(clock() + LOOK_MS), run.id)
   end
   return over
 end
 
 -- Whether all that is needed is decided: else what is not, for the caller to decide and ask again.
+local LATER = '\0' -- for an output: the caller can't make it, a worker will
 local function undecided(run, output)
   local names = {}
   for _, one in ipairs(run.judge) do
     names[#names + 1] = one[1]
     names[#names + 1] = one[2]
+  end
+  if output == LATER and run.left == 0 and run.was.output == '1' and run.stopping == '' and run.error == '' then
+    run.put_off = true
+    run.cursors = {'end\t\t1'}
   end
   if #names == 0 and not output and run.was.output == '1' and run.stopping == '' and run.left == 0 and run.error == '' then
     names = {'', table.concat(run.now_ended, '\t')}

@@ -1,0 +1,157 @@
+-- Do what is due of a shard's runs, each once, whoever asks: timers that have run out, and looks at runs that have not
+-- ended, whose items Redis may have lost.
+--
+-- KEYS: the timers, the runs by when to look at them next.
+-- ARGV: most timers to do in this call, most entries of items to look at, ms between two looks at a run.
+-- Reply: {ms until the next timer, -1: there is none; ms until the next look, -1: none; timers done; items mended}.
+
+local shard = string.match(KEYS[1], '^(.*:)timers$')
+local GROUP = 'executor-workers'
+
+local function fire_retry(run, node, attempt)
+  local one = node_of(run, node)
+  if run.stopping ~= '' or not one or one.st ~= 'waiting' or one.at ~= attempt then return end
+  run.slots = run.slots - 1
+  run.closed[#run.closed + 1] = node
+  requeue(run, node)
+end
+
+local function fire(member)
+  local parts = split(member, '\t')
+  local id, node, kind, epoch, attempt = parts[1], parts[2], parts[3], tonumber(parts[4]), tonumber(parts[5])
+  local run = open_run(shard .. 'run:' .. id)
+  if not run or run.epoch ~= epoch or (OVER[run.status] and run.stopping == '') then return end
+  if kind == 'retry' then
+    fire_retry(run, node, attempt)
+  elseif kind == 'timeout' and run.stopping == '' then
+    run.error = '{"error":"the run did not end within its time","error_code":"graph_timeout"}'
+    begin_stop(run, 'failed')
+  elseif kind == 'stop' then
+    end_held(run)
+  end
+  settle_down(run)
+  write(run)
+end
+
+-- Whether an item is still on its way: it is pending, or the group has not come to it yet.
+local delivered = {}
+local function on_its_way(stream, entry)
+  local rows = redis.pcall('XPENDING', stream, GROUP, entry, entry, 1)
+  if not rows.err and rows[1] then return true end
+  if delivered[stream] == nil then
+    delivered[stream] = false
+    local groups = redis.pcall('XINFO', 'GROUPS', stream)
+    for _, fields in ipairs(groups.err and {} or groups) do
+      local about = {}
+      for i = 1, #fields, 2 do about[fields[i]] = fields[i + 1] end
+      if about['name'] == GROUP then delivered[stream] = about['last-delivered-id'] end
+    end
+  end
+  if delivered[stream] and not_after(entry, delivered[stream]) then return false end
+  return #redis.call('XRANGE', stream, entry, entry) == 1
+end
+
+local function mend(run, id, where)
+  local stream, entry = string.match(where, '^(.*) (%S+)$')
+  if id == '' then
+    if on_its_way(stream, entry) then return false end
+    run.closed[#run.closed + 1] = ''
+    run.step_lost = true
+    return true
+  end
+  local node = node_of(run, id)
+  if not node or ENDED[node.st] then
+    run.closed[#run.closed + 1] = id
+    return true
+  end
+  if not stream then
+    local member = run.id .. '\t' .. id .. '\tretry\t' .. run.epoch .. '\t' .. node.at
+    if node.st == 'waiting' and not redis.call('ZSCORE', KEYS[1], member) then
+      redis.call('ZADD', KEYS[1], int(clock()), member)
+      return true
+    end
+    return false
+  end
+  if on_its_way(stream, entry) then return false end
+  if node.st == 'running' then run.running = run.running - 1 end
+  run.slots = run.slots - 1
+  if run.stopping ~= '' then
+    run.slots = run.slots + 1
+    if node.st == 'running' then run.running = run.running + 1 end
+    finish(run, id, 'cancelled', {took = '-'})
+  else
+    requeue(run, id)
+  end
+  return true
+end
+
+-- Nothing of it is on its way though it has not ended: its counters are made anew of what its nodes say.
+local function rebuild(run)
+  local ids = split(redis.call('HGET', run.base, 'ids'), '\t')
+  local ended = {}
+  for from = 1, #ids, 500 do
+    local some = {}
+    for i = from, math.min(from + 499, #ids) do some[#some + 1] = {ids[i]} end
+    prefetch(run, some, 1)
+  end
+  for _, id in ipairs(ids) do
+    local node = node_of(run, id)
+    if node and ENDED[node.st] then
+      ended[#ended + 1] = id
+    elseif node then
+      run.nodes[id] = false
+      run.forgotten[#run.forgotten + 1] = id
+    end
+  end
+  table.sort(ended, function(a, b) return run.nodes[a].e < run.nodes[b].e end)
+  begin_anew(run, ended, ids)
+end
+
+local function look(id)
+  local run = open_run(shard .. 'run:' .. id)
+  if not run or (OVER[run.status] and run.stopping == '') then
+    redis.call('ZREM', KEYS[2], id)
+    return 0, 0
+  end
+  local open = redis.call('HGETALL', run.base .. ':open')
+  local mended = 0
+  for i = 1, #open, 2 do
+    if mend(run, open[i], open[i + 1]) then mended = mended + 1 end
+  end
+  if run.step_lost and run.todo > 0 then
+    run.cursors, run.todo, run.drop_todo = redis.call('LRANGE', run.base .. ':todo', 0, -1), 0, true
+  elseif #open == 0 and run.todo == 0 and run.left > 0 and run.stopping == '' then
+    mended = mended + 1
+    rebuild(run)
+  end
+  if run.stopping ~= '' and run.todo == 0 and #run.cursors == 0 then
+    run.timers[#run.timers + 1] = {'', 'stop', clock(), 0}
+  end
+  if mended > 0 then
+    log_run(run, 'run.mended', '{"items":' .. mended .. '}')
+    settle_down(run)
+    write(run)
+  end
+  return #open / 2 + 1, mended
+end
+
+local done, looked, mended = 0, 0, 0
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(clock()), 'LIMIT', 0, tonumber(ARGV[1]))) do
+  redis.call('ZREM', KEYS[1], member)
+  fire(member)
+  done = done + 1
+end
+local again = math.max(tonumber(ARGV[3]), redis.call('ZCARD', KEYS[2]))
+while looked < tonumber(ARGV[2]) do
+  local id = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(clock()), 'LIMIT', 0, 1)[1]
+  if not id then break end
+  redis.call('ZADD', KEYS[2], int(clock() + again), id)
+  local rows, lost = look(id)
+  looked, mended = looked + math.max(rows, 1), mended + lost
+end
+
+local function until_first(key)
+  local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  return first[1] and math.max(tonumber(first[2]) - clock(), 0) or -1
+end
+return {until_first(KEYS[1]), until_first(KEYS[2]), done, mended}
