@@ -97,6 +97,7 @@ _TAIL = """\
   executor-worker tail --json | jq 'select(.type == "llm.called").data.usage'"""
 _GRAPH = """\
   executor-worker graph run examples/graphs/research.yaml -i topic="tidal power"
+  executor-worker graph validate graph.yaml && executor-worker graph draw graph.yaml
   executor-worker graph submit graph.json --wait
   executor-worker graph list --status running
   executor-worker graph follow 01938a5c-1f5e-7c44-9d1e-2c6fd2b7a000"""
@@ -273,6 +274,15 @@ def _graph(commands: _Commands) -> None:
     _add_graph(parser)
     parser.add_argument("--redis", metavar="ADDR", help="run it there instead of in a private Redis")
     parser.add_argument("--workers", type=count, default=4, metavar="N", help="slots of its pool (4)")
+    about = "tell all that is wrong with a graph, each problem with its place and what to do"
+    parser = _add(actions, "validate", about, "graph.checking:validate", needs="nothing")
+    parser.add_argument(
+        "file", metavar="FILE", help="a graph, or an object of graph and inputs; JSON or YAML; - is stdin"
+    )
+    _add_json(parser, "print the report as JSON on a terminal too")
+    parser = _add(actions, "draw", "draw a graph as text", "graph.checking:draw", needs="nothing")
+    parser.add_argument("file", metavar="FILE", help="as for validate")
+    parser.add_argument("--svg", metavar="F", help="write it as a picture there instead")
     parser = _add(actions, "submit", "submit a graph to the pools on this Redis", "graph.commands:submit")
     _add_graph(parser)
     how = parser.add_mutually_exclusive_group()

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from executor_worker.cli.exits import FAILED, USAGE, Quit
 from executor_worker.cli.files import read_bytes
+from executor_worker.cli.graph import yaml_text
 from executor_worker.json_text import loads
 
 
@@ -55,10 +54,9 @@ def read_value(name: str) -> Any:
         if raw.lstrip()[:1] in (b"{", b"["):
             raise Quit(FAILED, f"{shown} is not JSON: {error}.") from None
     try:
-        return yaml.safe_load(raw)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        problem = " ".join(str(error).split())
-        raise Quit(FAILED, f"{shown} is neither JSON nor YAML: {problem}.") from None
+        return yaml_text.loads(raw)
+    except ValueError as error:
+        raise Quit(FAILED, f"{shown} is neither JSON nor YAML: {error}.") from None
 
 
 def _named(text: str) -> tuple[str, Any]:

@@ -1,0 +1,1 @@
+"""Pictures of graphs: as text with a lane for each way, and as SVG in layers."""

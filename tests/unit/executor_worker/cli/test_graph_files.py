@@ -1,0 +1,51 @@
+"""Graphs in YAML mean what they seem to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from executor_worker.cli.graph import yaml_text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{from: a, to: b, on: failure}", {"from": "a", "to": "b", "on": "failure"}),
+        ("[yes, no, on, off, y, n]", ["yes", "no", "on", "off", "y", "n"]),
+        ("[true, false, null, ~, True]", [True, False, None, None, True]),
+        ("a:\nb: ''", {"a": None, "b": ""}),
+        ("[1, -2, 1.5, 1e3, .5, 017, 0x10, 1_000]", [1, -2, 1.5, 1000.0, 0.5, "017", "0x10", "1_000"]),
+        ("[12:30, 2026-01-02, 1.2.3, 90s]", ["12:30", "2026-01-02", "1.2.3", "90s"]),
+        ("{1: a, true: b}", {"1": "a", "true": "b"}),
+        ("a: &x {k: 1}\nb: *x\nc: {<<: *x, l: 2}", {"a": {"k": 1}, "b": {"k": 1}, "c": {"k": 1, "l": 2}}),
+        ("|\n  two\n  lines", "two\nlines"),
+        ("", None),
+    ],
+)
+def test_yaml_is_read_by_its_newer_words(text: str, value: Any) -> None:
+    assert yaml_text.loads(text.encode()) == value
+
+
+LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{at}: &a{at} [{','.join([f'*a{at - 1}'] * 10)}]\n" for at in range(1, 9)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "while parsing"),
+        ("a: 1\na: 2", "stands there twice"),
+        ("[a]: 1", "must be a text"),
+        ("a: !!python/object:os.system {}", "could not determine a constructor"),
+        ("a: &a [*a]", "an alias stands for too much"),
+        (LAUGHS, "an alias stands for too much"),
+        ("[" * 5000, "nested too deeply"),
+        ("\x00", "unacceptable character"),
+    ],
+)
+def test_what_is_no_yaml_for_a_graph_says_why(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        yaml_text.loads(text.encode())
