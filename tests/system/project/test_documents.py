@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -105,3 +106,25 @@ def test_every_folder_of_the_tree_is_in_the_design() -> None:
         if (folder / "__init__.py").exists()
     }
     assert packages <= drawn | {"api", "rpc", "page", "history"}, packages - drawn
+
+
+def codes_of_checks() -> set[str]:
+    """The codes that checks of graphs give, as their source has them."""
+    codes = {"too_many_nodes", "too_many_edges", "more_problems"}  # these are put together, or no check's
+    for file in (ROOT / "executor_worker" / "graph").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            given: list[ast.expr | None] = []
+            if isinstance(node, ast.Call):
+                given += [word.value for word in node.keywords if word.arg == "code"]
+                given += node.args[1:2] if isinstance(node.func, ast.Attribute) and node.func.attr == "add" else []
+            elif isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "code":
+                given.append(node.value)
+            codes |= {one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+    return codes
+
+
+def test_graphs_page_lists_every_code_of_a_check() -> None:
+    """Each code that a check of a graph can give is in the tables, and no other."""
+    checked = read("docs/GRAPHS.md").split("## What is checked")[1]
+    rows = "".join(line.split(" | ")[0] for line in checked.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`([a-z_]+)`", rows)) == codes_of_checks()
