@@ -23,6 +23,7 @@ from executor_worker.providers.left_out import LeftOut
 from executor_worker.providers.reply_json import read_reply
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.schemas import closed, in_words
+from executor_worker.providers.sdk_environment import hidden_from_sdk
 from executor_worker.providers.tool_content import described, is_image
 from executor_worker.providers.wire import Limit, http_client
 from executor_worker.run_context import RunContext
@@ -48,13 +49,14 @@ class AnthropicMessages:
         self._limit = Limit()
         self._timeout_s = timeout_s
         self._retries = retries
-        self._client = anthropic.Anthropic(
-            api_key=api_key,
-            base_url=base_url,
-            max_retries=0,
-            timeout=None,
-            http_client=http_client(self._limit, base_url),
-        )
+        with hidden_from_sdk():
+            self._client = anthropic.Anthropic(
+                api_key=api_key,
+                base_url=base_url,
+                max_retries=0,
+                timeout=None,
+                http_client=http_client(self._limit, base_url),
+            )
         self._border = Border(self.name, anthropic, base_url, (api_key,) if api_key else ())
         self._left_out = LeftOut(self.name, SIGNS)
 

@@ -25,6 +25,7 @@ from executor_worker.providers.property_names import PropertyNames
 from executor_worker.providers.reply_json import read_arguments, read_reply
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.schemas import in_words, strict
+from executor_worker.providers.sdk_environment import hidden_from_sdk
 from executor_worker.providers.tool_content import described, is_image
 from executor_worker.providers.wire import Limit, http_client
 from executor_worker.run_context import RunContext
@@ -61,14 +62,14 @@ class OpenAIChat:
         self._timeout_s = timeout_s
         self._retries = retries
         self._is_openai = (urlsplit(base_url).hostname or "").endswith("openai.com")
-        self._client = openai.OpenAI(
-            # Never the environment's key to somebody else's endpoint.
-            api_key=api_key or "none",
-            base_url=base_url,
-            max_retries=0,
-            timeout=None,
-            http_client=http_client(self._limit, base_url),
-        )
+        with hidden_from_sdk():
+            self._client = openai.OpenAI(
+                api_key=api_key or "none",
+                base_url=base_url,
+                max_retries=0,
+                timeout=None,
+                http_client=http_client(self._limit, base_url),
+            )
         self._border = Border(name, openai, base_url, (api_key,) if api_key else ())
         self._left_out = LeftOut(name, SIGNS)
 

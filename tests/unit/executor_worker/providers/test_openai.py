@@ -113,17 +113,6 @@ def test_the_plain_request(faulty: FaultServer, model: OpenAIChat) -> None:
     assert faulty.headers[0]["authorization"] == f"Bearer {KEY}"
 
 
-def test_the_environments_key_goes_nowhere(faulty: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server of one's own without a key never gets OpenAI's."""
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-somebody-elses")
-    monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-admin")
-    model = adapter(faulty.url, name="ollama", key="")
-    faulty.will(OK)
-    model.complete(asked(), run_context())
-    assert "sk-" not in faulty.headers[0]["authorization"]
-    model.close()
-
-
 @pytest.mark.parametrize(
     ("choice", "sent"),
     [
