@@ -24,7 +24,7 @@ from executor_worker.nodes import spec
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal, Recorded
 from executor_worker.outcome import Failed
-from executor_worker.program.wiring import executor_of, model_settings, require_model_key, tool_registry
+from executor_worker.program.wiring import executor_of, model_settings, require_model, tool_registry
 from executor_worker.providers import Models
 from executor_worker.providers.prices import Prices
 from executor_worker.run_context import RunContext
@@ -44,7 +44,7 @@ def once(settings: Settings, args: argparse.Namespace) -> int:
     except NodeError as error:
         return _refused(error) if args.dry_run else print_outcome(Failed.of(error))
     if not args.dry_run and _calls_model(task.config):
-        require_model_key(settings, os.environ)
+        require_model(settings, os.environ)
     prices = Prices.load(settings.llm_prices)
     with closing(tool_registry(settings)) as tools, closing(Models(model_settings(settings))) as models:
         executor = executor_of(settings, models, tools, prices)

@@ -22,7 +22,7 @@ from executor_worker.graph.state import GraphState
 from executor_worker.json_text import loads
 from executor_worker.nodes.executor import Task
 from executor_worker.nodes.journal import Record, Recorded
-from executor_worker.program.wiring import connect, executor_of, model_settings, require_model_key, tool_registry
+from executor_worker.program.wiring import connect, executor_of, model_settings, require_model, tool_registry
 from executor_worker.providers import Models
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.providers.prices import Prices
@@ -134,7 +134,7 @@ class _Shown(Recorded):
 
 @contextmanager
 def _live(settings: Settings) -> Iterator[tuple[Answering, Toolbox]]:
-    require_model_key(settings, os.environ)
+    require_model(settings, os.environ)
     with ExitStack() as stack:
         tools = stack.enter_context(closing(tool_registry(settings)))
         yield stack.enter_context(closing(Models(model_settings(settings)))), tools

@@ -22,7 +22,7 @@ from executor_worker.nodes.executor import Executor
 from executor_worker.program.credentials import Credentials
 from executor_worker.program.services import Services
 from executor_worker.program.start_logs import start_logs
-from executor_worker.program.wiring import executor_of, model_settings, require_model_key, tool_settings, tracing_of
+from executor_worker.program.wiring import executor_of, model_settings, require_model, tool_settings, tracing_of
 from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.providers.throttle import Throttles
@@ -105,7 +105,7 @@ class ExecutorProgram:
     def _prepare_workers(self) -> None:
         """Load what all workers need, and find out what is wrong with it."""
         settings = self.settings
-        require_model_key(settings, os.environ)
+        require_model(settings, os.environ)
         self._functions = _functions_of(settings)
         # Made once here so that what is wrong with them is said now, and not by every child.
         logs.hide(*ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log).secrets)

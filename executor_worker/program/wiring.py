@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from executor_worker.broker.connection.endpoint import Endpoint
 from executor_worker.broker.connection.link import Link
 from executor_worker.errors import ConfigError
-from executor_worker.providers import ModelSettings, default_model, needs_key
+from executor_worker.providers import ModelSettings, default_model, endpoint, needs_key
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
 from executor_worker.settings.addresses import without_password
+from executor_worker.settings.proxies import proxy_problem
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def tracing_of(settings: Settings, instance: str) -> Tracing:
     Raises:
         ConfigError: Traces are asked for, and what they are made with is not installed.
     """
-    endpoint = settings.traces_endpoint
-    if not endpoint:
+    collector_url = settings.traces_endpoint
+    if not collector_url:
         return NO_TRACING
     try:
         # A dozen packages more, for those who want it only.
@@ -137,10 +138,12 @@ def tracing_of(settings: Settings, instance: str) -> Tracing:
         raise ConfigError(
             traces_variable(settings), problem, "Install it: pip install 'da-node-executor[otel]'."
         ) from error
+    if unusable := proxy_problem(collector_url, "socks", "requests[socks]"):
+        raise unusable
     named = {"service.name": settings.otel_service_name} if settings.otel_service_name else {}
     collector = Collector(
-        endpoint=endpoint,
-        shown=without_password(endpoint),
+        endpoint=collector_url,
+        shown=without_password(collector_url),
         headers=settings.otel_exporter_otlp_headers,
         resource={
             "service.name": "executor-worker",
@@ -154,11 +157,21 @@ def tracing_of(settings: Settings, instance: str) -> Tracing:
     return OtlpTracing(Sender(collector), settings.llm_provider)
 
 
-def require_model_key(settings: Settings, environ: Mapping[str, str]) -> None:
+def require_model(settings: Settings, environ: Mapping[str, str]) -> None:
     """
     Raises:
-        ConfigError: The provider needs a key and there is none.
+        ConfigError: The provider needs a key and there is none, or its proxy can't be used.
     """
+    _require_key(settings, environ)
+    places = {settings.llm_provider: settings.llm_base_url} | {
+        name: settings.fallback_urls.get(name, "") for name in settings.fallback_providers
+    }
+    addresses = (endpoint(provider, base_url) for provider, base_url in places.items())
+    for problem in filter(None, map(proxy_problem, filter(None, addresses))):
+        raise problem
+
+
+def _require_key(settings: Settings, environ: Mapping[str, str]) -> None:
     if settings.llm_api_key or not needs_key(settings.llm_provider, settings.llm_base_url):
         return
     foreign = _FOREIGN_KEYS.get(settings.llm_provider, "")

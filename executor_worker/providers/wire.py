@@ -9,18 +9,17 @@ them. Connections are made after fork; only the TLS context may come from before
 from __future__ import annotations
 
 import ssl
-import urllib.request
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpcore2
 import httpx2
 
 from executor_worker.errors import NodeError
 from executor_worker.run_context import RunContext
+from executor_worker.settings.proxies import proxy_for, proxy_problem
 
 SLICE_S = 0.25
 CONNECT_S = 10.0
@@ -185,13 +184,17 @@ class _Transport(httpx2.BaseTransport):
 
 
 def _proxy(base_url: str) -> httpcore2.Proxy | None:
-    """The proxy that the environment (`HTTPS_PROXY`, `NO_PROXY` …) names for this endpoint."""
-    parts = urlsplit(base_url)
-    proxies = urllib.request.getproxies()
-    address = proxies.get(parts.scheme) or proxies.get("all")
-    if not address or urllib.request.proxy_bypass(parts.hostname or ""):
+    """
+    Make the proxy that the environment names for this endpoint.
+
+    Raises:
+        ConfigError: It can't be used.
+    """
+    if problem := proxy_problem(base_url):
+        raise problem
+    if (address := proxy_for(base_url)) is None:
         return None
-    proxy = httpx2.Proxy(address if "://" in address else f"http://{address}")
+    proxy = httpx2.Proxy(address)
     return httpcore2.Proxy(str(proxy.url), auth=proxy.raw_auth, headers=proxy.headers.raw)
 
 

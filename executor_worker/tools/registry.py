@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from executor_worker.errors import ToolUnavailable, UnknownTool
+from executor_worker.settings.proxies import proxy_problem
 from executor_worker.tools.base import Log, Tool, silent
 from executor_worker.tools.builtin.built_in import built_in_tools
 from executor_worker.tools.event_loop import Loop
@@ -14,7 +15,7 @@ from executor_worker.tools.functions.functions import FunctionTool
 from executor_worker.tools.functions.loading import load_functions
 from executor_worker.tools.isolation import IsolatedTool, Isolation
 from executor_worker.tools.known_names import KnownNames
-from executor_worker.tools.mcp_config import load_servers
+from executor_worker.tools.mcp_config import Remote, load_servers
 from executor_worker.tools.settings import ToolSettings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class ToolRegistry:
             known: What the pool's processes have seen of the servers; None: nobody but this one looks.
 
         Raises:
-            ConfigError: MCP_SERVERS, MCP_CONFIG or TOOL_MODULES can't be used.
+            ConfigError: MCP_SERVERS, MCP_CONFIG, TOOL_MODULES or the proxy for a server can't be used.
         """
         self._log = log
         self._settings = settings
@@ -143,6 +144,7 @@ class ToolRegistry:
         configs = load_servers(settings.mcp_servers, settings.mcp_config, settings.environ)
         if not configs:
             return None
+        self._require_proxies(config.place.url for config in configs if isinstance(config.place, Remote))
         self.secrets = tuple(secret for config in configs for secret in config.secrets)
         from executor_worker.tools.mcp import McpServers  # 27 MiB and 0.6 s, for those who have a server
 
@@ -153,9 +155,15 @@ class ToolRegistry:
     def _rest_tools(self) -> RestTools | None:
         if not self._settings.api_tools_url:
             return None
+        self._require_proxies([self._settings.api_tools_url])
         from executor_worker.tools.rest import RestTools  # its HTTP client, for those who still use it
 
         return RestTools(self._settings.api_tools_url, self._settings.tool_timeout_s)
+
+    @staticmethod
+    def _require_proxies(urls: Iterable[str]) -> None:
+        for problem in filter(None, map(proxy_problem, urls)):
+            raise problem
 
     def _refuse_while_unreached(self, name: str) -> None:
         unreached = [(server.name, server.problem) for server in self._mcp.unreached()] if self._mcp else []

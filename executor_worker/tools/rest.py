@@ -11,6 +11,7 @@ import orjson
 
 from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
 from executor_worker.run_context import RunContext
+from executor_worker.settings.proxies import proxy_for
 from executor_worker.tools.base import Answer, Effects, key_header
 from executor_worker.tools.functions.json_value import as_text, to_json
 from executor_worker.tools.functions.time_limit import CallOverdue, time_limit
@@ -64,7 +65,12 @@ class RestTools:
 
     def client(self) -> httpx2.Client:
         if self._client is None:  # made after forking
-            self._client = httpx2.Client(timeout=httpx2.Timeout(_CONNECT_SECONDS, read=None, write=30.0))
+            self._client = httpx2.Client(
+                timeout=httpx2.Timeout(_CONNECT_SECONDS, read=None, write=30.0),
+                verify=httpx2.create_ssl_context(),
+                proxy=proxy_for(self.url),
+                trust_env=False,  # it would fail by proxies for others than this server
+            )
         return self._client
 
     def _list(self) -> None:

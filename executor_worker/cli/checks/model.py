@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
 from executor_worker.errors import ConfigError, ModelError, NodeError
-from executor_worker.program.wiring import PATIENCE_S, model_name, model_settings, require_model_key
+from executor_worker.program.wiring import PATIENCE_S, model_name, model_settings, require_model
 from executor_worker.providers import Models, key_variable, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
@@ -18,7 +18,7 @@ from executor_worker.settings.addresses import without_password
 def check_model(settings: Settings) -> Iterator[Finding]:
     yield from _retirement(settings)
     try:
-        require_model_key(settings, os.environ)
+        require_model(settings, os.environ)
     except ConfigError as error:
         yield from_error(error)
         return

@@ -15,6 +15,7 @@ from anyio.abc import TaskStatus
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 
+from executor_worker.settings.proxies import proxy_for
 from executor_worker.tools.mcp.encoding import mended_lines
 from executor_worker.tools.mcp.wire import (
     FLIGHT,
@@ -99,6 +100,8 @@ def _client(remote: Remote, on_status: OnStatus, *, by_sse: bool = False) -> htt
         timeout=httpx2.Timeout(_CONNECT_SECONDS, read=None, write=_WRITE_SECONDS),
         verify=ssl_context(),  # plain http too: the SDK follows a redirect to https on the same host
         event_hooks={"request": [trace_sending], "response": [note_status]},
+        proxy=proxy_for(remote.url),
+        trust_env=False,  # it would fail by proxies for others than this server
     )
 
 
