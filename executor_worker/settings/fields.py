@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,14 +19,25 @@ from executor_worker.settings.control import FILE, default_worker_id
 from executor_worker.settings.kinds import Kind, Shown
 from executor_worker.settings.orchestrator import OrchestratorFields
 from executor_worker.settings.problems import ConfigErrors
-from executor_worker.settings.sources import Credentials, Layer, comes_as_file, given_twice, names_of, settings_file
+from executor_worker.settings.sources import (
+    Credentials,
+    Given,
+    Layer,
+    PassedOver,
+    comes_as_file,
+    given_twice,
+    names_of,
+    settings_file,
+)
 from executor_worker.settings.spelling import misspelt
 
 MAX_SLOTS = 1024
 TRACES_PATH = "/v1/traces"
+OTLP = "otlp"
 
 Text = Annotated[str, kinds.text()]
 Secret = Annotated[str, kinds.secret()]
+Key = Annotated[str, kinds.key()]
 
 
 SAMPLERS = ("always_on", "always_off", "traceidratio")
@@ -93,7 +104,7 @@ class Settings(OrchestratorFields):
         description="`anthropic`, `openai` (any compatible endpoint), `ollama`, `gemini`, `scripted`, `replay` (neither"
         " uses a network); also `claude`, `gpt`, `local`, `google`",
     )
-    llm_api_key: Annotated[Secret, Shown("required where the provider needs one")] = Field(
+    llm_api_key: Annotated[Key, Shown("required where the provider needs one")] = Field(
         "", description="The provider's key", repr=False
     )
     llm_base_url: Annotated[str, kinds.base_url(), Shown("the provider's own")] = Field(
@@ -104,11 +115,11 @@ class Settings(OrchestratorFields):
     llm_model: Annotated[Text, Shown("`claude-sonnet-5-5` for anthropic")] = Field(
         "", description="Used wherever a node names no model"
     )
-    llm_api_key_anthropic: Secret = Field(
+    llm_api_key_anthropic: Key = Field(
         "", description="Anthropic's key where it is not LLM_PROVIDER, for `fallbacks` that name it", repr=False
     )
-    llm_api_key_openai: Secret = Field("", description="The same for `openai`", repr=False)
-    llm_api_key_gemini: Secret = Field("", description="The same for `gemini`", repr=False)
+    llm_api_key_openai: Key = Field("", description="The same for `openai`", repr=False)
+    llm_api_key_gemini: Key = Field("", description="The same for `gemini`", repr=False)
     llm_fallback_urls: Annotated[
         tuple[str, ...],
         kinds.urls("a list of provider=address", "ollama=http://localhost:11434", _is_fallback_url),
@@ -214,36 +225,38 @@ class Settings(OrchestratorFields):
     )
     log_file: Annotated[Text, Shown("stderr")] = Field("", description="Path of the log file; SIGUSR1 reopens it")
 
-    otel_exporter_otlp_endpoint: Annotated[str, kinds.url()] = Field(
+    otel_sdk_disabled: Annotated[bool, kinds.shared(kinds.switch("1"))] = Field(
+        False, description="`true`: no traces, whatever else says so"
+    )
+    otel_exporter_otlp_endpoint: Annotated[str, kinds.shared(kinds.url())] = Field(
         "", description="Traces are sent there by OTLP over HTTP, to `/v1/traces`; empty: none (docs/TRACING.md)"
     )
-    otel_exporter_otlp_traces_endpoint: Annotated[str, kinds.url()] = Field(
+    otel_exporter_otlp_traces_endpoint: Annotated[str, kinds.shared(kinds.url())] = Field(
         "", description="The same as the whole address, path included; goes first"
     )
-    otel_exporter_otlp_headers: Annotated[
-        dict[str, str], replace(kinds.pairs("a list of name=value", "x-key=…"), secret=True)
-    ] = Field({}, description="Headers that the collector asks for: comma-separated `name=value`", repr=False)
-    otel_exporter_otlp_protocol: Annotated[str, kinds.choice("http/protobuf")] = Field(
+    otel_exporter_otlp_headers: Annotated[dict[str, str], kinds.shared(kinds.headers("x-key=the-key"))] = Field(
+        {}, description="Headers that the collector asks for: comma-separated `name=value`", repr=False
+    )
+    otel_exporter_otlp_protocol: Annotated[str, kinds.shared(kinds.choice("http/protobuf"))] = Field(
         "http/protobuf", description="The only one there is"
     )
     otel_traces_exporter: Annotated[
-        str, kinds.choice("otlp", "none"), Shown("otlp where an endpoint is set, else none")
-    ] = Field("", description="`otlp` (also without an endpoint: to localhost:4318) or `none`")
+        tuple[str, ...], kinds.lowercase_words("a list of exporters", OTLP), Shown("otlp where an endpoint is set")
+    ] = Field((), description="`otlp` (also without an endpoint: to localhost:4318) or `none`; others are passed over")
     otel_service_name: Annotated[Text, Shown("executor-worker")] = Field(
         "", description="Whose traces they are; before a `service.name` in OTEL_RESOURCE_ATTRIBUTES"
     )
     otel_resource_attributes: Annotated[
-        dict[str, str], kinds.pairs("a list of name=value", "deployment.environment.name=production")
+        dict[str, str], kinds.shared(kinds.pairs("a list of name=value", "deployment.environment.name=production"))
     ] = Field({}, description="What else is said of where they come from: comma-separated `name=value`")
     otel_traces_sampler: Annotated[
-        str,
-        kinds.choice(*(prefix + name for prefix in ("parentbased_", "") for name in SAMPLERS)),
+        str, kinds.shared(kinds.choice(*(prefix + name for prefix in ("parentbased_", "") for name in SAMPLERS)))
     ] = Field(
         "parentbased_always_on",
         description="Which traces are made: `always_on`, `always_off` or `traceidratio`; with `parentbased_` in front"
         " only where an item brings no trace of its own",
     )
-    otel_traces_sampler_arg: Annotated[float, kinds.share()] = Field(
+    otel_traces_sampler_arg: Annotated[float, kinds.shared(kinds.share())] = Field(
         1.0, description="The share that `traceidratio` takes"
     )
 
@@ -267,14 +280,32 @@ class Settings(OrchestratorFields):
         # First, so that no variable of that name can take its place.
         twice = given_twice(cls, environ, "the environment") + given_twice(cls, file, "the settings file")
         unknown = InitSettingsSource(cls, {"UNKNOWN": misspelt(known_names(), environ, file) + twice})
-        layers = (Layer(cls, variables, folder, problems) for variables in (environ, file))
+        passed_over: list[PassedOver] = []
+        layers = (Layer(cls, variables, folder, problems, passed_over) for variables in (environ, file))
         try:
             settings = cls(_build_sources=((unknown, *layers, Credentials(cls, environ)), {}))
         except ValidationError as error:
             problems += map(_complaint, error.errors())
+        else:
+            if not settings.traces_off:
+                problems += [_wrong(one.field, one.given) for one in passed_over if one.field.endswith("_endpoint")]
         if problems:
             raise ConfigErrors(problems)
-        return settings
+        return settings.model_copy(update={"unknown": settings.unknown + settings._ineffective(passed_over)})
+
+    def _ineffective(self, passed_over: Sequence[PassedOver]) -> tuple[str, ...]:
+        """Say which variables, of those that others read too, have no effect here; nothing where we make no traces."""
+        if not self.traces_endpoint:
+            return ()
+        said = [
+            f"{one.given.variable} has no effect on traces: {_shown(field, one.given)} is not {field.kind.wanted}"
+            f"{_fault(field, one.given)}{f'; it is as if it were {field.default}' if field.default else ''}."
+            for one, field in ((one, setting_fields()[one.field]) for one in passed_over)
+        ]
+        others = [word for word in self.otel_traces_exporter if word != OTLP]
+        if others:
+            said.append(f"OTEL_TRACES_EXPORTER names {', '.join(others)} too: traces are sent by otlp only.")
+        return tuple(said)
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Without the secrets, and without the passwords in what is shown."""
@@ -313,9 +344,15 @@ class Settings(OrchestratorFields):
         """Where traces are sent; empty: none are made."""
         base = self.otel_exporter_otlp_endpoint
         given = self.otel_exporter_otlp_traces_endpoint or (f"{base}{TRACES_PATH}" if base else "")
-        if self.otel_traces_exporter == "none":
+        if self.traces_off:
             return ""
         return given or (f"http://localhost:4318{TRACES_PATH}" if self.otel_traces_exporter else "")
+
+    @property
+    def traces_off(self) -> bool:
+        """Whether none are made, whatever the endpoint."""
+        asked = self.otel_traces_exporter
+        return self.otel_sdk_disabled or "none" in asked or (bool(asked) and OTLP not in asked)
 
     @property
     def fallback_keys(self) -> dict[str, str]:
@@ -389,13 +426,23 @@ def _without_passwords(value: object) -> object:
 
 
 def _complaint(error: ErrorDetails) -> ConfigError:
-    variable, given = str(error["loc"][0]), error["input"]
-    setting = setting_fields()[variable.lower()]
+    return _wrong(str(error["loc"][0]).lower(), error["input"])
+
+
+def _wrong(name: str, given: Given) -> ConfigError:
+    """Say what is wrong with the text of the field *name*."""
+    setting, variable = setting_fields()[name], name.upper()
     otherwise = f" for {setting.default}" if setting.default else ""
     fix = f"Set it to one, for instance {variable}={setting.kind.example}, or leave it out{otherwise}."
     if setting.kind.address and "@" in given:
         fix = f"{fix} {addresses.ESCAPES}"
-    return ConfigError(given.variable, f"{_shown(setting, given)} is not {setting.kind.wanted}.", fix)
+    problem = f"{_shown(setting, given)} is not {setting.kind.wanted}{_fault(setting, given)}."
+    return ConfigError(given.variable, problem, fix)
+
+
+def _fault(setting: SettingField, given: str) -> str:
+    fault = setting.kind.fault(given)
+    return f": it has {fault}" if fault else ""
 
 
 def _shown(setting: SettingField, given: str) -> str:

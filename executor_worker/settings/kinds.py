@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from executor_worker.settings.addresses import is_url, split
+from executor_worker.settings.header_text import stray
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -47,6 +49,8 @@ class Kind:
         show: Turns a value into what people would write.
         secret: Its value is never shown.
         address: It may hold a password: a bad one is shown only if it certainly holds none.
+        fault: Says what in a bad value is wrong, without showing it.
+        shared: Others read the variable too, and may take what we don't: a bad value is passed over.
     """
 
     wanted: str
@@ -55,6 +59,8 @@ class Kind:
     show: Callable[[Any], str] = str
     secret: bool = False
     address: bool = False
+    fault: Callable[[str], str] = lambda _: ""
+    shared: bool = False
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic import PlainValidator  # the command line reads its options by kinds too, and does without
@@ -135,9 +141,21 @@ def secret() -> Kind:
     return replace(text(), secret=True)
 
 
+def key() -> Kind:
+    """A provider's key: it goes into an HTTP header."""
+    wanted = "a key of printable ASCII characters on one line"
+    return replace(text(wanted, "the-key-as-it-was-given", r"[ -~]*"), secret=True, fault=stray)
+
+
 def token() -> Kind:
-    """A secret that goes into an HTTP header."""
-    return replace(text("printable ASCII without spaces", "a-long-random-word", r"[!-~]+"), secret=True)
+    """A secret that goes into an HTTP header as one word."""
+    known = text("printable ASCII without spaces", "a-long-random-word", r"[!-~]+")
+    return replace(known, secret=True, fault=partial(stray, spaces=False))
+
+
+def shared(kind: Kind) -> Kind:
+    """Read what *kind* reads, and leave the rest to others who read the variable."""
+    return replace(kind, shared=True)
 
 
 def or_none(kind: Kind) -> Kind:
@@ -157,6 +175,12 @@ def words(wanted: str, example: str, accepts: Callable[[str], object] = bool) ->
     return Kind(wanted, example, read, ",".join)
 
 
+def lowercase_words(wanted: str, example: str) -> Kind:
+    """A tuple, from comma-separated words in any case."""
+    known = words(wanted, example)
+    return replace(known, read=lambda value: known.read(value.lower()))
+
+
 def pairs(wanted: str, example: str) -> Kind:
     """A dict, from comma-separated `name=value`; what is not printable ASCII, and commas, as `%XX`."""
 
@@ -169,6 +193,19 @@ def pairs(wanted: str, example: str) -> Kind:
         return {name.strip(): unquote(text.strip()) for name, _, text in found}
 
     return Kind(wanted, example, read, lambda known: ",".join(f"{name}={quote(text)}" for name, text in known.items()))
+
+
+def headers(example: str) -> Kind:
+    """A dict of secret headers, from comma-separated `name=value`."""
+    known = pairs("a list of name=value, each of what a header can carry", example)
+
+    def read(value: str) -> dict[str, str]:
+        found: dict[str, str] = known.read(value)
+        if any(map(stray, found.values())):
+            raise ValueError
+        return found
+
+    return replace(known, read=read, secret=True, fault=lambda value: stray(unquote(value)))
 
 
 def share() -> Kind:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from dotenv.parser import parse_stream
@@ -13,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SecretsSettingsSource
 
 from executor_worker.errors import ConfigError
+from executor_worker.settings.kinds import Kind
 from executor_worker.text_files import read_text
 
 EMPTY_COUNTS = frozenset({"HEALTH_PORT", "DAGO_HTTP_PORT"})  # set but empty means something else than not set
@@ -52,6 +54,25 @@ def given_twice(settings: type[BaseSettings], variables: Mapping[str, str], wher
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A variable that others read too, with a text that we can't use."""
+
+    field: str
+    given: Given
+
+
+def _is_for_others(field: FieldInfo, text: str) -> bool:
+    kind = next((item for item in field.metadata if isinstance(item, Kind)), None)
+    if kind is None or not kind.shared:
+        return False
+    try:
+        kind.read(text)
+    except ValueError:
+        return True
+    return False
+
+
 class Layer(EnvSettingsSource):
     """
     The settings in *variables*, secrets also from the files that their NAME_FILE name.
@@ -59,15 +80,21 @@ class Layer(EnvSettingsSource):
     Args:
         folder: Where relative ones are looked for.
         problems: Takes up what can't be read.
+        passed_over: Takes up what others who read the same variables may take.
     """
 
     def __init__(
-        self, settings: type[BaseSettings], variables: Mapping[str, str], folder: Path, problems: list[ConfigError]
+        self,
+        settings: type[BaseSettings],
+        variables: Mapping[str, str],
+        folder: Path,
+        problems: list[ConfigError],
+        passed_over: list[PassedOver],
     ) -> None:
         super().__init__(settings)
         given = {name: Given(value, name) for name, value in variables.items()}
         self.env_vars = {name: value for name, value in given.items() if value or name in EMPTY_COUNTS}
-        self._folder, self._problems = folder, problems
+        self._folder, self._problems, self._passed_over = folder, problems, passed_over
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[str | None, str, bool]:
         value, key, _ = super().get_field_value(field, field_name)
@@ -75,6 +102,9 @@ class Layer(EnvSettingsSource):
         if value is None and comes_as_file(field) and key not in self.current_state:
             named = (f"{name}_FILE" for name in names_of(field))
             value = next((self._read(name, path) for name in named if (path := self.env_vars.get(name))), None)
+        if isinstance(value, Given) and _is_for_others(field, value):
+            self._passed_over.append(PassedOver(field_name, value))
+            value = None
         return value, key, False
 
     def _read(self, variable: str, path: str) -> Given | None:

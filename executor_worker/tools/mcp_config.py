@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from executor_worker.errors import ConfigError
 from executor_worker.settings import addresses
+from executor_worker.settings.header_text import stray
 from executor_worker.tools.base import Effects
 from executor_worker.tools.mcp_file import Entry, ToolRule, bad_file, filled, read_entries
 
@@ -21,6 +22,7 @@ RemoteKind = Literal["auto", "http", "sse"]
 _SECRET_NAME = re.compile(r"auth|key|token|secret|pass|cookie|credential", re.IGNORECASE)
 _NAMED = re.compile(r"([^/=?]+)=(.*)", re.DOTALL)
 _ASSIGNED = re.compile(r"(-{0,2}[\w-]+)(?:=|:\s)\s*(.*)", re.DOTALL)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _KINDS: dict[str, RemoteKind] = {
     "remote": "auto",
     "auto": "auto",
@@ -188,6 +190,19 @@ def _server(name: str, entry: Entry, path: str, environ: Mapping[str, str]) -> S
     )
 
 
+def _header(name: str, value: str) -> tuple[str, str]:
+    """
+    Raises:
+        ValueError: No request could carry it; the value is not shown.
+    """
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a header")
+    value = value.strip()
+    if fault := stray(value):
+        raise ValueError(f"no header can carry what its header {name!r} has: {fault}")
+    return name, value
+
+
 def _place(entry: Entry, environ: Mapping[str, str]) -> Remote | Local:
     def text(written: str) -> str:
         return filled(written, environ)
@@ -201,7 +216,7 @@ def _place(entry: Entry, environ: Mapping[str, str]) -> Remote | Local:
         if entry.type is not None and entry.type not in _KINDS:
             raise ValueError(f"its `type` {entry.type!r} is not one of {', '.join(sorted(_KINDS))}")
         kind = "auto" if entry.type is None else _KINDS[entry.type]
-        return Remote(url, {key: text(value) for key, value in entry.headers.items()}, kind)
+        return Remote(url, dict(_header(key, text(value)) for key, value in entry.headers.items()), kind)
     assert entry.command is not None
     env = {key: text(value) for key, value in entry.env.items()}
     cwd = None if entry.cwd is None else str(Path(text(entry.cwd)).expanduser())

@@ -75,11 +75,12 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "log_level": "info",
         "log_format": "",
         "log_file": "",
+        "otel_sdk_disabled": False,
         "otel_exporter_otlp_endpoint": "",
         "otel_exporter_otlp_traces_endpoint": "",
         "otel_exporter_otlp_headers": {},
         "otel_exporter_otlp_protocol": "http/protobuf",
-        "otel_traces_exporter": "",
+        "otel_traces_exporter": (),
         "otel_service_name": "",
         "otel_resource_attributes": {},
         "otel_traces_sampler": "parentbased_always_on",
@@ -309,6 +310,85 @@ def test_secrets_come_from_systemds_credentials(tmp_path: Path, name: str) -> No
     assert (settings.llm_api_key, settings.workers) == (KEY, 5)
     assert load(tmp_path, CREDENTIALS_DIRECTORY=str(folder), LLM_API_KEY="other").llm_api_key == "other"
     assert load(tmp_path, CREDENTIALS_DIRECTORY=str(tmp_path / "none")).llm_api_key == ""
+
+
+STRAY = {
+    "\u2013": "en dash",
+    "\n": "a line break",
+    "\r": "a line break",
+    "\t": "a tab",
+    "\u201c": "left double quotation mark",
+    "\u00a0": "no-break space",
+    "\u200b": "zero width space",
+    "\u00e9": "latin small letter e with acute",
+    "\x07": "a character",
+}
+HEADERS = ("LLM_API_KEY", "LLM_API_KEY_ANTHROPIC", "LLM_API_KEY_OPENAI", "LLM_API_KEY_GEMINI", "HEALTH_TOKEN")
+
+
+@pytest.mark.parametrize("variable", HEADERS)
+@pytest.mark.parametrize("char", STRAY)
+def test_secret_that_no_header_can_carry_is_a_wrong_setting(tmp_path: Path, variable: str, char: str) -> None:
+    """What is in its midst is said, by name and place; the secret is not."""
+    said = problems(tmp_path, **{variable: f"sk-very{char}secret"})[variable]
+    assert f"{STRAY[char]}" in said
+    assert "as character 8 of 14" in said
+    assert "sk-very" not in said and "secret" not in said
+    (tmp_path / "key").write_text(f"sk-very{char}secret\n")
+    assert STRAY[char] in problems(tmp_path, **{f"{variable}_FILE": "key"})[f"{variable}_FILE"]
+
+
+def test_secrets_are_taken_as_they_are_pasted(tmp_path: Path) -> None:
+    """With white space around, and words for servers that want no key."""
+    assert load(tmp_path, LLM_API_KEY=f"\u00a0 {KEY}\r\n").llm_api_key == KEY
+    assert load(tmp_path, LLM_API_KEY="not needed").llm_api_key == "not needed"
+
+
+CLUSTER = {
+    "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+    "OTEL_TRACES_EXPORTER": "otlp,console",
+    "OTEL_TRACES_SAMPLER": "xray",
+    "OTEL_TRACES_SAMPLER_ARG": "endpoint=http://h,pollingIntervalMs=5000",
+    "OTEL_EXPORTER_OTLP_HEADERS": "no pairs",
+    "OTEL_RESOURCE_ATTRIBUTES": "a b=c",
+    "OTEL_SDK_DISABLED": "perhaps",
+}
+
+
+@pytest.mark.parametrize("off", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}])
+def test_traces_of_others_are_nothing_while_ours_are_off(tmp_path: Path, off: dict[str, str]) -> None:
+    """Variables that are set for a whole cluster, whatever they say."""
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"}
+    for given in (CLUSTER | endpoint, CLUSTER | {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}):
+        settings = load(tmp_path, **given | off)
+        assert (settings.traces_endpoint, settings.warnings) == ("", ())
+    alone = {name: text for name, text in CLUSTER.items() if name != "OTEL_TRACES_EXPORTER"}
+    for given in (
+        alone,
+        alone | {"OTEL_TRACES_EXPORTER": "console"},
+        alone | {"OTEL_TRACES_EXPORTER": "zipkin,jaeger"},
+    ):
+        assert (load(tmp_path, **given).traces_endpoint, load(tmp_path, **given).warnings) == ("", ())
+
+
+def test_traces_of_others_are_a_warning_while_ours_are_on(tmp_path: Path) -> None:
+    """What has no effect is named, each once, and what holds instead; a secret is not shown."""
+    settings = load(tmp_path, **CLUSTER, OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318")
+    assert settings.traces_endpoint == "http://collector:4318/v1/traces"
+    assert (settings.otel_traces_sampler, settings.otel_traces_sampler_arg) == ("parentbased_always_on", 1.0)
+    said = {warning.partition(" ")[0]: warning for warning in settings.warnings}
+    assert said.keys() == CLUSTER.keys()
+    assert "'xray' is not one of" in said["OTEL_TRACES_SAMPLER"]
+    assert "as if it were parentbased_always_on" in said["OTEL_TRACES_SAMPLER"]
+    assert "console" in said["OTEL_TRACES_EXPORTER"]
+    assert "no pairs" not in said["OTEL_EXPORTER_OTLP_HEADERS"]
+
+
+@pytest.mark.parametrize("address", ["collector:4317", "grpc://collector:4317", "unix:///run/otel"])
+def test_collector_of_another_kind_is_a_wrong_setting_while_traces_are_on(tmp_path: Path, address: str) -> None:
+    """They were asked for, and would go nowhere."""
+    assert set(problems(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=address)) == {"OTEL_EXPORTER_OTLP_ENDPOINT"}
+    assert load(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=address, OTEL_SDK_DISABLED="true").warnings == ()
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:

@@ -98,6 +98,15 @@ def test_a_name_can_be_used_once(tmp_path: Path) -> None:
         ({"mcpServers": {"x": {"command": "a", "effects": "some"}}}, "effects: Input should be"),
         ({"mcpServers": {"x": {"command": "a", "tools": {"t": {"timeout": -1}}}}}, r"tools\.t\.timeout"),
         ({"mcpServers": {"x": {"command": "a", "timeout_s": 0}}}, "timeout_s"),
+        (
+            {"mcpServers": {"x": {"url": "http://a", "headers": {"K": "ab\u2013c"}}}},
+            r"'K' has: en dash .* 3 of 4",
+        ),
+        (
+            {"mcpServers": {"x": {"url": "http://a", "headers": {"K": "a\nb"}}}},
+            r"'K' has: a line break",
+        ),
+        ({"mcpServers": {"x": {"url": "http://a", "headers": {"K:": "b"}}}}, r"'K:' is no name of a header"),
         ({"mcpServers": {"x": {"url": "http://a", "headers": {"K": "${GONE}"}}}}, r"\$\{GONE\}, which is not set"),
     ],
 )
