@@ -18,6 +18,7 @@ from supervisor.scoreboard.scoreboard import Row, Scoreboard
 JSON, TEXT, PROMETHEUS = "application/json", "text/plain; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"
 
 GUARDED = frozenset({"/workers", "/status", "/metrics"})  # they tell what is worked on; probes need neither
+NAMING = frozenset({"/workers", "/status"})  # they name graphs and nodes: without a token for this machine only
 
 Answer = tuple[int, str, bytes]
 
@@ -58,13 +59,22 @@ class Health:
             "/metrics": self.metrics,
         }
 
-    def answer(self, path: str, headers: Mapping[str, str]) -> Answer:
-        """The status, content type and body for *path*; *headers* by their names in lower case."""
+    def answer(self, path: str, headers: Mapping[str, str], *, local: bool = True) -> Answer:
+        """
+        The status, content type and body for *path*.
+
+        Args:
+            headers: By their names in lower case.
+            local: Whether this machine asks.
+        """
         known = self._answers.get(path)
         if known is None:
             return 404, JSON, orjson.dumps({"error": f"no such path; known: {', '.join(self._answers)}"})
         if path in GUARDED and not self._admits(headers.get("authorization", "")):
             return 401, JSON, orjson.dumps({"error": "this path needs the bearer token that HEALTH_TOKEN holds"})
+        if path in NAMING and not (local or self._token):
+            advice = "this path answers this machine only; set HEALTH_TOKEN and bring it to ask from elsewhere"
+            return 403, JSON, orjson.dumps({"error": advice})
         return known()
 
     def _admits(self, authorization: str) -> bool:

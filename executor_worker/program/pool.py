@@ -211,7 +211,7 @@ class ExecutorProgram:
         )
         gauges = lambda: [*duties.housekeeping.gauges(), *duties.throttling.gauges()]  # noqa: E731
         health = Health(settings.worker_id, board, gauges, token=settings.health_token, rates=duties.rates.of_pool)
-        answer = lambda path, headers: health.answer(path.partition("?")[0], headers)  # noqa: E731
+        answer = lambda path, headers, local: health.answer(path.partition("?")[0], headers, local=local)  # noqa: E731
         routine = [Duty(**duty._asdict()) for duty in duties.all]
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
 

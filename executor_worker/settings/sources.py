@@ -137,10 +137,15 @@ class Credentials(SecretsSettingsSource):
         return (Given(value, name) if value else None), name, False
 
 
+def settings_path(environ: Mapping[str, str], folder: Path) -> Path:
+    """Where the settings file is, or would be."""
+    return folder / (environ.get("ENV_FILE", "").strip() or ".env")
+
+
 def settings_file(environ: Mapping[str, str], folder: Path, problems: list[ConfigError]) -> dict[str, str]:
     """Read the file that ENV_FILE names, or `.env` where there is one; what is wrong with it goes to *problems*."""
     named = environ.get("ENV_FILE", "").strip()
-    path = folder / (named or ".env")
+    path = settings_path(environ, folder)
     try:
         return _parse(read_text(path), path, problems)
     except (OSError, ValueError) as error:

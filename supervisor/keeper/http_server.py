@@ -7,6 +7,7 @@ It runs in a thread of the keeper. A client that is slow, silent or rude costs o
 
 from __future__ import annotations
 
+import ipaddress
 import selectors
 import socket
 import threading
@@ -18,8 +19,11 @@ from http import HTTPStatus
 from supervisor.processes.after_fork import describe
 from supervisor.program import Journal
 
-Routes = Callable[[str, Mapping[str, str]], tuple[int, str, bytes]]
-"""From path (with query) and headers (names in lower case) to status, content type and body."""
+Routes = Callable[[str, Mapping[str, str], bool], tuple[int, str, bytes]]
+"""
+From path (with query), headers (names in lower case) and whether the client is on this machine to status, content type
+and body.
+"""
 
 CONNECTIONS = 64
 TIMEOUT_S = 5.0
@@ -38,6 +42,7 @@ _HINTS: dict[int, str] = {
 class Connection:
     socket: socket.socket
     deadline: float
+    local: bool  # by loopback
     received: bytearray = field(default_factory=bytearray)
     to_send: memoryview | None = None
 
@@ -117,7 +122,7 @@ class HttpServer:
         if not self._accepting():  # any more: that may have changed while we waited
             return
         try:
-            accepted, _ = self._listener.accept()
+            accepted, peer = self._listener.accept()
         except BlockingIOError:  # another process was faster
             return
         except OSError as error:
@@ -127,7 +132,7 @@ class HttpServer:
         accepted.setblocking(False)
         if len(self._connections) >= CONNECTIONS:
             self._close(next(iter(self._connections.values())))
-        connection = Connection(accepted, time.monotonic() + TIMEOUT_S)
+        connection = Connection(accepted, time.monotonic() + TIMEOUT_S, is_loopback(peer))
         self._connections[accepted.fileno()] = connection
         self._selector.register(accepted, selectors.EVENT_READ, connection)
 
@@ -144,17 +149,17 @@ class HttpServer:
         connection.received += data
         head, complete, _ = bytes(connection.received[: HEAD_LIMIT + 4]).partition(b"\r\n\r\n")
         if complete:
-            self._answer(connection, self._respond(head))
+            self._answer(connection, self._respond(head, connection.local))
         elif len(connection.received) > HEAD_LIMIT:
             self._answer(connection, _page(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE))
 
-    def _respond(self, head: bytes) -> bytes:
+    def _respond(self, head: bytes, local: bool) -> bytes:
         try:
             method, path, headers = parse(head)
         except BadRequest as error:
             return _page(error.status)
         try:
-            status, content_type, body = self._routes(path, headers)
+            status, content_type, body = self._routes(path, headers, local)
         except Exception as error:  # noqa: BLE001 - one page that fails must not end the others
             self._log("error", "http.page_failed", path=path.partition("?")[0], **describe(error))
             return _page(HTTPStatus.INTERNAL_SERVER_ERROR, with_body=method == "GET")
@@ -182,6 +187,15 @@ class HttpServer:
         self._connections.pop(connection.socket.fileno(), None)
         self._selector.unregister(connection.socket)
         connection.socket.close()
+
+
+def is_loopback(peer: tuple[object, ...]) -> bool:
+    """Whether a socket's address is this machine's own, IPv4 in IPv6 included."""
+    try:
+        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def parse(head: bytes) -> tuple[str, str, dict[str, str]]:

@@ -69,6 +69,12 @@ class Link:
     def connected(self) -> bool:
         return self._sock is not None
 
+    @property
+    def peer(self) -> tuple[Any, ...]:
+        """Address of the server's socket; empty while not connected, or where it is a file."""
+        found = self._sock.getpeername() if self._sock is not None else ()
+        return found if isinstance(found, tuple) else ()
+
     def fileno(self) -> int:
         """
         Raises:

@@ -47,6 +47,7 @@ class Server:
         maxmemory: Bytes; 0 = no limit.
         policy: What happens when memory is full; anything but noeviction loses items.
         durable: Whether a restart finds what was acknowledged: an append-only file.
+        saves: Whether snapshots are written now and then; None: the user may not ask.
         role: master or slave.
         used_memory: Bytes.
         unwritten: Its last write to disk failed; it refuses ours until one succeeds.
@@ -58,6 +59,7 @@ class Server:
     maxmemory: int
     policy: str
     durable: bool
+    saves: bool | None
     role: str
     used_memory: int
     unwritten: bool
@@ -85,6 +87,7 @@ def describe(link: Link) -> Server:
         if colon:
             facts[name] = value.strip()
     redis = facts.get("redis_version", "0")
+    saves = link.batch([("CONFIG", "GET", "save")])[0]
     return Server(
         name=facts.get("server_name", "valkey" if "valkey_version" in facts else "redis"),
         version=tuple(int(part) for part in redis.split(".") if part.isdigit()),
@@ -92,6 +95,7 @@ def describe(link: Link) -> Server:
         maxmemory=int(facts.get("maxmemory", 0)),
         policy=facts.get("maxmemory_policy", ""),
         durable=facts.get("aof_enabled") == "1",
+        saves=bool(saves[1].strip()) if isinstance(saves, list) and len(saves) == 2 else None,
         role=facts.get("role", ""),
         used_memory=int(facts.get("used_memory", 0)),
         unwritten="err" in (facts.get("aof_last_write_status"), facts.get("rdb_last_bgsave_status")),

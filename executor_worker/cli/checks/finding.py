@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from executor_worker.cli.exits import FAILED
 from executor_worker.errors import ConfigError
 
 
@@ -13,11 +14,13 @@ class Finding:
     Attributes:
         subject: What was looked at: a variable's name where there is one.
         text: What was seen; where it is not right, what to do as well.
+        status: The exit status that it means; as of `run` where that does not even start.
     """
 
     right: bool
     subject: str
     text: str
+    status: int = FAILED
 
 
 def ok(subject: str, text: str) -> Finding:
@@ -28,5 +31,5 @@ def fix(subject: str, text: str) -> Finding:
     return Finding(False, subject, text)
 
 
-def from_error(error: ConfigError) -> Finding:
-    return fix(error.variable, f"{error.problem} {error.fix}")
+def from_error(error: ConfigError, status: int = FAILED) -> Finding:
+    return Finding(False, error.variable, f"{error.problem} {error.fix}", status)

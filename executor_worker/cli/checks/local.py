@@ -12,8 +12,10 @@ from pathlib import Path
 from executor_worker.cli.checks.finding import Finding, fix, ok
 from executor_worker.cli.status.pool_http import PoolView
 from executor_worker.settings import Settings
+from executor_worker.settings.sources import settings_file, settings_path
 
 SHORTEST_LEASE_S = 3.0
+LOOPBACK = ("localhost", "::1")
 
 
 def check_names(settings: Settings) -> Iterator[Finding]:
@@ -22,6 +24,36 @@ def check_names(settings: Settings) -> Iterator[Finding]:
         yield fix(name, rest)
     if not settings.unknown:
         yield ok("settings", "all are understood, none looks misspelt")
+
+
+def check_settings_file() -> Iterator[Finding]:
+    """Say which file was read: one in another folder is as good as none."""
+    path = settings_path(os.environ, Path.cwd())
+    if path.is_file():
+        count = len(settings_file(os.environ, Path.cwd(), []))
+        yield ok("ENV_FILE", f"{path} was read: {count} {'variable' if count == 1 else 'variables'}")
+    else:
+        yield ok("ENV_FILE", f"no settings file was read: ENV_FILE is not set, and there is no {path}")
+
+
+def check_exposure(settings: Settings) -> Iterator[Finding]:
+    """What others on the network may see and do."""
+    if settings.health_port is not None:
+        yield ok("HEALTH_HOST", _pages(settings))
+    if any(word.partition(":")[0] == "*" for word in settings.http_allow):
+        danger = "models may reach every address that this machine reaches on the internet, and send anything there"
+        yield fix("HTTP_ALLOW", f"* is in it: {danger}; name the hosts that are needed.")
+
+
+def _pages(settings: Settings) -> str:
+    host = settings.health_host
+    if host in LOOPBACK or host.startswith("127."):
+        return f"{host}: all pages are for this machine only"
+    if settings.health_token:
+        return (
+            f"{host}: /workers, /status and /metrics are for who brings HEALTH_TOKEN, the others for all who reach it"
+        )
+    return f"{host}: /workers and /status are for this machine only, /metrics and probes for all who reach it"
 
 
 def check_timeouts(settings: Settings) -> Iterator[Finding]:

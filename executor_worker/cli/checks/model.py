@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
+from executor_worker.cli.exits import CONFIG
 from executor_worker.errors import ConfigError, ModelError, NodeError
 from executor_worker.program.wiring import PATIENCE_S, model_name, model_settings, require_model
 from executor_worker.providers import Models, key_variable, retired
@@ -20,7 +21,7 @@ def check_model(settings: Settings) -> Iterator[Finding]:
     try:
         require_model(settings, os.environ)
     except ConfigError as error:
-        yield from_error(error)
+        yield from_error(error, CONFIG)
         return
     yield from _prices(settings)
     yield _endpoint(settings)

@@ -30,6 +30,7 @@ from executor_worker.cli.status.pool_http import PoolView
 from executor_worker.errors import ConfigError, StreamError, StreamRefused, StreamUnavailable
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
+from supervisor.keeper.http_server import is_loopback
 
 # A supervisor that lives has beaten since.
 SILENT_S = 2 * BEAT_S
@@ -89,7 +90,33 @@ def _server(link: Link, server: Server) -> Iterator[Finding]:
     else:
         yield ok("REDIS_ADDR", where)
     yield _eviction(server)
+    yield _durability(server)
+    yield from _exposure(link)
     yield from _room(server)
+
+
+def _durability(server: Server) -> Finding:
+    """What a restart of Redis keeps is the operator's choice, so it is only said."""
+    if server.durable:
+        return ok("durability", "appendonly yes: a restart of Redis keeps what was settled")
+    advice = "`appendonly yes` keeps it"
+    if server.saves is None:
+        return ok("durability", f"appendonly no, save unknown: a restart of Redis may lose items; {advice}")
+    lost = "what came after the last snapshot" if server.saves else "all items, states and results"
+    return ok("durability", f"appendonly no, save {'on' if server.saves else 'off'}: a crash loses {lost}; {advice}")
+
+
+def _exposure(link: Link) -> Iterator[Finding]:
+    """A Redis that everybody may use whom the network lets through, or that is spoken to in clear."""
+    endpoint = link.endpoint
+    if endpoint.path is not None or is_loopback(link.peer):
+        return
+    open_ = not (endpoint.password or endpoint.user)
+    if open_ and endpoint.tls is None:
+        fault = "takes no password and no TLS, and is not on this machine: who reaches it reads and writes all there is"
+        yield fix("exposure", f"{endpoint} {fault}; set requirepass or ACL users, and REDIS_PASS, or use rediss://.")
+    elif endpoint.tls is None:
+        yield ok("exposure", f"{endpoint} takes a password, but no TLS: what goes there can be read on the way")
 
 
 def _room(server: Server) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.kit import ModelServer, Pool, RedisServer, free_port, time_stdio, wait_until
@@ -124,9 +125,70 @@ def test_a_replica(run: Run, start_server: Callable[..., RedisServer]) -> None:
     assert "replica" in fixes(run("check", **replica.env))["REDIS_ADDR"]
 
 
-def test_key_missing(run: Run, redis_server: RedisServer) -> None:
-    """Where the provider needs one."""
-    assert "it is not set" in only(run("check", **redis_server.env, LLM_PROVIDER="anthropic"), "LLM_API_KEY")
+@pytest.mark.parametrize("provider", ["anthropic", "openai", "gemini"])
+def test_key_missing(run: Run, redis_server: RedisServer, provider: str) -> None:
+    """Where the provider needs one: `run` would not start, so the status is that of `run`."""
+    done = run("check", **redis_server.env, LLM_PROVIDER=provider, LLM_MODEL="m")
+    assert (done.status, list(fixes(done))) == (78, ["LLM_API_KEY"]) and "it is not set" in done.out
+    assert run("run", **redis_server.env, LLM_PROVIDER=provider).status == 78
+
+
+def said(done: Done, subject: str) -> str:
+    """What was seen of *subject*, which is right."""
+    return next(line for line in done.out.splitlines() if line.startswith(f"ok  {subject}: "))
+
+
+def test_which_settings_file_was_read(run: Run, folder: Path) -> None:
+    """Its path, and how much is in it; or that there is none, and where it would be."""
+    nowhere = {"REDIS_ADDR": "localhost:1"}
+    assert f"there is no {folder}/.env" in said(run("check", **nowhere), "ENV_FILE")
+    (folder / ".env").write_text("WORKERS=3\nLEASE=20s\n")
+    assert f"{folder}/.env was read: 2 variables" in said(run("check", **nowhere), "ENV_FILE")
+    (folder / "other").write_text("WORKERS=3\n")
+    assert f"{folder}/other was read: 1 variable" in said(run("check", **nowhere, ENV_FILE="other"), "ENV_FILE")
+
+
+def test_what_a_restart_of_redis_keeps(run: Run, server: RedisServer) -> None:
+    """An append-only file, snapshots, nothing; it is only said."""
+    client = server.client()
+    assert "loses all items" in said(run("check", **server.env), "durability")
+    client.config_set("save", "3600 1")
+    assert "the last snapshot" in said(run("check", **server.env), "durability")
+    client.config_set("appendonly", "yes")
+    done = run("check", **server.env)
+    assert "appendonly yes" in said(done, "durability") and done.status == 0
+
+
+def test_a_tool_that_reaches_everything_is_a_finding(run: Run, redis_server: RedisServer) -> None:
+    assert "name the hosts" in only(run("check", **redis_server.env, HTTP_ALLOW="api.example.com,*"), "HTTP_ALLOW")
+
+
+def test_who_sees_the_pages_is_said(run: Run) -> None:
+    """On this machine only, with a token, by all."""
+    given = {"REDIS_ADDR": "localhost:1", "HEALTH_PORT": str(free_port())}
+    assert "for all who reach it" in said(run("check", **given), "HEALTH_HOST")
+    assert "HEALTH_TOKEN" in said(run("check", **given, HEALTH_TOKEN="word"), "HEALTH_HOST")
+    assert "this machine only" in said(run("check", **given, HEALTH_HOST="127.0.0.1"), "HEALTH_HOST")
+
+
+@pytest.mark.parametrize(("password", "level"), [("", "fix"), ("right-secret", "ok ")])
+def test_a_redis_that_is_open_to_the_network(
+    run: Run, start_server: Callable[..., RedisServer], password: str, level: str
+) -> None:
+    """By an address that is not loopback; one with a password is only said to be read on the way."""
+    address = own_address()
+    server = start_server("redis", password=password, extra=["--bind", "127.0.0.1", address, "--protected-mode", "no"])
+    done = run("check", REDIS_ADDR=f"{address}:{server.port}", REDIS_PASS=password)
+    assert [line[:3] for line in done.out.splitlines() if line[4:].startswith("exposure: ")] == [level]
+
+
+def own_address() -> str:
+    """An address of this machine that is not loopback."""
+    found = {one.address for many in psutil.net_if_addrs().values() for one in many if one.family == socket.AF_INET}
+    outside = sorted(address for address in found if not address.startswith("127."))
+    if not outside:
+        pytest.skip("this machine has no network")
+    return outside[0]
 
 
 def test_model_retired(run: Run, redis_server: RedisServer, model_server: ModelServer) -> None:

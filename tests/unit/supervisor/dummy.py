@@ -107,7 +107,7 @@ class Dummy:
         self.release()
         say("info", "keeper.closed")
 
-    def page(self, path: str, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
+    def page(self, path: str, headers: Mapping[str, str], local: bool) -> tuple[int, str, bytes]:
         if path == "/boom":
             raise RuntimeError("boom")
         head = self.board.head

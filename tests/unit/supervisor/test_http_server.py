@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from supervisor.keeper import http_server
-from supervisor.keeper.http_server import HttpServer
+from supervisor.keeper.http_server import HttpServer, is_loopback
 from supervisor.program import Journal
 from tests.kit import wait_until
 
@@ -28,7 +28,7 @@ class Served:
         self._thread = threading.Thread(target=self._turn)
         self._thread.start()
 
-    def answer(self, path: str, headers: Mapping[str, str]) -> tuple[int, str, bytes]:
+    def answer(self, path: str, headers: Mapping[str, str], local: bool) -> tuple[int, str, bytes]:
         if path.startswith("/boom"):
             raise RuntimeError("secret")
         if path == "/big":
@@ -158,3 +158,15 @@ def test_superseded_server_leaves_new_connections_to_others(served: Served) -> N
     served.accepting = True
     client.join(5)
     assert waiting[0].startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        *(("127.0.0.1", True), ("127.8.0.1", True), ("::1", True), ("::ffff:127.0.0.1", True)),
+        *(("10.0.0.1", False), ("::ffff:10.0.0.1", False), ("fe80::1%eth0", False), ("", False)),
+    ],
+)
+def test_who_is_on_this_machine(address: str, local: bool) -> None:
+    """By the address that the kernel says, never by a header."""
+    assert is_loopback((address, 1)) is local

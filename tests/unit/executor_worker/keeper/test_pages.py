@@ -207,3 +207,14 @@ def test_a_token_guards_what_tells_of_the_work(board: Scoreboard, path: str, bro
     assert code == 200 or list(json.loads(body)) == ["error"]
     assert b"right-token" not in body
     assert [guarded.answer(probe, {})[0] for probe in ("/health", "/live", "/ready")] == [200, 200, 200]
+
+
+def test_pages_that_name_graphs_are_for_this_machine_unless_there_is_a_token(health: Health, board: Scoreboard) -> None:
+    """Probes and metrics are for everybody; who brings the token may be anywhere."""
+    answered = {
+        path: health.answer(path, {}, local=False)[0] for path in ("/workers", "/status", "/metrics", "/health")
+    }
+    assert answered == {"/workers": 403, "/status": 403, "/metrics": 200, "/health": 200}
+    guarded = Health("w", board, list, token="word")
+    assert guarded.answer("/workers", {"authorization": "Bearer word"}, local=False)[0] == 200
+    assert guarded.answer("/workers", {}, local=False)[0] == 401
