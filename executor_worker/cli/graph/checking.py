@@ -63,7 +63,7 @@ def _graph_in(document: Any) -> Graph:
     """
     report = checked(document)
     if report.placed is None or not report.placed.nodes:
-        raise Quit(FAILED, *_lines(report.errors))
+        raise Quit(FAILED, *lines(report.errors))
     return report.placed.graph
 
 
@@ -77,12 +77,13 @@ def _retired(model: str) -> str | None:
 
 def _print_report(report: Report) -> None:
     for problems, word in ((report.errors, "error"), (report.warnings, "warning")):
-        for line in _lines(problems):
+        for line in lines(problems):
             print(f"{word}  {line}")
     if report.valid:
         nodes = sum(len(level) for level in report.order)
         print(f"ok: {nodes} node{'' if nodes == 1 else 's'} in {len(report.order)} steps")
 
 
-def _lines(problems: Iterable[Problem]) -> list[str]:
+def lines(problems: Iterable[Problem]) -> list[str]:
+    """Write problems for people, a line each."""
     return [f"{problem.pointer or '/'}  {problem.message}. {problem.fix}" for problem in problems]

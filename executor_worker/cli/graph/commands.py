@@ -22,7 +22,7 @@ from executor_worker.settings import Settings
 def submit(settings: Settings, args: argparse.Namespace) -> int:
     """Submit a graph, and wait for its end where that is asked for."""
     request = read_request(args.file, args.input, args.inputs)
-    graph = read_graph(request.graph)
+    graph = read_graph(request)
     with closing(connect(settings)) as link:
         graph_id = submit_graph(link, graph, request, settings)
         if args.follow:

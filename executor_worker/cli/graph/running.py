@@ -19,11 +19,13 @@ from executor_worker.broker.graphs import drive, runs
 from executor_worker.cli.demo.child_pool import ChildPool
 from executor_worker.cli.display import on_terminal, print_json
 from executor_worker.cli.exits import DONE, FAILED, Quit
+from executor_worker.cli.graph.checking import lines
 from executor_worker.cli.graph.following import follow, teller
 from executor_worker.cli.graph.reading import Request, read_request
 from executor_worker.graph.definition import Graph
-from executor_worker.graph.problems import InvalidGraph
+from executor_worker.graph.validation import check
 from executor_worker.json_text import loads
+from executor_worker.nodes import spec
 from executor_worker.settings import Settings, known_names
 from executor_worker.worker.output import rendered
 
@@ -33,7 +35,7 @@ LOOK_S = 0.5
 def run(settings: Settings, args: argparse.Namespace) -> int:
     """Run a graph with a pool of its own, and where none is named a Redis of its own; print its result."""
     request = read_request(args.file, args.input, args.inputs)
-    graph = read_graph(request.graph)
+    graph = read_graph(request)
     with ExitStack() as stack:
         address = args.redis or stack.enter_context(Embedded()).address
         link = stack.enter_context(closing(Link(Endpoint.parse(address), name="graph-run")))
@@ -50,18 +52,17 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         return print_result(link, graph_id)
 
 
-def read_graph(document: Any) -> Graph:
+def read_graph(request: Request) -> Graph:
     """
-    Read a graph.
+    Read a graph that can run with these inputs.
 
     Raises:
-        Quit: It is none; with all that is wrong.
+        Quit: It can't; with all that is wrong.
     """
-    try:
-        return Graph.read(document)
-    except InvalidGraph as error:
-        sentences = [f"{one.pointer or '/'}: {one.message}. {one.fix}" for one in error.problems]
-        raise Quit(FAILED, *sentences) from None
+    report = check(request.graph, config_rules=spec.read, inputs=request.inputs)
+    if report.placed is None or not report.valid:
+        raise Quit(FAILED, *lines(report.errors))
+    return report.placed.graph
 
 
 def submit_graph(link: Link, graph: Graph, request: Request, settings: Settings) -> str:
