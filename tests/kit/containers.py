@@ -44,6 +44,10 @@ class Engine:
         """
         return self._run([ROOT / "usr/bin/podman", *command], check=check, seconds=seconds)
 
+    def shell(self, script: str, folder: Path, seconds: float = 120) -> Done:
+        """Have bash run *script* in *folder*, whose programs it finds first, then the engine's."""
+        return self._run(["bash", "-c", f"cd {folder}; PATH={folder}:$PATH\n{script}"], check=False, seconds=seconds)
+
     def load_python(self) -> None:
         """Have the stand-in for the Python image that the Dockerfile starts from."""
         if self.run("image", "exists", PYTHON_IMAGE, check=False).status == 0:
@@ -192,6 +196,7 @@ def _containers_conf() -> str:
 [containers]
 default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
 log_driver = "k8s-file"
+netns = "host"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"

@@ -11,10 +11,12 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.kit import RedisServer, alive, cannot_run, command_line, state_of, wait_until
+from tests.kit import RedisServer, alive, cannot_run, command_line, free_port, state_of, wait_until
 from tests.kit.containers import Engine
+from tests.kit.paths import ROOT
 from tests.kit.processes import descendants
 from tests.system.container.conftest import PASSWORD, Contained, memory_kills
+from tests.system.project.readme import commands
 
 # Each builds on the image and the engine, which one process at a time may use.
 pytestmark = [pytest.mark.xdist_group("container"), pytest.mark.timeout(660)]  # the first builds the image
@@ -150,3 +152,22 @@ def test_worker_killed_for_memory_is_replaced(launch: Launch) -> None:
     assert pool.container.pid == pid and pool.container.check_health()[0] == 0
     gate.touch()
     assert pool.wire.wait_result(held)["data"]["attempt"] == 1, "the other worker never noticed"
+
+
+def test_commands_of_the_readme(engine: Engine, image: str, secured: RedisServer, tmp_path: Path) -> None:
+    """As they stand there; our engine answers to Docker's name, and the image is built already."""
+    typed = [line for line in commands("Install it elsewhere") if line.startswith(("make docker", "docker"))]
+    assert len(typed) == 4
+    engine.run("tag", image, "localhost/da-node-executor")
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\n[ "$1" = build ] || exec podman "$@"\n')
+    docker.chmod(0o755)
+    (tmp_path / ".env").write_text(
+        f"REDIS_ADDR={secured.addr}\nREDIS_PASS={PASSWORD}\nLLM_PROVIDER=scripted\nHEALTH_PORT={free_port()}\n"
+    )
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    # A process 1 without handlers gets no signals: whoever stops it has seen it start.
+    typed.insert(3, "for try in $(seq 600); do docker exec executor executor-worker health && break; done")
+    done = engine.shell("\n".join(["set -e", *typed]), tmp_path)
+    assert done.status == 0, done.said
+    assert "drained and left with exit status 0" in done.said

@@ -200,3 +200,21 @@ def test_all_skipped_is_no_success(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(tmp_path), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("make deps", "requirements-dev.lock"),
+        ("make build", "build_wheel"),
+        ("make run", "executor-worker run"),
+        ("make docker-push IMAGE=there/it:1", "docker push there/it:1"),
+        ("scripts/build.sh", "build_wheel"),
+        ("scripts/build.sh all", "docker build"),
+        ("scripts/run-local.sh", "executor-worker run"),
+    ],
+)
+def test_names_that_people_know_work(clone: Path, typed: str, expected: str) -> None:
+    """What they lead to is looked up, not done: the commands behind them are tried above."""
+    (clone / "requirements-dev.lock").touch()
+    assert expected in shell(typed, clone, MAKEFLAGS="--dry-run")
