@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
+import griffe
 import typing_extensions
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
@@ -21,11 +21,6 @@ from executor_worker.tools.base import ToolContext
 _Kind = inspect._ParameterKind
 _TypedDict: Any = typing_extensions.TypedDict
 _BackportedMeta = type(_TypedDict("_Backported", {}))
-_SECTION = re.compile(
-    r"^\s*(args|arguments|parameters|params|returns?|raises|yields|examples?|notes?)\s*:\s*$", re.IGNORECASE
-)
-_ARGUMENT = re.compile(r"^\s*\*{0,2}(\w+)\s*(?:\([^)]*\))?\s*:\s*(.*)$")
-_FIELD = re.compile(r"^\s*:(\w+)(?:\s+[^:]*?(\w+))?\s*:\s*(.*)$")
 
 
 class _Plain(GenerateJsonSchema):
@@ -102,37 +97,14 @@ class Signature:
 
 
 def read_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """Split a docstring into its description and what it says of each parameter (`Args:` or `:param`)."""
-    description: list[str] = []
-    about: dict[str, str] = {}
-    section, current = "", ""
-    for line in text.splitlines():
-        heading = _SECTION.match(line)
-        field = _FIELD.match(line)
-        if heading:
-            section, current = heading[1].lower(), ""
-        elif field:
-            section, current = "args", ""
-            if field[1] == "param" and field[2]:
-                current = field[2]
-                about[current] = field[3].strip()
-        elif not section:
-            description.append(line)
-        elif section in ("args", "arguments", "parameters", "params"):
-            current = _read_argument(line, current, about)
-    return "\n".join(description).strip(), about
-
-
-def _read_argument(line: str, current: str, about: dict[str, str]) -> str:
-    """Take one line of an `Args:` section; returns the parameter that the next line may go on about."""
-    entry = _ARGUMENT.match(line)
-    indent = len(line) - len(line.lstrip())
-    if entry and indent <= 4:
-        about[entry[1]] = entry[2].strip()
-        return entry[1]
-    if current and line.strip():
-        about[current] = f"{about[current]} {line.strip()}".strip()
-    return current
+    """Split a docstring (Google's, NumPy's or Sphinx' form) into its description and what it says of each parameter."""
+    docstring = griffe.Docstring(text)
+    style, _ = griffe.infer_docstring_style(docstring)
+    sections = griffe.parse(docstring, style or griffe.Parser.google, warnings=False)
+    description = [part.value for part in sections if isinstance(part, griffe.DocstringSectionText)]
+    listed = [part.value for part in sections if isinstance(part, griffe.DocstringSectionParameters)]
+    about = {one.name.lstrip("*"): " ".join(one.description.split()) for some in listed for one in some}
+    return "\n\n".join(description).strip(), about
 
 
 def _by_position(parameters: list[inspect.Parameter]) -> tuple[inspect.Parameter, ...]:

@@ -165,10 +165,20 @@ def test_hints_that_have_no_schema_are_refused(function: Any) -> None:
             "Do it.",
             {"x": "See: there. More: of it."},
         ),
+        (
+            "Do it.\n\nParameters\n----------\nx : str\n    The x,\n    all of it.\n",
+            "Do it.",
+            {"x": "The x, all of it."},
+        ),
+        (
+            "Do it.\n\nArgs:\n    *rest (int): The rest.\n    **more: Others.",
+            "Do it.",
+            {"rest": "The rest.", "more": "Others."},
+        ),
     ],
 )
 def test_docstrings_are_read(text: str, description: str, about: dict[str, str]) -> None:
-    """Google's sections and Sphinx' fields."""
+    """Google's and NumPy's sections and Sphinx' fields."""
     found_description, found = read_docstring(text)
     assert found == about
     assert found_description.startswith(description)
