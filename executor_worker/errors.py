@@ -23,7 +23,7 @@ Every way a run can go wrong, split by who has to act.
     ├── Overdue                the item's or the call's time is up
     ├── Stopped                nobody wants the node's result any more
     ├── Abandoned              the item is no longer ours, or must be given back: write nothing
-    └── Postponed              its model can't be called for a while: it waits in the stream, held by nobody
+    └── Parked                 its model can't be called for a while: it waits in the stream, held by nobody
 """
 
 from __future__ import annotations
@@ -219,16 +219,16 @@ class Abandoned(Interrupt):
     """The item was taken over or must be given back: stop, write nothing."""
 
 
-class Postponed(Interrupt):
+class Parked(Interrupt):
     """
     The item's model can't be called now: give the item back, it is run when there is room.
 
     Args:
-        place: The throttle it waits for.
+        throttle_key: What it waits for.
         refused: How often the call that it waits with was refused by the provider.
     """
 
-    def __init__(self, place: str, refused: int = 0) -> None:
+    def __init__(self, throttle_key: str, refused: int = 0) -> None:
         super().__init__("its model is throttled")
-        self.place = place
+        self.throttle_key = throttle_key
         self.refused = refused

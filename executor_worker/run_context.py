@@ -65,7 +65,7 @@ class RunContext:
             place: The throttle's name; empty: nobody but this process knows of it.
 
         Raises:
-            Postponed: It is given back.
+            Parked: It is given back.
         """
 
     def phase(self, name: str, seconds: float | None = None, verdict: str = "node_timeout") -> None:

@@ -8,15 +8,30 @@ from typing import Any, cast
 from benchmarks.fuzz import states
 from benchmarks.fuzz.codes import ending
 from benchmarks.fuzz.material import Material, Pairs, as_written
-from executor_worker.broker import COMPLETED_STREAM, Commit, Consumer, Held, Settled, Taken
+from executor_worker.broker import (
+    COMPLETED_STREAM,
+    Claim,
+    Delivery,
+    DocumentCommit,
+    Held,
+    JournalKeys,
+    Settled,
+    Settlement,
+)
+from executor_worker.broker.queue.claim import Holder
+from executor_worker.broker.queue.commit import Commit
 from executor_worker.graph.state import GraphState
 from executor_worker.outcome import Completed, Failed, Mode, Usage
-from executor_worker.worker.intake import Intake, Limits, Ticket
+from executor_worker.worker.intake import Intake
+from executor_worker.worker.kinds import by_name
+from executor_worker.worker.kinds.document import DocumentKind, DocumentWork
+from executor_worker.worker.limits import Limits
 from executor_worker.worker.settle import Settler
+from executor_worker.worker.stages import Conclusion, Run
 
 NOW = 1_800_000_000.0
 MODES: tuple[Mode, ...] = ("tool", "llm", "agent")
-LIMITS = Limits(900.0, 3, 1 << 20)
+KINDS = by_name(DocumentKind(Limits(900.0, 3, 1 << 20), 60))
 DEADLINES = ("2027-01-15T08:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59+14:00", "2000-01-01", "soon", "")
 FIELDS = ("graph_id", "node_id", "config", "inputs", "dependencies", "metadata", "deadline")
 
@@ -40,45 +55,59 @@ def entry(material: Material) -> tuple[bytes, tuple[str, str] | None]:
     return (material.mangled(data) if material.chance(0.6) else data), None
 
 
+class NoJournal:
+    """Journals of which there are none."""
+
+    def read(self, *keys: str) -> list[list[bytes]]:
+        return [[] for _ in keys]
+
+
 class Ledger:
     """Answers as Redis would, at most twice with a newer state; keeps what was committed in the end."""
 
     def __init__(self, material: Material, state: bytes | None) -> None:
         self.state = state
-        self.commit: Commit | None = None
+        self.commit: DocumentCommit | None = None
         self._material = material
         self._conflicts = material.random.randrange(3)
 
-    def settle(
-        self, held: Held, commit: Commit, *, take_next: bool, force: bool = False
-    ) -> tuple[Settled, bytes | None, Taken | None]:
+    def read_state(self, key: str) -> bytes | None:
+        return self.state
+
+    def journal(self, held: Held, *, ttl_s: float, run: tuple[str, str] | None = None) -> JournalKeys:
+        return cast("JournalKeys", NoJournal())
+
+    def settle(self, held: Held, commit: Commit, *, take_next: bool) -> Settlement:
+        assert isinstance(commit, DocumentCommit)
         if commit.expected is not None and self._conflicts:
             self._conflicts -= 1
             self.state = states.document(self._material) if self._material.chance(0.8) else None
-            return Settled.conflict, self.state, None
+            return Settlement(Settled.conflict, self.state)
         self.commit = commit
-        return Settled.settled, None, None
+        return Settlement(Settled.settled)
 
 
 def case(material: Material) -> str:
     """Open an entry, let it end somehow, and settle it."""
     data, names = entry(material)
-    state = states.document(material) if material.chance(0.8) else None
+    ledger = Ledger(material, states.document(material) if material.chance(0.8) else None)
     count = material.random.choice((1, 1, 1, 2, 5))
-    taken = Taken(Held("executor.work", "1-1", count, "w.1"), data if material.chance(0.97) else None, {b"x": data})
-    ticket = Intake(LIMITS, lambda _: state, wall=lambda: NOW).open(taken, "")
-    assert ticket.outcome is not None or ticket.task is not None or ticket.repeat
-    if names is not None and taken.data is not None:
-        assert ticket.item is not None, "a good item is taken"
-        assert (ticket.graph_id, ticket.node_id) == names, "under its names"
-    told = "repeated" if ticket.repeat else "taken" if ticket.outcome is None else ending(ticket.outcome)
-    if ticket.task is not None and ticket.outcome is None:
-        ticket.outcome = _outcome(material)
-    ledger = Ledger(material, ticket.state)
-    settler = Settler(cast("Consumer", ledger), "w.1", 60, lambda _: False, wall=lambda: NOW + 1)
-    assert settler.settle(ticket, lambda: False).settled
+    fields = {b"data": data} if material.chance(0.97) else {b"x": data}
+    claim = Claim(Delivery(Held("executor.work", "1-1", count, "w.1"), fields, "document"), cast("Holder", ledger))
+    work = Intake(KINDS, wall=lambda: NOW).open(claim)
+    assert isinstance(work, DocumentWork)
+    if names is not None and claim.delivery.data is not None:
+        assert work.item is not None, "a good item is taken"
+        assert (work.graph_id, work.node_id) == names, "under its names"
+    decision = work.decision
+    conclusion = Conclusion(_outcome(material)) if isinstance(decision, Run) else decision
+    told = (
+        "taken" if isinstance(decision, Run) else "repeated" if decision.outcome is None else ending(decision.outcome)
+    )
+    result = Settler(KINDS, "w.1", lambda _: False, wall=lambda: NOW + 1).settle(work, conclusion, lambda: False)
+    assert result.settled
     assert ledger.commit is not None
-    check(ledger.commit, ledger.state, ticket)
+    check(ledger.commit, ledger.state, work, result.conclusion)
     return told
 
 
@@ -89,29 +118,29 @@ def _outcome(material: Material) -> Completed | Failed:
     return Failed(material.text() or "it failed", "tool_failed", mode)
 
 
-def check(commit: Commit, state: bytes | None, ticket: Ticket) -> None:
+def check(commit: DocumentCommit, state: bytes | None, work: DocumentWork, conclusion: Conclusion) -> None:
     """One event at most, all of it JSON, and a document in which nothing but the node's entry has changed."""
     events = [json.loads(event) for _, event in commit.events]
-    named = bool(ticket.graph_id and ticket.node_id)
-    assert len(events) == (named and not ticket.repeat), "one result"
+    outcome, named = conclusion.outcome, bool(work.graph_id and work.node_id)
+    assert len(events) == (named and outcome is not None), "one result"
     for (stream, _), event in zip(commit.events, events, strict=True):
-        completed = isinstance(ticket.outcome, Completed)
+        completed = isinstance(outcome, Completed)
         assert (event["type"] == "node.completed") == (stream == COMPLETED_STREAM) == completed
-        assert event["data"]["output"] == (ticket.outcome.output if isinstance(ticket.outcome, Completed) else None)
-        if isinstance(ticket.outcome, Failed):
-            assert event["data"]["error_code"] == ending(ticket.outcome)
-    if ticket.dead_reason is not None:
+        assert event["data"]["output"] == (outcome.output if isinstance(outcome, Completed) else None)
+        if isinstance(outcome, Failed):
+            assert event["data"]["error_code"] == ending(outcome)
+    if conclusion.dead_reason is not None:
         assert commit.dead is not None, "what can't be run is kept"
     if commit.expected is None:
         return
     written = GraphState.parse(commit.document)
-    status = "completed" if isinstance(ticket.outcome, Completed) else "failed"
-    assert written.nodes[ticket.node_id]["status"] == status
-    before = state if state is not None else ticket.state
+    status = "completed" if isinstance(outcome, Completed) else "failed"
+    assert written.nodes[work.node_id]["status"] == status
+    before = state if state is not None else work.state
     if before is not None:
         old, new = as_written(before), as_written(commit.document)
         assert isinstance(new, Pairs)
-        names = "node_states", ticket.node_id
+        names = "node_states", work.node_id
         assert states.same(states.without(old, names[0]), states.without(new, names[0])), "the document has changed"
         old_nodes, new_nodes = states.last(old, names[0]), states.last(new, names[0])
         assert states.same(states.without(old_nodes, names[1]), states.without(new_nodes, names[1])), (

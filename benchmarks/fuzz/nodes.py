@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from benchmarks.fuzz.codes import ending
-from benchmarks.fuzz.items import check
+from benchmarks.fuzz.items import KINDS, check
 from benchmarks.fuzz.material import Material
-from executor_worker.broker import Commit, Consumer, Held, JournalKeys, Kept, Settled, Taken
+from executor_worker.broker import Claim, Delivery, DocumentCommit, Held, JournalKeys, Kept, Settled, Settlement
+from executor_worker.broker.queue.claim import Holder
+from executor_worker.broker.queue.commit import Commit
 from executor_worker.errors import ModelBadResponse, ModelRejected, ModelUnavailable, ToolFailed, ToolTimeout
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Outcome, Usage
@@ -20,9 +22,10 @@ from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, 
 from executor_worker.run_context import RunContext
 from executor_worker.tools import Answer, Effects, FunctionTool, Tool
 from executor_worker.tools.functions.functions import Mark
-from executor_worker.worker.intake import Ticket
 from executor_worker.worker.journal import RunJournal
+from executor_worker.worker.kinds.document import DocumentWork
 from executor_worker.worker.settle import Settler
+from executor_worker.worker.stages import Conclusion
 from tests.unit.executor_worker.nodes.doubles import Box
 
 SECONDS = 5.0
@@ -169,7 +172,14 @@ class Keys:
     def read(self, *keys: str) -> list[list[bytes]]:
         return [list(self.kept.get(key, ())) for key in keys]
 
-    def append(self, key: str, before: int, records: Sequence[bytes], events: Sequence[bytes] = ()) -> Kept:
+    def append(
+        self,
+        key: str,
+        before: int,
+        records: Sequence[bytes],
+        events: Sequence[bytes] = (),
+        log: Sequence[tuple[str, bytes]] = (),
+    ) -> Kept:
         assert all(json.loads(event) for event in events)
         self.kept[key] = [*([] if before < 0 else self.kept.get(key, [])), *records]
         return Kept.kept
@@ -181,8 +191,7 @@ class Keys:
 def run(task: Task, models: RandomModels, box: Box, keys: Keys) -> Outcome:
     """Execute with a journal, as a worker does."""
     run_context = RunContext(time.monotonic() + SECONDS)
-    ticket = Ticket(Held("executor.work", "1-1", 1, "w.1"), b"{}", 0.0, "g", "n")
-    journal = RunJournal(ticket, cast("JournalKeys", keys), run_context, lambda _: False, "w.1", content=True)
+    journal = RunJournal(work_of(_Once()), cast("JournalKeys", keys), run_context, lambda _: False, "w.1", content=True)
     executor = Executor(models=models, tools=box, default_model="m", max_iterations=4)
     return executor.execute(task, run_context, journal)
 
@@ -219,19 +228,26 @@ class _Once:
     """Takes the first commit."""
 
     def __init__(self) -> None:
-        self.commit: Commit | None = None
+        self.commit: DocumentCommit | None = None
 
-    def settle(
-        self, held: Held, commit: Commit, *, take_next: bool, force: bool = False
-    ) -> tuple[Settled, bytes | None, Taken | None]:
+    def settle(self, held: Held, commit: Commit, *, take_next: bool) -> Settlement:
+        assert isinstance(commit, DocumentCommit)
         self.commit = commit
-        return Settled.settled, None, None
+        return Settlement(Settled.settled)
+
+
+def work_of(holder: _Once) -> DocumentWork:
+    """An item whose graph's state is empty."""
+    delivery = Delivery(Held("executor.work", "1-1", 1, "w.1"), {b"data": b"{}"}, "document")
+    claim = Claim(delivery, cast("Holder", holder))
+    return DocumentWork(claim, 0.0, 0.0, "g", "n", watched="dago:state:g", state=b"{}")
 
 
 def settle(outcome: Outcome) -> None:
     """Whatever came of it can be written, or is a failure that can."""
-    ticket = Ticket(Held("executor.work", "1-1", 1, "w.1"), b"{}", 0.0, "g", "n", state=b"{}", outcome=outcome)
-    consumer: Any = _Once()
-    typed: Consumer = consumer
-    Settler(typed, "w.1", 60, lambda _: False, wall=lambda: 1.0).settle(ticket, lambda: False)
-    check(consumer.commit, None, ticket)
+    holder = _Once()
+    work = work_of(holder)
+    settler = Settler(KINDS, "w.1", lambda _: False, wall=lambda: 1.0)
+    result = settler.settle(work, Conclusion(outcome), lambda: False)
+    assert holder.commit is not None
+    check(holder.commit, None, work, result.conclusion)

@@ -1,8 +1,8 @@
 """
 Redis, and the only place that knows it.
 
-A worker has a `Consumer`; whoever looks after the pool renews leases, sweeps, trims and keeps the registry
-with the modules of those names.
+A worker has a `Consumer`, which gives out a `Claim` for each item; the keeper renews leases, sweeps, trims and keeps
+the registry with the modules of those names.
 """
 
 from executor_worker.broker.connection.endpoint import Endpoint
@@ -20,8 +20,11 @@ from executor_worker.broker.names import (
     dead_stream,
     own_journal,
 )
+from executor_worker.broker.queue.claim import Claim, Settlement
+from executor_worker.broker.queue.commit import Settled
 from executor_worker.broker.queue.consumer import Consumer
-from executor_worker.broker.queue.delivery import Commit, Held, Settled, Taken
+from executor_worker.broker.queue.delivery import Delivery, Held
+from executor_worker.broker.queue.document import DocumentCommit
 from executor_worker.broker.queue.group import Made, ensure_groups
 from executor_worker.broker.queue.journal import JournalKeys, Kept
 
@@ -34,8 +37,10 @@ __all__ = [
     "RESULT_STREAMS",
     "STATE_PREFIX",
     "WORK_STREAMS",
-    "Commit",
+    "Claim",
     "Consumer",
+    "Delivery",
+    "DocumentCommit",
     "Endpoint",
     "Held",
     "JournalKeys",
@@ -43,7 +48,7 @@ __all__ = [
     "Link",
     "Made",
     "Settled",
-    "Taken",
+    "Settlement",
     "added_at",
     "dead_stream",
     "ensure_groups",

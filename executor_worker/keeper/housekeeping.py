@@ -31,18 +31,22 @@ class Housekeeping:
 
     def run(self) -> None:
         around = self._around
-        for made in ensure_groups(around.link, delete_settled=around.delete_settled, known=self._known):
+        for made in ensure_groups(
+            around.link, delete_settled=around.delete_settled, known=self._known, streams=around.streams
+        ):
             around.report_group(made)
         self._known = True
         trim(around.link, around.results_maxlen)
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + PRUNE_S
-            prune_consumers(around.link, keep={around.consumer(row.slot) for row in around.board.rows()})
-            prune_forgiven(around.link)
+            names = {around.consumer(row.slot) for row in around.board.rows()}
+            prune_consumers(around.link, keep=names, streams=around.streams)
+            prune_forgiven(around.link, streams=around.streams)
 
     def measure(self) -> float | None:
         """Look how much there is to do; returns the seconds until the next look where there is nothing."""
-        self.backlogs = backlog(self._around.link, delete_settled=self._around.delete_settled)
+        around = self._around
+        self.backlogs = backlog(around.link, delete_settled=around.delete_settled, streams=around.streams)
         return None if any(one.depth for one in self.backlogs) else QUIET_S
 
     def gauges(self) -> list[Gauge]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from executor_worker.broker import Held, Link, Made
 from executor_worker.broker.fleet.identity import Identity
+from executor_worker.broker.names import TAKEN_STREAMS
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 
@@ -21,6 +22,7 @@ class PoolContext:
         beside: A predecessor of the same name still runs: what it has is its own.
         condemn: Settles an item as failed with that error code, for a worker that can't any more.
         interrupt: Interrupts the run of the one worker there is; None: the supervisor sees to that.
+        streams: All that its workers read, whatever the kind of work.
     """
 
     board: Scoreboard
@@ -35,6 +37,7 @@ class PoolContext:
     report_group: Callable[[Made], None]
     condemn: Callable[[Held, str], None]
     interrupt: Callable[[], None] | None = None
+    streams: Sequence[str] = TAKEN_STREAMS
 
     @property
     def worker_id(self) -> str:

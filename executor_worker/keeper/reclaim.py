@@ -33,7 +33,7 @@ class Reclaim:
     def __init__(self, around: PoolContext, releases: Releases) -> None:
         self._around = around
         self._releases = releases
-        self._sweeper = Sweeper(around.link, lease_s=around.lease_s)
+        self._sweeper = Sweeper(around.link, lease_s=around.lease_s, streams=around.streams)
         self._every_s = max(min(around.lease_s / 3, 10.0), 0.5)
         self._next_sweep = 0.0
         self._epoch = around.board.head.redis_epoch
@@ -110,7 +110,7 @@ class Reclaim:
         """Delivery by delivery: a successor that has just taken one over keeps it."""
         self._around.condemn_held(row)
         generation = row.generation
-        pending = pending_of(self._around.link, self._around.consumer(row.slot))
+        pending = pending_of(self._around.link, self._around.consumer(row.slot), streams=self._around.streams)
         if row.state != "dead" or row.generation != generation:
             return  # what we have read may be its successor's
         for held in pending:

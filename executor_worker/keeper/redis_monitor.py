@@ -99,14 +99,15 @@ class RedisMonitor:
 
     def _take_over(self) -> None:
         """Give back what a dead predecessor of our name left pending in slots that we do not have."""
-        if self._around.beside:
+        around = self._around
+        if around.beside:
             return
-        ours = {self._around.consumer(row.slot) for row in self._around.board.rows()}
-        for consumer in consumers_of(self._around.link, f"{self._around.worker_id}."):
+        ours = {around.consumer(row.slot) for row in around.board.rows()}
+        for consumer in consumers_of(around.link, f"{around.worker_id}.", streams=around.streams):
             self._beat()  # there may be hundreds, and Redis far away
             if consumer not in ours:
-                release_consumer(self._around.link, consumer, counted=True)
-                delete_consumer(self._around.link, consumer)
+                release_consumer(around.link, consumer, counted=True, streams=around.streams)
+                delete_consumer(around.link, consumer, streams=around.streams)
 
     def _lose_name(self) -> None:
         """Leave the name to whoever took it while we were cut off: both would take for theirs what the other has."""

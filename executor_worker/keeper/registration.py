@@ -56,7 +56,7 @@ class RegistrationDuty:
         consumers = [self._around.consumer(row.slot) for row in rows]
         unregister(self._around.link, consumers)
         for consumer in consumers:
-            delete_consumer(self._around.link, consumer)
+            delete_consumer(self._around.link, consumer, streams=self._around.streams)
         for row in rows:
             row.listed = False
 
@@ -117,7 +117,8 @@ class HandOver:
     def _hand_on(self, row: Row) -> None:
         self._around.condemn_held(row)
         # A drain is not held against the item.
-        release_consumer(self._around.link, self._around.consumer(row.slot), counted=False)
+        around = self._around
+        release_consumer(around.link, around.consumer(row.slot), counted=False, streams=around.streams)
 
 
 def _status(row: Row) -> tuple[str, str]:

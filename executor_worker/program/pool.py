@@ -13,8 +13,7 @@ from executor_worker.broker.connection.dial import preload as preload_dialling
 from executor_worker.broker.fleet.identity import Identity
 from executor_worker.broker.fleet.throttle import FleetThrottle
 from executor_worker.broker.fleet.throttle import scripts as throttle_scripts
-from executor_worker.broker.names import TAKEN_STREAMS, run_key
-from executor_worker.broker.queue.consumer import scripts
+from executor_worker.broker.queue.park import park_script
 from executor_worker.errors import ConfigError
 from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.pages import Health
@@ -26,7 +25,6 @@ from executor_worker.program.wiring import executor_of, model_settings, require_
 from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.providers.throttle import Throttles
-from executor_worker.run_context import RunContext
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
@@ -35,10 +33,13 @@ from executor_worker.tools import preload as preload_tools
 from executor_worker.tools.functions.time_limit import settle_in
 from executor_worker.tools.known_names import KnownNames
 from executor_worker.version import program_version
-from executor_worker.worker.intake import Intake, Limits, Ticket
-from executor_worker.worker.journal import RunJournal, recall
+from executor_worker.worker.condemned import settle_condemned
+from executor_worker.worker.intake import Intake
+from executor_worker.worker.kinds import Kinds, by_name, sources_of
+from executor_worker.worker.kinds.document import DocumentKind, Read
+from executor_worker.worker.kinds.run import RunKind
+from executor_worker.worker.limits import Limits
 from executor_worker.worker.loop import Worker
-from executor_worker.worker.node_settle import NodeSettler
 from executor_worker.worker.output import rendered
 from executor_worker.worker.recycling import Limits as RecyclingLimits
 from executor_worker.worker.recycling import Recycling
@@ -111,7 +112,8 @@ class ExecutorProgram:
         logs.hide(*ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log).secrets)
         self._known_names = KnownNames()
         self._prices = Prices.load(settings.llm_prices)
-        scripts()
+        sources_of(self._kinds()).load()
+        park_script()
         throttle_scripts()
         for provider in (settings.llm_provider, *settings.fallback_providers):
             preload(provider)
@@ -139,42 +141,25 @@ class ExecutorProgram:
         head = self._board.head
         credentials = Credentials(self._where, lambda: head.redis_up)  # else the keeper says it
         link = Link(self._endpoint, name=name, timeout_s=patience_s, renew=credentials.renew)
-        consumer = self._consumer(link, name)
         redis_wait = RedisWait(
             row, lambda: head.redis_up and not link.connected, alone_s=settings.lease, away_s=settings.state_ttl
         )
+        kinds = self._kinds(redis_wait.insist)
+        consumer = self._consumer(link, name, kinds)
+        executor = self._executor(self._throttles(link, name))
         zombies: dict[int, int] = {}
-        content = settings.event_content
         tracing = tracing_of(settings, name)
-
-        def journal_of(ticket: Ticket, run_context: RunContext) -> RunJournal:
-            run = (run_key(ticket.graph_id), ticket.node_id) if ticket.run is not None else None
-            keys = consumer.journal(ticket.held, ttl_s=settings.state_ttl, run=run)
-            return RunJournal(ticket, keys, run_context, redis_wait.wait, name, content=content)
-
-        nodes = NodeSettler(consumer, name, redis_wait.wait, rendered)
-
         return Worker(
             self._board,
             row,
             consumer,
-            Intake(self._limits, redis_wait.persistently(consumer.read_state)),
-            Settler(consumer, name, int(settings.state_ttl), redis_wait.wait, nodes=nodes),
-            Runs(
-                row,
-                self._executor(self._throttles(link, name)),
-                consumer.holds,
-                consumer.read_state,
-                journal_of,
-                tracing,
-            ),
+            Intake(kinds),
+            Settler(kinds, name, redis_wait.wait),
+            Runs(row, executor, kinds, name, redis_wait.wait, content=settings.event_content, tracing=tracing),
             Recycling(self._board, row, RecyclingLimits(settings.max_items_per_worker, settings.max_rss_mb * MIB)),
-            settings.lease,
             redis_wait,
-            lambda ticket: recall(ticket, consumer.journal(ticket.held, ttl_s=settings.state_ttl)),
             lambda: reap_adopted(zombies),
             tracing,
-            nodes,
         )
 
     def keep(self, interrupt: Callable[[], None] | None = None) -> int:
@@ -205,8 +190,9 @@ class ExecutorProgram:
                 health_port=self._listener.getsockname()[1] if self._listener is not None else None,
                 beside=self._beside,
                 report_group=self._note_group,
-                condemn=lambda held, verdict: self._condemn(link, held, verdict),
+                condemn=lambda held, failure_code: self._condemn(link, held, failure_code),
                 interrupt=interrupt,
+                streams=sources_of(self._kinds()).streams,
             )
         )
         gauges = lambda: [*duties.housekeeping.gauges(), *duties.throttling.gauges()]  # noqa: E731
@@ -256,20 +242,22 @@ class ExecutorProgram:
     def reopen_logs(self) -> None:
         logs.reopen()
 
-    @property
-    def _limits(self) -> Limits:
+    def _kinds(self, insist: Callable[[Read], bytes | None] = lambda read: read()) -> Kinds:
+        """The kinds of work served; where several would read an entry the first has it."""
         settings = self.settings
-        return Limits(settings.node_timeout, settings.max_deliveries, settings.max_item_bytes)
+        limits = Limits(settings.node_timeout, settings.max_deliveries, settings.max_item_bytes)
+        ttl_s = int(settings.state_ttl)
+        return by_name(RunKind(limits, ttl_s, rendered), DocumentKind(limits, ttl_s, insist))
 
-    def _consumer(self, link: Link, name: str) -> Consumer:
+    def _consumer(self, link: Link, name: str, kinds: Kinds) -> Consumer:
         settings = self.settings
         return Consumer(
             link,
             name,
             lease_s=settings.lease,
+            sources=sources_of(kinds),
             delete_settled=settings.delete_settled,
             failures=settings.failures_to_completed,
-            streams=TAKEN_STREAMS,
             group_made=self._note_group,
         )
 
@@ -278,17 +266,11 @@ class ExecutorProgram:
             self._board.head.lost_wall_ns = time.time_ns()
         report_group(made)
 
-    def _condemn(self, link: Link, held: Held, verdict: str) -> None:
+    def _condemn(self, link: Link, held: Held, failure_code: str) -> None:
         """Settle *held* as failed in the name of its dead worker."""
-        consumer = self._consumer(link, held.consumer)
-        ticket = Intake(self._limits, consumer.read_state).open(consumer.read_entry(held), verdict)
-        recall(ticket, consumer.journal(held, ttl_s=self.settings.state_ttl))
-        nodes = NodeSettler(consumer, held.consumer, lambda _: False, rendered)
-        settler = Settler(consumer, held.consumer, int(self.settings.state_ttl), lambda _: False, nodes=nodes)
-        result = settler.settle(ticket, lambda: False)
-        with logs.context(entry=held.entry, graph=ticket.graph_id, node=ticket.node_id):
-            report = Report(Recorder(self._board.head.keeper_counters), self._board.head)
-            report.settled(ticket, result, time.monotonic() - ticket.began)
+        kinds, head = self._kinds(), self._board.head
+        consumer = self._consumer(link, held.consumer, kinds)
+        settle_condemned(consumer, kinds, Report(Recorder(head.keeper_counters), head), held, failure_code)
 
     def _throttles(self, link: Link, name: str) -> Throttles:
         """Share what providers ask of us with the whole fleet."""

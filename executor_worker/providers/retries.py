@@ -60,7 +60,7 @@ class Retries:
         Raises:
             ModelError: The last attempt's. At once where it is not retryable or where the wait would
                 reach beyond the item's deadline; without an attempt where the throttle's does.
-            Postponed: The item rather waits in the stream.
+            Parked: The item rather waits in the stream.
         """
         number = run_context.refused
         try:

@@ -17,7 +17,7 @@ from executor_worker.nodes.journal import Record, ended, report
 from executor_worker.outcome import Failed
 from executor_worker.run_context import RunContext
 from executor_worker.telemetry import logs
-from executor_worker.worker.intake import Ticket
+from executor_worker.worker.stages import Conclusion, Work
 
 T = TypeVar("T")
 
@@ -32,11 +32,14 @@ class RunJournal:
     Args:
         pause: Called after each lost reply with the number of tries so far; waits, and answers False to give up.
         content: Events tell prompts, arguments and results too.
+
+    Attributes:
+        written_as: The key under which the run was written down; None until it was.
     """
 
     def __init__(
         self,
-        ticket: Ticket,
+        work: Work,
         keys: JournalKeys,
         run_context: RunContext,
         pause: Callable[[int], bool],
@@ -45,21 +48,21 @@ class RunJournal:
         content: bool = False,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._ticket = ticket
+        self.written_as: str | None = None
+        self._attempt = work.attempt
         self._keys = keys
         self._run_context = run_context
         self._pause = pause
-        self._names = (ticket.graph_id, ticket.execution_id or ticket.graph_id, ticket.node_id)
+        self._names = work.names
         self._facts = {
-            "graph_id": ticket.graph_id,
-            "node_id": ticket.node_id,
+            "graph_id": work.graph_id,
+            "node_id": work.node_id,
             "worker_id": worker_id,
-            "attempt": ticket.attempt,
+            "attempt": work.attempt,
         }
         self._content = content
         self._wall = wall
-        self._own = own_journal(ticket.held.stream, ticket.held.entry)
-        self._key = ticket.journal_key
+        self._own, self._key = _names(work)
         self._written: list[bytes] = []
 
     def read(self) -> list[Record]:
@@ -76,7 +79,7 @@ class RunJournal:
         if records and records[-1]["step"] != "ended":
             steps = [record["step"] for record in records]
             resumed = {"model_calls": steps.count("replied"), "tool_calls": steps.count("answered")}
-            logs.info("node.resumed", attempt=self._ticket.attempt, **resumed)
+            logs.info("node.resumed", attempt=self._attempt, **resumed)
             self._run_context.tracing.resumed(str(records[0].get("traceparent", "")))
             self._show("node.resumed", resumed)
         return records
@@ -94,7 +97,7 @@ class RunJournal:
             kept = self._append(self._key, -1, self._written, news)
         if kept is not Kept.kept:
             raise Abandoned("the item was taken over")
-        self._ticket.journal = self._key
+        self.written_as = self._key
 
     def tell(self, record: Record) -> None:
         """See `nodes.journal.Journal`."""
@@ -118,9 +121,7 @@ class RunJournal:
     ) -> Kept:
         events = [self._event(*said) for said in news]
         # A run's log has it from the script that started the node.
-        log = [
-            (kind, dumps({"attempt": self._ticket.attempt, **data})) for kind, data in news if kind != "node.started"
-        ]
+        log = [(kind, dumps({"attempt": self._attempt, **data})) for kind, data in news if kind != "node.started"]
         return self._insist(lambda: self._keys.append(key, before, records, events, log))
 
     def _insist(self, act: Callable[[], T]) -> T:
@@ -147,28 +148,32 @@ def _soon_followed(record: Record) -> bool:
     return step == "answered" or (step == "started" and record["mode"] == "tool")
 
 
-def recall(ticket: Ticket, keys: JournalKeys) -> None:
+def recall(work: Work, conclusion: Conclusion, keys: JournalKeys) -> Conclusion:
     """
-    Let the outcome of a run that was ended with its worker tell what it had cost and done.
+    Add what a run that was ended with its worker had cost and done, as far as Redis can be asked.
 
-    As far as Redis can be asked: the outcome stands in any case.
+    The outcome stands in any case.
     """
-    outcome = ticket.outcome
+    outcome = conclusion.outcome
     if not isinstance(outcome, Failed):
-        return
-    names = list(dict.fromkeys((own_journal(ticket.held.stream, ticket.held.entry), ticket.journal_key)))
+        return conclusion
+    names = list(dict.fromkeys(_names(work)))
     with suppress(StreamError, ValueError, KeyError, TypeError):
         for name, found in zip(names, keys.read(*names), strict=True):
             records = [loads(record) for record in found]
             if not records or records[-1]["step"] == "ended":
                 continue
             usage, done = report(records)
-            ticket.outcome = replace(
-                outcome, usage=usage, detail={**outcome.detail, **(done if ticket.mode == "agent" else {})}
-            )
-            if ticket.dead_reason is None:  # else it goes on from there when it is put up again
-                ticket.journal = name
-            return
+            detail = {**outcome.detail, **(done if work.mode == "agent" else {})}
+            # A dead item's journal does not end: the run goes on from there when it is put up again.
+            journal = name if conclusion.dead_reason is None else None
+            return replace(conclusion, outcome=replace(outcome, usage=usage, detail=detail), journal=journal)
+    return conclusion
+
+
+def _names(work: Work) -> tuple[str, str]:
+    """The journal that is named by its entry, and the one by the item's own name; the same where it has none."""
+    return own_journal(work.held.stream, work.held.entry), work.journal_key
 
 
 def told(record: Record, *, content: bool) -> tuple[str, dict[str, Any]] | None:

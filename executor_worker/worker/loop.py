@@ -16,22 +16,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
 
-from executor_worker.broker import Consumer, Held, Taken
-from executor_worker.broker.graphs.taken import TakenStep
+from executor_worker.broker import Claim, Consumer, Held
 from executor_worker.broker.queue.reclaim_hints import read_notice
-from executor_worker.errors import Abandoned, Postponed, StreamError
+from executor_worker.errors import Abandoned, Parked, StreamError
 from executor_worker.outcome import Failed, Mode
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
-from executor_worker.worker.intake import Intake, Ticket
-from executor_worker.worker.node_settle import NodeSettler
+from executor_worker.worker.intake import Intake
 from executor_worker.worker.recycling import Recycling
 from executor_worker.worker.redis_wait import STUCK, STUCK_S, RedisWait, wait_for_wake
 from executor_worker.worker.report import Report
 from executor_worker.worker.result import Result
 from executor_worker.worker.run import Runs
 from executor_worker.worker.settle import Settler
+from executor_worker.worker.stages import Conclusion, Run, Work
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is
@@ -47,10 +46,7 @@ class Worker:
     Everything is handed in; `run` returns the exit status.
 
     Args:
-        wear: Says when it is enough.
-        lease_s: For how long an item is ours without being renewed.
-        recall: Lets the outcome of a run that was ended with its worker tell what it had cost and done.
-        nodes: Settles nodes of runs, and goes on with runs.
+        recycling: Says when it is enough.
         reap: Reaps what tools have left to us and has died, and tells how many are left; for between items.
     """
 
@@ -63,14 +59,10 @@ class Worker:
         settler: Settler,
         runs: Runs,
         recycling: Recycling,
-        lease_s: float,
         redis_wait: RedisWait,
-        recall: Callable[[Ticket], None],
         reap: Callable[[], int],
         tracing: Tracing = NO_TRACING,
-        nodes: NodeSettler | None = None,
     ) -> None:
-        self._nodes = nodes
         self._board = board
         self._head = board.head
         self._row = row
@@ -79,9 +71,7 @@ class Worker:
         self._settler = settler
         self._runs = runs
         self._recycling = recycling
-        self._lease_s = lease_s
         self._redis_wait = redis_wait
-        self._recall = recall
         self._reap = reap
         self._tracing = tracing
         self._report = Report(Recorder(row.counters), board.head)
@@ -98,13 +88,13 @@ class Worker:
         self._row.state = "idle"
         self._row.phase = "waiting"
         self._board.event_fd.ring()
-        taken: Taken | None = None
+        claim: Claim | None = None
         while not self._leaving:
-            taken = taken or self._next()
-            if taken is not None:
-                taken = self._process(taken)
-        if taken is not None:
-            self._give_back(taken.held)
+            claim = claim or self._next()
+            if claim is not None:
+                claim = self._process(claim)
+        if claim is not None:
+            self._give_back(claim)
         self._tracing.close(FLUSH_S)
         return LEFT
 
@@ -128,7 +118,7 @@ class Worker:
 
     # -- taking -----------------------------------------------------------------------------------
 
-    def _next(self) -> Taken | None:
+    def _next(self) -> Claim | None:
         """The next item, or None after a wait: whoever calls looks at what is wanted of us first."""
         self._row.clear_wake()
         self._tidy(time.monotonic())
@@ -142,18 +132,18 @@ class Worker:
             self._pause()
             return None
         try:
-            taken = self._take()
+            claim = self._take()
         except StreamError as error:
             logs.debug("redis.unavailable", reason=str(error))  # the keeper says it once for all
             self._row.phase = "waiting for redis"
             wait_for_wake(self._row, random.uniform(POLL_S / 2, POLL_S * 2))
             self._row.phase = "waiting"
             return None
-        if taken is not None and self._paused() and self._condemned() != (taken.held.stream, taken.held.entry):
+        if claim is not None and self._paused() and self._condemned() != claim.held.name:
             # It came while we were being told: others may have it. What is only to be answered is answered.
-            self._give_back(taken.held)
+            self._give_back(claim)
             return None
-        return taken
+        return claim
 
     def _pause(self) -> None:
         """
@@ -169,17 +159,17 @@ class Worker:
     def _paused(self) -> bool:
         return self._head.paused
 
-    def _take(self) -> Taken | None:
+    def _take(self) -> Claim | None:
         noticed = self._head.noticed  # before the notice is read: one that comes meanwhile is not tried by this
         stale = self._stale()
         if stale or self._consumer.may_have_unseen:
             may_have_unseen = self._consumer.may_have_unseen
-            taken = self._consumer.take(uncounted=self._condemned(), stale=stale)
+            claim = self._consumer.take(uncounted=self._condemned(), stale=stale)
             # What was ours already comes first: the stale ones have not been tried then.
-            if taken is None or not (may_have_unseen or (taken.held.stream, taken.held.entry) in stale):
+            if claim is None or not (may_have_unseen or claim.held.name in stale):
                 self._tried_notice = noticed
-            if taken is not None:
-                return taken
+            if claim is not None:
+                return claim
             self._forget_predecessor()
         self._row.client_id = self._consumer.client_id
         return self._consumer.wait(self._row.wake_fd, TIDY_S if self._untidy else IDLE_BLOCK_S)
@@ -205,8 +195,7 @@ class Worker:
         if self._judged or not self._row.verdict:
             return None
         with suppress(ValueError):
-            held = Held.parse(self._row.verdict_held)
-            return held.stream, held.entry
+            return Held.parse(self._row.verdict_held).name
         return None
 
     def _forget_predecessor(self) -> None:
@@ -222,111 +211,109 @@ class Worker:
 
     # -- one item ---------------------------------------------------------------------------------
 
-    def _process(self, taken: Taken) -> Taken | None:
+    def _process(self, claim: Claim) -> Claim | None:
         started = time.monotonic()
         row = self._row
         row.lost = False
         # What we may have read long after it was sent starts nothing before its lease is renewed.
-        row.lease_until_ns = int((taken.asked_at + self._lease_s) * 1e9)
-        row.begin(str(taken.held), "", "preparing")
+        row.lease_until_ns = int((claim.delivery.asked_at + self._consumer.lease_s) * 1e9)
+        row.begin(str(claim.held), "", "preparing")
         row.enter("preparing", _stuck_ns(), STUCK)
         # What this raises ends us: then it stays in hand for our successor, and nobody takes it for done.
-        upcoming = self._answer(taken, started)
+        upcoming = self._answer(claim, started)
         row.end(done=not self._pausing)
         self._untidy = True
         self._tidy(time.monotonic())
         self._recycling.item_done()
         return upcoming
 
-    def _answer(self, taken: Taken, started: float) -> Taken | None:
-        with logs.context(entry=taken.held.entry) as known:  # also of items that are let go
+    def _answer(self, claim: Claim, started: float) -> Claim | None:
+        entry = claim.held.entry
+        with logs.context(entry=entry) as known:  # also of items that are let go
             try:
-                if isinstance(taken.run, TakenStep):
-                    known.add(graph=taken.run.graph_id)
-                    self._go_on(taken.held, taken.run)
-                    return None
-                ticket = self._open(taken)
-                known.add(graph=ticket.graph_id, node=ticket.node_id)
-                with self._span(ticket) as span:
-                    return self._work_off(ticket, started, span)
+                work = self._open(claim)
+                known.add(graph=work.graph_id, node=work.node_id)
+                with self._span(work) as span:
+                    return self._work_off(work, started, span)
             except Abandoned as reason:
-                self._abandon(taken.held, reason)
+                self._abandon(claim, reason)
                 return None
             except StreamError as error:
                 # Only when asked to give up: it stays pending for us until somebody can be told.
                 advice = "it is taken over after LEASE"
-                logs.warning("item.unsettled", entry=taken.held.entry, reason=str(error), advice=advice)
+                logs.warning("item.unsettled", entry=entry, reason=str(error), advice=advice)
                 return None
 
-    def _open(self, taken: Taken) -> Ticket:
-        condemned = self._condemned()
-        verdict = self._row.verdict if condemned and condemned == (taken.held.stream, taken.held.entry) else ""
-        ticket = self._intake.open(taken, verdict)
-        if verdict or ticket.dead_reason == "poisoned":
-            self._recall(ticket)
-        self._report.opened(ticket)
-        return ticket
+    def _open(self, claim: Claim) -> Work:
+        failure_code = self._row.verdict if self._condemned() == claim.held.name else ""
+        work = self._intake.open(claim, failure_code)
+        if not work.is_upkeep:
+            self._report.opened(work)
+        return work
 
-    def _work_off(self, ticket: Ticket, started: float, span: Span) -> Taken | None:
-        if ticket.task is not None and ticket.outcome is None:
-            try:
-                self._runs.run(ticket, ticket.task, started)
-            except Postponed as reason:
-                span.ended("postponed", ticket.mode)
-                self._park(ticket, reason)
-                return None
-            except Abandoned:
-                span.ended("lost" if self._row.lost else "released", ticket.mode)
-                raise
+    def _work_off(self, work: Work, started: float, span: Span) -> Claim | None:
+        conclusion = self._conclude(work, started, span)
+        if conclusion is None:
+            return None
         self._parked = 0
         self._row.finish("settling", _stuck_ns(), STUCK)
-        result = self._settler.settle(ticket, self._wants_next)
+        result = self._settler.settle(work, conclusion, self._wants_next)
         self._forget_verdict()
-        self._report.settled(ticket, result, time.monotonic() - started)
-        span.ended(_fate(ticket, result), *_how(ticket))
+        if not work.is_upkeep:
+            self._report.settled(work, result, time.monotonic() - started)
+        span.ended(_fate(result), *_how(work, result))
         return result.next
 
-    def _go_on(self, held: Held, step: TakenStep) -> None:
-        """Do the next part of what a run has left to do."""
-        self._row.proceed(step.graph_id, "settling", 0)
-        assert self._nodes is not None
-        self._nodes.go_on(held, step)
-        self._forget_verdict()
+    def _conclude(self, work: Work, started: float, span: Span) -> Conclusion | None:
+        """Run the item if it is to be run; None where it was parked instead."""
+        decision = work.decision
+        if not isinstance(decision, Run):
+            return decision
+        try:
+            return self._runs.run(work, decision, started)
+        except Parked as reason:
+            span.ended("postponed", work.mode)
+            self._park(work, reason)
+            return None
+        except Abandoned:
+            span.ended("lost" if self._row.lost else "released", work.mode)
+            raise
 
-    def _span(self, ticket: Ticket) -> Span:
+    def _span(self, work: Work) -> Span:
         tracing = self._tracing
-        return tracing.item(ticket.delivery) if tracing.wanted else NO_SPAN
+        return tracing.item(work.facts) if tracing.wanted and not work.is_upkeep else NO_SPAN
 
     # -- letting go -------------------------------------------------------------------------------
 
-    def _abandon(self, held: Held, reason: Abandoned) -> None:
+    def _abandon(self, claim: Claim, reason: Abandoned) -> None:
         if self._row.lost:
-            self._report.lost(held.entry)
+            self._report.lost(claim.held.entry)
             return
-        logs.info("item.released", entry=held.entry, reason=str(reason))
-        self._give_back(held)
+        logs.info("item.released", entry=claim.held.entry, reason=str(reason))
+        self._give_back(claim)
 
-    def _park(self, ticket: Ticket, reason: Postponed) -> None:
+    def _park(self, work: Work, reason: Parked) -> None:
         """Let the item wait in the stream until its model may be called: no lease is held meanwhile."""
-        held, item = ticket.held, ticket.item
         self._parked += 1
         self._pausing = True
-        ends_at = item.deadline if item is not None and item.deadline is not None else 0.0
-        logs.debug("item.parked", throttle=reason.place, refused=reason.refused)
+        logs.debug("item.parked", throttle=reason.throttle_key, refused=reason.refused)
         try:
-            if self._consumer.park(
-                held, reason.place, reason.refused, state_key=ticket.state_key or "", ends_at=ends_at
-            ):
+            if work.claim.park(
+                reason.throttle_key, reason.refused, watched=work.watched, ends_at=work.deadline or 0.0
+            ):  # fmt: skip
                 self._report.postponed()
         except StreamError as error:
-            logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")
+            self._unreleased(work.held, error)
 
-    def _give_back(self, held: Held) -> None:
+    def _give_back(self, claim: Claim) -> None:
         try:
-            if self._consumer.release(held, counted=False):
+            if claim.release(counted=False):
                 self._report.released()
         except StreamError as error:
-            logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")
+            self._unreleased(claim.held, error)
+
+    def _unreleased(self, held: Held, error: StreamError) -> None:
+        logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")
 
     # -- between items ----------------------------------------------------------------------------------
 
@@ -342,16 +329,19 @@ def _stuck_ns() -> int:
     return time.monotonic_ns() + int(STUCK_S * 1e9)
 
 
-def _how(ticket: Ticket) -> tuple[Mode | None, str | None]:
+def _how(work: Work, result: Result) -> tuple[Mode | None, str | None]:
     """In which mode its node was run, and by which error code it has failed."""
-    outcome = ticket.outcome
+    outcome = result.conclusion.outcome
     mode = outcome.mode if outcome is not None else None
-    return mode or ticket.mode, outcome.code if isinstance(outcome, Failed) else None
+    return mode or work.mode, outcome.code if isinstance(outcome, Failed) else None
 
 
-def _fate(ticket: Ticket, result: Result) -> str:
+def _fate(result: Result) -> str:
     if not result.settled:
         return "fenced"
-    if ticket.outcome is None:
+    if result.late:
+        return "late"
+    outcome = result.conclusion.outcome
+    if outcome is None:
         return "repeated"
-    return "failed" if isinstance(ticket.outcome, Failed) else "completed"
+    return "failed" if isinstance(outcome, Failed) else "completed"

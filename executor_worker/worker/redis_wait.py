@@ -6,9 +6,12 @@ import random
 import select
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from executor_worker.errors import StreamError
 from supervisor.scoreboard.scoreboard import Row
+
+T = TypeVar("T")
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 2.0
 STUCK_S = 120.0  # between two tries a worker that does not come back is ended; its item is run again
@@ -63,20 +66,21 @@ class RedisWait:
             self._alone_since = now
         return self.ended or now > self._alone_since + self._alone_s or now > self._began + self._away_s
 
-    def persistently(self, read: Callable[[str], bytes | None]) -> Callable[[str], bytes | None]:
-        """Make *read* try again until Redis answers, or until it is time to give up."""
+    def insist(self, read: Callable[[], T]) -> T:
+        """
+        Try to *read* until Redis answers.
 
-        def insist(key: str) -> bytes | None:
-            tries = 0
-            while True:
-                try:
-                    return read(key)
-                except StreamError:
-                    tries += 1
-                    if not self.wait(tries):
-                        raise
-
-        return insist
+        Raises:
+            StreamError: It is time to give up.
+        """
+        tries = 0
+        while True:
+            try:
+                return read()
+            except StreamError:
+                tries += 1
+                if not self.wait(tries):
+                    raise
 
 
 def wait_for_wake(row: Row, seconds: float) -> None:

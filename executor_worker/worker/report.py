@@ -8,8 +8,8 @@ from executor_worker.broker import added_at
 from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
-from executor_worker.worker.intake import Ticket
 from executor_worker.worker.result import Result
+from executor_worker.worker.stages import Work
 from supervisor.scoreboard.scoreboard import Head
 
 MODES = frozenset({"llm", "agent", "tool"})
@@ -20,30 +20,31 @@ class Report:
         self._recorder = recorder
         self._head = head
 
-    def opened(self, ticket: Ticket) -> None:
+    def opened(self, work: Work) -> None:
         """An item is in hand: for the first time, or after another run that did not end."""
-        if ticket.held.count > 1:
+        if work.held.count > 1:
             self._recorder.count("dago_items_reclaimed_total")
         else:
-            self._recorder.observe("dago_queue_wait_time_seconds", ticket.taken_at - added_at(ticket.held.entry))
+            self._recorder.observe("dago_queue_wait_time_seconds", work.taken_at - added_at(work.held.entry))
 
-    def settled(self, ticket: Ticket, result: Result, seconds: float) -> None:
+    def settled(self, work: Work, result: Result, seconds: float) -> None:
         """An item's settlement has ended, one way or the other."""
         if not result.settled:
             self._recorder.count("dago_items_fenced_total")
-            logs.warning("item.fenced", delivery=ticket.held.count, advice="another worker has it; nothing was written")
+            logs.warning("item.fenced", delivery=work.held.count, advice="another worker has it; nothing was written")
             return
         if result.trimmed:
             advice = "a producer trims entries that are not settled yet, or the stream or its group was deleted"
-            logs.warning("entry.trimmed", stream=ticket.held.stream, advice=advice)
+            logs.warning("entry.trimmed", stream=work.held.stream, advice=advice)
         if result.late:
             self._recorder.count("dago_items_fenced_total")
             logs.info("item.late", advice="its run had ended or gone on without it; nothing was changed")
             return
-        if ticket.outcome is None:
+        outcome = result.conclusion.outcome
+        if outcome is None:
             logs.info("item.repeated", advice="its node has this item's result already; it was acknowledged only")
             return
-        self._ended(ticket, ticket.outcome, seconds)
+        self._ended(work, outcome, result.conclusion.dead_reason, seconds)
 
     def lost(self, entry: str) -> None:
         """A run has ended because its item was taken over."""
@@ -57,9 +58,9 @@ class Report:
     def released(self) -> None:
         self._recorder.count("dago_items_released_total")
 
-    def _ended(self, ticket: Ticket, outcome: Outcome, seconds: float) -> None:
+    def _ended(self, work: Work, outcome: Outcome, dead_reason: str | None, seconds: float) -> None:
         failed = isinstance(outcome, Failed)
-        kind = outcome.mode or ticket.mode or (ticket.node_type if ticket.node_type in MODES else "unknown")
+        kind = outcome.mode or work.mode or (work.node_type if work.node_type in MODES else "unknown")
         self._recorder.count("dago_nodes_executed_total", kind, "failed" if failed else "completed")
         self._recorder.observe("dago_node_duration_seconds", seconds)
         self._head.last_done_wall_ns = time.time_ns()
@@ -67,8 +68,8 @@ class Report:
             logs.debug("node.completed", mode=kind, seconds=round(seconds, 4))
             return
         self._recorder.count("dago_node_errors_total", outcome.code)
-        logs.warning("node.failed", code=outcome.code, mode=kind, attempt=ticket.attempt, seconds=round(seconds, 4))
-        if ticket.dead_reason is not None:
-            self._recorder.count("dago_items_dead_total", ticket.dead_reason)
+        logs.warning("node.failed", code=outcome.code, mode=kind, attempt=work.attempt, seconds=round(seconds, 4))
+        if dead_reason is not None:
+            self._recorder.count("dago_items_dead_total", dead_reason)
             advice = "see `executor-worker dead list`"
-            logs.error("item.dead", reason=ticket.dead_reason, stream=ticket.held.stream, advice=advice)
+            logs.error("item.dead", reason=dead_reason, stream=work.held.stream, advice=advice)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from executor_worker.broker import Taken
+from executor_worker.broker import Claim
+from executor_worker.worker.stages import Conclusion
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """
     How a settlement ended.
 
     Attributes:
         settled: False where the item was no longer ours; nothing was written then.
+        conclusion: As it was committed.
         trimmed: The entry had been trimmed away meanwhile; the result was committed all the same.
         late: It was acknowledged only: its run had gone on, or ended, without it.
         next: The item taken in the same step.
     """
 
     settled: bool
+    conclusion: Conclusion
     trimmed: bool = False
     late: bool = False
-    next: Taken | None = None
+    next: Claim | None = None

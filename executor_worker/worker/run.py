@@ -1,73 +1,82 @@
-"""One ticket's run: limited, watched, written down, and ended from outside where that is asked for."""
+"""One item's run: limited, watched, written down, and ended from outside where that is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from executor_worker.broker import Held
 from executor_worker.errors import Abandoned, Interrupt, Overdue, Stopped, StreamError
-from executor_worker.graph.state import is_cancelled
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal
-from executor_worker.outcome import Failed
+from executor_worker.outcome import Failed, Outcome
 from executor_worker.run_context import RunContext
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
-from executor_worker.worker.intake import Ticket
+from executor_worker.worker.journal import RunJournal
+from executor_worker.worker.kinds import Kind, Kinds
 from executor_worker.worker.run_control import NOT_WANTED, RunControl
+from executor_worker.worker.stages import Conclusion, Run, Work
 from supervisor.scoreboard.scoreboard import Row
 
 
 class Runs:
     """
     Args:
-        holds: Asks Redis whether an item is still held as it was taken, and renews its lease if so.
-        read_state: Reads a graph's document by its key.
-        journal_of: Makes the journal of a ticket's run.
+        pause: See `RunJournal`.
+        content: Events tell prompts, arguments and results too.
     """
 
     def __init__(
         self,
         row: Row,
         executor: Executor,
-        holds: Callable[[Held], bool],
-        read_state: Callable[[str], bytes | None],
-        journal_of: Callable[[Ticket, RunContext], Journal],
+        kinds: Kinds,
+        worker_id: str,
+        pause: Callable[[int], bool],
+        *,
+        content: bool = False,
         tracing: Tracing = NO_TRACING,
     ) -> None:
         self._row = row
         self._executor = executor
-        self._holds = holds
-        self._read_state = read_state
-        self._journal_of = journal_of
+        self._kinds = kinds
+        self._worker_id = worker_id
+        self._pause = pause
+        self._content = content
         self._tracing = tracing
         self._recorder = Recorder(row.counters)
         self._interruptible = False
         self._unwanted: Interrupt | None = None
 
-    def run(self, ticket: Ticket, task: Task, started: float) -> None:
+    def run(self, work: Work, run: Run, started: float) -> Conclusion:
         """
-        Run *task* and leave what came of it in *ticket*.
+        Run what *work* asks for.
 
         Args:
             started: When the item was taken, in seconds on the monotonic clock.
 
         Raises:
-            Abandoned: The item is somebody else's, or has to be given back.
-            Postponed: Its model can't be called for a while.
+            Abandoned: The item is another worker's, or has to be given back.
+            Parked: Its model can't be called for a while.
         """
-        deadline = started + ticket.seconds
-        self._row.proceed(ticket.label, "running", int(deadline * 1e9))
-        self._row.attempt = ticket.attempt
-        self._row.begin_run(ticket.state_key or "")
+        deadline = started + run.seconds
+        self._row.proceed(work.label, "running", int(deadline * 1e9))
+        self._row.attempt = work.attempt
+        self._row.begin_run(work.watched)
+        kind = self._kinds[work.claim.delivery.kind]
+        run_context = self._run_context(work, kind, deadline)
+        journal = RunJournal(
+            work, kind.journal(work), run_context, self._pause, self._worker_id, content=self._content
+        )  # fmt: skip
         try:
-            self._execute(ticket, task, self._run_context(ticket, deadline))
+            outcome = self._execute(run.task, run_context, journal)
         except Overdue:
-            ticket.outcome = Failed(f"the node did not end within {ticket.seconds:g} s", "node_timeout")
+            outcome = Failed(f"the node did not end within {run.seconds:g} s", "node_timeout")
         except Stopped as stopped:
-            ticket.outcome = Failed(str(stopped), "cancelled")
+            outcome = Failed(str(stopped), "cancelled")
         finally:
             self._row.end_run()
+        return Conclusion(outcome, journal=journal.written_as)
 
     def abandon(self, reason: str) -> None:
         """
@@ -94,44 +103,39 @@ class Runs:
             lost = self._row.lost_run == self._row.run
             raise Abandoned("the item was taken over") if lost else Stopped(NOT_WANTED)
 
-    def _execute(self, ticket: Ticket, task: Task, run_context: RunContext) -> None:
+    def _execute(self, task: Task, run_context: RunContext, journal: Journal) -> Outcome:
         try:
             self._interruptible = True
             if self._unwanted is not None:
                 raise self._unwanted
-            ticket.outcome = self._executor.execute(task, run_context, self._journal_of(ticket, run_context))
+            return self._executor.execute(task, run_context, journal)
         finally:
             self._interruptible = False
 
-    def _run_context(self, ticket: Ticket, deadline: float) -> RunControl:
-        def ours() -> bool:
-            return self._still_ours(ticket.held)
-
-        def cancelled() -> bool:
-            return self._is_cancelled(ticket.state_key or "")
-
+    def _run_context(self, work: Work, kind: Kind[Any], deadline: float) -> RunControl:
         return RunControl(
             deadline,
-            ticket.run_key,
+            work.run_key,
             self._row,
             self._recorder,
-            ours,
-            cancelled,
-            refused=ticket.refused,
+            lambda: _still_ours(work),
+            lambda: _is_cancelled(work, kind),
+            refused=work.claim.delivery.refused,
             tracing=self._tracing,
         )
 
-    def _is_cancelled(self, state_key: str) -> bool:
-        """Ask Redis itself; where it is away nobody knows, and what is settled later finds out."""
-        try:
-            document = self._read_state(state_key)
-        except StreamError:
-            return False
-        return bool(document) and is_cancelled(document or b"")
 
-    def _still_ours(self, held: Held) -> bool:
-        """Ask Redis itself, where the scoreboard says that the lease is lost: it may have meant the item before."""
-        try:
-            return self._holds(held)
-        except StreamError:
-            return True
+def _is_cancelled(work: Work, kind: Kind[Any]) -> bool:
+    """Ask Redis itself; if it is unreachable, assume not cancelled: the settle script finds out."""
+    try:
+        return kind.is_cancelled(work)
+    except StreamError:
+        return False
+
+
+def _still_ours(work: Work) -> bool:
+    """Ask Redis itself, when the scoreboard says that the lease is lost: it may have meant the item before."""
+    try:
+        return work.claim.still_ours()
+    except StreamError:
+        return True

@@ -6,7 +6,7 @@ import select
 import time
 from collections.abc import Callable
 
-from executor_worker.errors import Abandoned, Cancelled, Postponed
+from executor_worker.errors import Abandoned, Cancelled, Parked
 from executor_worker.outcome import Usage
 from executor_worker.run_context import RunContext
 from executor_worker.telemetry import logs
@@ -78,7 +78,7 @@ class RunControl(RunContext):
     def hold_off(self, seconds: float, place: str) -> None:
         # Whatever the run has done by now is written down.
         if place and seconds > IN_PLACE_S:
-            raise Postponed(place, self.refused)
+            raise Parked(place, self.refused)
 
     def _face_loss(self) -> None:
         if not self._still_ours():

@@ -9,6 +9,18 @@ from importlib.resources import files
 
 
 @dataclass(frozen=True, slots=True)
+class LuaText:
+    """A script, or a part of one, that stands in Python rather than in a file of `broker/lua`."""
+
+    name: str
+    text: str
+
+
+Part = str | LuaText
+"""A file of `broker/lua` by its name, or the text itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Script:
     name: str
     source: bytes
@@ -16,7 +28,7 @@ class Script:
 
 
 @cache
-def script(name: str, *parts: str, flags: str | None = None) -> Script:
+def script(name: Part, *parts: Part, flags: str | None = None) -> Script:
     """
     Put `<name>.lua` together with the *parts* of `lua/lib` it uses, which come before it.
 
@@ -25,9 +37,14 @@ def script(name: str, *parts: str, flags: str | None = None) -> Script:
             the script before its first command where memory is full; None leaves it out, and only a first write
             that needs memory is refused.
     """
-    folder = files("executor_worker.broker") / "lua"
-    names = (*(f"lib/{part}.lua" for part in parts), f"{name}.lua")
-    texts = [folder.joinpath(file).read_text("utf-8") for file in names]
+    texts = [*(_text(part, "lib/") for part in parts), _text(name)]
     head = "" if flags is None else "#!lua" + (f" flags={flags}" if flags else "") + "\n"
     source = (head + "\n".join(texts)).encode()
-    return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+    sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
+    return Script(name if isinstance(name, str) else name.name, source, sha)
+
+
+def _text(part: Part, folder: str = "") -> str:
+    if isinstance(part, LuaText):
+        return part.text
+    return (files("executor_worker.broker") / "lua" / f"{folder}{part}.lua").read_text("utf-8")

@@ -5,15 +5,10 @@ from __future__ import annotations
 from executor_worker.broker.connection.script import Script, script
 
 _LIBRARY = ("constants", "throttle", "runs/model", "runs/advance", "runs/write", "runs/arguments")
-_TAKING = ("constants", "standing", "throttle", "runs/model", "runs/advance", "runs/write", "runs/start", "reading")
 
 
 def submit_script() -> Script:
     return script("runs/submit", *_LIBRARY, flags="")
-
-
-def settle_script() -> Script:
-    return script("runs/settle", *_TAKING, "runs/arguments", flags="")
 
 
 def step_script() -> Script:

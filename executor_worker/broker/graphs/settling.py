@@ -1,33 +1,17 @@
-"""What settling a run's node writes, and what came of it."""
+"""What settling an item of a run writes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.graphs.records import Decided
+from executor_worker.broker.graphs.source import ACKNOWLEDGE, SETTLE_NODE
 from executor_worker.broker.names import COMPLETED_STREAM, MARKERS, RESETS, dead_stream, run_key
-
-
-class RunSettled(Enum):
-    """
-    How settling ended.
-
-    Attributes:
-        settled: Committed and acknowledged.
-        already: It had been; the reply to that was lost.
-        late: Acknowledged, nothing else: the run, or the node, has ended or begun again without it.
-        fenced: Nothing written: somebody else has the item or has settled it.
-        judge: Nothing written: more has to be decided first.
-    """
-
-    settled = b"settled"
-    already = b"already"
-    late = b"late"
-    fenced = b"fenced"
-    judge = b"judge"
+from executor_worker.broker.queue.commit import Terms
+from executor_worker.broker.queue.delivery import Held
+from executor_worker.broker.queue.source import SettleScript
 
 
 @dataclass(slots=True)
@@ -50,16 +34,29 @@ class NodeCommit:
     more: list[Any] = field(default_factory=lambda: [0, b""])
     letter: dict[str, bytes | str] = field(default_factory=dict)
 
+    @property
+    def script(self) -> SettleScript:
+        return SETTLE_NODE
 
-def node_words(held: Any, commit: NodeCommit, *, group: str, mirror: str) -> tuple[list[Word], list[Word]]:
-    """Answer keys and words for runs/settle.lua, up to those about the next entry; *held*: a `Held`."""
-    keys: list[Word] = [
-        held.stream, MARKERS, RESETS, run_key(commit.graph_id), dead_stream(held.stream), COMPLETED_STREAM
-    ]  # fmt: skip
-    letter: list[Word] = [word for pair in commit.letter.items() for word in pair]
-    words: list[Word] = [
-        group, held.consumer, held.entry, held.count, commit.node, commit.epoch, commit.attempt, mirror,
-        b"ended" if commit.delay_ms is None else b"again", commit.delay_ms or 0,
-        *commit.decided.words(), *commit.more, len(letter), *letter,
-    ]  # fmt: skip
-    return keys, words
+    def words(self, held: Held, terms: Terms) -> tuple[list[Word], list[Word]]:
+        """KEYS and ARGV of runs/settle.lua; see `Commit`."""
+        keys: list[Word] = [
+            held.stream, MARKERS, RESETS, run_key(self.graph_id), dead_stream(held.stream), COMPLETED_STREAM
+        ]  # fmt: skip
+        letter: list[Word] = [word for pair in self.letter.items() for word in pair]
+        words: list[Word] = [
+            terms.group, held.consumer, held.entry, held.count, self.node, self.epoch, self.attempt, terms.mirror,
+            b"ended" if self.delay_ms is None else b"again", self.delay_ms or 0,
+            *self.decided.words(), *self.more, len(letter), *letter,
+        ]  # fmt: skip
+        return keys, words
+
+
+class StepCommit:
+    """Nothing: what a step does is written by then."""
+
+    script = ACKNOWLEDGE
+
+    def words(self, held: Held, terms: Terms) -> tuple[list[Word], list[Word]]:
+        """KEYS and ARGV of acknowledge.lua; see `Commit`."""
+        return [held.stream, MARKERS, RESETS], [terms.group, held.consumer, held.entry, held.count]

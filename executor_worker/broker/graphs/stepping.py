@@ -8,17 +8,19 @@ from executor_worker.broker.graphs.scripts import step_script
 from executor_worker.broker.names import GROUP, MARKERS, run_key, shard_of, steps_stream
 
 
-def step(graph_id: str, render: Render, *, consumer: str = "", entry: str = "", group: str = GROUP) -> Steps[None]:
+def step(
+    graph_id: str, render: Render, *, consumer: str = "", entry: str = "", count: int = 1, group: str = GROUP
+) -> Steps[None]:
     """
     Do all that is left in slices, each one script.
 
     Args:
-        consumer, entry: Who holds the step's entry, which is acknowledged in the end; "": nobody does.
+        consumer, entry, count: Who holds the step's entry, in which delivery, so that it is acknowledged in the end.
     """
     keys = [run_key(graph_id), steps_stream(shard_of(graph_id)), MARKERS]
     deciding = Deciding(graph_id, render)
     while True:
-        words = [group, consumer, entry, *deciding.words()]
+        words = [group, consumer, entry, count, *deciding.words()]
         (reply,) = checked((yield [ScriptCall(step_script(), keys, words)]))
         if reply[0] == b"done":
             return

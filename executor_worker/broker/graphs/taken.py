@@ -13,9 +13,6 @@ from executor_worker.graph.plan import NodePlan
 from executor_worker.graph.scopes import NodeEnd
 from executor_worker.json_text import loads
 
-RUN_ITEM = b'{"graph_id":"'
-"""How the data of a run's item begin; those of others may too."""
-
 
 @dataclass(slots=True)
 class TakenNode:

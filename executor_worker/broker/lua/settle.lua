@@ -18,13 +18,6 @@ local letter = 13 + events
 local letter_words = tonumber(ARGV[letter])
 local taking = letter + letter_words + 1
 
--- What was committed stays so, whatever is wrong with the streams: the next plain take says what.
-local function next_entry()
-  if ARGV[taking] ~= '1' then return false end
-  local fine, got = pcall(take, ARGV, taking + 1)
-  return fine and got or fine == false and {'unsure'}
-end
-
 local function mirrored()
   if ARGV[9] ~= 'auto' then return ARGV[9] == 'always' end
   local groups = redis.pcall('XINFO', 'GROUPS', KEYS[6])
@@ -43,7 +36,7 @@ end
 
 local where = standing(stream, group, consumer, entry, count, markers, resets)
 if type(where) == 'table' then return where end
-if where == 'already' then return {'already', false, next_entry()} end
+if where == 'already' then return {'already', false, next_entry(taking)} end
 if where == 'fenced' then return {'fenced'} end
 if where == 'gone' and ARGV[5] ~= '1' then return {'trimmed', document(state_key)} end
 
@@ -66,4 +59,4 @@ end
 redis.pcall('XACK', stream, group, entry)
 if ARGV[10] == '1' then redis.call('XDEL', stream, entry) else keep_as_read() end
 if count > 1 then redis.call('HDEL', stream .. ':forgiven', entry, entry .. ' refused') end
-return {'settled', false, next_entry()}
+return {'settled', false, next_entry(taking)}

@@ -2,12 +2,11 @@
 One worker's end of the work streams: take, settle, release.
 
 Holds at most one entry at a time. What may have been delivered without being seen (a reply that was lost, a
-predecessor that died) is looked for before anything new is taken: that is what `unsure` stands for.
+predecessor that died) is looked for before anything new is taken: that is what `may_have_unseen` stands for.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -16,35 +15,24 @@ from executor_worker.broker.connection.blocking import BlockingRead
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.replies import GroupLost
-from executor_worker.broker.connection.script import Script, script
-from executor_worker.broker.graphs.requests import Steps, drive
-from executor_worker.broker.graphs.scripts import settle_script
-from executor_worker.broker.graphs.settling import NodeCommit, RunSettled, node_words
-from executor_worker.broker.graphs.taken import RUN_ITEM, taken_of
-from executor_worker.broker.names import GROUP, LAST_READ, MARKERS, RESETS, STATE_PREFIX, WORK_STREAMS
-from executor_worker.broker.queue.arguments import TakeOrders, settle_words
+from executor_worker.broker.names import GROUP, LAST_READ, MARKERS, RESETS
+from executor_worker.broker.queue.arguments import TakeOrders
+from executor_worker.broker.queue.claim import Claim, Settlement
+from executor_worker.broker.queue.commit import Commit, Settled, Terms
 from executor_worker.broker.queue.consumers import release_held
-from executor_worker.broker.queue.delivery import Commit, Held, Settled, Taken
+from executor_worker.broker.queue.delivery import Delivery, Held
+from executor_worker.broker.queue.document import DOCUMENTS
 from executor_worker.broker.queue.group import Made, ensure_groups
 from executor_worker.broker.queue.journal import JournalKeys
 from executor_worker.broker.queue.leases import renew
+from executor_worker.broker.queue.park import park_held
+from executor_worker.broker.queue.source import Sources
 from executor_worker.errors import StreamError
 
+TAKEN_PARTS = 8  # of a script's answer that brings an entry
+ONLY_DOCUMENTS = Sources(DOCUMENTS)
+
 T = TypeVar("T")
-
-TAKEN_PARTS = 8  # of a script's answer that brings an entry; one of a run has one more
-RUNS = ("runs/model", "runs/advance", "runs/write", "runs/start")
-GRAPH_ID = re.compile(rb'"graph_id"[ \t\r\n]*:[ \t\r\n]*"([^"\\]{1,512})"')
-
-
-def scripts() -> tuple[Script, Script, Script, Script]:
-    """Those to take, confirm, settle and park; read from their files once, best before the workers are forked."""
-    return (
-        script("take", "constants", "throttle", *RUNS, "reading"),
-        script("confirm", "constants", "standing", "throttle", *RUNS),
-        script("settle", "constants", "standing", "throttle", *RUNS, "reading", flags=""),
-        script("park", "constants", "standing", "throttle"),
-    )
 
 
 class Consumer:
@@ -52,12 +40,13 @@ class Consumer:
     Args:
         name: `<WORKER_ID>.<slot>`.
         lease_s: An entry idle for so long may be taken over.
+        sources: Where the kinds of work served come from.
         delete_settled: Settled entries leave the stream.
         failures: Whether failures are written to the stream of completed events too: auto, always or never.
         group_made: Told of each group that had to be made.
 
     Attributes:
-        unsure: Something may be pending for us that we have not seen; the next take looks.
+        may_have_unseen: Something may be pending for us that we have not seen; the next take looks.
     """
 
     def __init__(
@@ -66,29 +55,29 @@ class Consumer:
         name: str,
         *,
         lease_s: float,
+        sources: Sources = ONLY_DOCUMENTS,
         delete_settled: bool = True,
         failures: str = "auto",
-        streams: Sequence[str] = WORK_STREAMS,
         group: str = GROUP,
         group_made: Callable[[Made], None] = lambda _: None,
     ) -> None:
         self.may_have_unseen = True
         self.name = name
+        self.lease_s = lease_s
         self._link = link
         self._group = group
-        self._streams = tuple(streams)
-        self._delete_settled = delete_settled
-        self._mirror = "" if failures == "never" else failures
+        self._sources = sources
+        self._streams = sources.streams
+        self._terms = Terms(group, delete_settled, "" if failures == "never" else failures)
         self._group_made = group_made
-        self._lease_s = lease_s
         self._groups_known = False
         self._group_missing = False
         self._doubtful = False
-        self._blocking = BlockingRead(link, group, name, streams)
+        self._blocking = BlockingRead(link, group, name, self._streams)
+        self._exchange = _Exchange(self)
         self._names = {stream.encode(): stream for stream in self._streams}
-        self._take_script, self._confirm_script, self._settle_script, self._park_script = scripts()
-        self._settle_run_script = settle_script()
-        self._orders = TakeOrders(name, self._streams, group=group, lease_s=lease_s, delete_settled=delete_settled)
+        self._take_script, self._confirm_script = sources.taking("take"), sources.taking("confirm")
+        self._orders = TakeOrders(name, sources, group=group, lease_s=lease_s, delete_settled=delete_settled)
 
     @property
     def client_id(self) -> int:
@@ -101,7 +90,7 @@ class Consumer:
 
     # -- take ---------------------------------------------------------------------------------------
 
-    def take(self, uncounted: tuple[str, str] | None = None, stale: Sequence[tuple[str, str]] = ()) -> Taken | None:
+    def take(self, uncounted: tuple[str, str] | None = None, stale: Sequence[tuple[str, str]] = ()) -> Claim | None:
         """
         Take an entry if there is one: our own forgotten ones first, then *stale* ones, then new ones.
 
@@ -118,22 +107,19 @@ class Consumer:
             *(word for pair in stale for word in pair),
         ]
         asked_at = time.monotonic()
-        try:
-            taken = self._received(self._link.run(self._take_script, self._streams, words), asked_at)
+        with self._exchange:
+            claim = self._received(self._link.run(self._take_script, self._streams, words), asked_at)
             if self._group_missing:
                 self._make_groups()
-                taken = self._received(self._link.run(self._take_script, self._streams, words), asked_at)
-        except BaseException:
-            self.may_have_unseen = True
-            raise
+                claim = self._received(self._link.run(self._take_script, self._streams, words), asked_at)
         self._sure()
-        return taken
+        return claim
 
-    def wait(self, wake_fd: int, block_s: float) -> Taken | None:
+    def wait(self, wake_fd: int, block_s: float) -> Claim | None:
         """
         Wait for a new entry.
 
-        Ends early when *wake_fd* is readable; draining it is the caller's.
+        Ends early when *wake_fd* is readable (draining it is the caller's), and where not only streams bring work.
 
         Raises:
             StreamUnavailable: No reply, at the latest some seconds after *block_s*.
@@ -141,22 +127,35 @@ class Consumer:
         """
         if self._group_missing:
             self._make_groups()
-        if self.may_have_unseen:
-            taken = self.take()
-            if taken is not None:
-                return taken
+        polled_s = self._sources.polled_s
+        if self.may_have_unseen or polled_s is not None:
+            claim = self.take()
+            if claim is not None:
+                return claim
         asked_at = time.monotonic()
-        try:
-            reply = self._blocking.read(wake_fd, block_s)
-            if not self._link.connected:
-                self.may_have_unseen = True  # something may have come on it
-            return self._received_many(reply, asked_at) if reply else None
-        except GroupLost:
-            self._make_groups()
-            return None
-        except BaseException:
-            self.may_have_unseen = True
-            raise
+        with self._exchange:
+            try:
+                reply = self._blocking.read(wake_fd, block_s if polled_s is None else min(block_s, polled_s))
+                if not self._link.connected:
+                    self.may_have_unseen = True  # something may have come on it
+                return self._received_many(reply, asked_at) if reply else None
+            except GroupLost:
+                self._make_groups()
+                return None
+
+    def reopen(self, held: Held) -> Claim | None:
+        """
+        Claim the delivery of a worker that is dead, to answer it in its name; without fields where it was trimmed away.
+
+        Returns:
+            None where there is nothing to be answered any more.
+
+        Raises:
+            StreamUnavailable: No reply.
+        """
+        words: list[Word] = [self._group, held.consumer, held.entry, held.count]
+        reply = self._link.run(self._sources.taking("reopen"), [held.stream], words)
+        return Claim(self._delivery(reply, time.monotonic(), held), self) if reply is not None else None
 
     def read_state(self, key: str) -> bytes | None:
         """
@@ -165,23 +164,17 @@ class Consumer:
         Raises:
             StreamUnavailable: No reply.
         """
-        try:
-            return _document(self._link.batch([("GET", key)])[0])
-        except BaseException:
-            self.may_have_unseen = True
-            raise
+        return self.ask(lambda link: _document(link.batch([("GET", key)])[0]))
 
-    def read_entry(self, held: Held) -> Taken:
+    def ask(self, act: Callable[[Link], T]) -> T:
         """
-        Read *held*'s entry again; without fields where it was trimmed away.
+        Read something over our connection.
 
         Raises:
             StreamUnavailable: No reply.
         """
-        found = self._link.call("XRANGE", held.stream, held.entry, held.entry)
-        words = found[0][1] if found else []
-        fields = dict(zip(words[::2], words[1::2], strict=True))
-        return self._described(Taken(held, fields.get(b"data"), fields))
+        with self._exchange:
+            return act(self._link)
 
     def holds(self, held: Held) -> bool:
         """
@@ -198,82 +191,27 @@ class Consumer:
 
     # -- settle and release -------------------------------------------------------------------------
 
-    def settle(
-        self, held: Held, commit: Commit, *, take_next: bool, force: bool = False
-    ) -> tuple[Settled, bytes | None, Taken | None]:
+    def settle(self, held: Held, commit: Commit, *, take_next: bool) -> Settlement:
         """
-        Commit *held*'s result in one step if it is still ours, and take the next entry in the same.
-
-        Args:
-            force: Commit also where the pending row is lost, after `Settled.trimmed`.
-
-        Returns:
-            How it ended, the state as it is now (with conflict and trimmed), the next entry.
+        Commit *held*'s result in one step if it is still ours, and take the next entry, of any kind, in the same.
 
         Raises:
             StreamUnavailable: No reply: settle again, it finds its own commit. Or Redis said not now (full,
                 read-only): nothing was written.
             StreamRefused: The operator has to act; nothing was written.
         """
-        keys, words = settle_words(
-            held, commit, group=self._group, delete_settled=self._delete_settled, mirror=self._mirror, force=force
-        )
+        keys, words = commit.words(held, self._terms)
         words += (b"1", *self._orders.next(may_have_unseen=self.may_have_unseen)) if take_next else (b"",)
         asked_at = time.monotonic()
-        try:
-            reply = self._link.run(self._settle_script, keys, words)
+        with self._exchange:
+            reply = self._link.run(self._sources.settling(commit.script), keys, words)
             ending = Settled(reply[0])
-            if ending is not Settled.settled and ending is not Settled.already:
-                return ending, reply[1] if len(reply) > 1 else None, None
-            taken = self._received(reply[2], asked_at)
-        except BaseException:
-            self.may_have_unseen = True
-            raise
+            if not ending.over:
+                return Settlement(ending, reply[1] if len(reply) > 1 else None)
+            claim = self._received(reply[2], asked_at)
         if take_next:
             self._sure()
-        return ending, None, taken
-
-    def settle_run(
-        self, held: Held, commit: NodeCommit, *, take_next: bool
-    ) -> tuple[RunSettled, list[bytes], Taken | None]:
-        """
-        Commit the end of a run's node in one step if it still counts, and take the next entry in the same.
-
-        Returns:
-            How it ended, what has to be decided first (with judge), the next entry.
-
-        Raises:
-            StreamUnavailable: No reply: settle again, it finds its own commit. Or Redis said not now.
-            StreamRefused: The operator has to act; nothing was written.
-        """
-        keys, words = node_words(held, commit, group=self._group, mirror=self._mirror)
-        words += (b"1", *self._orders.next(may_have_unseen=self.may_have_unseen)) if take_next else (b"",)
-        asked_at = time.monotonic()
-        try:
-            reply = self._link.run(self._settle_run_script, keys, words)
-            ending = RunSettled(reply[0])
-            if ending in (RunSettled.fenced, RunSettled.judge):
-                return ending, reply[1] if len(reply) > 1 else [], None
-            taken = self._received(reply[2], asked_at)
-        except BaseException:
-            self.may_have_unseen = True
-            raise
-        if take_next:
-            self._sure()
-        return ending, [], taken
-
-    def ask(self, steps: Steps[T]) -> T:
-        """
-        Do what a run needs on the same line.
-
-        Raises:
-            StreamUnavailable: No reply.
-        """
-        try:
-            return drive(self._link, steps)
-        except StreamError:
-            self.may_have_unseen = True
-            raise
+        return Settlement(ending, None, claim)
 
     def release(self, held: Held, *, counted: bool) -> bool:
         """
@@ -288,35 +226,14 @@ class Consumer:
         Raises:
             StreamUnavailable: No reply.
         """
-        try:
-            return release_held(self._link, held, counted=counted, group=self._group)
-        except BaseException:
-            self.may_have_unseen = True
-            raise
+        return self.ask(lambda link: release_held(link, held, counted=counted, group=self._group))
 
-    def park(self, held: Held, throttle: str, refused: int, *, state_key: str = "", ends_at: float = 0.0) -> bool:
-        """
-        Give *held* back until *throttle* has room for its call, uncounted; nobody takes it before.
-
-        Args:
-            refused: How often its call was refused so far; `Taken.refused` brings it back.
-            state_key: Its graph's document, for who looks whether it is still wanted.
-            ends_at: When it is too late for it, in seconds since the epoch; 0: never.
-
-        Returns:
-            Whether it was still ours.
-
-        Raises:
-            StreamUnavailable: No reply.
-        """
-        keys: list[Word] = [held.stream, MARKERS, RESETS, throttle]
-        words: list[Word] = [self._group, held.consumer, held.entry, held.count, refused]
-        words += (int(ends_at * 1000), state_key)
-        try:
-            return bool(self._link.run(self._park_script, keys, words))
-        except BaseException:
-            self.may_have_unseen = True
-            raise
+    def park(self, held: Held, throttle_key: str, refused: int, *, watched: str = "", ends_at: float = 0.0) -> bool:
+        """Give *held* back until its throttle has room for its call; see `park_held`."""
+        with self._exchange:
+            return park_held(
+                self._link, held, throttle_key, refused, watched=watched, ends_at=ends_at, group=self._group
+            )
 
     # -- inside -------------------------------------------------------------------------------------
 
@@ -330,7 +247,7 @@ class Consumer:
     def _make_groups(self) -> None:
         made = ensure_groups(
             self._link,
-            delete_settled=self._delete_settled,
+            delete_settled=self._terms.delete_settled,
             known=self._groups_known,
             streams=self._streams,
             group=self._group,
@@ -339,7 +256,7 @@ class Consumer:
         for one in made:
             self._group_made(one)
 
-    def _received(self, reply: Any, asked_at: float) -> Taken | None:
+    def _received(self, reply: Any, asked_at: float) -> Claim | None:
         """Read a script's answer about the next entry."""
         if reply is None:
             return None
@@ -347,60 +264,55 @@ class Consumer:
             self._group_missing = reply[0] == b"nogroup"
             self._doubtful = reply[0] == b"unsure"
             return None
-        stream, entry, count, uncounted, refused, words, state_key, state, *of_run = reply
-        held = Held(self._names[stream], entry.decode(), count, self.name, uncounted)
-        fields = dict(zip(words[::2], words[1::2], strict=True))
-        guessed = state_key.decode("utf-8", "replace") or None
-        run = taken_of(of_run[0]) if of_run else None
-        return Taken(held, fields.get(b"data"), fields, guessed, state, asked_at=asked_at, refused=refused, run=run)
+        return Claim(self._delivery(reply, asked_at), self)
 
-    def _received_many(self, reply: list[Any], asked_at: float) -> Taken | None:
-        """Keep the first of what a blocking read brought; COUNT is for each stream, so there may be a second."""
+    def _delivery(self, reply: Any, asked_at: float, held: Held | None = None) -> Delivery:
+        stream, entry, count, uncounted, refused, words, kind, brought = reply
+        if held is None:
+            held = Held(self._names[stream], entry.decode(), count, self.name, uncounted)
+        fields = dict(zip(words[::2], words[1::2], strict=True))
+        return Delivery(held, fields, kind.decode(), brought, asked_at=asked_at, refused=refused)
+
+    def _received_many(self, reply: list[Any], asked_at: float) -> Claim | None:
+        """Keep the first of what a blocking read brought; COUNT is for each stream, so there may be more."""
         self._groups_known = True
         (stream, [(entry, words)]), *others = reply
         for other_stream, [(other_entry, _)] in others:
             self.release(self._new(other_stream, other_entry), counted=False)
-        if not self._delete_settled:
+        if not self._terms.delete_settled:
             self._link.batch([("HSET", LAST_READ, read[0], read[1][0][0]) for read in reply])
-        fields = dict(zip(words[::2], words[1::2], strict=True))
-        return self._confirmed(Taken(self._new(stream, entry), fields.get(b"data"), fields, asked_at=asked_at))
+        return self._confirmed(self._new(stream, entry), words, asked_at)
 
-    def _confirmed(self, taken: Taken) -> Taken | None:
-        """Make sure that what came is still ours, and read its state; None where somebody else has it."""
-        guessed = GRAPH_ID.search(taken.data or b"")
-        state_key = STATE_PREFIX.encode() + guessed[1] if guessed else MARKERS
-        held = taken.held
-        keys: list[Word] = [held.stream, MARKERS, RESETS, state_key]
-        data = taken.data or b""
-        of_run = data.startswith(RUN_ITEM)
-        words: list[Word] = [self._group, held.consumer, held.entry, held.count, data if of_run else b"", b""]
-        late = time.monotonic() > taken.asked_at + self._lease_s
-        taken.asked_at = time.monotonic()
-        where, state, run = self._link.run(self._confirm_script, keys, words)
-        if where not in (b"ours", b"gone"):
+    def _confirmed(self, held: Held, words: list[bytes], asked_at: float) -> Claim | None:
+        """Make sure that what came is still ours, and let its kind open it; None where somebody else has it."""
+        now = time.monotonic()
+        late = b"1" if now > asked_at + self.lease_s else b""
+        given: list[Word] = [self._group, held.consumer, held.entry, held.count, late, *words]
+        where, *opened = self._link.run(self._confirm_script, [held.stream, MARKERS, RESETS], given)
+        if not opened:
             return None
-        if run is not None:
-            taken.run = taken_of(run)
-            return taken
-        if where == b"gone" and late and not state:
-            return None  # somebody else had time to settle it, and the graph's state, which would tell, is gone as well
-        taken.row_lost = where == b"gone"
-        if guessed:
-            taken.state_key, taken.state = STATE_PREFIX + guessed[1].decode("utf-8", "replace"), state
-        return taken
-
-    def _described(self, taken: Taken) -> Taken:
-        """Bring along what a run's item needs; it was started before."""
-        held, data = taken.held, taken.data or b""
-        if data.startswith(RUN_ITEM):
-            keys: list[Word] = [held.stream, MARKERS, RESETS, MARKERS]
-            words: list[Word] = [self._group, held.consumer, held.entry, held.count, data, b"1"]
-            run = self._link.run(self._confirm_script, keys, words)[2]
-            taken.run = taken_of(run) if run is not None else None
-        return taken
+        kind, brought = opened
+        fields = dict(zip(words[::2], words[1::2], strict=True))
+        return Claim(Delivery(held, fields, kind.decode(), brought, where == b"gone", asked_at=now), self)
 
     def _new(self, stream: bytes, entry: bytes) -> Held:
         return Held(self._names[stream], entry.decode(), 1, self.name)
+
+
+class _Exchange:
+    """Whatever ends an exchange with Redis early, the next take looks for what may have become ours by it."""
+
+    __slots__ = ("_consumer",)
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None:
+            self._consumer.may_have_unseen = True
 
 
 def _document(reply: Any) -> bytes | None:

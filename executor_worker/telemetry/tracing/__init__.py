@@ -16,7 +16,7 @@ from executor_worker.outcome import Mode, Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class ItemFacts:
     """
     What is known of an item when its span begins.
 
@@ -91,7 +91,7 @@ class Tracing:
     def item_traceparent(self) -> str:
         return ""
 
-    def item(self, delivery: Delivery) -> Span:
+    def item(self, facts: ItemFacts) -> Span:
         return NO_SPAN
 
     def agent(self, node_id: str, model: str) -> Span:

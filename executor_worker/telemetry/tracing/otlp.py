@@ -15,9 +15,9 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from executor_worker.errors import Abandoned, NodeError, Overdue, Postponed, Stopped, StreamError
+from executor_worker.errors import Abandoned, NodeError, Overdue, Parked, Stopped, StreamError
 from executor_worker.outcome import Mode, Usage
-from executor_worker.telemetry.tracing import Delivery, Span, Tracing
+from executor_worker.telemetry.tracing import ItemFacts, Span, Tracing
 from executor_worker.telemetry.tracing.sending import Sender
 
 GROUP = "executor-workers"  # as in `stream`, which is out of sight here; a test holds the two together
@@ -51,25 +51,25 @@ class OtlpTracing(Tracing):
     def item_traceparent(self) -> str:
         return self._open[0].headers().get("traceparent", "") if self._open else ""
 
-    def item(self, delivery: Delivery) -> Span:
+    def item(self, facts: ItemFacts) -> Span:
         self._open.clear()  # what was interrupted in the midst of its beginning or end
         attributes: dict[str, str | int] = {
             "messaging.system": "redis",
             "messaging.operation.name": "process",
             "messaging.operation.type": "process",
-            "messaging.destination.name": delivery.stream,
+            "messaging.destination.name": facts.stream,
             "messaging.consumer.group.name": GROUP,
-            "messaging.client.id": delivery.consumer,
-            "messaging.message.id": delivery.entry,
-            "messaging.message.body.size": delivery.size,
-            "dago.graph.id": delivery.graph_id,
-            "dago.node.id": delivery.node_id,
-            "dago.execution.id": delivery.execution_id,
-            "dago.item.deliveries": delivery.count,
-            "dago.item.attempt": delivery.attempt,
+            "messaging.client.id": facts.consumer,
+            "messaging.message.id": facts.entry,
+            "messaging.message.body.size": facts.size,
+            "dago.graph.id": facts.graph_id,
+            "dago.node.id": facts.node_id,
+            "dago.execution.id": facts.execution_id,
+            "dago.item.deliveries": facts.count,
+            "dago.item.attempt": facts.attempt,
         }
-        name, began_ns = f"process {delivery.stream}", int(delivery.taken_at * 1e9)
-        return self._begin(name, SpanKind.CONSUMER, attributes, _sender_of(delivery), began_ns)
+        name, began_ns = f"process {facts.stream}", int(facts.taken_at * 1e9)
+        return self._begin(name, SpanKind.CONSUMER, attributes, _sender_of(facts), began_ns)
 
     def agent(self, node_id: str, model: str) -> Span:
         return self._of_model("invoke_agent", node_id, SpanKind.INTERNAL, model, {"gen_ai.agent.name": node_id})
@@ -182,11 +182,11 @@ def named(provider: str) -> str:
     return _PROVIDERS.get(provider, provider)
 
 
-def _sender_of(delivery: Delivery) -> Context:
+def _sender_of(facts: ItemFacts) -> Context:
     """Whose trace the item belongs to; none where it brought nothing that can be read."""
-    carrier = {"traceparent": delivery.traceparent or ""}
-    if delivery.tracestate and len(delivery.tracestate) <= _LONGEST_STATE:
-        carrier["tracestate"] = delivery.tracestate
+    carrier = {"traceparent": facts.traceparent or ""}
+    if facts.tracestate and len(facts.tracestate) <= _LONGEST_STATE:
+        carrier["tracestate"] = facts.tracestate
     return _W3C.extract(carrier, Context())
 
 
@@ -203,7 +203,7 @@ def _code_of(error: BaseException) -> str:
             return "cancelled"
         case Overdue():
             return "node_timeout"
-        case Abandoned() | Postponed():
+        case Abandoned() | Parked():
             return type(error).__name__.lower()
         case StreamError():
             return "unsettled"

@@ -1,43 +1,22 @@
 -- Take one entry for a consumer, without waiting. Used by take and settle.
 
-local LATE_MOST = 100 -- items of runs that must not be run any more, in one call
+local MOST_PASSED = 100 -- entries a call passes over, since they are not to be run now; then it answers that there is nothing
 
--- The document at *key*: a string, false where there is none, '' where the key holds something else.
-local function document(key)
-  local state = redis.pcall('GET', key)
-  if type(state) == 'table' then return '' end
-  return state
-end
-
--- A guess without decoding: the caller checks the name again after it has decoded the item.
-local function state_of(fields)
-  for i = 1, #fields, 2 do
-    if fields[i] == 'data' then
-      local graph = string.match(fields[i + 1], '"graph_id"%s*:%s*"([^"\\]+)"')
-      if not graph or #graph > 512 then return '', false end
-      local key = 'dago:state:' .. graph
-      return key, document(key)
-    end
-  end
-  return '', false
-end
-
--- {stream, entry, count, forgiven, refused, fields, state key or '', state or false, of a run's item what `started` has},
--- false where it is a run's that must not be run any more: it is acknowledged then.
-local function handed(stream, entry, fields, count, group, consumer)
-  local run = started(stream, entry, count, fields, consumer)
-  if run and run[1] == 'late' then
-    drop(stream, group, entry)
-    return false
-  end
-  local forgiven, refused = 0, 0
+-- {stream, entry, count, uncounted, refused, fields, kind, what the kind brings along or false}; false where its kind
+-- says that it is not to be run now. *how* it came: see lib/kinds.lua.
+local function handed(stream, entry, fields, count, group, consumer, how)
+  local one = {
+    stream = stream, entry = entry, fields = fields, count = count, group = group, consumer = consumer, how = how,
+  }
+  local kind = kind_of(one)
+  local brought = kind.open(one)
+  if brought == false then return false end
+  local uncounted, refused = 0, 0
   if count > 1 then
-    forgiven = tonumber(redis.call('HGET', stream .. ':forgiven', entry) or 0)
+    uncounted = tonumber(redis.call('HGET', stream .. ':forgiven', entry) or 0)
     refused = tonumber(redis.call('HGET', stream .. ':forgiven', entry .. ' refused') or 0)
   end
-  if run then return {stream, entry, count, forgiven, refused, fields, '', false, run} end
-  local key, state = state_of(fields)
-  return {stream, entry, count, forgiven, refused, fields, key, state}
+  return {stream, entry, count, uncounted, refused, fields, kind.name, brought ~= nil and brought}
 end
 
 -- XPENDING of nothing: an empty list where the group is not there.
@@ -94,7 +73,8 @@ local function if_stale(stream, group, consumer, entry, lease_ms)
   if not row or row[3] < lease_ms then return false end
   local claimed = redis.call('XAUTOCLAIM', stream, group, consumer, lease_ms, entry, 'COUNT', 1)[2][1]
   if not claimed then return false end
-  return handed(stream, claimed[1], claimed[2], pending(stream, group, claimed[1], claimed[1], 1)[1][4], group, consumer)
+  local count = pending(stream, group, claimed[1], claimed[1], 1)[1][4]
+  return handed(stream, claimed[1], claimed[2], count, group, consumer)
 end
 
 -- An entry that waits for a throttle that has room: it is the consumer's who asks, and so is a place for its call.
@@ -113,6 +93,27 @@ local function waiting(group, consumer, lease_ms)
         enter(throttle, consumer, now, TAKEN_PLACE_MS)
         return got
       end
+    end
+  end
+  return false
+end
+
+-- An entry that nobody was given yet, of the first stream that has one.
+local function unread(streams, group, consumer, keep)
+  local passed = 0
+  for _, stream in ipairs(streams) do
+    while passed < MOST_PASSED do
+      local reply = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
+      if type(reply) == 'table' and reply.err then
+        if string.sub(reply.err, 1, 7) == 'NOGROUP' then return {'nogroup', stream} end
+        error(reply)
+      end
+      if not reply then break end
+      local entry = reply[1][2][1]
+      if keep then redis.call('HSET', 'dago:executor:last', stream, entry[1]) end
+      local got = handed(stream, entry[1], entry[2], 1, group, consumer)
+      if got then return got end
+      passed = passed + 1
     end
   end
   return false
@@ -138,19 +139,16 @@ local function take(args, at)
   end
   local got = waiting(group, consumer, lease_ms)
   if got then return got end
-  for _, stream in ipairs(streams) do
-    for _ = 1, LATE_MOST do
-      local reply = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
-      if type(reply) == 'table' and reply.err then
-        if string.sub(reply.err, 1, 7) == 'NOGROUP' then return {'nogroup', stream} end
-        error(reply)
-      end
-      if not reply then break end
-      local entry = reply[1][2][1]
-      if args[at + 5] == '1' then redis.call('HSET', 'dago:executor:last', stream, entry[1]) end
-      local got = handed(stream, entry[1], entry[2], 1, group, consumer)
-      if got then return got end
-    end
+  for _, kind in ipairs(kinds) do
+    if kind.feed then kind.feed(group, consumer) end
   end
-  return false
+  return unread(streams, group, consumer, args[at + 5] == '1')
+end
+
+-- For a settle script: the next entry where one is wanted: ARGV[at] is '1', then what `take` reads of ARGV. What was
+-- committed stays so, whatever is wrong with the streams: the next plain take says what.
+local function next_entry(at)
+  if ARGV[at] ~= '1' then return false end
+  local fine, got = pcall(take, ARGV, at + 1)
+  return fine and got or fine == false and {'unsure'}
 end

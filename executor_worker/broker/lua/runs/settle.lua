@@ -28,12 +28,6 @@ local letter = {}
 for i = 1, number() do letter[i] = word() end
 local taking = next_word + 1
 
-local function next_entry()
-  if ARGV[taking] ~= '1' then return false end
-  local fine, got = pcall(take, ARGV, taking + 1)
-  return fine and got or fine == false and {'unsure'}
-end
-
 local function acknowledge()
   redis.call('HSET', markers, consumer, stream .. ' ' .. entry .. ' ' .. count)
   drop(stream, group, entry)
@@ -49,12 +43,12 @@ local function mirrored()
   return false
 end
 
-if where == 'already' then return {'already', false, next_entry()} end
+if where == 'already' then return {'already', false, next_entry(taking)} end
 local node = run and node_of(run, id)
 local current = node and node.st == 'running' and node.at == attempt and run.epoch == epoch
 if not current then
   acknowledge()
-  return {'late', false, next_entry()}
+  return {'late', false, next_entry(taking)}
 end
 
 if what == 'again' then
@@ -88,4 +82,4 @@ if own.status == 'failed' and what == 'ended' and mirrored() then
 end
 if #letter > 0 then redis.call('XADD', KEYS[5], '*', unpack(letter)) end
 acknowledge()
-return {'settled', false, next_entry()}
+return {'settled', false, next_entry(taking)}

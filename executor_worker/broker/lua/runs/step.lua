@@ -1,16 +1,16 @@
 -- Do the next part of what a run has left to do. A worker's step item is acknowledged when nothing is left of it.
 --
 -- KEYS: the run's head, stream of steps, settled markers.
--- ARGV: group, consumer, entry ('' : nobody holds one), number of decisions, those, the run's output or ''.
+-- ARGV: group, consumer, entry ('' : nobody holds one), count, number of decisions, those, the run's output or ''.
 -- Reply: {'more'}, {'done'}, {'judge', …}.
 
-local group, consumer, entry = word(), word(), word()
+local group, consumer, entry, count = word(), word(), word(), word()
 local run = open_run(KEYS[1])
 local open = run and redis.call('HGET', run.base .. ':open', '')
 
 local function done()
   if entry ~= '' then
-    redis.call('HSET', KEYS[3], consumer, KEYS[2] .. ' ' .. entry .. ' 1')
+    redis.call('HSET', KEYS[3], consumer, KEYS[2] .. ' ' .. entry .. ' ' .. count)
     drop(KEYS[2], group, entry)
     if open == KEYS[2] .. ' ' .. entry then redis.call('HDEL', run.base .. ':open', '') end
   end

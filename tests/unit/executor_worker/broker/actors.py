@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 
-from executor_worker.broker import Consumer, Endpoint, Taken
+from executor_worker.broker import Claim, Consumer, Endpoint
 from executor_worker.errors import StreamUnavailable
 from executor_worker.outcome import Completed, Failed
-from executor_worker.worker.intake import Intake, Limits, Ticket
+from executor_worker.worker.intake import Intake
+from executor_worker.worker.kinds import by_name
+from executor_worker.worker.kinds.document import DocumentKind, DocumentWork, Read
+from executor_worker.worker.limits import Limits
 from executor_worker.worker.settle import Settler
+from executor_worker.worker.stages import Conclusion, Run
 from tests.unit.executor_worker.broker.faulty_link import Fate, FaultyLink
 from tests.unit.executor_worker.broker.oracle import Oracle
-from tests.unit.executor_worker.broker.records import Actor, Place, Run
+from tests.unit.executor_worker.broker.records import Actor, Place
+from tests.unit.executor_worker.broker.records import Run as ModelRun
 
 LEASE_S = 1000.0  # passes only when it is told to
 MAX_DELIVERIES = 3
@@ -26,7 +32,8 @@ class Hand(Actor):
     A worker process: takes, runs (at once), settles or gives back.
 
     Attributes:
-        ticket: What it has in hand.
+        work: What it has in hand.
+        conclusion: What that has come to.
         mark: What its run would write.
         asleep: Stopped; it goes on later with what it had in hand.
         gone: It has left.
@@ -41,7 +48,8 @@ class Hand(Actor):
         condemned: Place | None = None,
     ) -> None:
         super().__init__(name, condemned=condemned)
-        self.ticket: Ticket | None = None
+        self.work: DocumentWork | None = None
+        self.conclusion = Conclusion(None)
         self.mark = ""
         self.asleep = self.gone = False
         self._oracle = oracle
@@ -50,9 +58,10 @@ class Hand(Actor):
         self._consumer = Consumer(
             self._link, name, lease_s=LEASE_S, delete_settled=oracle.delete_settled, failures="never"
         )
-        self._intake = Intake(Limits(900.0, MAX_DELIVERIES, 2**20), self._insist)
+        kinds = by_name(DocumentKind(Limits(900.0, MAX_DELIVERIES, 2**20), 1000, _insist))
+        self._intake = Intake(kinds)
         self._gives_up = False
-        self._settler = Settler(self._consumer, name, 1000, lambda _: not self._gives_up)
+        self._settler = Settler(kinds, name, lambda _: not self._gives_up)
 
     @property
     def sure(self) -> bool:
@@ -66,7 +75,7 @@ class Hand(Actor):
 
     def close(self) -> None:
         """End the process: the kernel closes what it had open."""
-        self.gone, self.safe, self.ticket = True, False, None
+        self.gone, self.safe, self.work = True, False, None
         if self._event_fd >= 0:
             self._consumer.close()
             os.close(self._event_fd)
@@ -98,17 +107,19 @@ class Hand(Actor):
 
     def settle(self, fates: Sequence[Fate], *, take_next: bool = False, gives_up: bool = False) -> None:
         """Commit, until that is answered or until it gives up and leaves."""
-        ticket, self._gives_up = self.ticket, gives_up
-        assert ticket is not None
-        record = self._oracle.records[ticket.held.stream, ticket.held.entry]
+        work, self._gives_up = self.work, gives_up
+        assert work is not None
+        record = self._oracle.records[work.held.name]
         with self._facing(fates):
             try:
-                result = self._settler.settle(ticket, lambda: take_next)
+                result = self._settler.settle(work, self.conclusion, lambda: take_next)
             except StreamUnavailable:
                 self.close()
                 return
             mine = self.mark in record.commits or record.repeated_by is self
-            unseen = ticket.repeat and record.row is None and not record.done  # nothing changes but our marker
+            unseen = (
+                self.conclusion.outcome is None and record.row is None and not record.done
+            )  # nothing changes but our marker
             assert unseen or result.settled == mine, "P1: it knows whether it has settled, also after a lost reply"
             self._drop()
             self.condemned = None
@@ -117,11 +128,11 @@ class Hand(Actor):
 
     def release(self, fates: Sequence[Fate]) -> None:
         """Give back what it holds, or try to."""
-        assert self.ticket is not None and self.holds is not None
+        assert self.work is not None and self.holds is not None
         with self._facing(fates):
             try:
                 self._oracle.not_to_run(self.holds)
-                self._consumer.release(self.ticket.held, counted=False)
+                self.work.claim.release(counted=False)
             except StreamUnavailable:
                 pass  # it is taken over after the lease, or found to be pending
             self._drop()
@@ -140,39 +151,43 @@ class Hand(Actor):
             yield
         self._link.fates = []
 
-    def _answered(self, taken: Taken | None) -> None:
+    def _answered(self, taken: Claim | None) -> None:
         if taken is None:
             self.condemned = None
         else:
             self._open(taken)
 
-    def _open(self, taken: Taken) -> None:
+    def _open(self, taken: Claim) -> None:
         held = taken.held
-        self.holds, self.safe = (held.stream, held.entry), True
+        self.holds, self.safe = held.name, True
         self._oracle.handed(self.holds, held.count, held.attempt)
         try:
-            self.ticket = self._intake.open(taken, "node_timeout" if self.condemned == self.holds else "")
+            work = self._intake.open(taken, "node_timeout" if self.condemned == self.holds else "")
         except StreamUnavailable:
             self.close()
             return
-        self.mark = f"run-{next(_MARKS)}"
-        self._run(self.ticket)
-        self._oracle.runs[self.mark] = Run(self.holds, self.ticket)
+        assert isinstance(work, DocumentWork)
+        self.work, self.mark = work, f"run-{next(_MARKS)}"
+        self._run(work)
+        self._oracle.runs[self.mark] = ModelRun(self.holds, work)
 
-    def _run(self, ticket: Ticket) -> None:
-        ticket.execution_id = self.mark
-        if ticket.outcome is None and not ticket.repeat:
-            ticket.outcome = Completed({"mark": self.mark}, "tool")
-        elif isinstance(ticket.outcome, Failed):
-            ticket.outcome = Failed(self.mark, ticket.outcome.code)
-
-    def _insist(self, key: str) -> bytes | None:
-        for _ in range(2):
-            try:
-                return self._consumer.read_state(key)
-            except StreamUnavailable:
-                continue
-        return self._consumer.read_state(key)
+    def _run(self, work: DocumentWork) -> None:
+        work.execution_id, decision = self.mark, work.decision
+        if isinstance(decision, Run):
+            self.conclusion = Conclusion(Completed({"mark": self.mark}, "tool"))
+        elif isinstance(decision.outcome, Failed):
+            self.conclusion = replace(decision, outcome=Failed(self.mark, decision.outcome.code))
+        else:
+            self.conclusion = decision
 
     def _drop(self) -> None:
-        self.ticket, self.holds, self.safe, self.mark = None, None, False, ""
+        self.work, self.holds, self.safe, self.mark = None, None, False, ""
+
+
+def _insist(read: Read) -> bytes | None:
+    for _ in range(2):
+        try:
+            return read()
+        except StreamUnavailable:
+            continue
+    return read()

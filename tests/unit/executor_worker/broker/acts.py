@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
-from executor_worker.broker import COMPLETED_STREAM, GROUP, WORK_STREAMS, Commit, Consumer, Settled, Taken
+from executor_worker.broker import COMPLETED_STREAM, GROUP, WORK_STREAMS, Claim, Consumer, DocumentCommit, Settled
 from executor_worker.graph.state import GraphState
 
 WORK, EVENTS = WORK_STREAMS
@@ -18,22 +19,22 @@ def push(db: Client, node: str = "n", graph: str = "g", stream: str = WORK, **mo
     return str(db.xadd(stream, {"data": json.dumps(data)}).decode())
 
 
-def take(consumer: Consumer, **options: Any) -> Taken:
+def take(consumer: Consumer, **options: Any) -> Claim:
     """Take an entry that must be there."""
     taken = consumer.take(**options)
     assert taken is not None
     return taken
 
 
-def commit(document: bytes = b'{"a":1}', expected: bytes | None = b"", **more: Any) -> Commit:
+def commit(document: bytes = b'{"a":1}', expected: bytes | None = b"", **more: Any) -> DocumentCommit:
     """A plain commit: one event, and a state that was not there."""
     given = {"state_key": "dago:state:g", "events": [(COMPLETED_STREAM, b"event")], **more}
-    return Commit(expected=expected, document=document, **given)
+    return DocumentCommit(expected=expected, document=document, **given)
 
 
-def settle(consumer: Consumer, taken: Taken, what: Commit | None = None, **options: Any) -> Settled:
+def settle(consumer: Consumer, taken: Claim, what: DocumentCommit | None = None, *, force: bool = False) -> Settled:
     """Settle without taking the next."""
-    return consumer.settle(taken.held, what or commit(), take_next=False, **options)[0]
+    return consumer.settle(taken.held, replace(what or commit(), force=force), take_next=False).ending
 
 
 def digest(raw: bytes) -> bytes:

@@ -162,10 +162,10 @@ class Oracle:
             return
         assert not record.done and len(marks) == 1, "P1: settled once"
         run = self.runs[marks[0]]
-        held = run.ticket.held
+        held = run.work.held
         assert record.row in (None, (held.consumer, held.count)), "P1: only its holder settles"
         record.commits, record.done = list(marks), True
-        if not run.ticket.keep_state:
+        if not run.work.keep_state:
             self._written[record.node] = marks[0]
             if record.work_id:
                 self._finished.add((record.node, record.work_id))
@@ -229,7 +229,7 @@ class Oracle:
         """Tell whether a node's entry is what the run of that mark has written; `pending` is an operator's."""
         if mark == "pending":
             return bool(entry["status"] == "pending")
-        held, metadata = self.runs[mark].ticket.held, entry["metadata"]
+        held, metadata = self.runs[mark].work.held, entry["metadata"]
         output = entry["output"] or {"mark": mark}
         return bool((metadata["entry"], metadata["delivery"], output) == (held.entry, held.count, {"mark": mark}))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from executor_worker.worker.intake import Ticket
+from executor_worker.worker.kinds.document import DocumentWork
 
 Place = tuple[str, str]  # stream and entry
 NodeName = tuple[str, str]  # graph and node
@@ -81,4 +81,4 @@ class Run:
     """A run of one delivery, recognised in what it writes by its mark."""
 
     place: Place
-    ticket: Ticket
+    work: DocumentWork

@@ -82,7 +82,7 @@ class Scene(RuleBasedStateMachine):
 
     def _settle_all(self) -> None:
         for slot, hand in [*self.hands.items(), *((1, hand) for hand in self.late)]:
-            if hand.ticket is not None and slot % 2:
+            if hand.work is not None and slot % 2:
                 hand.settle([])
             hand.close()
         self.age(trimmed=True)
@@ -94,7 +94,7 @@ class Scene(RuleBasedStateMachine):
             with self.oracle.acting(self.keeper):
                 stale = self.sweeper.stale(5)
             last.take([], stale)
-            if last.ticket is not None:
+            if last.work is not None:
                 last.settle([])
 
     # -- what the steps are made of -----------------------------------------------------------------
@@ -105,10 +105,10 @@ class Scene(RuleBasedStateMachine):
         if hand is None or hand.gone:
             condemned = self.verdicts.pop(slot, None)
             hand = self.hands[slot] = Hand(self.endpoint, f"w.{slot}", self.oracle, self.meanwhile, condemned)
-        return hand if hand.ticket is None else None
+        return hand if hand.work is None else None
 
     def busy(self) -> list[Hand]:
-        return [hand for _, hand in sorted(self.hands.items()) if hand.ticket and not hand.asleep and not hand.gone]
+        return [hand for _, hand in sorted(self.hands.items()) if hand.work and not hand.asleep and not hand.gone]
 
     def asleep(self) -> list[Hand]:
         return [hand for _, hand in sorted(self.hands.items()) if hand.asleep]
@@ -158,7 +158,7 @@ class Scene(RuleBasedStateMachine):
         self._strangers += 1
         stranger = Hand(self.endpoint, f"s.{self._strangers}", self.oracle, self.meanwhile)
         stranger.take([], self.hints(self._strangers))
-        if stranger.ticket is not None:
+        if stranger.work is not None:
             stranger.settle([])
         stranger.close()
 

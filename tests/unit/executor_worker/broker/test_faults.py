@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from executor_worker.broker import GROUP, Consumer, Endpoint, Link, Made, Settled, Taken, ensure_groups
+from executor_worker.broker import GROUP, Claim, Consumer, Endpoint, Link, Made, Settled, ensure_groups
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.queue.consumer import scripts
+from executor_worker.broker.queue.consumer import ONLY_DOCUMENTS
+from executor_worker.broker.queue.document import SETTLE
 from executor_worker.errors import StreamRefused, StreamUnavailable
 from tests.kit import Proxy, RedisServer, Stopwatch, wait_until
 from tests.unit.executor_worker.broker.acts import (
@@ -36,7 +37,11 @@ Make = Callable[..., Consumer]
 @pytest.fixture
 def line(shared_server: RedisServer, db: Client, proxy: Callable[..., Proxy]) -> Proxy:
     """A bad line to the server, which knows the scripts already: the first reply is the one that counts."""
-    for known in (*scripts(), script("release", "constants", "standing")):
+    for known in (
+        ONLY_DOCUMENTS.taking("take"),
+        ONLY_DOCUMENTS.settling(SETTLE),
+        script("release", "constants", "standing"),
+    ):
         assert db.script_load(known.source).encode() == known.sha
     return proxy(shared_server.port)
 
@@ -250,7 +255,7 @@ def test_a_waiting_worker_goes_on_once_somebody_else_has_made_its_group_again(
     """FLUSHALL under a blocked read: it need not end for new entries to be seen."""
     worker = consumer("w.1")
     worker.take()
-    taken: list[Taken | None] = []
+    taken: list[Claim | None] = []
 
     def wait() -> None:
         deadline = time.monotonic() + 20

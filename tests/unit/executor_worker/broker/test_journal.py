@@ -103,7 +103,7 @@ def test_requeue_carries_the_journal_along(db: Client, held: tuple[Consumer, Any
     """An item that has no name but its entry's keeps what was done for it, under its new entry."""
     one, taken, journal = held
     journal.append(own_journal(WORK, taken.held.entry), 0, [b"one"], [])
-    letter = {"data": taken.data, "original_id": taken.held.entry, "reason": "poisoned"}
+    letter = {"data": taken.delivery.data, "original_id": taken.held.entry, "reason": "poisoned"}
     settle(one, taken, commit(dead=letter))
     [found] = find(link, taken.held.entry)
     entry = requeue(link, found, ttl_s=50)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from executor_worker.broker import GROUP, Commit, Consumer, Endpoint, Settled, ensure_groups
+from executor_worker.broker import GROUP, Consumer, DocumentCommit, Endpoint, Settled, ensure_groups
 from executor_worker.broker.names import SETTLED_PREFIX
 from executor_worker.errors import StreamUnavailable
 from tests.kit import RedisServer
@@ -20,12 +20,12 @@ Make = Callable[..., Consumer]
     "what",
     [
         commit(expected=None),
-        Commit(dead={"data": b"x", "original_id": "0-1", "error": "no item"}),
+        DocumentCommit(dead={"data": b"x", "original_id": "0-1", "error": "no item"}),
         commit(state_key=None, expected=None, failure=True),
     ],
     ids=["a state that is left alone", "a dead letter without names", "no state"],
 )
-def test_a_late_holder_is_fenced_where_the_state_can_not_tell(db: Client, consumer: Make, what: Commit) -> None:
+def test_a_late_holder_is_fenced_where_the_state_can_not_tell(db: Client, consumer: Make, what: DocumentCommit) -> None:
     """Settled by another, who has settled others since; the entry is gone and no state says by whom."""
     entry = push(db)
     slow, other = consumer("slow.1"), consumer("other.1")

@@ -119,7 +119,7 @@ def test_tls(start_server: Callable[..., RedisServer], event_fd: int) -> None:
     client = server.client()
     push(client, more="x" * 300_000)
     taken = worker.wait(event_fd, 10)
-    assert taken is not None and taken.data is not None and len(taken.data) > 300_000
+    assert taken is not None and taken.delivery.data is not None and len(taken.delivery.data) > 300_000
     ringer = threading.Timer(0.05, lambda: os.eventfd_write(event_fd, 1))
     ringer.start()
     assert worker.wait(event_fd, 30) is None and not worker.may_have_unseen

@@ -181,7 +181,7 @@ class Protocol(Scene):
     def pass_time(self, stopped: bool) -> None:
         """A lease's time passes; the keeper renews what its workers have in hand, unless it is stopped or cut off."""
         self.age()
-        tickets = {hand.ticket.held: hand for hand in self.busy() if hand.ticket}
+        tickets = {hand.work.held: hand for hand in self.busy() if hand.work}
         with self.oracle.acting(self.keeper):
             # What it has read of its workers may be of a while ago: they have settled or given back some of that.
             lost = [] if stopped else renew(self.keepers, [*self.reported, *tickets])

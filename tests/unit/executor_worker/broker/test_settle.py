@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, GROUP, Commit, Consumer, Settled
+from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, GROUP, Consumer, DocumentCommit, Settled
 from executor_worker.envelopes.events import node_entry
 from executor_worker.graph.state import GraphState, new_document, splice_node
 from executor_worker.outcome import Completed
@@ -40,7 +40,7 @@ def test_settling_writes_everything_and_takes_the_next(db: Client, consumer: Mak
     assert events(db) == [b"event"]
     assert not db.xrange(WORK, first, first)
     assert list(pending(db)) == [second]
-    assert upcoming is not None and upcoming.held.entry == second and upcoming.state == b'{"a":1}'
+    assert upcoming is not None and upcoming.held.entry == second and upcoming.delivery.brought[1] == b'{"a":1}'
 
 
 def test_settled_entries_stay_where_they_are_to_stay(db: Client, consumer: Make) -> None:
@@ -132,7 +132,7 @@ def test_acknowledging_only(db: Client, consumer: Make) -> None:
     push(db)
     worker = consumer()
     taken = take(worker)
-    assert settle(worker, taken, Commit()) is Settled.settled
+    assert settle(worker, taken, DocumentCommit()) is Settled.settled
     assert not pending(db) and not events(db) and not db.exists("dago:state:g")
 
 
@@ -142,11 +142,11 @@ def test_a_dead_letter_is_written_with_the_rest(db: Client, consumer: Make) -> N
     worker = consumer()
     taken = take(worker)
     letter: dict[str, bytes | str] = {
-        "data": taken.data or b"",
+        "data": taken.delivery.data or b"",
         "original_id": taken.held.entry,
         "reason": "invalid_item",
     }
-    assert settle(worker, taken, Commit(dead=letter)) is Settled.settled
+    assert settle(worker, taken, DocumentCommit(dead=letter)) is Settled.settled
     [(_, fields)] = db.xrange(f"{EVENTS}:dead")
     assert fields == {b"data": b"\xffno json", b"original_id": taken.held.entry.encode(), b"reason": b"invalid_item"}
     assert not db.xlen(EVENTS)
@@ -241,7 +241,7 @@ def test_twenty_writers_on_one_state_lose_nothing(db: Client, consumer: Make) ->
                 node_id=node, outcome=Completed(node, "tool"), started_at=1, completed_at=2, metadata={"work_id": node}
             )
             start.wait(10)
-            current = taken.state
+            current = taken.delivery.brought[1]
             while True:
                 assert current is not None
                 what = commit(splice_node(current, node, entry), digest(current))
@@ -283,4 +283,4 @@ def test_large_documents_and_many_letters_fit(db: Client, consumer: Make) -> Non
     assert settle(worker, taken, commit(document)) is Settled.settled
     push(db)
     wait_until(lambda: db.xlen(WORK))
-    assert take(worker).state == document
+    assert take(worker).delivery.brought[1] == document

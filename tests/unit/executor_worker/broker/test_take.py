@@ -22,8 +22,8 @@ def test_take_brings_the_entry_with_its_graphs_state(db: Client, consumer: Make)
     db.set("dago:state:g", b'{"x":[]}')
     taken = take(consumer("w.1"))
     assert (taken.held.stream, taken.held.entry, taken.held.count, taken.held.attempt) == (WORK, entry, 1, 1)
-    assert (taken.state_key, taken.state) == ("dago:state:g", b'{"x":[]}')
-    assert taken.data is not None and json.loads(taken.data)["node_id"] == "n"
+    assert taken.delivery.brought == [b"dago:state:g", b'{"x":[]}']
+    assert taken.delivery.data is not None and json.loads(taken.delivery.data)["node_id"] == "n"
     assert pending(db)[entry][0] == "w.1"
 
 
@@ -36,7 +36,8 @@ def test_an_entry_without_data_is_taken_all_the_same(db: Client, consumer: Make)
     """What is no item has to be answered too."""
     db.xadd(WORK, {"payload": "x", "more": "y"})
     taken = take(consumer())
-    assert taken.data is None and taken.fields == {b"payload": b"x", b"more": b"y"} and taken.state_key is None
+    delivery = taken.delivery
+    assert delivery.data is None and delivery.fields == {b"payload": b"x", b"more": b"y"} and delivery.brought is None
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_hostile_data_is_handed_over_as_it_is(db: Client, consumer: Make, data: 
     """Guessing a name never fails."""
     db.xadd(WORK, {"data": data})
     taken = take(consumer())
-    assert taken.data == data and taken.state_key is None
+    assert taken.delivery.data == data and taken.delivery.brought is None
 
 
 def test_a_state_that_is_no_string_comes_as_empty(db: Client, consumer: Make, event_fd: int) -> None:
@@ -55,11 +56,11 @@ def test_a_state_that_is_no_string_comes_as_empty(db: Client, consumer: Make, ev
     db.hset("dago:state:g", "a", "b")
     push(db)
     worker = consumer()
-    assert take(worker).state == b""
+    assert take(worker).delivery.brought[1] == b""
     assert worker.read_state("dago:state:g") == b""
     push(db)
     taken = worker.wait(event_fd, 5)
-    assert taken is not None and taken.state == b""
+    assert taken is not None and taken.delivery.brought[1] == b""
 
 
 def test_streams_take_turns(db: Client, consumer: Make) -> None:
@@ -177,7 +178,7 @@ def test_wait_is_woken_by_an_entry(db: Client, consumer: Make, event_fd: int) ->
     taken = worker.wait(event_fd, 30)
     adder.join()
     assert taken is not None and taken.held.count == 1 and started.own_s() < 5
-    assert (taken.state_key, taken.state) == ("dago:state:g", b"{}")
+    assert taken.delivery.brought == [b"dago:state:g", b"{}"]
 
 
 @pytest.mark.server

@@ -261,7 +261,7 @@ def test_a_parked_item_is_nobodys_until_its_throttle_opens(
     fleet.db.hset(place, "not_before", 0)
     assert survey(link, [], most=5).ready == [(WORK, entry)]
     taken = take(two)
-    assert (taken.held.entry, taken.held.attempt, taken.refused) == (entry, 1, 1)
+    assert (taken.held.entry, taken.held.attempt, taken.delivery.refused) == (entry, 1, 1)
     assert settle(two, taken).name == "settled"
     assert not fleet.db.exists(f"{WORK}:forgiven") and not fleet.db.exists(f"{place}:waiting")
 
@@ -356,7 +356,7 @@ def test_what_waits_can_be_looked_through_and_let_go(
     one = consumer("a.1")
     first, place = parked(fleet, one)
     second = push(fleet.db, "m")
-    assert one.park(take(one).held, place, 0, state_key="dago:state:g", ends_at=12.5)
+    assert one.park(take(one).held, place, 0, watched="dago:state:g", ends_at=12.5)
     _, waiting = waiting_entries(link, b"0", page=10)
     assert {(w.entry, w.ends_at, w.state_key) for w in waiting} == {(first, 0, ""), (second, 12.5, "dago:state:g")}
     let_go(link, [(WORK, second)])

@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from executor_worker.broker import Consumer, Held, Taken
+from executor_worker.broker import Claim, Consumer, Held
 from executor_worker.worker.loop import Worker
 from executor_worker.worker.recycling import Limits, Recycling
 from supervisor.scoreboard.scoreboard import Scoreboard
+from tests.unit.executor_worker.worker.holders import StubHolder, claim
 
 HELD = Held("executor.work", "1-0", 2, "w.1")
 
@@ -22,18 +23,13 @@ class PausedWhileTaking:
     may_have_unseen = True
     client_id = 1
 
-    def __init__(self, board: Scoreboard) -> None:
+    def __init__(self, board: Scoreboard, holder: StubHolder) -> None:
         self._board = board
-        self.released: list[Held] = []
+        self._holder = holder
 
-    def take(self, **_: Any) -> Taken:
+    def take(self, **_: Any) -> Claim:
         self._board.head.paused = True
-        return Taken(HELD, b"{}", {})
-
-    def release(self, held: Held, *, counted: bool) -> bool:
-        assert not counted
-        self.released.append(held)
-        return True
+        return claim(b"{}", self._holder, at=HELD)
 
 
 @pytest.mark.parametrize("condemned", [True, False])
@@ -44,24 +40,22 @@ def test_item_that_comes_with_a_pause(condemned: bool) -> None:
     board.head.gate = True
     if condemned:
         row.condemn("node_timeout", str(HELD))
-    consumer = PausedWhileTaking(board)
+    holder = StubHolder()
     unused = cast("Any", None)
     worker = Worker(
         board,
         row,
-        cast("Consumer", consumer),
+        cast("Consumer", PausedWhileTaking(board, holder)),
         unused,
         unused,
         unused,
         Recycling(board, row, Limits()),
-        30.0,
-        unused,
         unused,
         lambda: 0,
     )
     taken = worker._next()
     assert (taken is not None and taken.held == HELD) is condemned
-    assert consumer.released == ([] if condemned else [HELD])
+    assert holder.released == ([] if condemned else [HELD])
 
 
 @pytest.mark.parametrize(("supervised", "leaks"), [(True, True), (True, False), (False, True)])

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from executor_worker.broker import Consumer, Link, Taken
+from executor_worker.broker import Claim, Consumer, Link, Settled
 from executor_worker.broker.graphs import RunError, drive, runs
 from executor_worker.broker.graphs.deciding import Deciding
 from executor_worker.broker.graphs.records import Decided, NodeField, rest_of
 from executor_worker.broker.graphs.requests import Steps
-from executor_worker.broker.graphs.settling import NodeCommit, RunSettled
-from executor_worker.broker.graphs.taken import TakenNode, TakenStep
+from executor_worker.broker.graphs.settling import NodeCommit
+from executor_worker.broker.graphs.taken import TakenNode, TakenStep, taken_of
 from executor_worker.broker.names import run_key
 from executor_worker.graph.advance import Answer, Run
 from executor_worker.graph.definition import Graph
@@ -94,14 +94,10 @@ class Scripted(Deciding):
 class Hand:
     """A worker's hand: what it took, and what of its end is decided so far."""
 
-    taken: Taken
+    claim: Claim
+    node: TakenNode
     deciding: Scripted | None = None
     commit: NodeCommit | None = None
-
-    @property
-    def node(self) -> TakenNode:
-        assert isinstance(self.taken.run, TakenNode)
-        return self.taken.run
 
 
 class Play:
@@ -122,31 +118,32 @@ class Play:
 
     def take(self, worker: Consumer) -> None:
         """A worker takes whatever there is."""
-        taken = worker.take()
-        if taken is None:
+        claim = worker.take()
+        if claim is None:
             return
-        if isinstance(taken.run, TakenStep):
-            step = runs.step(self.id, nothing, consumer=taken.held.consumer, entry=taken.held.entry)
-            drive(self.link, step)
+        taken = taken_of(claim.delivery.brought)
+        if isinstance(taken, TakenStep):
+            drive(self.link, runs.step(self.id, nothing, consumer=claim.held.consumer, entry=claim.held.entry))
             return
-        self.hands[worker] = Hand(taken)
-        assert self.model.start(self.hands[worker].node.node)
+        self.hands[worker] = Hand(claim, taken)
+        assert self.model.start(taken.node)
 
-    def settle(self, worker: Consumer) -> RunSettled:
+    def settle(self, worker: Consumer) -> Settled:
         """A worker tries to settle; where something has to be decided first it does that, and no more for now."""
         hand = self.hands[worker]
         if hand.commit is None or hand.deciding is None:
             hand.commit, hand.deciding = self._commit(hand.node), self._deciding()
             hand.deciding.local[hand.node.node] = hand.commit.decided
         hand.commit.more = hand.deciding.words()
-        ending, missing, _ = worker.settle_run(hand.taken.held, hand.commit, take_next=False)
-        if ending is RunSettled.judge:
-            worker.ask(hand.deciding.decide(missing))
+        ending, missing, _ = hand.claim.settle(hand.commit, take_next=False)
+        if ending is Settled.judge:
+            steps = hand.deciding.decide(missing)
+            hand.claim.ask(lambda link: drive(link, steps))
             return ending
         del self.hands[worker]
         decided = hand.commit.decided
         counted = self.model.end(decided.node, decided.status, decided.took, self._judge)
-        assert counted == (ending is RunSettled.settled), (ending, self.model)
+        assert counted == (ending is Settled.settled), (ending, self.model)
         return ending
 
     def cancel(self) -> None:

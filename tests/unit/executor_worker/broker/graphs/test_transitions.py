@@ -11,6 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from executor_worker.broker import Consumer, Link
+from executor_worker.broker.graphs.source import RUNS
+from executor_worker.broker.queue.document import DOCUMENTS
+from executor_worker.broker.queue.source import Sources
 from tests.unit.executor_worker.broker.graphs.play import Client, Made, Play
 
 EXAMPLES = int(os.environ.get("PROTOCOL_EXAMPLES", "60"))
@@ -30,7 +33,7 @@ def test_scripts_and_model_agree_on_every_step(
     db.flushall()
     chance = random.Random(seed)
     made = Made.by(chance)
-    workers = [consumer(f"w.{at}") for at in range(3)]
+    workers = [consumer(f"w.{at}", sources=Sources(RUNS, DOCUMENTS)) for at in range(3)]
     play = Play(made, db, link, workers, window=chance.choice([1, 2, 500]))
     play.compare()
     while not play.over():

@@ -16,7 +16,7 @@ from executor_worker.errors import Abandoned, ConfigError, Stopped, StreamUnavai
 from executor_worker.program.wiring import tracing_of
 from executor_worker.settings import Settings
 from executor_worker.telemetry import logs
-from executor_worker.telemetry.tracing import NO_TRACING, Delivery
+from executor_worker.telemetry.tracing import NO_TRACING, ItemFacts
 from tests.kit import wait_until
 from tests.kit.collector import Collector
 
@@ -24,9 +24,9 @@ HERE = {"WORKER_ID": "w", "ENV_FILE": "/dev/null"}
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 
-def delivery(**more: Any) -> Delivery:
+def facts(**more: Any) -> ItemFacts:
     known = {"stream": "s", "entry": "1-0", "consumer": "w.1", "count": 1, "attempt": 1, "taken_at": 1.0, "size": 2}
-    return Delivery(**{**known, "graph_id": "g", "node_id": "n", "execution_id": "g", **more})
+    return ItemFacts(**{**known, "graph_id": "g", "node_id": "n", "execution_id": "g", **more})
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_lost_collector_is_told_of_once(
 
     def told() -> bool:
         nonlocal said
-        with tracing.item(delivery()):
+        with tracing.item(facts()):
             pass
         said += capfd.readouterr().err
         return said.count("traces.unsent") > 0
@@ -138,10 +138,10 @@ def test_spans_end_by_whatever_ends_their_step(collector: Collector) -> None:
         MemoryError(): "internal",
     }
     for error in ends:
-        with pytest.raises(type(error)), tracing.item(delivery()), tracing.tool("t", "built-in"):
+        with pytest.raises(type(error)), tracing.item(facts()), tracing.tool("t", "built-in"):
             raise error
-    left = tracing.item(delivery(graph_id="left"))  # interrupted before anybody could enter it
-    with tracing.item(delivery(graph_id="\ud800" + "x" * 999, traceparent="00-nonsense", tracestate="=" * 999)) as last:
+    left = tracing.item(facts(graph_id="left"))  # interrupted before anybody could enter it
+    with tracing.item(facts(graph_id="\ud800" + "x" * 999, traceparent="00-nonsense", tracestate="=" * 999)) as last:
         last.ended("completed")
     assert left is not last and tracing.headers == {} and tracing.item_traceparent == ""
     tracing.close(10)
@@ -168,7 +168,7 @@ def test_none_are_made_of_what_is_not_sampled(collector: Collector) -> None:
         settings = {ENDPOINT: collector.url, "OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": "0"}
         tracing = tracing_of(Settings.load(HERE | settings), "w.1")
         unsampled = f"00-{'ab' * 16}-{'cd' * 8}-00"
-        with tracing.item(delivery(graph_id=sampler, traceparent=unsampled)):
+        with tracing.item(facts(graph_id=sampler, traceparent=unsampled)):
             assert tracing.headers["traceparent"].startswith(f"00-{'ab' * 16}-")
             assert tracing.headers["traceparent"].endswith(f"-0{sampled[sampler]}")
         tracing.close(10)
@@ -177,7 +177,7 @@ def test_none_are_made_of_what_is_not_sampled(collector: Collector) -> None:
 
 def test_no_tracing_is_no_trouble() -> None:
     """The spans of those who want none do nothing, and say nothing to others."""
-    with NO_TRACING.item(delivery()) as span, NO_TRACING.agent("n", "m"), NO_TRACING.tool("t", "s"):
+    with NO_TRACING.item(facts()) as span, NO_TRACING.agent("n", "m"), NO_TRACING.tool("t", "s"):
         span.ended("completed")
         assert NO_TRACING.headers == {} and NO_TRACING.item_traceparent == ""
     NO_TRACING.close(0)

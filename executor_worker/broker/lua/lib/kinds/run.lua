@@ -1,0 +1,19 @@
+-- Nodes of runs, and steps of runs that have more to do than one script may. A node is started in the step that takes
+-- it, or not at all: what is late is acknowledged.
+
+local function reads_run(one)
+  local data = data_of(one.fields)
+  if string.sub(data, 1, 13) ~= '{"graph_id":"' then return false end
+  return string.find(data, ITEM) or string.find(data, STEP)
+end
+
+local function bring_run(one)
+  -- Its row is gone: the run is repaired by who looks after it, and queues it again.
+  if one.how == 'lost' or one.how == 'late' then return false end
+  local run = started(one.stream, one.entry, one.count, one.fields, one.consumer, one.how == 'again')
+  if run[1] ~= 'late' then return run end
+  drop(one.stream, one.group, one.entry)
+  return false
+end
+
+kinds[#kinds + 1] = {name = 'run', reads = reads_run, open = bring_run}

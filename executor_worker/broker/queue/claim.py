@@ -1,0 +1,85 @@
+"""A delivery that is ours, with all that can be done with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.queue.commit import Commit, Settled
+from executor_worker.broker.queue.delivery import Delivery, Held
+from executor_worker.broker.queue.journal import JournalKeys
+
+T = TypeVar("T")
+
+
+class Settlement(NamedTuple):
+    """
+    What came of settling.
+
+    Attributes:
+        seen: What the script has found instead, where nothing was written: the state as it is now (with conflict and
+            trimmed), what has to be decided (with judge).
+        next: The next item, taken in the same step.
+    """
+
+    ending: Settled
+    seen: Any = None
+    next: Claim | None = None
+
+
+class Holder(Protocol):
+    """The consumer that has a delivery; see `Consumer` for what each does and raises."""
+
+    def read_state(self, key: str) -> bytes | None: ...
+    def ask(self, act: Callable[[Link], T]) -> T: ...
+    def journal(self, held: Held, *, ttl_s: float, run: tuple[str, str] | None = None) -> JournalKeys: ...
+    def holds(self, held: Held) -> bool: ...
+    def settle(self, held: Held, commit: Commit, *, take_next: bool) -> Settlement: ...
+    def release(self, held: Held, *, counted: bool) -> bool: ...
+    def park(self, held: Held, throttle_key: str, refused: int, *, watched: str, ends_at: float) -> bool: ...
+
+
+class Claim:
+    """
+    One delivery and its verbs; each raises what its counterpart in `Consumer` does.
+
+    Attributes:
+        held: Whose it is, and which delivery: what is on the scoreboard.
+        delivery: What came.
+    """
+
+    __slots__ = ("_holder", "delivery", "held")
+
+    def __init__(self, delivery: Delivery, holder: Holder) -> None:
+        self.delivery = delivery
+        self.held = delivery.held
+        self._holder = holder
+
+    def state(self, key: str) -> bytes | None:
+        """Read a graph's document: None where there is none, empty where the key holds no string."""
+        return self._holder.read_state(key)
+
+    def ask(self, act: Callable[[Link], T]) -> T:
+        """Let its kind read something else over the consumer's connection."""
+        return self._holder.ask(act)
+
+    def journal(self, *, ttl_s: float, run: tuple[str, str] | None = None) -> JournalKeys:
+        """Give access to journals that only its holder can write; *run*: see `JournalKeys`."""
+        return self._holder.journal(self.held, ttl_s=ttl_s, run=run)
+
+    def still_ours(self) -> bool:
+        """Ask Redis whether it is still pending as it was taken; renews its lease if so."""
+        return self._holder.holds(self.held)
+
+    def settle(self, commit: Commit, *, take_next: bool) -> Settlement:
+        """Commit its result and acknowledge it in one step, and in the same take the next where that is wanted."""
+        return self._holder.settle(self.held, commit, take_next=take_next)
+
+    def release(self, *, counted: bool) -> bool:
+        """Give it back for anybody to take at once; answers whether it was still ours."""
+        return self._holder.release(self.held, counted=counted)
+
+    def park(self, throttle_key: str, refused: int, *, watched: str = "", ends_at: float = 0.0) -> bool:
+        """Give it back until a throttle has room for its call; answers whether it was still ours."""
+        return self._holder.park(self.held, throttle_key, refused, watched=watched, ends_at=ends_at)

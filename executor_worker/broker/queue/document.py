@@ -1,0 +1,64 @@
+"""Items of graphs that others schedule: where they come from in Redis, and what settling one writes there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.names import COMPLETED_STREAM, MARKERS, RESETS, WORK_STREAMS, dead_stream
+from executor_worker.broker.queue.commit import Terms
+from executor_worker.broker.queue.delivery import Held
+from executor_worker.broker.queue.source import SettleScript, Source
+
+SETTLE = SettleScript("settle")
+DOCUMENTS = Source("document", WORK_STREAMS, ("kinds/document",), (SETTLE,))
+
+
+@dataclass(slots=True)
+class DocumentCommit:
+    """
+    What settling an item writes: its graph's state document, its result event, its dead letter.
+
+    Attributes:
+        expected: SHA-1 (hex) of the document that *document* was made from; b"" where there must be none;
+            None to leave the state alone.
+        events: Pairs of stream and `data`.
+        failure: The first event tells of a failure, so that it may be due in the stream of completed events as well.
+        dead: Fields of the dead letter; None where the item is not dead.
+        journal: The run's; None where none was kept.
+        last_record: What the journal ends with.
+        force: Commit also where the pending row is lost, after `Settled.trimmed`.
+    """
+
+    state_key: str | None = None
+    expected: bytes | None = None
+    document: bytes = b""
+    ttl_s: int = 86400
+    events: list[tuple[str, bytes]] = field(default_factory=list)
+    failure: bool = False
+    dead: dict[str, bytes | str] | None = None
+    journal: str | None = None
+    last_record: bytes = b""
+    force: bool = False
+
+    @property
+    def script(self) -> SettleScript:
+        return SETTLE
+
+    def words(self, held: Held, terms: Terms) -> tuple[list[Word], list[Word]]:
+        """KEYS and ARGV of settle.lua; see `Commit`."""
+        keys: list[Word] = [
+            held.stream, MARKERS, RESETS, self.state_key or MARKERS, dead_stream(held.stream), COMPLETED_STREAM,
+            self.journal or MARKERS,
+        ]  # fmt: skip
+        words: list[Word] = [
+            terms.group, held.consumer, held.entry, held.count, b"1" if self.force else b"",
+            b"-" if self.expected is None or self.state_key is None else self.expected,
+            self.document, int(self.ttl_s * 1000), terms.mirror if self.failure else b"",
+            b"1" if terms.delete_settled else b"", self.last_record if self.journal else b"", len(self.events),
+        ]  # fmt: skip
+        for stream, event in self.events:
+            keys.append(stream)
+            words.append(event)
+        letter: list[Word] = [word for pair in (self.dead or {}).items() for word in pair]
+        return keys, [*words, len(letter), *letter]

@@ -1,0 +1,35 @@
+"""Let an item wait, held by no worker, until its throttle has room."""
+
+from __future__ import annotations
+
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.connection.script import Script, script
+from executor_worker.broker.names import GROUP, MARKERS, RESETS
+from executor_worker.broker.queue.delivery import Held
+
+
+def park_script() -> Script:
+    return script("park", "constants", "standing", "throttle")
+
+
+def park_held(
+    link: Link, held: Held, throttle_key: str, refused: int, *, watched: str, ends_at: float, group: str = GROUP
+) -> bool:
+    """
+    Give *held* back until *throttle_key* has room for its call, uncounted; no worker takes it before.
+
+    Args:
+        refused: How often its call was refused so far; `Delivery.refused` brings it back.
+        watched: The key that says whether it is still wanted; "" where there is none.
+        ends_at: When it is too late for it, in seconds since the epoch; 0: never.
+
+    Returns:
+        Whether it was still pending in this very delivery.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    keys: list[Word] = [held.stream, MARKERS, RESETS, throttle_key]
+    words: list[Word] = [group, held.consumer, held.entry, held.count, refused, int(ends_at * 1000), watched]
+    return bool(link.run(park_script(), keys, words))

@@ -1,0 +1,99 @@
+"""Where a kind of work comes from, and what Redis does for it in the step that takes an item."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from executor_worker.broker.connection.script import Part, Script, script
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SettleScript:
+    """
+    The script that settles items of a kind, in the same step takes the next one.
+
+    Attributes:
+        parts: What it needs of `lua/lib`, besides what taking needs.
+    """
+
+    name: Part
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    Where one kind of work comes from.
+
+    Attributes:
+        kind: Its name, which its part of the library registers; see lib/kinds.lua.
+        streams: Read in turns by the consumer group; a stream may hold items of several kinds.
+        lua: Parts that register the kind, after those that they need.
+        settling: Its settle scripts.
+        urgent: Streams that are asked before all others.
+        polled_s: Something else than a stream feeds it: idle workers look so often. None: streams alone do.
+    """
+
+    kind: str
+    streams: tuple[str, ...]
+    lua: tuple[Part, ...]
+    settling: tuple[SettleScript, ...]
+    urgent: tuple[str, ...] = ()
+    polled_s: float | None = None
+
+
+_TAKING: tuple[Part, ...] = ("constants", "standing", "throttle", "kinds")
+
+
+class Sources:
+    """
+    All that a pool takes work from; where several kinds would read an entry the first has it.
+
+    Attributes:
+        urgent: Streams that are asked first, in this order.
+        in_turns: The others.
+        polled_s: See `Source`.
+    """
+
+    def __init__(self, *sources: Source) -> None:
+        self._sources = sources
+        self.urgent = _each(stream for source in sources for stream in source.urgent)
+        self.in_turns = _each(stream for source in sources for stream in source.streams if stream not in self.urgent)
+        polls = [source.polled_s for source in sources if source.polled_s is not None]
+        self.polled_s = min(polls) if polls else None
+        self._settling: dict[SettleScript, Script] = {}
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return *self.urgent, *self.in_turns
+
+    def taking(self, name: str) -> Script:
+        """Put together a script that takes an entry: take, confirm or reopen."""
+        return script(name, *self._parts())
+
+    def settling(self, settle: SettleScript) -> Script:
+        """Put together a script that settles items of one kind and takes the next of any."""
+        found = self._settling.get(settle)
+        if found is None:
+            found = self._settling[settle] = script(settle.name, *self._parts(*settle.parts), flags="")
+        return found
+
+    def load(self) -> None:
+        """Read all scripts from their files, best before workers are forked."""
+        for name in ("take", "confirm", "reopen"):
+            self.taking(name)
+        for source in self._sources:
+            for settle in source.settling:
+                self.settling(settle)
+
+    def _parts(self, *more: Part) -> tuple[Part, ...]:
+        return _each((*_TAKING, *(part for source in self._sources for part in source.lua), "reading", *more))
+
+
+def _each(things: Iterable[T]) -> tuple[T, ...]:
+    """Each of them once, in order."""
+    return tuple(dict.fromkeys(things))

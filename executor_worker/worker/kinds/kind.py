@@ -1,0 +1,111 @@
+"""What a kind of work is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from executor_worker.broker import Claim, JournalKeys, Settlement
+from executor_worker.broker.queue.commit import Commit
+from executor_worker.broker.queue.source import Source
+from executor_worker.worker.stages import Conclusion, Decision, Work
+
+W = TypeVar("W", bound=Work)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """
+    By whom and when a commit is drawn up.
+
+    Attributes:
+        worker_id: The consumer's name, for `data.worker_id`.
+        now: Seconds since the epoch.
+        took_s: Since the item was taken.
+    """
+
+    worker_id: str
+    now: float
+    took_s: float
+
+
+class Draft(ABC):
+    """
+    One conclusion's commit, drawn up anew until it fits.
+
+    Attributes:
+        conclusion: As it is committed in the end.
+    """
+
+    conclusion: Conclusion
+
+    @abstractmethod
+    def commit(self) -> Commit:
+        """Draw up what is to be written."""
+
+    @abstractmethod
+    def heed(self, answer: Settlement) -> bool:
+        """Take up what the settle script found instead of writing; answers whether to commit again."""
+
+    @property
+    def forced(self) -> bool:
+        """Whether it is committed though the item has lost its place: trimmed away by a producer, say."""
+        return False
+
+
+class Kind(ABC, Generic[W]):
+    """
+    A kind of work. Its methods are called in the order in which they stand here.
+
+    Attributes:
+        source: Where its items come from, and what Redis does in the step that takes one.
+    """
+
+    source: ClassVar[Source]
+
+    @abstractmethod
+    def begin(self, claim: Claim, taken_at: float, began: float) -> W:
+        """Make the value that `read` fills in; never fails."""
+
+    @abstractmethod
+    def read(self, work: W) -> None:
+        """
+        Read what the item says, and what is needed to decide about it.
+
+        Raises:
+            StreamUnavailable: What it needs could not be read; the item stays held.
+        """
+
+    @abstractmethod
+    def decide(self, work: W, failure_code: str) -> Decision:
+        """
+        Decide whether the item runs.
+
+        Args:
+            failure_code: Under which the worker that held this entry before was ended; "" where it was not.
+
+        Raises:
+            NodeError: That is its answer.
+        """
+
+    @abstractmethod
+    def give_up(self, work: W, error: str) -> Conclusion:
+        """Answer an item that an unforeseen error kept from being read or decided about; never fails."""
+
+    @abstractmethod
+    def journal(self, work: W) -> JournalKeys:
+        """Give access to the journal of its run."""
+
+    @abstractmethod
+    def is_cancelled(self, work: W) -> bool:
+        """
+        Ask Redis whether it is still wanted, where the keeper can't look.
+
+        Raises:
+            StreamUnavailable: No reply.
+        """
+
+    @abstractmethod
+    def draft(self, work: W, conclusion: Conclusion, stamp: Stamp) -> Draft:
+        """Begin to draw up its commit."""

@@ -1,0 +1,287 @@
+"""
+Nodes of runs, which we schedule ourselves: started in the step that takes them; the step that settles one does all that
+follows from its end. What a run has left to do beyond one script comes as an item too.
+
+What the settle script finds to be undecided (a router that needs no model, the run's own output) is decided here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Claim, JournalKeys, Settled, Settlement
+from executor_worker.broker.graphs.deciding import Deciding, Render, sized
+from executor_worker.broker.graphs.records import Decided, mirrored, rest_of
+from executor_worker.broker.graphs.requests import drive
+from executor_worker.broker.graphs.settling import NodeCommit, StepCommit
+from executor_worker.broker.graphs.source import RUNS
+from executor_worker.broker.graphs.stepping import step
+from executor_worker.broker.graphs.taken import TakenNode, TakenStep, taken_of
+from executor_worker.broker.names import run_journal, run_key
+from executor_worker.errors import Abandoned, TemplateError
+from executor_worker.graph.judging import NONE, EdgeError, edges_taken
+from executor_worker.graph.mappings import mapped_inputs, mapped_output
+from executor_worker.json_text import dumps
+from executor_worker.nodes.executor import Task
+from executor_worker.nodes.templates import Scope
+from executor_worker.outcome import Completed, Failed, Outcome
+from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
+from executor_worker.worker.kinds.telling import facts_of, failed_instead, letter_of
+from executor_worker.worker.limits import Limits, answer_of_history, own_timeout
+from executor_worker.worker.stages import Conclusion, Decision, Run, Work
+
+
+@dataclass(slots=True)
+class RunWork(Work):
+    """
+    An item of a run.
+
+    Attributes:
+        node: What was started in our name; None where it is a step.
+        step: What is left to do; None where it is a node.
+    """
+
+    node: TakenNode | None = None
+    step: TakenStep | None = None
+
+    @property
+    def attempt(self) -> int:
+        """A delivery is none: attempts are counted by the run."""
+        return self.node.attempt if self.node is not None else self.held.attempt
+
+    def last_attempt(self, conclusion: Conclusion) -> int:
+        return self.attempt
+
+    @property
+    def run_key(self) -> str:
+        epoch = self.node.epoch if self.node is not None else 0
+        return f"{self.graph_id}/{self.node_id}/{epoch}.{self.attempt}"
+
+    @property
+    def journal_key(self) -> str:
+        epoch = self.node.epoch if self.node is not None else 0
+        return run_journal(self.graph_id, self.node_id, epoch, self.attempt)
+
+
+class RunKind(Kind[RunWork]):
+    """
+    Args:
+        render: Renders a run's `output` template.
+    """
+
+    source = RUNS
+
+    def __init__(self, limits: Limits, ttl_s: int, render: Render) -> None:
+        self._limits = limits
+        self._ttl_s = ttl_s
+        self._render = render
+
+    def begin(self, claim: Claim, taken_at: float, began: float) -> RunWork:
+        return RunWork(claim, taken_at, began)
+
+    def read(self, work: RunWork) -> None:
+        brought = work.claim.delivery.brought
+        if brought[0] == b"version":
+            raise Abandoned("its run is kept in a form that a newer version reads")
+        taken = taken_of(brought)
+        work.graph_id = work.execution_id = taken.graph_id
+        work.watched = run_key(taken.graph_id)
+        if isinstance(taken, TakenStep):
+            work.step, work.is_upkeep = taken, True
+            return
+        work.node, plan = taken, taken.plan
+        work.node_id, work.node_type, work.config = taken.node, plan.type, plan.config
+        work.traceparent, work.tracestate = taken.traceparent, taken.tracestate
+
+    def decide(self, work: RunWork, failure_code: str) -> Decision:
+        if work.node is None:
+            return Conclusion(None)
+        answer = answer_of_history(work.held.attempt, failure_code, self._limits)
+        if answer is not None:
+            return answer
+        limit_s, plan = self._limits.node_timeout_s, work.node.plan
+        return Run(_task(work.node), min(limit_s, plan.timeout_s or limit_s, own_timeout(plan.config)))
+
+    def give_up(self, work: RunWork, error: str) -> Conclusion:
+        if work.node is None:
+            raise Abandoned(error)  # nothing can be told of it
+        return Conclusion(Failed(error, "internal"))
+
+    def journal(self, work: RunWork) -> JournalKeys:
+        return work.claim.journal(ttl_s=self._ttl_s, run=(work.watched, work.node_id))
+
+    def is_cancelled(self, work: RunWork) -> bool:
+        return bool(work.claim.ask(lambda link: link.call("HGET", work.watched, "stopping")))
+
+    def draft(self, work: RunWork, conclusion: Conclusion, stamp: Stamp) -> Draft:
+        if work.step is not None:
+            return _StepDraft(work.claim, work.step, self._render)
+        assert work.node is not None
+        return _NodeDraft(work, work.node, conclusion, stamp, self._render)
+
+
+def _task(node: TakenNode) -> Task:
+    """Prepare a node of a run: all that it needs came along."""
+    plan, seen = node.plan, node.seen
+    outputs = {name: one.output for name, one in seen.past.items()}
+    further = {"state": seen.state()}
+    inputs = dict(seen.inputs)
+    if plan.input_mapping:
+        inputs = mapped_inputs(plan.input_mapping, inputs, Scope(inputs, outputs, further=further))
+    return Task(
+        graph_id=node.graph_id,
+        node_id=node.node,
+        node_type=plan.type,
+        config=plan.config,
+        inputs=inputs,
+        outputs=outputs,
+        further=further,
+        message=_message(node, inputs) if plan.sources else None,
+    )
+
+
+def _message(node: TakenNode, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What an agent without a task is told: the inputs and the outputs of those that led to it."""
+    led = [source for source, at in node.plan.sources if _led(node.took.get(source, "-"), at)]
+    return {"inputs": inputs, **{source: node.seen.past[source].output for source in led}}
+
+
+def _led(took: str, at: int) -> bool:
+    return took == "*" or took[at : at + 1] == "1"
+
+
+class _StepDraft(Draft):
+    """Does the next part of what a run has left to do."""
+
+    def __init__(self, claim: Claim, step: TakenStep, render: Render) -> None:
+        self.conclusion = Conclusion(None)
+        self._claim = claim
+        self._step = step
+        self._render = render
+
+    def commit(self) -> StepCommit:
+        held, graph_id = self._claim.held, self._step.graph_id
+        steps = step(graph_id, self._render, consumer=held.consumer, entry=held.entry, count=held.count)
+        self._claim.ask(lambda link: drive(link, steps))
+        return StepCommit()
+
+    def heed(self, answer: Settlement) -> bool:
+        return False
+
+
+class _NodeDraft(Draft):
+    """The end of a node, the edges it takes, and whatever has to be decided before it can be written."""
+
+    def __init__(self, work: RunWork, node: TakenNode, conclusion: Conclusion, stamp: Stamp, render: Render) -> None:
+        self._claim = work.claim
+        self._commit = self._drawn_up(work, node, conclusion, stamp)
+        self._deciding = Deciding(node.graph_id, render, local={node.node: self._commit.decided})
+
+    def commit(self) -> NodeCommit:
+        self._commit.more = self._deciding.words()
+        return self._commit
+
+    def heed(self, answer: Settlement) -> bool:
+        if answer.ending is not Settled.judge:
+            return False
+        self._claim.ask(lambda link: drive(link, self._deciding.decide(answer.seen)))
+        return True
+
+    def _drawn_up(self, work: RunWork, node: TakenNode, conclusion: Conclusion, stamp: Stamp) -> NodeCommit:
+        self.conclusion = conclusion
+        try:
+            decided = self._decided(work, node, stamp)
+        except TemplateError as error:
+            self.conclusion = failed_instead(conclusion, str(error), error.code)
+            decided = self._decided(work, node, stamp)
+        except ValueError as error:
+            code = "tool_failed" if work.mode == "tool" else "llm_bad_response"
+            text = f"the node's output can't be written as JSON: {error}"
+            self.conclusion = failed_instead(conclusion, text, code)
+            decided = self._decided(work, node, stamp)
+        letter = _letter(work, self.conclusion, stamp)
+        commit = NodeCommit(node.graph_id, node.node, node.epoch, node.attempt, decided, letter=letter)
+        outcome, retry = self.conclusion.outcome, node.plan.retry
+        if isinstance(outcome, Failed) and retry is not None and retry.repeats(outcome.code, node.attempt):
+            commit.delay_ms = round(retry.wait_s(node.attempt, random.random()) * 1000)
+            _repeat(commit, outcome)
+        return commit
+
+    def _decided(self, work: RunWork, node: TakenNode, stamp: Stamp) -> Decided:
+        outcome = self.conclusion.outcome
+        assert outcome is not None
+        facts = facts_of(work, self.conclusion, stamp)
+        return decided_node(node, outcome, {**facts, "delivery": work.held.count})
+
+
+def _letter(work: RunWork, conclusion: Conclusion, stamp: Stamp) -> dict[str, bytes | str]:
+    letter = letter_of(work, conclusion, stamp)
+    return {"data": work.claim.delivery.data or b"", **letter} if letter is not None else {}
+
+
+def _repeat(commit: NodeCommit, outcome: Failed) -> None:
+    """The node is run again after a while: another attempt, nothing else has ended."""
+    told = {
+        "error": outcome.error,
+        "error_code": outcome.code,
+        "attempt": commit.attempt + 1,
+        "delay_ms": commit.delay_ms,
+    }
+    commit.decided.data = dumps(told)
+    commit.letter = {}
+
+
+def decided_node(run: TakenNode, outcome: Outcome, facts: Mapping[str, Any]) -> Decided:
+    """
+    Decide the edges of a node that a worker has run.
+
+    Raises:
+        TemplateError: Its mapping names what its output has not.
+        ValueError: Its output is no JSON value.
+    """
+    if isinstance(outcome, Completed):
+        return _completed(run, outcome, facts)
+    status = "cancelled" if outcome.code == "cancelled" else "failed"
+    took, errors = NONE, list[EdgeError]()
+    if status == "failed" and run.plan.handled:
+        took, errors = edges_taken(run.plan, run.node, status, None, run.seen, outcome.error)
+    told = {"error": outcome.error, "error_code": outcome.code, **outcome.detail, **facts}
+    return Decided(
+        node=run.node,
+        status=status,
+        took=took,
+        rest=rest_of(outcome.error, {**facts, "error_code": outcome.code}),
+        data=dumps({**told, "handled": run.plan.handled}),
+        stream=FAILED_STREAM,
+        mirror=mirrored("node.failed", run.graph_id, run.node, {"output": None, **told}),
+        events=_told(errors),
+        error=outcome.error,
+    )
+
+
+def _completed(run: TakenNode, outcome: Completed, facts: Mapping[str, Any]) -> Decided:
+    value = mapped_output(run.plan.output_mapping, outcome.output)
+    took, errors = edges_taken(run.plan, run.node, "completed", value, run.seen)
+    output = dumps(value)
+    told = {**outcome.detail, **facts}
+    if run.plan.type == "router" and isinstance(value, dict):
+        told["next_node"] = value.get("target")
+    return Decided(
+        node=run.node,
+        status="completed",
+        took=took,
+        output=output,
+        rest=rest_of(None, dict(facts)),
+        data=dumps({**told, **sized(output)}),
+        stream=COMPLETED_STREAM,
+        mirror=mirrored("node.completed", run.graph_id, run.node, {"output": value, **told}),
+        events=_told(errors),
+        value=value,
+    )
+
+
+def _told(errors: list[EdgeError]) -> tuple[tuple[str, bytes], ...]:
+    return tuple(("edge.error", dumps(error.as_json())) for error in errors)

@@ -1,0 +1,148 @@
+"""
+What an item is on its way through a worker, stage by stage; each value is made in one room.
+
+    Delivery    what came (broker), as a Claim: with the verbs of whoever holds it
+    Work        what the item says, as its kind has read it (intake)
+    Run         it is to be run (intake)
+    Conclusion  what it has come to: answered at once (intake), or by its run (run)
+    Commit      what is written of that (the kind's draft, for settle)
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from executor_worker.broker import JOURNAL_PREFIX, Claim, Held
+from executor_worker.errors import NodeError
+from executor_worker.nodes.executor import Task
+from executor_worker.nodes.spec import mode_of
+from executor_worker.outcome import Mode, Outcome
+from executor_worker.telemetry.tracing import ItemFacts
+
+
+@dataclass(slots=True)
+class Run:
+    """
+    The item is to be run.
+
+    Attributes:
+        seconds: For how long it may.
+    """
+
+    task: Task
+    seconds: float
+
+
+@dataclass(slots=True)
+class Conclusion:
+    """
+    What an item has come to.
+
+    Attributes:
+        outcome: None where there is nothing to tell: it is acknowledged, or its commit does what there is to do.
+        dead_reason: Set where the item goes to the dead-letter stream as well.
+        journal: The key under which its run was written down; None where it was not.
+    """
+
+    outcome: Outcome | None
+    dead_reason: str | None = None
+    journal: str | None = None
+
+
+Decision: TypeAlias = Run | Conclusion
+
+
+@dataclass(slots=True)
+class Work:
+    """
+    What an item says; its kind adds what only it needs.
+
+    Attributes:
+        taken_at: When it was, in seconds since the epoch.
+        began: The same by the clock that never jumps.
+        config: The node's, from the item or from the graph; None where neither has one.
+        work_id: Names the item over all its deliveries; None where it has no name but its entry.
+        deadline: Seconds since the epoch.
+        traceparent, tracestate: As they came with it.
+        watched: The key that tells the keeper whether it is still wanted; "" where none does.
+        decision: Whether it runs; the first reason not to is its answer.
+        is_upkeep: It is no node, but keeps a graph's run going: it is not counted, and no event tells of it.
+    """
+
+    claim: Claim
+    taken_at: float
+    began: float
+    graph_id: str = ""
+    node_id: str = ""
+    node_type: str = ""
+    execution_id: str = ""
+    config: dict[str, Any] | None = None
+    work_id: str | None = None
+    deadline: float | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
+    watched: str = ""
+    decision: Decision = field(default_factory=lambda: Conclusion(None))
+    is_upkeep: bool = False
+
+    @property
+    def held(self) -> Held:
+        return self.claim.held
+
+    @property
+    def attempt(self) -> int:
+        """Which run of it this is, from 1, as events tell it."""
+        return self.claim.held.attempt
+
+    def last_attempt(self, conclusion: Conclusion) -> int:
+        """The last run there was: an item that is poisoned is not run this time."""
+        return self.attempt - (conclusion.dead_reason == "poisoned")
+
+    @property
+    def label(self) -> str:
+        """What people are shown: graph and node."""
+        return f"{self.graph_id or '?'}/{self.node_id or '?'}"
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Graph, execution and node, as events tell them."""
+        return self.graph_id, self.execution_id or self.graph_id, self.node_id
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode its config asks for; for answers given without running it."""
+        if self.config is not None:
+            with suppress(NodeError):
+                return mode_of(self.config)
+        return None
+
+    @property
+    def run_key(self) -> str:
+        """Names the item over all its runs: its own name, else its place in the stream."""
+        return self.work_id or f"{self.held.stream}/{self.held.entry}"
+
+    @property
+    def journal_key(self) -> str:
+        """Where its run is written down."""
+        return JOURNAL_PREFIX + self.run_key
+
+    @property
+    def facts(self) -> ItemFacts:
+        """What its span begins with."""
+        held = self.held
+        return ItemFacts(
+            stream=held.stream,
+            entry=held.entry,
+            consumer=held.consumer,
+            count=held.count,
+            attempt=held.attempt,
+            taken_at=self.taken_at,
+            size=len(self.claim.delivery.data or b""),
+            graph_id=self.graph_id,
+            node_id=self.node_id,
+            execution_id=self.execution_id,
+            traceparent=self.traceparent,
+            tracestate=self.tracestate,
+        )
