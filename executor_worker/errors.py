@@ -57,10 +57,14 @@ class NodeError(ExecutorError):
     Attributes:
         code: `data.error_code` on the wire (CONTRACT: error codes); stable.
         retryable: Whether the same call may succeed if made again later.
+        where: For the log: file and line in the user's own code, or the step that was in progress; empty: not known.
+        trace: The traceback of a tool's exception that was raised in another process; empty: none, or raised here.
     """
 
     code = "internal"
     retryable = False
+    where = ""
+    trace = ""
 
 
 class GraphError(NodeError):
@@ -204,7 +208,12 @@ class Interrupt(BaseException):
     Stops a run from outside.
 
     Not an Exception: libraries take those for connection errors and try again.
+
+    Attributes:
+        where: See `NodeError`.
     """
+
+    where = ""
 
 
 class Overdue(Interrupt):

@@ -84,6 +84,7 @@ class Failed:
         mode: None where it failed before the mode was known.
         usage: What its model calls cost all the same.
         detail: More of `data`, e.g. what was done before the failure; JSON values.
+        where: For the log alone; see `NodeError`.
     """
 
     error: str
@@ -91,10 +92,11 @@ class Failed:
     mode: Mode | None = None
     usage: Usage | None = None
     detail: dict[str, Any] = field(default_factory=dict)
+    where: str = ""
 
     @classmethod
     def of(cls, error: NodeError, mode: Mode | None = None, usage: Usage | None = None) -> Failed:
-        return cls(str(error), error.code, mode, usage)
+        return cls(str(error), error.code, mode, usage, where=error.where)
 
 
 Outcome = Completed | Failed

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from executor_worker.errors import NodeTimeout
+from executor_worker.errors import NodeError, NodeTimeout
 from executor_worker.outcome import Usage
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 
@@ -86,6 +86,9 @@ class RunContext:
 
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
         """Count a model call that has ended; *usage* is None where it failed."""
+
+    def tool_failed(self, name: str, error: NodeError) -> None:
+        """Show whoever has written the tool *name* what happened in it."""
 
     def tool_called(self, name: str, seconds: float, ok: bool) -> None:
         """Count a tool call that has ended."""

@@ -16,6 +16,7 @@ from executor_worker.cli.display import print_json
 from executor_worker.cli.exits import DONE, FAILED, INTERRUPTED
 from executor_worker.cli.files import read_bytes, refuse_stdin_twice, writable
 from executor_worker.cli.outcomes import print_outcome
+from executor_worker.cli.tool_traces import TracingContext
 from executor_worker.envelopes.work_item import Item, decode
 from executor_worker.errors import Abandoned, InvalidNode, NodeError, Overdue, StateMissing
 from executor_worker.graph.state import GraphState
@@ -27,8 +28,8 @@ from executor_worker.outcome import Failed
 from executor_worker.program.wiring import executor_of, model_settings, require_model, tool_registry
 from executor_worker.providers import Models
 from executor_worker.providers.prices import Prices
-from executor_worker.run_context import RunContext
 from executor_worker.settings import Settings
+from executor_worker.telemetry import logs
 
 # What a node has to stand in where it is run by itself.
 _GRAPH, _NODE = "once", "node"
@@ -82,7 +83,8 @@ def _recording(file: str | None) -> Iterator[Journal | None]:
 def _run(executor: Executor, task: Task, seconds: float, journal: Journal | None) -> int:
     signal.signal(signal.SIGINT, _stop)
     try:
-        return print_outcome(executor.execute(task, RunContext(time.monotonic() + seconds), journal))
+        with logs.context(graph=task.graph_id, node=task.node_id):
+            return print_outcome(executor.execute(task, TracingContext(time.monotonic() + seconds), journal))
     except Overdue:
         return print_outcome(Failed("the node's time is up", "node_timeout"))
     except Abandoned:

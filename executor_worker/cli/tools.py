@@ -12,11 +12,13 @@ from typing import Any
 from executor_worker.cli.display import on_terminal, one_line, print_json, print_table
 from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
 from executor_worker.cli.files import STDIN, read_bytes
+from executor_worker.cli.tool_traces import print_trace
 from executor_worker.errors import NodeError
 from executor_worker.nodes import arguments
 from executor_worker.program.wiring import tool_registry
 from executor_worker.run_context import RunContext
 from executor_worker.settings import Settings
+from executor_worker.telemetry import logs
 from executor_worker.tools import modules_starting_threads
 from executor_worker.tools.base import Tool
 
@@ -40,9 +42,12 @@ def call(settings: Settings, args: argparse.Namespace) -> int:
             tool = tools.find(args.name)
             if problems := arguments.problems(tool, params):
                 raise Quit(FAILED, f"{args.name}: {'; '.join(problems)}.")
-            limit = min(settings.node_timeout, tool.timeout)
-            answer = tool.call(params, RunContext(time.monotonic() + limit), f"call-{uuid.uuid4().hex}")
+            with logs.context(tool=args.name):
+                answer = tool.call(
+                    params, RunContext(time.monotonic() + settings.node_timeout), f"call-{uuid.uuid4().hex}"
+                )
         except NodeError as error:
+            print_trace(error)
             raise Quit(FAILED, f"{error} ({error.code})") from None
     if answer.is_error:
         raise Quit(FAILED, f"{args.name} says that it failed: {answer.text}")

@@ -8,13 +8,14 @@ from typing import Any
 
 from loguru import logger
 
-from executor_worker.errors import Interrupt, NodeError, NodeTimeout, ToolFailed, ToolTimeout
+from executor_worker.errors import Interrupt, NodeError, NodeTimeout, Overdue, ToolFailed, ToolTimeout
 from executor_worker.nodes import journal
 from executor_worker.nodes.journal import Journal
 from executor_worker.nodes.templates import short
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.run_context import RunContext
+from executor_worker.telemetry import logs
 from executor_worker.tools.base import Answer, Tool
 
 GRACE_S = 1.0
@@ -42,7 +43,8 @@ def ask_model(provider: Callable[[], Answering], run_context: RunContext, reques
     model = request.model
     try:
         with run_context.tracing.model(model) as span:
-            reply = provider().complete(request, run_context)
+            with _standing("llm"):
+                reply = provider().complete(request, run_context)
             by = reply.fallback.provider if reply.fallback else ""
             span.answered(reply.model, by, reply.stop_reason, reply.usage)
         usage, model = reply.usage, reply.fallback.model if reply.fallback else model
@@ -75,18 +77,38 @@ def call_tool(
     ok = False
     try:
         with run_context.tracing.tool(name, tool.source) as span:
-            answer = _caught(tool, name, lambda: tool.call(_own_copy(arguments), run_context, key))
+            with _standing(f"tool:{name}"), logs.context(tool=name):
+                answer = _caught(tool, name, lambda: tool.call(_own_copy(arguments), run_context, key))
             if answer.is_error:
                 span.failed(ToolFailed.code)
         ok = not answer.is_error
         return answer
-    except ToolTimeout as error:
-        if ends_node:
-            raise NodeTimeout(f"the node's time was up during the call of {short(name)}") from error
+    except NodeError as error:
+        run_context.tool_failed(name, error)
+        if ends_node and isinstance(error, ToolTimeout):
+            timeout = NodeTimeout(f"the node's time was up during the call of {short(name)}")
+            timeout.where = error.where
+            raise timeout from error
         raise
     finally:
         run_context.tool_called(name, run_context.clock() - started, ok)
         run_context.phase("running")
+
+
+class _standing:  # noqa: N801 - used like a function
+    """Note in what ends the block because time is up where it stood, unless that is known better."""
+
+    __slots__ = ("_step",)
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, NodeTimeout | ToolTimeout | Overdue):
+            error.where = error.where or self._step
 
 
 def _now_and_then(name: str, run_context: RunContext, shown: Journal) -> Callable[[float, float | None], None]:

@@ -117,7 +117,7 @@ class ExecutorProgram:
         throttle_scripts()
         for provider in (settings.llm_provider, *settings.fallback_providers):
             preload(provider)
-        preload_tools(tool_settings(settings), log=logs.log)
+        preload_tools(tool_settings(settings), logs.log)
         tracing_of(settings, settings.worker_id)
         _warn_of_retired_model(settings)
 

@@ -4,6 +4,10 @@ Tools: what a tool node calls by name and an agent by its own choice.
 `@tool` marks Python functions as such:
 
     from executor_worker.tools import tool
+
+and `log` takes what they have to say:
+
+    from executor_worker.tools import log
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from __future__ import annotations
 from executor_worker.tools.base import Answer, Effects, Log, Tool, Toolbox, ToolContext, silent
 from executor_worker.tools.functions.functions import FunctionTool, tool
 from executor_worker.tools.functions.loading import load_functions, modules_starting_threads
+from executor_worker.tools.logger import log
 from executor_worker.tools.mcp_config import load_servers
 from executor_worker.tools.registry import ToolRegistry
 from executor_worker.tools.settings import ToolSettings
@@ -26,13 +31,14 @@ __all__ = [
     "ToolSettings",
     "Toolbox",
     "load_functions",
+    "log",
     "modules_starting_threads",
     "preload",
     "tool",
 ]
 
 
-def preload(settings: ToolSettings, log: Log = silent) -> None:
+def preload(settings: ToolSettings, _log: Log = silent) -> None:
     """
     Import before forking what the configured tools need, and warn of what is deprecated.
 
@@ -46,4 +52,4 @@ def preload(settings: ToolSettings, log: Log = silent) -> None:
     if settings.api_tools_url:
         import executor_worker.tools.rest  # noqa: F401 - heavy: only where it is configured
 
-        log("warn", "rest_tools.deprecated", variable="API_TOOLS_URL", fix="serve these tools over MCP")
+        _log("warn", "rest_tools.deprecated", variable="API_TOOLS_URL", fix="serve these tools over MCP")

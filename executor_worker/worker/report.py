@@ -12,6 +12,7 @@ from executor_worker.worker.result import Result
 from executor_worker.worker.stages import Work
 from supervisor.scoreboard.scoreboard import Head
 
+LONGEST_ERROR = 500  # characters
 MODES = frozenset({"llm", "agent", "tool"})
 
 
@@ -68,8 +69,15 @@ class Report:
             logs.debug("node.completed", mode=kind, seconds=round(seconds, 4))
             return
         self._recorder.count("dago_node_errors_total", outcome.code)
-        logs.warning("node.failed", code=outcome.code, mode=kind, attempt=work.attempt, seconds=round(seconds, 4))
+        logs.warning(
+            "node.failed", code=outcome.code, mode=kind, attempt=work.attempt, seconds=round(seconds, 4), **_at(outcome)
+        )
         if dead_reason is not None:
             self._recorder.count("dago_items_dead_total", dead_reason)
             advice = "see `executor-worker dead list`"
             logs.error("item.dead", reason=dead_reason, stream=work.held.stream, advice=advice)
+
+
+def _at(outcome: Failed) -> dict[str, str]:
+    """Tell where it stood and why it failed, for the author of a tool; else the reason is in the event alone."""
+    return {"where": outcome.where, "error": outcome.error[:LONGEST_ERROR]} if outcome.where else {}

@@ -70,8 +70,9 @@ class Runs:
         )  # fmt: skip
         try:
             outcome = self._execute(run.task, run_context, journal)
-        except Overdue:
-            outcome = Failed(f"the node did not end within {run.seconds:g} s", "node_timeout")
+        except Overdue as overdue:
+            said = f"the node did not end within {run.seconds:g} s"
+            outcome = Failed(said, "node_timeout", where=overdue.where)
         except Stopped as stopped:
             outcome = Failed(str(stopped), "cancelled")
         finally:

@@ -6,7 +6,7 @@ import select
 import time
 from collections.abc import Callable
 
-from executor_worker.errors import Abandoned, Cancelled, Parked
+from executor_worker.errors import Abandoned, Cancelled, NodeError, Parked
 from executor_worker.outcome import Usage
 from executor_worker.run_context import RunContext
 from executor_worker.telemetry import logs
@@ -15,6 +15,7 @@ from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from supervisor.scoreboard.scoreboard import Progress, Row
 
 BETWEEN_STEPS = "running"  # the phase
+LONGEST_ERROR = 500  # characters
 LOOK_AGAIN_S = 1.0
 NOT_WANTED = "the graph was cancelled while its node was being run"
 IN_PLACE_S = 1.0  # a shorter wait is not worth giving the item back
@@ -51,6 +52,7 @@ class RunControl(RunContext):
         self._cancelled = cancelled
         self._run = row.run
         self._looked_at = self.clock()
+        self._mode = ""
 
     def check(self) -> None:
         now, row = self.clock(), self._row
@@ -92,6 +94,7 @@ class RunControl(RunContext):
         self._row.enter(name, int(min(own, self.deadline) * 1e9), verdict if own < self.deadline else "node_timeout")
 
     def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
+        self._mode = mode
         self._row.progress = Progress(mode, step, steps, int(self.deadline * 1e9))
 
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
@@ -108,6 +111,11 @@ class RunControl(RunContext):
                 record.count("dago_llm_tokens_total", model, kind, amount=tokens)
         if usage.cost_usd is not None:
             record.count("dago_llm_cost_usd_total", model, amount=usage.cost_usd)
+
+    def tool_failed(self, name: str, error: NodeError) -> None:
+        # A node that fails says so itself; a model that is told goes on.
+        if self._mode == "agent" and error.where:
+            logs.info("tool.failed", tool=name, where=error.where, error=str(error)[:LONGEST_ERROR])
 
     def tool_called(self, name: str, seconds: float, ok: bool) -> None:
         self._recorder.count("dago_tool_executions_total", name)

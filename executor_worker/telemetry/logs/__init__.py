@@ -116,14 +116,16 @@ class context:  # noqa: N801 - used like a function
     Entered for every item, logged in by few: loguru's own costs four times as much.
     """
 
-    __slots__ = ("_fields", "_token")
+    __slots__ = ("_before", "_fields", "_token")
 
     def __init__(self, **fields: Any) -> None:
         self._fields = fields
 
     def __enter__(self) -> context:
-        self._fields = {**_inside.get(), **self._fields}
+        self._before = _inside.get()
+        self._fields = {**self._before, **self._fields}
         self._token = _inside.set(self._fields)
+        _Sink.latest = self._fields
         return self
 
     def add(self, **fields: Any) -> None:
@@ -131,6 +133,12 @@ class context:  # noqa: N801 - used like a function
 
     def __exit__(self, *_: object) -> None:
         _inside.reset(self._token)
+        _Sink.latest = self._before
+
+
+def around() -> Mapping[str, Any]:
+    """Tell the fields that lines have here; in a thread that a tool has started, those of the item in hand."""
+    return _inside.get() or _Sink.latest
 
 
 def hide(*secrets: str) -> None:
@@ -154,6 +162,7 @@ class _Sink:
     current: ClassVar[list[_Sink]] = []
     bound: ClassVar[dict[str, Any]] = {}
     followed: ClassVar[list[Callable[[], str]]] = []
+    latest: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     def __init__(self, style: str, path: str, level: str) -> None:
         self._path = path

@@ -23,14 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, overload
 
-from executor_worker.errors import Cancelled, Interrupt, NodeTimeout, ToolError, ToolFailed, ToolTimeout
+from executor_worker.errors import Cancelled, Interrupt, NodeError, NodeTimeout, ToolError, ToolFailed, ToolTimeout
 from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Answer, Effects, Log, ToolContext, silent
 from executor_worker.tools.functions.json_value import as_text, to_json
+from executor_worker.tools.functions.place import place_of
 from executor_worker.tools.functions.signature import Signature
 from executor_worker.tools.functions.time_limit import CallOverdue, one_process, prints_to_stderr, time_limit
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+_Told = TypeVar("_Told", bound=NodeError | Interrupt)
 _MARK = "__executor_tool__"
 _CLEANUP_SECONDS = 0.2  # what an async function gets to end itself before it is interrupted like any other
 _LONGEST_ERROR = 2000  # characters
@@ -150,15 +152,24 @@ class FunctionTool:
         seconds = min(self.timeout, left)
         try:
             value = self._run(arguments, run_context, key, seconds)
-        except CallOverdue:
-            if left <= self.timeout:
-                raise NodeTimeout(f"the node's time is up in tool {self.name}") from None
-            raise ToolTimeout(f"tool {self.name} did not end within {self.timeout:g} s") from None
-        except (Interrupt, ToolError, NodeTimeout, Cancelled):
+        except CallOverdue as overdue:
+            raise self._placed(self._timeout(item_first=left <= self.timeout), overdue) from overdue
+        except (Interrupt, ToolError, NodeTimeout, Cancelled) as error:
+            self._placed(error, error)
             raise
         except BaseException as error:  # sys.exit, RecursionError, MemoryError … of a tool end the call, not the worker
-            raise _failure(self.name, error) from error
+            raise self._placed(_failure(self.name, error), error) from error
         return Answer(value, as_text(value))
+
+    def _timeout(self, *, item_first: bool) -> NodeTimeout | ToolTimeout:
+        if item_first:
+            return NodeTimeout(f"the node's time is up in tool {self.name}")
+        return ToolTimeout(f"tool {self.name} did not end within {self.timeout:g} s")
+
+    def _placed(self, error: _Told, cause: BaseException) -> _Told:
+        """Note in *error* where the function stood when *cause* ended it."""
+        error.where = error.where or place_of(cause, self.function)
+        return error
 
     def _run(self, arguments: dict[str, Any], run_context: RunContext, key: str, seconds: float) -> Any:
         with prints_to_stderr(), time_limit(seconds + (_CLEANUP_SECONDS if self._awaited else 0)):

@@ -18,6 +18,7 @@ from executor_worker.errors import ConfigError
 from executor_worker.tools.base import Log, silent
 from executor_worker.tools.functions.functions import FunctionTool, mark_of
 from executor_worker.tools.functions.time_limit import prints_to_stderr
+from executor_worker.tools.logger import listen_to
 
 GROUP = "executor_worker.tools"
 _PROBE_SECONDS = 60.0
@@ -33,6 +34,7 @@ def load_functions(modules: Sequence[str], log: Log = silent) -> list[FunctionTo
     Raises:
         ConfigError: One can't be imported, a function's hints have no schema, or two have one name.
     """
+    listen_to(modules)
     tools: dict[str, FunctionTool] = {}
     for name in modules:
         found = tools_of_module(name, log)

@@ -217,4 +217,6 @@ def _answer(call: _Call, name: str) -> Answer:
     said = json_text.loads(call.outcome)
     if "value" in said:
         return Answer(said["value"], as_text(said["value"]))
-    raise _ERRORS.get(said["error"], ToolFailed)(said["said"])
+    error = _ERRORS.get(said["error"], ToolFailed)(said["said"])
+    error.where, error.trace = said["where"], said["trace"]
+    raise error

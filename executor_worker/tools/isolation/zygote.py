@@ -33,6 +33,8 @@ from executor_worker.errors import ConfigError, NodeError, ToolFailed
 from executor_worker.run_context import RunContext
 from executor_worker.tools.functions.functions import FunctionTool
 from executor_worker.tools.functions.loading import load_functions
+from executor_worker.tools.functions.place import trace_of
+from executor_worker.tools.logger import log as tool_log
 
 READY = b"ready"
 NO_REQUEST = b""
@@ -137,12 +139,13 @@ def _outcome(call: dict[str, Any], pipe: int, tools: Tools) -> bytes:
     """One line: `{"value": …}`, or `{"error": <code>, "said": …}`; what it tells meanwhile is passed on."""
 
     def pass_on(level: str, event: str, /, **fields: Any) -> None:
-        _write(pipe, json_text.dumps({"log": [level, event, fields]}))
+        _write(pipe, json.dumps({"log": [level, event, fields]}, default=str, skipkeys=True).encode())
 
     run_context = RunContext(time.monotonic() + call["left"], call["key"])
     run_context.on_progress = lambda done, total: _write(pipe, json_text.dumps({"progress": [done, total]}))
     tool = tools[call["tool"]]
     tool.log = pass_on
+    tool_log.redirect(pass_on)
     tool.timeout = call["timeout"]
     try:
         _limit_memory(call["memory_mb"])
@@ -151,15 +154,15 @@ def _outcome(call: dict[str, Any], pipe: int, tools: Tools) -> bytes:
     except NodeError as error:
         limited = call["memory_mb"] and isinstance(error.__cause__, MemoryError)
         hint = f" (its memory_mb is {call['memory_mb']:g})" if limited else ""
-        return _refusal(error.code, f"{error}{hint}")
+        return _refusal(error.code, f"{error}{hint}", error.where, trace_of(error))
     except ValueError as error:
         return _refusal(ToolFailed.code, f"tool {tool.name} returned output that is not JSON: {error}")
     except MemoryError:
         return _refusal(ToolFailed.code, f"tool {tool.name} had no memory left for its result")
 
 
-def _refusal(code: str, said: str) -> bytes:
-    return json.dumps({"error": code, "said": said}).encode()
+def _refusal(code: str, said: str, where: str = "", trace: str = "") -> bytes:
+    return json.dumps({"error": code, "said": said, "where": where, "trace": trace}).encode()
 
 
 def _limit_memory(mib: float | None) -> None:

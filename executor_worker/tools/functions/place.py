@@ -1,0 +1,66 @@
+"""Where a function tool of the user's stood when it raised or was interrupted: for those who have written it."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+_OURS = __name__.partition(".")[0]
+_LONGEST_CHAIN = 10
+_MOST_FRAMES = 40
+
+
+def place_of(error: BaseException, function: Callable[..., Any]) -> str:
+    """Name file and line of the innermost frame in *function*'s package; empty where there is none, or it is ours."""
+    package = _package(inspect.unwrap(function).__module__ or "")
+    if package == _OURS:
+        return ""
+    for cause in _chain(error):
+        frames = [step for step in traceback.walk_tb(cause.__traceback__) if _package(_module(step[0])) == package]
+        if frames:
+            frame, line = frames[-1]
+            return f"{_file(frame.f_code, _module(frame))}:{line}"
+    return ""
+
+
+def trace_of(error: BaseException) -> str:
+    """Write the traceback of what a tool raised, from its own first frame on; empty where it has none."""
+    for cause in _chain(error):
+        frames = [_package(_module(frame)) == _OURS for frame, _ in traceback.walk_tb(cause.__traceback__)]
+        while frames and frames[-1]:  # the time limit's handler
+            frames.pop()
+        if frames:
+            shown = traceback.TracebackException.from_exception(cause)
+            first = len(frames) - frames[::-1].index(True) if True in frames else 0
+            shown.stack[:] = shown.stack[first : len(frames)][-_MOST_FRAMES:]
+            return "".join(shown.format())
+    return ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """What *error* comes from, the nearest first; it is itself where it was raised in the function."""
+    one: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if one is None:
+            return
+        yield one
+        one = one.__cause__ or one.__context__
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _file(code: CodeType, module: str) -> str:
+    """Name the file from its top-level package on."""
+    path = Path(code.co_filename)
+    parts = module.count(".") + 1 + (path.name == "__init__.py")
+    return "/".join(path.parts[-parts:])
