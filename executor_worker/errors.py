@@ -8,6 +8,7 @@ Every way a run can go wrong, split by who has to act.
     │   │     InvalidItem invalid_item · InvalidNode invalid_node · TemplateError template_error
     │   │     StateMissing state_missing · StateInvalid state_invalid · Cancelled cancelled
     │   │     UnknownTool unknown_tool · MaxIterations max_iterations · BudgetExceeded budget_exceeded
+    │   │     NoRoute no_route
     │   ├── ToolError          whoever runs the tool
     │   │     ToolFailed tool_failed · ToolTimeout tool_timeout
     │   │     ToolUnavailable tool_unavailable · ToolUncertain tool_uncertain
@@ -105,6 +106,10 @@ class MaxIterations(GraphError):
 
 class BudgetExceeded(GraphError):
     code = "budget_exceeded"
+
+
+class NoRoute(GraphError):
+    code = "no_route"
 
 
 class ToolError(NodeError):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from executor_worker.errors import NodeError
 
-Mode = Literal["llm", "agent", "tool"]
+Mode = Literal["llm", "agent", "tool", "router"]
 
 _COST_DIGITS = 8
 

@@ -305,7 +305,21 @@ def _graph(commands: _Commands) -> None:
     parser.add_argument("id", metavar="ID", help="as `graph list` shows it")
     _add_json(parser, "print the events as JSON lines")
     parser = _add(actions, "cancel", "cancel runs: nothing of them starts any more", "graph.commands:cancel")
-    parser.add_argument("ids", metavar="ID", nargs="+", help="as `graph list` shows it")
+    _add_runs(parser)
+    about = "begin failed or cancelled runs again: what has completed stays"
+    _add_runs(_add(actions, "retry", about, "graph.commands:retry"))
+    for name, about in (("hold", "let nothing new of runs start"), ("resume", "let held runs go on")):
+        parser = _add(actions, name, about, f"graph.commands:{name}")
+        parser.add_argument("ids", metavar="ID", nargs="+", help="as `graph list` shows it")
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", metavar="ID", nargs="*", help="as `graph list` shows it")
+    parser.add_argument("--status", metavar="S", help="instead of ids: all with this status")
+    parser.add_argument("--code", metavar="C", help="instead of ids: all that have failed with this error code")
+    about = "instead of ids: all that were submitted since, e.g. 90s or 1h"
+    parser.add_argument("--since", type=_typed(duration(0.0, "1h")), metavar="TIME", help=about)
+    parser.add_argument("--dry-run", action="store_true", help="only show which")
 
 
 def _add_graph(parser: argparse.ArgumentParser) -> None:

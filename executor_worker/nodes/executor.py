@@ -9,7 +9,7 @@ from typing import Any
 from loguru import logger
 
 from executor_worker.errors import Cancelled, ConfigError, InternalError, Interrupt, NodeError, Stopped
-from executor_worker.nodes import llm, spec, tool
+from executor_worker.nodes import llm, router, spec, tool
 from executor_worker.nodes.agent import loop
 from executor_worker.nodes.agent.limits import Limits
 from executor_worker.nodes.context import Context
@@ -35,6 +35,7 @@ class Task:
         outputs: Node id to output, of the nodes that have one.
         unfinished: Node id to status, of the nodes that have none yet; only for better messages.
         further, message: See `Scope`.
+        rules: What a router's rules see; None: it is no router.
     """
 
     graph_id: str
@@ -46,6 +47,7 @@ class Task:
     unfinished: dict[str, str] = field(default_factory=dict)
     further: dict[str, Any] = field(default_factory=dict)
     message: Any = None
+    rules: dict[str, Any] | None = None
 
 
 class Executor:
@@ -90,6 +92,9 @@ class Executor:
         steps = self._steps(task, run_context, journal)
         mode: Mode | None = None
         try:
+            if task.rules is not None:
+                mode = "router"
+                return self._routed(task, task.rules, self._context(task, steps, run_context))
             mode = spec.mode_of(task.config)
             node = spec.read(task.config)
             if node.timeout is not None:
@@ -109,6 +114,20 @@ class Executor:
         except BaseException as error:  # noqa: BLE001 - whatever it is, the worker lives on and says so
             logger.bind(mode=mode).opt(exception=error).error("node.broke")
             return _failed(InternalError(f"the node ended with an unexpected {type(error).__name__}"), mode, steps)
+
+    def _routed(self, task: Task, rules: dict[str, Any], context: Context) -> Completed:
+        """
+        Raises:
+            NoRoute: It has no way to go.
+        """
+        context.run_context.check()
+        context.run_context.show("router")
+        context.steps.begin("router")
+        output, errors = router.run(task.config, rules, context)
+        detail: dict[str, Any] = {"edge_errors": errors} if errors else {}
+        if context.steps.fallback is not None:
+            detail |= context.steps.fallback.as_json()
+        return Completed(output, "router", context.steps.usage, detail)
 
     def preview(self, task: Task) -> dict[str, Any]:
         """

@@ -27,7 +27,7 @@ def run(node: LlmNode, context: Context) -> dict[str, Any]:
     """
     request, wanted = prepare(node, context)
     if wanted is None:
-        text, reply = _ask(request, context)
+        text, reply = ask(request, context)
         if not text and reply.stop_reason in FINISHED:
             raise ModelBadResponse(f"{short(reply.model)} answered with nothing")
         return _output(text, reply, context)
@@ -80,7 +80,7 @@ def cut_short(reply: ModelReply, problem: str) -> ModelBadResponse:
 def _ask_for(wanted: Wanted, request: ModelRequest, context: Context) -> dict[str, Any]:
     problem = ""
     for _ in range(1 + MAX_REPAIRS):
-        text, reply = _ask(request, context)
+        text, reply = ask(request, context)
         try:
             parsed = wanted.read(text)
         except Unfit as unfit:
@@ -94,8 +94,13 @@ def _ask_for(wanted: Wanted, request: ModelRequest, context: Context) -> dict[st
     raise ModelBadResponse(f"the answer did not follow output_schema, nor did {MAX_REPAIRS} corrections: {problem}")
 
 
-def _ask(request: ModelRequest, context: Context) -> tuple[str, ModelReply]:
-    """Call the model, and again where it only paused; the texts together are its answer."""
+def ask(request: ModelRequest, context: Context) -> tuple[str, ModelReply]:
+    """
+    Call the model, and again where it only paused; the texts together are its answer.
+
+    Raises:
+        ModelError: No answer, or a refusal.
+    """
     texts = []
     for _ in range(_MAX_PAUSES):
         reply = context.steps.model(request)

@@ -13,7 +13,7 @@ from executor_worker.worker.stages import Work
 from supervisor.scoreboard.scoreboard import Head
 
 LONGEST_ERROR = 500  # characters
-MODES = frozenset({"llm", "agent", "tool"})
+MODES = frozenset({"llm", "agent", "tool", "router"})
 
 
 class Report:

@@ -3,7 +3,7 @@
 from executor_worker.broker.graphs.documents import document, result
 from executor_worker.broker.graphs.stepping import step
 from executor_worker.broker.graphs.submission import Submission, Submitted, new_graph_id, submit
-from executor_worker.broker.graphs.verbs import Cancelled, cancel
+from executor_worker.broker.graphs.verbs import Cancelled, Retried, cancel, delete, hold, resume, retry
 from executor_worker.broker.graphs.views import (
     EventPage,
     Filter,
@@ -30,21 +30,26 @@ __all__ = [
     "Listing",
     "NodeDetail",
     "NodeView",
+    "Retried",
     "Submission",
     "Submitted",
     "active_count",
     "cancel",
     "check_cursor",
     "cursor_of",
+    "delete",
     "document",
     "events",
     "head",
+    "hold",
     "listing",
     "new_graph_id",
     "node",
     "nodes",
     "require",
     "result",
+    "resume",
+    "retry",
     "step",
     "submit",
 ]

@@ -21,3 +21,15 @@ def cancel_script() -> Script:
 
 def duties_script() -> Script:
     return script("runs/duties", "standing", *_LIBRARY, flags="")
+
+
+def retry_script() -> Script:
+    return script("runs/retry", *_LIBRARY, flags="")
+
+
+def hold_script() -> Script:
+    return script("runs/hold", "standing", *_LIBRARY)
+
+
+def delete_script() -> Script:
+    return script("runs/delete", *_LIBRARY)

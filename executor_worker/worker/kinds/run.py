@@ -27,7 +27,7 @@ from executor_worker.graph.mappings import mapped_inputs, mapped_output
 from executor_worker.json_text import dumps
 from executor_worker.nodes.executor import Task
 from executor_worker.nodes.templates import Scope
-from executor_worker.outcome import Completed, Failed, Outcome
+from executor_worker.outcome import Completed, Failed, Mode, Outcome
 from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
 from executor_worker.worker.kinds.telling import facts_of, failed_instead, letter_of
 from executor_worker.worker.limits import Limits, answer_of_history, own_timeout
@@ -54,6 +54,10 @@ class RunWork(Work):
 
     def last_attempt(self, conclusion: Conclusion) -> int:
         return self.attempt
+
+    @property
+    def mode(self) -> Mode | None:
+        return "router" if self.node_type == "router" else super(RunWork, self).mode
 
     @property
     def run_key(self) -> str:
@@ -140,6 +144,7 @@ def _task(node: TakenNode) -> Task:
         outputs=outputs,
         further=further,
         message=_message(node, inputs) if plan.sources else None,
+        rules=seen.rules() if plan.type == "router" else None,
     )
 
 
@@ -265,8 +270,9 @@ def decided_node(run: TakenNode, outcome: Outcome, facts: Mapping[str, Any]) -> 
 def _completed(run: TakenNode, outcome: Completed, facts: Mapping[str, Any]) -> Decided:
     value = mapped_output(run.plan.output_mapping, outcome.output)
     took, errors = edges_taken(run.plan, run.node, "completed", value, run.seen)
+    errors = [EdgeError(**one) for one in outcome.detail.get("edge_errors", ())] + errors
     output = dumps(value)
-    told = {**outcome.detail, **facts}
+    told = {**{name: item for name, item in outcome.detail.items() if name != "edge_errors"}, **facts}
     if run.plan.type == "router" and isinstance(value, dict):
         told["next_node"] = value.get("target")
     return Decided(

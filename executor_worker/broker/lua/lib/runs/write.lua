@@ -165,8 +165,8 @@ local function write_cursors(run)
   if #run.cursors > 0 then
     sliced('RPUSH', run.base .. ':todo', run.cursors)
     run.todo = run.todo + #run.cursors
-    if run.step_open ~= true then return {'', push_step(run, 'step')} end
   end
+  if (#run.cursors > 0 and run.step_open ~= true) or run.waiting_step then return {'', push_step(run, 'step')} end
   return {}
 end
 
