@@ -24,6 +24,7 @@ from executor_worker.keeper.rates import Rates
 from executor_worker.keeper.reclaim import Reclaim
 from executor_worker.keeper.redis_monitor import RedisMonitor
 from executor_worker.keeper.registration import HandOver, RegistrationDuty
+from executor_worker.keeper.summary import SUMMARY_S, Summary
 from executor_worker.keeper.throttling import LOOK_S, Throttling
 from executor_worker.telemetry import logs
 
@@ -80,6 +81,7 @@ class Duties:
             Duty("housekeeping", HOUSEKEEPING_S, self._while_up(self.housekeeping.run)),
             Duty("backlog", BACKLOG_S, self._while_up(self.housekeeping.measure)),
             Duty("rates", RATES_S, self.rates.run),
+            Duty("summary", SUMMARY_S, Summary(around.board, lambda: self.housekeeping.backlogs).run),
             Duty("memory", MEMORY_S, Memory(around).run),
             Duty("hand_over", NEVER_S, lambda: None, self._while_up(hand_over.close)),
         ]

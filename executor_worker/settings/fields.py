@@ -207,8 +207,8 @@ class Settings(OrchestratorFields):
 
     health_token: Annotated[str, kinds.token()] = Field(
         "",
-        description="Who asks for `/workers`, `/status` or `/metrics` has to bring it as a bearer token; empty: the first"
-        " two answer this machine only",
+        description="Who asks for `/workers`, `/status` or `/metrics` has to bring it as a bearer token;"
+        " empty: the first two answer this machine only",
         repr=False,
     )
 

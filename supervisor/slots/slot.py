@@ -145,7 +145,10 @@ class Slot(ABC):
         if self.state is SlotState.STARTING and self.is_up():
             self.feed(SlotEvent.CAME_UP)  # it was up, and died before we looked: that is no failed boot
         expected = self.stop_reason is not None and not self._why and died.code in (0, -signal.SIGTERM)
-        self.host.log("info" if expected else "warn", f"{self.kind}.dead", **self._obituary(died))
+        if expected:
+            self.host.log("info", f"{self.kind}.left", **self._obituary(died))
+        else:
+            self.host.log("warn", f"{self.kind}.dead", **self._obituary(died))
         self.child, self.kill_at, self._why = None, None, ""
         self.buried()
         self.feed(SlotEvent.EXITED)

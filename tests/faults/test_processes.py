@@ -99,7 +99,7 @@ def replaced(stage: Stage, pool: Pool, graphs: list[str], first: set[int]) -> No
     assert {event["data"]["attempt"] for event in stage.results()} == {1}
     wait_until(lambda: first - set(pids_of(pool)), 10, "those that leaked are replaced")
     assert pool.metrics()['dago_worker_restarts_total{reason="replaced"}'] >= 1
-    assert {row["cause"] for row in pool.seen("slot.dead")} == {"exit:0"}
+    assert {row["cause"] for row in pool.seen("slot.left")} == {"exit:0"} and not pool.seen("slot.dead")
 
 
 def test_26_fork_fails(stage: Stage) -> None:

@@ -196,7 +196,8 @@ class _Sink:
         fields = {**self.bound, **_inside.get(), **record["extra"]}
         if record["exception"] is not None and record["exception"].value is not None:
             fields |= self._of_exception(record["exception"].value)
-        line = Line(record["time"], level, record["message"], _secrets.out_of(fields))
+        said = {name: value for name, value in fields.items() if not _is_empty(value)}
+        line = Line(record["time"], level, record["message"], _secrets.out_of(said))
         self.target.write(lines.within(self.target.line_limit, line, self._render))
 
     def _of_exception(self, error: BaseException) -> dict[str, Any]:
@@ -225,6 +226,11 @@ class _Sink:
         if self._path:
             with suppress(OSError):
                 os.close(self.target.fd)
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether a field says nothing; numbers and false do."""
+    return value is None or (isinstance(value, str | list | tuple | dict | set) and not value)
 
 
 class _Libraries(logging.Handler):

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "***"
-# Shorter ones are replaced only where they are a whole value: they are part of too many words.
-_SHORTEST = 4
+# Shorter ones are parts of too many words: they are replaced where they stand alone, the shortest as whole values only.
+_LONG, _SHORTEST = 8, 4
 
 
 class Secrets:
     def __init__(self) -> None:
         self._known: set[str] = set()
         self._forms: tuple[str, ...] = ()
+        self._short: re.Pattern[str] | None = None
 
     def add(self, *secrets: str) -> None:
         self._known |= {secret for secret in secrets if secret}
-        forms = {form for secret in self._known if len(secret) >= _SHORTEST for form in _forms(secret)}
         # Longest first: one secret may begin with another.
-        self._forms = tuple(sorted(forms, key=len, reverse=True))
+        self._forms = tuple(sorted(self._written(_LONG), key=len, reverse=True))
+        short = sorted(self._written(_SHORTEST) - {*self._forms}, key=len, reverse=True)
+        self._short = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, short))})(?!\w)") if short else None
+
+    def _written(self, shortest: int) -> set[str]:
+        return {form for secret in self._known if len(secret) >= shortest for form in _forms(secret)}
 
     def out_of(self, value: Any) -> Any:
         """Copy *value* with every secret in its texts replaced; what is no JSON becomes text."""
@@ -40,7 +46,7 @@ class Secrets:
         for form in self._forms:
             if form in text:
                 text = text.replace(form, HIDDEN)
-        return text
+        return self._short.sub(HIDDEN, text) if self._short is not None else text
 
 
 def _forms(secret: str) -> set[str]:

@@ -146,7 +146,7 @@ class DummyPool:
         times: list[float] = []
         died: float | None = None
         for line in self.log:
-            if line.get("slot") == slot and line["event"] == "slot.dead":
+            if line.get("slot") == slot and line["event"] in ("slot.dead", "slot.left"):
                 died = line["at"]
             elif line.get("slot") == slot and line["event"] == "up" and died is not None:
                 times.append(line["at"] - died)

@@ -90,7 +90,7 @@ def test_group_that_is_asked_to_end_while_the_keeper_boots_ends_clean(start: Sta
     pool.wait_for("up", count=2)
     os.killpg(pool.pid, signal.SIGTERM)
     assert pool.wait(3) == 0
-    assert len(pool.lines("keeper.started")) == len(pool.lines("keeper.dead", level="info")) == 1
+    assert len(pool.lines("keeper.started")) == len(pool.lines("keeper.left")) == 1
 
 
 def test_fork_that_fails_is_tried_again(start: Start) -> None:

@@ -24,7 +24,7 @@ def test_term_while_idle_ends_at_once(start: Start, number: signal.Signals) -> N
     assert pool.wait(2) == 0
     assert began.own_s() < 1
     assert pool.log[-1]["event"] == "pool.stopped"
-    closed, last = pool.lines("keeper.closed")[-1], pool.lines("slot.dead")[-1]
+    closed, last = pool.lines("keeper.closed")[-1], pool.lines("slot.left")[-1]
     assert closed["at"] > last["at"]
     assert not pool.left_behind()
 
@@ -48,9 +48,9 @@ def test_term_to_the_whole_group_is_the_supervisors(start: Start) -> None:
     pool.tell(1, "sleep", 0.7)
     os.killpg(pool.pid, signal.SIGTERM)
     assert pool.wait() == 0
-    assert len(pool.lines("keeper.up")) == len(pool.lines("keeper.dead", level="info")) == 1
+    assert len(pool.lines("keeper.up")) == len(pool.lines("keeper.left")) == 1
     assert pool.lines("keeper.closed")[0]["at"] > pool.lines("done", slot=1)[0]["at"]
-    assert {line["level"] for line in pool.lines("slot.dead")} == {"info"}
+    assert {line["level"] for line in pool.lines("slot.left")} == {"info"} and not pool.lines("slot.dead")
 
 
 def test_term_with_an_item_over_the_deadline_kills_and_has_it_given_back(start: Start) -> None:

@@ -37,7 +37,7 @@ def fewest_ready(pool: DummyPool, workers: int) -> int:
     for line in pool.log:
         if line["event"] == "slot.up":
             ready.add(line["slot"])
-        elif line["event"] == "slot.dead":
+        elif line["event"] in ("slot.dead", "slot.left"):
             ready.discard(line["slot"])
         counts.append(len(ready))
     return min(counts[counts.index(workers) :])
@@ -148,7 +148,7 @@ def test_term_during_a_reload_wins(start: Start) -> None:
     pool = start(workers=3)
     pool.configure(workers=3, boot="slow:30")
     pool.signal(signal.SIGHUP)
-    pool.wait_for("slot.dead")
+    pool.wait_for("slot.left")
     pool.signal(signal.SIGTERM)
     assert pool.wait(3) == 0
     assert not pool.left_behind()

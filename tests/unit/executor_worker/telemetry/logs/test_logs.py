@@ -111,6 +111,32 @@ def test_secrets_are_replaced_wherever_they_stand() -> None:
     }
 
 
+def test_short_secrets_are_not_taken_out_of_other_words() -> None:
+    """Where they stand alone they are; what is shorter still only as a whole value."""
+    secrets = Secrets()
+    secrets.add("test", "redis-1", "abc")
+    seen = {"words": "the latest testing of redis-10", "alone": "redis://:test@host by 'redis-1'", "value": "abc"}
+    seen |= {"short": "abc of it", "event": "tested"}
+    assert secrets.out_of(seen) == {
+        "words": "the latest testing of redis-10",
+        "alone": "redis://:***@host by '***'",
+        "value": "***",
+        "short": "abc of it",
+        "event": "tested",
+    }
+
+
+def test_empty_fields_are_left_out() -> None:
+    """What says nothing; no and nought say something."""
+    code = "logs.info('x.happened', text='', nothing=None, few=[], pairs={}, no=False, nought=0, space=' ')"
+    (line,) = [one for one in logged(python(code).stderr) if one["event"] == "x.happened"]
+    assert {name: value for name, value in line.items() if name not in ("time", "level", "event")} == {
+        "no": False,
+        "nought": 0,
+        "space": " ",
+    }
+
+
 def test_a_reader_that_stands_still_costs_lines_and_no_time() -> None:
     """A full pipe is waited for once; when it is read again, what was lost is said."""
     reader, writer = os.pipe()
@@ -324,7 +350,7 @@ for _ in range(8):
             catcher.wait(30)
     told = [one for one in logged(path.read_text()) if one["event"] == "x.happened"]
     assert len(told) >= (1600 if through == "file" else 1)
-    assert all(set(one["text"]) <= {str(one["process"]), "…"} for one in told)
+    assert all(set(one.get("text", "")) <= {str(one["process"]), "…"} for one in told)
     if through == "pipe":
         assert all(len(raw) <= PIPE_LINE_BYTES for raw in path.read_bytes().splitlines())
 
