@@ -112,7 +112,7 @@ def test_first_commands_show_what_it_is(clone: Path) -> None:
 def test_the_tour_works(clone: Path, redis_server: RedisServer) -> None:
     """All sections in their order in one shell, on a Redis of its own and with the scripted model in place of a key."""
     (settings,) = (text for text in blocks("Run it on your Redis, with your key", "") if "REDIS_ADDR" in text)
-    stand_ins = {"localhost:6379": redis_server.addr, "anthropic": "scripted"}
+    stand_ins = {"localhost:6379": redis_server.addr, "anthropic": "scripted", "sk-…": "a-key"}
     for there, here in stand_ins.items():
         assert there in settings
         settings = settings.replace(there, here)
