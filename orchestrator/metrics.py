@@ -12,6 +12,7 @@ LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 SUBSCRIBERS = "dago_event_subscribers"
 
 FAMILIES: Mapping[str, Family] = {
+    "dago_graphs_submitted_total": Family("Graphs that were submitted, or refused for what is wrong.", ("status",)),
     "dago_api_requests_total": Family("Requests that were answered.", ("route", "code")),
     "dago_api_latency_seconds": Family("From a request to the head of its answer.", (), LATENCY_S),
 }
@@ -42,13 +43,18 @@ class ApiMetrics:
         self._recorder.count("dago_api_requests_total", route, str(status))
         self._recorder.observe("dago_api_latency_seconds", seconds)
 
+    def submitted(self, status: str) -> None:
+        """Count a graph that was submitted, or refused."""
+        self._recorder.count("dago_graphs_submitted_total", status)
+
     def subscribed(self, change: int) -> None:
         """Count readers of events that come (1) or go (-1)."""
         self._subscribers.count(SUBSCRIBERS, amount=float(change))
 
-    def page(self) -> bytes:
+    def page(self, gauges: Iterable[Gauge]) -> bytes:
+        """Render Prometheus' page, *gauges* beside what was counted."""
         totals = metrics.total(self._areas())
         beside = {} if self._beside is None else metrics.total(self._beside())
         readers: Gauge = (SUBSCRIBERS, "Readers of events that are connected.", {(): totals.get((SUBSCRIBERS,), 0.0)})
         families = FAMILIES if self._beside is None else {**FAMILIES, **metrics.FAMILIES}
-        return metrics.page(totals | beside, [readers], families)
+        return metrics.page(totals | beside, [readers, *gauges], families)

@@ -16,6 +16,7 @@ import uvloop
 from executor_worker.broker.connection.asynchronous import connect
 from executor_worker.telemetry import logs
 from orchestrator.api.app import build
+from orchestrator.api.live import SlowReaderProtocol
 from orchestrator.metrics import ApiMetrics
 from orchestrator.program import ApiServices
 from orchestrator.service import Service
@@ -25,7 +26,7 @@ BEAT_S = 1.0
 HANGS_S = 15.0  # a loop that has not turned for so long is replaced
 KEEP_ALIVE_S = 60
 PING_S = 15.0  # of WebSocket, as the comments of SSE
-LEAST_DRAIN_S = 1
+LEAST_DRAIN_S, MOST_DRAIN_S = 1, 5  # for what is being answered when we are asked to leave
 
 
 def run(services: ApiServices, row: Row) -> int:
@@ -39,8 +40,8 @@ def run(services: ApiServices, row: Row) -> int:
 async def _serve(services: ApiServices, row: Row) -> None:
     logs.bind(worker_id=services.name, service=row.slot)
     client = connect(services.endpoint, f"{services.name}.api.{row.slot}")
-    service = Service(client, services.settings)
     metrics = ApiMetrics(row, services.board.all_counters, services.pool.all_counters if services.alone else None)
+    service = Service(client, services.settings, services.rules, metrics)
     server = _HttpServer(_config(services, service, metrics))
     loop = asyncio.get_running_loop()
 
@@ -62,6 +63,7 @@ async def _serve(services: ApiServices, row: Row) -> None:
         beat.cancel()
         with suppress(asyncio.CancelledError):
             await beat
+        await service.feeds.close()
         await client.aclose()
 
 
@@ -90,7 +92,7 @@ def _config(services: ApiServices, service: Service, metrics: ApiMetrics) -> uvi
     return uvicorn.Config(
         build(service, metrics.page, metrics.measured),
         http="httptools",
-        ws="websockets-sansio",
+        ws=SlowReaderProtocol,
         ws_max_size=64 * 1024,
         ws_ping_interval=PING_S,
         ws_ping_timeout=2 * PING_S,
@@ -101,7 +103,7 @@ def _config(services: ApiServices, service: Service, metrics: ApiMetrics) -> uvi
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(int(services.drain_s) - 1, LEAST_DRAIN_S),
+        timeout_graceful_shutdown=min(max(int(services.drain_s) - 1, LEAST_DRAIN_S), MOST_DRAIN_S),
         ssl_certfile=cert,
         ssl_keyfile=key,
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import ssl
+from collections.abc import Callable
+from typing import Any
 
 from executor_worker.broker.connection.endpoint import Endpoint
 from executor_worker.errors import ConfigError
 from executor_worker.settings import Settings
 from orchestrator.listening import Listening
+from orchestrator.service.rules import Renders, Rules
 from orchestrator.settings import ApiSettings, api_settings
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
@@ -20,6 +23,7 @@ class ApiServices:
     Args:
         listening: The sockets, which outlive each API process.
         pool: The workers' scoreboard.
+        rules: Of those who run nodes.
         alone: There is no other page for what the keeper counts.
 
     Attributes:
@@ -36,6 +40,7 @@ class ApiServices:
         endpoint: Endpoint,
         listening: Listening,
         pool: Scoreboard,
+        rules: Rules,
         *,
         alone: bool = False,
         board: Scoreboard | None = None,
@@ -44,6 +49,7 @@ class ApiServices:
         self.endpoint = endpoint
         self.listening = listening
         self.pool = pool
+        self.rules = rules
         self.alone = alone
         self.count = settings.api_processes
         self.board = Scoreboard(MOST_PROCESSES, hidden=True) if board is None else board
@@ -60,7 +66,9 @@ class ApiServices:
         Raises:
             ConfigError: They can't be used.
         """
-        return ApiServices(settings, endpoint, self.listening, self.pool, alone=self.alone, board=self.board)
+        return ApiServices(
+            settings, endpoint, self.listening, self.pool, self.rules, alone=self.alone, board=self.board
+        )
 
     def serve(self, row: Row) -> int:
         """In an API process: serve until asked to leave; returns the exit status."""
@@ -71,12 +79,21 @@ class ApiServices:
 
 
 def prepare(
-    settings: Settings, endpoint: Endpoint, pool: Scoreboard, inherited: tuple[int, ...] = (), *, alone: bool = False
+    settings: Settings,
+    endpoint: Endpoint,
+    pool: Scoreboard,
+    render: Renders,
+    config: Callable[[dict[str, Any]], object],
+    retired: Callable[[str], str | None],
+    inherited: tuple[int, ...] = (),
+    *,
+    alone: bool = False,
 ) -> ApiServices:
     """
     Bind the API's ports and make its services.
 
     Args:
+        render, config, retired: See `service.rules.Rules`.
         inherited: Descriptors of a predecessor's sockets; empty: there is none.
         alone: There is no other page for what the keeper counts.
 
@@ -84,7 +101,8 @@ def prepare(
         ConfigError: The settings can't be used, or a port can't be listened on.
     """
     api_settings(settings)  # before anything is bound
-    return ApiServices(settings, endpoint, Listening.of(settings, inherited), pool, alone=alone)
+    rules = Rules(render, config, retired)
+    return ApiServices(settings, endpoint, Listening.of(settings, inherited), pool, rules, alone=alone)
 
 
 def _check_tls(cert: str, key: str) -> None:

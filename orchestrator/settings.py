@@ -46,6 +46,10 @@ class ApiSettings:
     max_graph_bytes: int = 4 * 2**20
     max_graph_nodes: int = 10_000
     max_graph_edges: int = 50_000
+    max_active_graphs: int = 0
+    run_queued_max: int = 500
+    graph_timeout_s: float = 3600.0
+    state_ttl_s: float = 86400.0
 
 
 def api_settings(settings: Settings) -> ApiSettings:
@@ -70,6 +74,10 @@ def api_settings(settings: Settings) -> ApiSettings:
         max_graph_bytes=settings.max_graph_bytes,
         max_graph_nodes=settings.max_graph_nodes,
         max_graph_edges=settings.max_graph_edges,
+        max_active_graphs=settings.max_active_graphs,
+        run_queued_max=settings.run_queued_max,
+        graph_timeout_s=settings.timeout_graph_execution,
+        state_ttl_s=settings.state_ttl,
     )
 
 

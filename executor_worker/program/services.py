@@ -5,11 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 from executor_worker.broker import Endpoint
 from executor_worker.errors import ConfigError
+from executor_worker.nodes import spec
+from executor_worker.providers import retired
 from executor_worker.settings import Settings
+from executor_worker.worker.output import rendered
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 
@@ -64,6 +68,11 @@ def api_services(
             fix = "Install the extra: pip install 'da-node-executor[orchestrator]'."
             raise ConfigError("API", f"the API needs the package {needed}, which is not installed.", fix)
     made: Services = importlib.import_module("orchestrator.program").prepare(
-        settings, endpoint, pool, inherited, alone=alone
+        settings, endpoint, pool, rendered, spec.read, _retired(settings), inherited, alone=alone
     )
     return made
+
+
+def _retired(settings: Settings) -> Callable[[str], str | None]:
+    """Say when models end, where those who know are loaded anyway: it takes the SDK of their maker."""
+    return retired if settings.llm_provider == "anthropic" and settings.workers else lambda _: None

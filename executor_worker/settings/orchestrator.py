@@ -67,3 +67,12 @@ class OrchestratorFields(BaseSettings):
     max_graph_edges: Annotated[int, kinds.whole(1, 10**7, 50_000)] = Field(
         50_000, description="A graph of more edges is refused"
     )
+    max_active_graphs: Annotated[int, kinds.whole(0, 10**9, 1000)] = Field(
+        0, description="Graphs that run at the same time: more are refused; 0 = no limit"
+    )
+    run_queued_max: Annotated[int, kinds.whole(1, 100_000, 500)] = Field(
+        500, description="Nodes of one run that are queued or held at once; a graph's `max_parallel` goes first"
+    )
+    timeout_graph_execution: Annotated[float, kinds.duration(0.0, "1h")] = Field(
+        3600.0, description="A run that lasts longer fails; a graph's own `timeout` goes first; 0 = no limit"
+    )

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from starlette.routing import BaseRoute, Route, Router
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp
 
 from orchestrator.api.gate import Front, Handler, Resource, nothing_here
-from orchestrator.api.pages import Pages
+from orchestrator.api.graphs import GraphRoutes
+from orchestrator.api.live import EventSocket
+from orchestrator.api.pages import Metrics, Pages
 from orchestrator.api.workers import WorkerRoutes
 from orchestrator.service import Service
 
 V1 = "/api/v1"
 
 
-def build(service: Service, metrics: Callable[[], bytes], measured: Callable[[str, int, float], None]) -> ASGIApp:
+def build(service: Service, metrics: Metrics, measured: Callable[[str, int, float], None]) -> ASGIApp:
     """
     Build the application.
 
@@ -26,14 +28,15 @@ def build(service: Service, metrics: Callable[[], bytes], measured: Callable[[st
     return Front(Router(routes(service, metrics), default=nothing_here), service.settings.origins, measured)
 
 
-def routes(service: Service, metrics: Callable[[], bytes]) -> list[BaseRoute]:
+def routes(service: Service, metrics: Metrics) -> list[BaseRoute]:
     """List the routes, in the order in which they are tried."""
-    pages, workers = Pages(service, metrics), WorkerRoutes(service)
+    pages, graphs, workers = Pages(service, metrics), GraphRoutes(service), WorkerRoutes(service)
 
     def at(path: str, roles: Mapping[str, str] | None = None, **handlers: Handler) -> Route:
         return Route(path, Resource(path, service, handlers, roles))
 
-    read = {"GET": "read"}
+    read, post, operate = {"GET": "read"}, {"POST": "submit"}, {"POST": "operate"}
+    one = f"{V1}/graphs/{{id}}"
     return [
         at("/health", GET=pages.health),
         at("/live", GET=pages.live),
@@ -41,6 +44,17 @@ def routes(service: Service, metrics: Callable[[], bytes]) -> list[BaseRoute]:
         at("/metrics", read, GET=pages.metrics),
         at("/openapi.json", read, GET=pages.openapi),
         at("/docs", read, GET=pages.docs),
+        at("/schemas/graph.json", read, GET=pages.schema),
+        at(f"{V1}/graphs", read | post, GET=graphs.listing, POST=graphs.submit),
+        at(f"{V1}/graphs/validate", {"POST": "read"}, POST=graphs.validate),
+        at(one, read, GET=graphs.document),
+        at(f"{one}/status", read, GET=graphs.status),
+        at(f"{one}/result", read, GET=graphs.result),
+        at(f"{one}/cancel", operate, POST=graphs.cancel),
+        at(f"{one}/events", read, GET=graphs.events),
+        WebSocketRoute(f"{one}/ws", EventSocket(service)),
+        at(f"{one}/nodes/{{node}}", read, GET=graphs.node),
+        at(f"{V1}/tickets", {"POST": "read"}, POST=graphs.ticket),
         at(f"{V1}/workers", read, GET=workers.listing),
         at(f"{V1}/workers/stats", read, GET=workers.stats),
         at(f"{V1}/workers/pool/{{type}}", read, GET=workers.pool),

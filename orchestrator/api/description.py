@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from executor_worker.graph.schema import schema
 from executor_worker.json_text import dumps
 from executor_worker.version import program_version
 
@@ -36,6 +37,12 @@ def document() -> dict[str, Any]:
 @cache
 def as_json() -> bytes:
     return dumps(document())
+
+
+@cache
+def graph_schema() -> bytes:
+    """Write the schema of graphs."""
+    return dumps(schema())
 
 
 @cache

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from executor_worker.errors import StreamRefused
 from executor_worker.telemetry import logs
 from orchestrator.api.answers import problem
 from orchestrator.errors import ApiError, Internal, MethodNotAllowed, NotFound
@@ -93,6 +94,8 @@ def caller_of(request: Request) -> Caller:
 
 def _problem_of(error: Exception, request: Request) -> Response:
     known = as_api_error(error)
+    if isinstance(error, StreamRefused):
+        logs.error("api.refused", reason=str(error), route=request.scope["dago.route"])
     if isinstance(known, Internal):
         logs.error("api.failed", exception=error, route=request.scope["dago.route"], method=request.method)
     return problem(known, request.url.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -11,6 +12,7 @@ from orchestrator.api import description
 from orchestrator.api.answers import answer
 from orchestrator.service import Service
 
+Metrics = Callable[[list[Any]], bytes]
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 STRICT = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -23,7 +25,7 @@ class Pages:
         metrics: Renders Prometheus' page.
     """
 
-    def __init__(self, service: Service, metrics: Callable[[], bytes]) -> None:
+    def __init__(self, service: Service, metrics: Metrics) -> None:
         self._service = service
         self._metrics = metrics
 
@@ -39,10 +41,13 @@ class Pages:
         return PlainTextResponse("ready" if ready else "not ready", 200 if ready else 503)
 
     async def metrics(self, request: Request) -> Response:
-        return Response(self._metrics(), media_type=PROMETHEUS)
+        return Response(self._metrics(await self._service.gauges()), media_type=PROMETHEUS)
 
     async def openapi(self, request: Request) -> Response:
         return answer(description.as_json())
+
+    async def schema(self, request: Request) -> Response:
+        return Response(description.graph_schema(), media_type="application/schema+json")
 
     async def docs(self, request: Request) -> Response:
         return HTMLResponse(description.as_page(), headers={"Content-Security-Policy": STRICT})

@@ -1,8 +1,27 @@
 """What the API can do, a function a verb: no HTTP, no gRPC; the only caller of the kernel's verbs."""
 
+from orchestrator.service import views
 from orchestrator.service.access import Access, Caller
 from orchestrator.service.errors import as_api_error
+from orchestrator.service.filters import listed_filter
 from orchestrator.service.fleet import Fleet, Wanted
+from orchestrator.service.rules import Rules
+from orchestrator.service.runs import Runs
 from orchestrator.service.service import Service
+from orchestrator.service.submissions import Context, Order, context_of
 
-__all__ = ["Access", "Caller", "Fleet", "Service", "Wanted", "as_api_error"]
+__all__ = [
+    "Access",
+    "Caller",
+    "Context",
+    "Fleet",
+    "Order",
+    "Rules",
+    "Runs",
+    "Service",
+    "Wanted",
+    "as_api_error",
+    "context_of",
+    "listed_filter",
+    "views",
+]

@@ -48,6 +48,8 @@ class Access:
         rate: Requests a second of one token, or where there are none, of one address; 0: no limit.
     """
 
+    ticket_s = TICKET_S
+
     def __init__(
         self,
         tokens: Sequence[Token],

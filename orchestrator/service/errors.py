@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
+from executor_worker.broker.graphs import (
+    IdempotencyMismatch,
+    NothingToRetry,
+    RunEnded,
+    RunError,
+    RunNotEnded,
+    RunStopping,
+    RunUnknown,
+    StaleEpoch,
+    TooManyRuns,
+)
 from executor_worker.errors import StreamError
-from executor_worker.graph.problems import InvalidGraph
-from orchestrator.errors import ApiError, Internal, Invalid, Unavailable
+from orchestrator.errors import (
+    ApiError,
+    CancellationFailed,
+    Conflict,
+    Internal,
+    KeyReused,
+    NotCompleted,
+    NotFound,
+    RateLimited,
+    Unavailable,
+)
+
+BUSY_S = 5  # before a run that was one too many is worth another try
 
 
 def as_api_error(error: Exception) -> ApiError:
@@ -12,15 +34,25 @@ def as_api_error(error: Exception) -> ApiError:
     match error:
         case ApiError():
             return error
-        case InvalidGraph():
-            return invalid(error)
+        case RunError():
+            return _of_run(error)
         case StreamError():
             return Unavailable("Redis does not answer, or refuses; try again")
     return Internal()
 
 
-def invalid(error: InvalidGraph, at: str = "") -> Invalid:
-    """Tell all problems of a graph that stands at *at* in the body."""
-    problems = [problem.under(at).as_dict() for problem in error.problems]
-    cycle = any(problem["code"] == "cycle" for problem in problems)
-    return Invalid("Graph contains cycles" if cycle else str(error), details={"errors": problems})
+def _of_run(error: RunError) -> ApiError:
+    match error:
+        case RunUnknown():
+            return NotFound("Graph not found")
+        case RunNotEnded():
+            return NotCompleted(str(error), details={"status": error.status})
+        case RunEnded() | RunStopping():
+            return CancellationFailed(str(error), details={"status": error.status})
+        case IdempotencyMismatch():
+            return KeyReused(str(error), details={"graph_id": error.graph_id})
+        case TooManyRuns():
+            return RateLimited(str(error), BUSY_S)
+        case NothingToRetry() | StaleEpoch():
+            return Conflict(str(error))
+    return Conflict(str(error))

@@ -4,33 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from executor_worker.broker.connection.asynchronous import Client, ask, checked
+from executor_worker.broker.graphs.runs import Submitted
 from executor_worker.errors import StreamError
+from orchestrator.errors import Invalid
+from orchestrator.events import Feeds
 from orchestrator.service.access import Access
 from orchestrator.service.fleet import Fleet
+from orchestrator.service.rules import Rules
+from orchestrator.service.runs import Runs
+from orchestrator.service.submissions import Context, Order
 from orchestrator.settings import ApiSettings
 
+Gauge = tuple[str, str, dict[tuple[tuple[str, str], ...], float]]
 ANSWERS_S = 2.0  # a Redis that takes longer is not well
+
+
+class Meter(Protocol):
+    """Counts what happens here."""
+
+    def subscribed(self, change: int) -> None:
+        """A reader of events has come (1) or gone (-1)."""
+
+    def submitted(self, status: str) -> None:
+        """A graph was submitted, or has failed to be."""
 
 
 class Service:
     """
     Args:
         client: Redis.
+        rules: Of those who run nodes.
 
     Attributes:
         leaving: Set when this process is to end: streams say so and close.
     """
 
-    def __init__(self, client: Client, settings: ApiSettings) -> None:
+    def __init__(self, client: Client, settings: ApiSettings, rules: Rules, meter: Meter) -> None:
         self.client = client
         self.settings = settings
+        self.meter = meter
         self.access = Access(settings.tokens, settings.rate)
         self.fleet = Fleet(client)
         self.leaving = asyncio.Event()
+        self.feeds = Feeds(client, self.leaving)
+        self.runs = Runs(client, settings, rules, self.feeds)
 
     async def health(self) -> dict[str, Any]:
         """Say how the system is: `status` is healthy, degraded or unhealthy."""
@@ -48,6 +70,39 @@ class Service:
                 checks["workers"], status = "no worker is up: runs wait for one", "degraded"
         now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {"status": status, "timestamp": now, "checks": checks}
+
+    async def gauges(self) -> list[Gauge]:
+        """Read what is shown beside what was counted; nothing while Redis is away."""
+        try:
+            async with asyncio.timeout(ANSWERS_S):
+                active, stats = await self.runs.active(), await self.fleet.stats()
+        except (StreamError, TimeoutError):
+            return []
+        workers: dict[tuple[tuple[str, str], ...], float] = {
+            (("node_type", kind),): float(one["total_workers"]) for kind, one in stats.items()
+        }
+        return [
+            ("dago_active_executions", "Number of currently active executions.", {(): float(active)}),
+            ("dago_worker_count", "Current number of workers by type.", workers),
+        ]
+
+    async def submit(self, reading: Awaitable[Order], context: Context) -> Submitted:
+        """
+        Submit what *reading* reads, and count it.
+
+        Raises:
+            Invalid: It can't be run; counted too.
+            RunError, StreamUnavailable: It was not accepted.
+        """
+        try:
+            order = await reading
+        except Invalid:
+            self.meter.submitted("failed")
+            raise
+        made = await self.runs.submit(order, context)
+        if not made.replayed:
+            self.meter.submitted("submitted")
+        return made
 
     async def ready(self) -> bool:
         """Tell whether requests can be served now."""

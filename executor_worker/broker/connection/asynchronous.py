@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias, cast
 
 import redis.exceptions
@@ -18,6 +20,9 @@ from executor_worker.errors import StreamError, StreamUnavailable
 
 TIMEOUT_S = 5.0
 CONNECTIONS = 64
+CONFIRMED_S = 2.0  # to wait until Redis says that a channel is listened to
+SILENT_S = 10.0  # then a connection that only listens is asked whether it is still there
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0  # before a lost one is made again
 Client: TypeAlias = "Redis"
 
 
@@ -107,3 +112,97 @@ def _of_sentinels(endpoint: Endpoint, service: str, options: dict[str, Any], con
     )
     master = sentinel.master_for(service, connection_pool_class=SentinelConnectionPool, max_connections=connections)
     return cast("Client", master)
+
+
+class Subscriptions:
+    """
+    Channels that are listened to over one connection, which is made again whenever it is lost.
+
+    Args:
+        heard: Told of each message: its channel.
+        lost: Told whenever messages may have been missed, once the channels are listened to again.
+    """
+
+    def __init__(self, client: Client, heard: Callable[[str], None], lost: Callable[[], None]) -> None:
+        self._client = client
+        self._heard = heard
+        self._lost = lost
+        self._channels: dict[str, int] = {}
+        self._confirmed: dict[str, asyncio.Event] = {}
+        self._connection: Any = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def add(self, channel: str) -> None:
+        """Listen to *channel*, as often as it was added; what comes from now on is heard, or `lost` is told."""
+        self._channels[channel] = self._channels.get(channel, 0) + 1
+        if self._channels[channel] == 1:
+            self._confirmed[channel] = asyncio.Event()
+            if self._task is None:
+                self._task = asyncio.create_task(self._listen())
+            else:
+                await self._tell("SUBSCRIBE", channel)
+        with suppress(TimeoutError):  # Redis is away: when it is back, `lost` is told
+            async with asyncio.timeout(CONFIRMED_S):
+                await self._confirmed[channel].wait()
+
+    async def remove(self, channel: str) -> None:
+        """Take one addition of *channel* back."""
+        self._channels[channel] -= 1
+        if not self._channels[channel]:
+            del self._channels[channel], self._confirmed[channel]
+            await self._tell("UNSUBSCRIBE", channel)
+
+    async def close(self) -> None:
+        """Listen to nothing any more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _tell(self, *words: str) -> None:
+        if self._connection is not None:
+            with suppress(redis.exceptions.RedisError, OSError):
+                await self._connection.send_command(*words)
+
+    async def _listen(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+            try:
+                await connection.connect()
+                self._connection = connection
+                if self._channels:
+                    await connection.send_command("SUBSCRIBE", *self._channels)
+                pause_s = FIRST_PAUSE_S
+                await self._hear(connection)
+            except (redis.exceptions.RedisError, OSError):
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            finally:
+                self._connection = None
+                await connection.disconnect(nowait=True)
+
+    async def _hear(self, connection: Any) -> None:
+        """Tell of messages until the connection is lost; a silent one is asked whether it is still there."""
+        asked, awaited = False, set(self._channels)
+        while True:
+            message = await connection.read_response(timeout=SILENT_S, disconnect_on_error=False)
+            if message is None:
+                if asked:
+                    raise redis.exceptions.TimeoutError("the connection that listens does not answer")
+                asked = True
+                await connection.send_command("PING")
+                continue
+            asked = False
+            if not isinstance(message, list) or len(message) < 2 or not isinstance(message[1], bytes):
+                continue
+            channel = message[1].decode()
+            if message[0] == b"message":
+                self._heard(channel)
+            elif message[0] == b"subscribe":
+                if channel in self._confirmed:
+                    self._confirmed[channel].set()
+                if awaited:
+                    awaited &= self._channels.keys() - {channel}
+                    if not awaited:
+                        self._lost()

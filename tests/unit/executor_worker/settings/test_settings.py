@@ -99,6 +99,9 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "max_graph_bytes": 4 * 2**20,
         "max_graph_nodes": 10_000,
         "max_graph_edges": 50_000,
+        "max_active_graphs": 0,
+        "run_queued_max": 500,
+        "timeout_graph_execution": 3600.0,
         "unknown": (),
     }
 

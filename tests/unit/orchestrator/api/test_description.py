@@ -15,16 +15,28 @@ from executor_worker.broker.connection.asynchronous import connect
 from orchestrator.api import description
 from orchestrator.api.app import routes
 from orchestrator.api.gate import Resource
-from orchestrator.service import Service
+from orchestrator.service import Rules, Service
 from orchestrator.settings import ApiSettings
+
+
+class Silent:
+    """Counts nothing."""
+
+    def subscribed(self, change: int) -> None:
+        """Nothing."""
+
+    def submitted(self, status: str) -> None:
+        """Nothing."""
 
 
 def resources() -> list[Resource]:
     """The routes, over a Redis that nobody asks."""
 
     async def build() -> list[Resource]:
-        service = Service(connect(Endpoint.parse("127.0.0.1:1"), "test"), ApiSettings())
-        found = [route.app for route in routes(service, bytes) if isinstance(route, Route)]
+        service = Service(
+            connect(Endpoint.parse("127.0.0.1:1"), "test"), ApiSettings(), Rules(lambda *_: None, bool), Silent()
+        )
+        found = [route.app for route in routes(service, lambda _: b"") if isinstance(route, Route)]
         return [one for one in found if isinstance(one, Resource)]
 
     return asyncio.run(build())

@@ -1,0 +1,38 @@
+"""What people want to know of one node: what it could see, and what its attempts have done step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from executor_worker.broker.graphs.records import NodeField
+from executor_worker.broker.graphs.requests import Request, Steps, checked
+from executor_worker.broker.graphs.views import NodeDetail
+from executor_worker.broker.names import run_journal, run_key
+from executor_worker.graph.judging import Seen
+from executor_worker.graph.scopes import NodeEnd
+from executor_worker.json_text import loads
+
+
+def seen_by(graph_id: str, found: NodeDetail) -> Steps[Seen]:
+    """Read what the templates of a node that has become ready could see."""
+    base, reads = run_key(graph_id), found.plan.reads
+    requests: list[Request] = [(b"HGET", base, "inputs")]
+    if reads:
+        requests += [(b"HMGET", f"{base}:nodes", *reads), (b"HMGET", f"{base}:outputs", *reads)]
+    inputs, *rest = checked((yield requests))
+    fields, outputs = rest or ([], [])
+    past: dict[str, NodeEnd] = {}
+    for name, raw, output in zip(reads, fields, outputs, strict=True):
+        state = NodeField.parse(raw) if raw is not None else NodeField()
+        before = 0 < state.ended <= (found.view.ready_seq or 0)
+        value = loads(output) if output is not None and before and state.status == "completed" else None
+        past[name] = NodeEnd(state.status if before else "pending", value, (state.error or "") if before else "")
+    return Seen(graph_id, loads(inputs or b"{}"), past)
+
+
+def journal(graph_id: str, found: NodeDetail) -> Steps[list[list[dict[str, Any]]]]:
+    """Read what was written down of each attempt of a node, oldest first."""
+    attempts = range(1, found.view.attempt + 1)
+    keys = [run_journal(graph_id, found.view.id, found.epoch, attempt) for attempt in attempts]
+    replies = checked((yield [(b"LRANGE", key, 0, -1) for key in keys]))
+    return [[loads(record) for record in records] for records in replies]

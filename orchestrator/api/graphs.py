@@ -1,0 +1,148 @@
+"""The routes of graphs and their runs."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from executor_worker.envelopes.events import rfc3339
+from orchestrator.api import live
+from orchestrator.api.answers import answer
+from orchestrator.api.gate import caller_of, state_of
+from orchestrator.api.requests import Bodies, number, switch, words
+from orchestrator.errors import InvalidRequest
+from orchestrator.events import Position
+from orchestrator.service import Order, Service, context_of, listed_filter, views
+
+V1 = "/api/v1"
+STREAM = "text/event-stream"
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})")
+
+
+class GraphRoutes:
+    """Each method answers one route."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._runs = service.runs
+        self._bodies = Bodies(service.settings.max_graph_bytes, service.settings.bodies)
+
+    async def submit(self, request: Request) -> Response:
+        context = context_of(request.headers, caller_of(request).name)
+
+        def read(body: dict[str, Any]) -> Order:
+            return self._runs.read(body, keyed=bool(context.key))
+
+        made = await self._service.submit(self._bodies.json(request, read), context)
+        headers = {"Location": f"{V1}/graphs/{made.graph_id}"}
+        if made.replayed:
+            headers["Idempotency-Replayed"] = "true"
+        status = 200 if made.replayed else 201
+        if STREAM in request.headers.get("accept", "") and made.status != "deleted":
+            return live.stream(self._service, made.graph_id, Position(), request, status=status, headers=headers)
+        waited = _WAIT.search(request.headers.get("prefer", ""))
+        if waited and made.status != "deleted":
+            head = await self._runs.wait(made.graph_id, int(waited[1]))
+            if head.ended:
+                headers["Preference-Applied"] = f"wait={waited[1]}"
+                return answer(await self._runs.result(made.graph_id), 200, headers)
+        told = {"graph_id": made.graph_id, "status": made.status, "submitted_at": rfc3339(made.submitted_at_ms / 1000)}
+        return answer(told, status, headers)
+
+    async def validate(self, request: Request) -> Response:
+        report = await self._bodies.json(request, self._runs.validate)
+        return answer(report.as_dict())
+
+    async def listing(self, request: Request) -> Response:
+        query = request.query_params
+        wanted = listed_filter(
+            status=query.get("status", ""),
+            name=query.get("name", ""),
+            labels=query.getlist("label"),
+            since=_time(request, "since"),
+            until=_time(request, "until"),
+            q=query.get("q", ""),
+            code=query.get("code", ""),
+        )
+        limit = number(request, "limit", 20, least=1, most=100)
+        found = await self._runs.listing(wanted, limit, query.get("cursor", ""), number(request, "offset", 0))
+        return answer(found)
+
+    async def document(self, request: Request) -> Response:
+        graph_id, full = state_of(request, "id"), switch(request, "full")
+        head = await self._runs.head(graph_id)
+        tag = f'"{head.epoch}-{head.seq}{"-full" if full else ""}{"-held" if head.held else ""}"'
+        known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
+        if tag in known or "*" in known:
+            return Response(status_code=304, headers={"ETag": tag})
+        # A little newer than its tag at most: whoever asks again with it gets what came since.
+        return answer(
+            await self._runs.document(graph_id, full=full), headers={"ETag": tag, "Cache-Control": "no-cache"}
+        )
+
+    async def status(self, request: Request) -> Response:
+        after = number(request, "after", -1) if request.query_params.get("after") else None
+        head = await self._runs.wait(state_of(request, "id"), number(request, "wait", 0), after)
+        return answer(views.status_of(head))
+
+    async def result(self, request: Request) -> Response:
+        return answer(await self._runs.result(state_of(request, "id"), full=switch(request, "full")))
+
+    async def node(self, request: Request) -> Response:
+        return answer(await self._runs.node(state_of(request, "id"), state_of(request, "node")))
+
+    async def cancel(self, request: Request) -> Response:
+        done = await self._runs.cancel(state_of(request, "id"))
+        return answer(
+            {
+                "graph_id": done.graph_id,
+                "status": "cancelled",
+                "cancelled_at": rfc3339(done.cancelled_at_ms / 1000),
+                "stopped": {"running": done.running, "queued": done.queued},
+            }
+        )
+
+    async def events(self, request: Request) -> Response:
+        graph_id = state_of(request, "id")
+        if STREAM in request.headers.get("accept", ""):
+            head = await self._runs.head(graph_id)
+            position = live.position_of(request)
+            if head.ended and position.seq == head.seq and "last-event-id" in request.headers:
+                return Response(status_code=204)  # else an EventSource comes again for ever
+            return live.stream(self._service, graph_id, position, request)
+        page = await self._runs.events(
+            graph_id,
+            live.position_of(request).seq,
+            number(request, "limit", 500, least=1, most=1000),
+            words(request, "types"),
+            words(request, "nodes"),
+            outputs="output" in words(request, "include"),
+        )
+        named = request.query_params.get("names") == "underscore"
+        shown = [{**one, "type": one["type"].replace(".", "_")} for one in page.events] if named else page.events
+        return answer({"events": shown, "next_after": page.next_after, "ended": page.ended})
+
+    async def ticket(self, request: Request) -> Response:
+        """Make what can stand in an address for a minute, where no header can be sent."""
+        access = self._service.access
+        return answer({"ticket": access.ticket(caller_of(request)), "expires_in": access.ticket_s}, 201)
+
+
+def _time(request: Request, name: str) -> int | None:
+    """
+    Read a time from the query, in ms since the epoch.
+
+    Raises:
+        InvalidRequest: It is none.
+    """
+    text = request.query_params.get(name, "").replace(" ", "+")  # a plus sign that was not written as %2B
+    if not text:
+        return None
+    try:
+        return int(datetime.fromisoformat(text).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        raise InvalidRequest(f"{name!r} has to be a time such as 2027-01-31T12:00:00Z") from None

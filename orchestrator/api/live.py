@@ -1,0 +1,276 @@
+"""Events as they come: server-sent events, and WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
+
+from starlette.datastructures import QueryParams
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from executor_worker.telemetry import logs
+from orchestrator.errors import ApiError, Forbidden, Internal, InvalidRequest, NotFound, RateLimited, Unauthorized
+from orchestrator.events import Mark, Position, Shown, Wanted
+from orchestrator.service import Service, as_api_error
+
+SLOW_S = 5.0  # a reader that takes nothing for so long is cut off
+PART_BYTES = 16 * 1024
+RETRY_MS = 500
+UNKNOWN, NOT_ALLOWED, TOO_SLOW, RESTART, BROKEN = 4404, 4401, 1013, 1012, 1011
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+COMMENT = b": nothing new\n\n"
+FAREWELL = b": this server ends; join again at the last id\n\n"
+
+
+def position_of(connection: HTTPConnection) -> Position:
+    """
+    Read where to go on: `Last-Event-ID`, else `after`; each a number, or `<number>-<4 hex digits>`.
+
+    Raises:
+        InvalidRequest: It is neither.
+    """
+    text = connection.headers.get("last-event-id", "") or connection.query_params.get("after", "")
+    seq, _, four = text.partition("-")
+    if text and not (seq.isascii() and seq.isdigit() and len(seq) < 16 and len(four) <= 4):
+        raise InvalidRequest("'after' has to be the number of an event, or the id of one as it came")
+    return Position(int(seq or 0), four)
+
+
+def wanted_of(query: QueryParams) -> Wanted:
+    """Read which events are wanted."""
+
+    def words(name: str) -> frozenset[str]:
+        return frozenset(word.strip() for text in query.getlist(name) for word in text.split(",") if word.strip())
+
+    types = frozenset(word.replace("_", ".", 1) for word in words("types"))
+    return Wanted(types, words("nodes"), "output" in words("include"))
+
+
+def stream(
+    service: Service,
+    graph_id: str,
+    position: Position,
+    request: Request,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with a run's events as server-sent events."""
+    renamed = request.query_params.get("names") == "underscore"
+    found = _Events(service, graph_id, position, wanted_of(request.query_params), renamed=renamed)
+    return found.response(status, {**HEADERS, **(headers or {})})
+
+
+class _Events:
+    """One reader over HTTP."""
+
+    def __init__(self, service: Service, graph_id: str, position: Position, wanted: Wanted, *, renamed: bool) -> None:
+        self._service = service
+        self._graph_id = graph_id
+        self._position = position
+        self._wanted = wanted
+        self._renamed = renamed
+
+    def response(self, status: int, headers: Mapping[str, str]) -> Response:
+        return _Stream(self, status, headers)
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """Yield what is sent, piece by piece."""
+        yield b"retry: %d\n\n" % RETRY_MS
+        with suppress(ApiErrorInStream):
+            async for batch in _followed(self._service, self._graph_id, self._position, self._wanted):
+                match batch:
+                    case Mark.QUIET:
+                        yield COMMENT
+                    case Mark.LEAVING:
+                        yield FAREWELL
+                    case Mark.RESET:
+                        yield b'event: reset\nid: 0\ndata: {"type":"reset"}\n\n'
+                    case list():
+                        for part in _parted(map(self._written, batch)):
+                            yield part
+
+    def _written(self, one: Shown) -> bytes:
+        kind = one.kind.replace(".", "_") if self._renamed else one.kind
+        raw = one.renamed() if self._renamed else one.raw
+        return b"id: %b\nevent: %b\ndata: %b\n\n" % (one.cursor.encode(), kind.encode(), raw)
+
+
+def _parted(texts: Iterable[bytes]) -> Iterator[bytes]:
+    """Put short texts together, so that the line's buffer bounds what waits for a reader."""
+    part = b""
+    for text in texts:
+        if part and len(part) + len(text) > PART_BYTES:
+            yield part
+            part = b""
+        part += text
+    yield part
+
+
+class ApiErrorInStream(Exception):
+    """The run is gone, or something went wrong: the stream ends, and who joins again is told."""
+
+
+async def _followed(
+    service: Service, graph_id: str, position: Position, wanted: Wanted
+) -> AsyncIterator[list[Shown] | Mark]:
+    try:
+        async for batch in service.feeds.follow(graph_id, position, wanted):
+            yield batch
+    except Exception as error:
+        known = as_api_error(error)
+        if isinstance(known, Internal):
+            logs.error("api.failed", exception=error, route="events", method="GET")
+        raise ApiErrorInStream from error
+
+
+class _Stream(Response):
+    """Sends pieces until there are no more, or the reader is gone or too slow."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: _Events, status: int, headers: Mapping[str, str]) -> None:
+        super().__init__(b"", status, dict(headers))
+        del self.headers["content-length"]
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.body", "body": b""})
+            return
+        sending = asyncio.ensure_future(self._send(send))
+        gone = asyncio.ensure_future(_until_gone(receive))
+        self._events._service.meter.subscribed(1)
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._events._service.meter.subscribed(-1)
+            gone.cancel()
+            if not sending.done():
+                sending.cancel()
+            with suppress(asyncio.CancelledError, TimeoutError):
+                await sending
+
+    async def _send(self, send: Send) -> None:
+        async for part in self._events.parts():
+            async with asyncio.timeout(SLOW_S):
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class EventSocket:
+    """WebSocket: the same events as text frames; what comes in is not read."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        socket = WebSocket(scope, receive, send)
+        await socket.accept()
+        gone = asyncio.ensure_future(_until_closed(socket))
+        serving = asyncio.ensure_future(self._serve(socket))
+        self._service.meter.subscribed(1)
+        try:
+            await asyncio.wait({gone, serving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._service.meter.subscribed(-1)
+            gone.cancel()
+            serving.cancel()
+            with suppress(asyncio.CancelledError, ClientDisconnected, WebSocketDisconnect):
+                await serving
+
+    async def _serve(self, socket: WebSocket) -> None:
+        try:
+            code, reason = await self._told(socket)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the reader is told by a code
+            if isinstance(error, ClientDisconnected | WebSocketDisconnect):
+                return
+            code, reason = _closing(as_api_error(error), error)
+        if socket.application_state is WebSocketState.CONNECTED:
+            await socket.close(code, reason[:120])
+
+    async def _told(self, socket: WebSocket) -> tuple[int, str]:
+        access = self._service.access
+        query = socket.query_params
+        caller = access.admit(socket.headers.get("authorization", ""), query.get("ticket", ""))
+        access.spend(caller.name or (socket.client.host if socket.client else ""))
+        caller.require("read")
+        renamed = query.get("names") == "underscore"
+        following = self._service.feeds.follow(socket.path_params["id"], position_of(socket), wanted_of(query))
+        async for batch in following:
+            match batch:
+                case Mark.LEAVING:
+                    return RESTART, "this server ends; join again at the last seq"
+                case Mark.RESET:
+                    await socket.send_text('{"type":"reset"}')
+                case list():
+                    for one in batch:
+                        await socket.send_text((one.renamed() if renamed else one.raw).decode())
+                case Mark.QUIET:
+                    pass
+        return 1000, "that was the last event"
+
+
+def _closing(known: ApiError, error: Exception) -> tuple[int, str]:
+    match known:
+        case NotFound():
+            return UNKNOWN, str(known)
+        case Unauthorized() | Forbidden():
+            return NOT_ALLOWED, str(known)
+        case Internal():
+            logs.error("api.failed", exception=error, route="ws", method="GET")
+            return BROKEN, str(known)
+        case InvalidRequest():
+            return 1008, str(known)
+        case RateLimited():
+            return 1008, str(known)
+    return TOO_SLOW, str(known)
+
+
+async def _until_closed(socket: WebSocket) -> None:
+    with suppress(WebSocketDisconnect):
+        while True:
+            await socket.receive_text()
+
+
+class SlowReaderProtocol(WebSocketsSansIOProtocol):
+    """Cuts off a reader that takes nothing for a while: what waits for it is bounded by the line's buffer."""
+
+    _cut: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._cut = self.loop.call_later(SLOW_S, self._cut_off)
+
+    def resume_writing(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+        super().connection_lost(exc)
+
+    def _cut_off(self) -> None:
+        """Put the reason behind what waits; the line is closed soon whether it was read or not."""
+        if self.close_sent or self.transport.is_closing():
+            return
+        self.conn.send_close(TOO_SLOW, "reader too slow; join again at the last seq")
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = self.disconnected = True
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": TOO_SLOW})
+        self.writable.set()
+        self.loop.call_later(SLOW_S, self.transport.abort)

@@ -1,0 +1,51 @@
+"""A node of a run, closely: its state, its config as its templates were rendered, its attempts and their steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from executor_worker.broker.graphs import Steps
+from executor_worker.broker.graphs.inspection import journal, seen_by
+from executor_worker.broker.graphs.views import NodeDetail
+from executor_worker.errors import TemplateError
+from executor_worker.graph.judging import Seen
+from executor_worker.json_text import loads
+from orchestrator.service.rules import Renders
+from orchestrator.service.views import edges_of, node_of
+
+_INTERNAL = ("form", "key", "config")
+
+
+def of(graph_id: str, found: NodeDetail, render: Renders) -> Steps[dict[str, Any]]:
+    """Put together all that is known of a node."""
+    seen = yield from seen_by(graph_id, found)
+    attempts = yield from journal(graph_id, found)
+    view = found.view
+    config, problem = _rendered(found, seen, render) if view.ready_seq else (None, None)
+    return {
+        **node_of(view),
+        "graph_id": graph_id,
+        "attempt": view.attempt,
+        "error": view.error,
+        "metadata": view.metadata,
+        "output": loads(found.output) if found.output is not None else None,
+        "config": found.plan.config,
+        "rendered": config,
+        "rendering_error": problem,
+        "edges": list(edges_of(found)),
+        "attempts": [{"attempt": number, "steps": _steps(records)} for number, records in enumerate(attempts, 1)],
+    }
+
+
+def _rendered(found: NodeDetail, seen: Seen, render: Renders) -> tuple[Any, str | None]:
+    """Render the config as the node's worker does; a router's conditions and prompts are no such templates."""
+    if found.plan.type in ("router", "start", "end"):
+        return found.plan.config, None
+    try:
+        return render(found.plan.config, seen), None
+    except TemplateError as error:
+        return None, str(error)
+
+
+def _steps(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in one.items() if name not in _INTERNAL} for one in records]

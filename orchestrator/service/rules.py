@@ -1,0 +1,29 @@
+"""What the orchestrator needs of those who run nodes: handed in, since it knows nothing of how that is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from executor_worker.graph.judging import Seen
+
+
+class Renders(Protocol):
+    """Puts inputs and outputs into a template; raises `TemplateError`."""
+
+    def __call__(self, template: Any, seen: Seen) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """
+    Attributes:
+        render: Renders a graph's output, and a node's config.
+        config: Raises `NodeError` for a config that no worker can run.
+        retired: Says when a model ends; None where nobody knows.
+    """
+
+    render: Renders
+    config: Callable[[dict[str, Any]], object]
+    retired: Callable[[str], str | None] = lambda model: None

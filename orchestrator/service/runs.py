@@ -1,0 +1,190 @@
+"""The verbs of runs: one function each, over the kernel's."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from executor_worker.broker.connection.asynchronous import Client
+from executor_worker.broker.graphs import Steps, adrive, runs
+from executor_worker.errors import StreamUnavailable
+from executor_worker.graph.validation import Report
+from executor_worker.json_text import dumps
+from orchestrator.errors import InvalidRequest, NotFound
+from orchestrator.events import Feeds
+from orchestrator.service import detail, submissions, views
+from orchestrator.service.rules import Rules
+from orchestrator.service.submissions import Context, Order
+from orchestrator.settings import ApiSettings
+
+T = TypeVar("T")
+TRIES = 3  # of a submission whose reply is lost: the same run each time
+AGAIN_S = 0.2
+LONGEST_WAIT_S = 300
+EVENTS_MOST = 1000
+LIST_MOST = 100
+_CURSOR = re.compile(r"\d{1,16}_[0-9a-f-]{36}")
+
+
+class Runs:
+    """
+    Args:
+        rules: Of those who run nodes.
+    """
+
+    def __init__(self, client: Client, settings: ApiSettings, rules: Rules, feeds: Feeds) -> None:
+        self._client = client
+        self._settings = settings
+        self._rules = rules
+        self._feeds = feeds
+
+    # What is submitted
+
+    def read(self, body: Mapping[str, Any], *, keyed: bool) -> Order:
+        """
+        Read a body; takes up to a second for the largest, so large ones are read in a thread.
+
+        Raises:
+            InvalidRequest, Invalid: It can't be run.
+        """
+        return submissions.read(body, self._settings, self._rules, keyed=keyed)
+
+    def validate(self, body: Mapping[str, Any]) -> Report:
+        """
+        Tell all that is wrong with a body.
+
+        Raises:
+            InvalidRequest: There is no graph in it.
+        """
+        return submissions.examine(body, self._settings, self._rules)
+
+    async def submit(self, order: Order, context: Context) -> runs.Submitted:
+        """
+        Store a run and queue its first nodes; when this returns, it is kept.
+
+        Raises:
+            IdempotencyMismatch, TooManyRuns, StreamUnavailable: It is not.
+        """
+        submission = submissions.submission_of(order, context, self._settings, runs.new_graph_id())
+        for attempt in range(1, TRIES + 1):
+            try:
+                return await self._do(runs.submit(submission, self._rules.render))
+            except StreamUnavailable:
+                if attempt == TRIES:
+                    raise
+                await asyncio.sleep(AGAIN_S)  # its reply may have been lost: then it is found again
+        raise AssertionError("unreachable")
+
+    # What can be seen
+
+    async def head(self, graph_id: str) -> runs.Head:
+        """
+        Raises:
+            RunUnknown: There is no such run.
+        """
+        return await self._do(runs.require(graph_id))
+
+    async def document(self, graph_id: str, *, full: bool = False) -> bytes:
+        """
+        Write all of a run: its state document, its nodes in order, what it has used.
+
+        Raises:
+            RunUnknown: There is no such run.
+        """
+        await self._do(runs.require(graph_id))
+        found = await self._do(runs.nodes(graph_id)) or []
+        document = await self._do(runs.document(graph_id, full=full)) or b"{}"
+        more = dumps({"nodes": [views.node_of(one) for one in found], "usage": views.usage_of(found)})
+        return document[:-1] + (b"," if len(document) > 2 else b"") + more[1:]
+
+    async def result(self, graph_id: str, *, full: bool = False) -> bytes:
+        """
+        Raises:
+            RunUnknown, RunNotEnded: There is none.
+        """
+        return await self._do(runs.result(graph_id, full=full))
+
+    async def node(self, graph_id: str, name: str) -> dict[str, Any]:
+        """
+        Look at a node closely: its state, config as it was rendered, edges, steps.
+
+        Raises:
+            RunUnknown, NotFound: There is none.
+        """
+        await self._do(runs.require(graph_id))
+        found = await self._do(runs.node(graph_id, name))
+        if found is None:
+            raise NotFound(f"the run {graph_id} has no node {name[:200]!r}")
+        return await self._do(detail.of(graph_id, found, self._rules.render))
+
+    async def listing(self, wanted: runs.Filter, limit: int, cursor: str, offset: int) -> dict[str, Any]:
+        """
+        List runs, newest first.
+
+        Raises:
+            InvalidRequest: *cursor* is none that a list has ended with.
+        """
+        if cursor and not _CURSOR.fullmatch(cursor):
+            raise InvalidRequest("'cursor' has to be the next_cursor of a page before")
+        limit = min(limit, LIST_MOST)
+        found = await self._do(runs.listing(wanted, limit, cursor, offset))
+        return {
+            "graphs": [views.listed(head) for head in found.runs],
+            "limit": limit,
+            "offset": offset,
+            "total": found.total,
+            "next_cursor": found.next_cursor,
+        }
+
+    async def events(
+        self, graph_id: str, after: int, limit: int, types: tuple[str, ...], nodes: tuple[str, ...], *, outputs: bool
+    ) -> runs.EventPage:
+        """
+        Read one page of a run's log.
+
+        Raises:
+            RunUnknown: There is no such run.
+        """
+        limit = min(limit, EVENTS_MOST)
+        return await self._do(runs.events(graph_id, after, limit, types=types, nodes=nodes, include_output=outputs))
+
+    async def wait(self, graph_id: str, seconds: float, after: int | None = None) -> runs.Head:
+        """
+        Wait for a run's end, or with *after* for an event beyond that number; return how it is then.
+
+        Raises:
+            RunUnknown: There is no such run.
+        """
+        head = await self.head(graph_id)
+        if seconds <= 0 or _there(head, after):
+            return head
+
+        async def look() -> bool:
+            nonlocal head
+            head = await self.head(graph_id)
+            return _there(head, after)
+
+        await self._feeds.wait(graph_id, look, min(seconds, LONGEST_WAIT_S))
+        return head
+
+    # What can be done
+
+    async def cancel(self, graph_id: str) -> runs.Cancelled:
+        """
+        Raises:
+            RunUnknown, RunEnded, RunStopping: It can't be cancelled.
+        """
+        return await self._do(runs.cancel(graph_id))
+
+    async def active(self) -> int:
+        """Count the runs that have not ended."""
+        return await self._do(runs.active_count())
+
+    async def _do(self, steps: Steps[T]) -> T:
+        return await adrive(self._client, steps)
+
+
+def _there(head: runs.Head, after: int | None) -> bool:
+    return head.ended or (after is not None and head.seq > after)

@@ -1,0 +1,192 @@
+"""From what somebody has sent to a run that can be submitted: everything that is wrong with it is told at once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from executor_worker.broker.graphs import runs
+from executor_worker.graph import durations
+from executor_worker.graph.definition import Graph
+from executor_worker.graph.problems import Problem
+from executor_worker.graph.validation import Limits, Report, check
+from orchestrator.errors import Invalid, InvalidRequest
+from orchestrator.service.rules import Rules
+from orchestrator.settings import ApiSettings
+
+LONGEST_KEY = 255
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_FIELDS = ("graph", "inputs", "metadata", "labels", "timeout")
+_LATER = {
+    "definition": "definitions are not kept yet; send the graph itself",
+    "budget": "a budget of a whole run is not kept yet; give its nodes one",
+    "webhook": "webhooks are not sent yet; follow the run's events",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be run, once it was found to be right."""
+
+    graph: Graph
+    inputs: dict[str, Any]
+    metadata: dict[str, Any]
+    labels: dict[str, str]
+    timeout_s: float | None
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """
+    Who submits, and within what.
+
+    Attributes:
+        key: The Idempotency-Key; "": none.
+        traceparent, tracestate: Of the trace that the run belongs to; "": a new one begins.
+    """
+
+    name: str = ""
+    key: str = ""
+    traceparent: str = ""
+    tracestate: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.key) > LONGEST_KEY or not self.key.isprintable():
+            raise InvalidRequest(f"an Idempotency-Key has at most {LONGEST_KEY} characters, all of them printable")
+
+    @property
+    def trace(self) -> tuple[str, str]:
+        """What the run carries: the caller's trace where it is one."""
+        if _TRACEPARENT.fullmatch(self.traceparent):
+            return self.traceparent, self.tracestate[:512]
+        return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01", ""
+
+
+def read(body: Mapping[str, Any], settings: ApiSettings, rules: Rules, *, keyed: bool) -> Order:
+    """
+    Read a body.
+
+    Args:
+        keyed: It comes with an Idempotency-Key, so that its digest is needed.
+
+    Raises:
+        InvalidRequest: There is no graph in it.
+        Invalid: It can't be run; with all that is wrong.
+    """
+    report = examine(body, settings, rules)
+    if not report.valid or report.placed is None:
+        raise _refused(report)
+    return Order(
+        graph=report.placed.graph,
+        inputs=body.get("inputs") or {},
+        metadata=body.get("metadata") or {},
+        labels=body.get("labels") or {},
+        timeout_s=None if body.get("timeout") is None else durations.seconds(body["timeout"]),
+        digest=_digest({name: body[name] for name in _FIELDS if body.get(name)}) if keyed else "",
+    )
+
+
+def examine(body: Mapping[str, Any], settings: ApiSettings, rules: Rules) -> Report:
+    """
+    Tell all that is wrong with a body, with pointers from its root.
+
+    Raises:
+        InvalidRequest: There is no graph in it.
+    """
+    if body.get("graph") is None and body.get("definition") is None:
+        raise InvalidRequest("there is no `graph` in the body")
+    beside = tuple(_beside(body))
+    limits = Limits(settings.max_graph_bytes, settings.max_graph_nodes, settings.max_graph_edges)
+    inputs = body.get("inputs")
+    report = check(
+        body.get("graph") or {},
+        limits,
+        retired=rules.retired,
+        config_rules=rules.config,
+        inputs=inputs if isinstance(inputs, dict) else {} if inputs is None else None,
+        bounded=body.get("timeout") is not None,
+    ).under("/graph")
+    if body.get("graph") is None:
+        return Report(beside, report.warnings)
+    return Report((*report.errors, *beside), report.warnings, report.order, report.circles, report.placed)
+
+
+def context_of(headers: Mapping[str, str], name: str) -> Context:
+    """Read what of HTTP's headers or gRPC's metadata is about a submission."""
+    key, parent = headers.get("idempotency-key", ""), headers.get("traceparent", "")
+    return Context(name, key, parent, headers.get("tracestate", ""))
+
+
+def submission_of(order: Order, context: Context, settings: ApiSettings, graph_id: str) -> runs.Submission:
+    """Make a run of it."""
+    traceparent, tracestate = context.trace
+    return runs.Submission(
+        order.graph,
+        order.inputs,
+        graph_id,
+        idempotency_key=f"{context.name}:{context.key}" if context.key else "",
+        body_digest=order.digest,
+        submitted_by=context.name,
+        metadata=order.metadata,
+        labels=order.labels,
+        traceparent=traceparent,
+        tracestate=tracestate,
+        timeout_s=order.timeout_s,
+        default_timeout_s=settings.graph_timeout_s,
+        queued_max=settings.run_queued_max,
+        state_ttl_s=settings.state_ttl_s,
+        max_active=settings.max_active_graphs,
+    )
+
+
+def _beside(body: Mapping[str, Any]) -> list[Problem]:
+    """Look at all but the graph."""
+    found = [
+        Problem(f"/{name}", "not_yet_supported", why, "Leave it out.")
+        for name, why in _LATER.items()
+        if body.get(name) is not None
+    ]
+    found += [
+        Problem(f"/{name}", "wrong_type", f"{name} has to be an object", "Write an object.")
+        for name in ("inputs", "metadata", "labels")
+        if not isinstance(body.get(name, {}), dict | None)
+    ]
+    labels = body.get("labels")
+    if isinstance(labels, dict) and not all(isinstance(value, str) for value in labels.values()):
+        found.append(Problem("/labels", "wrong_type", "labels have to be texts", "Put each value in quotes."))
+    timeout = body.get("timeout")
+    if timeout is not None and durations.seconds(timeout) is None:
+        fix = "Write seconds, or a text such as 90s or 5m; 0 for none."
+        found.append(Problem("/timeout", "wrong_type", "timeout is no duration", fix))
+    priority = body.get("priority")
+    if priority not in (None, 4):
+        fix = "Leave it out."
+        found.append(Problem("/priority", "not_yet_supported", "all runs have the same priority yet", fix))
+    return found
+
+
+def _refused(report: Report) -> Invalid:
+    problems = [problem.as_dict() for problem in report.errors]
+    details: dict[str, Any] = {"errors": problems, "warnings": [one.as_dict() for one in report.warnings]}
+    if report.circles:
+        return Invalid("Graph contains cycles", details={**details, "cycle": list(report.circles[0])})
+    first = report.errors[0]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return Invalid(f"{first.pointer or '/'}: {first.message}{more}", details=details)
+
+
+def _digest(value: Any) -> str:
+    """Name a JSON value, whatever the order of its keys and however it was written."""
+    try:
+        raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        raw = json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+    return hashlib.sha256(raw).hexdigest()

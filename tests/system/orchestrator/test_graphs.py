@@ -1,0 +1,370 @@
+"""Graphs over HTTP: submitted, looked at, waited for, cancelled; what is wrong is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.contract.conftest import WITH_TOOLS
+from tests.kit import Pool, RedisServer, wait_until
+from tests.system.orchestrator.graphs import chain, doubling, waiting
+from tests.system.orchestrator.test_http import api_pid, code
+
+V1 = "/api/v1"
+UNKNOWN = "01a224cc-a9d3-756e-a0e6-ffbc28845000"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    """One pool with an API for all tests of this file that leave it as it is."""
+    with ExitStack() as started:
+        folder = tmp_path_factory.mktemp("shared")
+        (folder / "redis").mkdir()
+        (folder / "pool").mkdir()
+        server = RedisServer(folder / "redis")
+        started.callback(server.close)
+        env = {"WORKERS": "2", "WORKER_ID": "shared", **server.env, **WITH_TOOLS, "MAX_GRAPH_BYTES": "200000"}
+        pool = Pool(folder / "pool", ("run", "--api"), env)
+        started.callback(pool.close)
+        yield pool.wait_ready()
+
+
+@pytest.fixture
+def http(shared: Pool) -> Iterator[httpx2.Client]:
+    with httpx2.Client(base_url=f"{shared.api_url}{V1}", timeout=20) as client:
+        yield client
+
+
+def submitted(http: httpx2.Client, graph: dict[str, Any], **more: Any) -> str:
+    """Submit a graph; return its run's id."""
+    answer = http.post("/graphs", json={"graph": graph, **more})
+    assert answer.status_code == 201, answer.text
+    found: str = answer.json()["graph_id"]
+    return found
+
+
+def test_a_graph_is_run_to_its_result(http: httpx2.Client) -> None:
+    """From 201 to the result, by every way of looking."""
+    answer = http.post("/graphs", json={"graph": doubling(), "inputs": {"x": 21}, "labels": {"a": "b"}})
+    graph_id = answer.json()["graph_id"]
+    assert (answer.status_code, answer.json()["status"]) == (201, "submitted")
+    assert answer.headers["location"] == f"{V1}/graphs/{graph_id}"
+    status = http.get(f"/graphs/{graph_id}/status", params={"wait": 10}).json()
+    assert status["status"] == "completed" and status["submitted_at"] <= status["started_at"] <= status["completed_at"]
+    result = http.get(f"/graphs/{graph_id}/result").json()
+    assert (result["status"], result["output"], result["error"]) == ("completed", 42, None)
+    assert result["result"]["twice"]["output"] == 42
+    run = http.get(f"/graphs/{graph_id}").json()
+    assert run["inputs"] == {"x": 21} and run["graph"]["name"] == "doubling" and run["seq"] == status["seq"]
+    assert [(node["id"], node["status"]) for node in run["nodes"]] == [
+        ("first", "completed"), ("twice", "completed"), ("last", "completed"),
+    ]  # fmt: skip
+    node = http.get(f"/graphs/{graph_id}/nodes/twice").json()
+    assert node["rendered"]["tool_params"] == {"expression": "21 * 2"} and node["output"] == 42
+    assert node["edges"] == [{"to": "last", "on": "success", "condition": None, "taken": True}]
+    assert http.delete(f"/graphs/{graph_id}/result").status_code == 405
+
+
+def test_a_caller_may_wait_for_the_result_at_once(http: httpx2.Client) -> None:
+    """With Prefer; without an end in time it is as without."""
+    done = http.post("/graphs", json={"graph": doubling(), "inputs": {"x": 2}}, headers={"Prefer": "wait=10"})
+    assert (done.status_code, done.json()["output"]) == (200, 4)
+    assert done.headers["preference-applied"] == "wait=10"
+
+
+def test_waiting_ends_in_time(http: httpx2.Client, tmp_path: Path) -> None:
+    """A long poll answers what is so when its time is up, or when there is news."""
+    gate = tmp_path / "gate"
+    answer = http.post("/graphs", json={"graph": waiting(str(gate))}, headers={"Prefer": "wait=1"})
+    assert answer.status_code == 201
+    graph_id = answer.json()["graph_id"]
+    began = time.monotonic()
+    status = http.get(f"/graphs/{graph_id}/status", params={"wait": 1}).json()
+    assert status["status"] == "running" and time.monotonic() - began >= 1
+    seq = status["seq"]
+    threading.Timer(0.2, gate.touch).start()
+    news = http.get(f"/graphs/{graph_id}/status", params={"wait": 20, "after": seq}).json()
+    assert news["seq"] > seq
+
+
+def test_what_did_not_change_is_not_sent_again(http: httpx2.Client) -> None:
+    """By its ETag."""
+    graph_id = submitted(http, doubling(), inputs={"x": 1})
+    http.get(f"/graphs/{graph_id}/status", params={"wait": 10})
+    first = http.get(f"/graphs/{graph_id}")
+    again = http.get(f"/graphs/{graph_id}", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    assert http.get(f"/graphs/{graph_id}", headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+def test_a_run_that_goes_on_has_no_result_and_can_be_cancelled(http: httpx2.Client, tmp_path: Path) -> None:
+    """Once; afterwards it has one, and its reader was told."""
+    graph_id = submitted(http, waiting(str(tmp_path / "gate")))
+    wait_until(lambda: http.get(f"/graphs/{graph_id}").json()["node_states"]["wait"]["status"] == "running")
+    early = http.get(f"/graphs/{graph_id}/result")
+    assert (early.status_code, code(early)) == (409, "NOT_COMPLETED")
+    done = http.post(f"/graphs/{graph_id}/cancel")
+    assert (done.status_code, done.json()["status"]) == (200, "cancelled")
+    assert done.json()["stopped"] == {"running": 1, "queued": 0}
+    again = http.post(f"/graphs/{graph_id}/cancel")
+    assert (again.status_code, code(again)) == (409, "CANCELLATION_FAILED")
+    assert http.get(f"/graphs/{graph_id}/status", params={"wait": 10}).json()["status"] == "cancelled"
+    wait_until(lambda: http.get(f"/graphs/{graph_id}/result").status_code == 200)
+    result = http.get(f"/graphs/{graph_id}/result")
+    assert result.json()["status"] == "cancelled"
+
+
+def test_a_key_makes_one_run(http: httpx2.Client) -> None:
+    """However often it comes, however the body is written; with another body it is refused."""
+    body = {"graph": doubling(), "inputs": {"x": 1, "y": [1, {"b": 1, "a": 2}]}}
+    key = {"Idempotency-Key": f"key-{time.time_ns()}"}
+    first = http.post("/graphs", json=body, headers=key)
+    turned = json.dumps({"inputs": {"y": [1, {"a": 2, "b": 1}], "x": 1}, "graph": doubling()}, indent=3)
+    again = http.post("/graphs", content=turned, headers=key)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json()["graph_id"] == first.json()["graph_id"]
+    assert again.headers["idempotency-replayed"] == "true" and "idempotency-replayed" not in first.headers
+    other = http.post("/graphs", json={**body, "inputs": {"x": 2}}, headers=key)
+    assert (other.status_code, code(other)) == (422, "IDEMPOTENCY_MISMATCH")
+    bad = http.post("/graphs", json=body, headers={"Idempotency-Key": "x" * 300})
+    assert (bad.status_code, code(bad)) == (400, "INVALID_REQUEST")
+
+
+def test_many_at_once_with_one_key_are_one_run(http: httpx2.Client, shared: Pool) -> None:
+    """Ten clients send the same at the same moment."""
+    key = {"Idempotency-Key": f"key-{time.time_ns()}"}
+    found: list[str] = []
+
+    def send() -> None:
+        answer = httpx2.post(
+            f"{shared.api_url}{V1}/graphs", json={"graph": doubling(), "inputs": {"x": 1}}, headers=key, timeout=20
+        )
+        found.append(answer.json()["graph_id"])
+
+    threads = [threading.Thread(target=send) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 10 and len(set(found)) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        (b"", 400, "INVALID_REQUEST"),
+        (b"{", 400, "INVALID_REQUEST"),
+        (b"[]", 400, "INVALID_REQUEST"),
+        (b"\xff\xfe", 400, "INVALID_REQUEST"),
+        (b"{}", 400, "INVALID_REQUEST"),
+        (b'{"graph":null}', 400, "INVALID_REQUEST"),
+        (b"[" * 100_000, 400, "INVALID_REQUEST"),
+        (b'{"graph":{}}', 422, "VALIDATION_ERROR"),
+        (b'{"graph":7}', 422, "VALIDATION_ERROR"),
+        (b'{"graph":{"nodes":{"a":{"type":"start"}}},"inputs":7}', 422, "VALIDATION_ERROR"),
+        (b'{"graph":{"nodes":{"a":{"type":"start"}}},"labels":{"a":1}}', 422, "VALIDATION_ERROR"),
+        (b'{"graph":{"nodes":{"a":{"type":"start"}}},"timeout":"soon"}', 422, "VALIDATION_ERROR"),
+        (b'{"graph":{"nodes":{"a":{"type":"start"}}},"webhook":{}}', 422, "VALIDATION_ERROR"),
+        (b'{"graph":' + b"[" * 500 + b"]" * 500 + b"}", 422, "VALIDATION_ERROR"),
+        (b'{"graph":' + b"[" * 5000 + b"]" * 5000 + b"}", 400, "INVALID_REQUEST"),
+        (b'{"graph":"' + b"x" * 300_000 + b'"}', 413, "TOO_LARGE"),
+    ],
+)
+def test_what_is_no_graph_is_refused(shared: Pool, body: bytes, status: int, word: str) -> None:
+    """With its code; the process goes on."""
+    answer = httpx2.post(f"{shared.api_url}{V1}/graphs", content=body, timeout=20)
+    assert (answer.status_code, code(answer)) == (status, word)
+    assert httpx2.get(f"{shared.api_url}/live").status_code == 200
+
+
+def test_a_body_of_unknown_length_is_bounded_too(shared: Pool) -> None:
+    """It is cut off where it becomes too large."""
+
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b"x" * 10_000
+
+    try:
+        answer = httpx2.post(f"{shared.api_url}{V1}/graphs", content=endless(), timeout=20)
+        assert (answer.status_code, code(answer)) == (413, "TOO_LARGE")
+    except httpx2.TransportError:
+        pass  # it was still sending when the line was closed
+    assert httpx2.get(f"{shared.api_url}/live").status_code == 200
+
+
+def test_all_that_is_wrong_is_told_at_once(http: httpx2.Client) -> None:
+    """By submit and by validate; a cycle is shown as the path it is."""
+    tool = {"type": "tool", "config": {"tool_name": "calculate", "tool_params": {"expression": "{{nobody}}"}}}
+    graph = {
+        "nodes": {"a": tool, "b": {"type": "nothing"}},
+        "edges": [{"from": "a", "to": "b"}, {"from": "b", "to": "a"}, {"from": "a", "to": "c"}],
+    }
+    refused = http.post("/graphs", json={"graph": graph, "inputs": 3})
+    assert (refused.status_code, code(refused)) == (422, "VALIDATION_ERROR")
+    error = refused.json()["error"]
+    assert error["message"] == "Graph contains cycles" and error["details"]["cycle"] == ["a", "b", "a"]
+    pointers = {problem["pointer"] for problem in error["details"]["errors"]}
+    assert {"/graph/edges/2/to", "/graph/nodes/b/type", "/inputs"} <= pointers
+    report = http.post("/graphs/validate", json={"graph": graph, "inputs": 3})
+    assert report.status_code == 200 and report.json()["errors"] == error["details"]["errors"]
+    assert all(problem["fix"] for problem in report.json()["errors"])
+    good = http.post("/graphs/validate", json={"graph": doubling(), "inputs": {"x": 1}}).json()
+    assert (good["valid"], good["order"]) == (True, [["first"], ["twice"], ["last"]])
+
+
+def test_runs_that_are_not_there_are_not_found(http: httpx2.Client) -> None:
+    """By every route, whatever the id looks like."""
+    for graph_id in (UNKNOWN, "nobody", "..", "x" * 500, "01a224cc-a9d3-756e-a0e6-ffbc2884500g"):
+        for path in ("", "/status", "/result", "/events", "/nodes/a"):
+            answer = http.get(f"/graphs/{graph_id}{path}")
+            assert (answer.status_code, code(answer)) == (404, "NOT_FOUND"), path
+        assert code(http.post(f"/graphs/{graph_id}/cancel")) == "NOT_FOUND"
+    graph_id = submitted(http, doubling(), inputs={"x": 1})
+    assert code(http.get(f"/graphs/{graph_id}/nodes/nobody")) == "NOT_FOUND"
+
+
+def test_lists_show_what_is_asked_for(http: httpx2.Client) -> None:
+    """By name, labels, status, times and text; page by page, newest first."""
+    name = f"listed-{time.time_ns()}"
+    ids = [submitted(http, doubling(name), inputs={"x": n}, labels={"n": str(n), "of": name}) for n in range(5)]
+    for graph_id in ids:
+        http.get(f"/graphs/{graph_id}/status", params={"wait": 10})
+
+    def listed(**query: Any) -> list[str]:
+        return [run["graph_id"] for run in http.get("/graphs", params=query).json()["graphs"]]
+
+    assert listed(name=name) == ids[::-1]
+    assert listed(label=[f"of:{name}", "n:3"]) == [ids[3]]
+    assert listed(q=name[:-3].upper(), status="completed", limit=100)[:5] == ids[::-1]
+    assert listed(name=name, status="failed") == []
+    page = http.get("/graphs", params={"name": name, "limit": 2}).json()
+    assert page["total"] is None and page["limit"] == 2
+    rest = http.get("/graphs", params={"name": name, "limit": 100, "cursor": page["next_cursor"]}).json()
+    assert [run["graph_id"] for run in page["graphs"] + rest["graphs"]] == ids[::-1] and rest["next_cursor"] is None
+    assert listed(name=name, offset=3) == ids[1::-1]
+    everything = http.get("/graphs", params={"limit": 1}).json()
+    assert isinstance(everything["total"], int) and everything["total"] >= 5
+    one = page["graphs"][0]
+    assert one["nodes"] == {"total": 3, "completed": 3, "failed": 0, "running": 0} and one["labels"]["of"] == name
+    since = one["submitted_at"]
+    assert ids[4] in listed(since=since) and ids[0] not in listed(since=since, name=name)
+    assert http.get("/graphs", params={"limit": 1000}).json()["limit"] == 100
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=x", "offset=-1", "since=yesterday", "status=gone", "label=x", "limit=99999999999999999999"],
+)
+def test_queries_that_mean_nothing_are_refused(http: httpx2.Client, query: str) -> None:
+    """Not passed over."""
+    answer = http.get(f"/graphs?{query}")
+    assert (answer.status_code, code(answer)) == (400, "INVALID_REQUEST")
+
+
+def test_a_cursor_that_is_none_is_refused(http: httpx2.Client) -> None:
+    """Whatever it holds."""
+    for cursor in ("x", "1_", "_", "-inf_x"):
+        assert code(http.get("/graphs", params={"cursor": cursor})) == "INVALID_REQUEST"
+
+
+def test_a_schema_of_graphs_is_published(shared: Pool) -> None:
+    """With its dialect."""
+    schema = httpx2.get(f"{shared.api_url}/schemas/graph.json").json()
+    assert schema["$schema"].startswith("https://json-schema.org/") and "nodes" in schema["properties"]
+
+
+def test_roles_are_asked_for(api: Callable[..., Pool], client: Callable[..., httpx2.Client]) -> None:
+    """Whoever may read may not submit, whoever may submit may not cancel; the run knows who has submitted it."""
+    pool = api(API_TOKENS="eye:read:aaa,ci:submit:bbb,op:operate:ccc")
+    eye, ci, op = (client(pool, token) for token in ("aaa", "bbb", "ccc"))
+    body = {"graph": doubling(), "inputs": {"x": 1}}
+    refused = eye.post(f"{V1}/graphs", json=body)
+    assert (refused.status_code, code(refused)) == (403, "FORBIDDEN")
+    assert eye.post(f"{V1}/graphs/validate", json=body).status_code == 200
+    made = ci.post(f"{V1}/graphs", json=body)
+    one = made.headers["location"]
+    assert ci.post(f"{one}/cancel").status_code == 403
+    assert op.post(f"{one}/cancel").status_code in (200, 409)
+    assert eye.get(one).json()["submitted_by"] == "ci"
+    ticket = eye.post(f"{V1}/tickets").json()["ticket"]
+    assert client(pool).get(one, params={"ticket": ticket}).status_code == 200
+    assert client(pool).post(f"{V1}/graphs", params={"ticket": ticket}, json=body).status_code == 403
+
+
+def test_as_many_as_may_run_are_accepted(
+    api: Callable[..., Pool], client: Callable[..., httpx2.Client], tmp_path: Path
+) -> None:
+    """One more is told to come again."""
+    http = client(api(MAX_ACTIVE_GRAPHS="1", **WITH_TOOLS))
+    gate = tmp_path / "gate"
+    first = http.post(f"{V1}/graphs", json={"graph": waiting(str(gate))})
+    refused = http.post(f"{V1}/graphs", json={"graph": doubling(), "inputs": {"x": 1}})
+    assert (first.status_code, refused.status_code, code(refused)) == (201, 429, "RATE_LIMIT_EXCEEDED")
+    assert int(refused.headers["retry-after"]) >= 1
+    gate.touch()
+    http.get(f"{first.headers['location']}/status", params={"wait": 10})
+    assert http.post(f"{V1}/graphs", json={"graph": doubling(), "inputs": {"x": 1}}).status_code == 201
+
+
+def test_a_submission_outlives_the_api_process(api: Callable[..., Pool]) -> None:
+    """Killed again and again while clients repeat themselves with their keys: one run a key, each to its end."""
+    pool = api(workers=2)
+    stop = threading.Event()
+    runs: dict[str, set[str]] = {}
+
+    def submit(key: str) -> None:
+        while not stop.is_set():
+            try:
+                answer = httpx2.post(
+                    f"{pool.api_url}{V1}/graphs",
+                    json={"graph": doubling(), "inputs": {"x": 1}},
+                    headers={"Idempotency-Key": key},
+                    timeout=5,
+                )
+            except httpx2.TransportError:
+                continue
+            assert answer.status_code in (200, 201, 503), answer.text
+            if answer.status_code != 503:
+                runs.setdefault(key, set()).add(answer.json()["graph_id"])
+                return
+
+    threads = [threading.Thread(target=submit, args=(f"key-{number}",)) for number in range(60)]
+    for at, thread in enumerate(threads):
+        thread.start()
+        if at % 20 == 10:
+            os.kill(api_pid(pool), signal.SIGKILL)
+            pool.wait_event("service.up", count=at // 20 + 2)
+    for thread in threads:
+        thread.join(30)
+    stop.set()
+    assert len(runs) == 60 and all(len(ids) == 1 for ids in runs.values())
+    for ids in runs.values():
+        (graph_id,) = ids
+        status = httpx2.get(f"{pool.api_url}{V1}/graphs/{graph_id}/status", params={"wait": 20}, timeout=30).json()
+        assert status["status"] == "completed"
+    assert httpx2.get(f"{pool.api_url}{V1}/graphs").json()["total"] == 60
+
+
+def test_redis_away_is_no_404(
+    api: Callable[..., Pool], client: Callable[..., httpx2.Client], redis_server: RedisServer
+) -> None:
+    """Neither for what is there nor for what is submitted."""
+    http = client(api())
+    made = http.post(f"{V1}/graphs", json={"graph": chain(2)})
+    redis_server.stop()
+    for answer in (
+        http.get(made.headers["location"]),
+        http.post(f"{V1}/graphs", json={"graph": doubling(), "inputs": {"x": 1}}),
+    ):
+        assert (answer.status_code, code(answer)) == (503, "UNAVAILABLE")
+        assert int(answer.headers["retry-after"]) >= 1
