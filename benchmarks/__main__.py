@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks import cpu, idle, memory, model_wait, recovery, scale, startup, wakeup
+from benchmarks import cpu, graphs, idle, memory, model_wait, recovery, scale, startup, wakeup
 from benchmarks.figures import Figure, as_json, kept_form, table
 from benchmarks.plan import Plan, chosen
 from benchmarks.yardstick import cpu_per_1000
@@ -28,6 +28,7 @@ KEPT = Path(__file__).with_name("figures.json")
 YARDSTICK_ITEMS = 3000
 ROWS: Mapping[str, Callable[[Plan], list[Figure]]] = {
     "cpu": cpu.measure,
+    "graphs": graphs.measure,
     "memory": memory.measure,
     "idle": idle.measure,
     "wakeup": wakeup.measure,

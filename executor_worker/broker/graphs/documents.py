@@ -8,10 +8,10 @@ from executor_worker.broker.graphs.errors import RunNotEnded
 from executor_worker.broker.graphs.records import NodeField
 from executor_worker.broker.graphs.requests import Steps, checked
 from executor_worker.broker.graphs.views import Head, hash_of, head, ids_of, require
-from executor_worker.broker.names import run_key
+from executor_worker.broker.names import STATE_PREFIX, run_key
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.graph.plan import NodePlan, restored
-from executor_worker.json_text import dumps, loads
+from executor_worker.json_text import dumps
 
 LARGE, LARGE_OUTPUT = 32 * 2**20, 64 * 2**10
 """Bytes: from the first on a document leaves out outputs over the second."""
@@ -151,12 +151,10 @@ def _time(ms: int | None) -> bytes:
     return dumps(rfc3339(ms / 1000) if ms else None)
 
 
-def render(graph_id: str, ttl_s: int) -> Steps[None]:
-    """Store an ended run's document where programs of others read it."""
+def write_document(graph_id: str, ttl_s: int) -> Steps[None]:
+    """Store an ended run's document where programs of others read it; another epoch's is not touched."""
     about = yield from head(graph_id)
     written = yield from document(graph_id)
-    if about is not None and written is not None and about.ended:
-        yield [(b"SET", f"dago:state:{graph_id}", written, "EX", ttl_s)]
-
-
-__all__ = ["document", "joined", "loads", "render", "result"]
+    now = yield from head(graph_id)
+    if about is not None and now is not None and written is not None and now.ended and now.epoch == about.epoch:
+        checked((yield [(b"SET", STATE_PREFIX + graph_id, written, b"EX", ttl_s)]))

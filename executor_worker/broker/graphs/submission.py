@@ -16,7 +16,7 @@ from executor_worker.broker.graphs.scripts import submit_script
 from executor_worker.broker.names import STATE_PREFIX, idempotency_key, run_key
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.definition import Graph
-from executor_worker.graph.plan import LAYOUT, compile_graph
+from executor_worker.graph.plan import LAYOUT, Plan, compile_graph
 from executor_worker.json_text import dumps
 
 PLANNED_S = 300
@@ -107,13 +107,13 @@ def submit(run: Submission, render: Render | None = None, deciding: Deciding | N
     for key, fields in ((f"{base}:plan", records), (f"{base}:edges", places)):
         requests += [(b"HSET", key, *fields[at : at + 2 * SLICE]) for at in range(0, len(fields), 2 * SLICE)]
         requests.append((b"EXPIRE", key, PLANNED_S))
-    head = _head(run, plan.graph, len(prefix), inputs, bool(plan.graph.output is not None), plan.sinks)
+    head = _head(run, plan, len(prefix), inputs)
     document = prefix + b',"status":"submitted","node_states":{},"submitted_at":null}'
     key = _idempotency(run, base)
     while True:
         words: list[Any] = [run.body_digest, run.max_active, document, 2 * len(head)]
         words += [word for pair in head.items() for word in pair]
-        words += [len(plan.roots), *plan.roots, *deciding.words()]
+        words += deciding.words()
         *_, reply = checked(
             (yield [*requests, ScriptCall(submit_script(), [base, key, STATE_PREFIX + run.graph_id], words)])
         )
@@ -153,17 +153,34 @@ def _prefix(run: Submission, inputs: bytes) -> bytes:
     return b"{" + b",".join(dumps(name) + b":" + value for name, value in parts.items())
 
 
-def _head(
-    run: Submission, graph: Graph, prefix: int, inputs: bytes, output: bool, sinks: tuple[str, ...]
-) -> dict[str, Any]:
+def _head(run: Submission, plan: Plan, prefix: int, inputs: bytes) -> dict[str, Any]:
+    graph = plan.graph
     limits = [limit for limit in (run.timeout_s, graph.timeout_s, run.default_timeout_s) if limit is not None]
     window = max(graph.max_parallel or run.queued_max, 1)
     total = len(graph.nodes)
     return {
-        "v": LAYOUT, "graph_id": run.graph_id, "status": "submitted", "epoch": 1, "left": total, "total": total,
-        "slots": 0, "window": window, "failure": graph.failure, "output": int(output), "ttl": int(run.state_ttl_s),
-        "ids": "\t".join(graph.nodes), "sinks": "\t".join(sinks), "prefix": prefix, "inputs": inputs,
-        "timeout": int(limits[0] * 1000), "name": graph.name or graph.id or "", "labels": dumps(dict(run.labels)),
-        "metadata": dumps(dict(run.metadata)), "submitted_by": run.submitted_by, "traceparent": run.traceparent,
-        "tracestate": run.tracestate, "told": dumps({"name": graph.name or graph.id, "total": total}),
-    }  # fmt: skip
+        "v": LAYOUT,
+        "graph_id": run.graph_id,
+        "status": "submitted",
+        "epoch": 1,
+        "left": total,
+        "total": total,
+        "slots": 0,
+        "window": window,
+        "failure": graph.failure,
+        "output": int(graph.output is not None),
+        "ttl": int(run.state_ttl_s),
+        "ids": "\t".join(graph.nodes),
+        "sinks": "\t".join(plan.sinks),
+        "roots": "\t".join(plan.roots),
+        "prefix": prefix,
+        "inputs": inputs,
+        "timeout": int(limits[0] * 1000),
+        "name": graph.name or graph.id or "",
+        "labels": dumps(dict(run.labels)),
+        "metadata": dumps(dict(run.metadata)),
+        "submitted_by": run.submitted_by,
+        "traceparent": run.traceparent,
+        "tracestate": run.tracestate,
+        "told": dumps({"name": graph.name or graph.id, "total": total}),
+    }

@@ -14,6 +14,7 @@ from typing import Any
 
 from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Claim, JournalKeys, Settled, Settlement
 from executor_worker.broker.graphs.deciding import Deciding, Render, sized
+from executor_worker.broker.graphs.documents import write_document
 from executor_worker.broker.graphs.records import Decided, mirrored, rest_of
 from executor_worker.broker.graphs.requests import drive
 from executor_worker.broker.graphs.settling import NodeCommit, StepCommit
@@ -122,7 +123,7 @@ class RunKind(Kind[RunWork]):
 
     def draft(self, work: RunWork, conclusion: Conclusion, stamp: Stamp) -> Draft:
         if work.step is not None:
-            return _StepDraft(work.claim, work.step, self._render)
+            return _StepDraft(work.claim, work.step, self._render, self._ttl_s)
         assert work.node is not None
         return _NodeDraft(work, work.node, conclusion, stamp, self._render)
 
@@ -161,7 +162,8 @@ def _led(took: str, at: int) -> bool:
 class _StepDraft(Draft):
     """Does the next part of what a run has left to do."""
 
-    def __init__(self, claim: Claim, step: TakenStep, render: Render) -> None:
+    def __init__(self, claim: Claim, step: TakenStep, render: Render, ttl_s: int) -> None:
+        self._ttl_s = ttl_s
         self.conclusion = Conclusion(None)
         self._claim = claim
         self._step = step
@@ -169,6 +171,9 @@ class _StepDraft(Draft):
 
     def commit(self) -> StepCommit:
         held, graph_id = self._claim.held, self._step.graph_id
+        if self._step.what == "render":
+            self._claim.ask(lambda link: drive(link, write_document(graph_id, self._ttl_s)))
+            return StepCommit()
         steps = step(graph_id, self._render, consumer=held.consumer, entry=held.entry, count=held.count)
         self._claim.ask(lambda link: drive(link, steps))
         return StepCommit()

@@ -1,7 +1,7 @@
 -- Accept a run: its head, its key and its first items, in one step. Its plan was written before, with a TTL.
 --
 -- KEYS: the run's head, idempotency key (or the head where there is none), state document.
--- ARGV: the body's digest, most active runs (0: no limit), document, number of the head's words, those, roots,
+-- ARGV: the body's digest, most active runs (0: no limit), document, number of the head's words, those,
 --       number of decisions, those, the run's output or ''.
 -- Reply: {'submitted', ms}, {'replayed', graph_id, status, ms}, {'mismatch', graph_id}, {'active', n}, {'judge', …},
 --        {'unplanned'}: the plan is not there (any more).
@@ -11,8 +11,6 @@ local shard = string.match(base, '^(.*:)run:[^:]*$')
 local digest, most, document = word(), number(), word()
 local words = {}
 for i = 1, number() do words[i] = word() end
-local roots = {}
-for i = 1, number() do roots[i] = word() end
 
 local function discard() redis.call('UNLINK', base .. ':plan', base .. ':edges') end
 
@@ -40,7 +38,7 @@ for i = 1, #words, 2 do head[words[i]] = words[i + 1] end
 local run = new_run(base, head)
 local output = read_decisions(run)
 log_run(run, 'graph.submitted', head.told)
-for _, id in ipairs(roots) do make_ready(run, id) end
+ready_roots(run, 1)
 settle_down(run)
 local missing = undecided(run, output)
 if missing then return {'judge', missing} end

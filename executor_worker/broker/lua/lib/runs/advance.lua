@@ -71,7 +71,7 @@ local function decide(run, source, edge, taken)
 end
 
 function decide_edges(run, id, from)
-  local took, out = node_of(run, id).took, place_of(run, id).out
+  local took, out = node_of(run, id).took, out_of(place_of(run, id))
   prefetch(run, out, from)
   for i = from, #out do
     if run.ops >= MOST then
@@ -103,8 +103,9 @@ function derived_output(run, id, place)
   if place.kind == 'start' then return run.was.inputs or redis.call('HGET', run.base, 'inputs') or '{}' end
   if place.kind ~= 'end' then return nil end
   local led = {}
-  for i = 1, #place.reads, 2 do
-    local source, at = place.reads[i], tonumber(place.reads[i + 1])
+  local sources = split(place.names, '\t')
+  for i = 1, #sources, 2 do
+    local source, at = sources[i], tonumber(sources[i + 1])
     local one = node_of(run, source)
     if one and ENDED[one.st] and (one.took == '*' or string.sub(one.took, at, at) == '1') then led[#led + 1] = source end
   end
@@ -285,6 +286,18 @@ local function cancel_rest(run, from)
   if at <= #ids then run.cursors[#run.cursors + 1] = 'cancel\t\t' .. at end
 end
 
+-- The nodes without incoming edges are ready, from *from* on.
+local function ready_roots(run, from)
+  local roots = split(run.was.roots or redis.call('HGET', run.base, 'roots'), '\t')
+  for i = from, #roots do
+    if run.ops >= MOST then
+      run.cursors[#run.cursors + 1] = 'roots\t\t' .. i
+      return
+    end
+    make_ready(run, roots[i])
+  end
+end
+
 -- Go on where earlier calls had to stop.
 local function resume_cursors(run)
   local cursors = run.cursors
@@ -300,6 +313,8 @@ local function resume_cursors(run)
         decide_edges(run, id, tonumber(at))
       elseif kind == 'root' then
         make_ready(run, id)
+      elseif kind == 'roots' then
+        ready_roots(run, tonumber(at))
       elseif kind == 'node' then
         run.work[#run.work + 1] = id
       end

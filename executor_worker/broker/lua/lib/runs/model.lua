@@ -25,7 +25,8 @@ local function clock()
   return clock_ms
 end
 
-local function int(number) return string.format('%.0f', number) end
+-- Milliseconds have 13 digits: Lua writes numbers of up to 14 as they are.
+local function int(number) return tostring(number) end
 
 -- RFC 3339, UTC, milliseconds.
 local stamps = {}
@@ -66,6 +67,17 @@ local function sliced(command, key, words)
   end
 end
 
+-- The values of many fields of a hash.
+local function values_of(key, ids)
+  if #ids <= 4000 then return redis.call('HMGET', key, unpack(ids)) end
+  local found = {}
+  for from = 1, #ids, 4000 do
+    local last = math.min(from + 3999, #ids)
+    for i, value in ipairs(redis.call('HMGET', key, unpack(ids, from, last))) do found[from + i - 1] = value end
+  end
+  return found
+end
+
 -- A node's field: status, attempt, seq of the log when it became ready and when it ended, when it was queued, started
 -- and ended (ms), its edges taken ('*' all, '-' none, 'x' dead, else a digit for each), then its error and its metadata,
 -- both JSON, on lines of their own.
@@ -79,22 +91,28 @@ local function parse_node(raw)
 end
 
 local function node_text(n)
-  return table.concat({n.st, n.at, int(n.r), int(n.e), int(n.q), int(n.s), int(n.d), n.took}, '\t') .. n.rest
+  return n.st .. '\t' .. n.at .. '\t' .. n.r .. '\t' .. n.e .. '\t' .. n.q .. '\t' .. n.s .. '\t' .. n.d .. '\t' .. n.took .. n.rest
 end
 
 -- What a script needs to know of a node's place in the graph: see `graph/plan.py`, which writes it.
 local function parse_place(raw)
-  local lines = split(raw, '\n')
-  local first = split(lines[1], '\t')
-  local place = {
-    inline = first[1], need = tonumber(first[2]), edges = tonumber(first[3]), kind = first[4], queue = first[5],
-    handled = first[6] == '1', inputs = first[7] == '1', reads = split(lines[2] or '', '\t'), out = {},
+  local inline, need, edges, kind, queue, handled, inputs, reads, at =
+    string.match(raw, '^(%a)\t(%d+)\t(%d+)\t([^\t]*)\t([^\t]*)\t(%d)\t(%d)\n([^\n]*)()')
+  return {
+    inline = inline, need = tonumber(need), edges = tonumber(edges), kind = kind, queue = queue,
+    handled = handled == '1', inputs = inputs == '1', names = reads, raw = raw, at = at,
   }
-  for i = 3, #lines do
-    local target, need, edges = string.match(lines[i], '^([^\t]*)\t(%d+)\t(%d+)$')
-    place.out[i - 2] = {target, tonumber(need), tonumber(edges)}
+end
+
+-- Its outgoing edges: {target, need, edges} of each.
+local function out_of(place)
+  if place.out then return place.out end
+  local out = {}
+  for target, need, edges in string.gmatch(string.sub(place.raw, place.at), '\n([^\t]*)\t(%d+)\t(%d+)') do
+    out[#out + 1] = {target, tonumber(need), tonumber(edges)}
   end
-  return place
+  place.out = out
+  return out
 end
 
 -- A run as its head's fields say.
@@ -104,10 +122,14 @@ local function new_run(base, head)
     changed = {}, joined = {}, outputs = {}, closed = {}, removed = {}, queue = {}, ready = {}, now_ended = {},
     events = {}, work = {}, cursors = {}, judge = {}, given = {}, timers = {}, waiting = {}, forgotten = {}, mirrored = {}, ops = 0, seq = 0,
   }
-  for _, name in ipairs(HEAD) do head[name] = head[name] or '' end
-  for _, name in ipairs(NUMBERS) do run[name] = tonumber(head[name]) or 0 end
-  run.id, run.status, run.stopping, run.held, run.error =
-    head.graph_id, head.status, head.stopping, head.held, head.error
+  local old = {}
+  for _, name in ipairs(NUMBERS) do
+    local value = tonumber(head[name]) or 0
+    run[name], old[name] = value, value
+  end
+  run.old = old
+  run.id, run.status = head.graph_id, head.status
+  run.stopping, run.held, run.error = head.stopping or '', head.held or '', head.error or ''
   return run
 end
 

@@ -31,10 +31,11 @@ end
 -- What a node's config and conditions name: {id, its field or false, its output or false}, only as far as it is its past.
 local function past_of(run, node, place)
   local found = {}
-  if #place.reads == 0 then return found end
-  local fields = redis.call('HMGET', run.base .. ':nodes', unpack(place.reads))
-  local outputs = redis.call('HMGET', run.base .. ':outputs', unpack(place.reads))
-  for i, id in ipairs(place.reads) do
+  if place.names == '' then return found end
+  local reads = split(place.names, '\t')
+  local fields = values_of(run.base .. ':nodes', reads)
+  local outputs = values_of(run.base .. ':outputs', reads)
+  for i, id in ipairs(reads) do
     local one = fields[i] and parse_node(fields[i])
     local seen = one and ENDED[one.st] and one.e <= node.r
     found[i] = {id, seen and fields[i], seen and outputs[i]}
@@ -71,10 +72,10 @@ local function started(stream, entry, count, fields, consumer, quiet)
   if not quiet then log_node(run, 'node.started', name, '{"attempt":' .. node.at .. ',"delivery":' .. count .. ',"worker_id":' .. quoted(consumer) .. '}',
     'dago:events:graph.events') end
   local place = place_of(run, name)
-  local about = redis.call('HMGET', run.base, 'traceparent', 'tracestate', 'submitted_by')
+  local about = redis.call('HMGET', run.base, 'traceparent', 'tracestate', place.inputs and 'inputs' or 'v')
   write(run)
   return {
     'node', id, name, run.epoch, node.at, node_text(node), redis.call('HGET', run.base .. ':plan', name),
-    place.inputs and redis.call('HGET', run.base, 'inputs'), past_of(run, node, place), about[1], about[2], run.base,
+    place.inputs and about[3], past_of(run, node, place), about[1], about[2], run.base,
   }
 end

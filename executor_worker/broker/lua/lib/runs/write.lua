@@ -84,7 +84,7 @@ local function log_end(run)
 end
 
 local function is_over(run)
-  if OVER[run.was.status] and run.was.stopping == '' or run.put_off then return false end
+  if OVER[run.was.status] and (run.was.stopping or '') == '' or run.put_off then return false end
   if run.stopping ~= '' then return run.running == 0 and run.todo == 0 and #run.cursors == 0 end
   return run.left == 0
 end
@@ -176,17 +176,19 @@ local function write_log(run)
   redis.pcall('PUBLISH', run.shard .. 'live:' .. run.id, int(run.seq))
 end
 
+local TEXTS = {'status', 'stopping', 'held', 'error'}
+
 local function write_head(run)
-  local words = {}
-  for _, name in ipairs({'status', 'stopping', 'held', 'error', 'epoch', 'left', 'slots', 'running', 'completed', 'failed',
-      'cancelled', 'skipped', 'started', 'todo', 'backlog', 'window'}) do
-    local value = type(run[name]) == 'number' and int(run[name]) or run[name]
-    if value ~= run.was[name] and not (value == '0' and run.was[name] == '') then
-      words[#words + 1] = name
-      words[#words + 1] = value
+  local words, count = {}, 0
+  for _, name in ipairs(TEXTS) do
+    if run[name] ~= (run.was[name] or '') then
+      words[count + 1], words[count + 2], count = name, run[name], count + 2
     end
   end
-  if #words > 0 then redis.call('HSET', run.base, unpack(words)) end
+  for name, value in pairs(run.old) do
+    if run[name] ~= value then words[count + 1], words[count + 2], count = name, run[name], count + 2 end
+  end
+  if count > 0 then redis.call('HSET', run.base, unpack(words)) end
 end
 
 -- Write all that has changed. *output*: what the run's own template gave, where it has one and is over.
@@ -232,7 +234,7 @@ local function write(run, output)
     list_as(run, run.status)
     write_document(run, output)
     expire_all(run)
-  elseif #opened > 0 and run.was.slots == '0' then
+  elseif #opened > 0 and run.old.slots == 0 then
     redis.call('ZADD', run.shard .. 'looks', 'NX', int(clock() + LOOK_MS), run.id)
   end
   return over
