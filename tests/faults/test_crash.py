@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from tests.faults.bare_fork import BareFork
-from tests.faults.stage import Stage, pids_of, unharmed
+from tests.faults.stage import WORK, Stage, pids_of, unharmed
 from tests.kit import Pool, Proxy, Stopwatch, alive, wait_until
 
 KILLS = 20
@@ -167,6 +167,27 @@ def test_06_supervisor_killed(stage: Stage) -> None:
     assert max(fact.at for fact in taken_over) - killed_at < stage.lease_s + 4
     assert stage.result("blocked")["data"]["error_code"] == "node_timeout"
     stage.assert_settled_once(["child", "busy", "blocked"])
+
+
+def test_06_a_lost_hosts_item_is_claimed_by_xautoclaim_for_the_worker_that_runs_it(stage: Stage) -> None:
+    """What Redis is asked, as MONITOR shows it: one entry, from that very one on, by the consumer that then runs it."""
+    stage.lease_s = 1.0
+    first = stage.pool(workers=1)
+    entry = stage.push("hold")
+    stage.started()
+    with stage.db.monitor() as seen:
+        first.process.kill()
+        stage.journal.let_go("g")
+        stage.pool(workers=2)
+        runner = stage.result()["data"]["worker_id"]
+        stage.db.ping()
+        asked = []
+        while (command := seen.next_command()["command"]) != "PING":
+            asked.append(command.split())
+    claims = [words for words in asked if words[0].upper() == "XAUTOCLAIM"]
+    assert [(words[1], words[3], words[5:8]) for words in claims] == [(WORK, runner, [entry, "COUNT", "1"])]
+    renewals = [words for words in asked if words[0].upper() == "XCLAIM" and entry in words]
+    assert all(words[-1] == "JUSTID" or words[3] == runner for words in renewals), "nobody else is given it"
 
 
 def test_06_supervisor_and_keeper_killed_at_once(stage: Stage) -> None:
