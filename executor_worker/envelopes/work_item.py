@@ -13,7 +13,9 @@ from executor_worker.json_text import dumps, loads
 WORK_TYPE = "node.work"
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 NAMES = ("graph_id", "node_id", "execution_id")
-NAME_IN_RAW = {name: re.compile(rb'"%b"\s{0,32}:\s{0,32}"((?:[^"\\]|\\.){1,512})"' % name.encode()) for name in NAMES}
+NAME_IN_RAW = {
+    name: re.compile(rb'"%b"\s{0,32}:\s{0,32}("(?:[^"\\]|\\.){1,512}"|-?[0-9]{1,64})' % name.encode()) for name in NAMES
+}
 DEEP, MARGIN = 200, 50  # levels: surely harmless below; what is put around a value, and the stack's own use
 PARSED_LIMIT = 64 * 1024 * 1024  # bytes; what is larger is not even parsed for its names
 
@@ -231,9 +233,27 @@ def _salvage_parsed(envelope: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, (first, second) in places.items():
         for value in (first.get(name), second.get(name)):
-            if name not in found and isinstance(value, str) and _problem(value) is None:
-                found[name] = value
+            readable = _readable(value)
+            if name not in found and readable:
+                found[name] = readable
     return found
+
+
+def _readable(value: Any) -> str:
+    """
+    Read what names something for who waits for it, though no item may be called so; "" where it can't be said.
+
+    A number is read as a text: so does who makes keys and messages of it.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return dumps(value).decode()
+    if not isinstance(value, str):
+        return ""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return ""
+    return value
 
 
 def _salvage_raw(data: bytes) -> dict[str, str]:
@@ -244,11 +264,11 @@ def _salvage_raw(data: bytes) -> dict[str, str]:
         if match is None:
             continue
         try:
-            value = loads(b'"' + match[1] + b'"')
+            readable = _readable(loads(match[1]))
         except ValueError:
             continue
-        if _problem(value) is None:
-            found[name] = value
+        if readable:
+            found[name] = readable
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,26 @@ def test_wrong_types_and_contradictions_are_kept(wire: Wire, kind: str) -> None:
     if body.get("graph_id") == graph_id and body["node_id"] == "n":
         (event,) = wire.results(graph_id)
         assert (event["type"], event["data"]["error_code"]) == ("node.failed", "invalid_item")
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+@pytest.mark.parametrize("kind", ["graph's number", "node's number", "control characters", "in broken JSON"])
+def test_names_that_no_item_may_have_are_answered(wire: Wire, kind: str, stream: str) -> None:
+    """Whoever waits for the graph hears of it, a number as its text; the item is a dead letter as it came."""
+    number = time.time_ns() % 10**9
+    names: dict[str, tuple[object, object]] = {
+        "graph's number": (number, "n"),
+        "node's number": (f"g{number}", 7),
+        "control characters": (f"g{number}\n\0", "n\x1b[2J"),
+        "in broken JSON": (number, "n"),
+    }
+    graph, node = names[kind]
+    data = json.dumps({"graph_id": graph, "node_id": node, "config": RENAMED}).encode()
+    data = data[:-2] if kind == "in broken JSON" else data
+    check_letter(wire.wait_letter(entry := wire.add(data, stream), stream), data, entry, wire)
+    event = wire.wait_result(str(graph))
+    assert (event["graph_id"], event["node_id"]) == (str(graph), str(node))
+    assert (event["type"], event["data"]["error_code"]) == ("node.failed", "invalid_item")
 
 
 @pytest.mark.parametrize("data", [b'{"graph_id":"%b","node_id":"n",', b'{"node_id": "n", "x": NaN, "graph_id" : "%b"}'])
