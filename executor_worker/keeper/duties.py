@@ -26,6 +26,8 @@ from executor_worker.keeper.redis_monitor import RedisMonitor
 from executor_worker.keeper.registration import HandOver, RegistrationDuty
 from executor_worker.keeper.summary import SUMMARY_S, Summary
 from executor_worker.keeper.throttling import LOOK_S, Throttling
+from executor_worker.keeper.wrong_keys import LOOK_S as LOOK_AT_KEYS_S
+from executor_worker.keeper.wrong_keys import WrongKeys
 from executor_worker.telemetry import logs
 
 REDIS_MONITOR_S = 1.0  # or several times within a lease: until it finds Redis back, nothing is renewed
@@ -62,6 +64,7 @@ class Duties:
         redis_monitor_s = min(around.lease_s / 6, REDIS_MONITOR_S)
         self.redis_monitor = RedisMonitor(around, renew, redis_monitor_s)
         self.housekeeping = Housekeeping(around)
+        self.wrong_keys = WrongKeys(around)
         # Both know of each other: what waited is offered as what was released is, and one subscription serves both.
         self.throttling = throttling = Throttling(around, lambda ready: self.reclaim.put_up(ready))
         self.reclaim = Reclaim(
@@ -80,6 +83,7 @@ class Duties:
             Duty("registry", REGISTRY_S, self._while_up(registration.run), self._while_up(registration.close)),
             Duty("housekeeping", HOUSEKEEPING_S, self._while_up(self.housekeeping.run)),
             Duty("backlog", BACKLOG_S, self._while_up(self.housekeeping.measure)),
+            Duty("wrong_keys", LOOK_AT_KEYS_S, self._while_up(self.wrong_keys.run)),
             Duty("rates", RATES_S, self.rates.run),
             Duty("summary", SUMMARY_S, Summary(around.board, lambda: self.housekeeping.backlogs).run),
             Duty("memory", MEMORY_S, Memory(around).run),
@@ -97,7 +101,8 @@ class Duties:
             except StreamUnavailable as error:
                 self.redis_monitor.lost(error)
             except StreamRefused as error:
-                logs.error("redis.refused", **advice_of(error, "see what is wrong with this Redis"))
+                if not self.wrong_keys.suspect(error):
+                    logs.error("redis.refused", **advice_of(error, "see what is wrong with this Redis"))
             return None
 
         return run_or_not

@@ -46,7 +46,7 @@ class PoolHealth:
         if head.mode in ("draining", "stopped"):
             return "draining"
         working = counts["idle"] + counts["busy"] + counts["draining"]
-        if not head.redis_up or not head.gate:
+        if not head.redis_up or head.away or not head.gate:
             return "unhealthy"
         if head.configured and not (working and self._any_progress()):
             return "unhealthy"
@@ -75,6 +75,8 @@ class PoolHealth:
         head, counts = self._board.head, self.counts()
         if head.mode in ("draining", "stopped"):
             yield "the pool is draining: what is in hand is finished, nothing more is taken"
+        if head.redis_up and head.away:
+            yield head.away
         if not head.redis_up:
             yield f"Redis is away: {head.away}" if head.away else "Redis has not answered yet"
         elif not head.gate:

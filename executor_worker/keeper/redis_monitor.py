@@ -10,6 +10,7 @@ from executor_worker.broker.fleet.identity import BEAT_S, IdentityTaken
 from executor_worker.broker.queue.consumers import consumers_of, delete_consumer, release_consumer
 from executor_worker.errors import StreamRefused, StreamUnavailable
 from executor_worker.keeper.pool_context import PoolContext
+from executor_worker.keeper.wrong_keys import explained
 from executor_worker.telemetry import logs
 
 REFUSED = 78
@@ -80,6 +81,7 @@ class RedisMonitor:
         if head.redis_up:
             return
         head.redis_up = True
+        head.away = ""
         head.redis_epoch += 1
         if self._said_lost:
             self._said_lost = False
@@ -121,7 +123,7 @@ class RedisMonitor:
         if head.gate and (self._let_in or not head.on_trial):
             self.lost(StreamUnavailable(_reason(error).rstrip(".")))
             return
-        head.reason = _reason(error)
+        head.reason = explained(self._around, error) or _reason(error)
         raise SystemExit(REFUSED)
 
 

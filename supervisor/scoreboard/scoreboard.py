@@ -110,7 +110,7 @@ class Head:
 
     @property
     def away(self) -> str:
-        """Why Redis does not serve us; by the keeper, while `redis_up` does not hold."""
+        """Why Redis does not serve us, or not as it should; by the keeper."""
         return self._away.read()
 
     @away.setter

@@ -11,7 +11,7 @@ COMMANDS = (
     *("xadd", "xread", "xreadgroup", "xack", "xclaim", "xautoclaim", "xpending", "xdel", "xtrim", "xlen"),
     *("xrange", "xrevrange", "xinfo|groups", "xinfo|consumers", "xgroup|create", "xgroup|delconsumer"),
     # states, the registry, journals, marks
-    *("get", "strlen", "set", "del", "exists", "rename", "pexpire", "pttl", "scan"),
+    *("get", "strlen", "set", "del", "exists", "rename", "pexpire", "pttl", "scan", "type"),
     *("hget", "hgetall", "hvals", "hset", "hdel", "hincrby", "hrandfield"),
     *("lrange", "llen", "rpush", "rpushx"),
     # throttles of models

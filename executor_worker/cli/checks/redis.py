@@ -25,6 +25,7 @@ from executor_worker.broker.names import (
     THROTTLES,
     WORK_STREAMS,
 )
+from executor_worker.broker.queue.key_types import FIX, wrong_keys
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
 from executor_worker.cli.status.pool_http import PoolView
 from executor_worker.errors import ConfigError, StreamError, StreamRefused, StreamUnavailable
@@ -70,6 +71,8 @@ def _connected(link: Link, settings: Settings, pool: PoolView) -> Iterator[Findi
         yield from _server(link, server)
         if server.role == "slave":
             return
+    for problem in wrong_keys(link):
+        yield fix("keys", f"{problem}. {FIX}")
     yield _name(link, settings, pool)
     yield _permissions(link)
 
