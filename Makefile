@@ -87,6 +87,10 @@ check: format-check lint types imports test ## format, lint, types, import rules
 audit: $(STAMP) ## look up known vulnerabilities of everything the locks name (docs/SECURITY.md)
 	@$(RUN) tests/system/audit/run.py $(ARGS)
 
+.PHONY: docs
+docs: $(STAMP) ## write what documents say of the settings
+	$(RUN) -m scripts.write_docs
+
 .PHONY: format
 format: $(STAMP) ## write the source as the formatter wants it
 	$(RUN) -m ruff format .

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from executor_worker.settings.fields import setting_fields
+from scripts import write_docs
 from tests.kit.paths import ROOT
 
 DOCUMENTS = sorted(
@@ -30,9 +31,15 @@ def plain(text: str) -> str:
     return text.replace("`", "").strip()
 
 
-def test_readme_lists_every_setting_with_its_default() -> None:
+def test_what_is_derived_from_the_settings_is_up_to_date() -> None:
+    """`make docs` would change nothing."""
+    assert write_docs.page(read("docs/SETTINGS.md")) == read("docs/SETTINGS.md")
+    assert write_docs.environment(read("systemd/executor-worker.env")) == read("systemd/executor-worker.env")
+
+
+def test_settings_page_lists_every_setting_with_its_default() -> None:
     """The table of settings is the program's own, no more and no less."""
-    documented = {name: plain(default) for name, default in table_of_settings(read("README.md")).items()}
+    documented = {name: plain(default) for name, default in table_of_settings(read("docs/SETTINGS.md")).items()}
     assert documented == {name.upper(): plain(setting.default) for name, setting in setting_fields().items()}
 
 
