@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from benchmarks.figures import Figure, percentile
@@ -40,7 +43,7 @@ def _measured(on: Stage, link: Link, plan: Plan) -> list[Figure]:
     for _ in range(plan.rounds * 3):
         first, times = _clocked(link, chain(CHAIN))
         firsts.append(first)
-        gaps += [(later - sooner) / 1e6 for sooner, later in zip(times, times[1:], strict=False)]
+        gaps += [(later - sooner) / 1e6 for sooner, later in pairwise(times)]
     wide, wider = [], []
     for _ in range(plan.rounds):
         wide.append(_run(link, fan(1_000)))
@@ -84,7 +87,8 @@ def _ended(link: Link, graph_id: str) -> runs.Head:
     head = wait_until(
         lambda: found if (found := drive(link, runs.require(graph_id))).ended else None, 600, graph_id, every=0.002
     )
-    assert head is not None and head.status == "completed", head
+    assert head is not None
+    assert head.status == "completed", head
     return head
 
 
@@ -107,24 +111,24 @@ def _clocked(link: Link, document: Document) -> tuple[float, list[int]]:
 
 def _cost(on: Stage, link: Link, plan: Plan, nodes: int) -> list[float]:
     """CPU of the workers and of Redis for a node of runs, as a ratio to a plain item with the same parameters."""
+    document = fan(nodes - 1, "x" * (ITEM_BYTES - 200))
     ratios = []
     for number in range(plan.rounds):
         count = max(plan.items // 4 // nodes, 1) * nodes
         graphs = [f"plain{nodes}-{number}-{at}" for at in range(count)]
-        plain = _spent(
-            on,
-            lambda: put(on.db, (item(one, size=ITEM_BYTES) for one in graphs), {one: state(one) for one in graphs}),
-            count,
-        )
-        on.db.delete(*(f"dago:state:{one}" for one in graphs))
-        text = "x" * (ITEM_BYTES - 200)
-        document = fan(nodes - 1, text)
-        ours = _spent(on, lambda: [_submitted(link, document) for _ in range(count // nodes)], count)  # noqa: B023
-        ratios.append(ours / plain)
+        items = [item(graph, size=ITEM_BYTES) for graph in graphs]
+        plain = _spent(on, partial(put, on.db, items, {graph: state(graph) for graph in graphs}), count)
+        on.db.delete(*(f"dago:state:{graph}" for graph in graphs))
+        ratios.append(_spent(on, partial(_submit_all, link, document, count // nodes), count) / plain)
     return ratios
 
 
-def _spent(on: Stage, lay_ready: Any, count: int) -> float:
+def _submit_all(link: Link, document: Document, count: int) -> None:
+    for _ in range(count):
+        _submitted(link, document)
+
+
+def _spent(on: Stage, lay_ready: Callable[[], None], count: int) -> float:
     """CPU seconds that *count* items cost workers and Redis, once they are laid ready."""
     on.forget_results()
     pids = [*on.workers(), on.server.process.pid]
