@@ -47,4 +47,6 @@ def script(name: Part, *parts: Part, flags: str | None = None) -> Script:
 def _text(part: Part, folder: str = "") -> str:
     if isinstance(part, LuaText):
         return part.text
-    return (files("executor_worker.broker") / "lua" / f"{folder}{part}.lua").read_text("utf-8")
+    text = (files("executor_worker.broker") / "lua" / f"{folder}{part}.lua").read_text("utf-8")
+    # Comments are for readers: a third of what would be sent to each server.
+    return "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("--"))

@@ -10,7 +10,7 @@ ACKNOWLEDGE = SettleScript("acknowledge")
 RUNS = Source(
     "run",
     WORK_STREAMS,
-    ("runs/model", "runs/advance", "runs/write", "runs/start", "kinds/run"),
+    ("runs/items", "runs/lazy", "runs/model", "runs/advance", "runs/write", "runs/start", "runs/lazy_end", "kinds/run"),
     (SETTLE_NODE, ACKNOWLEDGE),
     urgent=(steps_stream(),),
 )

@@ -18,13 +18,15 @@ def test_wide_graph_is_worked_off_in_slices(
     edges = [{"from": name, "to": "join"} for name in nodes]
     run = kernel.submit({"nodes": {**nodes, "join": calc("1")}, "edges": edges}, queued_max=100)
     assert redis_server.client().xlen("executor.work") == 100
-    executor(redis_server, workers=2, **TOOLS)
+    pool = executor(redis_server, workers=2, **TOOLS)
     result = kernel.wait(run, 90)
     assert result["status"] == "completed" and result["output"] == 1
     assert [node["output"] for node in result["result"].values()] == [*range(count), 1]
     wait_until(lambda: json.loads(redis_server.client().get(f"dago:state:{run}") or b"{}")["status"] == "completed", 20)
     document = json.loads(redis_server.client().get(f"dago:state:{run}") or b"")
     assert document["node_states"] == result["result"]
+    wait_until(lambda: not redis_server.client().xlen("dago:{executor.work}:steps"), 10)
+    assert not pool.seen("settle.refused"), pool.said()
 
 
 def test_skips_cascade_in_slices(redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel) -> None:

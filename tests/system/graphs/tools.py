@@ -61,6 +61,12 @@ def dies(file: str) -> str:
 
 
 @tool
+def kills() -> None:
+    """Kill the worker each time."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@tool
 def blob(bytes_wanted: int) -> str:
     """Return a long text."""
     return "x" * bytes_wanted

@@ -16,8 +16,10 @@ local where = standing(stream, group, consumer, entry, count, markers, resets)
 if type(where) == 'table' then return where end
 if where == 'fenced' then return {'fenced'} end
 
+local lib = runs()
+local finish, log, set = lib.finish, lib.log, lib.set
 local _, own = read_decision()
-local run = where ~= 'already' and open_run(KEYS[4])
+local run = where ~= 'already' and lib.open_run(KEYS[4])
 local output
 if run then
   output = read_decisions(run)
@@ -30,7 +32,7 @@ local taking = next_word + 1
 
 local function acknowledge()
   redis.call('HSET', markers, consumer, stream .. ' ' .. entry .. ' ' .. count)
-  drop(stream, group, entry)
+  drop(stream, group, entry, count)
 end
 
 local function mirrored()
@@ -44,7 +46,7 @@ local function mirrored()
 end
 
 if where == 'already' then return {'already', false, next_entry(taking)} end
-local node = run and node_of(run, id)
+local node = run and lib.node_of(run, id)
 local current = node and node.st == 'running' and node.at == attempt and run.epoch == epoch
 if not current then
   acknowledge()
@@ -57,26 +59,26 @@ if what == 'again' then
   else
     run.running = run.running - 1
     node.at, node.s, node.rest = node.at + 1, 0, own.rest
-    log_node(run, 'node.retrying', id, own.data)
+    lib.log_node(run, 'node.retrying', id, own.data)
     if delay_ms > 0 then
       node.st = 'waiting'
       set(run, id, node)
-      run.timers[1] = {id, 'retry', clock() + delay_ms, node.at}
+      run.timers[1] = {id, 'retry', lib.clock() + delay_ms, node.at}
       run.waiting = {id}
     else
       run.slots = run.slots - 1
-      enqueue(run, id)
+      lib.enqueue(run, id)
     end
   end
 else
   for _, event in ipairs(own.events) do log(run, event[1], id, event[2]) end
   finish(run, id, own.status, own)
-  if run.stopping == '' then follow(run, id) end
+  if run.stopping == '' then lib.follow(run, id) end
 end
-settle_down(run)
-local missing = undecided(run, output)
+lib.settle_down(run)
+local missing = lib.undecided(run, output)
 if missing then return {'judge', missing} end
-write(run, output)
+lib.write(run, output)
 if own.status == 'failed' and what == 'ended' and mirrored() then
   redis.call('XADD', KEYS[6], '*', 'data', run.mirrored[1][2])
 end

@@ -11,7 +11,7 @@ local open = run and redis.call('HGET', run.base .. ':open', '')
 local function done()
   if entry ~= '' then
     redis.call('HSET', KEYS[3], consumer, KEYS[2] .. ' ' .. entry .. ' ' .. count)
-    drop(KEYS[2], group, entry)
+    drop(KEYS[2], group, entry, 2)
     if open == KEYS[2] .. ' ' .. entry then redis.call('HDEL', run.base .. ':open', '') end
   end
   return {'done'}

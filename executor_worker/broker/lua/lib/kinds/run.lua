@@ -10,9 +10,9 @@ end
 local function bring_run(one)
   -- Its row is gone: the run is repaired by who looks after it, and queues it again.
   if one.how == 'lost' or one.how == 'late' then return false end
-  local run = started(one.stream, one.entry, one.count, one.fields, one.consumer, one.how == 'again')
+  local run = runs().started(one.stream, one.entry, one.count, one.fields, one.consumer, one.how == 'again')
   if run[1] ~= 'late' then return run end
-  drop(one.stream, one.group, one.entry)
+  drop(one.stream, one.group, one.entry, one.count)
   return false
 end
 

@@ -1,9 +1,5 @@
 -- Start a run's node, in the same step in which a worker gets its entry. Used by take, settle and confirm.
 
-local RUNS = 'dago:{executor.work}:'
-local ITEM = '^{"graph_id":"([^"]+)","run":{"v":(%d+),"epoch":(%d+),"attempt":(%d+)},"node_type":"[^"]*","node_id":(".*")}$'
-local STEP = '^{"graph_id":"([^"]+)","step":"(%a+)","v":%d+}$'
-
 local function text_of(json)
   if not string.find(json, '\\', 1, true) then return string.sub(json, 2, -2) end
   return cjson.decode('[' .. json .. ']')[1]
@@ -13,19 +9,6 @@ end
 local function base_of(id)
   local shard = tonumber(string.sub(id, -3), 16) or 0
   return 'dago:' .. (shard == 0 and '{executor.work}' or '{' .. shard .. '}') .. ':run:' .. id
-end
-
-local function data_of(fields)
-  for i = 1, #fields, 2 do
-    if fields[i] == 'data' then return fields[i + 1] end
-  end
-  return ''
-end
-
-local function drop(stream, group, entry)
-  redis.call('XACK', stream, group, entry)
-  redis.call('XDEL', stream, entry)
-  redis.call('HDEL', stream .. ':forgiven', entry, entry .. ' refused')
 end
 
 -- What a node's config and conditions name: {id, its field or false, its output or false}, only as far as it is its past.

@@ -1,0 +1,147 @@
+"""What runs must survive: killed workers and keepers, a Redis that dies, items that are lost, poison."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from executor_worker.broker.graphs import drive, runs
+from tests.kit import Pool, RedisServer, wait_until
+from tests.system.graphs.conftest import TOOLS, Kernel, calc, tool
+
+
+def test_node_whose_worker_is_killed_runs_again(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel, folder: Path
+) -> None:
+    """A delivery is counted, an attempt is not; what comes after is queued once."""
+    executor(redis_server, **TOOLS)
+    nodes = {"a": tool("dies", file=str(folder / "a")), "b": tool("noted", file=str(folder / "b"))}
+    run = kernel.submit({"nodes": nodes, "edges": [{"from": "a", "to": "b"}]})
+    result = kernel.wait(run)
+    assert result["output"] == 1 and result["result"]["a"]["output"] == "lived"
+    metadata = result["result"]["a"]["metadata"]
+    assert (metadata["attempt"], metadata["delivery"]) == (1, 2)
+    deliveries = [
+        event["data"]["delivery"]
+        for event in kernel.events(run)
+        if event["type"] == "node.started" and event["node_id"] == "a"
+    ]
+    assert deliveries == [1, 2]
+
+
+def test_poisoned_node_fails_its_run_and_is_kept(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel, folder: Path
+) -> None:
+    """An error like others: a failure edge may be for it; the item stands in the dead letters."""
+    executor(redis_server, MAX_DELIVERIES="2", **TOOLS)
+    nodes = {"a": tool("kills"), "b": calc("1")}
+    run = kernel.submit({"nodes": nodes, "edges": [{"from": "a", "to": "b", "on": "failure"}]})
+    result = kernel.wait(run)
+    assert result["status"] == "completed" and result["output"] == 1
+    assert result["result"]["a"]["metadata"]["error_code"] == "poisoned"
+    letters = redis_server.client().xrange("executor.work:dead")
+    assert [letter[1][b"reason"] for letter in letters] == [b"poisoned"]
+
+
+def test_two_hundred_siblings_of_a_join_queue_it_once(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel, folder: Path
+) -> None:
+    """Two pools end them at the same time."""
+    nodes = {f"n{at}": tool("passes", value=at) for at in range(200)}
+    edges = [{"from": name, "to": "join"} for name in nodes]
+    run = kernel.submit({"nodes": {**nodes, "join": tool("noted", file=str(folder / "join"))}, "edges": edges})
+    for _ in range(2):
+        executor(redis_server, workers=3, wait=False, **TOOLS)
+    assert kernel.wait(run, 60)["output"] == 1
+    queued = [event["node_id"] for event in kernel.events(run) if event["type"] == "node.queued"]
+    assert sorted(queued) == sorted([*nodes, "join"])
+
+
+def test_lost_item_is_found_and_queued_again(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel
+) -> None:
+    """Somebody has deleted the entries: within ten seconds they are queued again, and the log tells."""
+    run = kernel.submit({"nodes": {"a": calc("1"), "b": calc("2")}})
+    db = redis_server.client()
+    db.delete("executor.work")
+    pool = executor(redis_server)
+    began = time.monotonic()
+    assert kernel.wait(run, 20)["status"] == "completed"
+    assert time.monotonic() - began < 15
+    assert [event["data"] for event in kernel.events(run) if event["type"] == "run.mended"] == [{"items": 2}]
+    pool.wait_event("run.mended", items=2)
+
+
+def test_runs_go_on_when_redis_was_killed(
+    start_server: Callable[..., RedisServer], executor: Callable[..., Pool], on: Callable[[RedisServer], Kernel]
+) -> None:
+    """With AOF nothing is lost: all runs end rightly, none had to be mended."""
+    server = start_server("redis", aof=True)
+    kernel = on(server)
+    pool = executor(server, workers=3, **TOOLS)
+    nodes = {f"n{at}": tool("sleeps", seconds=0.02) for at in range(20)}
+    edges = [{"from": f"n{at}", "to": f"n{at + 1}"} for at in range(19)]
+    submitted = [kernel.submit({"nodes": nodes, "edges": edges}) for _ in range(6)]
+    for _ in range(2):
+        wait_until(lambda: sum(kernel.head(run).completed for run in submitted) % 40 > 5)
+        server.restart(crash=True)
+        kernel.link.close()
+    for run in submitted:
+        assert kernel.wait(run, 60)["status"] == "completed"
+        kinds = [event["type"] for event in kernel.events(run)]
+        assert kinds.count("node.completed") == 20 and "run.mended" not in kinds
+        assert kinds[-1] == "graph.completed" and kinds.count("graph.completed") == 1
+    assert not pool.seen("run.mended")
+
+
+def test_timers_that_were_due_while_no_keeper_lived_are_done_once(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel
+) -> None:
+    """The keeper is frozen while a repetition falls due; the next one catches up."""
+    pool = executor(redis_server, workers=1)
+    node = {**calc("1 / 0"), "retry": {"max_attempts": 2, "delay": 0.5}, "on_failure": "continue"}
+    run = kernel.submit({"nodes": {"a": node}})
+    wait_until(lambda: kernel.statuses(run)["a"] == "waiting")
+    pool.process.kill()
+    db = redis_server.client()
+    wait_until(lambda: db.zcount("dago:{executor.work}:timers", 0, db.time()[0] * 1000))
+    assert kernel.statuses(run)["a"] == "waiting"
+    executor(redis_server, workers=1)
+    result = kernel.wait(run)
+    assert result["status"] == "completed" and result["result"]["a"]["metadata"]["attempt"] == 2
+    assert [event["type"] for event in kernel.events(run)].count("node.retrying") == 1
+
+
+def test_frozen_worker_can_not_keep_a_cancelled_run_from_its_end(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel, folder: Path
+) -> None:
+    """At +2 s the run ends without it; what it says afterwards changes nothing."""
+    gate = folder / "gate"
+    pool = executor(redis_server, workers=1, **TOOLS)
+    nodes = {"a": tool("waits_for", file=str(gate)), "b": calc("1")}
+    run = kernel.submit({"nodes": nodes, "edges": [{"from": "a", "to": "b"}]})
+    wait_until(lambda: kernel.statuses(run)["a"] == "running")
+    workers = [pool.worker_pid()]
+    pool.process.send(signal.SIGSTOP)  # the supervisor, so that it can't replace the worker
+    for pid in workers:
+        signal_to(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    drive(kernel.link, runs.cancel(run))
+    kernel.wait(run, 10)
+    assert time.monotonic() - began < 4
+    before = kernel.events(run)
+    gate.touch()
+    for pid in workers:
+        signal_to(pid, signal.SIGCONT)
+    pool.process.send(signal.SIGCONT)
+    other = kernel.submit({"nodes": {"c": calc("1")}})
+    assert kernel.wait(other)["status"] == "completed"
+    assert kernel.events(run) == before and kernel.statuses(run) == {"a": "cancelled", "b": "cancelled"}
+
+
+def signal_to(pid: int, number: signal.Signals) -> None:
+    """Send one process a signal."""
+    os.kill(pid, number)
