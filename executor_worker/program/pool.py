@@ -32,6 +32,8 @@ from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, mo
 from executor_worker.tools import preload as preload_tools
 from executor_worker.tools.functions.time_limit import settle_in
 from executor_worker.tools.known_names import KnownNames
+from executor_worker.tools.mcp_config import ServerConfig, load_servers
+from executor_worker.tools.sharing.host_process import HostProcess, listen, shared
 from executor_worker.version import program_version
 from executor_worker.worker.condemned import settle_condemned
 from executor_worker.worker.intake import Intake
@@ -58,6 +60,7 @@ KEEPER_PATIENCE_S = 2.0
 WORKER_PATIENCE_S, LEAST_PATIENCE_S = 3.0, 0.5
 LEAST_SILENCE_S, LONGEST_SILENCE_S = 0.5, 10.0  # with less, a busy machine is taken for a keeper that hangs
 LEAST_WAIT_S = 0.1
+HOST_LOOK_S = 1.0
 MIB = 2**20
 
 
@@ -69,6 +72,7 @@ class ExecutorProgram:
         listener: Where the HTTP endpoints are served; None: nowhere.
         load: Reads the settings anew, for a reload.
         services: Run beside the workers.
+        tool_host: Where the host of shared MCP servers listens, as made by the program before this; None: not yet.
 
     Raises:
         ConfigError, ConfigErrors: The settings can't be used.
@@ -85,8 +89,11 @@ class ExecutorProgram:
         *,
         beside: bool = False,
         services: Services | None = None,
+        tool_host: socket.socket | None = None,
     ) -> None:
         self.settings = settings
+        self._tool_host = tool_host
+        self._shared: list[ServerConfig] = []
         self.services = services
         # Once: the supervisor looks at it for each slot, several times a second.
         self.pool = pool_settings(settings, services.count if services is not None else 0)
@@ -111,6 +118,9 @@ class ExecutorProgram:
         # Made once here so that what is wrong with them is said now, and not by every child.
         logs.hide(*ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log).secrets)
         self._known_names = KnownNames()
+        self._shared = shared(load_servers(settings.mcp_servers, settings.mcp_config, os.environ))
+        if self._shared and self._tool_host is None:
+            self._tool_host = listen()
         self._prices = Prices.load(settings.llm_prices)
         sources_of(self._kinds()).load()
         park_script()
@@ -199,6 +209,9 @@ class ExecutorProgram:
         health = Health(settings.worker_id, board, gauges, token=settings.health_token, rates=duties.rates.of_pool)
         answer = lambda path, headers, local: health.answer(path.partition("?")[0], headers, local=local)  # noqa: E731
         routine = [Duty(**duty._asdict()) for duty in duties.all]
+        if self._shared and self._tool_host is not None:
+            host = HostProcess(self._shared, self._tool_host, os.environ, logs.log)
+            routine.append(Duty("shared_tools", HOST_LOOK_S, host.tend, host.close))
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
 
     def _where(self) -> Endpoint:
@@ -219,6 +232,7 @@ class ExecutorProgram:
                 self._load,
                 beside=self._beside,
                 services=None if self.services is None else self.services.renewed(settings, endpoint),
+                tool_host=self._tool_host,
             )
             start_logs(settings, settings.log_file)
         except (ConfigErrors, ConfigError) as error:
@@ -291,7 +305,8 @@ class ExecutorProgram:
 
     def _executor(self, throttles: Throttles) -> Executor:
         settings = self.settings
-        tools = ToolRegistry(tool_settings(settings), self._functions, log=logs.log, known=self._known_names)
+        host = self._tool_host.getsockname() if self._tool_host is not None else None
+        tools = ToolRegistry(tool_settings(settings), self._functions, logs.log, self._known_names, host)
         return executor_of(settings, Models(model_settings(settings), throttles), tools, self._prices)
 
 

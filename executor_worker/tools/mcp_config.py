@@ -23,6 +23,10 @@ _SECRET_NAME = re.compile(r"auth|key|token|secret|pass|cookie|credential", re.IG
 _NAMED = re.compile(r"([^/=?]+)=(.*)", re.DOTALL)
 _ASSIGNED = re.compile(r"(-{0,2}[\w-]+)(?:=|:\s)\s*(.*)", re.DOTALL)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_INHERITED = (
+    "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
+    "EXECUTOR_POOL",  # the pool's mark, by which what is left of it is found
+)  # fmt: skip
 _KINDS: dict[str, RemoteKind] = {
     "remote": "auto",
     "auto": "auto",
@@ -56,12 +60,18 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A server that is started here and spoken to over its stdin and stdout."""
+    """
+    A server that is started here and spoken to over its stdin and stdout.
+
+    Attributes:
+        shared: One for the whole pool, where there is one; else one for each worker.
+    """
 
     command: str
     args: tuple[str, ...] = field(default=(), repr=False)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     cwd: str | None = None
+    shared: bool = False
 
     @property
     def connect_seconds(self) -> float:
@@ -210,6 +220,8 @@ def _place(entry: Entry, environ: Mapping[str, str]) -> Remote | Local:
     if (entry.url is None) == (entry.command is None):
         raise ValueError("it needs either `url` or `command`")
     if entry.url is not None:
+        if entry.shared:
+            raise ValueError("`shared` is for servers with a `command`: one with a `url` is shared anyway")
         url = text(entry.url)
         if not addresses.is_url(url):
             raise ValueError("its `url` is no http:// or https:// URL")
@@ -220,4 +232,9 @@ def _place(entry: Entry, environ: Mapping[str, str]) -> Remote | Local:
     assert entry.command is not None
     env = {key: text(value) for key, value in entry.env.items()}
     cwd = None if entry.cwd is None else str(Path(text(entry.cwd)).expanduser())
-    return Local(text(entry.command), tuple(text(argument) for argument in entry.args), env, cwd)
+    return Local(text(entry.command), tuple(text(argument) for argument in entry.args), env, cwd, entry.shared)
+
+
+def server_environment(local: Local, environ: Mapping[str, str]) -> dict[str, str]:
+    """Make all that a server gets of an environment: enough of ours to run, no secret, and what its entry says."""
+    return {name: environ[name] for name in _INHERITED if name in environ} | dict(local.env)

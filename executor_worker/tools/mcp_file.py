@@ -72,6 +72,7 @@ class Entry(BaseModel):
         {}, validation_alias=AliasChoices("env", "environment")
     )
     cwd: str | None = None
+    shared: bool = False
     disabled: bool = False
     enabled: bool = Field(True, validation_alias=AliasChoices("enabled", "isActive"))
     effects: Effects | None = None

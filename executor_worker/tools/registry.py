@@ -39,18 +39,21 @@ class ToolRegistry:
         functions: Sequence[FunctionTool] | None = None,
         log: Log = silent,
         known: KnownNames | None = None,
+        host: bytes | str | None = None,
     ) -> None:
         """
         Args:
             functions: From `load_functions`; None: loaded here.
             known: What the pool's processes have seen of the servers; None: nobody but this one looks.
+            host: Address of the pool's host of shared servers; None: each server is this process' own.
 
         Raises:
             ConfigError: MCP_SERVERS, MCP_CONFIG, TOOL_MODULES or the proxy for a server can't be used.
         """
         self._log = log
         self._settings = settings
-        self._known = known
+        self._known = known or KnownNames()
+        self._host = host
         self._loop = Loop()
         self._isolation = Isolation(settings.tool_modules, log)
         self._functions = self._by_name(
@@ -148,9 +151,8 @@ class ToolRegistry:
         self.secrets = tuple(secret for config in configs for secret in config.secrets)
         from executor_worker.tools.mcp import McpServers  # 27 MiB and 0.6 s, for those who have a server
 
-        return McpServers(
-            configs, self._loop, settings.tool_timeout_s, settings.environ, self._log, self._known or KnownNames()
-        )
+        timeout_s, environ = settings.tool_timeout_s, settings.environ
+        return McpServers(configs, self._loop, timeout_s, environ, self._log, self._known, self._host)
 
     def _rest_tools(self) -> RestTools | None:
         if not self._settings.api_tools_url:

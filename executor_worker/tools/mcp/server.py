@@ -27,6 +27,7 @@ from executor_worker.tools.mcp.http import sse, streamable_http
 from executor_worker.tools.mcp.lenient import Lenient, mended_result
 from executor_worker.tools.mcp.listing import LeftOut
 from executor_worker.tools.mcp.output_schema import OutputSchema
+from executor_worker.tools.mcp.shared import shared
 from executor_worker.tools.mcp.stdio import stdio
 from executor_worker.tools.mcp.ways import Way, end_of_all, may_be_another, ways_to
 from executor_worker.tools.mcp.wire import FLIGHT, Flight
@@ -60,9 +61,11 @@ class McpServer:
         environ: Mapping[str, str],
         log: Log,
         listed: Callable[[str, Iterable[str]], None] = lambda _name, _tools: None,
+        host: bytes | str | None = None,
     ) -> None:
         """
         Args:
+            host: Address of the pool's host of shared servers; None: there is none, each server is our own.
             listed: Is told the names of its tools, each time they are listed.
         """
         self.config = config
@@ -78,8 +81,9 @@ class McpServer:
         self._environ = environ
         self._log = log
         self._listed = listed
+        self._host = host
         self._client: Client | None = None
-        self._ways = ways_to(config.place)
+        self._ways = ways_to(config.place, hosted=host is not None)
         self._statuses: list[int] = []
         self._told = ""  # the reason last logged
         self._leaving: bool = False
@@ -197,6 +201,8 @@ class McpServer:
 
     def _transport(self, way: Way) -> AbstractAsyncContextManager[Any]:
         if isinstance(way.place, Local):
+            if way.hosted and self._host is not None:
+                return shared(self.name, way.place.command, self._host)
             return stdio(way.place, self._environ, self._heard_stderr)
         return (sse if way.by_sse else streamable_http)(way.place, self._statuses.append)
 

@@ -36,12 +36,14 @@ class McpServers:
         environ: Mapping[str, str],
         log: Log,
         known: KnownNames,
+        host: bytes | str | None = None,
     ) -> None:
         """
         Args:
             known: What other processes have seen of the servers.
+            host: See `McpServer`.
         """
-        self._servers = [McpServer(config, environ, log, known.note) for config in configs]
+        self._servers = [McpServer(config, environ, log, known.note, host) for config in configs]
         self._known_names = known
         self._loop = loop
         self._default_timeout = default_timeout

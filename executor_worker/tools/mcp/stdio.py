@@ -31,13 +31,8 @@ from executor_worker.tools.mcp.wire import (
     deliver,
     incoming,
 )
-from executor_worker.tools.mcp_config import Local
+from executor_worker.tools.mcp_config import Local, server_environment
 
-# What a server gets of our environment: enough to run, no secret.
-_INHERITED = (
-    "HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
-    "EXECUTOR_POOL",  # the pool's mark, by which what is left of it is found
-)  # fmt: skip
 _LEAVE_SECONDS = 0.5  # after its stdin was closed
 _TERM_SECONDS = 0.5
 _KILL_SECONDS = 1.0
@@ -79,14 +74,13 @@ class _Child:
     """
 
     def __init__(self, local: Local, environ: Mapping[str, str]) -> None:
-        inherited = {name: environ[name] for name in _INHERITED if name in environ}
         try:
             self._process = subprocess.Popen(
                 [local.command, *local.args],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=inherited | dict(local.env),
+                env=server_environment(local, environ),
                 cwd=local.cwd,
                 start_new_session=True,  # Ctrl-C on our terminal is not meant for it
                 bufsize=0,

@@ -23,24 +23,33 @@ class Way(NamedTuple):
     """
     Attributes:
         at: The path, where it is not the address's own.
+        hosted: By the host of the pool's shared servers.
     """
 
     place: Remote | Local
     by_sse: bool = False
     at: str = ""
+    hosted: bool = False
 
     @property
     def transport(self) -> str:
-        return "stdio" if isinstance(self.place, Local) else "SSE" if self.by_sse else "Streamable HTTP"
+        if isinstance(self.place, Local):
+            return "stdio, shared" if self.hosted else "stdio"
+        return "SSE" if self.by_sse else "Streamable HTTP"
 
     def __str__(self) -> str:
         return f"{self.transport} at {self.at}" if self.at else self.transport
 
 
-def ways_to(place: Remote | Local) -> list[Way]:
-    """List all ways to reach *place*, the likeliest first."""
+def ways_to(place: Remote | Local, *, hosted: bool = False) -> list[Way]:
+    """
+    List all ways to reach *place*, the likeliest first.
+
+    Args:
+        hosted: There is a host of shared servers.
+    """
     if isinstance(place, Local):
-        return [Way(place)]
+        return [Way(place, hosted=hosted and place.shared)]
     url = httpx2.URL(place.url)
     kinds = {"http": [False], "sse": [True], "auto": [False, True]}[place.kind]
     if place.kind == "auto" and url.path.rstrip("/").endswith("/sse"):

@@ -110,3 +110,9 @@ def told_stdio(tools: Any, result: str = "", **more: Any) -> dict[str, Any]:
 @pytest.fixture
 def told() -> Callable[..., dict[str, Any]]:
     return told_stdio
+
+
+@pytest.fixture
+def own_stdio() -> dict[str, Any]:
+    """An entry of MCP_CONFIG for `servers/modern.py`, a server made with the SDK."""
+    return {"command": sys.executable, "args": [str(SERVERS / "modern.py"), "stdio"]}
