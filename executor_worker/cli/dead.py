@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from executor_worker.broker.connection.link import Link
+from executor_worker.broker.graphs import drive, runs
 from executor_worker.broker.queue.dead_letters import Letter, find, letters
 from executor_worker.broker.queue.dead_letters import drop as drop_letter
 from executor_worker.broker.queue.dead_letters import requeue as requeue_letter
@@ -48,7 +49,10 @@ def requeue(settings: Settings, args: argparse.Namespace) -> int:
     with closing(connect(settings)) as link:
 
         def put_back(letter: Letter) -> str | None:
-            return requeue_letter(link, letter, ttl_s=settings.state_ttl)
+            graph_id = _run_of(letter)
+            if graph_id is None:
+                return requeue_letter(link, letter, ttl_s=settings.state_ttl)
+            return _retried(link, letter, graph_id)
 
         if args.all:
             return _requeue_all(list(letters(link)), put_back)
@@ -69,6 +73,28 @@ def drop(settings: Settings, args: argparse.Namespace) -> int:
                     print(f"{letter.id} dropped", flush=True)
 
         return _each(args.ids, delete)
+
+
+def _run_of(letter: Letter) -> str | None:
+    """Answer the run whose node the letter's item is; None where it is no run's."""
+    try:
+        item = loads(letter.data)
+    except ValueError:
+        return None
+    graph_id = item.get("graph_id") if isinstance(item, dict) and isinstance(item.get("run"), dict) else None
+    return graph_id if isinstance(graph_id, str) else None
+
+
+def _retried(link: Link, letter: Letter, graph_id: str) -> str:
+    """
+    Begin the run again, as a retry of it does, and put the letter away.
+
+    Raises:
+        RunError: It can't be retried: it goes on, has completed, or is gone.
+    """
+    retried = drive(link, runs.retry(graph_id))
+    drop_letter(link, letter)
+    return f"epoch {retried.epoch} of run {graph_id}"
 
 
 def _requeue_all(found: Sequence[Letter], put_back: Callable[[Letter], str | None]) -> int:

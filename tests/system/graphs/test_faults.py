@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from executor_worker.broker.graphs import drive, runs
 from tests.kit import Pool, RedisServer, wait_until
+from tests.kit.pool import PROGRAM
 from tests.system.graphs.conftest import TOOLS, Kernel, calc, tool
 
 
@@ -42,8 +45,22 @@ def test_poisoned_node_fails_its_run_and_is_kept(
     result = kernel.wait(run)
     assert result["status"] == "completed" and result["output"] == 1
     assert result["result"]["a"]["metadata"]["error_code"] == "poisoned"
-    letters = redis_server.client().xrange("executor.work:dead")
+    letters: Any = redis_server.client().xrange("executor.work:dead")
     assert [letter[1][b"reason"] for letter in letters] == [b"poisoned"]
+
+
+def test_dead_letter_of_a_node_is_put_back_by_retrying_its_run(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel, folder: Path
+) -> None:
+    """`dead requeue` begins a new epoch, and the letter is gone."""
+    pool = executor(redis_server, MAX_DELIVERIES="1", **TOOLS)
+    run = kernel.submit({"nodes": {"a": tool("dies", file=str(folder / "a"))}})
+    assert kernel.wait(run)["status"] == "failed"
+    command = [str(PROGRAM), "dead", "requeue", "--all"]
+    done = subprocess.run(command, env={**os.environ, **pool.env}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and run in done.stdout, done
+    assert kernel.wait(run)["output"] == "lived"
+    assert not redis_server.client().xlen("executor.work:dead")
 
 
 def test_two_hundred_siblings_of_a_join_queue_it_once(
