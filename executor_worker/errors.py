@@ -15,7 +15,7 @@ Every way a run can go wrong, split by who has to act.
     │   ├── ModelError         the model's provider
     │   │     ModelRateLimited llm_rate_limited · ModelUnavailable llm_unavailable
     │   │     ModelTimeout llm_timeout · ModelRejected, ContextExceeded, ModelNotFound llm_rejected
-    │   │     ModelBadResponse llm_bad_response
+    │   │     ModelRefused llm_refused · ModelBadResponse llm_bad_response
     │   └── NodeTimeout node_timeout · Poisoned poisoned · InternalError internal
     └── StreamError            Redis; raised by `stream` only
           StreamUnavailable · StreamRefused
@@ -169,6 +169,25 @@ class ModelTimeout(ModelError):
 
 class ModelRejected(ModelError):
     code = "llm_rejected"
+
+
+class ModelRefused(ModelError):
+    """
+    The provider takes no call by this key: it is wrong or revoked, its account empty, or it may not use the model.
+
+    Args:
+        why: Status and kind of the refusal, without the provider's own sentence, which may quote the key.
+        whole_key: It holds for every model.
+    """
+
+    code = "llm_refused"
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, why: str = "", whole_key: bool = True
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.why = why
+        self.whole_key = whole_key
 
 
 class ContextExceeded(ModelRejected):

@@ -27,7 +27,7 @@ class RunContext:
 
     Attributes:
         kept_back: Seconds before the deadline that are kept for bringing the run to an end; 0: none.
-        refused: How often the model call that is next was refused by a throttled provider, also in earlier runs.
+        tries: How often the model call that is next has failed by itself, in runs that gave the item back as well.
         tracing: Takes up each step as a span.
     """
 
@@ -39,7 +39,7 @@ class RunContext:
         self.clock = clock
         self.on_progress: Callable[[float, float | None], None] = lambda _done, _total: None
         self.kept_back = 0.0
-        self.refused = 0
+        self.tries = 0
 
     def left(self) -> float:
         """Seconds until the item's deadline, without those kept back; negative when it has passed."""

@@ -70,6 +70,10 @@ _DEAD = """\
   executor-worker dead requeue 1700000000000-0 1700000000001-0
   executor-worker dead requeue --all
   executor-worker dead drop 1700000000000-0"""
+_THROTTLE = """\
+  executor-worker throttle list
+  executor-worker throttle clear anthropic/claude-sonnet-5-5
+  executor-worker throttle clear --all   what waits is taken at once; a provider that still refuses says so again"""
 _CTL = """\
   executor-worker ctl reload            returns when the settings are checked, fails when they are bad
   executor-worker ctl scale 8
@@ -128,7 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
         *(_run, _serve, _work, _demo, _once, _submit, _status, _top, _tail),
-        *(_graph, _health, _ctl, _dead, _replay, _tools, _check),
+        *(_graph, _health, _ctl, _dead, _throttle, _replay, _tools, _check),
     ):
         add(commands)
     return parser
@@ -242,6 +246,15 @@ def _dead(commands: _Commands) -> None:
     which.add_argument("--all", action="store_true", help="all there are now")
     parser = _add(actions, "drop", "delete dead letters for good", "dead:drop")
     parser.add_argument("ids", metavar="ID", nargs="+", help="as `dead list` shows it")
+
+
+def _throttle(commands: _Commands) -> None:
+    actions = _group(commands, "throttle", "see which models are held back, and let them go on", _THROTTLE)
+    _add_json(_add(actions, "list", "list what is held back: since when, why, until when", "throttle:listing"))
+    parser = _add(actions, "clear", "hold nothing back any more", "throttle:lift")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("names", metavar="NAME", nargs="*", default=[], help="as `throttle list` shows it")
+    which.add_argument("--all", action="store_true", help="all there are now")
 
 
 def _replay(commands: _Commands) -> None:

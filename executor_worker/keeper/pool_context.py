@@ -23,6 +23,7 @@ class PoolContext:
         condemn: Settles an item as failed with that error code, for a worker that can't any more.
         interrupt: Interrupts the run of the one worker there is; None: the supervisor sees to that.
         streams: All that its workers read, whatever the kind of work.
+        accounts: What the names of the throttles of this pool's own keys begin with.
     """
 
     board: Scoreboard
@@ -38,6 +39,7 @@ class PoolContext:
     condemn: Callable[[Held, str], None]
     interrupt: Callable[[], None] | None = None
     streams: Sequence[str] = TAKEN_STREAMS
+    accounts: tuple[str, ...] = ()
 
     @property
     def worker_id(self) -> str:

@@ -50,7 +50,7 @@ class PoolHealth:
             return "unhealthy"
         if head.configured and not (working and self._any_progress()):
             return "unhealthy"
-        whole = working >= head.configured and not head.paused
+        whole = working >= head.configured and not head.paused and not head.held_back
         return "healthy" if whole else "degraded"
 
     def facts(self) -> dict[str, Any]:
@@ -83,6 +83,8 @@ class PoolHealth:
             yield "the pool's WORKER_ID is not its own yet: another pool may have it"
         if head.paused:
             yield "the pool is paused: `executor-worker ctl resume` lets it take items again"
+        if head.held_back:
+            yield head.held_back
         for state, said in (("starting", "starting"), ("dead", "without a worker")):
             if counts[state]:
                 yield f"{counts[state]} of {head.configured} slots {'is' if counts[state] == 1 else 'are'} {said}"

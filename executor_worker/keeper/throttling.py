@@ -1,4 +1,4 @@
-"""Whether models are throttled, for all workers to see, and who may go on with what waited for one."""
+"""Whether models are throttled or their keys refused, for all to see, and who may go on with what waited for one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 
 from executor_worker.broker.fleet.cancelled import maybe_cancelled
 from executor_worker.broker.fleet.throttle import let_go, parked, survey
+from executor_worker.broker.fleet.throttles import Refusal, refusals, waiting_for
 from executor_worker.graph.state import is_cancelled
 from executor_worker.keeper.pool_context import PoolContext
+from executor_worker.keeper.pool_health import rfc3339
 from executor_worker.telemetry.metrics import Gauge
 
 LOOK_S = 1.0
@@ -16,6 +18,7 @@ SOONEST_S = 0.02
 MOST_READY = 16  # entries put up at a time
 PAGE = 64  # waiting entries looked at in a turn
 CALLING = "llm"
+SAID_MODELS = 3
 
 
 class Throttling:
@@ -37,7 +40,9 @@ class Throttling:
         calling = [self._around.consumer(row.slot) for row in board.rows() if row.pid and row.phase == CALLING]
         seen = survey(self._around.link, calling, most=MOST_READY)
         board.head.throttled = seen.throttles > 0
-        ready = [*seen.ready, *self._unwanted()] if seen.throttles else seen.ready
+        ready = [*seen.ready, *self._unwanted(), *self._refused()] if seen.throttles else seen.ready
+        if not seen.throttles and board.head.held_back:
+            board.head.held_back = ""
         if ready:
             self._put_up(ready)
         return LOOK_S if seen.opens_s is None else min(max(seen.opens_s, SOONEST_S), LOOK_S)
@@ -52,11 +57,37 @@ class Throttling:
         let_go(link, found)
         return found
 
+    def _refused(self) -> list[tuple[str, str]]:
+        """Say which of our keys are refused; return what waits for others' and can be run here, by a key of our own."""
+        found = refusals(self._around.link)
+        ours = [one for one in found if one.throttle.startswith(self._around.accounts)]
+        self._around.board.head.held_back = _told(ours)
+        idle = sum(row.state == "idle" and not row.stopped for row in self._around.board.rows())
+        if ours or not found or not self._around.accounts or not idle:
+            return []
+        others = [pair for one in found for pair in waiting_for(self._around.link, one.throttle, idle)][:idle]
+        let_go(self._around.link, others)
+        return others
+
     def gauges(self) -> list[Gauge]:
         """What is known, for `/metrics`."""
         throttled = float(self._around.board.head.throttled)
-        return [("dago_llm_throttled", "Whether calls of some model are held back in the fleet.", {(): throttled})]
+        refused = float(bool(self._around.board.head.held_back))
+        return [
+            ("dago_llm_throttled", "Whether calls of some model are held back in the fleet.", {(): throttled}),
+            ("dago_llm_key_refused", "Whether a provider refuses this pool's key.", {(): refused}),
+        ]
 
     def heard(self) -> None:
         """Somebody was told to call less: from now on everybody asks first."""
         self._around.board.head.throttled = True
+
+
+def _told(refused: Sequence[Refusal]) -> str:
+    """Say it in one sentence; empty if there is nothing to say."""
+    if not refused:
+        return ""
+    models = "; ".join(f"{one.model} ({one.why}, {one.waiting} items wait)" for one in refused[:SAID_MODELS])
+    more = f" and {len(refused) - SAID_MODELS} more" if len(refused) > SAID_MODELS else ""
+    since = rfc3339(min(one.since for one in refused))
+    return f"the key is refused since {since} for {models}{more}: correct it or fill its account, then `throttle clear`"

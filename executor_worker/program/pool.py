@@ -21,7 +21,14 @@ from executor_worker.nodes.executor import Executor
 from executor_worker.program.credentials import Credentials
 from executor_worker.program.services import Services
 from executor_worker.program.start_logs import start_logs
-from executor_worker.program.wiring import executor_of, model_settings, require_model, tool_settings, tracing_of
+from executor_worker.program.wiring import (
+    accounts_of,
+    executor_of,
+    model_settings,
+    require_model,
+    tool_settings,
+    tracing_of,
+)
 from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.providers.throttle import Throttles
@@ -203,6 +210,7 @@ class ExecutorProgram:
                 condemn=lambda held, failure_code: self._condemn(link, held, failure_code),
                 interrupt=interrupt,
                 streams=sources_of(self._kinds()).streams,
+                accounts=accounts_of(settings),
             )
         )
         gauges = lambda: [*duties.housekeeping.gauges(), *duties.throttling.gauges()]  # noqa: E731

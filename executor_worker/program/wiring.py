@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from executor_worker.broker.connection.endpoint import Endpoint
 from executor_worker.broker.connection.link import Link
+from executor_worker.broker.fleet.throttle import account_prefix
 from executor_worker.errors import ConfigError
 from executor_worker.providers import ModelSettings, default_model, endpoint, needs_key
 from executor_worker.providers.prices import Prices
@@ -70,6 +72,15 @@ def model_settings(settings: Settings) -> ModelSettings:
         keys=settings.fallback_keys,
         base_urls=settings.fallback_urls,
     )
+
+
+def accounts_of(settings: Settings) -> tuple[str, ...]:
+    """Give what the names of the throttles of all keys that *settings* hold begin with."""
+    models, every = model_settings(settings), []
+    for name in (settings.llm_provider, *settings.fallback_providers):
+        with suppress(ConfigError):  # a fallback without its key is passed over
+            every.append(models.of(name))
+    return tuple(account_prefix(one.provider, endpoint(one.provider, one.base_url), one.api_key) for one in every)
 
 
 def executor_of(settings: Settings, models: Answering, tools: Toolbox, prices: Prices) -> Executor:

@@ -25,6 +25,7 @@ from executor_worker.errors import (
     ModelError,
     ModelNotFound,
     ModelRateLimited,
+    ModelRefused,
     ModelRejected,
     ModelTimeout,
     ModelUnavailable,
@@ -45,7 +46,7 @@ STATUS_OF = {
     "context_length_exceeded": 400,
     "exceed_context_size_error": 400,
     "content_filter": 400,
-    "insufficient_quota": 429,
+    "insufficient_quota": 402,
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
     "api_error": 500,
@@ -62,8 +63,24 @@ TOO_LONG = re.compile(
 )
 # By these the provider asks for fewer calls.
 THROTTLED = (429, 529)
-# Waiting does not fill an account.
-FOR_GOOD = ("insufficient_quota", "billing_hard_limit_reached", "billing_error")
+# Kinds of refusal that are about the key or its account, whatever the status they come with.
+KEY_OR_ACCOUNT = frozenset(
+    (
+        *("authentication_error", "invalid_api_key", "invalid_authentication", "api_key_invalid", "unauthenticated"),
+        *("billing_error", "insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"),
+        *("account_deactivated", "billing_not_active", "access_terminated", "permission_denied", "permission_error"),
+    )
+)
+# The same in words, from APIs that say it by a 400 or 403 of no kind.
+REFUSED_KEY = re.compile(
+    r"api[ _-]?key (not valid|expired|is (invalid|expired|not valid|disabled|missing))"
+    r"|(invalid|incorrect|expired) api[ _-]?key"
+    r"|api_key_invalid|credit balance|(insufficient|not enough|no) (balance|funds|credits?|quota)\b"
+    r"|account .*(suspended|deactivated|disabled|overdue|in arrears)|billing .*(not active|disabled|required)",
+    re.IGNORECASE,
+)
+# A 403 that is about what was asked, not who asks.
+REFUSED_CONTENT = re.compile(r"moderation|flagged|content[ _-]?(policy|filter)|safety|guardrail", re.IGNORECASE)
 
 
 class Unusable(Exception):
@@ -133,9 +150,12 @@ class Border:
             status = next((STATUS_OF[word] for word in kind if word in STATUS_OF), _as_status(kind))
         shown = f"HTTP {status} " + " ".join(word for word in kind if not word.isdecimal())
         text = f"{who}: {shown.strip()}: {self.redact(message) or 'no explanation given'}"
-        error = _class_of(status, kind, message)(text, retry_after=asked_wait_s(headers) if status >= 408 else None)
+        wait_s = asked_wait_s(headers) if status >= 408 else None
+        if _is_refused(status, kind, message):
+            return ModelRefused(text, why=_why(status, kind), whole_key=status != 403)
+        error = _class_of(status, kind, message)(text, retry_after=wait_s)
         error.throttled = status in THROTTLED
-        if any(word in FOR_GOOD for word in kind) or headers.get("x-should-retry") == "false":
+        if headers.get("x-should-retry") == "false":
             error.retryable = False
         return error
 
@@ -177,6 +197,21 @@ class Border:
         bad = ModelBadResponse(f"{who}: its reply can't be used: {self.redact(_words(error))}")
         bad.retryable = not isinstance(error, ReplyTooLarge)
         return bad
+
+
+def _is_refused(status: int, kind: tuple[str, ...], message: str) -> bool:
+    """Whether it is the key or its account that is refused, and not what was asked."""
+    if status in (401, 402) or (status < 500 and not KEY_OR_ACCOUNT.isdisjoint(word.lower() for word in kind)):
+        return True
+    said = " ".join((*kind, message))
+    if status == 403:
+        return REFUSED_CONTENT.search(said) is None
+    return status == 400 and REFUSED_KEY.search(said) is not None
+
+
+def _why(status: int, kind: tuple[str, ...]) -> str:
+    words = (word for word in kind if not word.isdecimal() and re.fullmatch(r"[\w.-]{1,60}", word))
+    return " ".join((f"HTTP {status}", *words))
 
 
 def _is_too_long(status: int, kind: tuple[str, ...], message: str) -> bool:

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from loguru import logger
 
-from executor_worker.errors import ModelError, ModelRateLimited
-from executor_worker.providers.throttle import Alone, Throttle
+from executor_worker.errors import ModelError, ModelRateLimited, ModelRefused, ModelRejected
+from executor_worker.providers.throttle import LONGEST_HELD_S, Alone, Throttle, Wait
 from executor_worker.run_context import RunContext
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ class Retries:
         """
         Call *attempt* with its number, from 0, until it answers or a further one is of no use.
 
-        What earlier runs of the item were refused counts: an item can't go round for ever.
+        What was tried in runs that have given the item back counts: it can't go round for ever.
 
         Args:
             model: What the attempts call.
@@ -61,47 +61,80 @@ class Retries:
             ModelError: The last attempt's. At once where it is not retryable or where the wait would
                 reach beyond the item's deadline; without an attempt where the throttle's does.
             Parked: The item rather waits in the stream.
+            ModelRefused: The key is refused, and has never worked.
         """
-        number = run_context.refused
+        number = run_context.tries
         try:
             while True:
                 run_context.check()
+                run_context.tries = number  # for whoever goes on if the item is given back
                 self._await_turn(model, run_context)
                 try:
                     return self._tried(attempt, number, run_context, model)
+                except ModelRefused as error:
+                    self._await_key(error, model, run_context)
+                    continue
                 except ModelError as error:
                     wait_s = self._wait_s(number, error)
                     self._judge(error, number, wait_s, run_context)
                     throttled = error.throttled
                 number += 1
                 if throttled:
-                    run_context.refused = number
+                    run_context.tries = number
                     run_context.hold_off(wait_s, self._throttle.place(model))
-                pause(wait_s, run_context, self._sleep)
+                pause(min(wait_s, LONGEST_HELD_S), run_context, self._sleep)
         finally:
-            run_context.refused = 0  # that was this call's
+            run_context.tries = 0  # those were this call's
 
     def _await_turn(self, model: str, run_context: RunContext) -> None:
         """Wait until *model* may be called; not all who wait come back at the same instant."""
         while (wait := self._throttle.admit(model, run_context)) is not None:
+            if wait.refused:
+                run_context.hold_off(wait.seconds, wait.place)
             if wait.seconds >= run_context.left():
-                asked = ModelRateLimited(f"{model} is throttled", retry_after=round(wait.seconds, 1))
-                raise _told(asked, f"not called; the node has {run_context.left():.0f} s left")
+                raise self._not_called(wait, model, run_context)
             run_context.hold_off(wait.seconds, wait.place)
             pause(wait.seconds + self._chance() * min(1.0, wait.seconds / 10), run_context, self._sleep)
 
+    @staticmethod
+    def _not_called(wait: Wait, model: str, run_context: RunContext) -> ModelError:
+        left = f"not called; the node has {run_context.left():.0f} s left"
+        if wait.refused:
+            return ModelRefused(f"the key for {model} is refused ({left})")
+        return _told(ModelRateLimited(f"{model} is throttled", retry_after=round(wait.seconds, 1)), left)
+
+    def _await_key(self, error: ModelRefused, model: str, run_context: RunContext) -> None:
+        """
+        Wait until it is worth calling again by a key that has worked; that is not one of the call's own tries.
+
+        Raises:
+            ModelRefused: *error*, if it never has, or the node has no time for that.
+        """
+        wait = self._throttle.refused(model, run_context, error)
+        if wait is None:
+            raise error
+        run_context.hold_off(wait.seconds, wait.place)
+        if wait.seconds >= run_context.left():
+            raise error
+        pause(wait.seconds, run_context, self._sleep)
+
     def _tried(self, attempt: Callable[[int], T], number: int, run_context: RunContext, model: str) -> T:
         asked: ModelError | None = None
-        answered = False
+        answered = refused = False
         try:
             answer = attempt(number)
             answered = True
             return answer
+        except ModelRefused:
+            refused = True
+            raise
         except ModelError as error:
             asked = error if error.throttled and error.retryable else None
+            answered = isinstance(error, ModelRejected)  # it was read, and by this key
             raise
         finally:
-            self._throttle.ended(model, run_context, asked, answered=answered)
+            if not refused:
+                self._throttle.ended(model, run_context, asked, answered=answered)
 
     def _judge(self, error: ModelError, number: int, wait_s: float, run_context: RunContext) -> None:
         """

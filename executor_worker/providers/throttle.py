@@ -1,5 +1,6 @@
 """
 Who may call a model now: what a provider asks of one caller (429, 529) it asks of all who use the same key and model.
+A refused key is refused to all of them as well.
 
 Providers know only this: they ask before each attempt and tell how it ended. `Alone` is for a process by itself;
 a worker's throttle is shared by its fleet.
@@ -11,8 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from executor_worker.errors import ModelError
+from executor_worker.errors import ModelError, ModelRefused
 from executor_worker.run_context import RunContext
+
+LONGEST_HELD_S = 300.0
+"""One call tries again after that, whatever was asked for: accounts are topped up, and servers mistaken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +25,12 @@ class Wait:
     Attributes:
         seconds: Until it is worth asking again.
         place: What is waited for, by a name that the worker's stream knows; empty: nothing shared.
+        refused: The provider refuses the key: however long that lasts, it is not the item's fault.
     """
 
     seconds: float
     place: str = ""
+    refused: bool = False
 
 
 class Throttle(Protocol):
@@ -40,6 +46,16 @@ class Throttle(Protocol):
 
         Args:
             error: Set where the provider asked for fewer calls.
+            answered: The provider took the call, and did what it was asked or said what is wrong with it.
+        """
+        ...
+
+    def refused(self, model: str, run_context: RunContext, error: ModelRefused) -> Wait | None:
+        """
+        Tell that a call that was admitted has been refused for its key.
+
+        Returns:
+            When to try again, if the key has worked before: else it fails at once.
         """
         ...
 
@@ -60,7 +76,10 @@ class Alone:
 
     def ended(self, model: str, run_context: RunContext, error: ModelError | None, *, answered: bool) -> None:
         if error is not None and error.retry_after is not None:
-            self._not_before[model] = run_context.clock() + error.retry_after
+            self._not_before[model] = run_context.clock() + min(error.retry_after, LONGEST_HELD_S)
+
+    def refused(self, model: str, run_context: RunContext, error: ModelRefused) -> Wait | None:
+        return None
 
     def place(self, model: str) -> str:
         return ""

@@ -121,7 +121,7 @@ class Runs:
             self._recorder,
             lambda: _still_ours(work),
             lambda: _is_cancelled(work, kind),
-            refused=work.claim.delivery.refused,
+            tries=work.claim.delivery.refused,
             tracing=self._tracing,
         )
 

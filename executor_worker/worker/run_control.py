@@ -28,7 +28,7 @@ class RunControl(RunContext):
     Args:
         still_ours: Tells for certain whether the item is still held by this worker.
         cancelled: Asks whether the graph was cancelled; used where nobody else looks.
-        refused, tracing: See `RunContext`.
+        tries, tracing: See `RunContext`.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class RunControl(RunContext):
         still_ours: Callable[[], bool],
         cancelled: Callable[[], bool],
         clock: Callable[[], float] = time.monotonic,
-        refused: int = 0,
+        tries: int = 0,
         tracing: Tracing = NO_TRACING,
     ) -> None:
         super().__init__(deadline, key, clock)
-        self.refused = refused
+        self.tries = tries
         self.tracing = tracing
         self._row = row
         self._recorder = recorder
@@ -80,7 +80,7 @@ class RunControl(RunContext):
     def hold_off(self, seconds: float, place: str) -> None:
         # Whatever the run has done by now is written down.
         if place and seconds > IN_PLACE_S:
-            raise Parked(place, self.refused)
+            raise Parked(place, self.tries)
 
     def _face_loss(self) -> None:
         if not self._still_ours():

@@ -8,6 +8,7 @@ from supervisor.scoreboard.cells import WORD
 from supervisor.scoreboard.row import SIZE as ROW_BYTES
 
 PAGE = 4096
+HEAD_BYTES = 2 * PAGE
 CAPACITY_WORD = 18  # of the head: all else follows from it
 HEAD_AREAS_BYTES = (16 * PAGE, 16 * PAGE, 64 * PAGE)  # counters of supervisor and keeper, and those inherited
 
@@ -32,7 +33,7 @@ class Layout:
     @property
     def asked_at(self) -> int:
         """Words by which slots are woken; the head lies before them."""
-        return PAGE
+        return HEAD_BYTES
 
     @property
     def head_areas(self) -> list[tuple[int, int]]:

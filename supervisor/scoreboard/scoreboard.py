@@ -17,7 +17,7 @@ from typing import Protocol
 
 from supervisor.scoreboard.cells import WORD, Choice, Flag, Number, Text
 from supervisor.scoreboard.counters import Counters
-from supervisor.scoreboard.layout import CAPACITY_WORD, PAGE, Layout, pages
+from supervisor.scoreboard.layout import CAPACITY_WORD, HEAD_BYTES, PAGE, Layout, pages
 from supervisor.scoreboard.progress import Progress
 from supervisor.scoreboard.row import Row
 from supervisor.scoreboard.wakeups import EventFd, Wakeups
@@ -30,6 +30,7 @@ FILE_NAME = "executor-scoreboard"
 HIDDEN_NAME = "executor-services"
 HEAD_WORDS = 32
 REASON_LIMIT, NOTICE_LIMIT, NAME_LIMIT, ADDRESS_LIMIT, AWAY_LIMIT = 700, 700, 128, 108, 200  # bytes
+HELD_BACK_LIMIT = 500
 
 
 class Totals(Protocol):
@@ -47,7 +48,10 @@ class Predecessor(Totals, Protocol):
 class Head:
     """What is true of the whole pool; written by the supervisor, where nothing else is said."""
 
-    __slots__ = ("_away", "_control", "_name", "_notice", "_reason", "counters", "inherited", "ints", "keeper_counters")
+    __slots__ = (
+        *("_away", "_control", "_held_back", "_name", "_notice", "_reason"),
+        *("counters", "inherited", "ints", "keeper_counters"),
+    )
 
     supervisor_beat_ns = Number(0)
     keeper_beat_ns = Number(1)  # by the keeper
@@ -81,7 +85,8 @@ class Head:
         self.ints: memoryview[int] = memoryview(shared)[offset:words_end].cast("q")
         # The supervisor's, the keeper's, which outlive it, and those of predecessors that have ended.
         self.counters, self.keeper_counters, self.inherited = (Counters(shared, at, size) for at, size in areas)
-        self._reason, self._notice, self._name, self._control, self._away = texts(shared, words_end, offset + PAGE)
+        found = texts(shared, words_end, offset + HEAD_BYTES)
+        self._reason, self._notice, self._name, self._control, self._away, self._held_back = found
 
     @property
     def reason(self) -> str:
@@ -118,6 +123,15 @@ class Head:
         self._away.write(reason)
 
     @property
+    def held_back(self) -> str:
+        """What the pool can't do, though it is whole and Redis is there: a sentence; by the keeper."""
+        return self._held_back.read()
+
+    @held_back.setter
+    def held_back(self, reason: str) -> None:
+        self._held_back.write(reason)
+
+    @property
     def notice(self) -> str:
         """What the keeper has to say to all workers; not understood here."""
         return self._notice.read()
@@ -131,7 +145,7 @@ class Head:
 def texts(shared: mmap, at: int, end: int) -> list[Text]:
     """Lay out the head's texts, one after the other."""
     found = []
-    for limit in (REASON_LIMIT, NOTICE_LIMIT, NAME_LIMIT, ADDRESS_LIMIT, AWAY_LIMIT):
+    for limit in (REASON_LIMIT, NOTICE_LIMIT, NAME_LIMIT, ADDRESS_LIMIT, AWAY_LIMIT, HELD_BACK_LIMIT):
         found.append(Text(shared, at, limit))
         at += Text.size(limit)
     assert at <= end

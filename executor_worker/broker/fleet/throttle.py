@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import Script, script
-from executor_worker.broker.names import PARKED, THROTTLE_PREFIX, THROTTLED_CHANNEL, THROTTLES
-from executor_worker.errors import ModelError, StreamError, StreamRefused
-from executor_worker.providers.throttle import Wait
+from executor_worker.broker.names import PARKED, THROTTLE_PREFIX, THROTTLED_CHANNEL, THROTTLES, WORKED_PREFIX
+from executor_worker.errors import ModelError, ModelRefused, StreamError, StreamRefused
+from executor_worker.providers.throttle import LONGEST_HELD_S, Wait
 from executor_worker.run_context import RunContext
 from executor_worker.telemetry import logs
 
@@ -30,15 +30,18 @@ FULL_S = 1.5
 """Where another's call has to end first: when to ask again at the latest."""
 FIRST_S, LONGEST_S = 1.0, 30.0
 """Where the provider names no time; doubles from refusal to refusal."""
-LONGEST_ASKED_S = 900.0
-"""Somebody tries again after that, whatever was asked for: accounts are topped up, and servers mistaken."""
+PROBE_S = 60.0
+"""So often one call tries whether a refused key is taken again."""
+REMEMBERED_S = 30 * 86400.0
+"""For how long it is known that a key has worked; said again by each worker once a day."""
+SAID_AGAIN_S = 86400.0
 TOLD_S = 2.0  # until the keeper has surely heard of what we have written
 _MODEL_CHARS = 200
 
 
-def scripts() -> tuple[Script, Script, Script]:
-    """Those to ask, to tell of a refusal and of an end; read once, best before the workers are forked."""
-    return script("admit", "throttle"), script("throttled", "throttle"), script("called", "throttle")
+def scripts() -> list[Script]:
+    """Those to ask, and to tell how a call has ended; read once, best before the workers are forked."""
+    return [script(name, "throttle") for name in ("admit", "throttled", "called", "key_refused", "worked")]
 
 
 class FleetThrottle:
@@ -67,8 +70,10 @@ class FleetThrottle:
     ) -> None:
         self._link = link
         self._caller = caller
-        self._admit, self._refused, self._called = scripts()
-        self._prefix = f"{THROTTLE_PREFIX}{provider}:{_account(base_url, key)}:"
+        self._admit, self._throttled, self._called, self._key_refused, self._worked = scripts()
+        self._prefix = account_prefix(provider, base_url, key)
+        self._models = f"{WORKED_PREFIX}{self._prefix.removeprefix(THROTTLE_PREFIX).rstrip(':')}"
+        self._known: dict[str, float] = {}  # model → when we have said last that the key works for it
         self._active = active
         self._calling = calling
         self._told = False  # Redis has taken our word for the last refusal: items can wait for it there
@@ -87,33 +92,66 @@ class FleetThrottle:
             return None
         place = self._name(model)
         try:
-            wait_ms, self._cut = self._link.run(self._admit, [place], [self._caller, _ms(PLACE_S), _ms(QUIET_S)])
+            words: list[Word] = [self._caller, _ms(PLACE_S), _ms(QUIET_S)]
+            wait_ms, self._cut, refused = self._link.run(self._admit, [place], words)
         except StreamError as error:
             logs.debug("throttle.unknown", reason=str(error))
             return None
         if not wait_ms:
             return None
-        return Wait(wait_ms / 1000 if wait_ms > 0 else random.uniform(FULL_S * 2 / 3 + 0.1, FULL_S), place)
+        seconds = wait_ms / 1000 if wait_ms > 0 else random.uniform(FULL_S * 2 / 3 + 0.1, FULL_S)
+        return Wait(seconds, place, bool(refused))
 
     def ended(self, model: str, run_context: RunContext, error: ModelError | None, *, answered: bool) -> None:
         try:
             if error is not None:
                 self._cut_down(model, error)
-            elif self._cut:
-                words = [self._caller, "1" if answered else ""]
-                self._link.run(self._called, [self._name(model)], words)
+                return
+            if self._cut:
+                words: list[Word] = [self._caller, "1" if answered else "", _ms(PROBE_S)]
+                if self._link.run(self._called, [self._name(model)], words):
+                    logs.info("model.accepted", model=model[:_MODEL_CHARS])
+            if answered:
+                self._remember(model)
         except StreamError as unavailable:
             logs.debug("throttle.untold", reason=str(unavailable))
+
+    def refused(self, model: str, run_context: RunContext, error: ModelRefused) -> Wait | None:
+        self._told = False
+        only = "" if error.whole_key else model
+        known = bool(self._known) if error.whole_key else model in self._known
+        words: list[Word] = [
+            self._caller, only[:_MODEL_CHARS], "1" if known else "", _ms(PROBE_S), _ms(REMEMBERED_S), error.why,
+            THROTTLED_CHANNEL,
+        ]  # fmt: skip
+        try:
+            wait_ms = self._link.run(self._key_refused, [self._name(model), self._models], words)
+        except StreamError as unavailable:
+            logs.debug("throttle.untold", reason=str(unavailable))
+            return None
+        if wait_ms < 0:
+            return None
+        self._told, self._told_until = True, time.monotonic() + TOLD_S
+        advice = "correct the key or fill its account; items that need it wait, and one call a minute tries"
+        logs.error("model.refused", model=model[:_MODEL_CHARS], reason=error.why, advice=advice)
+        return Wait(wait_ms / 1000, self._name(model), refused=True)
+
+    def _remember(self, model: str) -> None:
+        """Say that the key works for *model*: in Redis, as a later refusal may meet a worker that has not seen it."""
+        now = time.monotonic()
+        if now >= self._known.get(model, now) + SAID_AGAIN_S or model not in self._known:
+            self._known[model] = now
+            self._link.run(self._worked, [self._models], [model[:_MODEL_CHARS], _ms(REMEMBERED_S)])
 
     def _cut_down(self, model: str, error: ModelError) -> None:
         self._told = False
         asked_s = error.retry_after
-        asked_ms = -1 if asked_s is None else _ms(min(asked_s, LONGEST_ASKED_S))
+        asked_ms = -1 if asked_s is None else _ms(asked_s)
         words: list[Word] = [
             self._caller, asked_ms, self._cut, max(self._calling(), 1), _ms(FIRST_S), _ms(LONGEST_S), _ms(QUIET_S),
-            THROTTLED_CHANNEL,
+            THROTTLED_CHANNEL, _ms(LONGEST_HELD_S), error.code,
         ]  # fmt: skip
-        _, wait_ms = self._link.run(self._refused, [self._name(model)], words)
+        _, wait_ms = self._link.run(self._throttled, [self._name(model)], words)
         self._told, self._told_until = True, time.monotonic() + TOLD_S
         logs.info("model.throttled", model=model[:_MODEL_CHARS], error_code=error.code, wait_s=round(wait_ms / 1000, 3))
 
@@ -175,47 +213,6 @@ class Parked:
     state_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Throttled:
-    """
-    One throttle as it is now, for people.
-
-    Attributes:
-        opens_s: Until calls are allowed again; 0: they are.
-        at_once: How many calls may be made at the same time; None: as many as one likes.
-        calling, waiting: Calls in flight, and items that wait.
-    """
-
-    provider: str
-    model: str
-    opens_s: float
-    at_once: int | None
-    calling: int
-    waiting: int
-
-
-def throttled(link: Link) -> list[Throttled]:
-    """
-    Look at what holds somebody back, or did a moment ago.
-
-    Raises:
-        StreamUnavailable: No reply.
-    """
-    names = sorted(link.call("SMEMBERS", THROTTLES))
-    now_s, now_us = link.call("TIME")
-    seen = [_seen(link, name.decode("utf-8", "replace"), int(now_s) + int(now_us) / 1e6) for name in names]
-    return [one for one in seen if one.opens_s or one.waiting or one.at_once is not None]
-
-
-def _seen(link: Link, name: str, now: float) -> Throttled:
-    not_before, limit, since = link.call("HMGET", name, "not_before", "limit", "since")
-    calling, waiting = (link.call("ZCARD", f"{name}:{row}") for row in ("calls", "waiting"))
-    provider, _, rest = name.removeprefix(THROTTLE_PREFIX).partition(":")
-    put_back = int(since or 0) / 1000 > now  # the clock was: then it does not hold
-    opens_s = 0.0 if put_back else max(int(not_before or 0) / 1000 - now, 0.0)
-    return Throttled(provider, rest.partition(":")[2], opens_s, None if limit is None else int(limit), calling, waiting)
-
-
 def parked(link: Link, cursor: bytes, *, page: int) -> tuple[bytes, list[Parked]]:
     """
     Look at some of what waits.
@@ -248,6 +245,11 @@ def _parked(member: bytes, about: bytes) -> Parked:
     stream, _, entry = member.decode().rpartition(" ")
     ends_ms, _, key = about.decode("utf-8", "replace").partition(" ")
     return Parked(stream, entry, int(ends_ms) / 1000, key)
+
+
+def account_prefix(provider: str, base_url: str, key: str) -> str:
+    """Give what the names of all throttles of a provider, address and key begin with."""
+    return f"{THROTTLE_PREFIX}{provider}:{_account(base_url, key)}:"
 
 
 def _account(base_url: str, key: str) -> str:

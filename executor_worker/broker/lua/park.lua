@@ -1,5 +1,5 @@
 -- Give an entry back until there is room for its model's call: it stays pending, held by nobody, and waits in its place.
--- KEYS: stream, settled markers, group resets, throttle. ARGV: group, consumer, entry, count, refusals so far,
+-- KEYS: stream, settled markers, group resets, throttle. ARGV: group, consumer, entry, count, tries so far,
 -- when it is too late for it (ms; 0: never), its state's key.
 -- Reply: 1, or 0 where it was not ours.
 
@@ -10,7 +10,11 @@ if idle < GIVEN_BACK_MS then -- else it was done, the reply to that was lost
   redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'IDLE', RELEASED_MS, 'JUSTID')
   redis.call('HINCRBY', forgiven, ARGV[3], 1)
 end
-if ARGV[5] ~= '0' then redis.call('HSET', forgiven, ARGV[3] .. ' refused', ARGV[5]) end
+if ARGV[5] ~= '0' then
+  redis.call('HSET', forgiven, ARGV[3] .. ' refused', ARGV[5])
+else
+  redis.call('HDEL', forgiven, ARGV[3] .. ' refused') -- that was a call before
+end
 redis.call('ZADD', KEYS[4] .. ':waiting', string.match(ARGV[3], '^%d+'), KEYS[1] .. ' ' .. ARGV[3])
 redis.call('HSET', PARKED, KEYS[1] .. ' ' .. ARGV[3], ARGV[6] .. ' ' .. ARGV[7])
 redis.call('SADD', THROTTLES, KEYS[4])

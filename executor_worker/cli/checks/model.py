@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
 from executor_worker.cli.exits import CONFIG
-from executor_worker.errors import ConfigError, ModelError, NodeError
+from executor_worker.errors import ConfigError, ModelError, ModelRefused, NodeError
 from executor_worker.program.wiring import PATIENCE_S, model_name, model_settings, require_model
 from executor_worker.providers import Models, key_variable, retired
 from executor_worker.providers.prices import Prices
@@ -87,8 +87,8 @@ def _endpoint(settings: Settings) -> Finding:
     except ConfigError as error:
         return from_error(error)
     except ModelError as error:
-        if any(mark in str(error) for mark in ("401", "403", "authentication", "api key", "API key")):
-            return fix("LLM_API_KEY", f"{error}. Correct the key.")
+        if isinstance(error, ModelRefused):
+            return fix("LLM_API_KEY", f"{error}. Correct the key, or fill its account.")
         advice = f"Start what should answer at {where}, or correct LLM_BASE_URL"
         if not settings.llm_base_url:
             advice = "See whether this machine may reach it, or name another address by LLM_BASE_URL"

@@ -10,7 +10,7 @@ from typing import Any
 from executor_worker.broker.connection.advice import as_config_error
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.fleet.registry import read_registry, registry_keys
-from executor_worker.broker.fleet.throttle import Throttled, throttled
+from executor_worker.broker.fleet.throttles import Throttled, throttled
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.cli.status.here import wanted_pool
 from executor_worker.cli.status.pool_http import PoolView, look_at_named, look_at_pool

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from executor_worker.broker.fleet.throttle import Throttled
+from executor_worker.broker.fleet.throttles import Throttled
 from executor_worker.broker.queue.backlog import Backlog
 from executor_worker.cli.display import in_short, money, rich_table
 from executor_worker.cli.status.pool_http import PoolView

@@ -1,6 +1,7 @@
 -- Throttles: who may call a model now. Used by whatever takes items or asks for a call.
 --
--- <throttle>          hash: not_before (ms), since (when that was said, ms), limit (calls at once), cuts (how often it was
+-- <throttle>          hash: not_before (ms), since (when that was said, ms), began (when it was said first, ms), why,
+--                     refused (why the key is refused; only if it is), limit (calls at once), cuts (how often it was
 --                     cut), slow ('1': it doubles from round to round, as it was never cut on its way up), grown (answers
 --                     since it last grew), strikes (refusals in a row), peak (most calls at once since the cut). Lives
 --                     while it holds anybody back.

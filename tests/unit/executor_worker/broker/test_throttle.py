@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from executor_worker.broker import Consumer, Link
-from executor_worker.broker.fleet.throttle import FleetThrottle, let_go, survey, throttled
+from executor_worker.broker.fleet.throttle import FleetThrottle, let_go, survey
 from executor_worker.broker.fleet.throttle import parked as waiting_entries
+from executor_worker.broker.fleet.throttles import clear, throttled
 from executor_worker.broker.names import RELEASED_CHANNEL, THROTTLES
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.broker.queue.stale import Sweeper
-from executor_worker.errors import ModelRateLimited
+from executor_worker.errors import ModelRateLimited, ModelRefused
 from executor_worker.providers.throttle import Wait
 from executor_worker.run_context import RunContext
 from tests.kit import RedisServer, wait_until
@@ -24,6 +25,7 @@ from tests.unit.executor_worker.broker.acts import WORK, Client, commit, pending
 MODEL = "m-1"
 KEY = "sk-secret-0123456789"
 PLACE_MS = 15_000
+SAID = (b"why", b"refused")
 
 
 class Fleet:
@@ -50,7 +52,7 @@ class Fleet:
 
     def state(self) -> dict[str, float]:
         (place,) = self.db.smembers(THROTTLES)
-        return {name.decode(): float(value) for name, value in self.db.hgetall(place).items()}
+        return {name.decode(): float(value) for name, value in self.db.hgetall(place).items() if name not in SAID}
 
     def limit(self) -> int:
         return int(self.state()["limit"])
@@ -81,11 +83,15 @@ def test_no_key_is_in_redis(fleet: Fleet) -> None:
 
 
 def test_while_nobody_is_held_back_nothing_is_asked(fleet: Fleet, make_link: Callable[..., Link]) -> None:
-    """No round trip, not even a connection."""
+    """One round trip a worker and model, for it to be known that the key works; then none, not even a connection."""
     link = make_link()
     worker = FleetThrottle(link, "w.1", "p", "", KEY, active=lambda: False, calling=lambda: 1)
     assert fleet.admit(worker) is None
     fleet.answer(worker)
+    link.close()
+    for _ in range(3):
+        assert fleet.admit(worker) is None
+        fleet.answer(worker)
     assert not link.connected
 
 
@@ -229,6 +235,120 @@ def test_a_throttle_that_holds_nobody_is_forgotten(fleet: Fleet, link: Link) -> 
     seen = survey(link, [], most=1)
     assert (seen.throttles, seen.opens_s, seen.ready) == (0, None, [])
     assert fleet.admit(fleet.worker("w.1")) is None and not fleet.db.exists(THROTTLES)
+
+
+def test_a_throttle_is_bounded_and_then_one_call_tries(fleet: Fleet) -> None:
+    """Whatever was asked for: five minutes, then one call, and all the others wait for its end."""
+    workers = [fleet.worker(f"w.{number}") for number in range(8)]
+    for asked in (100_000, 301, 86_400):
+        fleet.db.flushdb()
+        fleet.refuse(workers[0], retry_after=asked)
+        wait = fleet.admit(workers[1])
+        assert wait is not None and 298 < wait.seconds <= 300
+        open_now(fleet)
+        admitted = [worker for worker in workers if fleet.admit(worker) is None]
+        assert len(admitted) == 1
+        fleet.refuse(admitted[0], retry_after=asked)
+        wait = fleet.admit(workers[1])
+        assert wait is not None and 298 < wait.seconds <= 300, "it tries again, and no earlier"
+        open_now(fleet)
+        fleet.answer(next(worker for worker in workers if fleet.admit(worker) is None))
+        assert sum(fleet.admit(worker) is None for worker in workers) == 2, "an answer makes room, as ever"
+    fleet.db.flushdb()
+    fleet.refuse(workers[0], retry_after=300)
+    open_now(fleet)
+    assert sum(fleet.admit(worker) is None for worker in workers) == 4, "what is kept to needs no probe"
+
+
+def open_now(fleet: Fleet) -> None:
+    """Let the time pass that a throttle holds."""
+    (place,) = fleet.db.smembers(THROTTLES)
+    fleet.db.hset(place, "not_before", 0)
+
+
+# -- refused keys ---------------------------------------------------------------------------------
+
+
+def refused(model_only: bool = False, why: str = "HTTP 401 authentication_error") -> ModelRefused:
+    return ModelRefused("no", why=why, whole_key=not model_only)
+
+
+def test_a_key_that_never_worked_holds_nobody_back(fleet: Fleet) -> None:
+    """It is a wrong setting: each call fails at once."""
+    worker = fleet.worker("w.1")
+    assert fleet.admit(worker) is None
+    assert worker.refused(MODEL, fleet.run_context, refused()) is None
+    assert worker.place(MODEL) == "" and not fleet.db.exists(THROTTLES)
+
+
+def test_a_key_that_has_worked_is_tried_once_a_minute(fleet: Fleet, link: Link) -> None:
+    """By whoever it has worked for; the others wait, and an answer lets all go on."""
+    workers = [fleet.worker(f"w.{number}") for number in range(4)]
+    fleet.answer(workers[0])
+    wait = workers[1].refused(MODEL, fleet.run_context, refused())
+    assert wait is not None and wait.seconds == 60 and wait.refused and wait.place == workers[1].place(MODEL)
+    for worker in workers:
+        held = fleet.admit(worker)
+        assert held is not None and 58 < held.seconds <= 60 and held.refused
+    (seen,) = throttled(link)
+    assert (seen.name, seen.why, seen.refused) == (f"anthropic/{MODEL}", "HTTP 401 authentication_error", True)
+    assert abs(seen.since - time.time()) < 10
+    open_now(fleet)
+    (probe,) = [worker for worker in workers if fleet.admit(worker) is None]
+    again = probe.refused(MODEL, fleet.run_context, refused())
+    assert again is not None and again.seconds == 60
+    assert throttled(link)[0].since == seen.since, "it is still the same refusal"
+    open_now(fleet)
+    (probe,) = [worker for worker in workers if fleet.admit(worker) is None]
+    fleet.answer(probe)
+    assert all(fleet.admit(worker) is None for worker in workers)
+    assert throttled(link) == []
+
+
+def test_a_probe_that_says_nothing_is_followed_by_the_next_in_a_minute(fleet: Fleet) -> None:
+    """A server that fails is no word about the key; a request it finds wrong is."""
+    one, two = fleet.worker("w.1"), fleet.worker("w.2")
+    fleet.answer(one)
+    one.refused(MODEL, fleet.run_context, refused())
+    open_now(fleet)
+    assert fleet.admit(one) is None
+    one.ended(MODEL, fleet.run_context, None, answered=False)
+    wait = fleet.admit(two)
+    assert wait is not None and wait.refused and 58 < wait.seconds <= 60
+    open_now(fleet)
+    assert fleet.admit(two) is None
+    fleet.refuse(two, retry_after=5)
+    wait = fleet.admit(one)
+    assert wait is not None and not wait.refused, "who is asked to wait has been let in"
+
+
+def test_a_model_that_a_key_may_not_use_is_not_the_key(fleet: Fleet) -> None:
+    """It has worked for another model: that says nothing of this one, unless the whole key is refused."""
+    worker = fleet.worker("w.1")
+    worker.ended("other", fleet.run_context, None, answered=True)
+    fresh = fleet.worker("w.2")
+    assert fresh.refused(MODEL, fleet.run_context, refused(model_only=True)) is None
+    assert fresh.refused(MODEL, fleet.run_context, refused()) is not None
+    assert fleet.admit(fleet.worker("w.3", key="another")) is None
+    assert fleet.worker("w.3", key="another").refused(MODEL, fleet.run_context, refused()) is None
+
+
+def test_it_is_remembered_for_long_that_a_key_has_worked(fleet: Fleet) -> None:
+    """A refusal may come weeks later, and its key is not in Redis."""
+    fleet.answer(fleet.worker("w.1"))
+    (known,) = fleet.db.keys("dago:executor:worked:*")
+    assert fleet.db.pttl(known) > 29 * 86_400_000
+    assert KEY.encode() not in known
+
+
+def test_a_cleared_throttle_holds_nobody(fleet: Fleet, link: Link, consumer: Callable[..., Consumer]) -> None:
+    """What waited for it is ready at once."""
+    entry, _ = parked(fleet, consumer("a.1"))
+    (seen,) = throttled(link)
+    assert (seen.waiting, survey(link, [], most=5).ready) == (1, [])
+    assert clear(link, seen) and not clear(link, seen)
+    assert survey(link, [], most=5).ready == [(WORK, entry)]
+    assert fleet.admit(fleet.worker("w.9")) is None
 
 
 # -- items that wait ------------------------------------------------------------------------------

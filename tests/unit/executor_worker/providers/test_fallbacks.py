@@ -14,6 +14,7 @@ from executor_worker.errors import (
     ModelBadResponse,
     ModelNotFound,
     ModelRateLimited,
+    ModelRefused,
     ModelRejected,
     ModelUnavailable,
 )
@@ -97,7 +98,7 @@ def test_the_next_model_answers(models: Models, faulty: FaultServer, fault: Repl
     ("fault", "error"),
     [
         (failure(400, "invalid_request_error", "no"), ModelRejected),
-        (failure(401, "authentication_error", "bad key"), ModelRejected),
+        (failure(401, "authentication_error", "bad key"), ModelRefused),
         (page(200, "<html>", "text/html"), ModelBadResponse),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 
@@ -13,7 +14,9 @@ from executor_worker.errors import (
     Cancelled,
     ModelBadResponse,
     ModelError,
+    ModelNotFound,
     ModelRateLimited,
+    ModelRefused,
     ModelRejected,
     ModelTimeout,
     ModelUnavailable,
@@ -91,7 +94,7 @@ def test_a_lasting_fault_is_given_up_after_the_retries(
     assert len(faulty.requests) == 3
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422])
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
 def test_a_refused_request_is_not_sent_again(status: int, faulty: FaultServer, provider: Provider) -> None:
     """Asking again would bring the same."""
     faulty.will(failure(status, "invalid_request_error", "no such thing"))
@@ -100,12 +103,62 @@ def test_a_refused_request_is_not_sent_again(status: int, faulty: FaultServer, p
     assert len(faulty.requests) == 1
 
 
-def test_an_empty_account_is_not_asked_again(faulty: FaultServer, provider: Provider) -> None:
-    """A 429 for want of money does not pass by waiting."""
-    faulty.will(failure(429, "insufficient_quota", "pay first"))
-    with pytest.raises(ModelRateLimited, match="pay first"):
+REFUSED_KEYS = [
+    (401, "authentication_error", "no"),
+    (401, "invalid_request_error", "Incorrect API key provided: sk-…"),
+    (402, "billing_error", "pay first"),
+    (402, "unknown", "Insufficient Balance"),
+    (403, "permission_error", "your key may not use this model"),
+    (403, "forbidden", "no"),
+    (429, "insufficient_quota", "You exceeded your current quota, please check your plan and billing details"),
+    (429, "billing_hard_limit_reached", "pay first"),
+    (400, "invalid_request_error", "Your credit balance is too low to access the API. Please go to Plans & Billing"),
+    (400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."),
+    (400, "INVALID_ARGUMENT", "API key expired. Please renew the API key."),
+]
+
+
+@pytest.mark.parametrize(("status", "kind", "message"), REFUSED_KEYS)
+def test_a_refused_key_is_told_from_a_refused_request(
+    status: int, kind: str, message: str, faulty: FaultServer, provider: Provider
+) -> None:
+    """A wrong key and an empty account, by whatever status; neither passes by calling again at once."""
+    faulty.will(failure(status, kind, message))
+    with pytest.raises(ModelRefused) as caught:
         provider.complete(asked(), run_context())
     assert len(faulty.requests) == 1
+    assert caught.value.code == "llm_refused"
+    assert not caught.value.retryable
+    assert caught.value.whole_key == (status != 403)
+    assert re.fullmatch(rf"HTTP {status}( {kind})?", caught.value.why)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "error"),
+    [
+        (403, "moderation", "the input was flagged", ModelRejected),
+        (403, "forbidden", "blocked by our content policy", ModelRejected),
+        (429, "rate_limit_error", "You exceeded your current quota, please check your billing", ModelRateLimited),
+        (400, "invalid_request_error", "max_tokens: no such key", ModelRejected),
+        (404, "model_not_found", "no access to the model", ModelNotFound),
+        (500, "api_error", "invalid api key cache", ModelUnavailable),
+    ],
+)
+def test_what_is_no_refused_key(
+    status: int, kind: str, message: str, error: type[Exception], faulty: FaultServer, provider: Provider
+) -> None:
+    """What was asked, how often, or the server."""
+    faulty.will(failure(status, kind, message))
+    with pytest.raises(error):
+        provider.complete(asked(), run_context())
+
+
+def test_a_key_refused_in_mid_stream(dialect: Dialect, faulty: FaultServer, provider: Provider) -> None:
+    """By its kind: the status was 200."""
+    for kind in ("authentication_error", "billing_error", "insufficient_quota"):
+        faulty.will(stream(dialect.begin(), dialect.failure(kind, "no")))
+        with pytest.raises(ModelRefused):
+            provider.complete(asked(), run_context())
 
 
 def test_retry_after_is_waited_for(dialect: Dialect, faulty: FaultServer, provider: Provider) -> None:
@@ -133,7 +186,7 @@ def test_retry_after_beyond_the_deadline_ends_at_once(
 def test_the_key_is_in_no_message(faulty: FaultServer, provider: Provider) -> None:
     """Not even where the server quotes it."""
     faulty.will(failure(401, "authentication_error", f"bad key {KEY}, sent as Authorization: Bearer {KEY}"))
-    with pytest.raises(ModelRejected, match="bad key") as caught:
+    with pytest.raises(ModelRefused, match="bad key") as caught:
         provider.complete(asked(), run_context())
     assert KEY not in str(caught.value)
     assert KEY in faulty.headers[0]["authorization"]
@@ -332,7 +385,7 @@ def test_the_models_a_server_lists(dialect: Dialect, faulty: FaultServer, provid
     """Address and key are proven without a paid call."""
     faulty.will(page(200, json.dumps({"data": [{"id": "a"}, {"id": "b"}]})), failure(401, "authentication_error", "no"))
     assert provider.known_models(run_context()) == ["a", "b"]
-    with pytest.raises(ModelRejected, match="HTTP 401"):
+    with pytest.raises(ModelRefused, match="HTTP 401"):
         provider.known_models(run_context())
 
 

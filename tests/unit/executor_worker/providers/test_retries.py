@@ -8,8 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor_worker.errors import Abandoned, ModelBadResponse, ModelRateLimited, ModelRejected, ModelUnavailable
+from executor_worker.errors import (
+    Abandoned,
+    ContextExceeded,
+    ModelBadResponse,
+    ModelError,
+    ModelRateLimited,
+    ModelRefused,
+    ModelRejected,
+    ModelTimeout,
+    ModelUnavailable,
+    Parked,
+)
 from executor_worker.providers.retries import Retries, asked_wait_s, pause
+from executor_worker.providers.throttle import Wait
 from executor_worker.run_context import RunContext
 
 
@@ -90,6 +102,131 @@ def test_the_last_error_says_how_often_it_was_tried() -> None:
         run([ModelBadResponse("odd")] * 3, Clock(), retries=2)
     with pytest.raises(ModelBadResponse, match=r"^odd$"):
         run([ModelBadResponse("odd")], Clock(), retries=0)
+
+
+class Given(RunContext):
+    """A run whose item is given back instead of waiting."""
+
+    def hold_off(self, seconds: float, place: str) -> None:
+        raise Parked(place, self.tries)
+
+
+class Gate:
+    """
+    A throttle that others' refusals close: before the calls with these numbers.
+
+    Attributes:
+        key: How a refusal of the key ends.
+    """
+
+    def __init__(self, closed_before: tuple[int, ...] = (), key: Wait | None = None, refused: bool = False) -> None:
+        self.closed_before = list(closed_before)
+        self.calls = 0
+        self.key = key
+        self.accepted: list[bool] = []
+        self._refused = refused
+
+    def admit(self, model: str, run_context: RunContext) -> Wait | None:
+        if self.calls in self.closed_before:
+            self.closed_before.remove(self.calls)
+            return Wait(60.0, "place", self._refused)
+        self.calls += 1
+        return None
+
+    def ended(self, model: str, run_context: RunContext, error: ModelError | None, *, answered: bool) -> None:
+        self.accepted.append(answered)
+
+    def refused(self, model: str, run_context: RunContext, error: ModelRefused) -> Wait | None:
+        return self.key
+
+    def place(self, model: str) -> str:
+        return "place"
+
+
+def over_parks(gate: Gate, error: ModelError, *, retries: int = 2, left_s: float = 1000, most: int = 20) -> ModelError:
+    """Run an item until it fails, taking it up again whenever it was given back, as workers do."""
+    clock, tries = Clock(), 0
+
+    def attempt(number: int) -> str:
+        raise error
+
+    for _ in range(most):
+        run_context = Given(clock() + left_s, clock=clock)
+        run_context.tries = tries
+        try:
+            Retries(retries, sleep=clock.sleep, throttle=gate).run(attempt, run_context, "m")
+        except Parked as given_back:
+            tries = given_back.refused
+        except ModelError as failed:
+            return failed
+    raise AssertionError(f"it goes round for ever: {gate.calls} calls")
+
+
+@pytest.mark.parametrize("closed", [(), (1,), (2,), (0, 1, 2), (1, 1, 1, 2, 2), (1, 2)])
+@pytest.mark.parametrize(
+    "error", [ModelUnavailable("500"), ModelTimeout("slow"), ModelBadResponse("odd")], ids=lambda error: error.code
+)
+def test_retries_hold_over_parks(closed: tuple[int, ...], error: ModelError) -> None:
+    """However often others' refusals give the item back between its own errors."""
+    gate = Gate(closed)
+    assert "tried 3 times" in str(over_parks(gate, error))
+    assert gate.calls == 3
+
+
+def test_own_refusals_count_with_other_errors() -> None:
+    """They are the call's own as well."""
+    throttled = ModelRateLimited("busy", retry_after=1)
+    throttled.throttled = True
+    gate = Gate((1, 2))
+    over_parks(gate, throttled)
+    assert gate.calls == 3
+
+
+def test_a_refused_key_that_never_worked_ends_the_call() -> None:
+    """At once, as what it is."""
+    gate = Gate()
+    failed = over_parks(gate, ModelRefused("no", why="HTTP 401"))
+    assert (failed.code, str(failed), gate.calls) == ("llm_refused", "no", 1)
+
+
+def test_a_refused_key_that_has_worked_costs_no_tries() -> None:
+    """The item waits, however often it is the one that tries, and however little time its runs have."""
+    with pytest.raises(AssertionError, match="20 calls"):
+        over_parks(Gate(key=Wait(60.0, "place", refused=True)), ModelRefused("no"), retries=0, left_s=5)
+    gate = Gate((0, 0, 0), refused=True)
+    assert "500" in str(over_parks(gate, ModelUnavailable("500"), retries=0, left_s=5))
+
+
+def test_whoever_can_not_give_back_waits_no_longer_than_it_may() -> None:
+    """A run by itself, with no stream to wait in."""
+    clock, gate = Clock(), Gate(key=Wait(60.0, "", refused=True))
+
+    def attempt(number: int) -> str:
+        raise ModelRefused("no")
+
+    with pytest.raises(ModelRefused):
+        Retries(2, sleep=clock.sleep, throttle=gate).run(attempt, RunContext(clock() + 200, clock=clock), "m")
+    assert gate.calls == 4
+    closed = Gate((0,), refused=True)
+    with pytest.raises(ModelRefused, match="not called; the node has 5 s left"):
+        Retries(2, sleep=clock.sleep, throttle=closed).run(attempt, RunContext(clock() + 5, clock=clock), "m")
+
+
+@pytest.mark.parametrize(
+    ("error", "accepted"), [(ModelRejected("400"), True), (ContextExceeded("long"), True), (ModelTimeout("t"), False)]
+)
+def test_a_request_that_is_found_wrong_was_let_in(error: ModelError, accepted: bool) -> None:
+    """It shows that the key is taken; a server that fails shows nothing."""
+    gate = Gate()
+    over_parks(gate, error, retries=0)
+    assert gate.accepted == [accepted]
+
+
+def test_an_endless_wait_is_bounded() -> None:
+    """Five minutes, then the call is tried again, whatever was asked for."""
+    clock = Clock()
+    assert run([ModelRateLimited("x", retry_after=5000)], clock, left_s=10_000) == "attempt 1"
+    assert clock.now == pytest.approx(400)
 
 
 def test_a_wait_is_broken_off_by_the_watch() -> None:
