@@ -68,14 +68,14 @@ class RunContext:
             Parked: It is given back.
         """
 
-    def phase(self, name: str, seconds: float | None = None, verdict: str = "node_timeout") -> None:
+    def phase(self, name: str, seconds: float | None = None, failure_code: str = "node_timeout") -> None:
         """
         Say what is being done now, e.g. `llm`, `tool:search`.
 
         Args:
             seconds: The worker may be killed when it is still in this phase after so long; None: only the item's
                 limit holds.
-            verdict: Error code the item then fails with.
+            failure_code: Error code the item then fails with.
 
         Raises:
             Cancelled: Its graph was cancelled; at the beginning of a step only.

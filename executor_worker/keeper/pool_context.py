@@ -20,7 +20,7 @@ class PoolContext:
     Attributes:
         health_port: Where this pool answers; None: nowhere.
         beside: A predecessor of the same name still runs: what it has is its own.
-        condemn: Settles an item as failed with that error code, for a worker that can't any more.
+        settle_condemned: Settles an item as failed with that code, for a worker that was killed for it.
         interrupt: Interrupts the run of the one worker there is; None: the supervisor sees to that.
         streams: All that its workers read, whatever the kind of work.
         accounts: What the names of the throttles of this pool's own keys begin with.
@@ -36,7 +36,7 @@ class PoolContext:
     health_port: int | None
     beside: bool
     report_group: Callable[[Made], None]
-    condemn: Callable[[Held, str], None]
+    settle_condemned: Callable[[Held, str], None]
     interrupt: Callable[[], None] | None = None
     streams: Sequence[str] = TAKEN_STREAMS
     accounts: tuple[str, ...] = ()
@@ -50,11 +50,11 @@ class PoolContext:
         """Whether the pool ends; else only its keeper does, and the next one goes on: at a reload."""
         return self.board.head.mode in ("draining", "stopped")
 
-    def condemn_held(self, row: Row) -> None:
+    def answer_for_killed(self, row: Row) -> None:
         """Say for a dead worker that was ended for its item's sake what the item comes to: it gets no successor."""
-        if row.verdict and row.verdict_held == row.held:
+        if row.failure_code and row.killed_for == row.held:
             with suppress(ValueError):
-                self.condemn(Held.parse(row.held), row.verdict)
+                self.settle_condemned(Held.parse(row.held), row.failure_code)
 
     def consumer(self, slot: int) -> str:
         """The name under which *slot*'s worker reads."""

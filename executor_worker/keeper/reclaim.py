@@ -108,7 +108,7 @@ class Reclaim:
 
     def _give_back(self, row: Row) -> Iterable[tuple[str, str]]:
         """Delivery by delivery: a successor that has just taken one over keeps it."""
-        self._around.condemn_held(row)
+        self._around.answer_for_killed(row)
         generation = row.generation
         pending = pending_of(self._around.link, self._around.consumer(row.slot), streams=self._around.streams)
         if row.state != "dead" or row.generation != generation:

@@ -115,7 +115,7 @@ class HandOver:
             around.identity.leave(around.link)
 
     def _hand_on(self, row: Row) -> None:
-        self._around.condemn_held(row)
+        self._around.answer_for_killed(row)
         # A drain is not held against the item.
         around = self._around
         release_consumer(around.link, around.consumer(row.slot), counted=False, streams=around.streams)

@@ -70,8 +70,8 @@ def call_tool(
     run_context.check()
     left = run_context.left()
     ends_node = left < tool.timeout
-    seconds, verdict = (left, "node_timeout") if ends_node else (tool.timeout, "tool_timeout")
-    run_context.phase(f"tool:{name}", seconds + GRACE_S, verdict)
+    seconds, failure_code = (left, "node_timeout") if ends_node else (tool.timeout, "tool_timeout")
+    run_context.phase(f"tool:{name}", seconds + GRACE_S, failure_code)
     started = run_context.clock()
     run_context.on_progress = _now_and_then(name, run_context, shown)
     ok = False

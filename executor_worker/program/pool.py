@@ -207,7 +207,7 @@ class ExecutorProgram:
                 health_port=self._listener.getsockname()[1] if self._listener is not None else None,
                 beside=self._beside,
                 report_group=self._note_group,
-                condemn=lambda held, failure_code: self._condemn(link, held, failure_code),
+                settle_condemned=lambda held, failure_code: self._settle_condemned(link, held, failure_code),
                 interrupt=interrupt,
                 streams=sources_of(self._kinds()).streams,
                 accounts=accounts_of(settings),
@@ -288,7 +288,7 @@ class ExecutorProgram:
             self._board.head.lost_wall_ns = time.time_ns()
         report_group(made)
 
-    def _condemn(self, link: Link, held: Held, failure_code: str) -> None:
+    def _settle_condemned(self, link: Link, held: Held, failure_code: str) -> None:
         """Settle *held* as failed in the name of its dead worker."""
         kinds, head = self._kinds(), self._board.head
         consumer = self._consumer(link, held.consumer, kinds)

@@ -81,7 +81,7 @@ class Worker:
         self._parked = 0  # items in a row whose model was throttled
         self._pausing = False
         self._untidy = False  # a tool may have left something to be reaped
-        self._judged = False  # what was said of our predecessor is dealt with; what is said of us is for our successor
+        self._kill_is_dealt_with = False  # our predecessor's; ours is for our successor
 
     def run(self) -> int:
         self._heed_signals()
@@ -139,7 +139,7 @@ class Worker:
             wait_for_wake(self._row, random.uniform(POLL_S / 2, POLL_S * 2))
             self._row.phase = "waiting"
             return None
-        if claim is not None and self._paused() and self._condemned() != claim.held.name:
+        if claim is not None and self._paused() and self._killed_for() != claim.held.name:
             # It came while we were being told: others may have it. What is only to be answered is answered.
             self._give_back(claim)
             return None
@@ -164,7 +164,7 @@ class Worker:
         stale = self._stale()
         if stale or self._consumer.may_have_unseen:
             may_have_unseen = self._consumer.may_have_unseen
-            claim = self._consumer.take(uncounted=self._condemned(), stale=stale)
+            claim = self._consumer.take(uncounted=self._killed_for(), stale=stale)
             # What was ours already comes first: the stale ones have not been tried then.
             if claim is None or not (may_have_unseen or claim.held.name in stale):
                 self._tried_notice = noticed
@@ -188,26 +188,26 @@ class Worker:
         wanted_elsewhere = self._leaving or head.paused or self._row.leaving or self._recycling.spent()
         return not wanted_elsewhere and head.noticed in (0, self._tried_notice)
 
-    def _condemned(self) -> tuple[str, str] | None:
+    def _killed_for(self) -> tuple[str, str] | None:
         """
         Stream and entry whose last worker was ended for its sake: it is answered, not run, so taking it is not counted.
         """
-        if self._judged or not self._row.verdict:
+        if self._kill_is_dealt_with or not self._row.failure_code:
             return None
         with suppress(ValueError):
-            return Held.parse(self._row.verdict_held).name
+            return Held.parse(self._row.killed_for).name
         return None
 
     def _forget_predecessor(self) -> None:
         """What it held has gone to somebody else: nobody is to keep its lease, or to say that we are at it."""
-        self._forget_verdict()
+        self._forget_kill()
         if self._row.held:
             self._row.held = ""
 
-    def _forget_verdict(self) -> None:
-        if not self._judged and self._row.verdict:
-            self._row.clear_verdict()
-        self._judged = True
+    def _forget_kill(self) -> None:
+        if not self._kill_is_dealt_with and self._row.failure_code:
+            self._row.clear_kill()
+        self._kill_is_dealt_with = True
 
     # -- one item ---------------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class Worker:
                 return None
 
     def _open(self, claim: Claim) -> Work:
-        failure_code = self._row.verdict if self._condemned() == claim.held.name else ""
+        failure_code = self._row.failure_code if self._killed_for() == claim.held.name else ""
         work = self._intake.open(claim, failure_code)
         if not work.is_upkeep:
             self._report.opened(work)
@@ -258,7 +258,7 @@ class Worker:
         self._parked = 0
         self._row.finish("settling", _stuck_ns(), STUCK)
         result = self._settler.settle(work, conclusion, self._wants_next)
-        self._forget_verdict()
+        self._forget_kill()
         if not work.is_upkeep:
             self._report.settled(work, result, time.monotonic() - started)
         span.ended(_fate(result), *_how(work, result))

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 2.0
 STUCK_S = 120.0  # between two tries a worker that does not come back is ended; its item is run again
-STUCK = "stuck"  # the verdict then
+STUCK = "stuck"  # the failure code then
 
 
 class RedisWait:

@@ -87,11 +87,13 @@ class RunControl(RunContext):
             raise Abandoned("the item was taken over")
         self._row.lost = False
 
-    def phase(self, name: str, seconds: float | None = None, verdict: str = "node_timeout") -> None:
+    def phase(self, name: str, seconds: float | None = None, failure_code: str = "node_timeout") -> None:
         if name != BETWEEN_STEPS:
             self._see_for_itself()
         own = self.clock() + seconds if seconds is not None else self.deadline
-        self._row.enter(name, int(min(own, self.deadline) * 1e9), verdict if own < self.deadline else "node_timeout")
+        self._row.enter(
+            name, int(min(own, self.deadline) * 1e9), failure_code if own < self.deadline else "node_timeout"
+        )
 
     def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
         self._mode = mode

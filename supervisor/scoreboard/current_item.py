@@ -15,11 +15,11 @@ from supervisor.scoreboard.cells import Choice, Number, Twin, clip
 
 STATES = ("dead", "starting", "idle", "busy", "draining")
 IDLE, BUSY = STATES.index("idle"), STATES.index("busy")
-ITEM_VERDICT = "node_timeout"
+ITEM_FAILURE_CODE = "node_timeout"
 
 # `p` holds its own length in its first byte: one byte less than it says.
-JOB = Struct("<256p256pq40p")  # held, item, item_deadline_ns, verdict at the item's deadline
-PHASE = Struct("<72pqq40p")  # phase, since_ns, deadline_ns, verdict at the deadline
+JOB = Struct("<256p256pq40p")  # held, item, item_deadline_ns, failure code at the item's deadline
+PHASE = Struct("<72pqq40p")  # phase, since_ns, deadline_ns, failure code at the deadline
 HELD_LIMIT, ITEM_LIMIT, PHASE_LIMIT = 255, 255, 71  # bytes
 
 
@@ -43,12 +43,12 @@ class CurrentItem:
         self._job = Twin(shared, offset, JOB)
         self._phase = Twin(shared, offset + Twin.size(JOB), PHASE)
         self._phases: dict[str, bytes] = {}
-        # What the job says, for whoever writes it: held and item, then deadline and verdict.
+        # What the job says, for whoever writes it: held and item, then deadline and failure code.
         self._in_hand: tuple[bytes, bytes] = (b"", b"")
         self._limit: tuple[int, bytes] = (0, b"")
 
     def begin(
-        self, held: str, item: str, phase: str, item_deadline_ns: int = 0, on_deadline: str = ITEM_VERDICT
+        self, held: str, item: str, phase: str, item_deadline_ns: int = 0, on_deadline: str = ITEM_FAILURE_CODE
     ) -> None:
         """
         Say that *held* is in hand.
@@ -57,29 +57,29 @@ class CurrentItem:
             held: What a successor needs to take over.
             item: Its name for people.
             item_deadline_ns: The worker is killed when it still holds it then, whatever its phase.
-            on_deadline: The verdict in that case.
+            on_deadline: The failure code in that case.
 
         Raises:
             ValueError: *held* is longer than `HELD_LIMIT` bytes: half a name would be worse than none.
         """
-        now, verdict = monotonic_ns(), self._short(on_deadline)
+        now, failure_code = monotonic_ns(), self._short(on_deadline)
         # In this order a kill in between leaves at worst an item in hand that was not begun.
-        self._take_in_hand(whole(held), clip(item, ITEM_LIMIT), item_deadline_ns, verdict)
-        self._phase.write(self._short(phase), now, item_deadline_ns, verdict)
+        self._take_in_hand(whole(held), clip(item, ITEM_LIMIT), item_deadline_ns, failure_code)
+        self._phase.write(self._short(phase), now, item_deadline_ns, failure_code)
         self.since_ns = now
         self.ints[3] = BUSY
 
-    def proceed(self, item: str, phase: str, item_deadline_ns: int, on_deadline: str = ITEM_VERDICT) -> None:
+    def proceed(self, item: str, phase: str, item_deadline_ns: int, on_deadline: str = ITEM_FAILURE_CODE) -> None:
         """Say what the item in hand is called, and how long it may take; see `begin`."""
-        verdict = self._short(on_deadline)
-        self._take_in_hand(self._in_hand[0], clip(item, ITEM_LIMIT), item_deadline_ns, verdict)
-        self._phase.write(self._short(phase), monotonic_ns(), item_deadline_ns, verdict)
+        failure_code = self._short(on_deadline)
+        self._take_in_hand(self._in_hand[0], clip(item, ITEM_LIMIT), item_deadline_ns, failure_code)
+        self._phase.write(self._short(phase), monotonic_ns(), item_deadline_ns, failure_code)
 
-    def enter(self, phase: str, deadline_ns: int = 0, on_deadline: str = ITEM_VERDICT) -> None:
+    def enter(self, phase: str, deadline_ns: int = 0, on_deadline: str = ITEM_FAILURE_CODE) -> None:
         """Say what is being done now, and until when at the latest: the item's own deadline holds as well."""
-        item_deadline_ns, item_verdict = self._limit
+        item_deadline_ns, item_failure_code = self._limit
         if item_deadline_ns and not 0 < deadline_ns < item_deadline_ns:
-            self._phase.write(self._short(phase), monotonic_ns(), item_deadline_ns, item_verdict)
+            self._phase.write(self._short(phase), monotonic_ns(), item_deadline_ns, item_failure_code)
         else:
             self._phase.write(self._short(phase), monotonic_ns(), deadline_ns, self._short(on_deadline))
 
@@ -90,9 +90,9 @@ class CurrentItem:
 
     def postpone(self, deadline_ns: int) -> None:
         """Move the deadline of a phase that has one of its own; the item's stays where it is."""
-        phase, since_ns, own_ns, verdict = self._phase.read()
+        phase, since_ns, own_ns, failure_code = self._phase.read()
         if own_ns and not self._limit[0]:
-            self._phase.write(phase, since_ns, deadline_ns, verdict)
+            self._phase.write(phase, since_ns, deadline_ns, failure_code)
 
     def end(self, phase: str = "waiting", *, done: bool = True) -> None:
         """Say that nothing is in hand any more; *done*: one item more was finished."""
@@ -165,12 +165,12 @@ class CurrentItem:
         self._take_in_hand(b"", b"", 0, b"")
         self._phase.write(b"", 0, 0, b"")
 
-    def _take_in_hand(self, held: bytes, item: bytes, deadline_ns: int, verdict: bytes) -> None:
-        self._in_hand, self._limit = (held, item), (deadline_ns, verdict)
-        self._job.write(held, item, deadline_ns, verdict)
+    def _take_in_hand(self, held: bytes, item: bytes, deadline_ns: int, failure_code: bytes) -> None:
+        self._in_hand, self._limit = (held, item), (deadline_ns, failure_code)
+        self._job.write(held, item, deadline_ns, failure_code)
 
     def _short(self, name: str) -> bytes:
-        # Phases and verdicts are few and come again and again.
+        # Phases and failure codes are few and come again and again.
         known = self._phases.get(name)
         if known is None:
             if len(self._phases) > 1000:  # tool names are data from outside

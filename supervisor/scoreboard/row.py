@@ -5,8 +5,8 @@ What the worker has in hand, which changes with every item, is in `in_hand.py`.
 
 Written by the worker:      state, phase, held, item, deadlines, items_done, wants_replacement, client_id, counters,
                             run, watched, progress, attempt
-Written by the supervisor:  placed, pid, generation, leaving, verdict, restarts, respawn_at_ns, stopped, cut_short;
-                            while there is no worker, what is the worker's
+Written by the supervisor:  placed, pid, generation, leaving, failure_code, killed_for, restarts, respawn_at_ns, stopped,
+                            cut_short; while there is no worker, what is the worker's
 Written by the keeper:      lease_until_ns, lost, released, rss_bytes, pss_bytes, stop_run, lost_run, unwatched_run,
                             listed
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
     from supervisor.scoreboard.wakeups import Wakeups
 
 WORDS = 32
-VERDICT = Struct("<40p256p")  # verdict, what was held then
+KILL = Struct("<40p256p")  # failure code, what was held then
 RELEASED = Struct("<256p")
 WATCHED = Struct("<H510s")
 
 _IN_HAND_AT = WORDS * WORD
-_VERDICT_AT = _IN_HAND_AT + CurrentItem.SIZE
-_RELEASED_AT = _VERDICT_AT + Twin.size(VERDICT)
+_KILL_AT = _IN_HAND_AT + CurrentItem.SIZE
+_RELEASED_AT = _KILL_AT + Twin.size(KILL)
 _WATCHED_AT = _RELEASED_AT + Twin.size(RELEASED)
 _PROGRESS_AT = _WATCHED_AT + Twin.size(WATCHED)
 SIZE = 4096  # bytes
 assert _PROGRESS_AT + ProgressCell.SIZE <= SIZE
 
-VERDICT_LIMIT, WATCHED_LIMIT = 39, 510  # bytes
+FAILURE_CODE_LIMIT, WATCHED_LIMIT = 39, 510  # bytes
 
 _OF_ONE_WORKER = (1, 5, 6, 7, 8, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21)  # words
 
@@ -49,7 +49,7 @@ _OF_ONE_WORKER = (1, 5, 6, 7, 8, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21)  # word
 class Row(CurrentItem):
     """One slot; its writers are named at the head of this file."""
 
-    __slots__ = ("_progress", "_released", "_verdict", "_wakeups", "_watched", "counters", "slot")
+    __slots__ = ("_kill", "_progress", "_released", "_wakeups", "_watched", "counters", "slot")
 
     # Words 3, 4 and 9 are what is in hand's.
     placed = Flag(0)
@@ -81,7 +81,7 @@ class Row(CurrentItem):
         self.slot = slot
         self.counters = counters
         self._wakeups = wakeups
-        self._verdict = Twin(shared, offset + _VERDICT_AT, VERDICT)
+        self._kill = Twin(shared, offset + _KILL_AT, KILL)
         self._released = Twin(shared, offset + _RELEASED_AT, RELEASED)
         self._watched = Twin(shared, offset + _WATCHED_AT, WATCHED)
         self._progress = ProgressCell(shared, offset + _PROGRESS_AT)
@@ -152,20 +152,20 @@ class Row(CurrentItem):
         self._state = state
 
     @property
-    def verdict(self) -> str:
+    def failure_code(self) -> str:
         """Why the slot's last worker was killed, until its successor has dealt with that and cleared it."""
-        return text(self._verdict.read()[0])
+        return text(self._kill.read()[0])
 
     @property
-    def verdict_held(self) -> str:
-        return text(self._verdict.read()[1])
+    def killed_for(self) -> str:
+        return text(self._kill.read()[1])
 
-    def condemn(self, verdict: str, held: str) -> None:
-        """Record *verdict* on *held*."""
-        self._verdict.write(clip(verdict, VERDICT_LIMIT), whole(held))
+    def record_kill(self, failure_code: str, held: str) -> None:
+        """Record that the worker is killed for *held*, which fails with *failure_code*."""
+        self._kill.write(clip(failure_code, FAILURE_CODE_LIMIT), whole(held))
 
-    def clear_verdict(self) -> None:
-        self._verdict.write(b"", b"")
+    def clear_kill(self) -> None:
+        self._kill.write(b"", b"")
 
     @property
     def released(self) -> str:
@@ -207,6 +207,6 @@ class Row(CurrentItem):
             self.ints[word] = 0
         self.items_done = self.restarts = self.respawn_at_ns = 0
         self.forget()
-        self.clear_verdict()
+        self.clear_kill()
         self._released.write(b"")
         self.state = "dead"

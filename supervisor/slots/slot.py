@@ -211,7 +211,7 @@ class Slot(ABC):
         """Make it show what it is at, then kill it."""
         state = self.child.look() if self.child else "X"
         facts = {**self.label(), "pid": self.pid, "process_state": state, **self.details()}
-        self.host.log("error", f"{self.kind}.condemned", why=self._why, **facts)
+        self.host.log("error", f"{self.kind}.overdue", why=self._why, **facts)
         self.judge(self._why)
         self.signal(DUMP_STACKS)
         # A stopped one can't write anything.

@@ -15,7 +15,7 @@ from supervisor.transitions import SlotEvent, SlotState, StopReason
 GRACE_NS = 250_000_000  # past its deadline, for a worker that is just about to notice itself
 END_BY_ITSELF_S = 0.3  # for a run that was told to end, before its worker is interrupted
 END_INTERRUPTED_S = 0.5  # and then, before its worker is killed
-CANCELLED = "cancelled"  # the verdict then
+CANCELLED = "cancelled"  # the failure code then
 LEAVE_S = 10.0  # for a worker with nothing in hand to leave
 LEAVE_BOOT_S = 1.0  # for one that is not even up
 PLACE_OF_STATE = {"idle": SlotState.IDLE, "busy": SlotState.BUSY}
@@ -128,7 +128,7 @@ class WorkerSlot(Slot):
     def judge(self, why: str) -> None:
         self.row.leaving = True  # should it come round in its last moment: it takes nothing more
         if why not in (StopReason.HUNG_BOOT, "stuck", "stopped"):
-            self.row.condemn(why, self._held)
+            self.row.record_kill(why, self._held)
 
     def buried(self) -> None:
         self.row.state = "dead"
@@ -177,9 +177,9 @@ class WorkerSlot(Slot):
     def _watch_deadlines(self, now: float) -> None:
         deadline_ns = self.row.deadline_ns
         if deadline_ns and now * 1e9 > deadline_ns + GRACE_NS:
-            self._held, verdict = self.row.held, self.row.on_deadline or "deadline"
+            self._held, failure_code = self.row.held, self.row.on_deadline or "deadline"
             if self.row.deadline_ns == deadline_ns:  # else it has gone on while we looked, perhaps to another item
-                self.overdue(verdict, StopReason.HUNG)
+                self.overdue(failure_code, StopReason.HUNG)
         elif self.state is SlotState.DRAINING and self.row.activity != "busy":
             self._watch_leaving(now)
         elif not deadline_ns:  # idle, or before or after what has one

@@ -108,7 +108,7 @@ def test_11_verdict_is_not_for_an_item_of_the_same_id_in_the_other_stream(stage:
     item = {"graph_id": "other", "node_id": "n", "config": config, "inputs": {}}
     stage.db.xadd(ENVELOPED, {"data": json.dumps(item)}, id=entry)
     assert stage.result("other")["type"] == "node.completed"
-    assert pool.seen("slot.condemned") and not stage.results("g")
+    assert pool.seen("slot.overdue") and not stage.results("g")
 
 
 def test_11_worker_that_comes_round_before_it_is_killed(stage: Stage) -> None:
@@ -118,7 +118,7 @@ def test_11_worker_that_comes_round_before_it_is_killed(stage: Stage) -> None:
     stage.started()
     stage.push("nap", "next", seconds=0.8)
     stage.assert_settled_once(["g", "next"])
-    assert pool.seen("slot.condemned")
+    assert pool.seen("slot.overdue")
     assert stage.result("next")["data"]["attempt"] == 1 and len(stage.journal.starts("next")) == 1
 
 

@@ -100,7 +100,7 @@ def test_27_far_away_with_much_to_trim(stage: Stage, proxy: Callable[..., Proxy]
     pool = stage.pool(workers=1, REDIS_ADDR=line.addr, LEASE="3", RESULTS_MAXLEN="1000")
     before = stage.db.xlen(COMPLETED)
     wait_until(lambda: stage.db.xlen(COMPLETED) < before - 3000, 10, "it trims")
-    holds_for(lambda: not pool.seen("keeper.condemned"), 2.0, "it is not taken for silent")
+    holds_for(lambda: not pool.seen("keeper.overdue"), 2.0, "it is not taken for silent")
 
 
 def test_27_memory_full(stage: Stage) -> None:

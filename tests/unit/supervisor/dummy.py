@@ -111,7 +111,18 @@ class Dummy:
         if path == "/boom":
             raise RuntimeError("boom")
         head = self.board.head
-        names = ("slot", "pid", "state", "phase", "item", "held", "verdict", "restarts", "items_done", "generation")
+        names = (
+            "slot",
+            "pid",
+            "state",
+            "phase",
+            "item",
+            "held",
+            "failure_code",
+            "restarts",
+            "items_done",
+            "generation",
+        )
         rows = [{name: getattr(row, name) for name in names} for row in self.board.rows()]
         counters = {key.decode(): value for key, value in head.counters.items().items()}
         counted = sum(area.items().get(b"counted", 0.0) for area in self.board.all_counters())
@@ -126,8 +137,8 @@ class Dummy:
         signal.signal(signal.SIGQUIT, hurried)
         signal.signal(signal.SIGHUP, lambda *_: say("info", "logs.reopened", who=row.slot))
         start(self.boot, self.board)
-        say("info", "up", slot=row.slot, found=row.held, verdict=row.verdict, colour=self.colour)
-        row.clear_verdict()
+        say("info", "up", slot=row.slot, found=row.held, failure_code=row.failure_code, colour=self.colour)
+        row.clear_kill()
         row.end(done=False)
         self.board.event_fd.ring()
         poll = select.poll()

@@ -28,7 +28,7 @@ def test_pool_whose_workers_all_hang_in_boot_ends(start: Start) -> None:
     """A boot past its deadline is killed and backed off; when all hang, the pool gives up."""
     pool = start(boot="hang", boot_timeout_s=0.3, ready=False)
     assert pool.wait() == 1
-    assert len(pool.lines("slot.condemned", why="boot")) >= 4, "each slot twice"
+    assert len(pool.lines("slot.overdue", why="boot")) >= 4, "each slot twice"
     assert "in start" in pool.stderr, "the stacks are written before the kill"
 
 

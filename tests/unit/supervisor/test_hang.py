@@ -16,14 +16,14 @@ Start = Callable[..., DummyPool]
 
 @pytest.mark.parametrize("deed", ["hang", "spin"])
 def test_worker_past_its_deadline_shows_its_stacks_and_is_killed(start: Start, deed: str) -> None:
-    """Asleep or in C with the interpreter's lock: killed; the successor knows the verdict and is not held up."""
+    """Asleep or in C with the interpreter's lock: killed; the successor knows the failure_code and is not held up."""
     pool = start()
     other = pool.worker(2)
     pool.tell(1, deed, 0.2)
     died = pool.wait_for("slot.dead", slot=1, seconds=3)
     assert (died["cause"], died["why"]) == ("signal:SIGKILL", "took_too_long")
     up = pool.wait_for("up", slot=1, count=2)
-    assert (up["verdict"], up["found"]) == ("took_too_long", f"{deed} held")
+    assert (up["failure_code"], up["found"]) == ("took_too_long", f"{deed} held")
     assert up["at"] - died["at"] < 0.5
     assert f"in {'hang' if deed == 'hang' else 'spin_in_c'}" in pool.stderr
     assert pool.page()["counters"] == {"restarts\x1fdeadline": 1.0}
@@ -44,10 +44,10 @@ def test_stopped_worker_is_killed_at_its_deadline(start: Start) -> None:
     pool = start()
     pool.tell(1, "hang", 0.5)
     os.kill(pool.worker(1), signal.SIGSTOP)
-    condemned = pool.wait_for("slot.condemned", slot=1, seconds=3)
+    condemned = pool.wait_for("slot.overdue", slot=1, seconds=3)
     assert condemned["process_state"] == "T"
     assert pool.wait_for("slot.stopped", slot=1)
-    assert pool.wait_for("up", slot=1, count=2)["verdict"] == "took_too_long"
+    assert pool.wait_for("up", slot=1, count=2)["failure_code"] == "took_too_long"
 
 
 def test_stopped_worker_is_left_alone_before_its_deadline(start: Start) -> None:
@@ -69,7 +69,7 @@ def test_idle_worker_that_stays_stopped_is_replaced(start: Start) -> None:
     worker = pool.worker(1)
     os.kill(worker, signal.SIGSTOP)
     pool.wait_for("slot.dead", slot=1, why="stopped")
-    assert pool.wait_for("up", slot=1, count=2)["verdict"] == ""
+    assert pool.wait_for("up", slot=1, count=2)["failure_code"] == ""
 
 
 def test_silent_keeper_is_replaced_and_workers_go_on(start: Start) -> None:

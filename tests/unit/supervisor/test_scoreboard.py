@@ -74,7 +74,7 @@ def test_progress_is_that_of_the_run(board: Scoreboard) -> None:
     [(0, (500, "node_timeout")), (400, (400, "tool_timeout")), (600, (500, "node_timeout"))],
 )
 def test_phase_never_outlives_its_item(board: Scoreboard, phase_deadline: int, expected: tuple[int, str]) -> None:
-    """The nearer of the phase's and the item's deadline holds, with its own verdict."""
+    """The nearer of the phase's and the item's deadline holds, with its own failure_code."""
     row = board.place(1)
     row.begin("held", "item", "starting", 500)
     row.enter("tool:x", phase_deadline, "tool_timeout")
@@ -96,14 +96,14 @@ def test_next_worker_finds_what_was_held(board: Scoreboard) -> None:
     row = board.place(1)
     row.begin("held", "item", "llm", 99)
     row.wants_replacement = row.leaving = True
-    row.condemn("node_timeout", row.held)
+    row.record_kill("node_timeout", row.held)
     row.reset()
     assert (row.state, row.generation, row.deadline_ns) == ("starting", 1, 0)
     assert not row.wants_replacement
     assert not row.leaving
-    assert (row.held, row.verdict, row.verdict_held) == ("held", "node_timeout", "held")
-    row.clear_verdict()
-    assert (row.verdict, row.verdict_held) == ("", "")
+    assert (row.held, row.failure_code, row.killed_for) == ("held", "node_timeout", "held")
+    row.clear_kill()
+    assert (row.failure_code, row.killed_for) == ("", "")
 
 
 def test_long_texts_are_cut_between_characters(board: Scoreboard) -> None:
@@ -137,7 +137,7 @@ def test_reader_never_sees_half_a_write_of_a_killed_writer(board: Scoreboard) ->
             letter = chr(ord("a") + number % 26)
             row.begin(letter * 200, letter * 200, letter * 60, number)
             row.enter(letter * 50, number)
-            row.condemn(letter * 30, letter)
+            row.record_kill(letter * 30, letter)
 
     for _ in range(30):
         row.begin("a" * 200, "a" * 200, "a" * 60, 1)
@@ -145,10 +145,10 @@ def test_reader_never_sees_half_a_write_of_a_killed_writer(board: Scoreboard) ->
         before = row.item_deadline_ns
         wait_until(lambda: row.item_deadline_ns > before + 50, 10, "the writer to get going")  # noqa: B023
         for _ in range(50):
-            assert_whole(row.held, row.item, row.phase, row.verdict)
+            assert_whole(row.held, row.item, row.phase, row.failure_code)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        assert_whole(row.held, row.item, row.phase, row.verdict)
+        assert_whole(row.held, row.item, row.phase, row.failure_code)
         assert row.held == row.item
 
 

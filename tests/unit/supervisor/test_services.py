@@ -49,7 +49,7 @@ def test_a_service_that_hangs_is_replaced(pool: DummyPool, tmp_path: Path) -> No
     before = serving(pool)
     (pool.folder / "service.hang").touch()
     wait_until(lambda: serving(pool) not in ([], before), 10, "another service")
-    assert pool.lines("service.condemned")[0]["why"] == "deadline"
+    assert pool.lines("service.overdue")[0]["why"] == "deadline"
 
 
 def test_a_reload_replaces_services_and_changes_their_number(pool: DummyPool) -> None:

@@ -108,7 +108,7 @@ def test_a_worker_stopped_without_a_deadline_is_replaced(slot: WorkerSlot, host:
     host.time += 2
     slot.observe()
     assert slot.state is SlotState.DRAINING and killed(slot)
-    assert not slot.row.verdict, "it is run again: nobody knows how far it has come"
+    assert not slot.row.failure_code, "it is run again: nobody knows how far it has come"
 
 
 def test_a_condemned_worker_takes_nothing_more(slot: WorkerSlot, host: Host) -> None:
@@ -120,7 +120,7 @@ def test_a_condemned_worker_takes_nothing_more(slot: WorkerSlot, host: Host) -> 
     host.time += 2
     slot.observe()
     assert told_to_leave(slot)
-    assert (slot.row.verdict, slot.row.verdict_held) == ("node_timeout", "held")
+    assert (slot.row.failure_code, slot.row.killed_for) == ("node_timeout", "held")
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_run_that_is_over_may_end_by_itself(slot: WorkerSlot, host: Host, run: i
     assert at is not None and at > host.time
     host.time = at
     slot.observe()
-    assert killed(slot) and (slot.row.verdict, slot.row.verdict_held) == ("cancelled", "held")
+    assert killed(slot) and (slot.row.failure_code, slot.row.killed_for) == ("cancelled", "held")
 
 
 def test_run_that_has_ended_is_left_alone(slot: WorkerSlot, host: Host, run: int) -> None:

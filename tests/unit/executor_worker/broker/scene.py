@@ -35,7 +35,7 @@ class Scene(RuleBasedStateMachine):
     Attributes:
         hands: The pool's workers, by slot.
         late: Workers that were replaced but still go on with what they hold.
-        verdicts: What a slot's last worker was ended for.
+        killed_for: What a slot's last worker was ended for.
         reported: What workers had in hand when the keeper looked last.
     """
 
@@ -48,7 +48,7 @@ class Scene(RuleBasedStateMachine):
         self.endpoint = Endpoint.parse(self.server.unix_url)
         self.hands: dict[int, Hand] = {}
         self.late: list[Hand] = []
-        self.verdicts: dict[int, Place] = {}
+        self.killed_for: dict[int, Place] = {}
         self.reported: list[Held] = []
         self._added = dict.fromkeys(WORK_STREAMS, FIRST)
         self._strangers = 0
@@ -103,7 +103,7 @@ class Scene(RuleBasedStateMachine):
         """The worker of a slot, a new one where the last has gone; None while it is at work."""
         hand = self.hands.get(slot)
         if hand is None or hand.gone:
-            condemned = self.verdicts.pop(slot, None)
+            condemned = self.killed_for.pop(slot, None)
             hand = self.hands[slot] = Hand(self.endpoint, f"w.{slot}", self.oracle, self.meanwhile, condemned)
         return hand if hand.work is None else None
 

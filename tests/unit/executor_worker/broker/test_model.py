@@ -149,7 +149,7 @@ class Protocol(Scene):
         slot = _one(sorted(self.hands), pick)
         hand = self.hands.pop(slot)
         if condemned and hand.holds:
-            self.verdicts[slot] = hand.holds
+            self.killed_for[slot] = hand.holds
         hand.close()
 
     @precondition(lambda self: self.busy())

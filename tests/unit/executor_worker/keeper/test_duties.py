@@ -72,7 +72,7 @@ class Scene:
             health_port=None,
             beside=False,
             report_group=lambda _: None,
-            condemn=lambda held, verdict: self.condemned.append((held, verdict)),
+            settle_condemned=lambda held, failure_code: self.condemned.append((held, failure_code)),
         )
         self.around = around
         self.reclaim = Reclaim(around, Releases(self.links[2]))
@@ -133,7 +133,7 @@ def test_what_a_successor_takes_meanwhile_stays_its_own(scene: Scene) -> None:
 def test_what_a_worker_was_ended_for_is_answered_first(scene: Scene) -> None:
     """There is no successor to do so: given back, it would be run again."""
     held = scene.take_and_die()
-    scene.row.condemn("node_timeout", str(held))
+    scene.row.record_kill("node_timeout", str(held))
     scene.reclaim.run()
     assert scene.condemned == [(held, "node_timeout")]
 

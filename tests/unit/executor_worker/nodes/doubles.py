@@ -114,8 +114,8 @@ class SeenRunContext(RunContext):
     def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
         self.shown.append((mode, step, steps))
 
-    def phase(self, name: str, seconds: float | None = None, verdict: str = "node_timeout") -> None:
-        self.phases.append((name, seconds, verdict))
+    def phase(self, name: str, seconds: float | None = None, failure_code: str = "node_timeout") -> None:
+        self.phases.append((name, seconds, failure_code))
 
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
         self.models.append((model, usage))

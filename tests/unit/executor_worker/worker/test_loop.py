@@ -39,7 +39,7 @@ def test_item_that_comes_with_a_pause(condemned: bool) -> None:
     row = board.place(1)
     board.head.gate = True
     if condemned:
-        row.condemn("node_timeout", str(HELD))
+        row.record_kill("node_timeout", str(HELD))
     holder = StubHolder()
     unused = cast("Any", None)
     worker = Worker(
