@@ -16,7 +16,8 @@ from enum import Enum
 from typing import Any
 
 from executor_worker.broker.connection.asynchronous import Client, Subscriptions
-from executor_worker.broker.graphs import adrive, live_channel, runs
+from executor_worker.broker.graphs import live_channel, runs
+from executor_worker.broker.graphs.requests_async import adrive
 from executor_worker.errors import StreamUnavailable
 from executor_worker.json_text import dumps, loads
 

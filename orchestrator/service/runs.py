@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from executor_worker.broker.connection.asynchronous import Client
-from executor_worker.broker.graphs import Steps, adrive, runs
+from executor_worker.broker.graphs import Steps, runs
+from executor_worker.broker.graphs.requests_async import adrive
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.validation import Report
 from executor_worker.json_text import dumps

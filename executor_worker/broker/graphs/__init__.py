@@ -2,7 +2,7 @@
 Runs of graphs in Redis: what can be asked of them and done to them.
 
 Every verb is a generator that yields requests and is sent their replies, so that it runs over a `Link` (`drive`) as
-well as over redis.asyncio (`adrive`). No verb keeps anything between two calls.
+well as over redis.asyncio (`requests_async.adrive`). No verb keeps anything between two calls.
 """
 
 from executor_worker.broker.graphs.errors import (
@@ -16,7 +16,7 @@ from executor_worker.broker.graphs.errors import (
     StaleEpoch,
     TooManyRuns,
 )
-from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, adrive, drive
+from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, drive
 from executor_worker.broker.names import live_channel
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "StaleEpoch",
     "Steps",
     "TooManyRuns",
-    "adrive",
     "drive",
     "live_channel",
 ]

@@ -1,4 +1,4 @@
-"""Requests as data: what a verb asks of Redis, and who asks it, over a line of ours or with asyncio."""
+"""Requests as data: what a verb asks of Redis, and how it is asked over a line of ours."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import redis.exceptions
-
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
-from executor_worker.broker.connection.replies import NoScript, error_of
+from executor_worker.broker.connection.replies import NoScript
 from executor_worker.broker.connection.script import Script
-from executor_worker.errors import StreamError, StreamUnavailable
+from executor_worker.errors import StreamError
 
 T = TypeVar("T")
 
@@ -61,7 +59,7 @@ def drive(link: Link, steps: Steps[T]) -> T:
     try:
         requests = next(steps)
         while True:
-            replies = link.batch([_words(request) for request in requests])
+            replies = link.batch([words_of(request) for request in requests])
             for at, (request, reply) in enumerate(zip(requests, replies, strict=True)):
                 if isinstance(reply, NoScript) and isinstance(request, ScriptCall):
                     replies[at] = link.batch([request.in_full()])[0]
@@ -70,45 +68,5 @@ def drive(link: Link, steps: Steps[T]) -> T:
         return done.value  # type: ignore[no-any-return]
 
 
-async def adrive(client: Any, steps: Steps[T]) -> T:
-    """
-    Run a verb over *client*, a `redis.asyncio.Redis` that answers with bytes.
-
-    Raises:
-        StreamUnavailable: No reply; the verb may be repeated as a whole.
-        RunError: It can't be done.
-    """
-    try:
-        requests = next(steps)
-        while True:
-            replies = await _asked(client, [_words(request) for request in requests])
-            for at, (request, reply) in enumerate(zip(requests, replies, strict=True)):
-                if isinstance(reply, NoScript) and isinstance(request, ScriptCall):
-                    replies[at] = (await _asked(client, [request.in_full()]))[0]
-            requests = steps.send(replies)
-    except StopIteration as done:
-        return done.value  # type: ignore[no-any-return]
-
-
-async def _asked(client: Any, commands: Sequence[tuple[Word, ...]]) -> list[Any]:
-    pipeline = client.pipeline(transaction=False)
-    for command in commands:
-        pipeline.execute_command(*command, NEVER_DECODE=True)
-    try:
-        replies = await pipeline.execute(raise_on_error=False)
-    except (redis.exceptions.RedisError, OSError) as error:
-        raise StreamUnavailable(f"Redis does not answer: {error}") from error
-    return [_ours(reply) for reply in replies]
-
-
-def _ours(reply: Any) -> Any:
-    """Make an error of the client's one of ours."""
-    if isinstance(reply, redis.exceptions.NoScriptError):
-        return NoScript(str(reply))
-    if isinstance(reply, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
-        return StreamUnavailable(str(reply))
-    return error_of(str(reply)) if isinstance(reply, redis.exceptions.RedisError) else reply
-
-
-def _words(request: Request) -> tuple[Word, ...]:
+def words_of(request: Request) -> tuple[Word, ...]:
     return request.by_name() if isinstance(request, ScriptCall) else request
