@@ -1,5 +1,5 @@
 """
-Run the same jobs on other queues and on ours, print a table, and keep it: docs/peers.json, docs/peers.svg, README.md.
+Run the same jobs on other queues and on ours, print a table, and keep it: docs/peers.json, docs/peers.svg, docs/PEERS.md.
 
 What needs a machine of its own (speed, a killed worker's job that runs again at once) is measured first, one system
 after the other, each beside a bare loop. What only takes time or counts (memory, slow recovery, the storm) is
@@ -25,7 +25,7 @@ from benchmarks.peers.systems import ROOT, SYSTEMS, System
 
 AT_A_TIME = 20
 FULL = Plan(rounds=7, memory_workers=32, kills=15, limit_s=300.0)
-JSON, SVG, README = ROOT / "docs" / "peers.json", ROOT / "docs" / "peers.svg", ROOT / "README.md"
+JSON, SVG, PAGE = ROOT / "docs" / "peers.json", ROOT / "docs" / "peers.svg", ROOT / "docs" / "PEERS.md"
 
 
 class Run:
@@ -125,10 +125,10 @@ def main() -> int:
 
 
 def write(data: report.Data) -> None:
-    """Keep a whole run: the data, the plot, and the table in the README."""
+    """Keep a whole run: the data, the plot, and the table of docs/PEERS.md."""
     JSON.write_text(json.dumps(data, indent=1) + "\n")
     SVG.write_text(plot.svg(data))
-    README.write_text(report.between_marks(README.read_text(), report.markdown(data)))
+    PAGE.write_text(report.between_marks(PAGE.read_text(), report.markdown(data)))
 
 
 if __name__ == "__main__":

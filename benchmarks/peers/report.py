@@ -1,4 +1,4 @@
-"""What was found, as data, as a table for a terminal, and as the README's."""
+"""What was found, as data, as a table for a terminal, and as that of docs/PEERS.md."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def is_better(theirs: float | None, ours: float | None, *, more: bool) -> bool:
 
 
 def markdown(data: Data) -> str:
-    """The README's table with all that is needed to read it."""
+    """The page's table with all that is needed to read it."""
     plan, place, limit_s = data["plan"], data["machine"], data["plan"]["limit_s"]
     head = ["", *COLUMNS]
     rows = [[f"{row['title']} {row['version']}", *cells(row, limit_s)] for row in data["systems"].values()]
@@ -162,5 +162,5 @@ def between_marks(document: str, new: str) -> str:
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"the README has no {BEGIN} … {END}")
+        raise ValueError(f"the page has no {BEGIN} … {END}")
     return f"{before}{begin}\n{new}\n{end}{after}"

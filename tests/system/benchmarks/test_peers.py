@@ -87,7 +87,7 @@ def test_what_did_not_happen_is_told_with_the_limit(data: report.Data) -> None:
     assert "| 8 (8) |" in row
 
 
-def test_the_readme_is_changed_between_the_marks_only() -> None:
+def test_the_page_is_changed_between_the_marks_only() -> None:
     """What stands around them stays; without marks nothing is written."""
     assert report.between_marks(f"a\n{report.BEGIN}\nold\n{report.END}\nb", "new") == (
         f"a\n{report.BEGIN}\nnew\n{report.END}\nb"
@@ -96,11 +96,11 @@ def test_the_readme_is_changed_between_the_marks_only() -> None:
         report.between_marks("a", "new")
 
 
-def test_the_readme_has_the_marks_and_the_drawing() -> None:
+def test_the_page_has_the_marks_and_the_drawing() -> None:
     """So that a run can be kept."""
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "PEERS.md").read_text()
     assert report.between_marks(text, "new") != text
-    assert "docs/peers.svg" in text
+    assert "peers.svg" in text
 
 
 def test_the_drawing_holds_every_figure(data: report.Data) -> None:

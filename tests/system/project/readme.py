@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.kit.paths import ROOT
 
 README = ROOT / "README.md"
+PROMISES = ROOT / "docs" / "PROMISES.md"
 
 
-def sections() -> dict[str, str]:
+def sections(page: Path = README) -> dict[str, str]:
     """The text below each heading."""
-    parts = re.split(r"^## (.*)\n", README.read_text(), flags=re.MULTILINE)
+    parts = re.split(r"^## (.*)\n", page.read_text(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -30,6 +32,6 @@ def commands(section: str) -> list[str]:
 
 def proofs() -> Iterator[str]:
     """The commands in the last column of the table of promises."""
-    for row in re.findall(r"^\|.*\|$", sections()["What it promises, and how you can check"], re.MULTILINE):
+    for row in re.findall(r"^\|.*\|$", sections(PROMISES)["What it promises, and how you can check"], re.MULTILINE):
         cell = re.split(r" \| ", row)[-1]
         yield from (text for text in re.findall(r"`([^`]+)`", cell) if re.match(r"\w+=\S+ |\w+ ", text))

@@ -21,7 +21,7 @@ from tests.kit.paths import ROOT
 from tests.system.project.readme import blocks, commands, proofs, sections
 
 TRIED = (
-    *("Run one node, with no Redis at all", "Run it on your Redis, with your key", "Submit work"),
+    *("A graph", "Run one node, with no Redis at all", "Run it on your Redis, with your key", "Submit work"),
     *("Define a tool", "Add an MCP server"),
 )
 # pip, as it stands there, takes half a minute: the build server's job `wheel` does it, and who asks for it.
