@@ -142,7 +142,10 @@ class Settings(OrchestratorFields):
     mcp_servers: Annotated[
         tuple[str, ...],
         kinds.urls("a list of http:// or https:// URLs", "search=https://host/mcp", kinds.is_named_url),
-    ] = Field((), description="MCP servers: comma-separated URLs, `name=url` allowed")
+    ] = Field(
+        (),
+        description="MCP servers: comma-separated URLs, `name=url` allowed; one without a path is tried at `/mcp` and `/sse` too",
+    )
     mcp_config: Text = Field("", description='Path of a JSON file in the usual `{"mcpServers": {…}}` form')
     tool_modules: Annotated[
         tuple[str, ...], kinds.words("a list of Python module names", "my_tools,acme.tools", kinds.is_module)
