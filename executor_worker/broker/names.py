@@ -4,6 +4,12 @@ from __future__ import annotations
 
 WORK_STREAMS = ("executor.work", "dago:events:executor.work")
 GROUP = "executor-workers"
+ROUTER_STREAMS = ("router.work", "dago:events:router.work")
+ROUTER_GROUP = "router-workers"
+DECIDED_STREAM = "router.decided"
+"""Where others look for what routers have decided, and with `.errors` for what kept them from it."""
+FOREIGN_STATE_PREFIX = "graph:state:"
+"""Where the original's routers look for a graph's document."""
 COMPLETED_STREAM = "dago:events:node.completed"
 FAILED_STREAM = "dago:events:node.failed"
 RESULT_STREAMS = (COMPLETED_STREAM, FAILED_STREAM)

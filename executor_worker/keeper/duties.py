@@ -24,6 +24,8 @@ from executor_worker.keeper.rates import Rates
 from executor_worker.keeper.reclaim import Reclaim
 from executor_worker.keeper.redis_monitor import RedisMonitor
 from executor_worker.keeper.registration import HandOver, RegistrationDuty
+from executor_worker.keeper.router_work import EVERY_S as ROUTER_WORK_S
+from executor_worker.keeper.router_work import RouterWork
 from executor_worker.keeper.summary import SUMMARY_S, Summary
 from executor_worker.keeper.throttling import LOOK_S, Throttling
 from executor_worker.keeper.wrong_keys import LOOK_S as LOOK_AT_KEYS_S
@@ -80,6 +82,7 @@ class Duties:
             Duty("cancel", CANCEL_S, self._while_up(Cancel(around).run)),
             Duty("throttling", LOOK_S, self._while_up(throttling.run)),
             Duty("graph_runs", GRAPH_RUNS_S, self._while_up(self.graph_runs.run)),
+            Duty("router_work", ROUTER_WORK_S, self._while_up(RouterWork(around).run)),
             Duty("registry", REGISTRY_S, self._while_up(registration.run), self._while_up(registration.close)),
             Duty("housekeeping", HOUSEKEEPING_S, self._while_up(self.housekeeping.run)),
             Duty("backlog", BACKLOG_S, self._while_up(self.housekeeping.measure)),

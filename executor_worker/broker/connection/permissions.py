@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-KEYS = ("executor.work", "executor.work:*", "dago:*")
-CHANNELS = ("dago:executor:*",)
+KEYS = ("executor.work", "executor.work:*", "dago:*", "router.work", "router.decided*", "graph:state:*")
+CHANNELS = ("dago:executor:*", "dago:{executor.work}:*")
 COMMANDS = (
     # the connection
     *("ping", "select", "role", "time", "info", "client|setname", "client|id", "client|unblock"),
@@ -14,6 +14,8 @@ COMMANDS = (
     *("get", "strlen", "set", "del", "exists", "rename", "pexpire", "pttl", "scan", "type"),
     *("hget", "hgetall", "hvals", "hset", "hdel", "hincrby", "hrandfield"),
     *("lrange", "llen", "rpush", "rpushx"),
+    # runs of graphs
+    *("hlen", "expire", "persist", "unlink", "getrange", "lpush", "ltrim", "zrangebyscore", "zrevrangebyscore"),
     # throttles of models
     *("hmget", "hscan", "smembers", "sadd", "srem", "zadd", "zcard", "zrange", "zscore", "zrem", "zpopmin"),
     *("zremrangebyscore",),

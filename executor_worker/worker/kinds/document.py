@@ -21,10 +21,13 @@ from executor_worker.broker import (
     Settled,
     Settlement,
 )
+from executor_worker.broker.names import DECIDED_STREAM, FOREIGN_STATE_PREFIX
 from executor_worker.broker.queue.document import DOCUMENTS
-from executor_worker.envelopes.events import completed_event, failed_event, node_entry
+from executor_worker.envelopes.events import completed_event, failed_event, node_entry, rfc3339
 from executor_worker.envelopes.work_item import Item, UnreadableItem, decode
 from executor_worker.errors import InvalidNode, StateInvalid, StateMissing
+from executor_worker.graph import routing
+from executor_worker.graph.scopes import NodeEnd, condition_scope
 from executor_worker.graph.state import CANCELLED, GraphState, is_cancelled, new_document, splice_node
 from executor_worker.json_text import dumps
 from executor_worker.nodes.executor import Task
@@ -35,6 +38,7 @@ from executor_worker.worker.kinds.telling import facts_of, failed_instead, lette
 from executor_worker.worker.limits import Limits, answer_of_history, own_timeout
 from executor_worker.worker.stages import Conclusion, Decision, Run, Work
 
+ROUTER = "router"
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 Read = Callable[[], bytes | None]
 
@@ -93,6 +97,15 @@ class DocumentKind(Kind[DocumentWork]):
             work.state = state
         else:
             work.state = self._insist(lambda: work.claim.state(work.watched))
+        if work.state is None and work.node_type == ROUTER:
+            self._read_foreign(work)
+
+    def _read_foreign(self, work: DocumentWork) -> None:
+        """Read the document of a router's graph where the original's routers looked for it."""
+        key = FOREIGN_STATE_PREFIX + work.graph_id
+        state = self._insist(lambda: work.claim.state(key))
+        if state is not None:
+            work.watched, work.state = key, state
 
     def _decode(self, work: DocumentWork) -> None:
         data = work.claim.delivery.data
@@ -122,6 +135,8 @@ class DocumentKind(Kind[DocumentWork]):
         work.graph, broken = _parse(work.state)
         state = work.graph
         work.config = item.config if item.config is not None or state is None else state.config_of(item.node_id)
+        if work.config is None and state is not None and item.node_type == ROUTER:
+            work.config = router_config(state, item.node_id)
         if state is not None and _settled_before(work.claim, item, state):
             return Conclusion(None)
         if broken is not None or (state is None and item.given_inputs is None):
@@ -193,6 +208,8 @@ def _config(work: DocumentWork, state: GraphState | None) -> dict[str, Any]:
 
 
 def _task(item: Item, config: dict[str, Any], state: GraphState | None) -> Task:
+    routes = item.node_type == ROUTER and not config.get("tool_name")
+    rules = _rules(item, state) if routes else None
     return Task(
         graph_id=item.graph_id,
         node_id=item.node_id,
@@ -201,7 +218,28 @@ def _task(item: Item, config: dict[str, Any], state: GraphState | None) -> Task:
         inputs={**(state.inputs if state is not None else {}), **(item.given_inputs or {})},
         outputs=state.outputs if state is not None else {},
         unfinished=_unfinished(state),
+        rules=rules,
+        further={"state": rules["state"]} if rules is not None else {},
     )
+
+
+def router_config(state: GraphState, node_id: str) -> dict[str, Any] | None:
+    """Answer a router's config where it stands on the node itself, as the original's graphs had it."""
+    nodes = state.graph.get("nodes") if isinstance(state.graph, dict) else None
+    node = nodes.get(node_id) if isinstance(nodes, dict) else None
+    if isinstance(nodes, list):
+        node = next((one for one in nodes if isinstance(one, dict) and one.get("id") == node_id), None)
+    return {name: node[name] for name in routing.FIELDS if name in node} if isinstance(node, dict) else None
+
+
+def _rules(item: Item, state: GraphState | None) -> dict[str, Any]:
+    """What a router's rules see of a document of others: all of it."""
+    inputs = {**(state.inputs if state is not None else {}), **(item.given_inputs or {})}
+    ends = {}
+    for node, entry in (state.nodes if state is not None else {}).items():
+        if isinstance(entry, dict):
+            ends[node] = NodeEnd(str(entry.get("status") or ""), entry.get("output"), str(entry.get("error") or ""))
+    return condition_scope(inputs, ends, item.graph_id)
 
 
 def _unfinished(state: GraphState | None) -> dict[str, str]:
@@ -348,8 +386,14 @@ class _DocumentDraft(Draft):
             return []
         facts, now = {**outcome.detail, **self._facts}, self._stamp.now
         if isinstance(outcome, Completed):
-            return [(COMPLETED_STREAM, completed_event(*work.names, outcome.output, facts, now))]
-        return [(FAILED_STREAM, failed_event(*work.names, outcome.error, outcome.code, facts, now))]
+            if outcome.mode != "router":
+                return [(COMPLETED_STREAM, completed_event(*work.names, outcome.output, facts, now))]
+            facts = {"next_node": outcome.output["target"], **facts}
+            facts.pop("edge_errors", None)
+            completed = (COMPLETED_STREAM, completed_event(*work.names, outcome.output, facts, now))
+            return [completed, _decided(work, outcome, now)]
+        failed = [(FAILED_STREAM, failed_event(*work.names, outcome.error, outcome.code, facts, now))]
+        return failed + ([_not_decided(work, outcome, now)] if work.node_type == ROUTER else [])
 
     def _dead(self) -> dict[str, bytes | str] | None:
         letter = letter_of(self._work, self.conclusion, self._stamp)
@@ -357,6 +401,38 @@ class _DocumentDraft(Draft):
             return None
         delivery = self._work.claim.delivery
         return {"data": delivery.data or b"", **_kept(delivery.fields if delivery.data is None else None), **letter}
+
+
+def _decided(work: Work, outcome: Completed, now: float) -> tuple[str, bytes]:
+    """Tell what a router has decided where the original's routers told it."""
+    output = outcome.output
+    told = {
+        "execution_id": work.names[1],
+        "mode": output["mode"],
+        "node_id": work.node_id,
+        "path_taken": output["path"],
+        "reasoning": output["reasoning"],
+        "target_node": output["target"],
+        "timestamp": rfc3339(now),
+    }
+    return DECIDED_STREAM, dumps(told)
+
+
+def _not_decided(work: Work, outcome: Failed, now: float) -> tuple[str, bytes]:
+    """Tell what has kept a router from deciding where the original's routers told it."""
+    execution_id = work.names[1]
+    texts = {
+        "state_missing": f"failed to load state: state not found for execution {execution_id}",
+        "state_invalid": f"failed to convert state: {outcome.error}",
+        "invalid_node": f"failed to parse node config: {outcome.error}",
+    }
+    told = {
+        "error": texts.get(outcome.code, f"routing failed: {outcome.error}"),
+        "execution_id": execution_id,
+        "node_id": work.node_id,
+        "timestamp": rfc3339(now),
+    }
+    return f"{DECIDED_STREAM}.errors", dumps(told)
 
 
 def _kept(fields: Mapping[bytes, bytes] | None) -> dict[str, bytes | str]:

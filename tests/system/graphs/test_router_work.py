@@ -1,0 +1,58 @@
+"""Routers' work as others write it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.kit import Pool, RedisServer, wait_until
+
+CONFIG = {"rules": [{"condition": "state.score > 0.9", "target": "premium"}], "fallback": "standard"}
+
+
+@pytest.mark.parametrize("prefix", ["dago:state:", "graph:state:"])
+def test_flat_work_is_decided_and_told(redis_server: RedisServer, executor: Callable[..., Pool], prefix: str) -> None:
+    """On `router.decided` as the original told it, and on `node.completed` for whoever schedules."""
+    db: Any = redis_server.client()
+    state = {"graph_id": "e1", "graph": {}, "status": "running", "inputs": {"score": 0.95}, "node_states": {}}
+    db.set(f"{prefix}e1", json.dumps(state))
+    db.xadd("router.work", {"data": json.dumps({"execution_id": "e1", "node_id": "r", "config": CONFIG})})
+    executor(redis_server, workers=1)
+    (decided,) = wait_until(lambda: db.xrange("router.decided"), 20)
+    told = json.loads(decided[1][b"data"])
+    assert told.pop("timestamp").endswith("Z")
+    assert told == {
+        "execution_id": "e1",
+        "mode": "deterministic",
+        "node_id": "r",
+        "path_taken": "fast",
+        "reasoning": "matched rule 0: state.score > 0.9",
+        "target_node": "premium",
+    }
+    (completed,) = db.xrange("dago:events:node.completed")
+    event = json.loads(completed[1][b"data"])
+    assert event["execution_id"] == "e1" and event["data"]["next_node"] == "premium"
+    assert [group["name"] for group in db.xinfo_groups("router.work")] == [b"router-workers"]
+    wait_until(lambda: not db.xlen("router.work"))
+    document = json.loads(db.get(f"{prefix}e1"))
+    assert document["node_states"]["r"]["output"]["target"] == "premium"
+
+
+def test_work_event_and_its_errors(redis_server: RedisServer, executor: Callable[..., Pool]) -> None:
+    """An event without config finds it in the graph; what can't be decided is told on the stream of errors."""
+    db: Any = redis_server.client()
+    node = {"id": "r", "type": "router", "routes": [{"condition": "false", "target": "a"}], "default_route": "b"}
+    state = {"graph_id": "e2", "graph": {"nodes": {"r": node}}, "status": "running", "inputs": {}, "node_states": {}}
+    db.set("dago:state:e2", json.dumps(state))
+    event = {"id": "x", "type": "node.work", "execution_id": "e2", "data": {"graph_id": "e2", "node_id": "r"}}
+    db.xadd("dago:events:router.work", {"data": json.dumps(event)})
+    db.xadd("router.work", {"data": json.dumps({"execution_id": "gone", "node_id": "r", "config": CONFIG})})
+    executor(redis_server, workers=1)
+    (decided,) = wait_until(lambda: db.xrange("router.decided"), 20)
+    assert json.loads(decided[1][b"data"])["target_node"] == "b"
+    (failed,) = wait_until(lambda: db.xrange("router.decided.errors"), 20)
+    told = json.loads(failed[1][b"data"])
+    assert told["error"] == "failed to load state: state not found for execution gone" and told["node_id"] == "r"
