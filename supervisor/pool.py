@@ -57,6 +57,11 @@ class Pool:
         return sum(slot.ready for slot in self._by_number.values())
 
     @property
+    def busy(self) -> int:
+        """How many of those that stay have something in hand."""
+        return sum(1 for slot in self.staying if slot.row.held)
+
+    @property
     def all_up(self) -> bool:
         return all(slot.ready for slot in self.staying)
 

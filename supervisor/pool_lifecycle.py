@@ -16,6 +16,7 @@ from supervisor.errors import WRONG_SETTINGS, ReloadRefused
 from supervisor.pool import Pool
 from supervisor.processes.processes import Exit, Processes
 from supervisor.program import Journal, PoolSettings, Program
+from supervisor.scaling import Bounds, Load, Scaling
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.slots.keeper_slot import KeeperSlot
 from supervisor.slots.respawn import hopeless
@@ -71,6 +72,7 @@ class PoolLifecycle:
         self._reload_later = False
         self._await_check: list[Callable[[str], None]] = []  # asked for a reload, and wait for what is said of it
         self._drain_asked_at: float | None = None
+        self._scaling = Scaling(_bounds(program.pool), now())
         self._pool: Pool
         self._services: Pool
         self._keeper: KeeperSlot
@@ -124,6 +126,19 @@ class PoolLifecycle:
         elif self._hopeless(starting, ready):
             self._give_up(1)
 
+    @property
+    def bounds(self) -> Bounds:
+        """How many slots there may be."""
+        return self._scaling.bounds
+
+    def scale(self, bounds: Bounds) -> None:
+        """Have as many slots as there are now, within *bounds*."""
+        self._scaling.move(bounds)
+        head = self._board.head
+        head.least, head.most = bounds.least, bounds.most
+        self._pool.resize(bounds.within(head.configured))
+        head.scaled = self._scaling.reason(head.configured)
+
     def superseded(self, heir: int) -> None:
         """Leave everything to the successor *heir*, which is ready."""
         self._board.head.superseded = True
@@ -143,6 +158,7 @@ class PoolLifecycle:
             case Mode.RUNNING:
                 self._pool.roll()
                 self._services.roll()
+                self._scale()
             case Mode.RELOADING:
                 self._roll()
             case Mode.DRAINING if self.drained is not None:
@@ -284,8 +300,26 @@ class PoolLifecycle:
         self._resize(generation.program.pool)
 
     def _resize(self, settings: PoolSettings) -> None:
-        self._pool.resize(settings.workers)
+        self.scale(_bounds(settings))
         self._services.resize(settings.services)
+
+    def _scale(self) -> None:
+        """Have as many slots as there is work for."""
+        head, before = self._board.head, self._board.head.configured
+        if self._scaling.bounds.fixed or head.paused:
+            return
+        busy = self._pool.busy
+        # What was seen to wait a moment ago new workers may have in hand by now.
+        load = Load(busy, max(head.demand - busy, 0), head.throttled, head.room)
+        decision = self._scaling.decide(before, load, self._now())
+        head.scaled = decision.reason
+        if decision.slots == before:
+            return
+        self._pool.resize(decision.slots)
+        if head.configured < decision.slots:
+            self._scaling.no_room(self._now())
+        fields = {"workers": head.configured, "before": before, "busy": load.busy, "waiting": load.waiting}
+        self._log("info", "pool.scaled", **fields, reason=decision.reason)
 
     def _roll(self) -> None:
         # The keeper goes first: workers need the leases it keeps.
@@ -308,3 +342,7 @@ class PoolLifecycle:
         reason = self._board.head.reason or self._services.board.head.reason or "no child comes up"
         self._log("error", "pool.given_up", status=status, reason=reason)
         self.feed(PoolEvent.GIVE_UP)
+
+
+def _bounds(settings: PoolSettings) -> Bounds:
+    return Bounds(settings.workers, max(settings.workers, settings.most_workers))

@@ -29,7 +29,8 @@ class PoolSettings:
     """Durations are seconds; 0 for a limit means none."""
 
     name: str  # in process titles
-    workers: int
+    workers: int  # at least, where there may be more
+    most_workers: int = 0  # as many as there is work for, up to this; 0: `workers`, always
     services: int = 0  # processes that run `Program.serve`
     drain_timeout_s: float = 60.0  # from SIGTERM to the last worker killed
     hurry_timeout_s: float = 3.0  # the same after SIGQUIT

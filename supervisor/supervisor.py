@@ -29,6 +29,7 @@ from supervisor.processes.process_tree import MARK
 from supervisor.processes.processes import REOPEN_LOGS, Child, Exit, Processes, threads
 from supervisor.processes.stray_sweep import Sweep
 from supervisor.program import Journal, Log, PoolSettings, Program
+from supervisor.scaling import Bounds
 from supervisor.scoreboard.inherited_counters import inherit
 from supervisor.scoreboard.layout import PAGE
 from supervisor.scoreboard.scoreboard import Scoreboard
@@ -174,10 +175,12 @@ class Supervisor:
     def reload(self, checked: Callable[[str], None]) -> None:
         self._lifecycle.ask_to_reload(checked)
 
-    def scale(self, workers: int) -> None:
+    def scale(self, bounds: Bounds) -> None:
         if self.mode is not Mode.DRAINING:
-            self._pool.resize(workers)
-            self.log("info", "pool.resized", workers=self.board.head.configured)
+            most = self.board.capacity
+            self._lifecycle.scale(Bounds(min(max(bounds.least, 1), most), min(max(bounds.most, 1), most)))
+            about = {} if self._lifecycle.bounds.fixed else {"bounds": str(self._lifecycle.bounds)}
+            self.log("info", "pool.resized", workers=self.board.head.configured, **about)
 
     def pause(self, paused: bool) -> None:
         if self.board.head.paused is not paused:
@@ -279,9 +282,9 @@ class Supervisor:
             case Request.UPGRADE:
                 self._upgrade()
             case Request.GROW:
-                self.scale(self.board.head.configured + 1)
+                self.scale(self._lifecycle.bounds.one_more(self.board.head.configured))
             case Request.SHRINK:
-                self.scale(self.board.head.configured - 1)
+                self.scale(self._lifecycle.bounds.one_fewer(self.board.head.configured))
             case Request.PAUSE:
                 self.pause(True)
             case Request.RESUME:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from executor_worker.settings.kinds import Kind, duration, whole
+from executor_worker.settings.kinds import Kind, duration, span, whole
 from executor_worker.version import program_version
 
 PROGRAM = "executor-worker"
@@ -141,8 +141,8 @@ def build_parser() -> argparse.ArgumentParser:
 def _run(commands: _Commands) -> None:
     about = "run the pool: a supervisor in the foreground with N workers"
     parser = _add(commands, "run", about, "run:run", _RUN, needs="pool", forks=True)
-    count = _typed(whole(1, 1024, 4))
-    parser.add_argument("--workers", type=count, metavar="N", help="slots; instead of WORKERS")
+    count = _typed(span(1, 1024, 4))
+    parser.add_argument("--workers", type=count, metavar="N", help="slots, or 2-20; instead of WORKERS")
     parser.add_argument("--embedded", action="store_true", help="start a private Redis, for trying things out")
     parser.add_argument("--api", action="store_true", help="serve the orchestrator's API too, as API=1 does")
 
@@ -218,8 +218,9 @@ def _ctl(commands: _Commands) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
     for name, about in _CTL_ACTIONS.items():
         _add_json(_add(actions, name, about, "ctl:command", needs="nothing"))
-    parser = _add(actions, "scale", "have N slots from now on, until the next reload", "ctl:command", needs="nothing")
-    parser.add_argument("argument", type=_typed(whole(1, 1024, 4)), metavar="N", help="slots")
+    about = "have N slots from now on, or as many as there is work for between two, until the next reload"
+    parser = _add(actions, "scale", about, "ctl:command", needs="nothing")
+    parser.add_argument("argument", type=_typed(span(1, 1024, 4)), metavar="N", help="slots, or 2-20")
     _add_json(parser)
     about = "have all processes log from LEVEL on, at once, until the next reload"
     parser = _add(actions, "level", about, "ctl:command", needs="nothing")

@@ -20,6 +20,7 @@ from executor_worker.program.single import work_alone
 from executor_worker.program.wiring import endpoint_of
 from executor_worker.settings import MAX_SLOTS, Settings
 from executor_worker.settings.control import control_address
+from executor_worker.settings.kinds import Span
 from executor_worker.telemetry import logs
 from supervisor.control.control_socket import listen
 from supervisor.control.systemd import Notify
@@ -45,7 +46,7 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
 
 def serve(settings: Settings, args: argparse.Namespace) -> int:
     """Run the orchestrator alone until it is asked to end: API processes and a keeper, no worker."""
-    options: dict[str, Any] = {"workers": 0, "api": True}
+    options: dict[str, Any] = {"workers": Span(0, 0), "api": True}
     if args.embedded:
         options["redis_addr"] = "embedded"
     # Beside a pool of this host it needs a name of its own, and no second health port unless one is asked for.

@@ -14,6 +14,7 @@ from executor_worker.broker.connection.advice import advice_of
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.errors import StreamRefused, StreamUnavailable
 from executor_worker.keeper.cancellation import Cancel
+from executor_worker.keeper.demand import DEMAND_S, Demand
 from executor_worker.keeper.graph_runs import EVERY_S as GRAPH_RUNS_S
 from executor_worker.keeper.graph_runs import GraphRuns
 from executor_worker.keeper.housekeeping import MEMORY_S, Housekeeping, Memory
@@ -67,6 +68,7 @@ class Duties:
         self.redis_monitor = RedisMonitor(around, renew, redis_monitor_s)
         self.housekeeping = Housekeeping(around)
         self.wrong_keys = WrongKeys(around)
+        self.demand = Demand(around.board, self.housekeeping.measured, lambda: self.housekeeping.backlogs)
         # Both know of each other: what waited is offered as what was released is, and one subscription serves both.
         self.throttling = throttling = Throttling(around, lambda ready: self.reclaim.put_up(ready))
         self.reclaim = Reclaim(
@@ -87,6 +89,7 @@ class Duties:
             Duty("housekeeping", HOUSEKEEPING_S, self._while_up(self.housekeeping.run)),
             Duty("backlog", BACKLOG_S, self._while_up(self.housekeeping.measure)),
             Duty("wrong_keys", LOOK_AT_KEYS_S, self._while_up(self.wrong_keys.run)),
+            Duty("demand", DEMAND_S, self._while_up(self.demand.run)),
             Duty("rates", RATES_S, self.rates.run),
             Duty("summary", SUMMARY_S, Summary(around.board, lambda: self.housekeeping.backlogs).run),
             Duty("memory", MEMORY_S, Memory(around).run),

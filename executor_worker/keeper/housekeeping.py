@@ -43,6 +43,11 @@ class Housekeeping:
             prune_consumers(around.link, keep=names, streams=around.streams)
             prune_forgiven(around.link, streams=around.streams)
 
+    def measured(self) -> list[Backlog]:
+        """Look how much there is to do, and return it."""
+        self.measure()
+        return self.backlogs
+
     def measure(self) -> float | None:
         """Look how much there is to do; returns the seconds until the next look where there is nothing."""
         around = self._around

@@ -110,6 +110,7 @@ class Health:
             "mode": head.mode,
             "paused": head.paused,
             "started": self._time(head.started_ns),
+            "slots": {"now": head.configured, "least": head.least, "most": head.most, "reason": head.scaled or None},
             "workers": [self._worker(row) | run_facts(row, self._time) for row in self._board.rows()],
         }
         return 200, JSON, orjson.dumps(body | dict(self._rates()))

@@ -50,6 +50,8 @@ class PoolHealth:
             return "unhealthy"
         if head.configured and not (working and self._any_progress()):
             return "unhealthy"
+        if head.least != head.most:
+            working += counts["starting"]  # it grows: nothing is missing
         whole = working >= head.configured and not head.paused and not head.held_back
         return "healthy" if whole else "degraded"
 

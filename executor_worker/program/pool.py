@@ -112,7 +112,7 @@ class ExecutorProgram:
         self._load = load
         self._functions: list[FunctionTool] | None = None
         self._prices = Prices()
-        if settings.workers:
+        if settings.workers.most:
             self._prepare_workers()
         "localhost".encode("idna")  # the codec is imported at the first connection: here once for all workers
         preload_dialling(endpoint)
@@ -327,7 +327,8 @@ def pool_settings(settings: Settings, services: int = 0) -> PoolSettings:
     """
     return PoolSettings(
         name=settings.worker_id,
-        workers=settings.workers,
+        workers=settings.workers.least,
+        most_workers=settings.workers.most,
         services=services,
         drain_timeout_s=settings.drain_timeout,
         keeper_silence_s=min(max(settings.lease / 3, LEAST_SILENCE_S), LONGEST_SILENCE_S),

@@ -74,9 +74,9 @@ class Settings(OrchestratorFields):
         default_factory=default_worker_id,
         description="Name of this supervisor; must be unique among all that read the same Redis",
     )
-    workers: Annotated[int, kinds.whole(1, MAX_SLOTS, 5)] = Field(
-        5,
-        description="Slots: items run at the same time",
+    workers: Annotated[kinds.Span, kinds.span(1, MAX_SLOTS, 5)] = Field(
+        kinds.Span(5, 5),
+        description="Slots: items run at the same time; `2-20`: as many as there is work for, between the two",
         validation_alias=AliasChoices("WORKERS", "WORKER_POOL_SIZE"),
     )
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from executor_worker.settings.addresses import is_url, split
@@ -77,6 +77,30 @@ def whole(least: int, most: int, example: int) -> Kind:
         return int(text)
 
     return Kind(f"a whole number from {least} to {most}", str(example), read)
+
+
+class Span(NamedTuple):
+    """From how many to how many; a single number is both."""
+
+    least: int
+    most: int
+
+    def __str__(self) -> str:
+        return str(self.least) if self.least == self.most else f"{self.least}-{self.most}"
+
+
+def span(least: int, most: int, example: int) -> Kind:
+    """A number, or two with a dash between them."""
+    number = whole(least, most, example)
+
+    def read(text: str) -> Span:
+        first, dash, second = text.partition("-")
+        found = Span(number.read(first.strip()), number.read((second if dash else first).strip()))
+        if found.least > found.most:
+            raise ValueError
+        return found
+
+    return Kind(f"{number.wanted}, or two such as 2-20", number.example, read)
 
 
 def duration(least_s: float, example: str) -> Kind:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from supervisor.control.control_socket import Call, ControlSocket
 from supervisor.program import Journal
+from supervisor.scaling import Bounds
 from supervisor.scoreboard.scoreboard import LEVELS, Scoreboard
 from supervisor.transitions import Mode
 
@@ -31,7 +32,7 @@ class Executive(Protocol):
     def reload(self, checked: Callable[[str], None]) -> None:
         """*checked* is called once: with why the settings can't be used, or with nothing when the roll has begun."""
 
-    def scale(self, workers: int) -> None: ...
+    def scale(self, bounds: Bounds) -> None: ...
     def pause(self, paused: bool) -> None: ...
     def report(self) -> None: ...
     def rows(self) -> list[dict[str, object]]: ...
@@ -91,11 +92,13 @@ class Commands:
         most = self._executive.board.capacity
         if self._refused(call):
             return
-        if not argument.isdecimal() or not 1 <= int(argument) <= most:
-            self._control.answer(call, error=f"scale takes a whole number from 1 to {most}, not {argument!r}")
+        bounds = _bounds_of(argument, most)
+        if bounds is None:
+            self._control.answer(call, error=f"scale takes a whole number from 1 to {most}, or 2-20, not {argument!r}")
             return
-        self._executive.scale(int(argument))
-        self._control.answer(call, said=f"{_counted(self._executive.board.head.configured)} from now on")
+        self._executive.scale(bounds)
+        now = _counted(self._executive.board.head.configured)
+        self._control.answer(call, said=f"{now} from now on" if bounds.fixed else f"{now} now, {bounds} from now on")
 
     def _pause(self, call: Call) -> None:
         if not self._refused(call):
@@ -129,6 +132,16 @@ class Commands:
             return False
         self._control.answer(call, error=DRAINING)
         return True
+
+
+def _bounds_of(text: str, most: int) -> Bounds | None:
+    """Read `4` or `2-20`; None where it is neither."""
+    first, dash, second = text.partition("-")
+    numbers = [first, second if dash else first]
+    if not all(number.isdecimal() and 1 <= int(number) <= most for number in numbers):
+        return None
+    least, highest = map(int, numbers)
+    return Bounds(least, highest) if least <= highest else None
 
 
 def _counted(workers: int) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from mmap import mmap
 from typing import Protocol
 
+from supervisor.scaling import REASONS
 from supervisor.scoreboard.cells import WORD, Choice, Flag, Number, Text
 from supervisor.scoreboard.counters import Counters
 from supervisor.scoreboard.layout import CAPACITY_WORD, HEAD_BYTES, PAGE, Layout, pages
@@ -78,6 +79,11 @@ class Head:
     on_trial = Flag(22)  # new settings are being rolled out: who finds them wrong says so, and the old ones come back
 
     port = Number(23)  # where the pool answers over HTTP; 0: nowhere
+    demand = Number(25)  # by the keeper: items in hand and waiting, at a time when no worker was free; else 0
+    room = Number(26)  # by the keeper: so many more workers fit into memory
+    least = Number(27)  # slots; the pool scales itself where this is not `most`
+    most = Number(28)
+    scaled = Choice(29, REASONS)  # why there are as many slots as there are
     lost_wall_ns = Number(24)  # when a stream or its group was last found lost; wall clock, by whoever found it
 
     def __init__(self, shared: mmap, offset: int, areas: list[tuple[int, int]]) -> None:

@@ -89,6 +89,9 @@ def _lines(snapshot: Snapshot) -> Iterator[Line]:
     """What is wrong, what was done lately, and who was replaced since the start."""
     for problem in (snapshot.pool.health or {}).get("problems", ()):
         yield "problem", problem
+    slots = snapshot.pool.more.get("slots") or {}
+    if slots.get("reason"):
+        yield "slots", f"{slots['now']} of {slots['least']}-{slots['most']}: {slots['reason']}"
     if snapshot.everywhere:
         lately = added(pool.last_minute for pool in snapshot.pools) | {"seconds": _longest(snapshot.pools)}
         restarts: Counter[str] = sum((Counter(pool.restarts) for pool in snapshot.pools), Counter())

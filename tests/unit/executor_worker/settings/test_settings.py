@@ -30,7 +30,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
     assert settings.worker_id.startswith("executor-")
     assert settings.model_dump() == {
         "worker_id": settings.worker_id,
-        "workers": 5,
+        "workers": (5, 5),
         "redis_addr": "localhost:6379",
         "redis_user": "",
         "redis_pass": "",
@@ -124,6 +124,12 @@ def test_sizes_take_bytes_and_units(tmp_path: Path, text: str, count: int) -> No
     assert load(tmp_path, MAX_ITEM_BYTES=text).max_item_bytes == count
 
 
+@pytest.mark.parametrize(("text", "span"), [("5", (5, 5)), ("2-20", (2, 20)), ("3 - 3", (3, 3)), ("1-1024", (1, 1024))])
+def test_workers_take_a_number_or_two(tmp_path: Path, text: str, span: tuple[int, int]) -> None:
+    """Fixed, or between the two."""
+    assert load(tmp_path, WORKERS=text).workers == span
+
+
 @pytest.mark.parametrize(("text", "value"), [("1", True), ("true", True), ("On", True), ("0", False), ("no", False)])
 def test_switches_take_the_usual_words(tmp_path: Path, text: str, value: bool) -> None:
     """In any case."""
@@ -138,6 +144,10 @@ def test_switches_take_the_usual_words(tmp_path: Path, text: str, value: bool) -
         ("WORKERS", "1_000"),
         ("WORKERS", "5.0"),
         ("WORKERS", "1025"),
+        ("WORKERS", "5-2"),
+        ("WORKERS", "0-5"),
+        ("WORKERS", "2-"),
+        ("WORKERS", "2-3-4"),
         ("WORKER_ID", "two words"),
         ("REDIS_ADDR", "redis://host:port"),
         ("REDIS_ADDR", "http://host"),
@@ -200,19 +210,19 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     """The file fills in what the environment leaves out."""
     (tmp_path / ".env").write_text("WORKERS=7\nLEASE=12s\n# a comment\nexport LOG_LEVEL='warn'\n")
     settings = load(tmp_path, WORKERS="3")
-    assert (settings.workers, settings.lease, settings.log_level) == (3, 12.0, "warn")
+    assert (settings.workers, settings.lease, settings.log_level) == ((3, 3), 12.0, "warn")
 
 
 def test_an_alias_in_the_environment_goes_before_the_name_in_the_file(tmp_path: Path) -> None:
     """The layers are looked through one after the other, with all names."""
     (tmp_path / ".env").write_text("WORKERS=7\n")
-    assert load(tmp_path, WORKER_POOL_SIZE="2").workers == 2
+    assert load(tmp_path, WORKER_POOL_SIZE="2").workers == (2, 2)
 
 
 def test_aliases_stand_for_their_variable_and_its_own_name_wins(tmp_path: Path) -> None:
     """WORKER_POOL_SIZE and LLM_ENDPOINT are the original's names."""
-    assert load(tmp_path, WORKER_POOL_SIZE="9").workers == 9
-    assert load(tmp_path, WORKER_POOL_SIZE="9", WORKERS="4").workers == 4
+    assert load(tmp_path, WORKER_POOL_SIZE="9").workers == (9, 9)
+    assert load(tmp_path, WORKER_POOL_SIZE="9", WORKERS="4").workers == (4, 4)
     assert load(tmp_path, LLM_ENDPOINT="http://gpu:8000").llm_base_url == "http://gpu:8000"
     assert "WORKER_POOL_SIZE" in problems(tmp_path, WORKER_POOL_SIZE="nine")
 
@@ -227,7 +237,7 @@ def test_empty_means_not_set(tmp_path: Path) -> None:
     """An empty variable does not hide the file's, nor the default."""
     (tmp_path / ".env").write_text("LEASE=9\n")
     settings = load(tmp_path, WORKERS="", LEASE="  ", REDIS_ADDR="", ENV_FILE="")
-    assert (settings.workers, settings.lease, settings.redis_addr) == (5, 9.0, "localhost:6379")
+    assert (settings.workers, settings.lease, settings.redis_addr) == ((5, 5), 9.0, "localhost:6379")
 
 
 def test_an_empty_health_port_means_none(tmp_path: Path) -> None:
@@ -243,8 +253,8 @@ def test_a_named_settings_file_that_is_missing_is_an_error(tmp_path: Path) -> No
     """Else a slip in its name would silently give the defaults; without a name there may be none."""
     assert "missing.env" in problems(tmp_path, ENV_FILE="missing.env")["ENV_FILE"]
     (tmp_path / "our.env").write_text("WORKERS=2\n")
-    assert load(tmp_path, ENV_FILE="our.env").workers == 2
-    assert load(tmp_path, ENV_FILE=str(tmp_path / "our.env")).workers == 2
+    assert load(tmp_path, ENV_FILE="our.env").workers == (2, 2)
+    assert load(tmp_path, ENV_FILE=str(tmp_path / "our.env")).workers == (2, 2)
 
 
 def test_a_settings_file_that_is_none_is_an_error(tmp_path: Path) -> None:
@@ -310,7 +320,7 @@ def test_secrets_come_from_systemds_credentials(tmp_path: Path, name: str) -> No
     (folder / name).write_text(f"{KEY}\n")
     (folder / "workers").write_text("9")
     settings = load(tmp_path, CREDENTIALS_DIRECTORY=str(folder), LLM_API_KEY="")
-    assert (settings.llm_api_key, settings.workers) == (KEY, 5)
+    assert (settings.llm_api_key, settings.workers) == (KEY, (5, 5))
     assert load(tmp_path, CREDENTIALS_DIRECTORY=str(folder), LLM_API_KEY="other").llm_api_key == "other"
     assert load(tmp_path, CREDENTIALS_DIRECTORY=str(tmp_path / "none")).llm_api_key == ""
 
@@ -511,14 +521,14 @@ def test_a_complaint_names_the_variable_that_was_used(tmp_path: Path) -> None:
     """An alias, or the one that named the file."""
     (tmp_path / "address").write_text("host:port\n")
     said = problems(tmp_path, WORKER_POOL_SIZE="nine", REDIS_ADDR_FILE="address")
-    assert said["WORKER_POOL_SIZE"].startswith("WORKER_POOL_SIZE: 'nine' is not a whole number from 1 to 1024.")
+    assert said["WORKER_POOL_SIZE"].startswith("WORKER_POOL_SIZE: 'nine' is not a whole number from 1 to 1024, or two")
     assert said["REDIS_ADDR_FILE"].startswith("REDIS_ADDR_FILE: 'host:port' is not host:port,")
 
 
 def test_settings_can_not_be_changed(tmp_path: Path) -> None:
     """A reload makes new ones."""
     with pytest.raises(ValidationError, match="frozen"):
-        load(tmp_path).workers = 3  # type: ignore[misc]
+        load(tmp_path).lease = 3  # type: ignore[misc]
 
 
 def test_every_setting_is_described(tmp_path: Path) -> None:
