@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 WORK_STREAMS = ("executor.work", "dago:events:executor.work")
+QUEUE_PREFIX = "executor.work:"
+"""And a queue's name: its stream."""
+QUEUES = "dago:executor:queues"
+"""Set: names of the queues that were ever served or sent to."""
 GROUP = "executor-workers"
 ROUTER_STREAMS = ("router.work", "dago:events:router.work")
 ROUTER_GROUP = "router-workers"

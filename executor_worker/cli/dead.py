@@ -14,6 +14,7 @@ from executor_worker.broker.graphs import drive, runs
 from executor_worker.broker.queue.dead_letters import Letter, find, letters
 from executor_worker.broker.queue.dead_letters import drop as drop_letter
 from executor_worker.broker.queue.dead_letters import requeue as requeue_letter
+from executor_worker.broker.queue.queues import known_streams
 from executor_worker.cli.display import one_line, print_json, print_table
 from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.envelopes.work_item import names_in
@@ -24,7 +25,7 @@ from executor_worker.settings import Settings
 
 def listing(settings: Settings, args: argparse.Namespace) -> int:
     with closing(connect(settings)) as link:
-        every = letters(link)
+        every = letters(link, streams=known_streams(link))
         found = list(islice(every, args.limit))
         if next(every, None) is not None:
             print(f"there are more than these {args.limit}; --limit shows them", file=sys.stderr)
@@ -55,7 +56,7 @@ def requeue(settings: Settings, args: argparse.Namespace) -> int:
             return _retried(link, letter, graph_id)
 
         if args.all:
-            return _requeue_all(list(letters(link)), put_back)
+            return _requeue_all(list(letters(link, streams=known_streams(link))), put_back)
 
         def put_back_all(ident: str) -> None:
             for letter in _find(link, ident):
@@ -133,7 +134,7 @@ class NotFound(Quit):
 
 
 def _find(link: Link, ident: str) -> list[Letter]:
-    found = find(link, ident)
+    found = find(link, ident, streams=known_streams(link))
     if not found:
         raise NotFound(ident)
     return found

@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from executor_worker.broker.connection.link import Link
-from executor_worker.broker.names import WORK_STREAMS
+from executor_worker.broker.names import STATE_PREFIX, WORK_STREAMS
+from executor_worker.broker.queue.queues import note_queues, streams_of
 from executor_worker.broker.queue.submit import Results, add_items, store_state
 from executor_worker.cli.display import print_json_line, print_table
 from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.cli.files import read_bytes, read_documents, refuse_stdin_twice
 from executor_worker.cli.waiting import Expected, wait_for_results
+from executor_worker.envelopes.queue_name import WANTED, is_queue_name, named_queue
 from executor_worker.envelopes.work_item import Item, decode
 from executor_worker.errors import InvalidItem, StateInvalid
 from executor_worker.graph.state import GraphState
@@ -39,6 +41,7 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
     submissions = _read_items(args.file, settings.max_item_bytes)
     state = _read_state(args.state, submissions) if args.state else None
     with closing(connect(settings)) as link:
+        submissions = _sent_to_queues(link, submissions, state)
         if state is not None:
             store_state(link, *state, ttl_s=settings.state_ttl)
         # Before anything is added: no result can be missed.
@@ -73,6 +76,36 @@ def _stream_of(data: bytes) -> str:
     return _EVENTS if isinstance(loads(data).get("data"), dict) else _PLAIN
 
 
+def _sent_to_queues(link: Link, submissions: Sequence[Submission], state: tuple[str, bytes] | None) -> list[Submission]:
+    """
+    Send each item to the queue that its node's config names, from the item or from the graph's state.
+
+    Raises:
+        Quit: One can't be a queue; nothing has been submitted.
+    """
+    graphs = {one.item.graph_id for one in submissions if one.item.config is None}
+    documents = dict([state] if state else [])
+    documents |= {graph: link.call("GET", STATE_PREFIX + graph) for graph in graphs - documents.keys()}
+    configs = {graph: _parsed(document) for graph, document in documents.items()}
+    sent = []
+    for number, one in enumerate(submissions, 1):
+        graph, config = configs.get(one.item.graph_id), one.item.config
+        config = config if config is not None or graph is None else graph.config_of(one.item.node_id)
+        queue = (config or {}).get("queue")
+        if queue is not None and not is_queue_name(queue):
+            raise Quit(FAILED, f"item {number}: config.queue {queue!r} must be {WANTED}.", "Nothing was submitted.")
+        name = named_queue(config)
+        sent.append(replace(one, stream=streams_of(name)[0]) if name else one)
+    return sent
+
+
+def _parsed(document: bytes | None) -> GraphState | None:
+    try:
+        return GraphState.parse(document) if document is not None else None
+    except StateInvalid:
+        return None  # the pool says so
+
+
 def _read_state(name: str, submissions: Sequence[Submission]) -> tuple[str, bytes]:
     """Read a graph state; return the graph's id and the document as it is written."""
     document = read_bytes(name).strip()
@@ -91,6 +124,7 @@ def _read_state(name: str, submissions: Sequence[Submission]) -> tuple[str, byte
 def _add(link: Link, submissions: Sequence[Submission]) -> list[str]:
     """Add the items in the file's order; return their entries' ids."""
     entries: list[str] = []
+    link.batch(note_queues({one.stream for one in submissions}))
     start = 0
     while start < len(submissions):
         stream = submissions[start].stream

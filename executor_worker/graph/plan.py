@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from executor_worker.envelopes.queue_name import named_queue
 from executor_worker.graph import routing
 from executor_worker.graph.definition import Graph
 from executor_worker.graph.parts import INLINE_TYPES, Edge, Node, Retry
@@ -181,7 +182,7 @@ def compile_graph(graph: Graph) -> Plan:
             need=needs[node],
             edges=len(incoming[node]),
             type=plan.type,
-            queue=_queue(plan.config),
+            queue=named_queue(plan.config),
             handled=plan.handled,
             inputs=True,
             reads=_led_from(incoming[node]) if plan.type == "end" else plan.reads,
@@ -278,11 +279,6 @@ def _inline(node: Node, plan: NodePlan) -> str:
     if node.type == "router":
         return "w" if routing.read(node.config, None, Problems()).needs_worker else "i"
     return "w"
-
-
-def _queue(config: Mapping[str, Any]) -> str:
-    queue = config.get("queue")
-    return queue if isinstance(queue, str) and queue != "default" else ""
 
 
 def _output_reads(graph: Graph) -> tuple[str, ...]:

@@ -114,6 +114,7 @@ _CHECKS: tuple[Callable[[Subject], None], ...] = (
     structure.check_entry,
     structure.check_reach,
     work.check_types,
+    work.check_queues,
     routers.check,
     names.check_conditions,
     names.check_templates,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from executor_worker.broker import Held, Link, Made
 from executor_worker.broker.fleet.identity import Identity
 from executor_worker.broker.names import TAKEN_STREAMS
+from executor_worker.envelopes.queue_name import DEFAULT
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 
@@ -24,6 +25,7 @@ class PoolContext:
         interrupt: Interrupts the run of the one worker there is; None: the supervisor sees to that.
         streams: All that its workers read, whatever the kind of work.
         accounts: What the names of the throttles of this pool's own keys begin with.
+        queues: Those of them that are queues, by name, in order of preference.
     """
 
     board: Scoreboard
@@ -40,6 +42,7 @@ class PoolContext:
     interrupt: Callable[[], None] | None = None
     streams: Sequence[str] = TAKEN_STREAMS
     accounts: tuple[str, ...] = ()
+    queues: Sequence[str] = (DEFAULT,)
 
     @property
     def worker_id(self) -> str:

@@ -77,7 +77,8 @@ class Reclaim:
 
     def put_up(self, found: Sequence[tuple[str, str]]) -> None:
         """Offer entries that nobody works on to idle workers, beside what is offered already."""
-        entries = list(dict.fromkeys([*found, *self._up]))[:MOST_STALE]
+        ours = [one for one in found if one[0] in self._around.streams]  # other pools serve other queues
+        entries = list(dict.fromkeys([*ours, *self._up]))[:MOST_STALE]
         head = self._around.board.head
         if not entries:
             if head.noticed:

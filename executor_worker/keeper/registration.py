@@ -94,7 +94,12 @@ class RegistrationDuty:
 
     def _pool(self) -> dict[str, Any]:
         head = self._around.board.head
-        return {"mode": head.mode, "paused": head.paused, "restarts": self._rates.restarts()}
+        return {
+            "mode": head.mode,
+            "paused": head.paused,
+            "queues": list(self._around.queues),
+            "restarts": self._rates.restarts(),
+        }
 
 
 class HandOver:

@@ -7,6 +7,7 @@ import time
 from executor_worker.broker.names import ROUTER_GROUP, ROUTER_STREAMS
 from executor_worker.broker.queue.group import ensure_groups
 from executor_worker.broker.queue.router_work import hand_on, there_is_any
+from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.errors import StreamRefused
 from executor_worker.keeper.pool_context import PoolContext
 
@@ -35,6 +36,8 @@ class RouterWork:
         around, head = self._around, self._around.board.head
         if head.paused or around.ending:
             return UNUSED_S / 5
+        if DEFAULT not in around.queues:
+            return REFUSED_S  # it goes to the plain streams: pools that serve those see to it
         if not there_is_any(around.link):
             self._grouped_at = 0.0
             return UNUSED_S

@@ -14,6 +14,7 @@ from executor_worker.broker.fleet.identity import Identity
 from executor_worker.broker.fleet.throttle import FleetThrottle
 from executor_worker.broker.fleet.throttle import scripts as throttle_scripts
 from executor_worker.broker.queue.park import park_script
+from executor_worker.envelopes.queue_name import NOTHING
 from executor_worker.errors import ConfigError
 from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.pages import Health
@@ -129,7 +130,10 @@ class ExecutorProgram:
         if self._shared and self._tool_host is None:
             self._tool_host = listen()
         self._prices = Prices.load(settings.llm_prices)
-        sources_of(self._kinds()).load()
+        if not (kinds := self._kinds()):
+            fix = "Name the queues to serve, or leave it out for the default one."
+            raise ConfigError("QUEUES", "with none the workers have nothing to do.", fix)
+        sources_of(kinds).load()
         park_script()
         throttle_scripts()
         for provider in (settings.llm_provider, *settings.fallback_providers):
@@ -211,6 +215,7 @@ class ExecutorProgram:
                 interrupt=interrupt,
                 streams=sources_of(self._kinds()).streams,
                 accounts=accounts_of(settings),
+                queues=settings.queues,
             )
         )
         gauges = lambda: [*duties.housekeeping.gauges(), *duties.throttling.gauges()]  # noqa: E731
@@ -268,8 +273,10 @@ class ExecutorProgram:
         """The kinds of work served; where several would read an entry the first has it."""
         settings = self.settings
         limits = Limits(settings.node_timeout, settings.max_deliveries, settings.max_item_bytes)
-        ttl_s = int(settings.state_ttl)
-        return by_name(RunKind(limits, ttl_s, rendered), DocumentKind(limits, ttl_s, insist))
+        ttl_s, queues = int(settings.state_ttl), settings.queues
+        if queues == (NOTHING,):
+            return by_name()
+        return by_name(RunKind(limits, ttl_s, rendered, queues), DocumentKind(limits, ttl_s, insist, queues))
 
     def _consumer(self, link: Link, name: str, kinds: Kinds) -> Consumer:
         settings = self.settings

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import InitSettingsSource, SettingsConfigDict
 
+from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.errors import ConfigError
 from executor_worker.settings import addresses, kinds
 from executor_worker.settings.control import FILE, default_worker_id
@@ -166,6 +167,11 @@ class Settings(OrchestratorFields):
     max_iterations: Annotated[int, kinds.whole(1, 10_000, 10)] = Field(10, description="Model calls of one agent run")
     node_timeout: Annotated[float, kinds.duration(0.1, "15m")] = Field(
         900.0, description="Hard limit for one item, whatever it is stuck in"
+    )
+    queues: Annotated[tuple[str, ...], kinds.queues()] = Field(
+        (DEFAULT,),
+        description="Queues this pool serves, in order of preference: `default` (the two plain work streams), a name"
+        " `q` (`executor.work:q`, for nodes whose config says so), or `none`",
     )
     lease: Annotated[float, kinds.duration(0.1, "30s")] = Field(
         30.0, description="An item of a vanished host is taken over after this"

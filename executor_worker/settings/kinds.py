@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote
 
+from executor_worker.envelopes.queue_name import NOTHING, WANTED, is_queue_name
 from executor_worker.settings.addresses import is_url, split
 from executor_worker.settings.header_text import stray
 
@@ -197,6 +198,21 @@ def words(wanted: str, example: str, accepts: Callable[[str], object] = bool) ->
         return found
 
     return Kind(wanted, example, read, ",".join)
+
+
+def queues() -> Kind:
+    """A tuple of queues, each once; `none` stands alone."""
+    known = words(f"a list of queues ({WANTED}, or default), or none", "gpu,default", is_queue_name)
+
+    def read(value: str) -> tuple[str, ...]:
+        if value.strip() == NOTHING:
+            return (NOTHING,)
+        found: tuple[str, ...] = tuple(dict.fromkeys(known.read(value)))
+        if not found:
+            raise ValueError
+        return found
+
+    return replace(known, read=read)
 
 
 def lowercase_words(wanted: str, example: str) -> Kind:

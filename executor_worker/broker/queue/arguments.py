@@ -8,17 +8,17 @@ from executor_worker.broker.queue.source import Sources
 
 class TakeOrders:
     """
-    The words for take.lua, which also stand at the end of each settle script's; each time another stream comes first.
+    The words for take.lua, which also stand at the end of each settle script's; each time another of
+    equal streams comes first.
 
     Attributes:
         own: How deliveries of ours that we have not seen are taken: counted, or not since they never ran.
     """
 
     def __init__(self, consumer: str, sources: Sources, *, group: str, lease_s: float, delete_settled: bool) -> None:
-        urgent, others = sources.urgent, sources.in_turns
-        head: tuple[Word, ...] = (b"" if delete_settled else b"1", len(sources.streams), *urgent)
+        head: tuple[Word, ...] = (b"" if delete_settled else b"1", len(sources.streams))
         self._before: tuple[Word, ...] = (consumer, group, int(lease_s * 1000))
-        self._after = [(*head, *others[turn:], *others[:turn]) for turn in range(max(len(others), 1))]
+        self._after = [(*head, *order) for order in sources.orders()]
         self._turn = 0
         self.own = "counted"
 

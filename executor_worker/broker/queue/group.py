@@ -9,6 +9,7 @@ from typing import Any
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
 from executor_worker.broker.names import GROUP, LAST_READ, RESETS, WORK_STREAMS
+from executor_worker.broker.queue.queues import note_queues
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +53,8 @@ def ensure_groups(
     """
     made = []
     ensure = script("ensure_group")
-    seen = link.batch([("XINFO", "GROUPS", stream) for stream in streams])
-    for stream in [name for name, groups in zip(streams, seen, strict=True) if not _among(group, groups)]:
+    seen = link.batch([*(("XINFO", "GROUPS", stream) for stream in streams), *note_queues(streams)])
+    for stream in [name for name, groups in zip(streams, seen, strict=False) if not _among(group, groups)]:
         answer = link.run(ensure, [stream, RESETS, LAST_READ], [group, "0" if delete_settled else "1"])
         if answer is not None:
             made.append(Made(stream, answer.decode(), known))

@@ -16,10 +16,10 @@ from executor_worker.broker.names import (
     MARKERS,
     PROGRESS_STREAM,
     RESETS,
-    WORK_STREAMS,
     own_journal,
 )
 from executor_worker.broker.queue.delivery import Held
+from executor_worker.broker.queue.queues import known_streams
 from executor_worker.envelopes.work_item import names_in
 from executor_worker.errors import StreamError
 from executor_worker.json_text import loads
@@ -129,7 +129,7 @@ def last_run(link: Link, graph_id: str, node_id: str, metadata: Mapping[str, Any
     names = [name for name in (metadata.get("work_id"),) if isinstance(name, str)]
     keys = [JOURNAL_PREFIX + name for name in names]
     if isinstance(metadata.get("entry"), str):
-        keys = [own_journal(stream, metadata["entry"]) for stream in WORK_STREAMS] + keys
+        keys = [own_journal(stream, metadata["entry"]) for stream in known_streams(link)] + keys
     keys = keys or list(_waiting(link, graph_id, node_id))
     found = (link.call("LRANGE", key, 0, -1) for key in keys)
     return next(filter(None, found), [])
@@ -137,7 +137,7 @@ def last_run(link: Link, graph_id: str, node_id: str, metadata: Mapping[str, Any
 
 def _waiting(link: Link, graph_id: str, node_id: str) -> Iterator[str]:
     """The journals of items on the work streams that are for this node."""
-    for stream in WORK_STREAMS:
+    for stream in known_streams(link):
         for entry, words in link.call("XRANGE", stream, "-", "+", "COUNT", LOOKED_AT):
             data = dict(zip(words[::2], words[1::2], strict=True)).get(b"data", b"")
             if names_in(data) == (graph_id, node_id):

@@ -10,6 +10,7 @@ from executor_worker.broker.names import (
     MARKERS,
     PARKED,
     PROGRESS_STREAM,
+    QUEUES,
     RESETS,
     RESULT_STREAMS,
     TAKEN_STREAMS,
@@ -32,7 +33,7 @@ def wrong_keys(link: Link, streams: Sequence[str] = TAKEN_STREAMS) -> list[str]:
     """
     expected = dict.fromkeys((*streams, *map(dead_stream, streams), *RESULT_STREAMS, PROGRESS_STREAM), "stream")
     expected |= dict.fromkeys((*map(uncounted_key, streams), MARKERS, RESETS, LAST_READ, PARKED), "hash")
-    expected[THROTTLES] = "set"
+    expected |= dict.fromkeys((THROTTLES, QUEUES), "set")
     found = link.batch([("TYPE", name) for name in expected])
     return [
         f"the key {name} holds a {kind.decode()}, where a {wanted} is expected"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import lcm
 from typing import TypeVar
 
 from executor_worker.broker.connection.script import Part, Script, script
@@ -32,6 +33,8 @@ class Source:
     Attributes:
         kind: Its name, which its part of the library registers; see lib/kinds.lua.
         streams: Read in turns by the consumer group; a stream may hold items of several kinds.
+        ranked: Streams in order of preference: a rank is asked only when those before it have nothing, its own streams
+            in turns. All ranks together take one turn beside each of `streams`.
         lua: Parts that register the kind, after those that they need.
         settling: Its settle scripts.
         urgent: Streams that are asked before all others.
@@ -44,6 +47,7 @@ class Source:
     settling: tuple[SettleScript, ...]
     urgent: tuple[str, ...] = ()
     polled_s: float | None = None
+    ranked: tuple[tuple[str, ...], ...] = ()
 
 
 _TAKING: tuple[Part, ...] = ("constants", "standing", "throttle", "kinds")
@@ -55,6 +59,7 @@ class Sources:
 
     Attributes:
         urgent: Streams that are asked first, in this order.
+        ranked: Those in order of preference, a rank after the other.
         in_turns: The others.
         polled_s: See `Source`.
     """
@@ -62,14 +67,23 @@ class Sources:
     def __init__(self, *sources: Source) -> None:
         self._sources = sources
         self.urgent = _each(stream for source in sources for stream in source.urgent)
-        self.in_turns = _each(stream for source in sources for stream in source.streams if stream not in self.urgent)
+        self.ranked = _each(rank for source in sources for rank in source.ranked)
+        first = {*self.urgent, *(stream for rank in self.ranked for stream in rank)}
+        self.in_turns = _each(stream for source in sources for stream in source.streams if stream not in first)
         polls = [source.polled_s for source in sources if source.polled_s is not None]
         self.polled_s = min(polls) if polls else None
         self._settling: dict[SettleScript, Script] = {}
 
     @property
     def streams(self) -> tuple[str, ...]:
-        return *self.urgent, *self.in_turns
+        return _each((*self.urgent, *(stream for rank in self.ranked for stream in rank), *self.in_turns))
+
+    def orders(self) -> list[tuple[str, ...]]:
+        """List the orders in which streams are asked, one after the other: of equals another is the first each time."""
+        lanes = [*filter(None, [self.ranked]), *(((stream,),) for stream in self.in_turns)]
+        rounds = range(lcm(*(len(rank) for rank in self.ranked)))
+        turns = range(max(len(lanes), 1))
+        return [(*self.urgent, *_in_order(_turned(lanes, turn), number)) for number in rounds for turn in turns]
 
     def taking(self, name: str) -> Script:
         """Put together a script that takes an entry: take, confirm or reopen."""
@@ -92,6 +106,18 @@ class Sources:
 
     def _parts(self, *more: Part) -> tuple[Part, ...]:
         return _each((*_TAKING, *(part for source in self._sources for part in source.lua), "reading", *more))
+
+
+def _in_order(lanes: Sequence[Sequence[Sequence[str]]], number: int) -> Iterator[str]:
+    for lane in lanes:
+        for rank in lane:
+            yield from _turned(rank, number)
+
+
+def _turned(things: Sequence[T], turn: int) -> Sequence[T]:
+    """Begin with another one each turn."""
+    first = turn % len(things) if things else 0
+    return [*things[first:], *things[:first]]
 
 
 def _each(things: Iterable[T]) -> tuple[T, ...]:

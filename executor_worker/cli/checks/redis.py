@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from executor_worker.broker.connection.advice import as_config_error
 from executor_worker.broker.connection.embedded import find_server
@@ -10,12 +10,14 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.permissions import rule
 from executor_worker.broker.connection.server import Server, describe
 from executor_worker.broker.fleet.identity import BEAT_S, TTL_S, Identity, started_at
+from executor_worker.broker.fleet.registry import registered
 from executor_worker.broker.names import (
     COMPLETED_STREAM,
     FAILED_STREAM,
     GROUP,
     IDENTITY_PREFIX,
     MARKERS,
+    QUEUE_PREFIX,
     REGISTRY_PREFIX,
     RELEASED_CHANNEL,
     SETTLED_PREFIX,
@@ -25,9 +27,12 @@ from executor_worker.broker.names import (
     THROTTLES,
     WORK_STREAMS,
 )
+from executor_worker.broker.queue.backlog import backlog
 from executor_worker.broker.queue.key_types import FIX, wrong_keys
+from executor_worker.broker.queue.queues import known_streams, ranked, streams_of
 from executor_worker.cli.checks.finding import Finding, fix, from_error, ok
 from executor_worker.cli.status.pool_http import PoolView
+from executor_worker.envelopes.queue_name import NOTHING
 from executor_worker.errors import ConfigError, StreamError, StreamRefused, StreamUnavailable
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
@@ -74,7 +79,8 @@ def _connected(link: Link, settings: Settings, pool: PoolView) -> Iterator[Findi
     for problem in wrong_keys(link):
         yield fix("keys", f"{problem}. {FIX}")
     yield _name(link, settings, pool)
-    yield _permissions(link)
+    yield from _queues(link, settings)
+    yield _permissions(link, settings)
 
 
 def _embedded() -> Finding:
@@ -166,13 +172,38 @@ def _died_here(holder: dict[str, str]) -> bool:
     return here and pid.isdigit() and started_at(int(pid)) != holder.get("started")
 
 
-def _permissions(link: Link) -> Finding:
+def _queues(link: Link, settings: Settings) -> Iterator[Finding]:
+    """Which queues this pool serves, and what waits in those that no pool serves."""
+    try:
+        streams = known_streams(link, settings.queues)
+        waiting = {
+            one.stream: one.depth for one in backlog(link, delete_settled=settings.delete_settled, streams=streams)
+        }
+        pools = [one.get("metadata", {}).get("pool", {}) for one in registered(link)]
+    except StreamRefused:
+        return
+    served = {*settings.queues, *(queue for pool in pools for queue in pool.get("queues", ()))}
+    depths = (
+        f"{queue} ({sum(waiting.get(stream, 0) for stream in streams_of(queue))} to do)"
+        for queue in settings.queues
+        if queue != NOTHING
+    )
+    yield ok("QUEUES", ", ".join(depths) or "none: no graph work is taken")
+    for stream, depth in waiting.items():
+        queue = stream.removeprefix(QUEUE_PREFIX)
+        if depth and queue != stream and queue not in served:
+            many = "1 item waits" if depth == 1 else f"{depth} items wait"
+            fault = f"{many} in the queue {queue}, which no pool on this Redis serves"
+            yield fix("QUEUES", f"{fault}; add it to a pool's QUEUES, or correct `queue` in the nodes' configs.")
+
+
+def _permissions(link: Link, settings: Settings) -> Finding:
     """
     Send what the pool sends, with arguments that make each command fail or do nothing.
 
     Permissions are looked at first: who may not, is told so; who may, gets another error, or changes nothing.
     """
-    probes = list(_probes())
+    probes = list(_probes(dict.fromkeys((*WORK_STREAMS, *(one for rank in ranked(settings.queues) for one in rank)))))
     denied = [
         " ".join(str(word) for word in probe[:2])
         for probe, reply in zip(probes, link.batch(probes), strict=True)
@@ -184,8 +215,8 @@ def _permissions(link: Link) -> Finding:
     return fix("REDIS_USER", f"this user may not {shown}; let an administrator run `ACL SETUSER <user> {rule()}`.")
 
 
-def _probes() -> Iterator[tuple[str, ...]]:
-    for stream in WORK_STREAMS:
+def _probes(streams: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    for stream in streams:
         yield "XREADGROUP", "GROUP", GROUP, "check", "STREAMS", stream, "no-id"
         yield "XACK", stream, GROUP, "no-id"
         yield "XDEL", stream, "no-id"

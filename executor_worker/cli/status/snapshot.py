@@ -12,6 +12,7 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.fleet.registry import read_registry, registry_keys
 from executor_worker.broker.fleet.throttles import Throttled, throttled
 from executor_worker.broker.queue.backlog import Backlog, backlog
+from executor_worker.broker.queue.queues import known_streams
 from executor_worker.cli.status.here import wanted_pool
 from executor_worker.cli.status.pool_http import PoolView, look_at_named, look_at_pool
 from executor_worker.cli.status.pools import PoolEntry, pools_of
@@ -116,7 +117,7 @@ class Onlooker:
         """The named pool as the registry shows it, for it does not run here."""
         entries = [one for one in self._registered(link) if _pool_of(one) == self._name]
         where = "" if entries else f"no pool called {self._name!r} runs here, or is registered on this Redis"
-        streams = backlog(link, delete_settled=self._settings.delete_settled)
+        streams = self._backlog(link)
         return Snapshot(True, PoolView(problem=where), streams, throttled(link), entries, missing=not entries)
 
     def _seen(self, link: Link, pool: PoolView) -> Snapshot:
@@ -124,8 +125,13 @@ class Onlooker:
             return self._elsewhere(link)
         own = f"{pool.health['worker_id']}." if pool.health else None
         entries = [one for one in self._registered(link) if own is None or not str(one.get("id")).startswith(own)]
-        streams = backlog(link, delete_settled=self._settings.delete_settled)
+        streams = self._backlog(link)
         return Snapshot(self._everywhere, pool, streams, throttled(link), entries)
+
+    def _backlog(self, link: Link) -> list[Backlog]:
+        """Measure all streams there are, also those that no pool serves."""
+        streams = known_streams(link, self._settings.queues)
+        return backlog(link, delete_settled=self._settings.delete_settled, streams=streams)
 
     def _registered(self, link: Link) -> list[dict[str, Any]]:
         if time.monotonic() >= self._scan_at:

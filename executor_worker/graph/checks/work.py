@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from executor_worker.envelopes.queue_name import WANTED, is_queue_name
 from executor_worker.errors import NodeError
 from executor_worker.graph import parts
 from executor_worker.graph.checks.subject import ConfigRules, Subject
@@ -36,6 +37,15 @@ def check_types(subject: Subject) -> None:
             message = f"{shown(executor)} is no executor_type; it is not looked at"
             fix = f"Write one of {', '.join(_EXECUTOR_TYPES)}, or leave it out."
             subject.warnings.add((placed.place, "executor_type"), "unknown_value", message, fix)
+
+
+def check_queues(subject: Subject) -> None:
+    """Check that each node that works names a queue that there can be."""
+    for placed in subject.nodes.values():
+        queue = placed.node.config.get("queue")
+        if placed.node.works and queue is not None and not is_queue_name(queue):
+            message = f"queue {shown(queue)} can't be one"
+            subject.errors.add(placed.place_of("queue"), "invalid_queue", message, f"Write {WANTED}.")
 
 
 def check_configs(subject: Subject, rules: ConfigRules | None) -> None:

@@ -6,9 +6,9 @@ If the state changed meanwhile, the node's entry is laid into the newer document
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from executor_worker.broker import (
@@ -23,7 +23,9 @@ from executor_worker.broker import (
 )
 from executor_worker.broker.names import DECIDED_STREAM, FOREIGN_STATE_PREFIX
 from executor_worker.broker.queue.document import DOCUMENTS
+from executor_worker.broker.queue.queues import ranked
 from executor_worker.envelopes.events import completed_event, failed_event, node_entry, rfc3339
+from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.envelopes.work_item import Item, UnreadableItem, decode
 from executor_worker.errors import InvalidNode, StateInvalid, StateMissing
 from executor_worker.graph import routing
@@ -68,13 +70,17 @@ class DocumentKind(Kind[DocumentWork]):
     Args:
         ttl_s: Of the state and of journals.
         insist: Reads until Redis answers, or until it is time to give up.
+        queues: That it is read from, in order of preference.
     """
 
-    source = DOCUMENTS
-
     def __init__(
-        self, limits: Limits, ttl_s: int, insist: Callable[[Read], bytes | None] = lambda read: read()
+        self,
+        limits: Limits,
+        ttl_s: int,
+        insist: Callable[[Read], bytes | None] = lambda read: read(),
+        queues: Sequence[str] = (DEFAULT,),
     ) -> None:
+        self.source = replace(DOCUMENTS, streams=(), ranked=ranked(queues))
         self._limits = limits
         self._ttl_s = ttl_s
         self._insist = insist

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from executor_worker.broker import Claim, JournalKeys, Settlement
 from executor_worker.broker.queue.commit import Commit
@@ -62,7 +62,7 @@ class Kind(ABC, Generic[W]):
         source: Where its items come from, and what Redis does in the step that takes one.
     """
 
-    source: ClassVar[Source]
+    source: Source
 
     @abstractmethod
     def begin(self, claim: Claim, taken_at: float, began: float) -> W:

@@ -8,8 +8,8 @@ What the settle script finds to be undecided (a router that needs no model, the 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Claim, JournalKeys, Settled, Settlement
@@ -22,6 +22,8 @@ from executor_worker.broker.graphs.source import RUNS
 from executor_worker.broker.graphs.stepping import step
 from executor_worker.broker.graphs.taken import TakenNode, TakenStep, taken_of
 from executor_worker.broker.names import run_journal, run_key
+from executor_worker.broker.queue.queues import ranked
+from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.errors import Abandoned, TemplateError
 from executor_worker.graph.judging import NONE, EdgeError, edges_taken
 from executor_worker.graph.mappings import mapped_inputs, mapped_output
@@ -75,11 +77,11 @@ class RunKind(Kind[RunWork]):
     """
     Args:
         render: Renders a run's `output` template.
+        queues: That it is read from, in order of preference.
     """
 
-    source = RUNS
-
-    def __init__(self, limits: Limits, ttl_s: int, render: Render) -> None:
+    def __init__(self, limits: Limits, ttl_s: int, render: Render, queues: Sequence[str] = (DEFAULT,)) -> None:
+        self.source = replace(RUNS, streams=(), ranked=ranked(queues))
         self._limits = limits
         self._ttl_s = ttl_s
         self._render = render

@@ -77,17 +77,35 @@ local function if_stale(stream, group, consumer, entry, lease_ms)
   return handed(stream, claimed[1], claimed[2], count, group, consumer)
 end
 
+-- The first that waits in *room* on a stream of *served*, taken out of it; nil where there is none.
+local function first_in(room, served)
+  local from = 0
+  while true do
+    local page = redis.call('ZRANGE', room, from, from + 99)
+    for _, member in ipairs(page) do
+      if served[string.match(member, '^(.*) %S+$')] then
+        redis.call('ZREM', room, member)
+        return member
+      end
+    end
+    if #page < 100 then return nil end
+    from = from + 100
+  end
+end
+
 -- An entry that waits for a throttle that has room: it is the consumer's who asks, and so is a place for its call.
-local function waiting(group, consumer, lease_ms)
+local function waiting(group, consumer, lease_ms, streams)
+  local served = {}
+  for _, stream in ipairs(streams) do served[stream] = true end
   for _, throttle in ipairs(throttles()) do
     local room = throttle .. ':waiting'
     local now = now_ms()
     local open = redis.call('EXISTS', room) == 1 and turn(throttle, consumer, now) == 0
     while open do
-      local first = redis.call('ZPOPMIN', room)
-      if not first[1] then break end
-      redis.call('HDEL', PARKED, first[1])
-      local stream, entry = string.match(first[1], '^(.*) (%S+)$')
+      local first = first_in(room, served)
+      if not first then break end
+      redis.call('HDEL', PARKED, first)
+      local stream, entry = string.match(first, '^(.*) (%S+)$')
       local got = if_stale(stream, group, consumer, entry, lease_ms)
       if got then
         enter(throttle, consumer, now, TAKEN_PLACE_MS)
@@ -137,7 +155,7 @@ local function take(args, at)
     local got = not waits(args[i], args[i + 1]) and if_stale(args[i], group, consumer, args[i + 1], lease_ms)
     if got then return got end
   end
-  local got = waiting(group, consumer, lease_ms)
+  local got = waiting(group, consumer, lease_ms, streams)
   if got then return got end
   for _, kind in ipairs(kinds) do
     if kind.feed then kind.feed(group, consumer) end

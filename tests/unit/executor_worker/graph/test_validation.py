@@ -84,6 +84,11 @@ ERRORS: list[tuple[str, Document, set[tuple[str, str]]]] = [
     ("unknown target", graph({"r": {**ROUTER, "fallback": "z"}}), {("/nodes/r/fallback", "unknown_node")}),
     ("routes to itself", graph({"r": {**ROUTER, "fallback": "r"}}), {("/nodes/r/fallback", "self_loop")}),
     ("map is later", graph({"m": {"type": "map"}}), {("/nodes/m/type", "not_yet_supported")}),
+    (
+        "queue",
+        graph({"q": {"type": "llm", "config": {"prompt": "x", "queue": "dead"}}}),
+        {("/nodes/q/config/queue", "invalid_queue")},
+    ),
     ("python", graph({"p": {"executor_type": "python"}}), {("/nodes/p/executor_type", "executor_type_refused")}),
     (
         "config",

@@ -57,6 +57,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "http_allow": (),
         "max_iterations": 10,
         "node_timeout": 900.0,
+        "queues": ("default",),
         "lease": 30.0,
         "max_deliveries": 5,
         "drain_timeout": 60.0,

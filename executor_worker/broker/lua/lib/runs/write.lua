@@ -119,6 +119,7 @@ local function write_queue(run)
     local entry = redis.call('XADD', stream, '*', 'data', '{"graph_id":"' .. run.id .. '","run":{"v":' .. LAYOUT
       .. ',"epoch":' .. run.epoch .. ',"attempt":' .. node.at .. '},"node_type":"' .. place.kind .. '","node_id":'
       .. quoted(id) .. '}')
+    if place.queue ~= '' then redis.call('SADD', 'dago:executor:queues', place.queue) end
     opened[#opened + 1] = id
     opened[#opened + 1] = stream .. ' ' .. entry
   end

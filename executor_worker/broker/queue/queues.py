@@ -1,0 +1,45 @@
+"""Queues: streams of their own for nodes that name one, and which of them there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.names import QUEUE_PREFIX, QUEUES, WORK_STREAMS, dead_stream
+from executor_worker.envelopes.queue_name import DEFAULT, NOTHING
+from executor_worker.errors import StreamError
+
+
+def streams_of(queue: str) -> tuple[str, ...]:
+    """Name the streams of a queue: `default` has two."""
+    return WORK_STREAMS if queue == DEFAULT else (QUEUE_PREFIX + queue,)
+
+
+def ranked(queues: Iterable[str]) -> tuple[tuple[str, ...], ...]:
+    """Name the streams of *queues*, in order of preference; those of one queue are equals."""
+    return tuple(streams_of(queue) for queue in queues if queue != NOTHING)
+
+
+def note_queues(streams: Iterable[str]) -> list[tuple[Word, ...]]:
+    """Word what makes the queues among *streams* known to all."""
+    names = [stream.removeprefix(QUEUE_PREFIX) for stream in streams if stream.startswith(QUEUE_PREFIX)]
+    return [("SADD", QUEUES, *names)] if names else []
+
+
+def known_streams(link: Link, queues: Sequence[str] = ()) -> tuple[str, ...]:
+    """
+    Name the work streams there are: the default queue's, those of *queues*, and those of others that still exist.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    known = sorted(name.decode("utf-8", "replace") for name in link.call("SMEMBERS", QUEUES))
+    others = [QUEUE_PREFIX + name for name in known]
+    there = link.batch([("EXISTS", stream, dead_stream(stream)) for stream in others])
+    for reply in there:
+        if isinstance(reply, StreamError):
+            raise reply
+    kept = [stream for stream, count in zip(others, there, strict=True) if count]
+    served = (stream for rank in ranked(queues) for stream in rank)
+    return tuple(dict.fromkeys((*WORK_STREAMS, *served, *kept)))
