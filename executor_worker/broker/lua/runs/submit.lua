@@ -15,7 +15,13 @@ for i = 1, number() do words[i] = word() end
 local function discard() redis.call('UNLINK', base .. ':plan', base .. ':edges') end
 
 local there = redis.call('HMGET', base, 'status', 'submitted')
-if there[1] then return {'submitted', tonumber(there[2])} end -- the reply to it was lost
+if there[1] then -- the reply to it was lost
+  local ttl = redis.call('PTTL', base)
+  for _, key in ipairs({base .. ':plan', base .. ':edges'}) do
+    if ttl < 0 then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, ttl) end
+  end
+  return {'submitted', tonumber(there[2])}
+end
 if KEYS[2] ~= base then
   local known = redis.call('GET', KEYS[2])
   if known then
