@@ -1,5 +1,5 @@
 """
-Run the same jobs on other queues and on ours, print a table, and keep it: docs/peers.json, docs/peers.svg, docs/PEERS.md.
+Run the same jobs on other queues and on ours, print a table, keep it: docs/peers.json, docs/peers.svg, docs/PEERS.md.
 
 What needs a machine of its own (speed, a killed worker's job that runs again at once) is measured first, one system
 after the other, each beside a bare loop. What only takes time or counts (memory, slow recovery, the storm) is

@@ -145,7 +145,7 @@ class Settings(OrchestratorFields):
         kinds.urls("a list of http:// or https:// URLs", "search=https://host/mcp", kinds.is_named_url),
     ] = Field(
         (),
-        description="MCP servers: comma-separated URLs or `name=url`; one without a path is tried at `/mcp` and `/sse` too",
+        description="MCP servers: comma-separated URLs or `name=url`; without a path `/mcp` and `/sse` are tried too",
     )
     mcp_config: Text = Field("", description='Path of a JSON file in the usual `{"mcpServers": {…}}` form')
     tool_modules: Annotated[
