@@ -112,6 +112,10 @@ types: $(STAMP) ## check the types, strictly
 imports: $(STAMP) ## check who may import whom
 	.venv/bin/lint-imports --cache-dir .cache/import-linter
 
+.PHONY: proto
+proto: $(STAMP) ## make the stubs of orchestrator/rpc/orchestrator.proto anew
+	$(RUN) -m grpc_tools.protoc -I. --python_out=. --grpc_python_out=. --pyi_out=. orchestrator/rpc/orchestrator.proto
+
 .PHONY: bench
 bench: kit ## measure CPU, memory, idling, waking, recovery, start and scale (ARGS='cpu --json')
 	$(RUN) -m benchmarks $(ARGS)

@@ -38,8 +38,8 @@ class ApiMetrics:
         left = metrics.total([row.counters]).get((SUBSCRIBERS,), 0.0)
         self._subscribers.count(SUBSCRIBERS, amount=-left)  # of a process that has not said goodbye
 
-    def measured(self, route: str, status: int, seconds: float) -> None:
-        """Count a request."""
+    def measured(self, route: str, status: int | str, seconds: float) -> None:
+        """Count a request; *status* is HTTP's number or gRPC's name."""
         self._recorder.count("dago_api_requests_total", route, str(status))
         self._recorder.observe("dago_api_latency_seconds", seconds)
 

@@ -9,7 +9,9 @@ import signal
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import grpc
 import uvicorn
 import uvloop
 
@@ -19,6 +21,7 @@ from orchestrator.api.app import build
 from orchestrator.api.live import SlowReaderProtocol
 from orchestrator.metrics import ApiMetrics
 from orchestrator.program import ApiServices
+from orchestrator.rpc import server as rpc
 from orchestrator.service import Service
 from supervisor.scoreboard.scoreboard import Row
 
@@ -56,15 +59,44 @@ async def _serve(services: ApiServices, row: Row) -> None:
     loop.add_signal_handler(signal.SIGTERM, leave)
     loop.add_signal_handler(signal.SIGQUIT, hurry)
     loop.add_signal_handler(signal.SIGHUP, logs.reopen)
+    calls = await _grpc(services, service, metrics)
     beat = loop.create_task(_beat(services, row, server))
     try:
-        await server.serve([services.listening.http] if services.listening.http else [])
+        await asyncio.gather(_serve_http(services, server, service), _serve_grpc(calls, service))
     finally:
         beat.cancel()
         with suppress(asyncio.CancelledError):
             await beat
         await service.feeds.close()
         await client.aclose()
+
+
+async def _serve_http(services: ApiServices, server: uvicorn.Server, service: Service) -> None:
+    if services.listening.http is not None:
+        await server.serve([services.listening.http])
+    else:
+        server.started = True
+        await service.leaving.wait()
+
+
+async def _grpc(services: ApiServices, service: Service, metrics: ApiMetrics) -> grpc.aio.Server | None:
+    """Start the gRPC server on the port that the supervisor keeps."""
+    if services.listening.grpc is None:
+        return None
+    tls = None
+    if services.tls is not None:
+        cert, key = services.tls
+        tls = Path(key).read_bytes(), Path(cert).read_bytes()
+    host = f"[{services.listening.host}]" if ":" in services.listening.host else services.listening.host
+    server = rpc.build(service, metrics.measured, f"{host}:{services.listening.ports['grpc']}", tls)
+    await server.start()
+    return server
+
+
+async def _serve_grpc(server: grpc.aio.Server | None, service: Service) -> None:
+    if server is not None:
+        await service.leaving.wait()
+        await server.stop(MOST_DRAIN_S)
 
 
 async def _beat(services: ApiServices, row: Row, server: uvicorn.Server) -> None:

@@ -94,7 +94,8 @@ def _supervise(settings: Settings, options: dict[str, Any]) -> int:
         if listener is not None:
             logs.info("health.listening", host=listener.getsockname()[0], port=listener.getsockname()[1])
         if services is not None:
-            logs.info("api.listening", host=settings.dago_http_host, port=services.listening.port)
+            for protocol, port in services.listening.ports.items():
+                logs.info("api.listening", protocol=protocol, host=settings.dago_http_host, port=port)
         supervisor = Supervisor(
             program,
             board,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from executor_worker.broker import Endpoint
@@ -23,7 +23,7 @@ class Listening(Protocol):
     @property
     def sockets(self) -> tuple[socket.socket, ...]: ...
     @property
-    def port(self) -> int: ...
+    def ports(self) -> Mapping[str, int]: ...
 
 
 class Services(Protocol):
@@ -63,7 +63,7 @@ def api_services(
     Raises:
         ConfigError: The settings can't be used, or what it needs is not installed.
     """
-    for needed in ("starlette", "uvicorn", "uvloop", "httptools", "websockets"):
+    for needed in ("starlette", "uvicorn", "uvloop", "httptools", "websockets", "grpc"):
         if importlib.util.find_spec(needed) is None:
             fix = "Install the extra: pip install 'da-node-executor[orchestrator]'."
             raise ConfigError("API", f"the API needs the package {needed}, which is not installed.", fix)

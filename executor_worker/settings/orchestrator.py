@@ -30,6 +30,9 @@ class OrchestratorFields(BaseSettings):
     dago_http_port: Annotated[int | None, kinds.or_none(kinds.whole(0, 65535, 8080))] = Field(
         8080, description="Port of HTTP, SSE and WebSocket; 0 = any free one, logged; empty = none"
     )
+    dago_grpc_port: Annotated[int | None, kinds.or_none(kinds.whole(0, 65535, 9090))] = Field(
+        9090, description="Port of gRPC, on the same address; 0 = any free one, logged; empty = none"
+    )
     api_tokens: Annotated[
         tuple[str, ...],
         replace(
@@ -45,7 +48,7 @@ class OrchestratorFields(BaseSettings):
         False, description="Serve beyond loopback without tokens: whoever reaches the port may do everything"
     )
     api_tls_cert: Annotated[str, kinds.text()] = Field(
-        "", description="Path of the API's certificate chain (PEM), for HTTP and WebSocket; read anew at a reload"
+        "", description="Path of the API's certificate chain (PEM), for HTTP, WebSocket and gRPC; read anew at a reload"
     )
     api_tls_key: Annotated[str, kinds.text()] = Field("", description="Path of its private key (PEM)")
     api_processes: Annotated[int, kinds.whole(1, 64, 1)] = Field(1, description="API processes that share the port")

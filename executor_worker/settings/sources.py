@@ -17,7 +17,9 @@ from executor_worker.errors import ConfigError
 from executor_worker.settings.kinds import Kind
 from executor_worker.text_files import read_text
 
-EMPTY_COUNTS = frozenset({"HEALTH_PORT", "DAGO_HTTP_PORT"})  # set but empty means something else than not set
+EMPTY_COUNTS = frozenset(
+    {"HEALTH_PORT", "DAGO_HTTP_PORT", "DAGO_GRPC_PORT"}
+)  # set but empty means something else than not set
 
 
 class Given(str):

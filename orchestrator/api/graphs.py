@@ -29,7 +29,7 @@ class GraphRoutes:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._runs = service.runs
-        self._bodies = Bodies(service.settings.max_graph_bytes, service.settings.bodies)
+        self._bodies = Bodies(service)
 
     async def submit(self, request: Request) -> Response:
         context = context_of(request.headers, caller_of(request).name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,24 +9,17 @@ from starlette.requests import ClientDisconnect, Request
 
 from executor_worker.json_text import loads
 from orchestrator.errors import InvalidRequest, TooLarge
+from orchestrator.service import Service
 
 T = TypeVar("T")
-LARGE = 64 * 1024
-"""Bytes from which a body is read and checked in a thread, few at a time: it would hold up all others."""
 
 
 class Bodies:
-    """
-    Reads bodies of requests.
+    """Reads bodies of requests, none of which is larger than MAX_GRAPH_BYTES."""
 
-    Args:
-        most_bytes: Of one body.
-        at_once: Large ones that are in work at the same time.
-    """
-
-    def __init__(self, most_bytes: int, at_once: int) -> None:
-        self._most = most_bytes
-        self._places = asyncio.Semaphore(at_once)
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._most = service.settings.max_graph_bytes
 
     async def json(self, request: Request, work: Callable[[dict[str, Any]], T]) -> T:
         """
@@ -37,14 +29,8 @@ class Bodies:
             TooLarge: It is larger than allowed; the rest was not read.
             InvalidRequest: It is empty, no JSON, or no object.
         """
-        if _announced(request) <= LARGE:
-            raw = await self._raw(request)
-            if len(raw) <= LARGE:
-                return work(_object(raw))
-            async with self._places:
-                return await asyncio.to_thread(_worked, raw, work)
-        async with self._places:
-            return await asyncio.to_thread(_worked, await self._raw(request), work)
+        raw = await self._raw(request)
+        return await self._service.work(len(raw), lambda: work(_object(raw)))
 
     async def _raw(self, request: Request) -> bytes:
         if _announced(request) > self._most:
@@ -67,10 +53,6 @@ class Bodies:
         error = TooLarge(told, details={"limit": self._most})
         error.headers["Connection"] = "close"
         return error
-
-
-def _worked(raw: bytes, work: Callable[[dict[str, Any]], T]) -> T:
-    return work(_object(raw))
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from executor_worker.broker.connection.asynchronous import Client, ask, checked
 from executor_worker.broker.graphs.runs import Submitted
@@ -21,6 +22,9 @@ from orchestrator.service.submissions import Context, Order
 from orchestrator.settings import ApiSettings
 
 Gauge = tuple[str, str, dict[tuple[tuple[str, str], ...], float]]
+T = TypeVar("T")
+LARGE = 64 * 1024
+"""Bytes from which a body is read and checked in a thread."""
 ANSWERS_S = 2.0  # a Redis that takes longer is not well
 
 
@@ -51,6 +55,7 @@ class Service:
         self.access = Access(settings.tokens, settings.rate)
         self.fleet = Fleet(client)
         self.leaving = asyncio.Event()
+        self._large = asyncio.Semaphore(settings.bodies)
         self.feeds = Feeds(client, self.leaving)
         self.runs = Runs(client, settings, rules, self.feeds)
 
@@ -85,6 +90,19 @@ class Service:
             ("dago_active_executions", "Number of currently active executions.", {(): float(active)}),
             ("dago_worker_count", "Current number of workers by type.", workers),
         ]
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end of this process."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.leaving.wait()
+
+    async def work(self, size: int, task: Callable[[], T]) -> T:
+        """Do what takes long for large bodies: those in a thread, a few at a time, since they hold up all others."""
+        if size <= LARGE:
+            return task()
+        async with self._large:
+            return await asyncio.to_thread(task)
 
     async def submit(self, reading: Awaitable[Order], context: Context) -> Submitted:
         """

@@ -31,7 +31,7 @@ class Pool:
     Attributes:
         process: It; see `Process`.
         port: Its health port.
-        api_port: Where its API is, if it has one.
+        api_port, grpc_port: Where its API is, if it has one.
         events: Its log lines so far, in order; a line that is no JSON stands as `{"text": line}`.
     """
 
@@ -39,7 +39,8 @@ class Pool:
         self.folder = folder
         self.port = free_port()
         self.api_port = free_port() if "--api" in arguments or "serve" in arguments else 0
-        api = {"DAGO_HTTP_PORT": str(self.api_port)} if self.api_port else {}
+        self.grpc_port = free_port() if self.api_port else 0
+        api = {"DAGO_HTTP_PORT": str(self.api_port), "DAGO_GRPC_PORT": str(self.grpc_port)} if self.api_port else {}
         self.env = {**QUIET, **api, "HEALTH_PORT": str(self.port), **env}
         self.events: list[Event] = []
         self._changed = threading.Condition()

