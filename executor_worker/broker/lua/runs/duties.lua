@@ -1,5 +1,5 @@
 -- Do what is due of a shard's runs, each once, whoever asks: timers that have run out, and looks at runs that have not
--- ended, whose items Redis may have lost.
+-- ended, whose items Redis may have lost. Runs that have expired leave the lists.
 --
 -- KEYS: the timers, the runs by when to look at them next.
 -- ARGV: most timers to do in this call, most entries of items to look at, ms between two looks at a run.
@@ -148,6 +148,13 @@ while looked < tonumber(ARGV[2]) do
   redis.call('ZADD', KEYS[2], int(clock() + again), id)
   local rows, lost = look(id)
   looked, mended = looked + math.max(rows, 1), mended + lost
+end
+
+-- What has expired by itself stands in no list any more.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', shard .. 'expiries', '-inf', int(clock()), 'LIMIT', 0, 100)) do
+  for _, list in ipairs({'runs', 'runs:completed', 'runs:failed', 'runs:cancelled', 'expiries'}) do
+    redis.call('ZREM', shard .. list, id)
+  end
 end
 
 local function until_first(key)

@@ -210,6 +210,17 @@ def test_run_without_anything_on_its_way_is_begun_anew(db: Client, play: Callabl
     assert db.xlen("executor.work") == 1
 
 
+def test_expired_runs_leave_the_lists(db: Client, play: Callable[..., Play], link: Link) -> None:
+    """What was kept for its time after the end is gone everywhere."""
+    run = play("a")
+    drive(link, runs.cancel(run.id))
+    assert drive(link, runs.listing(runs.Filter())).total == 1
+    db.zadd("dago:{executor.work}:expiries", {run.id: 0})
+    drive(link, work_off())
+    assert drive(link, runs.listing(runs.Filter())).total == 0
+    assert drive(link, runs.listing(runs.Filter(status="cancelled"))).total == 0
+
+
 def test_play_is_not_the_same_for_all_seeds() -> None:
     """The graphs made up differ: else little would be tried."""
     assert len({json.dumps(Made.by(random.Random(seed)).document) for seed in range(20)}) > 10
