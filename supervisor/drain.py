@@ -5,11 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from supervisor.pool import Pool
+from supervisor.pool_slots import PoolSlots
 from supervisor.processes.processes import Processes
 from supervisor.program import PoolSettings
-from supervisor.slots.keeper_slot import KeeperSlot
-from supervisor.slots.worker_slot import WorkerSlot
 from supervisor.transitions import SlotEvent, StopReason
 
 STRAYS_S = 3.0  # for what can't be killed at once: it waits for a device
@@ -26,16 +24,13 @@ class Drain:
 
     def __init__(
         self,
-        pool: Pool,
-        services: Pool,
-        keeper: KeeperSlot,
+        slots: PoolSlots,
         processes: Processes,
         settings: PoolSettings,
         now: Callable[[], float],
     ) -> None:
-        self.pool = pool
-        self.services = services
-        self.keeper = keeper
+        self.slots = slots
+        self.keeper = slots.keeper
         self.processes = processes
         self.settings = settings
         self.now = now
@@ -56,12 +51,12 @@ class Drain:
         return len(self._stages) == 5 or (len(self._stages) == 4 and not self._keeper_dismissed)
 
     def begin(self) -> None:
-        for slot in self._leaving:
+        for slot in self.slots.all:
             slot.dismiss(StopReason.DRAINED)
 
     def hurry(self) -> None:
         self.deadline = min(self.deadline, self.now() + self.settings.hurry_timeout_s)
-        for slot in self._leaving:
+        for slot in self.slots.all:
             slot.feed(SlotEvent.HURRIED)
 
     def advance(self) -> None:
@@ -78,21 +73,17 @@ class Drain:
     def next_look(self) -> float:
         return self.deadline if len(self._stages) == 5 else self.now() + SOON_S
 
-    @property
-    def _leaving(self) -> list[WorkerSlot]:
-        return [*self.pool.slots, *self.services.slots]
-
     def _workers(self, entered: bool, seconds: float) -> bool:
-        gone = self.pool.empty and self.services.empty
+        gone = all(slot.child is None for slot in self.slots.all)
         if not gone and self.now() >= self.deadline and not self.killed:
             self.killed = True
-            for slot in self._leaving:
+            for slot in self.slots.all:
                 if slot.child is not None:
                     slot.cut_short()
         return gone
 
     def _keeper(self, entered: bool, seconds: float) -> bool:
-        owing = seconds < self.settings.keeper_close_s and not all(slot.settled for slot in self.pool.slots)
+        owing = seconds < self.settings.keeper_close_s and not all(slot.settled for slot in self.slots.workers.slots)
         if self._keeper_dismissed:
             # One that was killed before it could give back is replaced by one that does.
             self._keeper_dismissed = self.keeper.child is not None or not (owing and self.keeper.failed)

@@ -1,8 +1,7 @@
 """
-What may happen to a seat and to the supervisor, and what is then done: tables, pure data.
+What may happen to a slot and to the pool, and what is then done: tables, pure data.
 
-An action is the name of a method of whoever steps through the table. A pair that is not listed is a bug: it is logged
-and survived.
+`Slot` and `PoolLifecycle` say what each action is. A pair that is not listed is a bug: it is logged and survived.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ class SlotEvent(StrEnum):
     CAME_UP = "came_up"
     TOOK = "took"
     SETTLED = "settled"
-    DISMISSED = "dismissed"  # asked to leave; the errand says what comes after
-    RECALLED = "recalled"  # the seat is wanted again
+    DISMISSED = "dismissed"  # asked to leave; the stop reason says what comes after
+    RECALLED = "recalled"  # the slot is wanted again
     HURRIED = "hurried"  # asked to leave at once
     OVERDUE = "overdue"  # past a deadline: boot, phase, item, beat
     EXITED = "exited"
@@ -46,7 +45,7 @@ class StopReason(StrEnum):
 
 
 class Follow(StrEnum):
-    """What becomes of the seat then."""
+    """What becomes of the slot then."""
 
     REST = "rest"
     VACATE = "vacate"
@@ -65,42 +64,57 @@ FOLLOW: Mapping[StopReason, Follow] = {
 }
 
 
+class SlotAction(StrEnum):
+    NOTHING = "nothing"
+    FORK = "fork"
+    WELCOME = "welcome"
+    ASK_TO_LEAVE = "ask_to_leave"
+    HURRY = "hurry"
+    SHOW_AND_KILL = "show_and_kill"  # its stacks first
+    KILL_NOW = "kill_now"
+    COUNT_CRASH = "count_crash"
+    COUNT_FAILED_BOOT = "count_failed_boot"
+    BACK_OFF = "back_off"
+    FOLLOW_STOP_REASON = "follow_stop_reason"
+    RECALL = "recall"
+
+
 class SlotStep(NamedTuple):
     state: SlotState
-    action: str
+    action: SlotAction
 
 
-S, E = SlotState, SlotEvent
+S, E, A = SlotState, SlotEvent, SlotAction
 
 SLOT: Mapping[tuple[SlotState, SlotEvent], SlotStep] = {
-    (S.DEAD, E.REFILLED): SlotStep(S.STARTING, "fork"),
-    (S.DEAD, E.DISMISSED): SlotStep(S.DEAD, "follow_stop_reason"),
-    (S.DEAD, E.RECALLED): SlotStep(S.DEAD, "recall"),
-    (S.DEAD, E.HURRIED): SlotStep(S.DEAD, "nothing"),
-    (S.STARTING, E.FORK_FAILED): SlotStep(S.DEAD, "back_off"),
-    (S.STARTING, E.CAME_UP): SlotStep(S.IDLE, "welcome"),
-    (S.STARTING, E.DISMISSED): SlotStep(S.DRAINING, "ask_to_leave"),
-    (S.STARTING, E.RECALLED): SlotStep(S.STARTING, "nothing"),
-    (S.STARTING, E.HURRIED): SlotStep(S.DRAINING, "kill"),
-    (S.STARTING, E.OVERDUE): SlotStep(S.DRAINING, "condemn"),
-    (S.STARTING, E.EXITED): SlotStep(S.DEAD, "boot_failed"),
-    (S.IDLE, E.TOOK): SlotStep(S.BUSY, "nothing"),
-    (S.IDLE, E.DISMISSED): SlotStep(S.DRAINING, "ask_to_leave"),
-    (S.IDLE, E.RECALLED): SlotStep(S.IDLE, "nothing"),
-    (S.IDLE, E.HURRIED): SlotStep(S.DRAINING, "hurry"),
-    (S.IDLE, E.OVERDUE): SlotStep(S.DRAINING, "condemn"),
-    (S.IDLE, E.EXITED): SlotStep(S.DEAD, "crashed"),
-    (S.BUSY, E.SETTLED): SlotStep(S.IDLE, "nothing"),
-    (S.BUSY, E.DISMISSED): SlotStep(S.DRAINING, "ask_to_leave"),
-    (S.BUSY, E.RECALLED): SlotStep(S.BUSY, "nothing"),
-    (S.BUSY, E.HURRIED): SlotStep(S.DRAINING, "hurry"),
-    (S.BUSY, E.OVERDUE): SlotStep(S.DRAINING, "condemn"),
-    (S.BUSY, E.EXITED): SlotStep(S.DEAD, "crashed"),
-    (S.DRAINING, E.DISMISSED): SlotStep(S.DRAINING, "nothing"),
-    (S.DRAINING, E.RECALLED): SlotStep(S.DRAINING, "recall"),
-    (S.DRAINING, E.HURRIED): SlotStep(S.DRAINING, "hurry"),
-    (S.DRAINING, E.OVERDUE): SlotStep(S.DRAINING, "condemn"),
-    (S.DRAINING, E.EXITED): SlotStep(S.DEAD, "follow_stop_reason"),
+    (S.DEAD, E.REFILLED): SlotStep(S.STARTING, A.FORK),
+    (S.DEAD, E.DISMISSED): SlotStep(S.DEAD, A.FOLLOW_STOP_REASON),
+    (S.DEAD, E.RECALLED): SlotStep(S.DEAD, A.RECALL),
+    (S.DEAD, E.HURRIED): SlotStep(S.DEAD, A.NOTHING),
+    (S.STARTING, E.FORK_FAILED): SlotStep(S.DEAD, A.BACK_OFF),
+    (S.STARTING, E.CAME_UP): SlotStep(S.IDLE, A.WELCOME),
+    (S.STARTING, E.DISMISSED): SlotStep(S.DRAINING, A.ASK_TO_LEAVE),
+    (S.STARTING, E.RECALLED): SlotStep(S.STARTING, A.NOTHING),
+    (S.STARTING, E.HURRIED): SlotStep(S.DRAINING, A.KILL_NOW),
+    (S.STARTING, E.OVERDUE): SlotStep(S.DRAINING, A.SHOW_AND_KILL),
+    (S.STARTING, E.EXITED): SlotStep(S.DEAD, A.COUNT_FAILED_BOOT),
+    (S.IDLE, E.TOOK): SlotStep(S.BUSY, A.NOTHING),
+    (S.IDLE, E.DISMISSED): SlotStep(S.DRAINING, A.ASK_TO_LEAVE),
+    (S.IDLE, E.RECALLED): SlotStep(S.IDLE, A.NOTHING),
+    (S.IDLE, E.HURRIED): SlotStep(S.DRAINING, A.HURRY),
+    (S.IDLE, E.OVERDUE): SlotStep(S.DRAINING, A.SHOW_AND_KILL),
+    (S.IDLE, E.EXITED): SlotStep(S.DEAD, A.COUNT_CRASH),
+    (S.BUSY, E.SETTLED): SlotStep(S.IDLE, A.NOTHING),
+    (S.BUSY, E.DISMISSED): SlotStep(S.DRAINING, A.ASK_TO_LEAVE),
+    (S.BUSY, E.RECALLED): SlotStep(S.BUSY, A.NOTHING),
+    (S.BUSY, E.HURRIED): SlotStep(S.DRAINING, A.HURRY),
+    (S.BUSY, E.OVERDUE): SlotStep(S.DRAINING, A.SHOW_AND_KILL),
+    (S.BUSY, E.EXITED): SlotStep(S.DEAD, A.COUNT_CRASH),
+    (S.DRAINING, E.DISMISSED): SlotStep(S.DRAINING, A.NOTHING),
+    (S.DRAINING, E.RECALLED): SlotStep(S.DRAINING, A.RECALL),
+    (S.DRAINING, E.HURRIED): SlotStep(S.DRAINING, A.HURRY),
+    (S.DRAINING, E.OVERDUE): SlotStep(S.DRAINING, A.SHOW_AND_KILL),
+    (S.DRAINING, E.EXITED): SlotStep(S.DEAD, A.FOLLOW_STOP_REASON),
 }
 
 
@@ -124,39 +138,53 @@ class PoolEvent(StrEnum):
     ENDED = "ended"  # nothing of ours is left
 
 
+class PoolAction(StrEnum):
+    NOTHING = "nothing"
+    ANNOUNCE_READY = "announce_ready"
+    REMEMBER_RELOAD = "remember_reload"
+    RELOAD = "reload"
+    RELOAD_AGAIN = "reload_again"
+    GO_ON = "go_on"
+    ABANDON_RELOAD = "abandon_reload"
+    END_RELOAD = "end_reload"
+    DRAIN = "drain"
+    HURRY = "hurry"
+    END = "end"
+
+
 class PoolStep(NamedTuple):
     mode: Mode
-    action: str
+    action: PoolAction
 
 
-M, P = Mode, PoolEvent
+M, P, D = Mode, PoolEvent, PoolAction
 
 POOL: Mapping[tuple[Mode, PoolEvent], PoolStep] = {
-    (M.STARTING, P.ALL_UP): PoolStep(M.RUNNING, "announce_ready"),
-    (M.STARTING, P.RELOAD): PoolStep(M.STARTING, "remember_reload"),
-    (M.STARTING, P.BOOT_FAILED): PoolStep(M.STARTING, "nothing"),
-    (M.STARTING, P.DRAIN): PoolStep(M.DRAINING, "drain"),
-    (M.STARTING, P.HURRY): PoolStep(M.DRAINING, "hurry"),
-    (M.STARTING, P.GIVE_UP): PoolStep(M.DRAINING, "drain"),
-    (M.RUNNING, P.RELOAD): PoolStep(M.RELOADING, "reload"),
-    (M.RUNNING, P.BOOT_FAILED): PoolStep(M.RUNNING, "nothing"),
-    (M.RUNNING, P.DRAIN): PoolStep(M.DRAINING, "drain"),
-    (M.RUNNING, P.HURRY): PoolStep(M.DRAINING, "hurry"),
-    (M.RUNNING, P.GIVE_UP): PoolStep(M.DRAINING, "drain"),
-    (M.RELOADING, P.RELOAD): PoolStep(M.RELOADING, "reload_again"),
-    (M.RELOADING, P.REFUSED): PoolStep(M.RUNNING, "go_on"),
-    (M.RELOADING, P.BOOT_FAILED): PoolStep(M.RELOADING, "abandon_reload"),
-    (M.RELOADING, P.ROLLED): PoolStep(M.RUNNING, "end_reload"),
-    (M.RELOADING, P.DRAIN): PoolStep(M.DRAINING, "drain"),
-    (M.RELOADING, P.HURRY): PoolStep(M.DRAINING, "hurry"),
-    (M.RELOADING, P.GIVE_UP): PoolStep(M.DRAINING, "drain"),
-    (M.DRAINING, P.RELOAD): PoolStep(M.DRAINING, "nothing"),
-    (M.DRAINING, P.BOOT_FAILED): PoolStep(M.DRAINING, "nothing"),
-    (M.DRAINING, P.DRAIN): PoolStep(M.DRAINING, "nothing"),
-    (M.DRAINING, P.HURRY): PoolStep(M.DRAINING, "hurry"),
-    (M.DRAINING, P.GIVE_UP): PoolStep(M.DRAINING, "nothing"),
-    (M.DRAINING, P.ENDED): PoolStep(M.STOPPED, "end"),
-    (M.STOPPED, P.RELOAD): PoolStep(M.STOPPED, "nothing"),
-    (M.STOPPED, P.DRAIN): PoolStep(M.STOPPED, "nothing"),
-    (M.STOPPED, P.HURRY): PoolStep(M.STOPPED, "nothing"),
+    (M.STARTING, P.ALL_UP): PoolStep(M.RUNNING, D.ANNOUNCE_READY),
+    (M.STARTING, P.RELOAD): PoolStep(M.STARTING, D.REMEMBER_RELOAD),
+    (M.STARTING, P.BOOT_FAILED): PoolStep(M.STARTING, D.NOTHING),
+    (M.STARTING, P.DRAIN): PoolStep(M.DRAINING, D.DRAIN),
+    (M.STARTING, P.HURRY): PoolStep(M.DRAINING, D.HURRY),
+    (M.STARTING, P.GIVE_UP): PoolStep(M.DRAINING, D.DRAIN),
+    (M.RUNNING, P.RELOAD): PoolStep(M.RELOADING, D.RELOAD),
+    (M.RUNNING, P.BOOT_FAILED): PoolStep(M.RUNNING, D.NOTHING),
+    (M.RUNNING, P.DRAIN): PoolStep(M.DRAINING, D.DRAIN),
+    (M.RUNNING, P.HURRY): PoolStep(M.DRAINING, D.HURRY),
+    (M.RUNNING, P.GIVE_UP): PoolStep(M.DRAINING, D.DRAIN),
+    (M.RELOADING, P.RELOAD): PoolStep(M.RELOADING, D.RELOAD_AGAIN),
+    (M.RELOADING, P.REFUSED): PoolStep(M.RUNNING, D.GO_ON),
+    (M.RELOADING, P.BOOT_FAILED): PoolStep(M.RELOADING, D.ABANDON_RELOAD),
+    (M.RELOADING, P.ROLLED): PoolStep(M.RUNNING, D.END_RELOAD),
+    (M.RELOADING, P.DRAIN): PoolStep(M.DRAINING, D.DRAIN),
+    (M.RELOADING, P.HURRY): PoolStep(M.DRAINING, D.HURRY),
+    (M.RELOADING, P.GIVE_UP): PoolStep(M.DRAINING, D.DRAIN),
+    (M.DRAINING, P.RELOAD): PoolStep(M.DRAINING, D.NOTHING),
+    (M.DRAINING, P.BOOT_FAILED): PoolStep(M.DRAINING, D.NOTHING),
+    (M.DRAINING, P.DRAIN): PoolStep(M.DRAINING, D.NOTHING),
+    (M.DRAINING, P.HURRY): PoolStep(M.DRAINING, D.HURRY),
+    (M.DRAINING, P.GIVE_UP): PoolStep(M.DRAINING, D.NOTHING),
+    (M.DRAINING, P.ENDED): PoolStep(M.STOPPED, D.END),
+    (M.STOPPED, P.RELOAD): PoolStep(M.STOPPED, D.NOTHING),
+    (M.STOPPED, P.DRAIN): PoolStep(M.STOPPED, D.NOTHING),
+    (M.STOPPED, P.HURRY): PoolStep(M.STOPPED, D.NOTHING),
 }

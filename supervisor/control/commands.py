@@ -20,7 +20,7 @@ DRAINING = "the pool is draining"
 
 
 class Executive(Protocol):
-    """The supervisor, as whoever commands it sees it."""
+    """The pool's lifecycle, as commands see it."""
 
     board: Scoreboard
     log: Journal

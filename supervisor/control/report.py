@@ -21,8 +21,8 @@ class StackDump:
         self._left: list[Slot] = []
         self._next = 0.0
 
-    def begin(self, seats: Sequence[Slot]) -> None:
-        self._left, self._next = list(seats), self._now()
+    def begin(self, slots: Sequence[Slot]) -> None:
+        self._left, self._next = list(slots), self._now()
 
     def advance(self) -> None:
         if self._left and self._now() >= self._next:

@@ -1,19 +1,36 @@
-"""What a seat needs of the supervisor."""
+"""What a slot needs of the supervisor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from supervisor.processes.processes import Child, Exit
 from supervisor.program import Journal, PoolSettings
 
 
-class Host(Protocol):
-    """The supervisor, as a seat sees it."""
+class Fork(Protocol):
+    def __call__(self, name: str, main: Callable[[], int], set_handlers: Callable[[], None]) -> Child: ...
 
-    @property
-    def log(self) -> Journal: ...
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """
+    Where a slot's children come from.
+
+    Attributes:
+        fork: Makes a child that runs `main` and returns its exit status.
+    """
+
+    fork: Fork
+    now: Callable[[], float]
+    log: Journal
+
+
+class Rules(Protocol):
+    """What holds for all slots of a pool; see `PoolLifecycle`."""
+
     @property
     def settings(self) -> PoolSettings: ...
     @property
@@ -26,7 +43,5 @@ class Host(Protocol):
     def keeper_needed(self) -> bool:
         """Whether there is still something for it to do: not any more at the end of a drain."""
 
-    def now(self) -> float: ...
-    def fork(self, name: str, main: Callable[[], int], set_handlers: Callable[[], None]) -> Child: ...
     def boot_failed(self, died: Exit, failures: int) -> None:
-        """Decide what follows from a child that did not come up, the last of *failures* in a row on its seat."""
+        """Decide what follows from a child that did not come up, the last of *failures* in a row in its slot."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from supervisor.keeper.loop import stay_until_dismissed
 from supervisor.program import Program
 from supervisor.scoreboard.scoreboard import Scoreboard
-from supervisor.slots.host import Host
+from supervisor.slots.host import Host, Rules
 from supervisor.slots.slot import Slot
 from supervisor.transitions import SlotEvent, SlotState, StopReason
 
@@ -17,8 +17,8 @@ class KeeperSlot(Slot):
 
     kind = "keeper"
 
-    def __init__(self, board: Scoreboard, host: Host, program: Program) -> None:
-        super().__init__("keeper", host)
+    def __init__(self, board: Scoreboard, host: Host, rules: Rules, program: Program) -> None:
+        super().__init__("keeper", host, rules)
         self.board = board
         self.program = program
         self._beat_ns = 0
@@ -56,32 +56,32 @@ class KeeperSlot(Slot):
         self.board.head.keeper_pid = 0
 
     def refills(self) -> bool:
-        return not self.host.draining or (self.host.keeper_needed and not self.wrong_settings)
+        return not self.rules.draining or (self.rules.keeper_needed and not self.wrong_settings)
 
     def count_restart(self, reason: str) -> None:
         self.board.head.keeper_restarts += 1
 
     def longest_wait_s(self) -> float:
-        return self.host.settings.keeper_wait_s
+        return self.rules.settings.keeper_wait_s
 
     def tell(self) -> None:
         self.board.head.keeper_dismissed = True
 
-    def judge(self, why: str) -> None:
+    def record_kill(self, reason: str) -> None:
         """Nothing: it had nothing in hand."""
 
-    def run_context(self, now: float) -> None:
+    def watch(self, now: float) -> None:
         self._listen(now)
         if self.state is SlotState.STARTING:
             if self.is_up():
                 self.feed(SlotEvent.CAME_UP)
-            elif self._silent_s > self.host.settings.boot_timeout_s:
-                self.overdue(StopReason.HUNG_BOOT, StopReason.HUNG_BOOT)
+            elif self._silent_s > self.rules.settings.boot_timeout_s:
+                self.kill(StopReason.HUNG_BOOT, StopReason.HUNG_BOOT)
         elif self.state is SlotState.DRAINING:
-            if now > self.asked_at + self.host.settings.keeper_close_s:
-                self.overdue("stuck", StopReason.SILENT)
-        elif self._silent_s > self.host.settings.keeper_silence_s:
-            self.overdue(StopReason.SILENT, StopReason.SILENT)
+            if now > self.asked_at + self.rules.settings.keeper_close_s:
+                self.kill("stuck", StopReason.SILENT)
+        elif self._silent_s > self.rules.settings.keeper_silence_s:
+            self.kill(StopReason.SILENT, StopReason.SILENT)
 
     def _listen(self, now: float) -> None:
         beat_ns = self.board.head.keeper_beat_ns

@@ -36,13 +36,13 @@ class ServiceSlot(WorkerSlot):
     def useful(self) -> bool:
         return False
 
-    def run_context(self, now: float) -> None:
+    def watch(self, now: float) -> None:
         if self.state is SlotState.STARTING:
             self._watch_boot(now)
         elif self.row.deadline_ns and now * 1e9 > self.row.deadline_ns + GRACE_NS and self.kill_at is None:
-            self.overdue("deadline", StopReason.HUNG)
+            self.kill("deadline", StopReason.HUNG)
 
-    def judge(self, why: str) -> None:
+    def record_kill(self, reason: str) -> None:
         """Nothing: it had nothing in hand."""
 
     def details(self) -> dict[str, object]:

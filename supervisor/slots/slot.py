@@ -1,21 +1,20 @@
 """
 A place for one child at a time: forked, watched, asked to leave, killed, forked again.
 
-`lifecycle.SEAT` says what follows from what; here is how it is done. What a child is for, how one sees that it is up
-and what it must not exceed, is told by the two kinds of seat: `worker_slot.WorkerSlot` and `keeper_slot.KeeperSlot`.
+`transitions.SLOT` says what follows from what; here is how it is done. What a child is for, how one sees that it is up
+and what it must not exceed, is told by the kinds of slot: `WorkerSlot`, `KeeperSlot`, `ServiceSlot`.
 """
 
 from __future__ import annotations
 
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 
 from supervisor.errors import WRONG_SETTINGS
 from supervisor.processes.processes import DUMP_STACKS, Child, Exit
-from supervisor.slots.host import Host
+from supervisor.slots.host import Host, Rules
 from supervisor.slots.respawn import DELAYS_S, Backoff
-from supervisor.transitions import FOLLOW, SLOT, Follow, SlotEvent, SlotState, StopReason
+from supervisor.transitions import FOLLOW, SLOT, Follow, SlotAction, SlotEvent, SlotState, StopReason
 
 DUMP_S = 0.3  # for a child to write its stacks before it is killed
 KILL_AGAIN_S = 5.0
@@ -29,9 +28,10 @@ class Slot(ABC):
 
     kind: str  # in the names of events
 
-    def __init__(self, name: str, host: Host) -> None:
+    def __init__(self, name: str, host: Host, rules: Rules) -> None:
         self.name = name
         self.host = host
+        self.rules = rules
         self.state = SlotState.DEAD
         self.child: Child | None = None
         self.generation = 0  # of the settings the child was forked with
@@ -45,7 +45,7 @@ class Slot(ABC):
         self._exit = Exit(0)
         self._why = ""
 
-    # What the kinds of seat differ in.
+    # What the kinds of slot differ in.
 
     @abstractmethod
     def main(self) -> int:
@@ -62,7 +62,7 @@ class Slot(ABC):
     def is_up(self) -> bool: ...
 
     @abstractmethod
-    def run_context(self, now: float) -> None:
+    def watch(self, now: float) -> None:
         """Look at a living child that is not to be killed yet: feed what has happened to it."""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Slot(ABC):
     def count_restart(self, reason: str) -> None: ...
 
     def longest_wait_s(self) -> float:
-        """How long the seat may stay empty when its children die again and again."""
+        """How long the slot may stay empty when its children die again and again."""
         return DELAYS_S[-1]
 
     def useful(self) -> bool:
@@ -89,7 +89,7 @@ class Slot(ABC):
         """Let the child know by other means than a signal that it is asked to leave."""
 
     @abstractmethod
-    def judge(self, why: str) -> None:
+    def record_kill(self, reason: str) -> None:
         """Record why the child is about to be killed."""
 
     def details(self) -> dict[str, object]:
@@ -105,11 +105,10 @@ class Slot(ABC):
     def feed(self, event: SlotEvent) -> None:
         step = SLOT.get((self.state, event))
         if step is None:
-            self.host.log("error", "lifecycle.unlisted", seat=self.name, state=self.state, slot_event=event)
+            self.host.log("error", "lifecycle.unlisted", slot=self.name, state=self.state, slot_event=event)
             return
         self.state = step.state
-        action: Callable[[], None] = getattr(self, step.action)
-        action()
+        self._act(step.action)
 
     def fill(self) -> None:
         """Have a child as soon as the supervisor comes to it."""
@@ -135,9 +134,9 @@ class Slot(ABC):
         if self.child is None:
             return
         if self.kill_at is None:
-            self.run_context(now)
+            self.watch(now)
         elif now >= self.kill_at:
-            self.kill()
+            self.kill_now()
 
     def exited(self, died: Exit) -> None:
         """Note that the child is dead and reaped."""
@@ -169,16 +168,40 @@ class Slot(ABC):
     @property
     def old(self) -> bool:
         """Whether the child has settings that are no longer in force."""
-        return self.child is not None and self.generation != self.host.generation
+        return self.child is not None and self.generation != self.rules.generation
 
-    # Actions, by the names in the table.
+    # Actions.
 
-    def nothing(self) -> None:
-        pass
+    def _act(self, action: SlotAction) -> None:
+        match action:
+            case SlotAction.NOTHING:
+                pass
+            case SlotAction.FORK:
+                self.fork()
+            case SlotAction.WELCOME:
+                self.welcome()
+            case SlotAction.ASK_TO_LEAVE:
+                self.ask_to_leave()
+            case SlotAction.HURRY:
+                self.hurry()
+            case SlotAction.SHOW_AND_KILL:
+                self.show_and_kill()
+            case SlotAction.KILL_NOW:
+                self.kill_now()
+            case SlotAction.COUNT_CRASH:
+                self.count_crash()
+            case SlotAction.COUNT_FAILED_BOOT:
+                self.count_failed_boot()
+            case SlotAction.BACK_OFF:
+                self.back_off()
+            case SlotAction.FOLLOW_STOP_REASON:
+                self.follow_stop_reason()
+            case SlotAction.RECALL:
+                self.recall()
 
     def fork(self) -> None:
         self.stop_reason, self.due_at, self.asked_at = None, None, 0.0
-        self.generation = self.host.generation
+        self.generation = self.rules.generation
         self.forked_at = self.host.now()
         self.prepare()
         try:
@@ -207,32 +230,32 @@ class Slot(ABC):
         self.tell()
         self.signal(signal.SIGQUIT)
 
-    def condemn(self) -> None:
+    def show_and_kill(self) -> None:
         """Make it show what it is at, then kill it."""
         state = self.child.look() if self.child else "X"
         facts = {**self.label(), "pid": self.pid, "process_state": state, **self.details()}
         self.host.log("error", f"{self.kind}.overdue", why=self._why, **facts)
-        self.judge(self._why)
+        self.record_kill(self._why)
         self.signal(DUMP_STACKS)
         # A stopped one can't write anything.
         self.kill_at = self.host.now() + (0.0 if state in "Tt" else DUMP_S)
 
-    def kill(self) -> None:
+    def kill_now(self) -> None:
         if self.stop_reason is None:
             self.stop_reason = StopReason.DRAINED
         self.signal(signal.SIGKILL)
         self.kill_at = self.host.now() + KILL_AGAIN_S
 
-    def crashed(self) -> None:
+    def count_crash(self) -> None:
         self.count_restart("crashed")
         if self.wrong_settings:
-            self.host.boot_failed(self._exit, self.backoff.boot_failures)
+            self.rules.boot_failed(self._exit, self.backoff.boot_failures)
         self._wait(self.backoff.crashed(self.host.now() - self.forked_at, self.useful()))
 
-    def boot_failed(self, hung: bool = False) -> None:
+    def count_failed_boot(self, hung: bool = False) -> None:
         self.count_restart("boot")
         self._wait(self.backoff.boot_failed(hung))
-        self.host.boot_failed(self._exit, self.backoff.boot_failures)
+        self.rules.boot_failed(self._exit, self.backoff.boot_failures)
 
     def back_off(self) -> None:
         """After a fork that failed."""
@@ -252,13 +275,13 @@ class Slot(ABC):
                 self.fill()
                 self.refill()
             case Follow.BACK_OFF if stop_reason is StopReason.HUNG_BOOT:
-                self.boot_failed(hung=True)
+                self.count_failed_boot(hung=True)
             case Follow.BACK_OFF:
                 self.count_restart(stop_reason.value)
                 self._wait(self.backoff.crashed(self.host.now() - self.forked_at, self.useful()))
 
     def recall(self) -> None:
-        """Fill the seat again once it is empty, whatever it was being emptied for."""
+        """Fill the slot again once it is empty, whatever it was being emptied for."""
         self.vacated = False
         if self.child is None:
             self.fill()
@@ -271,9 +294,9 @@ class Slot(ABC):
         if self.child is not None:
             self.child.signal(number)
 
-    def overdue(self, why: str, stop_reason: StopReason) -> None:
-        """Have the child killed for *why*; it stays on its errand if it is on one."""
-        self._why = why
+    def kill(self, reason: str, stop_reason: StopReason) -> None:
+        """Have the child killed for *reason*; if it was asked to leave for another one, that stands."""
+        self._why = reason
         self.stop_reason = self.stop_reason or stop_reason
         self.feed(SlotEvent.OVERDUE)
 

@@ -8,7 +8,7 @@ from supervisor.processes.processes import END_RUN
 from supervisor.program import Program
 from supervisor.scoreboard.row import Row
 from supervisor.scoreboard.scoreboard import Scoreboard
-from supervisor.slots.host import Host
+from supervisor.slots.host import Host, Rules
 from supervisor.slots.slot import Slot
 from supervisor.transitions import SlotEvent, SlotState, StopReason
 
@@ -27,8 +27,8 @@ class WorkerSlot(Slot):
     kind = "slot"
     title = "worker"
 
-    def __init__(self, row: Row, board: Scoreboard, host: Host, program: Program) -> None:
-        super().__init__(f"{self.title} {row.slot}", host)
+    def __init__(self, row: Row, board: Scoreboard, host: Host, rules: Rules, program: Program) -> None:
+        super().__init__(f"{self.title} {row.slot}", host, rules)
         self.row = row
         self.board = board
         self.program = program
@@ -57,7 +57,7 @@ class WorkerSlot(Slot):
     @property
     def worn(self) -> bool:
         """Whether its worker should be replaced between items."""
-        return self.row.worn(self.host.settings.max_rss_bytes)
+        return self.row.worn(self.rules.settings.max_rss_bytes)
 
     def main(self) -> int:
         try:
@@ -73,7 +73,7 @@ class WorkerSlot(Slot):
     def is_up(self) -> bool:
         return self.row.activity in PLACE_OF_STATE
 
-    def run_context(self, now: float) -> None:
+    def watch(self, now: float) -> None:
         if self.state is SlotState.IDLE and self.row.at_rest and self._stopped_at is None and not self._ending:
             return
         if self.state is SlotState.STARTING:
@@ -85,7 +85,7 @@ class WorkerSlot(Slot):
             self._watch_run(now)
 
     def next_look(self) -> float | None:
-        """As of any seat, and when a run that was told to end is to be helped."""
+        """As of any slot, and when a run that was told to end is to be helped."""
         look = super().next_look()
         if not self._ending:
             return look
@@ -103,7 +103,7 @@ class WorkerSlot(Slot):
     def cut_short(self) -> None:
         """Kill the worker because a drain's time is up: that is not held against what it has in hand."""
         self.row.cut_short = True
-        self.kill()
+        self.kill_now()
 
     def prepare(self) -> None:
         self.row.reset()
@@ -113,10 +113,10 @@ class WorkerSlot(Slot):
         self._stopped_at = None
 
     def refills(self) -> bool:
-        return not self.host.draining
+        return not self.rules.draining
 
     def count_restart(self, reason: str) -> None:
-        self.board.head.counters.add(self.host.settings.restarts_key.format(reason=reason).encode(), 1.0)
+        self.board.head.counters.add(self.rules.settings.restarts_key.format(reason=reason).encode(), 1.0)
 
     def useful(self) -> bool:
         return self.row.items_done > self._done_before
@@ -125,10 +125,10 @@ class WorkerSlot(Slot):
         self.row.leaving = True
         self.row.wake()
 
-    def judge(self, why: str) -> None:
+    def record_kill(self, reason: str) -> None:
         self.row.leaving = True  # should it come round in its last moment: it takes nothing more
-        if why not in (StopReason.HUNG_BOOT, "stuck", "stopped"):
-            self.row.record_kill(why, self._held)
+        if reason not in (StopReason.HUNG_BOOT, "stuck", "stopped"):
+            self.row.record_kill(reason, self._held)
 
     def buried(self) -> None:
         self.row.state = "dead"
@@ -140,18 +140,18 @@ class WorkerSlot(Slot):
         held_s = round((time.monotonic_ns() - self.row.since_ns) / 1e9, 3) if self.row.held else 0.0
         return {"phase": self.row.phase, "item": self.row.item, "held": self.row.held, "held_for_s": held_s}
 
-    def crashed(self) -> None:
+    def count_crash(self) -> None:
         self.row.restarts += 1
-        super().crashed()
+        super().count_crash()
         self._show_delay()
 
     def back_off(self) -> None:
         super().back_off()
         self._show_delay()
 
-    def boot_failed(self, hung: bool = False) -> None:
+    def count_failed_boot(self, hung: bool = False) -> None:
         self.row.restarts += 1
-        super().boot_failed(hung)
+        super().count_failed_boot(hung)
         self._show_delay()
 
     def follow_stop_reason(self) -> None:
@@ -166,8 +166,8 @@ class WorkerSlot(Slot):
     def _watch_boot(self, now: float) -> None:
         if self.is_up():
             self.feed(SlotEvent.CAME_UP)
-        elif now > self.forked_at + self.host.settings.boot_timeout_s:
-            self.overdue(StopReason.HUNG_BOOT, StopReason.HUNG_BOOT)
+        elif now > self.forked_at + self.rules.settings.boot_timeout_s:
+            self.kill(StopReason.HUNG_BOOT, StopReason.HUNG_BOOT)
 
     def _follow_row(self) -> None:
         seen = PLACE_OF_STATE.get(self.row.activity, self.state)
@@ -179,7 +179,7 @@ class WorkerSlot(Slot):
         if deadline_ns and now * 1e9 > deadline_ns + GRACE_NS:
             self._held, failure_code = self.row.held, self.row.on_deadline or "deadline"
             if self.row.deadline_ns == deadline_ns:  # else it has gone on while we looked, perhaps to another item
-                self.overdue(failure_code, StopReason.HUNG)
+                self.kill(failure_code, StopReason.HUNG)
         elif self.state is SlotState.DRAINING and self.row.activity != "busy":
             self._watch_leaving(now)
         elif not deadline_ns:  # idle, or before or after what has one
@@ -198,16 +198,16 @@ class WorkerSlot(Slot):
         elif now >= self._ending_since + END_BY_ITSELF_S + END_INTERRUPTED_S and self.row.stop_run == run:
             self._held = self.row.held
             if self.row.run == run:  # else it has gone on while we looked
-                self.overdue(CANCELLED, StopReason.HUNG)
+                self.kill(CANCELLED, StopReason.HUNG)
 
     def _watch_leaving(self, now: float) -> None:
         patience_s = LEAVE_S if self.is_up() else LEAVE_BOOT_S
         if now > max(self.asked_at, self.row.since_ns / 1e9) + patience_s:
-            self.overdue("stuck", StopReason.HUNG)
+            self.kill("stuck", StopReason.HUNG)
 
     def _watch_stopped(self, now: float) -> None:
-        if self._stopped_at is not None and now > self._stopped_at + self.host.settings.boot_timeout_s:
-            self.overdue("stopped", StopReason.HUNG)
+        if self._stopped_at is not None and now > self._stopped_at + self.rules.settings.boot_timeout_s:
+            self.kill("stopped", StopReason.HUNG)
 
     def _show_delay(self) -> None:
         if self.child is None:

@@ -6,12 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 from supervisor.errors import ReloadRefused
 from supervisor.pool_lifecycle import PoolLifecycle
 from supervisor.program import Journal, PoolSettings, Program
 from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.slots.host import Fork, Host
 from supervisor.transitions import Mode
 from tests.kit import Stopwatch, holds_for, wait_until
 from tests.unit.supervisor.handle import DummyPool
@@ -95,10 +97,11 @@ def test_whoever_hears_of_a_refused_reload_finds_the_pool_running(board: Scorebo
     """In the log or as the answer: from then on it is over, also by the shared table."""
     heard: list[tuple[str, str]] = []
     log = Journal(lambda level, event, fields: heard.append((event, board.head.mode)))
-    nobody: Any = None
-    lifecycle = PoolLifecycle(cast("Program", Unusable()), board, log, time.monotonic, nobody, nobody, None, None, None)
+    unused: Any = SimpleNamespace(make_room=None)
+    host = Host(cast("Fork", None), time.monotonic, log)
+    lifecycle = PoolLifecycle(cast("Program", Unusable()), (board, board), host, unused, unused)
     lifecycle.mode = Mode.RUNNING
-    lifecycle.ask_to_reload(lambda problem: heard.append((problem, board.head.mode)))
+    lifecycle.reload(lambda problem: heard.append((problem, board.head.mode)))
     assert heard == [("pool.reload_refused", "running"), ("WORKERS: it is no number", "running")]
 
 

@@ -11,6 +11,7 @@ import pytest
 from supervisor.processes.processes import Child, Exit
 from supervisor.program import Journal, PoolSettings
 from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.slots.host import Host
 from supervisor.slots.worker_slot import WorkerSlot
 from supervisor.transitions import SlotState, StopReason
 
@@ -31,11 +32,10 @@ class Nobody(Child):
         return "T"
 
 
-class Host:
-    """A supervisor with a clock of its own, and children that are none."""
+class Pool:
+    """A host with a clock of its own and children that are none, and the rules of a pool."""
 
     def __init__(self) -> None:
-        self.log = Journal(lambda *_: None)
         self.settings = PoolSettings("dummy", 1, boot_timeout_s=5.0)
         self.generation = 1
         self.time = 100.0
@@ -43,25 +43,26 @@ class Host:
         self.keeper_needed = True
         self.failed_boots = 0
 
-    def now(self) -> float:
-        return self.time
-
     def fork(self, name: str, main: Callable[[], int], set_handlers: Callable[[], None]) -> Child:
         return Nobody(PID, -1)
 
     def boot_failed(self, died: Exit, failures: int) -> None:
         self.failed_boots += 1
 
+    @property
+    def host(self) -> Host:
+        return Host(self.fork, lambda: self.time, Journal(lambda *_: None))
+
 
 @pytest.fixture
-def host() -> Host:
-    return Host()
+def pool() -> Pool:
+    return Pool()
 
 
 @pytest.fixture
-def slot(board: Scoreboard, host: Host) -> WorkerSlot:
+def slot(board: Scoreboard, pool: Pool) -> WorkerSlot:
     """A slot whose worker was just forked."""
-    made = WorkerSlot(board.place(1), board, host, cast("Program", None))
+    made = WorkerSlot(board.place(1), board, pool.host, pool, cast("Program", None))
     made.fill()
     assert made.refill() and made.state is SlotState.STARTING
     return made
@@ -80,20 +81,20 @@ def restarts(slot: WorkerSlot) -> dict[str, float]:
     return {key.decode().partition("\x1f")[2]: value for key, value in slot.board.head.counters.items().items()}
 
 
-def test_a_worker_that_takes_and_dies_before_anybody_looked_did_boot(slot: WorkerSlot, host: Host) -> None:
+def test_a_worker_that_takes_and_dies_before_anybody_looked_did_boot(slot: WorkerSlot, pool: Pool) -> None:
     """Its item is to blame, not the program: a pool is given up when its workers don't boot."""
     for _ in range(5):
         slot.row.begin("held", "g/n", "running")
         slot.exited(Exit(-11))
-        host.time += 60
+        pool.time += 60
         slot.refill()
     assert restarts(slot) == {"crashed": 5} and slot.backoff.boot_failures == 0
     slot.exited(Exit(1))
-    assert restarts(slot) == {"crashed": 5, "boot": 1} and host.failed_boots == 1, "this one was never up"
+    assert restarts(slot) == {"crashed": 5, "boot": 1} and pool.failed_boots == 1, "this one was never up"
 
 
 @pytest.mark.parametrize("draining", [False, True])
-def test_a_worker_stopped_without_a_deadline_is_replaced(slot: WorkerSlot, host: Host, draining: bool) -> None:
+def test_a_worker_stopped_without_a_deadline_is_replaced(slot: WorkerSlot, pool: Pool, draining: bool) -> None:
     """While it settles no deadline runs, but its lease is renewed: without an end its item would be nobody's."""
     slot.row.begin("held", "g/n", "running", int(1e18))
     slot.row.finish("settling")
@@ -102,22 +103,22 @@ def test_a_worker_stopped_without_a_deadline_is_replaced(slot: WorkerSlot, host:
     if draining:
         slot.dismiss(StopReason.RELOADED)
     slot.note_stopped(True)
-    host.time += 4
+    pool.time += 4
     slot.observe()
     assert not killed(slot)
-    host.time += 2
+    pool.time += 2
     slot.observe()
     assert slot.state is SlotState.DRAINING and killed(slot)
     assert not slot.row.failure_code, "it is run again: nobody knows how far it has come"
 
 
-def test_a_condemned_worker_takes_nothing_more(slot: WorkerSlot, host: Host) -> None:
+def test_a_condemned_worker_takes_nothing_more(slot: WorkerSlot, pool: Pool) -> None:
     """It has a moment to show its stacks: whatever it took then would be killed with it."""
-    slot.row.begin("held", "g/n", "running", int((host.time + 1) * 1e9))
+    slot.row.begin("held", "g/n", "running", int((pool.time + 1) * 1e9))
     slot.observe()
     slot.observe()
     assert not told_to_leave(slot)
-    host.time += 2
+    pool.time += 2
     slot.observe()
     assert told_to_leave(slot)
     assert (slot.row.failure_code, slot.row.killed_for) == ("node_timeout", "held")
@@ -135,40 +136,40 @@ def run(slot: WorkerSlot) -> int:
     return begun
 
 
-def test_run_that_is_over_may_end_by_itself(slot: WorkerSlot, host: Host, run: int) -> None:
+def test_run_that_is_over_may_end_by_itself(slot: WorkerSlot, pool: Pool, run: int) -> None:
     """First it is let be, then its worker is interrupted, once, and then killed for it."""
     slot.row.stop_run = run
     slot.observe()
     assert not SENT
     at = slot.next_look()
-    assert at is not None and at > host.time
-    host.time = at
+    assert at is not None and at > pool.time
+    pool.time = at
     slot.observe()
     slot.observe()
     assert SENT == [signal.SIGUSR2] and not killed(slot)
     at = slot.next_look()
-    assert at is not None and at > host.time
-    host.time = at
+    assert at is not None and at > pool.time
+    pool.time = at
     slot.observe()
     assert killed(slot) and (slot.row.failure_code, slot.row.killed_for) == ("cancelled", "held")
 
 
-def test_run_that_has_ended_is_left_alone(slot: WorkerSlot, host: Host, run: int) -> None:
+def test_run_that_has_ended_is_left_alone(slot: WorkerSlot, pool: Pool, run: int) -> None:
     """So is the one that follows, though it is the same worker's."""
     slot.row.stop_run = run
     slot.observe()
     slot.row.end_run()
     slot.row.begin_run("watched")
     for _ in range(3):
-        host.time += 5
+        pool.time += 5
         slot.observe()
     assert not SENT and not killed(slot) and slot.next_look() is None
 
 
-def test_run_whose_item_is_lost_is_interrupted_only(slot: WorkerSlot, host: Host, run: int) -> None:
+def test_run_whose_item_is_lost_is_interrupted_only(slot: WorkerSlot, pool: Pool, run: int) -> None:
     """There is nothing to be said of the item: it is somebody else's."""
     slot.row.lost_run = run
     for _ in range(5):
         slot.observe()
-        host.time += 5
+        pool.time += 5
     assert SENT == [signal.SIGUSR2] and not killed(slot) and slot.next_look() is None
