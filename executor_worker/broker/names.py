@@ -14,6 +14,8 @@ DECIDED_STREAM = "router.decided"
 """Where others look for what routers have decided, and with `.errors` for what kept them from it."""
 FOREIGN_STATE_PREFIX = "graph:state:"
 """Where the original's routers look for a graph's document."""
+ROLE_GROUP = "executor-group"
+"""The group that reads jobs of roles: the sibling system's, whose place we take."""
 COMPLETED_STREAM = "dago:events:node.completed"
 FAILED_STREAM = "dago:events:node.failed"
 RESULT_STREAMS = (COMPLETED_STREAM, FAILED_STREAM)

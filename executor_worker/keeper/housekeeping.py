@@ -32,7 +32,11 @@ class Housekeeping:
     def run(self) -> None:
         around = self._around
         for made in ensure_groups(
-            around.link, delete_settled=around.delete_settled, known=self._known, streams=around.streams
+            around.link,
+            delete_settled=around.delete_settled,
+            known=self._known,
+            streams=around.streams,
+            groups=around.groups,
         ):
             around.report_group(made)
         self._known = True
@@ -40,8 +44,8 @@ class Housekeeping:
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + PRUNE_S
             names = {around.consumer(row.slot) for row in around.board.rows()}
-            prune_consumers(around.link, keep=names, streams=around.streams)
-            prune_forgiven(around.link, streams=around.streams)
+            prune_consumers(around.link, keep=names, streams=around.streams, groups=around.groups)
+            prune_forgiven(around.link, streams=around.streams, groups=around.groups)
 
     def measured(self) -> list[Backlog]:
         """Look how much there is to do, and return it."""
@@ -51,7 +55,9 @@ class Housekeeping:
     def measure(self) -> float | None:
         """Look how much there is to do; returns the seconds until the next look where there is nothing."""
         around = self._around
-        self.backlogs = backlog(around.link, delete_settled=around.delete_settled, streams=around.streams)
+        self.backlogs = backlog(
+            around.link, delete_settled=around.delete_settled, streams=around.streams, groups=around.groups
+        )
         return None if any(one.depth for one in self.backlogs) else QUIET_S
 
     def gauges(self) -> list[Gauge]:

@@ -22,7 +22,7 @@ class Leases:
         if not held:
             return
         asked_at = time.monotonic()
-        lost = set(renew(self._around.link, list(held.values())))
+        lost = set(renew(self._around.link, list(held.values()), groups=self._around.groups))
         until = int((asked_at + self._around.lease_s) * 1e9)
         for row, one in held.items():
             if _held(row) != one:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from executor_worker.broker import Held, Link, Made
 from executor_worker.broker.fleet.identity import Identity
 from executor_worker.broker.names import TAKEN_STREAMS
+from executor_worker.broker.queue.source import OURS, Groups
 from executor_worker.envelopes.queue_name import DEFAULT
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
@@ -26,6 +27,7 @@ class PoolContext:
         streams: All that its workers read, whatever the kind of work.
         accounts: What the names of the throttles of this pool's own keys begin with.
         queues: Those of them that are queues, by name, in order of preference.
+        groups: By which each is read.
     """
 
     board: Scoreboard
@@ -43,6 +45,7 @@ class PoolContext:
     streams: Sequence[str] = TAKEN_STREAMS
     accounts: tuple[str, ...] = ()
     queues: Sequence[str] = (DEFAULT,)
+    groups: Groups = OURS
 
     @property
     def worker_id(self) -> str:

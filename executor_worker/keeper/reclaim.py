@@ -33,7 +33,7 @@ class Reclaim:
     def __init__(self, around: PoolContext, releases: Releases) -> None:
         self._around = around
         self._releases = releases
-        self._sweeper = Sweeper(around.link, lease_s=around.lease_s, streams=around.streams)
+        self._sweeper = Sweeper(around.link, lease_s=around.lease_s, streams=around.streams, groups=around.groups)
         self._every_s = max(min(around.lease_s / 3, 10.0), 0.5)
         self._next_sweep = 0.0
         self._epoch = around.board.head.redis_epoch
@@ -111,11 +111,13 @@ class Reclaim:
         """Delivery by delivery: a successor that has just taken one over keeps it."""
         self._around.answer_for_killed(row)
         generation = row.generation
-        pending = pending_of(self._around.link, self._around.consumer(row.slot), streams=self._around.streams)
+        pending = pending_of(
+            self._around.link, self._around.consumer(row.slot), streams=self._around.streams, groups=self._around.groups
+        )
         if row.state != "dead" or row.generation != generation:
             return  # what we have read may be its successor's
         for held in pending:
-            if release_held(self._around.link, held, counted=not row.cut_short):
+            if release_held(self._around.link, held, counted=not row.cut_short, groups=self._around.groups):
                 reason = "the drain's time was up" if row.cut_short else "its slot backs off"
                 logs.info("item.released", slot=row.slot, entry=held.entry, reason=reason)
                 yield held.stream, held.entry

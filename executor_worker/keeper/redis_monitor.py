@@ -105,11 +105,11 @@ class RedisMonitor:
         if around.beside:
             return
         ours = {around.consumer(row.slot) for row in around.board.rows()}
-        for consumer in consumers_of(around.link, f"{around.worker_id}.", streams=around.streams):
+        for consumer in consumers_of(around.link, f"{around.worker_id}.", streams=around.streams, groups=around.groups):
             self._beat()  # there may be hundreds, and Redis far away
             if consumer not in ours:
-                release_consumer(around.link, consumer, counted=True, streams=around.streams)
-                delete_consumer(around.link, consumer, streams=around.streams)
+                release_consumer(around.link, consumer, counted=True, streams=around.streams, groups=around.groups)
+                delete_consumer(around.link, consumer, streams=around.streams, groups=around.groups)
 
     def _lose_name(self) -> None:
         """Leave the name to whoever took it while we were cut off: both would take for theirs what the other has."""

@@ -56,7 +56,7 @@ class RegistrationDuty:
         consumers = [self._around.consumer(row.slot) for row in rows]
         unregister(self._around.link, consumers)
         for consumer in consumers:
-            delete_consumer(self._around.link, consumer, streams=self._around.streams)
+            delete_consumer(self._around.link, consumer, streams=self._around.streams, groups=self._around.groups)
         for row in rows:
             row.listed = False
 
@@ -123,7 +123,9 @@ class HandOver:
         self._around.answer_for_killed(row)
         # A drain is not held against the item.
         around = self._around
-        release_consumer(around.link, around.consumer(row.slot), counted=False, streams=around.streams)
+        release_consumer(
+            around.link, around.consumer(row.slot), counted=False, streams=around.streams, groups=around.groups
+        )
 
 
 def _status(row: Row) -> tuple[str, str]:

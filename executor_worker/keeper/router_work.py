@@ -7,10 +7,12 @@ import time
 from executor_worker.broker.names import ROUTER_GROUP, ROUTER_STREAMS
 from executor_worker.broker.queue.group import ensure_groups
 from executor_worker.broker.queue.router_work import hand_on, there_is_any
+from executor_worker.broker.queue.source import Groups
 from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.errors import StreamRefused
 from executor_worker.keeper.pool_context import PoolContext
 
+GROUPS = Groups(dict.fromkeys(ROUTER_STREAMS, ROUTER_GROUP))
 EVERY_S = 0.2  # while anybody uses these streams
 UNUSED_S = 5.0  # between two looks whether anybody does
 LEFT_LYING_S = 5.0
@@ -55,7 +57,7 @@ class RouterWork:
     def _make_groups(self, known: bool) -> None:
         around = self._around
         made = ensure_groups(
-            around.link, delete_settled=around.delete_settled, known=known, streams=ROUTER_STREAMS, group=ROUTER_GROUP
+            around.link, delete_settled=around.delete_settled, known=known, streams=ROUTER_STREAMS, groups=GROUPS
         )
         for one in made:
             around.report_group(one)

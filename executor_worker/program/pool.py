@@ -199,6 +199,7 @@ class ExecutorProgram:
             timeout_s=patience_s,
             renew=Credentials(self._where).renew,
         )
+        sources = sources_of(self._kinds())
         duties = Duties(
             PoolContext(
                 board=board,
@@ -213,9 +214,10 @@ class ExecutorProgram:
                 report_group=self._note_group,
                 settle_condemned=lambda held, failure_code: self._settle_condemned(link, held, failure_code),
                 interrupt=interrupt,
-                streams=sources_of(self._kinds()).streams,
                 accounts=accounts_of(settings),
                 queues=settings.queues,
+                streams=sources.streams,
+                groups=sources.groups,
             )
         )
         gauges = lambda: [*duties.housekeeping.gauges(), *duties.throttling.gauges()]  # noqa: E731

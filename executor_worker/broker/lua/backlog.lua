@@ -1,5 +1,5 @@
 -- What lies in a work stream.
--- KEYS: stream, its dead letters' stream, the other work streams. ARGV: group.
+-- KEYS: stream, its dead letters' stream, the other work streams. ARGV: the stream's group, those of the others.
 -- Reply: {entries, pending, of those parked, lag or nil, oldest entry not settled or '', dead letters,
 -- seconds on the server's clock, 0 where there is none}.
 
@@ -23,7 +23,7 @@ end
 
 local function nothing_pending_elsewhere()
   for i = 3, #KEYS do
-    local summary = redis.pcall('XPENDING', KEYS[i], group)
+    local summary = redis.pcall('XPENDING', KEYS[i], ARGV[i - 1])
     if not summary.err and summary[1] > 0 then return false end
   end
   return true

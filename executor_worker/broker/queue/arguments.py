@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from executor_worker.broker.connection.command import Word
+from executor_worker.broker.names import GROUP
 from executor_worker.broker.queue.source import Sources
 
 
@@ -15,9 +16,9 @@ class TakeOrders:
         own: How deliveries of ours that we have not seen are taken: counted, or not since they never ran.
     """
 
-    def __init__(self, consumer: str, sources: Sources, *, group: str, lease_s: float, delete_settled: bool) -> None:
+    def __init__(self, consumer: str, sources: Sources, *, lease_s: float, delete_settled: bool) -> None:
         head: tuple[Word, ...] = (b"" if delete_settled else b"1", len(sources.streams))
-        self._before: tuple[Word, ...] = (consumer, group, int(lease_s * 1000))
+        self._before: tuple[Word, ...] = (consumer, GROUP, int(lease_s * 1000))
         self._after = [(*head, *order) for order in sources.orders()]
         self._turn = 0
         self.own = "counted"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import GROUP, WORK_STREAMS, added_at, dead_stream
+from executor_worker.broker.names import WORK_STREAMS, added_at, dead_stream
+from executor_worker.broker.queue.source import OURS, Groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +36,28 @@ class Backlog:
 
 
 def backlog(
-    link: Link, *, delete_settled: bool, streams: Sequence[str] = WORK_STREAMS, group: str = GROUP
+    link: Link, *, delete_settled: bool, streams: Sequence[str] = WORK_STREAMS, groups: Groups = OURS
 ) -> list[Backlog]:
     """
     Measure each stream.
 
     Where settled entries are deleted, what is in the stream is what is to be done. Where they stay, what the group
-    has not read (Redis loses count of that once somebody deletes: then all there is counts) and what is pending.
+    has not read (Redis loses count of that once somebody deletes: then all there is counts) and what is pending. They
+    also stay where another system has read before us.
 
     Raises:
         StreamUnavailable: No reply.
     """
-    return [_measured(link, stream, streams, group, delete_settled) for stream in streams]
+    return [
+        _measured(link, stream, streams, groups, delete_settled and stream not in groups.named) for stream in streams
+    ]
 
 
-def _measured(link: Link, stream: str, streams: Sequence[str], group: str, delete_settled: bool) -> Backlog:
-    keys = [stream, dead_stream(stream), *(one for one in streams if one != stream)]
-    entries, taken, parked, lag, oldest, dead, now = link.run(script("backlog", "throttle"), keys, [group])
+def _measured(link: Link, stream: str, streams: Sequence[str], groups: Groups, delete_settled: bool) -> Backlog:
+    others = [one for one in streams if one != stream]
+    keys = [stream, dead_stream(stream), *others]
+    words = [groups.of(one) for one in (stream, *others)]
+    entries, taken, parked, lag, oldest, dead, now = link.run(script("backlog", "throttle"), keys, words)
     depth = entries if delete_settled or lag is None else lag + taken
     age = max(now - added_at(oldest.decode()), 0.0) if oldest else 0.0
     return Backlog(stream, depth, taken - parked, parked, dead, age)

@@ -15,7 +15,7 @@ from executor_worker.broker.connection.blocking import BlockingRead
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.replies import GroupLost
-from executor_worker.broker.names import GROUP, LAST_READ, MARKERS, RESETS
+from executor_worker.broker.names import LAST_READ, MARKERS, RESETS
 from executor_worker.broker.queue.arguments import TakeOrders
 from executor_worker.broker.queue.claim import Claim, Settlement
 from executor_worker.broker.queue.commit import Commit, Settled, Terms
@@ -58,26 +58,26 @@ class Consumer:
         sources: Sources = ONLY_DOCUMENTS,
         delete_settled: bool = True,
         failures: str = "auto",
-        group: str = GROUP,
         group_made: Callable[[Made], None] = lambda _: None,
     ) -> None:
         self.may_have_unseen = True
         self.name = name
         self.lease_s = lease_s
         self._link = link
-        self._group = group
+        self._groups = sources.groups
         self._sources = sources
         self._streams = sources.streams
-        self._terms = Terms(group, delete_settled, "" if failures == "never" else failures)
+        self._delete_settled, self._mirror = delete_settled, "" if failures == "never" else failures
+        self._terms: dict[str, Terms] = {}
         self._group_made = group_made
         self._groups_known = False
         self._group_missing = False
         self._doubtful = False
-        self._blocking = BlockingRead(link, group, name, self._streams)
+        self._blocking = BlockingRead(link, name, sources.groups.apart(self._streams))
         self._exchange = _Exchange(self)
         self._names = {stream.encode(): stream for stream in self._streams}
         self._take_script, self._confirm_script = sources.taking("take"), sources.taking("confirm")
-        self._orders = TakeOrders(name, sources, group=group, lease_s=lease_s, delete_settled=delete_settled)
+        self._orders = TakeOrders(name, sources, lease_s=lease_s, delete_settled=delete_settled)
 
     @property
     def client_id(self) -> int:
@@ -86,6 +86,7 @@ class Consumer:
 
     def close(self) -> None:
         """Drop the connection."""
+        self._blocking.close()
         self._link.close()
 
     # -- take ---------------------------------------------------------------------------------------
@@ -136,7 +137,7 @@ class Consumer:
         with self._exchange:
             try:
                 reply = self._blocking.read(wake_fd, block_s if polled_s is None else min(block_s, polled_s))
-                if not self._link.connected:
+                if not self._blocking.connected:
                     self.may_have_unseen = True  # something may have come on it
                 return self._received_many(reply, asked_at) if reply else None
             except GroupLost:
@@ -153,7 +154,7 @@ class Consumer:
         Raises:
             StreamUnavailable: No reply.
         """
-        words: list[Word] = [self._group, held.consumer, held.entry, held.count]
+        words: list[Word] = [self._groups.of(held.stream), held.consumer, held.entry, held.count]
         reply = self._link.run(self._sources.taking("reopen"), [held.stream], words)
         return Claim(self._delivery(reply, time.monotonic(), held), self) if reply is not None else None
 
@@ -183,11 +184,11 @@ class Consumer:
         Raises:
             StreamUnavailable: No reply.
         """
-        return not renew(self._link, [held], group=self._group)
+        return not renew(self._link, [held], groups=self._groups)
 
     def journal(self, held: Held, *, ttl_s: float, run: tuple[str, str] | None = None) -> JournalKeys:
         """Give access to journals as *held*'s holder; *run*: see `JournalKeys`."""
-        return JournalKeys(self._link, held, ttl_s=ttl_s, group=self._group, run=run)
+        return JournalKeys(self._link, held, ttl_s=ttl_s, group=self._groups.of(held.stream), run=run)
 
     # -- settle and release -------------------------------------------------------------------------
 
@@ -200,7 +201,7 @@ class Consumer:
                 read-only): nothing was written.
             StreamRefused: The operator has to act; nothing was written.
         """
-        keys, words = commit.words(held, self._terms)
+        keys, words = commit.words(held, self._terms_of(held.stream))
         words += (b"1", *self._orders.next(may_have_unseen=self.may_have_unseen)) if take_next else (b"",)
         asked_at = time.monotonic()
         with self._exchange:
@@ -226,16 +227,29 @@ class Consumer:
         Raises:
             StreamUnavailable: No reply.
         """
-        return self.ask(lambda link: release_held(link, held, counted=counted, group=self._group))
+        return self.ask(lambda link: release_held(link, held, counted=counted, groups=self._groups))
 
     def park(self, held: Held, throttle_key: str, refused: int, *, watched: str = "", ends_at: float = 0.0) -> bool:
         """Give *held* back until its throttle has room for its call; see `park_held`."""
         with self._exchange:
             return park_held(
-                self._link, held, throttle_key, refused, watched=watched, ends_at=ends_at, group=self._group
+                self._link,
+                held,
+                throttle_key,
+                refused,
+                watched=watched,
+                ends_at=ends_at,
+                group=self._groups.of(held.stream),
             )
 
     # -- inside -------------------------------------------------------------------------------------
+
+    def _terms_of(self, stream: str) -> Terms:
+        """What is settled by, of a stream's group."""
+        group = self._groups.of(stream)
+        if group not in self._terms:
+            self._terms[group] = Terms(group, self._delete_settled, self._mirror)
+        return self._terms[group]
 
     def _sure(self) -> None:
         """From now on what is pending unseen was lost on its way here: it never ran and does not count."""
@@ -247,10 +261,10 @@ class Consumer:
     def _make_groups(self) -> None:
         made = ensure_groups(
             self._link,
-            delete_settled=self._terms.delete_settled,
+            delete_settled=self._delete_settled,
             known=self._groups_known,
             streams=self._streams,
-            group=self._group,
+            groups=self._groups,
         )
         self._group_missing = False
         for one in made:
@@ -279,15 +293,16 @@ class Consumer:
         (stream, [(entry, words)]), *others = reply
         for other_stream, [(other_entry, _)] in others:
             self.release(self._new(other_stream, other_entry), counted=False)
-        if not self._terms.delete_settled:
-            self._link.batch([("HSET", LAST_READ, read[0], read[1][0][0]) for read in reply])
+        noted = [read for read in reply if not self._delete_settled or self._names[read[0]] in self._groups.named]
+        if noted:
+            self._link.batch([("HSET", LAST_READ, read[0], read[1][0][0]) for read in noted])
         return self._confirmed(self._new(stream, entry), words, asked_at)
 
     def _confirmed(self, held: Held, words: list[bytes], asked_at: float) -> Claim | None:
         """Make sure that what came is still ours, and let its kind open it; None where somebody else has it."""
         now = time.monotonic()
         late = b"1" if now > asked_at + self.lease_s else b""
-        given: list[Word] = [self._group, held.consumer, held.entry, held.count, late, *words]
+        given: list[Word] = [self._groups.of(held.stream), held.consumer, held.entry, held.count, late, *words]
         where, *opened = self._link.run(self._confirm_script, [held.stream, MARKERS, RESETS], given)
         if not opened:
             return None

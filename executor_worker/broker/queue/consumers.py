@@ -9,8 +9,9 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.replies import GroupLost
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import GROUP, MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, RESETS, TAKEN_STREAMS
+from executor_worker.broker.names import MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, RESETS, TAKEN_STREAMS
 from executor_worker.broker.queue.delivery import Held
+from executor_worker.broker.queue.source import OURS, Groups
 from executor_worker.errors import StreamError
 
 GIVEN_BACK_MS = 15_768_000_000  # as in constants.lua
@@ -18,7 +19,7 @@ UNCOUNTED_AT_ONCE = 500  # entries in one call: about a millisecond of the serve
 
 
 def release_consumer(
-    link: Link, consumer: str, *, counted: bool, streams: Sequence[str] = TAKEN_STREAMS, group: str = GROUP
+    link: Link, consumer: str, *, counted: bool, streams: Sequence[str] = TAKEN_STREAMS, groups: Groups = OURS
 ) -> list[tuple[str, str]]:
     """
     Give back all that *consumer* has pending; only for one whose worker is certainly dead.
@@ -33,12 +34,17 @@ def release_consumer(
         StreamUnavailable: No reply.
     """
     giving = script("release_consumer", "constants")
-    words = [group, consumer, "" if counted else "1", RELEASED_CHANNEL]
-    flat = [word.decode() for word in link.run(giving, streams, words)]
-    return list(zip(flat[::2], flat[1::2], strict=True))
+    found: list[tuple[str, str]] = []
+    for group, some in groups.apart(streams).items():
+        words = [group, consumer, "" if counted else "1", RELEASED_CHANNEL]
+        flat = [word.decode() for word in link.run(giving, some, words)]
+        found += zip(flat[::2], flat[1::2], strict=True)
+    return found
 
 
-def pending_of(link: Link, consumer: str, *, streams: Sequence[str] = TAKEN_STREAMS, group: str = GROUP) -> list[Held]:
+def pending_of(
+    link: Link, consumer: str, *, streams: Sequence[str] = TAKEN_STREAMS, groups: Groups = OURS
+) -> list[Held]:
     """
     List what *consumer* has pending as it stands now, without what was given back already.
 
@@ -46,7 +52,7 @@ def pending_of(link: Link, consumer: str, *, streams: Sequence[str] = TAKEN_STRE
         StreamUnavailable: No reply.
     """
     found = []
-    replies = link.batch([("XPENDING", stream, group, "-", "+", 100, consumer) for stream in streams])
+    replies = link.batch([("XPENDING", stream, groups.of(stream), "-", "+", 100, consumer) for stream in streams])
     for stream, reply in zip(streams, replies, strict=True):
         if isinstance(reply, StreamError):
             if isinstance(reply, GroupLost):
@@ -58,7 +64,7 @@ def pending_of(link: Link, consumer: str, *, streams: Sequence[str] = TAKEN_STRE
     return found
 
 
-def release_held(link: Link, held: Held, *, counted: bool, group: str = GROUP) -> bool:
+def release_held(link: Link, held: Held, *, counted: bool, groups: Groups = OURS) -> bool:
     """
     Give back one delivery for a worker that is dead; a successor that took it over meanwhile keeps it.
 
@@ -71,11 +77,14 @@ def release_held(link: Link, held: Held, *, counted: bool, group: str = GROUP) -
     Raises:
         StreamUnavailable: No reply.
     """
+    group = groups.of(held.stream)
     words: list[Word] = [group, held.consumer, held.entry, held.count, "" if counted else "1", RELEASED_CHANNEL]
     return bool(link.run(script("release", "constants", "standing"), [held.stream, MARKERS, RESETS], words))
 
 
-def delete_consumer(link: Link, consumer: str, *, streams: Sequence[str] = TAKEN_STREAMS, group: str = GROUP) -> bool:
+def delete_consumer(
+    link: Link, consumer: str, *, streams: Sequence[str] = TAKEN_STREAMS, groups: Groups = OURS
+) -> bool:
     """
     Delete *consumer* unless something is pending for it.
 
@@ -85,7 +94,7 @@ def delete_consumer(link: Link, consumer: str, *, streams: Sequence[str] = TAKEN
     Raises:
         StreamUnavailable: No reply.
     """
-    return bool(link.run(script("delete_consumer"), [MARKERS, *streams], [group, consumer]))
+    return bool(link.run(script("delete_consumer"), [MARKERS, *streams], [consumer, *map(groups.of, streams)]))
 
 
 def prune_consumers(
@@ -94,7 +103,7 @@ def prune_consumers(
     keep: Container[str] = (),
     idle_s: float = 3600.0,
     streams: Sequence[str] = TAKEN_STREAMS,
-    group: str = GROUP,
+    groups: Groups = OURS,
 ) -> list[str]:
     """
     Delete consumers of vanished hosts and slots: idle for long, nothing pending, in no registry.
@@ -107,15 +116,15 @@ def prune_consumers(
     Raises:
         StreamUnavailable: No reply.
     """
-    quiet = _quiet(link, idle_s, streams, group)
+    quiet = _quiet(link, idle_s, streams, groups)
     marked = {name.decode() for name in link.call("HGETALL", MARKERS)[::2]}
     names = sorted(name for name in {*quiet, *marked} if quiet.get(name, True) and name not in keep)
     registered = link.batch([("EXISTS", REGISTRY_PREFIX + name) for name in names])
     gone = [name for name, there in zip(names, registered, strict=True) if there == 0]
-    return [name for name in gone if delete_consumer(link, name, streams=streams, group=group)]
+    return [name for name in gone if delete_consumer(link, name, streams=streams, groups=groups)]
 
 
-def prune_forgiven(link: Link, *, streams: Sequence[str] = TAKEN_STREAMS, group: str = GROUP) -> int:
+def prune_forgiven(link: Link, *, streams: Sequence[str] = TAKEN_STREAMS, groups: Groups = OURS) -> int:
     """
     Forget what was forgiven of entries that nobody can settle any more; some at a time.
 
@@ -126,22 +135,22 @@ def prune_forgiven(link: Link, *, streams: Sequence[str] = TAKEN_STREAMS, group:
         StreamUnavailable: No reply.
     """
     pruning = script("prune_forgiven")
-    return sum(link.run(pruning, [stream], [group, UNCOUNTED_AT_ONCE]) for stream in streams)
+    return sum(link.run(pruning, [stream], [groups.of(stream), UNCOUNTED_AT_ONCE]) for stream in streams)
 
 
-def _quiet(link: Link, idle_s: float, streams: Sequence[str], group: str) -> dict[str, bool]:
+def _quiet(link: Link, idle_s: float, streams: Sequence[str], groups: Groups) -> dict[str, bool]:
     """Whether a consumer did nothing on any stream for so long, by its name."""
     seen: dict[str, bool] = {}
-    for about in _consumers(link, streams, group):
+    for about in _consumers(link, streams, groups):
         quiet = about["idle"] >= idle_s * 1000 and about["pending"] == 0
         name = about["name"].decode()
         seen[name] = seen.get(name, True) and quiet
     return seen
 
 
-def _consumers(link: Link, streams: Sequence[str], group: str) -> Iterator[dict[str, Any]]:
+def _consumers(link: Link, streams: Sequence[str], groups: Groups) -> Iterator[dict[str, Any]]:
     """What Redis knows of each consumer, stream by stream; nothing where the group is missing."""
-    for reply in link.batch([("XINFO", "CONSUMERS", stream, group) for stream in streams]):
+    for reply in link.batch([("XINFO", "CONSUMERS", stream, groups.of(stream)) for stream in streams]):
         if isinstance(reply, StreamError):
             if isinstance(reply, GroupLost) or "no such key" in str(reply):
                 continue
@@ -154,12 +163,14 @@ def fields_of(flat: Sequence[Any]) -> dict[str, Any]:
     return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
-def consumers_of(link: Link, prefix: str, *, streams: Sequence[str] = TAKEN_STREAMS, group: str = GROUP) -> list[str]:
+def consumers_of(
+    link: Link, prefix: str, *, streams: Sequence[str] = TAKEN_STREAMS, groups: Groups = OURS
+) -> list[str]:
     """
     Name the group's consumers whose names begin with *prefix* and go on with a number.
 
     Raises:
         StreamUnavailable: No reply.
     """
-    names = {about["name"].decode() for about in _consumers(link, streams, group)}
+    names = {about["name"].decode() for about in _consumers(link, streams, groups)}
     return sorted(name for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit())

@@ -8,8 +8,9 @@ from typing import Any
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import GROUP, LAST_READ, RESETS, WORK_STREAMS
+from executor_worker.broker.names import LAST_READ, RESETS, WORK_STREAMS
 from executor_worker.broker.queue.queues import note_queues
+from executor_worker.broker.queue.source import OURS, Groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,13 @@ def ensure_groups(
     delete_settled: bool,
     known: bool = False,
     streams: Sequence[str] = WORK_STREAMS,
-    group: str = GROUP,
+    groups: Groups = OURS,
 ) -> list[Made]:
     """
     Make the group on each stream where it is missing; the stream as well.
 
-    It starts at 0, so that what lies in the stream is read; where settled entries stay in the stream it starts
-    after the last one known to have been delivered, so that none of them is run again.
+    It starts at 0, so that what lies in the stream is read, or where *groups* say; where settled entries stay in the
+    stream it starts after the last one known to have been delivered, so that none of them is run again.
 
     Args:
         known: The caller has used the groups before: one that is missing now was lost.
@@ -54,8 +55,12 @@ def ensure_groups(
     made = []
     ensure = script("ensure_group")
     seen = link.batch([*(("XINFO", "GROUPS", stream) for stream in streams), *note_queues(streams)])
-    for stream in [name for name, groups in zip(streams, seen, strict=False) if not _among(group, groups)]:
-        answer = link.run(ensure, [stream, RESETS, LAST_READ], [group, "0" if delete_settled else "1"])
+    for stream in [name for name, found in zip(streams, seen, strict=False) if not _among(groups.of(name), found)]:
+        # Of another system's stream nothing is deleted but what we have settled: what lies there may be old.
+        keep = not delete_settled or stream in groups.named
+        start = groups.start(stream)
+        words = [groups.of(stream), "1" if keep else "0", "0-0" if start == "0" else start]
+        answer = link.run(ensure, [stream, RESETS, LAST_READ], words)
         if answer is not None:
             made.append(Made(stream, answer.decode(), known))
     return made

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import GROUP, MARKERS, RESETS
+from executor_worker.broker.names import MARKERS, RESETS
 from executor_worker.broker.queue.delivery import Held
+from executor_worker.broker.queue.source import OURS, Groups
 
 AT_ONCE = 500  # entries in one call: keeps it far below a millisecond each
 
 
-def renew(link: Link, held: Sequence[Held], *, group: str = GROUP) -> list[Held]:
+def renew(link: Link, held: Sequence[Held], *, groups: Groups = OURS) -> list[Held]:
     """
     Keep *held* their holders' for one more lease.
 
@@ -29,8 +30,8 @@ def renew(link: Link, held: Sequence[Held], *, group: str = GROUP) -> list[Held]
     renewal = script("renew", "constants", "standing")
     for start in range(0, len(held), AT_ONCE):
         some = held[start : start + AT_ONCE]
-        words: list[Word] = [group]
+        words: list[Word] = []
         for one in some:
-            words += (one.stream, one.consumer, one.entry, one.count)
+            words += (groups.of(one.stream), one.stream, one.consumer, one.entry, one.count)
         lost += (some[position] for position in link.run(renewal, [MARKERS, RESETS], words))
     return lost

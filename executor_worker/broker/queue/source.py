@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
 from typing import TypeVar
 
-from executor_worker.broker.connection.script import Part, Script, script
+from executor_worker.broker.connection.script import LuaText, Part, Script, script
+from executor_worker.broker.names import GROUP
 
 T = TypeVar("T")
 
@@ -39,6 +40,8 @@ class Source:
         settling: Its settle scripts.
         urgent: Streams that are asked before all others.
         polled_s: Something else than a stream feeds it: idle workers look so often. None: streams alone do.
+        group: Reads its streams.
+        start: After which id a group begins that was never there: "0", or "$" for what comes from then on.
     """
 
     kind: str
@@ -48,9 +51,42 @@ class Source:
     urgent: tuple[str, ...] = ()
     polled_s: float | None = None
     ranked: tuple[tuple[str, ...], ...] = ()
+    group: str = GROUP
+    start: str = "0"
 
 
-_TAKING: tuple[Part, ...] = ("constants", "standing", "throttle", "kinds")
+class Groups:
+    """
+    The group that reads each stream: ours, unless a stream is another system's and has its own.
+
+    Args:
+        named: Groups of such streams.
+        starts: Where such a group begins; see `Source`.
+    """
+
+    def __init__(self, named: Mapping[str, str] | None = None, starts: Mapping[str, str] | None = None) -> None:
+        self.named = dict(named or {})
+        self._starts = dict(starts or {})
+
+    def of(self, stream: str) -> str:
+        return self.named.get(stream, GROUP)
+
+    def start(self, stream: str) -> str:
+        return self._starts.get(stream, "0")
+
+    def apart(self, streams: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The *streams* of each group."""
+        found: dict[str, tuple[str, ...]] = {}
+        for stream in streams:
+            group = self.of(stream)
+            found[group] = (*found.get(group, ()), stream)
+        return found
+
+
+OURS = Groups()
+
+
+_TAKING: tuple[Part, ...] = ("constants", "standing", "throttle", "groups", "kinds")
 
 
 class Sources:
@@ -62,6 +98,7 @@ class Sources:
         ranked: Those in order of preference, a rank after the other.
         in_turns: The others.
         polled_s: See `Source`.
+        groups: By which each stream is read.
     """
 
     def __init__(self, *sources: Source) -> None:
@@ -72,6 +109,10 @@ class Sources:
         self.in_turns = _each(stream for source in sources for stream in source.streams if stream not in first)
         polls = [source.polled_s for source in sources if source.polled_s is not None]
         self.polled_s = min(polls) if polls else None
+        foreign = [(stream, source) for source in sources if source.group != GROUP for stream in source.streams]
+        self.groups = Groups(
+            {stream: source.group for stream, source in foreign}, {stream: source.start for stream, source in foreign}
+        )
         self._settling: dict[SettleScript, Script] = {}
 
     @property
@@ -105,7 +146,20 @@ class Sources:
                 self.settling(settle)
 
     def _parts(self, *more: Part) -> tuple[Part, ...]:
-        return _each((*_TAKING, *(part for source in self._sources for part in source.lua), "reading", *more))
+        own = (part for source in self._sources for part in source.lua)
+        return _each((*_TAKING, *self._named_groups(), *own, "reading", *more))
+
+    def _named_groups(self) -> Sequence[Part]:
+        """Tell the scripts which streams are not read by our own group."""
+        if not self.groups.named:
+            return ()
+        lines = (f"groups[{quoted(stream)}] = {quoted(group)}" for stream, group in self.groups.named.items())
+        return (LuaText("named-groups", "\n".join(lines)),)
+
+
+def quoted(text: str) -> str:
+    """Write *text* as Lua does, byte by byte where it is no plain ASCII."""
+    return '"' + "".join(chr(c) if 32 <= c < 127 and c not in b'"\\' else f"\\{c:03d}" for c in text.encode()) + '"'
 
 
 def _in_order(lanes: Sequence[Sequence[Sequence[str]]], number: int) -> Iterator[str]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import GROUP, TAKEN_STREAMS
+from executor_worker.broker.names import TAKEN_STREAMS
+from executor_worker.broker.queue.source import OURS, Groups
 
 PAGE = 1000  # pending entries looked at in one call: about a millisecond of the server's time
 
@@ -26,12 +27,12 @@ class Sweeper:
         *,
         lease_s: float,
         streams: Sequence[str] = TAKEN_STREAMS,
-        group: str = GROUP,
+        groups: Groups = OURS,
         page: int = PAGE,
     ) -> None:
         self._link = link
         self._lease_ms = int(lease_s * 1000)
-        self._group = group
+        self._groups = groups
         self._page = page
         self._places = [(stream, "-") for stream in streams]
 
@@ -65,6 +66,6 @@ class Sweeper:
 
     def _look(self, stream: str, start: str, wanted: int) -> tuple[str, list[str]]:
         after, *entries = self._link.run(
-            script("sweep", "throttle"), [stream], [self._group, self._lease_ms, start, self._page, wanted]
+            script("sweep", "throttle"), [stream], [self._groups.of(stream), self._lease_ms, start, self._page, wanted]
         )
         return after.decode(), [entry.decode() for entry in entries]

@@ -43,9 +43,10 @@ local function hand_back(row, group, consumer)
 end
 
 -- What this consumer has pending and does not know of: one is taken (*uncounted* before others), the rest handed back.
-local function own(streams, group, consumer, forgive, uncounted)
+local function own(streams, ours, consumer, forgive, uncounted)
   local rows = {}
   for _, stream in ipairs(streams) do
+    local group = group_of(stream, ours)
     for _, row in ipairs(pending(stream, group, '-', '+', 100, consumer)) do
       if row[3] < GIVEN_BACK_MS or not waits(stream, row[1]) then
         local name = stream .. ' ' .. row[1]
@@ -56,6 +57,7 @@ local function own(streams, group, consumer, forgive, uncounted)
   end
   local got = false
   for _, row in ipairs(rows) do
+    local group = group_of(row.stream, ours)
     if got then
       hand_back(row, group, consumer)
     else
@@ -68,7 +70,8 @@ end
 
 -- Asked from that very entry on for one, XAUTOCLAIM takes it without looking at others: further on it would drop the
 -- rows of entries that were trimmed away, also those of live holders. Only where this one was trimmed it goes on.
-local function if_stale(stream, group, consumer, entry, lease_ms)
+local function if_stale(stream, ours, consumer, entry, lease_ms)
+  local group = group_of(stream, ours)
   local row = pending(stream, group, entry, entry, 1)[1]
   if not row or row[3] < lease_ms then return false end
   local claimed = redis.call('XAUTOCLAIM', stream, group, consumer, lease_ms, entry, 'COUNT', 1)[2][1]
@@ -117,9 +120,10 @@ local function waiting(group, consumer, lease_ms, streams)
 end
 
 -- An entry that nobody was given yet, of the first stream that has one.
-local function unread(streams, group, consumer, keep)
+local function unread(streams, ours, consumer, keep)
   local passed = 0
   for _, stream in ipairs(streams) do
+    local group = group_of(stream, ours)
     while passed < MOST_PASSED do
       local reply = redis.pcall('XREADGROUP', 'GROUP', group, consumer, 'COUNT', 1, 'STREAMS', stream, '>')
       if type(reply) == 'table' and reply.err then
@@ -128,7 +132,7 @@ local function unread(streams, group, consumer, keep)
       end
       if not reply then break end
       local entry = reply[1][2][1]
-      if keep then redis.call('HSET', 'dago:executor:last', stream, entry[1]) end
+      if keep or groups[stream] then redis.call('HSET', 'dago:executor:last', stream, entry[1]) end
       local got = handed(stream, entry[1], entry[2], 1, group, consumer)
       if got then return got end
       passed = passed + 1
@@ -137,7 +141,7 @@ local function unread(streams, group, consumer, keep)
   return false
 end
 
--- args from index *at*: consumer, group, lease_ms, own ('' no, 'counted', 'forgiven'), stream and entry not to be
+-- args from index *at*: consumer, our group (see groups.lua), lease_ms, own ('' no, 'counted', 'forgiven'), stream and entry not to be
 -- counted or '',
 -- keep ('1': remember what was read last), number of streams, streams in the order to be asked, then pairs of
 -- stream and entry that may be stale.

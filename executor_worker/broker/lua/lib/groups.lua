@@ -1,0 +1,6 @@
+-- Groups: streams that are not read by our own group have theirs in here; whoever serves them says so.
+local groups = {}
+
+local function group_of(stream, ours)
+  return groups[stream] or ours
+end
