@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 
 from executor_worker.broker.fleet.cancelled import is_stopping, maybe_cancelled
-from executor_worker.broker.names import STATE_PREFIX
+from executor_worker.broker.names import CANCELLED_JOB_PREFIX, STATE_PREFIX
 from executor_worker.graph.state import GraphState, is_cancelled
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry import logs
 from supervisor.scoreboard.scoreboard import Row
 
+DOCUMENTS = (STATE_PREFIX, CANCELLED_JOB_PREFIX)
 SETTLED_SOON_S = 0.25  # what is younger may be done before we have asked
 
 
@@ -28,8 +29,8 @@ class Cancel:
     def run(self) -> None:
         runs = self._lasting()
         self._press_on(runs)
-        self._heed_heads([one for one in runs if not one[2].startswith(STATE_PREFIX)])
-        runs = [one for one in runs if one[2].startswith(STATE_PREFIX)]
+        self._heed_heads([one for one in runs if not one[2].startswith(DOCUMENTS)])
+        runs = [one for one in runs if one[2].startswith(DOCUMENTS)]
         keys = {key for _, _, key in runs}
         self._seen = {key: digest for key, digest in self._seen.items() if key in keys}
         found = maybe_cancelled(self._around.link, {key: self._seen.get(key, b"") for key in keys}) if keys else {}

@@ -20,6 +20,7 @@ from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.pages import Health
 from executor_worker.nodes.executor import Executor
 from executor_worker.program.credentials import Credentials
+from executor_worker.program.role_queues import role_kind
 from executor_worker.program.services import Services
 from executor_worker.program.start_logs import start_logs
 from executor_worker.program.wiring import (
@@ -276,9 +277,11 @@ class ExecutorProgram:
         settings = self.settings
         limits = Limits(settings.node_timeout, settings.max_deliveries, settings.max_item_bytes)
         ttl_s, queues = int(settings.state_ttl), settings.queues
+        roles = [role_kind(settings, limits)] if settings.role_table else []
         if queues == (NOTHING,):
-            return by_name()
-        return by_name(RunKind(limits, ttl_s, rendered, queues), DocumentKind(limits, ttl_s, insist, queues))
+            return by_name(*roles)
+        graphs = RunKind(limits, ttl_s, rendered, queues), DocumentKind(limits, ttl_s, insist, queues)
+        return by_name(*roles, *graphs)
 
     def _consumer(self, link: Link, name: str, kinds: Kinds) -> Consumer:
         settings = self.settings

@@ -227,6 +227,17 @@ def _openai(name: str) -> _Make:
     )
 
 
+def _ollama_native() -> _Make:
+    from executor_worker.providers.ollama_native import OllamaNative  # only where configured
+
+    return lambda settings, retries: OllamaNative(
+        api_key=settings.api_key,
+        url=endpoint("ollama-native", settings.base_url),
+        timeout_s=settings.timeout_s,
+        retries=retries,
+    )
+
+
 def _scripted() -> _Make:
     from executor_worker.providers.scripted import Scripted  # only where configured
 
@@ -248,6 +259,7 @@ _ADAPTERS: dict[str, Callable[[], _Make]] = {
     "openai": lambda: _openai("openai"),
     "ollama": lambda: _openai("ollama"),
     "gemini": lambda: _openai("gemini"),
+    "ollama-native": _ollama_native,
     "scripted": _scripted,
     "replay": _replay,
 }

@@ -29,6 +29,7 @@ PLACES = {
     "anthropic": Place("https://api.anthropic.com", "claude-sonnet-5-5", keyed=True),
     "openai": Place("https://api.openai.com/v1", None, keyed=True),
     "ollama": Place("http://localhost:11434/v1", None, keyed=False),
+    "ollama-native": Place("http://localhost:11434/api/chat", None, keyed=False),
     "gemini": Place("https://generativelanguage.googleapis.com/v1beta/openai", None, keyed=True),
     "scripted": Place("", "scripted", keyed=False),
     "replay": Place("", "replay", keyed=False),
@@ -89,6 +90,8 @@ def endpoint(provider: str, base_url: str = "") -> str:
         shown = given.rpartition("@")[2]
         raise ConfigError("LLM_BASE_URL", f"{shown!r} is no HTTP address.", "Set it like http://localhost:8000/v1.")
     path = parts.path.rstrip("/")
+    if name == "ollama-native":
+        return urlunsplit((parts.scheme, parts.netloc, _native(path), parts.query, ""))
     call = next((call for call in _CALLS if path.endswith(call)), "")
     path = path.removesuffix(call)
     if name == "anthropic":
@@ -96,6 +99,17 @@ def endpoint(provider: str, base_url: str = "") -> str:
     elif call != "/chat/completions" and not re.search(r"/v\d", path):
         path += "/v1"
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def _native(path: str) -> str:
+    """Answer where conversations are posted: to `/api/chat`, also where the older `/api/generate` is named."""
+    return (
+        next(
+            (path.removesuffix(end) for end in ("/api/chat", "/api/generate", "/v1", "/api") if path.endswith(end)),
+            path,
+        )
+        + "/api/chat"
+    )
 
 
 def _scheme(address: str) -> str:

@@ -129,6 +129,7 @@ class OpenAIChat:
             if isinstance(whole, dict) and whole.get("error"):
                 raise self._border.said(f"{self.name} {answer.model}", whole, 200, stream.response.headers)
             answer.feed(whole)
+            answer.finish_reason = answer.finish_reason or "stop"  # small servers leave it out: the answer is whole
         else:
             for chunk in stream:
                 run_context.check()

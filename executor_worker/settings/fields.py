@@ -15,11 +15,13 @@ from pydantic_settings import InitSettingsSource, SettingsConfigDict
 
 from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.errors import ConfigError
-from executor_worker.settings import addresses, kinds
+from executor_worker.settings import addresses, kinds, stackexchange
 from executor_worker.settings.control import FILE, default_worker_id
 from executor_worker.settings.kinds import Kind, Shown
 from executor_worker.settings.orchestrator import OrchestratorFields
 from executor_worker.settings.problems import ConfigErrors
+from executor_worker.settings.role_table import Role
+from executor_worker.settings.roles import RoleFields, served_roles, settings_of_limits, with_limits
 from executor_worker.settings.sources import (
     Credentials,
     Given,
@@ -43,6 +45,8 @@ Key = Annotated[str, kinds.key()]
 
 SAMPLERS = ("always_on", "always_off", "traceidratio")
 PROVIDERS = ("anthropic", "openai", "ollama", "gemini", "scripted")
+# What the path of LLM_ENDPOINT says where LLM_PROVIDER says nothing.
+PROVIDER_OF_PATH = {"/chat/completions": "openai", "/api/chat": "ollama-native", "/api/generate": "ollama-native"}
 
 
 def _is_fallback_url(word: str) -> bool:
@@ -51,7 +55,7 @@ def _is_fallback_url(word: str) -> bool:
     return name.strip() in PROVIDERS and addresses.is_url(address.strip())
 
 
-class Settings(OrchestratorFields):
+class Settings(OrchestratorFields, RoleFields):
     """
     Durations are seconds, sizes bytes; an empty text or tuple means not set.
 
@@ -94,7 +98,7 @@ class Settings(OrchestratorFields):
     llm_provider: Annotated[
         str,
         kinds.choice(
-            *(*PROVIDERS, "replay"),
+            *(*PROVIDERS, "replay", "ollama-native"),
             claude="anthropic",
             gpt="openai",
             local="ollama",
@@ -103,7 +107,8 @@ class Settings(OrchestratorFields):
     ] = Field(
         "anthropic",
         description="`anthropic`, `openai` (any compatible endpoint), `ollama`, `gemini`, `scripted`, `replay` (neither"
-        " uses a network); also `claude`, `gpt`, `local`, `google`",
+        " uses a network), `ollama-native`; also `claude`, `gpt`, `local`, `google`; where it is not set, the path of"
+        " `LLM_ENDPOINT` says",
     )
     llm_api_key: Annotated[Key, Shown("required where the provider needs one")] = Field(
         "", description="The provider's key", repr=False
@@ -114,7 +119,9 @@ class Settings(OrchestratorFields):
         validation_alias=AliasChoices("LLM_BASE_URL", "LLM_ENDPOINT"),
     )
     llm_model: Annotated[Text, Shown("`claude-sonnet-5-5` for anthropic")] = Field(
-        "", description="Used wherever a node names no model"
+        "",
+        description="Used wherever a node names no model",
+        validation_alias=AliasChoices("LLM_MODEL", "DEFAULT_MODEL"),
     )
     llm_api_key_anthropic: Key = Field(
         "", description="Anthropic's key where it is not LLM_PROVIDER, for `fallbacks` that name it", repr=False
@@ -272,6 +279,8 @@ class Settings(OrchestratorFields):
 
     unknown: tuple[str, ...] = ()
     """Sentences about variables that look like settings and are none, or that have no effect."""
+    role_table: tuple[Role, ...] = ()
+    """The roles that are served, with their limits."""
 
     @classmethod
     def load(cls, environ: Mapping[str, str], cwd: Path | None = None) -> Settings:
@@ -289,7 +298,9 @@ class Settings(OrchestratorFields):
         file = settings_file(environ, folder, problems)
         # First, so that no variable of that name can take its place.
         twice = given_twice(cls, environ, "the environment") + given_twice(cls, file, "the settings file")
-        unknown = InitSettingsSource(cls, {"UNKNOWN": misspelt(known_names(), environ, file) + twice})
+        variables = {**file, **{name: text for name, text in environ.items() if text}}
+        names = known_names() | _limits_of_roles(variables)
+        unknown = InitSettingsSource(cls, {"UNKNOWN": misspelt(names, environ, file) + twice, "ROLE_TABLE": ()})
         passed_over: list[PassedOver] = []
         layers = (Layer(cls, variables, folder, problems, passed_over) for variables in (environ, file))
         try:
@@ -299,9 +310,48 @@ class Settings(OrchestratorFields):
         else:
             if not settings.traces_off:
                 problems += [_wrong(one.field, one.given) for one in passed_over if one.field.endswith("_endpoint")]
+            derived, said = settings._derived(variables, folder, problems)
         if problems:
             raise ConfigErrors(problems)
-        return settings.model_copy(update={"unknown": settings.unknown + settings._ineffective(passed_over)})
+        said += settings._ineffective(passed_over)
+        return settings.model_copy(update={**derived, "unknown": settings.unknown + said})
+
+    def _derived(
+        self, variables: Mapping[str, str], folder: Path, problems: list[ConfigError]
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """What follows from several settings together, and what is to be said of that."""
+        taken = settings_of_limits(frozenset(name for name in known_names() if "_FILE" not in name))
+        roles = served_roles(self.roles, self.roles_config, folder, taken, problems)
+        given = {name: getattr(self, name) for name in self.model_fields_set if name in RoleFields.model_fields}
+        derived: dict[str, Any] = {"role_table": with_limits(roles, given, variables, problems)}
+        path = self.llm_base_url.partition("?")[0].rstrip("/")
+        provider = next((name for end, name in PROVIDER_OF_PATH.items() if path.endswith(end)), "")
+        if provider and "llm_provider" not in self.model_fields_set:
+            derived["llm_provider"] = provider
+        redis, said = self._redis_of_connection(problems)
+        return {**derived, **redis}, said
+
+    def _redis_of_connection(self, problems: list[ConfigError]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        if not self.redis_connection:
+            return {}, ()
+        if "redis_addr" in self.model_fields_set:
+            return {}, (
+                "REDIS_CONNECTION is ignored: REDIS_ADDR is set too, and goes before it; take one of them out.",
+            )
+        try:
+            found = stackexchange.parse(self.redis_connection)
+        except ValueError as error:
+            fix = "Write it as host:port,password=…,user=…,ssl=true,defaultDatabase=0, or set REDIS_ADDR."
+            problems.append(ConfigError("REDIS_CONNECTION", f"{error}.", fix))
+            return {}, ()
+        values = {
+            "redis_addr": found.address,
+            "redis_user": found.user,
+            "redis_pass": found.password,
+            "redis_db": found.database,
+        }
+        said = tuple(f"{name} in REDIS_CONNECTION has no effect here." for name in found.ignored)
+        return {name: value for name, value in values.items() if name not in self.model_fields_set}, said
 
     def _ineffective(self, passed_over: Sequence[PassedOver]) -> tuple[str, ...]:
         """Say which variables, of those that others read too, have no effect here; nothing where we make no traces."""
@@ -347,7 +397,9 @@ class Settings(OrchestratorFields):
         keys = (self.llm_api_key, self.llm_api_key_anthropic, self.llm_api_key_openai, self.llm_api_key_gemini)
         headers = (value.rpartition(" ")[2] for value in self.otel_exporter_otlp_headers.values())
         tokens = (entry.split(":", 2)[2] for entry in self.api_tokens)
-        return tuple(filter(None, (self.redis_pass, *keys, self.health_token, *tokens, *inside, *headers)))
+        return tuple(
+            filter(None, (self.redis_pass, self.redis_connection, *keys, self.health_token, *tokens, *inside, *headers))
+        )
 
     @property
     def traces_endpoint(self) -> str:
@@ -410,14 +462,19 @@ class SettingField:
 def setting_fields() -> dict[str, SettingField]:
     """All settings by the names of their fields, in the order of the documentation."""
     fields = Settings.model_fields
-    inherited = OrchestratorFields.model_fields
-    ordered = [*(name for name in fields if name not in inherited and name != "unknown"), *inherited]
+    inherited = {**RoleFields.model_fields, **OrchestratorFields.model_fields}
+    ordered = [*(name for name in fields if name not in (*inherited, "unknown", "role_table")), *inherited]
     return {name: _described(fields[name]) for name in ordered}
 
 
 def known_names() -> set[str]:
     """All names under which a setting may stand in the environment."""
     return {"ENV_FILE"}.union(*(setting.names for setting in setting_fields().values()))
+
+
+def _limits_of_roles(variables: Mapping[str, str]) -> set[str]:
+    """Names of the limits of all roles that ROLES names: those of added roles are no fields."""
+    return {f"MAX_{name.strip().upper()}" for name in variables.get("ROLES", "").split(",") if name.strip()}
 
 
 def _described(field: FieldInfo) -> SettingField:

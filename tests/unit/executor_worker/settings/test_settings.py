@@ -104,6 +104,16 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "max_active_graphs": 0,
         "run_queued_max": 500,
         "timeout_graph_execution": 3600.0,
+        "roles": (),
+        "roles_config": "",
+        "max_manager": 0,
+        "max_inspector": 0,
+        "max_agent": 0,
+        "max_total": 0,
+        "limits": {},
+        "redis_connection": "",
+        "roles_start": "group",
+        "role_table": (),
         "unknown": (),
     }
 
@@ -536,7 +546,7 @@ def test_settings_can_not_be_changed(tmp_path: Path) -> None:
 def test_every_setting_is_described(tmp_path: Path) -> None:
     """The tables in the documentation are made of this."""
     described = setting_fields()
-    assert len(described) == len(Settings.model_fields) - 1
+    assert len(described) == len(Settings.model_fields) - 2
     assert all(setting.meaning for setting in described.values())
     assert {name for name, setting in described.items() if setting.secret} == {
         "redis_pass",
@@ -547,4 +557,5 @@ def test_every_setting_is_described(tmp_path: Path) -> None:
         "llm_api_key_openai",
         "llm_api_key_gemini",
         "otel_exporter_otlp_headers",
+        "redis_connection",
     }

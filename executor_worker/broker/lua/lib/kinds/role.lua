@@ -1,0 +1,69 @@
+-- Jobs of roles: flat fields in streams of another system. In the step that takes one its record says that it runs.
+--
+-- dago:job:<jobId>                  string: the record, see envelopes/role_job.py
+-- dago:executor:cancelled:<jobId>   string: it is not wanted any more
+-- <stream>:forgiven                 hash: "<entry> ours" where a consumer of ours was given the entry
+
+local roles = {} -- stream → {name}; whoever serves them says so
+local record_ttl_ms = 86400000
+local LONGEST_ID = 200 -- bytes
+
+local function fields_of_job(words)
+  local fields = {}
+  for i = 1, #words, 2 do fields[words[i]] = words[i + 1] end
+  return fields
+end
+
+local function keyed(id)
+  return #id > LONGEST_ID and redis.sha1hex(id) or id
+end
+
+local function running(role, one, id, fields, attempt)
+  local created = tonumber((string.match(one.entry, '^(%d+)')))
+  local json = cjson.encode
+  local all = {}
+  for i = 1, #one.fields, 2 do
+    if fields[one.fields[i]] == one.fields[i + 1] then
+      all[#all + 1] = json(one.fields[i]) .. ':' .. json(one.fields[i + 1])
+    end
+  end
+  return table.concat({
+    '{"jobId":', json(id), ',"role":', json(role.name), ',"entry_id":"', one.entry, '","status":"running","output":null',
+    ',"error":null,"error_code":null,"usage":null,"task":', json(fields.task or ''),
+    ',"workflowId":', json(fields.workflowId or 'unknown'), ',"userId":', json(fields.userId or ''),
+    ',"projectId":', json(fields.projectId or ''), ',"worker_id":', json(one.consumer),
+    ',"attempt":', string.format('%d', attempt), ',"created_at":"', rfc3339(created),
+    '","started_at":"', rfc3339(now_ms()), '","completed_at":null,"fields":{', table.concat(all, ','), '}}',
+  })
+end
+
+-- What was delivered before to others than us is not held against a job: an executor of the other system left it.
+local function adopt(one)
+  local forgiven = one.stream .. ':forgiven'
+  if redis.call('HSETNX', forgiven, one.entry .. ' ours', 1) == 1 and one.count > 1 then
+    redis.call('HSET', forgiven, one.entry, one.count - 1)
+  end
+  return one.count - tonumber(redis.call('HGET', forgiven, one.entry) or 0)
+end
+
+-- {'cancelled'} or {}; false: somebody had time to settle it, or it is unknown who did.
+local function open_job(one)
+  local role = roles[one.stream]
+  local fields = fields_of_job(one.fields)
+  local id = fields.jobId
+  if not id or id == '' then id = one.stream .. '/' .. one.entry end
+  local key = 'dago:job:' .. keyed(id)
+  if one.how == 'lost' or one.how == 'late' then
+    local record = record_at(key)
+    local own = record and entry_of(record) == one.entry
+    if own and is_finished(record) or one.how == 'late' and not own then return false end
+  end
+  local cancelled = redis.call('EXISTS', 'dago:executor:cancelled:' .. keyed(id)) == 1
+  if one.how ~= 'again' then
+    local attempt = adopt(one)
+    write_record(key, one.entry, running(role, one, id, fields, math.max(attempt, 1)), record_ttl_ms)
+  end
+  return cancelled and {'cancelled'} or {}
+end
+
+kinds[#kinds + 1] = {name = 'role', reads = function(one) return roles[one.stream] ~= nil end, open = open_job}

@@ -1,0 +1,38 @@
+"""From the settings of roles to the kind of work that serves them."""
+
+from __future__ import annotations
+
+from executor_worker.broker.roles.source import RoleQueue, role_source
+from executor_worker.settings import Settings
+from executor_worker.settings.role_table import Role
+from executor_worker.worker.kinds.role import RoleKind, RoleSpec
+from executor_worker.worker.limits import Limits
+
+
+def role_kind(settings: Settings, limits: Limits) -> RoleKind:
+    """Make the kind of work that serves the roles of ROLES."""
+    roles = settings.role_table
+    start = "$" if settings.roles_start == "$" else "0"
+    source = role_source([RoleQueue(role.name, role.stream) for role in roles], ttl_s=settings.state_ttl, start=start)
+    return RoleKind([_spec(role, settings) for role in roles], source, limits, settings.state_ttl)
+
+
+def model_of(role: Role, settings: Settings) -> str:
+    """Name the model of a role's jobs: the role's table first, then LLM_MODEL where it is set, then the role's own."""
+    return role.model or settings.llm_model or role.own_model
+
+
+def _spec(role: Role, settings: Settings) -> RoleSpec:
+    return RoleSpec(
+        name=role.name,
+        stream=role.stream,
+        model=model_of(role, settings),
+        message=role.message,
+        system=role.system,
+        max_tokens=role.max_tokens,
+        temperature=role.temperature,
+        tools=role.tools,
+        output_schema=role.output_schema,
+        model_from_job=role.model_from_job,
+        needs_payload=role.needs_payload,
+    )
