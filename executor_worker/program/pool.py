@@ -132,7 +132,7 @@ class ExecutorProgram:
             self._tool_host = listen()
         self._prices = Prices.load(settings.llm_prices)
         if not (kinds := self._kinds()):
-            fix = "Name the queues to serve, or leave it out for the default one."
+            fix = "Name the queues to serve, or leave it out for the default one; or name roles in ROLES."
             raise ConfigError("QUEUES", "with none the workers have nothing to do.", fix)
         sources_of(kinds).load()
         park_script()
