@@ -47,7 +47,7 @@ class Drain:
 
     @property
     def keeper_needed(self) -> bool:
-        """Whether leases are still to be kept, or what dead workers held is to be given back."""
+        """Tell whether the keeper must still renew leases, or give back what dead workers held."""
         return len(self._stages) == 5 or (len(self._stages) == 4 and not self._keeper_dismissed)
 
     def begin(self) -> None:

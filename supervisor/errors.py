@@ -1,5 +1,5 @@
 """
-What can go wrong here, by who has to act.
+The supervisor's errors, by who has to act.
 
     SupervisorError
     ├── ReloadRefused    the operator: new settings can't be used; the old ones stay

@@ -12,7 +12,7 @@ from supervisor.slots.worker_slot import WorkerSlot
 from supervisor.transitions import SlotEvent, SlotState, StopReason
 
 FORKS_AT_ONCE = 8  # then signals and the dead get their turn
-DESCRIPTORS, DESCRIPTORS_A_SLOT = 128, 2  # what the supervisor has open: for a slot its bell and its worker's pidfd
+DESCRIPTORS, DESCRIPTORS_A_SLOT = 128, 2  # what the supervisor has open: for a slot its event fd and its worker's pidfd
 UNCLAIMED_S = 30.0  # for the keeper to give back what a removed slot's worker held
 
 
@@ -58,7 +58,7 @@ class Pool:
 
     @property
     def busy(self) -> int:
-        """How many of those that stay have something in hand."""
+        """The number of staying workers that have an item in hand."""
         return sum(1 for slot in self.staying if slot.row.held)
 
     @property
@@ -67,12 +67,12 @@ class Pool:
 
     @property
     def empty(self) -> bool:
-        """Whether no worker is left."""
+        """Tell whether no worker is left."""
         return all(slot.child is None for slot in self._by_number.values())
 
     @property
     def rolled(self) -> bool:
-        """Whether every worker has the settings in force, and is up if it can be waited for."""
+        """Tell whether every worker has the settings in force, and is up if it can be waited for."""
         return not any(slot.old or slot.awaited for slot in self.staying)
 
     def of(self, child: Child) -> WorkerSlot | None:

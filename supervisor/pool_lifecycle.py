@@ -311,7 +311,7 @@ class PoolLifecycle:
             self._adopt(program)
 
     def _reload_again(self) -> None:
-        """Roll on to still newer settings; where they can't be used, to those that are being rolled out."""
+        """Roll on to still newer settings; if they can't be used, to those that are being rolled out."""
         try:
             program = self._generations.read(self.notify)
         except ReloadRefused as refused:

@@ -1,4 +1,4 @@
-"""What a pool is told to run: the one thing that knows what workers do."""
+"""The program that a pool runs: the only place that knows what workers do."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PoolSettings:
     """Durations are seconds; 0 for a limit means none."""
 
     name: str  # in process titles
-    workers: int  # at least, where there may be more
+    workers: int  # at least, if there may be more
     most_workers: int = 0  # as many as there is work for, up to this; 0: `workers`, always
     services: int = 0  # processes that run `Program.serve`
     drain_timeout_s: float = 60.0  # from SIGTERM to the last worker killed
@@ -52,7 +52,7 @@ class Program(Protocol):
         """
         In a worker: do its work until asked to leave.
 
-        Write `row.state = "idle"` and ring `board.bell` once up; the clock of `boot_timeout_s` runs until then.
+        Write `row.state = "idle"` and ring `board.event_fd` once up; the clock of `boot_timeout_s` runs until then.
         SIGTERM: finish what is in hand and return 0. SIGQUIT: give it back and return 0. `row.leaving` says
         either was sent. SIGUSR1 dumps all stacks to stderr (already registered), SIGHUP: reopen logs.
 

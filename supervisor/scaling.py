@@ -1,4 +1,4 @@
-"""How many slots a pool has that may grow and shrink by itself: arithmetic over what it is told, and the clock."""
+"""Scaling of a pool: the number of slots it should have, computed from its load and the clock alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REASONS = (FIXED, LEAST, MOST, WORK, RECENT, THROTTLED, MEMORY, ROOM)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Slots at least and at most; fixed where both are the same."""
+    """Slots at least and at most; fixed if both are the same."""
 
     least: int
     most: int
@@ -43,11 +43,11 @@ class Bounds:
 @dataclass(frozen=True, slots=True)
 class Load:
     """
-    What a pool has to do.
+    The pool's load.
 
     Attributes:
         busy: Slots that have an item in hand.
-        waiting: Items that a worker could run now and nobody has taken; not what waits for a throttle or a limit.
+        waiting: Items that a worker could run now and none has taken; not what waits for a throttle or a limit.
         throttled: Whether models are throttled: more workers would call them no sooner.
         room: So many more workers fit into memory.
     """

@@ -20,7 +20,7 @@ class Sizing:
 
     @property
     def bounds(self) -> Bounds:
-        """How many slots there may be."""
+        """The least and the most slots that the pool may have."""
         return self._scaling.bounds
 
     def scale(self, bounds: Bounds) -> None:

@@ -45,7 +45,7 @@ class StopReason(StrEnum):
 
 
 class Follow(StrEnum):
-    """What becomes of the slot then."""
+    """The fate of a slot whose child has left: it rests, goes, or gets the next child, at once or later."""
 
     REST = "rest"
     VACATE = "vacate"

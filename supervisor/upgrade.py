@@ -24,20 +24,20 @@ HIGHEST_FIRST_SLOT = 10_000  # then the numbers begin again
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """What a predecessor hands on."""
+    """The inheritance that a predecessor hands to its successor by SIGUSR2."""
 
     first_slot: int
     listen_fd: int | None  # the health port's listening socket
     ready_fd: int  # a pipe, kept open until the pool is up
     predecessor: int  # its pid
     control_fd: int | None = None  # the listening socket of commands
-    tables: tuple[int, ...] = ()  # memory in which was counted, its own first: see `legacy.py`
+    tables: tuple[int, ...] = ()  # memory in which was counted, its own first: see `inherited_counters.py`
     paused: bool = False  # nothing is taken: an upgrade is no reason to
     service_fds: tuple[int, ...] = ()  # what services listen on
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Inheritance | None:
-        """Take it out of *environ*, so that it goes to nobody else; None when there was no predecessor."""
+        """Take it out of *environ*, so that no other process inherits it; None when there was no predecessor."""
         raw = environ.pop(VARIABLE, "")
         if not raw:
             return None
@@ -169,5 +169,5 @@ class Succession:
 
 
 def next_first_slot(highest: int) -> int:
-    """Where a successor's slots begin, *highest* being the highest number in use here."""
+    """Return the first slot number of a successor, *highest* being the highest number in use here."""
     return highest + 1 if highest < HIGHEST_FIRST_SLOT else 1

@@ -135,7 +135,7 @@ class Commands:
 
 
 def _bounds_of(text: str, most: int) -> Bounds | None:
-    """Read `4` or `2-20`; None where it is neither."""
+    """Read `4` or `2-20`; None if it is neither."""
     first, dash, second = text.partition("-")
     numbers = [first, second if dash else first]
     if not all(number.isdecimal() and 1 <= int(number) <= most for number in numbers):

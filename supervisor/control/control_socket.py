@@ -1,5 +1,5 @@
 """
-Commands over a unix socket, for whoever can't send every signal, or wants to know what came of it.
+Commands over a unix socket, for a client that can't send every signal, or wants to know what came of it.
 
 A client writes one line and reads one line of JSON: `{"ok": true, "said": …}` or `{"ok": false, "error": …}`. One that
 is slow, silent or rude costs one of `CLIENTS` places for `TIMEOUT_S` seconds, and nothing else.
@@ -29,7 +29,7 @@ _TIMEVAL = Struct("ll")
 
 
 class Peer(NamedTuple):
-    """Who is at the other end, as the kernel says it."""
+    """The peer of a control connection, by the credentials that the kernel reports."""
 
     pid: int
     uid: int
@@ -39,7 +39,7 @@ class Peer(NamedTuple):
 @dataclass(slots=True, eq=False)
 class Call:
     """
-    One command and whoever waits for what comes of it.
+    One command and the client that waits for its reply.
 
     Attributes:
         line: The command; empty until it is complete.
@@ -79,7 +79,7 @@ class ControlSocket:
         return self._selector.fileno()
 
     def open(self) -> None:
-        """Take commands; whoever has had the socket before does so no more."""
+        """Take commands; the socket's former owner does so no more."""
         if not self._is_open:
             self._is_open = True
             self._selector.register(self._listener, selectors.EVENT_READ)
@@ -106,7 +106,7 @@ class ControlSocket:
         return calls
 
     def answer(self, call: Call, error: str = "", **fields: object) -> None:
-        """Say what came of *call*; never fails, whoever asked may be gone."""
+        """Say what came of *call*; never fails, the client may be gone."""
         answer = {"ok": False, "error": error} if error else {"ok": True, **fields}
         call.deadline = self._now() + TIMEOUT_S
         call.to_send = memoryview(json.dumps(answer, default=str).encode() + b"\n")
@@ -189,7 +189,7 @@ def listen(address: str) -> socket.socket:
     A file that a dead pool has left is replaced.
 
     Raises:
-        OSError: That can't be; EADDRINUSE: somebody answers there.
+        OSError: That can't be; EADDRINUSE: another process answers there.
     """
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -211,7 +211,7 @@ def ask(address: str, line: str, timeout_s: float | None = None) -> dict[str, ob
         timeout_s: None: as long as it takes.
 
     Raises:
-        OSError: Nobody answers there.
+        OSError: No process answers there.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         _stand_in_line(client, address, timeout_s)
@@ -251,10 +251,10 @@ def _bind_private(made: socket.socket, address: str) -> None:
 
 def _clear_away(path: str) -> None:
     """
-    Remove what nobody listens at any more.
+    Remove a socket file that no process listens at any more.
 
     Raises:
-        OSError: EADDRINUSE: somebody does.
+        OSError: EADDRINUSE: one does.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
@@ -271,6 +271,6 @@ def _clear_away(path: str) -> None:
 
 
 def _path_of(listener: socket.socket) -> str:
-    """Where it is in the file system; empty where it is abstract."""
+    """Return the socket's path in the file system; empty if its address is abstract."""
     name = listener.getsockname()
     return name if isinstance(name, str) else ""

@@ -1,4 +1,4 @@
-"""What is going on, for the log: the scoreboard as fields, and every worker's stack."""
+"""Reports for the log: the scoreboard as fields, and every worker's stack."""
 
 from __future__ import annotations
 

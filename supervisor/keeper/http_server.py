@@ -48,7 +48,7 @@ class Connection:
 
 
 class BadRequest(Exception):
-    """What came in is no request that is answered here; `status` says so to the client."""
+    """A request that the keeper's HTTP server does not answer; `status` tells the client why."""
 
     def __init__(self, status: HTTPStatus) -> None:
         super().__init__(status.phrase)
@@ -190,7 +190,7 @@ class HttpServer:
 
 
 def is_loopback(peer: tuple[object, ...]) -> bool:
-    """Whether a socket's address is this machine's own, IPv4 in IPv6 included."""
+    """Tell whether a socket's address is this machine's own, IPv4 in IPv6 included."""
     try:
         address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
     except ValueError:

@@ -38,7 +38,7 @@ class Duty:
     every_seconds: float
     run: Callable[[], float | None]
     close: Callable[[], None] | None = None  # run when the keeper is asked to leave
-    on_event_fd: bool = False  # run it at once when somebody rings `board.keeper_bell`
+    on_event_fd: bool = False  # run it at once when a worker rings `board.keeper_event_fd`
     first: bool = False  # before it is said that the keeper is up: one killed as soon as it is has done this
 
 

@@ -1,4 +1,4 @@
-"""What a process that was just forked does first: it was a supervisor a moment ago and must not go on as one."""
+"""First steps of a process after the fork: it was a supervisor a moment ago and must not go on as one."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def live_without_supervisor() -> None:
 
 
 def describe(error: BaseException) -> dict[str, object]:
-    """What the log may hold of *error*: its own words stay out, they may quote what was worked on."""
+    """Describe *error* for the log without its message, which may quote what was worked on."""
     stack = traceback.extract_tb(error.__traceback__)
     return {"error": type(error).__name__, "frames": [f"{at.filename}:{at.lineno} {at.name}" for at in stack]}
 

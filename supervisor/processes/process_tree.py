@@ -1,7 +1,7 @@
 """
-Who descends from whom, read from /proc: so that nothing that was started here stays behind.
+The process tree as read from /proc, so that no process that was started here stays behind.
 
-A process is known by its number and its start: a number alone may have gone to somebody else.
+A process is known by its number and its start: a number alone may have gone to another process.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def bearing(mark: bytes, mapping: bytes) -> Iterator[int]:
 
 
 def mapping_at(address: int) -> bytes:
-    """How the shared memory at *address* shows in /proc/PID/maps: device and number, the same in all who share it."""
+    """Return device and number of the shared memory at *address* in /proc/PID/maps, the same in all that share it."""
     for line in _content(f"{PROC}/self/maps").splitlines():
         span, _, _, device, number, *_ = line.split()
         first, last = (int(end, 16) for end in span.split(b"-"))

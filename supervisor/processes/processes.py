@@ -23,7 +23,7 @@ END_RUN = signal.SIGUSR2
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a child ended."""
+    """The exit of a child process: its code or its signal."""
 
     code: int  # exit status, or minus the signal
 
@@ -34,7 +34,7 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """What was started here."""
+    """A child process that was started here."""
 
     pid: int
     fd: int  # a pidfd: readable once it is dead
@@ -44,7 +44,7 @@ class Child:
             signal.pidfd_send_signal(self.fd, number)
 
     def ended(self) -> bool:
-        """Whether it is dead, reaped or not."""
+        """Tell whether the process is dead, reaped or not."""
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
         return bool(poll.poll(0))
@@ -114,7 +114,7 @@ class Processes:
         Start *command* beside us, with *fds* open: it outlives us.
 
         It is not our child but that of who takes in orphans, from its first moment: systemd waits for the end of a
-        main process only where that is its own child, and kills at once what it should have let drain.
+        main process only if that is its own child, and kills at once what it should have let drain.
 
         Raises:
             OSError: There is no room for it.

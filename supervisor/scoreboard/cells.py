@@ -1,5 +1,5 @@
 """
-How values lie in shared memory so that a reader is never misled, whenever their writer is killed.
+Cells in shared memory: values that never mislead a reader, whenever their writer is killed.
 
 A number, flag or choice is one aligned 8-byte word: read and written by one machine instruction. What is longer, or
 belongs together, is a `Twin`.
@@ -126,7 +126,7 @@ class Text:
         return Twin.size(Struct(f"<H{limit}s"))
 
     def write(self, text: str) -> None:
-        """Put *text* up, cut between characters where it is too long."""
+        """Put *text* up, cut between characters if it is too long."""
         raw = clip(text, self._limit)
         self._twin.write(len(raw), raw)
 

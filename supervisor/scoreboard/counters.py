@@ -42,7 +42,7 @@ class Counters:
 
     @property
     def refused(self) -> float:
-        """What was added under keys for which there was no room."""
+        """The sum of what was added under keys for which there was no room."""
         return float(self._doubles[REFUSED])
 
     def add(self, key: bytes, amount: float) -> None:

@@ -1,5 +1,5 @@
 """
-What predecessors have counted: a successor by SIGUSR2 goes on from there, so that no total goes down.
+Inherited counters: a successor by SIGUSR2 goes on from its predecessors' counts, so that no total goes down.
 
 Their tables are read through descriptors and never mapped: by such a mapping a keeper whose supervisor was killed finds
 what it has to kill.
@@ -40,7 +40,7 @@ class InheritedCounters:
 
     @property
     def ended(self) -> bool:
-        """Whether the predecessor has stopped by itself: then nothing is added any more."""
+        """Tell whether the predecessor has stopped by itself: then it adds nothing any more."""
         return MODES[self._words()[Head.mode.at]] == "stopped"
 
     @property

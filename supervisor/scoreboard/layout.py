@@ -1,4 +1,4 @@
-"""Where things lie in the pool's table: in the memory it is made in, and in another's that is only read."""
+"""The layout of the pool's table: in the memory it is made in, and in another pool's that is only read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a run has got, as its worker shows it on the scoreboard."""
+"""Progress of a run, as its worker shows it on the scoreboard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Progress(NamedTuple):
     Attributes:
         mode: What kind of run it is; empty while that is not known.
         step, steps: Which of its steps it is at, of how many at most; 0: it has none that are counted.
-        ends_ns: When the run's time is up; 0: nobody knows.
+        ends_ns: When the run's time is up; 0: unknown.
     """
 
     mode: str = ""
@@ -27,7 +27,7 @@ class Progress(NamedTuple):
 
 
 class ProgressCell:
-    """Holds one run's progress; of another run it says nothing, so nobody has to clear it."""
+    """Holds one run's progress; of another run it says nothing, so it needs no clearing."""
 
     __slots__ = ("_twin",)
     SIZE = Twin.size(_LAYOUT)  # bytes
@@ -39,6 +39,6 @@ class ProgressCell:
         self._twin.write(run, clip(progress.mode, _MODE_LIMIT), *progress[1:])
 
     def read(self, run: int) -> Progress:
-        """What was written of *run*, which is 0 where there is none."""
+        """Read the progress of *run*; empty if there is no run (0) or the cell belongs to another."""
         written_of, mode, *rest = self._twin.read()
         return Progress(str(mode, "utf-8", "replace"), *rest) if run and run == written_of else Progress()

@@ -68,9 +68,9 @@ class Row(CurrentItem):
     respawn_at_ns = Number(16)  # when a dead slot gets its next worker
     stopped = Flag(17)  # by SIGSTOP
     cut_short = Flag(18)  # the worker was killed because a drain's time was up
-    # Names a run while it lasts, and no other of this slot: what is said of one can't hit the next.
+    # Id of the current run, unique within the slot: a late stop request can't hit the next run.
     run = Number(19)  # when it began
-    lost_run = Number(20)  # the run whose item is surely somebody else's: it is to end at once, as nothing
+    lost_run = Number(20)  # the run whose item surely belongs to another worker: it is to end at once, as nothing
     unwatched_run = Number(21)  # the run whose worker has to see for itself whether it is still wanted
     attempt = Number(22)  # which run of the item the last one begun was, from 1
     listed = Flag(23)  # others can see the slot by its name; still so after its removal, until a keeper has seen to it
@@ -106,7 +106,7 @@ class Row(CurrentItem):
 
     @property
     def progress(self) -> Progress:
-        """How far the run in progress has got, as its worker has shown."""
+        """The progress of the current run, as its worker has shown it."""
         return self._progress.read(self.run)
 
     @progress.setter
@@ -119,24 +119,24 @@ class Row(CurrentItem):
         return str(raw[:length], "utf-8")
 
     def goes_on(self, run: int, now_ns: int) -> bool:
-        """Whether nothing that is said here speaks against going on with *run*; asked many times in each."""
+        """Tell whether nothing in this row speaks against going on with *run*; the worker asks many times in each."""
         words = self.ints
         return words[8] != run and not words[7] and words[6] >= now_ns
 
     @property
     def at_rest(self) -> bool:
-        """Whether nothing is in hand and nobody wants anything of its worker: looked at several times a second."""
+        """Tell whether the worker has nothing in hand and nothing is asked of it; read several times a second."""
         words = self.ints
         return words[3] == IDLE and not words[19]
 
     def worn(self, limit: int) -> bool:
-        """Whether its worker wants to be replaced, or weighs more than *limit* bytes (0: none)."""
+        """Tell whether the worker asks to be replaced, or weighs more than *limit* bytes (0: none)."""
         words = self.ints
         return words[11] != 0 or 0 < limit < words[12]
 
     @property
     def run_is_over(self) -> bool:
-        """Whether the run in progress is to end at once."""
+        """Tell whether the current run is to end at once."""
         run = self.run
         return run != 0 and run in (self.stop_run, self.lost_run)
 

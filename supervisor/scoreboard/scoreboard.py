@@ -35,19 +35,19 @@ HELD_BACK_LIMIT = 500
 
 
 class Totals(Protocol):
-    """What was counted somewhere, by key."""
+    """Sums of one part of the counters, by key."""
 
     def items(self) -> Mapping[bytes, float]: ...
 
 
 class Predecessor(Totals, Protocol):
-    """Another pool's table, which is counted in; see `legacy.py`."""
+    """Another pool's table, which is counted in; see `inherited_counters.py`."""
 
     fd: int
 
 
 class Head:
-    """What is true of the whole pool; written by the supervisor, where nothing else is said."""
+    """The pool's own part of the scoreboard; the supervisor writes it, unless a field says otherwise."""
 
     __slots__ = (
         *("_away", "_control", "_held_back", "_name", "_notice", "_reason"),
@@ -81,7 +81,7 @@ class Head:
     port = Number(23)  # where the pool answers over HTTP; 0: nowhere
     demand = Number(25)  # by the keeper: items in hand and waiting, at a time when no worker was free; else 0
     room = Number(26)  # by the keeper: so many more workers fit into memory
-    least = Number(27)  # slots; the pool scales itself where this is not `most`
+    least = Number(27)  # slots; the pool scales itself if this is not `most`
     most = Number(28)
     scaled = Choice(29, REASONS)  # why there are as many slots as there are
     lost_wall_ns = Number(24)  # when a stream or its group was last found lost; wall clock, by whoever found it
@@ -105,12 +105,12 @@ class Head:
 
     @property
     def name(self) -> str:
-        """What the pool is called."""
+        """The pool's name."""
         return self._name.read()
 
     @property
     def control(self) -> str:
-        """Where it takes commands; empty where it takes none."""
+        """The address at which the supervisor takes commands; empty if it takes none."""
         return self._control.read()
 
     def introduce(self, name: str, control: str, port: int) -> None:
@@ -130,7 +130,7 @@ class Head:
 
     @property
     def held_back(self) -> str:
-        """What the pool can't do, though it is whole and Redis is there: a sentence; by the keeper."""
+        """A sentence on what the pool can't do, though it is whole and Redis is there; the keeper writes it."""
         return self._held_back.read()
 
     @held_back.setter
@@ -139,11 +139,11 @@ class Head:
 
     @property
     def notice(self) -> str:
-        """What the keeper has to say to all workers; not understood here."""
+        """The keeper's notice to all workers; the supervisor does not read it."""
         return self._notice.read()
 
     def post(self, notice: str, number: int) -> None:
-        """Put up *notice* under *number*, which is 0 where there is nothing to say."""
+        """Put up *notice* under *number*, which is 0 if there is nothing to say."""
         self._notice.write(notice)
         self.noticed = number
 
@@ -252,7 +252,7 @@ class Scoreboard:
 
     @property
     def refused(self) -> float:
-        """What was counted here under keys for which there was no room."""
+        """The sum of what all counters here were given under keys for which there was no room."""
         return sum(area.refused for area in self.all_counters() if isinstance(area, Counters))
 
     @property

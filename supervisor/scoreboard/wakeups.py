@@ -1,4 +1,4 @@
-"""How one process of the pool makes another look up: bells, one of them for each slot."""
+"""Wakeups between the pool's processes: an event fd for each slot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EventFd:
 
 
 class Wakeups:
-    """A bell for each slot; one made after this process was forked is rung by way of the supervisor."""
+    """An event fd for each slot; one made after this process was forked is rung by way of the supervisor."""
 
     def __init__(self, event_fd: EventFd, asked: memoryview[int], first_slot: int) -> None:
         self._event_fd = event_fd
@@ -42,7 +42,7 @@ class Wakeups:
         self._event_fds: dict[int, EventFd] = {}
 
     def make(self, slot: int) -> bool:
-        """Have a bell for *slot*, and some ahead; True when that took new ones."""
+        """Make an event fd for *slot*, and some ahead; True when that took new ones."""
         if slot in self._event_fds:
             return False
         for number in range(slot, min(slot + SPARE_SLOTS, self._first + len(self._asked))):

@@ -1,4 +1,4 @@
-"""What a slot needs of the supervisor."""
+"""The host of a slot: what a slot needs of the supervisor."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Rules(Protocol):
     def draining(self) -> bool: ...
     @property
     def keeper_needed(self) -> bool:
-        """Whether there is still something for it to do: not any more at the end of a drain."""
+        """Tell whether the keeper still has something to do: not any more at the end of a drain."""
 
     def boot_failed(self, died: Exit, failures: int) -> None:
         """Decide what follows from a child that did not come up, the last of *failures* in a row in its slot."""

@@ -1,4 +1,4 @@
-"""When a slot whose child has died gets the next one, and when there is no hope left."""
+"""Respawn delays: when a slot whose child has died gets the next one, and when the pool gives up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 DELAYS_S = (0.0, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
 CALM_S = 30.0  # a life this long was no crash in a loop
-LONG_S = 2.0  # from this delay on, nobody waits for the slot
+LONG_S = 2.0  # from this delay on, no reload waits for the slot
 HOPELESS_BOOTS = 3
 HANGING_BOOT = 2  # failures one boot that hangs counts for: its deadline was wait enough
 
@@ -53,5 +53,5 @@ class Backoff:
 
 
 def hopeless(boot_failures: Sequence[int], up: int) -> bool:
-    """Whether a pool none of whose slots is *up* can be given up: each has failed to boot several times in a row."""
+    """Tell whether to give up a pool with no slot *up*: each has failed to boot several times in a row."""
     return up == 0 and bool(boot_failures) and min(boot_failures) >= HOPELESS_BOOTS

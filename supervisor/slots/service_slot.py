@@ -30,7 +30,7 @@ class ServiceSlot(WorkerSlot):
 
     @property
     def settled(self) -> bool:
-        """A service holds nothing that somebody has to give back."""
+        """Tell that nothing is left to give back: a service holds no item."""
         return self.child is None
 
     def useful(self) -> bool:

@@ -71,17 +71,17 @@ class Slot(ABC):
 
     @abstractmethod
     def refills(self) -> bool:
-        """Whether a child that has died is replaced now."""
+        """Tell whether a child that has died is replaced now."""
 
     @abstractmethod
     def count_restart(self, reason: str) -> None: ...
 
     def longest_wait_s(self) -> float:
-        """How long the slot may stay empty when its children die again and again."""
+        """Return how long the slot may stay empty when its children die again and again."""
         return DELAYS_S[-1]
 
     def useful(self) -> bool:
-        """Whether the child got something done: then its death is no crash in a loop."""
+        """Tell whether the child got something done: then its death is no crash in a loop."""
         return False
 
     @abstractmethod
@@ -93,7 +93,7 @@ class Slot(ABC):
         """Record why the child is about to be killed."""
 
     def details(self) -> dict[str, object]:
-        """What the log should say of a child that has died."""
+        """Return fields for the log about a child that has died."""
         return {}
 
     @abstractmethod
@@ -162,12 +162,12 @@ class Slot(ABC):
 
     @property
     def ready(self) -> bool:
-        """Whether its child is up and was not asked to leave."""
+        """Tell whether the slot's child is up and was not asked to leave."""
         return self.state in (SlotState.IDLE, SlotState.BUSY)
 
     @property
     def old(self) -> bool:
-        """Whether the child has settings that are no longer in force."""
+        """Tell whether the child has settings that are no longer in force."""
         return self.child is not None and self.generation != self.rules.generation
 
     # Actions.
@@ -316,10 +316,10 @@ class Slot(ABC):
 
     @property
     def failed(self) -> bool:
-        """Whether the child that died last did not end as it should."""
+        """Tell whether the child that died last did not end as it should."""
         return self._exit.code != 0
 
     @property
     def wrong_settings(self) -> bool:
-        """Whether the child that died last said that it can't work with these settings."""
+        """Tell whether the child that died last said that it can't work with these settings."""
         return self._exit.code == WRONG_SETTINGS

@@ -41,22 +41,22 @@ class WorkerSlot(Slot):
 
     @property
     def awaited(self) -> bool:
-        """Whether it will be ready soon, so that one can wait for it."""
+        """Tell whether the worker will be ready soon, so that waiting for it makes sense."""
         return not self.ready and not (self.state is SlotState.DEAD and self.backoff.long)
 
     @property
     def removed(self) -> bool:
-        """Whether the slot is on its way out of the pool."""
+        """Tell whether the slot is on its way out of the pool."""
         return self.vacated or self.stop_reason is StopReason.REMOVED
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is left in hand that somebody has to give back."""
+        """Tell whether the dead worker has left nothing in hand that the keeper has to give back."""
         return self.child is None and self.row.held in ("", self.row.released)
 
     @property
     def worn(self) -> bool:
-        """Whether its worker should be replaced between items."""
+        """Tell whether the slot's worker should be replaced between items."""
         return self.row.worn(self.rules.settings.max_rss_bytes)
 
     def main(self) -> int:
@@ -85,7 +85,7 @@ class WorkerSlot(Slot):
             self._watch_run(now)
 
     def next_look(self) -> float | None:
-        """As of any slot, and when a run that was told to end is to be helped."""
+        """Return when to look again: as for any slot, and when a run that was told to end must be interrupted."""
         look = super().next_look()
         if not self._ending:
             return look
