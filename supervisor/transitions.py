@@ -1,5 +1,5 @@
 """
-What may happen to a slot and to the pool, and what is then done: tables, pure data.
+State tables of a slot and of the pool: what may happen, and which action follows; pure data.
 
 `Slot` and `PoolLifecycle` say what each action is. A pair that is not listed is a bug: it is logged and survived.
 """

@@ -1,4 +1,4 @@
-"""What nobody wants any more is not run to its end."""
+"""Cancellation: stop runs whose graph was cancelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much there is to do, for the supervisor that scales the pool; and a warning when that is too much for long."""
+"""Demand for the supervisor that scales the pool: how much there is to do; warns when that is too much for long."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What the keeper does for the pool: everything that talks to Redis and is not a worker's own item.
+The keeper's duties: everything that talks to Redis and is not a worker's own item.
 
 Each duty is a small class whose `run` is called every so often. They share one connection. When Redis is away
 `RedisMonitor` says so once, the others are left out, and `RedisMonitor` says once that it is back.

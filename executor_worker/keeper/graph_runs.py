@@ -9,8 +9,8 @@ from executor_worker.broker.graphs.duties import work_off
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry import logs
 
-EVERY_S = 0.2  # whether something is due by now: nobody is asked for that
-IDLE_S = 5.0  # between two questions where nothing is known to be due
+EVERY_S = 0.2  # whether something is due by now: Redis is not asked for that
+IDLE_S = 5.0  # between two questions while nothing is known to be due
 
 
 class GraphRuns:

@@ -53,7 +53,7 @@ class Housekeeping:
         return self.backlogs
 
     def measure(self) -> float | None:
-        """Look how much there is to do; returns the seconds until the next look where there is nothing."""
+        """Look how much there is to do; returns the seconds until the next look if there is nothing."""
         around = self._around
         self.backlogs = backlog(
             around.link, delete_settled=around.delete_settled, streams=around.streams, groups=around.groups
@@ -61,7 +61,7 @@ class Housekeeping:
         return None if any(one.depth for one in self.backlogs) else QUIET_S
 
     def gauges(self) -> list[Gauge]:
-        """What is known of the streams, for `/metrics`."""
+        """Return gauges of the streams, for `/metrics`."""
         now = self.backlogs
         return [
             ("dago_queue_depth", "Items not settled yet.", {(("queue", one.stream),): one.depth for one in now}),
@@ -107,7 +107,7 @@ class Memory:
 
 
 def _pss_bytes(pid: int) -> int:
-    """A worker's own memory and its share of what it has in common with others; 0 where it is gone."""
+    """A worker's own memory and its share of what it has in common with others; 0 if it is gone."""
     try:
         return int(psutil.Process(pid).memory_full_info().pss)
     except (psutil.Error, OSError):

@@ -1,4 +1,4 @@
-"""What workers have in hand stays theirs."""
+"""Lease renewal: what workers have in hand stays theirs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from supervisor.scoreboard.scoreboard import Row
 
 
 class Leases:
-    """Renews what workers report in hand; a worker whose item went to somebody else is told."""
+    """Renews what workers report in hand; a worker whose item went to another is told."""
 
     def __init__(self, around: PoolContext) -> None:
         self._around = around

@@ -1,4 +1,4 @@
-"""What all duties need to know."""
+"""The context that all duties share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from supervisor.scoreboard.scoreboard import Row, Scoreboard
 @dataclass(frozen=True, slots=True)
 class PoolContext:
     """
-    What the duties need to know; seconds.
+    The pool as its keeper's duties see it; seconds.
 
     Attributes:
         health_port: Where this pool answers; None: nowhere.
@@ -53,7 +53,7 @@ class PoolContext:
 
     @property
     def ending(self) -> bool:
-        """Whether the pool ends; else only its keeper does, and the next one goes on: at a reload."""
+        """Tell whether the pool ends; else only its keeper does, and the next one goes on: at a reload."""
         return self.board.head.mode in ("draining", "stopped")
 
     def answer_for_killed(self, row: Row) -> None:

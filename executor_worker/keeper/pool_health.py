@@ -1,4 +1,4 @@
-"""How the pool is: the one judgement, read off the scoreboard, whoever asks and whatever Redis does."""
+"""The pool's health status, computed from the scoreboard alone, whatever Redis does."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PoolHealth:
         return "healthy" if whole else "degraded"
 
     def facts(self) -> dict[str, Any]:
-        """What `/health` says beside the pool's name and status."""
+        """Return the facts that `/health` tells beside the pool's name and status."""
         head, counts = self._board.head, self.counts()
         done = head.last_done_wall_ns
         return {

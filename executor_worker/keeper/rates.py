@@ -1,4 +1,4 @@
-"""What was done in about the last minute: for who looks once and wants to know how it goes."""
+"""Rates of about the last minute, for readers that look once and want to know how it goes."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ class Rates:
         return {"last_minute": lately, "totals": figures(now.pool)}
 
     def of_slots(self) -> dict[int, dict[str, Any]]:
-        """What each slot did lately, as of the last reading."""
+        """Return what each slot did lately, as of the last reading."""
         now, before = self._readings[-1], self._readings[0]
         seconds = {"seconds": round(now.at - before.at, 1)}
         return {slot: seconds | figures(since(tally, before.slots.get(slot, {}))) for slot, tally in now.slots.items()}
 
     def restarts(self) -> dict[str, int]:
-        """How often workers of the pool were replaced, by reason, as of the last reading."""
+        """Return how often workers of the pool were replaced, by reason, as of the last reading."""
         told: dict[str, int] = figures(self._readings[-1].pool)["restarts"]
         return told
 

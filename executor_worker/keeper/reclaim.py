@@ -1,4 +1,4 @@
-"""What nobody works on goes to whoever is free."""
+"""Reclaim: items that no worker has any more go to a free one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_STALE = 16  # entries put up at a time
 
 class Reclaim:
     """
-    Finds what nobody works on and puts it up for whoever is free.
+    Finds items that no worker has in hand and offers them to idle ones.
 
     Sweeps are the safety net; what others give back is heard of at once, and so is what a slot of
     ours leaves behind that gets no worker for a while.
@@ -42,7 +42,7 @@ class Reclaim:
         self._cleared: dict[int, int] = {}  # slot → the worker whose leavings were given back
 
     def sources(self) -> dict[int, Callable[[], object]]:
-        """What to wait on, and what to call then."""
+        """Return the descriptors to wait on, and what to call then."""
         fd = self._releases.fileno()
         return {} if fd is None else {fd: self._heed}
 
@@ -76,7 +76,7 @@ class Reclaim:
             return []
 
     def put_up(self, found: Sequence[tuple[str, str]]) -> None:
-        """Offer entries that nobody works on to idle workers, beside what is offered already."""
+        """Offer entries that no worker has in hand to idle ones, beside what is offered already."""
         ours = [one for one in found if one[0] in self._around.streams]  # other pools serve other queues
         entries = list(dict.fromkeys([*ours, *self._up]))[:MOST_STALE]
         head = self._around.board.head
@@ -87,7 +87,7 @@ class Reclaim:
         self._up = entries
         self._number += 1
         head.post(write_notice(entries), self._number)
-        # What nobody took within a moment, for the woken one had just got something else, is put up again.
+        # An entry not taken within a moment, for the woken worker had just got something else, is put up again.
         self._next_sweep = min(self._next_sweep, time.monotonic() + UNTAKEN_S)
         # Others each time: one that is stopped without our knowing does not come.
         idle = [row for row in self._around.board.rows() if row.state == "idle" and not row.stopped]
@@ -96,7 +96,7 @@ class Reclaim:
             row.wake()
 
     def _left_behind(self) -> Iterable[tuple[str, str]]:
-        """What dead workers of ours had whose slots are not filled again at once."""
+        """Yield the items that dead workers of this pool left, if their slots are not filled again at once."""
         # What a drain has killed is given back at its end, uncounted.
         patience_s = DRAIN_PATIENCE_S if self._around.board.head.mode == "draining" else ORPHAN_S
         late = time.monotonic_ns() - int(patience_s * 1e9)

@@ -1,4 +1,4 @@
-"""Whether Redis answers, and whether our name is our own."""
+"""Redis monitor: tells whether Redis answers, and whether our name is our own."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ REFUSED = 78
 
 
 class _Ending(Exception):
-    """The pool ends: nobody needs the name any more."""
+    """The pool ends: no process needs the name any more."""
 
 
 class RedisMonitor:
     """
-    Knows whether Redis answers, tells everybody, and opens the gate once this pool's name is its own.
+    Knows whether Redis answers, tells all processes, and opens the gate once this pool's name is its own.
 
     Ends the keeper where Redis or the holder of the name refuses us from the start, and so the pool, or the reload that
     brought the settings which are refused.
@@ -112,7 +112,7 @@ class RedisMonitor:
                 delete_consumer(around.link, consumer, streams=around.streams, groups=around.groups)
 
     def _lose_name(self) -> None:
-        """Leave the name to whoever took it while we were cut off: both would take for theirs what the other has."""
+        """Leave the name to the pool that took it while we were cut off: both would claim the same items."""
         name = self._around.worker_id
         logs.error("identity.taken", worker_id=name, fix="give each supervisor a WORKER_ID of its own")
         self._around.board.head.gate = False

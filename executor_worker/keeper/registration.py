@@ -1,4 +1,4 @@
-"""The registry: who there is, until we leave."""
+"""Registration: this pool's workers in Redis, written while they live and removed at shutdown."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from executor_worker.keeper.rates import Rates
 from executor_worker.keeper.run_view import run_facts
 from supervisor.scoreboard.scoreboard import Row
 
-ALL_S = 5.0  # between two times that everybody is written
+ALL_S = 5.0  # between two times that all workers are written
 
 
 class RegistrationDuty:
     """
-    Keeps the registry: who there is, and what they are at.
+    Registers this pool's workers in Redis, with what each is doing.
 
     Args:
         recent: What each slot did lately.

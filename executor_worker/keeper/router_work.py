@@ -13,14 +13,14 @@ from executor_worker.errors import StreamRefused
 from executor_worker.keeper.pool_context import PoolContext
 
 GROUPS = Groups(dict.fromkeys(ROUTER_STREAMS, ROUTER_GROUP))
-EVERY_S = 0.2  # while anybody uses these streams
-UNUSED_S = 5.0  # between two looks whether anybody does
+EVERY_S = 0.2  # while these streams are in use
+UNUSED_S = 5.0  # between two looks whether they are
 LEFT_LYING_S = 5.0
 REFUSED_S = 300.0
 
 
 class RouterWork:
-    """Hands on what comes; while nobody uses these streams that is one small question every few seconds."""
+    """Hands on what comes; while these streams are not in use that is one small question every few seconds."""
 
     def __init__(self, around: PoolContext) -> None:
         self._around = around

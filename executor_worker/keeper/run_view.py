@@ -1,4 +1,4 @@
-"""What a slot's run is at, beyond what `/workers` says: for people who look at the pool, here or elsewhere."""
+"""A view of a slot's run, beyond what `/workers` says: for people who look at the pool, here or elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def run_facts(row: Row, time_of: Callable[[int], str | None]) -> dict[str, Any]:
         time_of: Makes a time of nanoseconds of the monotonic clock, nothing of 0.
 
     Returns:
-        `mode`, `step` of `steps` (an agent's model calls), `attempt`, `deadline`: the run's, None where there is none;
+        `mode`, `step` of `steps` (an agent's model calls), `attempt`, `deadline`: the run's, None if there is none;
         `phase_since`, `phase_deadline`: when what is done now began, and when the worker is ended for it;
         `stopped`: by a signal; `respawn`: when a slot without a worker gets the next one.
     """

@@ -1,4 +1,4 @@
-"""Whether models are throttled or their keys refused, for all to see, and who may go on with what waited for one."""
+"""Throttling: shows if models are throttled or their keys refused, and lets waiting items go on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Throttling:
         self._cursor = b"0"
 
     def run(self) -> float:
-        """Returns the seconds until the next look: sooner where a throttle opens before."""
+        """Returns the seconds until the next look: sooner if a throttle opens before."""
         board = self._around.board
         calling = [self._around.consumer(row.slot) for row in board.rows() if row.pid and row.phase == CALLING]
         seen = survey(self._around.link, calling, most=MOST_READY)
@@ -48,7 +48,7 @@ class Throttling:
         return LOOK_S if seen.opens_s is None else min(max(seen.opens_s, SOONEST_S), LOOK_S)
 
     def _unwanted(self) -> list[tuple[str, str]]:
-        """What waits for nothing any more, since its time is up or its graph was cancelled: it is answered, not run."""
+        """Find parked items whose time is up or whose graph was cancelled: they are answered, not run."""
         link, now = self._around.link, time.time()
         self._cursor, waiting = parked(link, self._cursor, page=PAGE)
         documents = maybe_cancelled(link, {one.state_key: b"" for one in waiting if one.state_key})
@@ -70,7 +70,7 @@ class Throttling:
         return others
 
     def gauges(self) -> list[Gauge]:
-        """What is known, for `/metrics`."""
+        """Return gauges of throttles and refused keys, for `/metrics`."""
         throttled = float(self._around.board.head.throttled)
         refused = float(bool(self._around.board.head.held_back))
         return [
@@ -79,7 +79,7 @@ class Throttling:
         ]
 
     def heard(self) -> None:
-        """Somebody was told to call less: from now on everybody asks first."""
+        """Note that a worker was throttled: all workers must now ask before calling."""
         self._around.board.head.throttled = True
 
 

@@ -39,7 +39,7 @@ class WrongKeys:
         self._around.board.head.away = f"{found[0]}. {FIX}" if found else ""
 
     def _result_waits(self) -> bool:
-        """Whether a worker can't hand its result in: what it is refused only that worker hears."""
+        """Tell whether a worker can't hand its result in: only that worker hears what Redis refuses it."""
         late = time.monotonic_ns() - int(WAITS_S * 1e9)
         return any(row.phase == SETTLING and row.phase_since_ns < late for row in self._around.board.rows())
 

@@ -40,7 +40,7 @@ class Intake:
         Read what was claimed and decide about it.
 
         Args:
-            failure_code: Under which the worker that held this entry before was ended; "" where it was not.
+            failure_code: Under which the worker that held this entry before was ended; "" if it was not.
 
         Raises:
             StreamUnavailable: What it needs could not be read; the item stays held.

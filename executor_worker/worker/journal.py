@@ -27,7 +27,7 @@ LAST_RECORD = dumps(ended())
 class RunJournal:
     """
     Named by the item's envelope id, so that it is found again when the item is put up a second time; else by
-    its entry. Where somebody else writes under that id, or what was there is lost, it goes on under its entry.
+    its entry. If another writes under that id, or what was there is lost, it goes on under its entry.
 
     Args:
         pause: Called after each lost reply with the number of tries so far; waits, and answers False to give up.
@@ -113,7 +113,7 @@ class RunJournal:
     def _show(self, kind: str, data: dict[str, Any], *, enclosed: bool = False) -> None:
         try:
             self._keys.tell(self._event(kind, data), enclosed=enclosed)
-        except ValueError:  # no JSON: whoever needs it will say so
+        except ValueError:  # no JSON: its reader will say so
             return
 
     def _append(
@@ -172,7 +172,7 @@ def recall(work: Work, conclusion: Conclusion, keys: JournalKeys) -> Conclusion:
 
 
 def _names(work: Work) -> tuple[str, str]:
-    """The journal that is named by its entry, and the one by the item's own name; the same where it has none."""
+    """The journal that is named by its entry, and the one by the item's own name; the same if it has none."""
     return own_journal(work.held.stream, work.held.entry), work.journal_key
 
 

@@ -1,4 +1,4 @@
-"""What every item is held to, whatever its kind: time, size, and how often it may be run."""
+"""Limits of every item, whatever its kind: time, size, and how often it may be run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from executor_worker.worker.stages import Conclusion
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What every item is held to; seconds and bytes."""
+    """The limits of every item; seconds and bytes."""
 
     node_timeout_s: float
     max_deliveries: int
@@ -35,7 +35,7 @@ def answer_of_history(attempt: int, failure_code: str, limits: Limits) -> Conclu
 
     Args:
         attempt: Which run this would be, from 1.
-        failure_code: Under which the worker that held it before was ended; "" where it was not.
+        failure_code: Under which the worker that held it before was ended; "" if it was not.
     """
     if failure_code:
         return Conclusion(Failed(KILLED_FOR.get(failure_code, KILLED), failure_code))
@@ -50,7 +50,7 @@ def _runs(runs: int) -> str:
 
 
 def own_timeout(config: dict[str, Any]) -> float:
-    """The node's own limit in seconds, infinite where it names none; a wrong one is the spec's to refuse."""
+    """The node's own limit in seconds, infinite if it names none; a wrong one is the spec's to refuse."""
     value = config.get("timeout")
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < LONGEST_S:
         return float("inf")

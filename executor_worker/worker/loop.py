@@ -119,7 +119,7 @@ class Worker:
     # -- taking -----------------------------------------------------------------------------------
 
     def _next(self) -> Claim | None:
-        """The next item, or None after a wait: whoever calls looks at what is wanted of us first."""
+        """The next item, or None after a wait: the caller looks at what is wanted of us first."""
         self._row.clear_wake()
         self._tidy(time.monotonic())
         if self._leaving:
@@ -175,7 +175,7 @@ class Worker:
         return self._consumer.wait(self._row.wake_fd, TIDY_S if self._untidy else IDLE_BLOCK_S)
 
     def _stale(self) -> list[tuple[str, str]]:
-        """Entries that the keeper has found to be held by nobody; workers start at different ones."""
+        """Entries that the keeper has found to be held by no worker; each worker starts at another one."""
         if self._head.noticed in (0, self._tried_notice):
             return []
         found = read_notice(self._head.notice)
@@ -199,7 +199,7 @@ class Worker:
         return None
 
     def _forget_predecessor(self) -> None:
-        """What it held has gone to somebody else: nobody is to keep its lease, or to say that we are at it."""
+        """Forget the predecessor's item, which has gone to another worker: keep no lease on it, show it no more."""
         self._forget_kill()
         if self._row.held:
             self._row.held = ""
@@ -219,7 +219,7 @@ class Worker:
         row.lease_until_ns = int((claim.delivery.asked_at + self._consumer.lease_s) * 1e9)
         row.begin(str(claim.held), "", "preparing")
         row.enter("preparing", _stuck_ns(), STUCK)
-        # What this raises ends us: then it stays in hand for our successor, and nobody takes it for done.
+        # What this raises ends us: then it stays in hand for our successor, and is not taken for done.
         upcoming = self._answer(claim, started)
         row.end(done=not self._pausing)
         self._untidy = True
@@ -239,7 +239,7 @@ class Worker:
                 self._abandon(claim, reason)
                 return None
             except StreamError as error:
-                # Only when asked to give up: it stays pending for us until somebody can be told.
+                # Only when asked to give up: it stays pending for us until Redis can be told.
                 advice = "it is taken over after LEASE"
                 logs.warning("item.unsettled", entry=entry, reason=str(error), advice=advice)
                 return None
@@ -265,7 +265,7 @@ class Worker:
         return result.next
 
     def _conclude(self, work: Work, started: float, span: Span) -> Conclusion | None:
-        """Run the item if it is to be run; None where it was parked instead."""
+        """Run the item if it is to be run; None if it was parked instead."""
         decision = work.decision
         if not isinstance(decision, Run):
             return decision

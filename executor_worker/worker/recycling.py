@@ -33,7 +33,7 @@ class Recycling:
         self._itself = psutil.Process()
 
     def spent(self) -> bool:
-        """Tell whether nothing more can be taken; alone there is nobody who would replace us."""
+        """Tell whether nothing more can be taken; alone there is no supervisor that would replace us."""
         spent = _descriptors_run_out() and self._board.head.supervisor_pid != os.getpid()
         if spent:
             self._ask()

@@ -22,15 +22,15 @@ class RedisWait:
     """
     Waits for a Redis that is away: longer from try to try, until the worker has to give up what it holds.
 
-    While Redis is away for the whole pool that is when the graph's state has expired too: nobody else could go on with
-    the item meanwhile. A worker that alone gets no connection gives up after a lease, so that another one does.
+    While Redis is away for the whole pool that is when the graph's state has expired too: no other worker could go
+    on with the item meanwhile. A worker that alone gets no connection gives up after a lease, so that another one does.
 
     Args:
         alone: Tells whether Redis answers others of this pool while we have no connection.
         alone_s, away_s: How long one wait may last, in either case.
 
     Attributes:
-        ended: Whoever waits gives up.
+        ended: The worker gives up waiting.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What is counted and logged of each item; quiet where all is well."""
+"""Reports of each item: what is counted and logged; quiet if all is well."""
 
 from __future__ import annotations
 

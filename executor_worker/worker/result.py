@@ -1,4 +1,4 @@
-"""How a settlement ended."""
+"""The result of a settlement."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from executor_worker.worker.stages import Conclusion
 @dataclass(slots=True)
 class Result:
     """
-    How a settlement ended.
+    The result of a settlement, as the worker reports it.
 
     Attributes:
-        settled: False where the item was no longer ours; nothing was written then.
+        settled: False if the item was no longer ours; nothing was written then.
         conclusion: As it was committed.
         trimmed: The entry had been trimmed away meanwhile; the result was committed all the same.
         late: It was acknowledged only: its run had gone on, or ended, without it.

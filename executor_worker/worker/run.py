@@ -1,4 +1,4 @@
-"""One item's run: limited, watched, written down, and ended from outside where that is asked for."""
+"""One item's run: limited, watched, written down, and ended from outside if that is asked for."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Runs:
 
         Raises:
             Stopped: Its graph was cancelled: in the midst of it.
-            Abandoned: Its item is somebody else's: in the midst of it.
+            Abandoned: Its item went to another worker: in the midst of it.
         """
         if self._interruptible and self._row.run_is_over:
             self._interruptible = False

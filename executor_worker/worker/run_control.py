@@ -1,4 +1,4 @@
-"""How the worker limits and shows the item it runs."""
+"""Control of the running item: how the worker limits and shows it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RunControl(RunContext):
 
     Args:
         still_ours: Tells for certain whether the item is still held by this worker.
-        cancelled: Asks whether the graph was cancelled; used where nobody else looks.
+        cancelled: Asks whether the graph was cancelled; used if no other process looks.
         tries, tracing: See `RunContext`.
     """
 
@@ -126,7 +126,7 @@ class RunControl(RunContext):
             self._recorder.count("dago_tool_failures_total", name)
 
     def _await_lease(self) -> None:
-        """Start nothing while nobody can tell whether the item is still ours: Redis is away, or whoever renews is."""
+        """Start nothing while it is unknown whether the item is still ours: Redis or the keeper is away."""
         logs.warning("lease.overdue", advice="waiting until it is renewed before anything more is called")
         while self._row.lease_until_ns < self.clock() * 1e9:
             if self._row.lost:

@@ -42,7 +42,7 @@ class Settler:
 
     def settle(self, work: Work, conclusion: Conclusion, take_next: Callable[[], bool]) -> Result:
         """
-        Commit what *work* has come to, and take the next item in the same step where *take_next* still wants one.
+        Commit what *work* has come to, and take the next item in the same step if *take_next* still wants one.
 
         Raises:
             StreamError: `pause` gave up; whether it was committed is unknown.
@@ -56,7 +56,7 @@ class Settler:
                 answer = claim.settle(draft.commit(), take_next=take_next())
                 again = not answer.ending.over and draft.heed(answer)
             except StreamError as error:
-                # Also where Redis refuses: the result is there, the node is not run again for it.
+                # Also if Redis refuses: the result is there, the node is not run again for it.
                 if isinstance(error, StreamRefused) and not refused:
                     refused = True
                     logs.error("settle.refused", **advice_of(error, "the result waits until Redis takes it"))

@@ -1,7 +1,7 @@
 """
-What an item is on its way through a worker, stage by stage; each value is made in one room.
+Stages of an item on its way through a worker; each value is made in one room.
 
-    Delivery    what came (broker), as a Claim: with the verbs of whoever holds it
+    Delivery    what came (broker), as a Claim: with the verbs of its holder
     Work        what the item says, as its kind has read it (intake)
     Run         it is to be run (intake)
     Conclusion  what it has come to: answered at once (intake), or by its run (run)
@@ -38,12 +38,12 @@ class Run:
 @dataclass(slots=True)
 class Conclusion:
     """
-    What an item has come to.
+    The conclusion that an item has come to.
 
     Attributes:
-        outcome: None where there is nothing to tell: it is acknowledged, or its commit does what there is to do.
-        dead_reason: Set where the item goes to the dead-letter stream as well.
-        journal: The key under which its run was written down; None where it was not.
+        outcome: None if there is nothing to tell: it is acknowledged, or its commit does what there is to do.
+        dead_reason: Set if the item goes to the dead-letter stream as well.
+        journal: The key under which its run was written down; None if it was not.
     """
 
     outcome: Outcome | None
@@ -57,16 +57,16 @@ Decision: TypeAlias = Run | Conclusion
 @dataclass(slots=True)
 class Work:
     """
-    What an item says; its kind adds what only it needs.
+    The work that an item asks for; its kind adds what only it needs.
 
     Attributes:
         taken_at: When it was, in seconds since the epoch.
         began: The same by the clock that never jumps.
-        config: The node's, from the item or from the graph; None where neither has one.
-        work_id: Names the item over all its deliveries; None where it has no name but its entry.
+        config: The node's, from the item or from the graph; None if neither has one.
+        work_id: Names the item over all its deliveries; None if it has no name but its entry.
         deadline: Seconds since the epoch.
         traceparent, tracestate: As they came with it.
-        watched: The key that tells the keeper whether it is still wanted; "" where none does.
+        watched: The key that tells the keeper whether it is still wanted; "" if none does.
         decision: Whether it runs; the first reason not to is its answer.
         is_upkeep: It is no node, but keeps a graph's run going: it is not counted, and no event tells of it.
     """
@@ -102,7 +102,7 @@ class Work:
 
     @property
     def label(self) -> str:
-        """What people are shown: graph and node."""
+        """The label for people: graph and node."""
         return f"{self.graph_id or '?'}/{self.node_id or '?'}"
 
     @property
@@ -125,12 +125,12 @@ class Work:
 
     @property
     def journal_key(self) -> str:
-        """Where its run is written down."""
+        """The key under which the run's journal is written."""
         return JOURNAL_PREFIX + self.run_key
 
     @property
     def facts(self) -> ItemFacts:
-        """What its span begins with."""
+        """The facts that the item's span begins with."""
         held = self.held
         return ItemFacts(
             stream=held.stream,

@@ -9,7 +9,7 @@ from executor_worker.broker.queue.source import Sources
 from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
 
 Kinds: TypeAlias = Mapping[str, Kind[Any]]
-"""Those that a pool serves, by name; where several would read an entry the first has it."""
+"""Those that a pool serves, by name; if several would read an entry the first has it."""
 
 
 def by_name(*kinds: Kind[Any]) -> Kinds:

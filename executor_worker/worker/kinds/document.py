@@ -51,10 +51,10 @@ class DocumentWork(Work):
     An item and its graph's document.
 
     Attributes:
-        item: The decoded item; None where it could not be decoded.
+        item: The decoded item; None if it could not be decoded.
         unreadable: Why not.
-        state: The graph's document as it was read; None where there is none.
-        graph: What it says, where that can be read.
+        state: The graph's document as it was read; None if there is none.
+        graph: What it says, if that can be read.
         keep_state: The state can't or must not be written.
     """
 
@@ -199,7 +199,7 @@ def _parse(raw: bytes | None) -> tuple[GraphState | None, StateInvalid | None]:
 
 
 def _settled_before(claim: Claim, item: Item, state: GraphState) -> bool:
-    """Tell whether the node has this very item's result, also where it came late and another worker had settled it."""
+    """Tell whether the node has this very item's result, even if it came late and another worker had settled it."""
     if item.work_id and state.finished_work_id(item.node_id) == item.work_id:
         return True
     return claim.delivery.row_lost and (state.metadata(item.node_id) or {}).get("entry") == claim.held.entry
@@ -239,7 +239,7 @@ def router_config(state: GraphState, node_id: str) -> dict[str, Any] | None:
 
 
 def _rules(item: Item, state: GraphState | None) -> dict[str, Any]:
-    """What a router's rules see of a document of others: all of it."""
+    """Return what a router's rules see of a foreign document: all of it."""
     inputs = {**(state.inputs if state is not None else {}), **(item.given_inputs or {})}
     ends = {}
     for node, entry in (state.nodes if state is not None else {}).items():
@@ -286,11 +286,11 @@ class _DocumentDraft(Draft):
         return self._commit()
 
     def heed(self, answer: Settlement) -> bool:
-        """Go into the state as it is now, or by force where the item has lost its place but is not settled."""
+        """Go into the state as it is now, or by force if the item has lost its place but is not settled."""
         seen: bytes | None = answer.seen
         self._heed_cancellation(seen)
         if answer.ending is Settled.conflict:
-            # Not by force any more: whoever wrote it may have settled this very item.
+            # Not by force any more: the other writer may have settled this very item.
             self._current, self._force = seen, False
             return True
         if answer.ending is Settled.trimmed and not self._force and self._is_untouched(seen):
@@ -311,7 +311,7 @@ class _DocumentDraft(Draft):
                 self._fail("the graph was cancelled before its node was done", "cancelled")
 
     def _fail(self, error: str, code: str) -> None:
-        """Let the node fail where its outcome can't be written: too deeply nested, or the state is spoilt."""
+        """Let the node fail if its outcome can't be written: too deeply nested, or the state is spoilt."""
         self.conclusion = failed_instead(self.conclusion, error, code)
         self._events = None
 
@@ -356,7 +356,7 @@ class _DocumentDraft(Draft):
 
     def _parsed(self, current: bytes) -> GraphState:
         """
-        What *current* says, taken apart once: the documents of large graphs come several times in a row.
+        Parse *current*, once: the documents of large graphs come several times in a row.
 
         Raises:
             StateInvalid: It is no state.
@@ -366,7 +366,7 @@ class _DocumentDraft(Draft):
         return self._graph
 
     def _new_document(self, entry: dict[str, object]) -> bytes:
-        """The document where there is none: as it was read, should it have expired meanwhile, else a fresh one."""
+        """The document if there is none: as it was read, should it have expired meanwhile, else a fresh one."""
         work = self._work
         if work.state is not None:
             return splice_node(work.state, work.node_id, entry, work.graph)
@@ -442,7 +442,7 @@ def _not_decided(work: Work, outcome: Failed, now: float) -> tuple[str, bytes]:
 
 
 def _kept(fields: Mapping[bytes, bytes] | None) -> dict[str, bytes | str]:
-    """What an entry without `data` held, so that nothing of it is lost; bytes that are no text as escapes."""
+    """Keep what an entry without `data` held, so that nothing of it is lost; bytes that are no text as escapes."""
     if fields is None:
         return {}
     return {"fields": dumps({readable(name): readable(value) for name, value in fields.items()})}

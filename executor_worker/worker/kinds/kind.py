@@ -1,4 +1,4 @@
-"""What a kind of work is."""
+"""A kind of work: how a worker reads, drafts and commits its items."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Draft(ABC):
 
     @property
     def forced(self) -> bool:
-        """Whether it is committed though the item has lost its place: trimmed away by a producer, say."""
+        """Tell whether it is committed though the item has lost its place: trimmed away by a producer, say."""
         return False
 
 
@@ -83,7 +83,7 @@ class Kind(ABC, Generic[W]):
         Decide whether the item runs.
 
         Args:
-            failure_code: Under which the worker that held this entry before was ended; "" where it was not.
+            failure_code: Under which the worker that held this entry before was ended; "" if it was not.
 
         Raises:
             NodeError: That is its answer.
@@ -100,7 +100,7 @@ class Kind(ABC, Generic[W]):
     @abstractmethod
     def is_cancelled(self, work: W) -> bool:
         """
-        Ask Redis whether it is still wanted, where the keeper can't look.
+        Ask Redis whether it is still wanted, if the keeper can't look.
 
         Raises:
             StreamUnavailable: No reply.

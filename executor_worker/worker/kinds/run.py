@@ -43,8 +43,8 @@ class RunWork(Work):
     An item of a run.
 
     Attributes:
-        node: What was started in our name; None where it is a step.
-        step: What is left to do; None where it is a node.
+        node: What was started in our name; None if it is a step.
+        step: What is left to do; None if it is a node.
     """
 
     node: TakenNode | None = None
@@ -152,7 +152,7 @@ def _task(node: TakenNode) -> Task:
 
 
 def _message(node: TakenNode, inputs: dict[str, Any]) -> dict[str, Any]:
-    """What an agent without a task is told: the inputs and the outputs of those that led to it."""
+    """Write the message for an agent without a task: the inputs, and the outputs of those that led to it."""
     led = [source for source, at in node.plan.sources if _led(node.took.get(source, "-"), at)]
     return {"inputs": inputs, **{source: node.seen.past[source].output for source in led}}
 

@@ -1,4 +1,4 @@
-"""What commits of all kinds tell of a run: its facts, and its dead letter."""
+"""Facts and dead letters of a run, as commits of all kinds tell them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from executor_worker.worker.stages import Conclusion, Work
 
 
 def facts_of(work: Work, conclusion: Conclusion, stamp: Stamp) -> dict[str, object]:
-    """What result and state both tell of the run."""
+    """Return the facts that both result and state tell of the run."""
     outcome = conclusion.outcome
     facts: dict[str, object] = {
         "worker_id": stamp.worker_id,
@@ -25,7 +25,7 @@ def facts_of(work: Work, conclusion: Conclusion, stamp: Stamp) -> dict[str, obje
 
 
 def letter_of(work: Work, conclusion: Conclusion, stamp: Stamp) -> dict[str, bytes | str] | None:
-    """The fields of a dead letter beside the item itself; None where the item is not dead."""
+    """The fields of a dead letter beside the item itself; None if the item is not dead."""
     outcome = conclusion.outcome
     if conclusion.dead_reason is None or not isinstance(outcome, Failed):
         return None
