@@ -32,7 +32,7 @@ IDENTITY_PREFIX = "dago:executor:identity:"
 
 THROTTLE_PREFIX = "dago:throttle:"
 THROTTLES = "dago:executor:throttles"
-"""Set: keys of the throttles that hold somebody back now, or that items wait for; see throttle.lua."""
+"""Set: keys of the throttles that hold callers back now, or that items wait for; see throttle.lua."""
 PARKED = "dago:executor:parked"
 """Hash: what waits for a throttle; see throttle.lua."""
 WORKED_PREFIX = "dago:executor:worked:"
@@ -42,11 +42,11 @@ RELEASED_CHANNEL = "dago:executor:released"
 MARKERS = "dago:executor:settled"
 """Hash: consumer → what it settled last, so that a repeated settle finds its own commit."""
 SETTLED_PREFIX = "dago:executor:settled:"
-"""And stream/entry: who settled it, kept for a while where its graph's state can't tell."""
+"""And stream/entry: who settled it, kept for a while if its graph's state can't tell."""
 RESETS = "dago:executor:resets"
 """Hash: stream → the last id that had been delivered when its group was lost and made anew."""
 LAST_READ = "dago:executor:last"
-"""Hash: stream → the last id that was delivered; kept only where settled entries are not deleted."""
+"""Hash: stream → the last id that was delivered; kept only if settled entries are not deleted."""
 
 
 def dead_stream(stream: str) -> str:

@@ -1,4 +1,4 @@
-"""What a Redis that answers, but not to us, means for the operator: which setting is wrong."""
+"""Advice for the operator when Redis answers but refuses us: which setting is wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from executor_worker.errors import ConfigError, StreamError, StreamRefused
 
 
 def as_config_error(error: StreamRefused) -> ConfigError | None:
-    """Name the setting to correct; None where it is none of ours."""
+    """Name the setting to correct; None if it is none of ours."""
     said = str(error).removesuffix(" Are you sure your configuration is correct?").rstrip(".")
     if "without any password configured" in said:
         fix = "This Redis knows no password for this user: leave REDIS_PASS out, or set REDIS_USER to one that has it."

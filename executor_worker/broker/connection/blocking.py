@@ -1,4 +1,4 @@
-"""Waiting at the server for a new entry, until somebody wakes us."""
+"""Blocking read: wait at the server for a new entry, until another process wakes us."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.replies import GroupLost
 from executor_worker.errors import StreamRefused, StreamUnavailable
 
-UNBLOCK_S = 1.0  # whoever wakes us wants us soon
+UNBLOCK_S = 1.0  # a process that wakes us wants us soon
 
 
 class BlockingRead:
     """
     XREADGROUP with BLOCK, which ends early when a descriptor becomes readable.
 
-    One command reads for one group: where streams of several are read, each further group waits on a line of its own,
+    One command reads for one group: if streams of several are read, each further group waits on a line of its own,
     and what one of them brings ends the waiting of the others.
     """
 
@@ -43,7 +43,7 @@ class BlockingRead:
         Wait for an entry of one of the streams.
 
         Returns:
-            The server's reply; None where nothing came. Then a line may have been dropped, and what came on it.
+            The server's reply; None if nothing came. Then a line may have been dropped, and what came on it.
 
         Raises:
             StreamUnavailable: No reply, at the latest some seconds after *block_s*.

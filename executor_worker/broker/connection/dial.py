@@ -29,7 +29,7 @@ class Dialler:
     def dial(self) -> socket.socket:
         """
         Raises:
-            OSError: Nobody answers.
+            OSError: No server answers.
             StreamUnavailable: No sentinel knows a primary that is one.
             StreamRefused: A certificate is not trusted or can't be read, or a sentinel refuses us.
         """
@@ -82,7 +82,7 @@ class Dialler:
 
     def _primary(self) -> tuple[str, int]:
         """Ask the sentinels; the first that answers and knows a primary that is up is believed."""
-        # Only with sentinels: whoever has none does without the 20 MiB.
+        # Only with sentinels: a pool without them saves the 20 MiB.
         from redis import exceptions
         from redis.backoff import NoBackoff
         from redis.retry import Retry

@@ -79,7 +79,7 @@ class Embedded:
         self.close()
 
     def close(self) -> None:
-        """End it and remove its data. Whoever reaps all children, the supervisor, may have ended it before."""
+        """End it and remove its data. The supervisor, which reaps all children, may have ended it before."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -150,7 +150,7 @@ def find_server() -> str:
 
 
 def _claim(folder: Path) -> IO[bytes]:
-    """Lock *folder* as long as we live: whoever was killed has left his unlocked."""
+    """Lock *folder* as long as we live: a killed process leaves its own unlocked."""
     lock = (folder / "owner").open("ab")
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return lock

@@ -1,4 +1,4 @@
-"""Where Redis is and who we are there: one value, from `REDIS_ADDR` and its neighbours."""
+"""The Redis endpoint: the address, and who we are there, from `REDIS_ADDR` and its neighbours."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCHEMES = {
 @dataclass(frozen=True, slots=True)
 class Tls:
     """
-    How to trust the server: the parameters `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs`
+    Trust in the server: the parameters `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs`
     and `ssl_check_hostname` of a `rediss://` URL, as other clients name them too.
     """
 
@@ -68,10 +68,10 @@ class Tls:
 class Endpoint:
     """
     Attributes:
-        hosts: The server, or the sentinels where *service* is set; empty for a unix socket.
+        hosts: The server, or the sentinels if *service* is set; empty for a unix socket.
         service: The name sentinels know the primary by.
         path: A unix socket.
-        sentinel_user, sentinel_password: The sentinels' own, where they want one.
+        sentinel_user, sentinel_password: The sentinels' own, if they want one.
     """
 
     hosts: tuple[tuple[str, int], ...] = ()

@@ -30,7 +30,7 @@ TIMEOUT_S = 5.0
 _MISSING: Any = object()
 
 Renew = Callable[[Endpoint, StreamRefused], Endpoint | None]
-"""Answers a refusal at the endpoint with one to try instead; None where there is none."""
+"""Answers a refusal at the endpoint with one to try instead; None if there is none."""
 
 
 class Link:
@@ -62,7 +62,7 @@ class Link:
         self._reader: Any = None
         self._buffer = bytearray(BUFFER_BYTES)
         self._owed = 0  # replies still to come for what was sent
-        self._unwanted = 0  # of those that come first, nobody waits for so many
+        self._unwanted = 0  # so many of those that come first are not waited for
         self._enclosed: list[bytes] = []  # commands that go out with the next one
 
     @property
@@ -71,7 +71,7 @@ class Link:
 
     @property
     def peer(self) -> tuple[Any, ...]:
-        """Address of the server's socket; empty while not connected, or where it is a file."""
+        """Address of the server's socket; empty while not connected, or if it is a file."""
         found = self._sock.getpeername() if self._sock is not None else ()
         return found if isinstance(found, tuple) else ()
 
@@ -90,10 +90,10 @@ class Link:
 
     def connect(self) -> None:
         """
-        Connect and say who we are; nothing to do where that is done.
+        Connect and say who we are; nothing to do if that is done.
 
         Raises:
-            StreamUnavailable: Nobody answers, or it is still loading.
+            StreamUnavailable: No server answers, or it is still loading.
             StreamRefused: Wrong password, untrusted certificate, no permission.
         """
         if self._sock is not None:
@@ -160,7 +160,7 @@ class Link:
         self._write(pack(words))
 
     def cast(self, packed: bytes) -> None:
-        """Send one packed command whose answer nobody waits for; where there is no line, or it breaks, it is not."""
+        """Send one packed command whose answer is not waited for; without a line, or if it breaks, it is not sent."""
         if self._sock is None or self._owed:
             return
         try:
@@ -190,7 +190,7 @@ class Link:
         Wait for the reply to what was sent, for *other_fd* to become readable, or for time to pass.
 
         Returns:
-            The reply (`Link.NOTHING` where it is not complete yet; error replies are raised) and whether
+            The reply (`Link.NOTHING` if it is not complete yet; error replies are raised) and whether
             *other_fd* is readable.
         """
         sock = self._sock
@@ -226,7 +226,7 @@ class Link:
 
     def _write(self, packed: bytes, replies: int = 1) -> None:
         if self._owed:
-            self.close()  # whoever asked last was interrupted before the answer came
+            self.close()  # the last caller was interrupted before the answer came
         if self._sock is None:
             self.connect()
             assert self._sock is not None
@@ -285,7 +285,7 @@ class Link:
         return self._arrived(reply)
 
     def _wanted(self, gets: Callable[[], Any]) -> Any:
-        """The next reply that somebody waits for; those of casts come before it."""
+        """The next reply that a caller waits for; those of casts come before it."""
         reply = gets()
         while self._unwanted and reply is not _MISSING:
             self._unwanted -= 1

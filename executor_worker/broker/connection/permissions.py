@@ -1,4 +1,4 @@
-"""What a Redis user needs to be a pool, and to be whoever looks after it: no more than that."""
+"""Redis permissions of a pool's user and of its operator's: what each needs, no more."""
 
 from __future__ import annotations
 

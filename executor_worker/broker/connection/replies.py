@@ -1,4 +1,4 @@
-"""What Redis' error replies mean to us: the one border where they become our errors."""
+"""Error replies of Redis: the one border where they become our errors."""
 
 from __future__ import annotations
 

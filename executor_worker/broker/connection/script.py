@@ -34,7 +34,7 @@ def script(name: Part, *parts: Part, flags: str | None = None) -> Script:
 
     Args:
         flags: For the first line `#!lua flags=…`. With such a line (*flags* may be empty) the server refuses
-            the script before its first command where memory is full; None leaves it out, and only a first write
+            the script before its first command if memory is full; None leaves it out, and only a first write
             that needs memory is refused.
     """
     texts = [*(_text(part, "lib/") for part in parts), _text(name)]

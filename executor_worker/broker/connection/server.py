@@ -1,4 +1,4 @@
-"""What the server is and lets us do."""
+"""Redis server facts: its version, its persistence, and what it lets this user do."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def forbidden(link: Link, probes: Sequence[Sequence[str]] = PROBES) -> list[str]
     Ask which of the commands we need the user may not give; nothing of it is done.
 
     Returns:
-        What the server says of each; None where the user may not even ask.
+        What the server says of each; None if the user may not even ask.
 
     Raises:
         StreamUnavailable: No reply.

@@ -1,1 +1,1 @@
-"""What all pools on one Redis share: registry, identity, throttles, cancellations."""
+"""State shared by all pools on one Redis: registry, identity, throttles, cancellations."""

@@ -18,10 +18,10 @@ def maybe_cancelled(link: Link, seen: Mapping[str, bytes], *, largest: int = LAR
     Read those documents in which the word "cancelled" stands, and which are not as they were seen last.
 
     Args:
-        seen: The documents' keys, each with the SHA-1 (hex) of what was read of it last, b"" where nothing was.
+        seen: The documents' keys, each with the SHA-1 (hex) of what was read of it last, b"" if nothing was.
 
     Returns:
-        By key; None where the document is larger than *largest*.
+        By key; None if the document is larger than *largest*.
 
     Raises:
         StreamUnavailable: No reply.

@@ -35,7 +35,7 @@ async def workers(client: Client) -> list[dict[str, Any]]:
 
 async def worker(client: Client, name: str) -> dict[str, Any] | None:
     """
-    Read one entry; None where there is none.
+    Read one entry; None if there is none.
 
     Raises:
         StreamUnavailable: No reply.

@@ -1,7 +1,7 @@
 """
 A supervisor's name is its own: consumers of one name on two hosts would settle each other's items.
 
-Whoever has a name beats. A second one looks on for a while: a beat means that the first lives. One that died on
+The holder of a name beats. A second one looks on for a while: a beat means that the first lives. One that died on
 this host is known to be dead at once, by its process.
 """
 
@@ -33,7 +33,7 @@ class IdentityTaken(StreamRefused):
 @dataclass(frozen=True, slots=True)
 class Identity:
     """
-    Who has a name: made by the supervisor, handed on to whoever beats for it.
+    The holder of a pool's name: made by the supervisor, handed on to the process that beats for it.
 
     Attributes:
         token: Unique to this supervisor; one that takes over from it by USR2 has the same.
@@ -116,7 +116,7 @@ class Identity:
 
 
 def started_at(pid: int) -> str | None:
-    """When a process began, in clock ticks since boot; None where there is none (a zombie is none)."""
+    """When a process began, in clock ticks since boot; None if there is none (a zombie is none)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

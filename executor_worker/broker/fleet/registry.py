@@ -1,4 +1,4 @@
-"""The registry: which workers there are, for whoever wants to know."""
+"""The registry of workers in Redis: one entry for each, which every program may read."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def registered(link: Link) -> list[dict[str, Any]]:
 
 
 def entry_of(value: Any) -> dict[str, Any] | None:
-    """Read an entry; None where it can't be read as one."""
+    """Read an entry; None if it can't be read as one."""
     try:
         entry = loads(value) if isinstance(value, bytes) else None
     except ValueError:

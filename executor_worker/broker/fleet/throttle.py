@@ -1,7 +1,7 @@
 """
 Throttles shared by the fleet: what a provider asks of one worker is kept by all that use its key and model.
 
-While nobody is held back a model call costs no round trip: the keeper looks for throttles once a second, is told
+While no caller is held back a model call costs no round trip: the keeper looks for throttles once a second, is told
 of new ones at once, and says on the scoreboard whether there are any.
 """
 
@@ -25,11 +25,11 @@ from executor_worker.telemetry import logs
 PLACE_S = 15.0
 """A caller that is neither renewed nor heard of for so long has lost its place."""
 QUIET_S = 60.0
-"""A throttle that has held nobody back for so long is forgotten."""
+"""A throttle that has held no caller back for so long is forgotten."""
 FULL_S = 1.5
-"""Where another's call has to end first: when to ask again at the latest."""
+"""If another's call has to end first: when to ask again at the latest."""
 FIRST_S, LONGEST_S = 1.0, 30.0
-"""Where the provider names no time; doubles from refusal to refusal."""
+"""If the provider names no time; doubles from refusal to refusal."""
 PROBE_S = 60.0
 """So often one call tries whether a refused key is taken again."""
 REMEMBERED_S = 30 * 86400.0
@@ -48,7 +48,7 @@ class FleetThrottle:
     """
     One provider, address and key, as one worker sees it.
 
-    Where Redis can't be asked nobody is held back by us: the provider will say so itself.
+    If Redis can't be asked we hold no caller back: the provider will say so itself.
 
     Args:
         link: Used between takes only, by the worker's one thread.
@@ -161,7 +161,7 @@ class Survey:
     """
     Attributes:
         throttles: How many there are.
-        opens_s: Until the next one may be called again; None where that is for a call's end to say.
+        opens_s: Until the next one may be called again; None if that is for a call's end to say.
         ready: Pairs of stream and entry that waited and could run now.
     """
 
@@ -190,7 +190,7 @@ def survey(link: Link, calling: Sequence[str], *, most: int) -> Survey:
 
 
 def _are_there(link: Link) -> bool:
-    """Whether anybody is throttled; a user who may not ask does without."""
+    """Tell whether any throttle exists; a user who may not ask does without."""
     try:
         return bool(link.call("SMEMBERS", THROTTLES))
     except StreamRefused:
@@ -204,7 +204,7 @@ class Parked:
 
     Attributes:
         ends_at: When it is too late for it, in seconds since the epoch; 0: never.
-        state_key: Its graph's document; empty where it has none.
+        state_key: Its graph's document; empty if it has none.
     """
 
     stream: str

@@ -44,7 +44,7 @@ class Throttled:
 
 def throttled(link: Link) -> list[Throttled]:
     """
-    Look at what holds somebody back, or did a moment ago.
+    Look at what holds callers back, or did a moment ago.
 
     Raises:
         StreamUnavailable: No reply.
@@ -79,7 +79,7 @@ def _seen(link: Link, key: str, now: float) -> Throttled:
 
 def clear(link: Link, throttle: Throttled) -> bool:
     """
-    Hold nobody back by *throttle* any more; what waits for it is taken within a second.
+    Hold no caller back by *throttle* any more; what waits for it is taken within a second.
 
     Returns:
         Whether it was still there.

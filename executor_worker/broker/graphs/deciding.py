@@ -16,7 +16,7 @@ from executor_worker.graph.scopes import NodeEnd
 from executor_worker.json_text import dumps, loads
 
 LATER = b"\x00"
-"""For a run's output: whoever asks can't make it, a worker will."""
+"""For a run's output: the asking process can't make it, a worker will."""
 
 Render = Callable[[Any, Seen], Any]
 """Renders a run's `output` template."""
@@ -25,10 +25,10 @@ Render = Callable[[Any, Seen], Any]
 @dataclass(slots=True)
 class Deciding:
     """
-    What is known while one script is asked again and again until nothing is undecided.
+    Knowledge gathered while one script is asked again and again until nothing is undecided.
 
     Attributes:
-        local: What ends in this very call: nobody else can know of it yet.
+        local: What ends in this very call: no other process can know of it yet.
         plans: Records that are known without asking.
         output: The run's own output, as JSON, once it was asked for.
     """
@@ -43,7 +43,7 @@ class Deciding:
     skeleton: bytes | None = None
 
     def words(self) -> list[Any]:
-        """What the script is told: the decisions and the run's output."""
+        """Return the script's arguments: the decisions and the run's output."""
         words: list[Any] = [len(self.given)]
         for decided in self.given.values():
             words += decided.words()
@@ -61,7 +61,7 @@ class Deciding:
                 yield from self._decide_output(just_ended)
 
     def _know(self, nodes: Sequence[str]) -> Steps[None]:
-        """Read the records of *nodes* and the inputs, where they are not known."""
+        """Read the records of *nodes* and the inputs, if they are not known."""
         base = run_key(self.graph_id)
         missing = [node for node in nodes if node not in self.plans]
         requests: list[Request] = []
@@ -130,7 +130,7 @@ class Deciding:
 
 
 def past_node(field: bytes | None, output: bytes | None, ready: int | None) -> NodeEnd | None:
-    """Read a past node; None where it has not ended, or not before *ready*."""
+    """Read a past node; None if it has not ended, or not before *ready*."""
     if field is None:
         return None
     node = NodeField.parse(field)

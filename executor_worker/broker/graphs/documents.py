@@ -18,7 +18,7 @@ LARGE, LARGE_OUTPUT = 32 * 2**20, 64 * 2**10
 
 
 def document(graph_id: str, *, full: bool = False) -> Steps[bytes | None]:
-    """Write a run's state document as it is now; None where there is no such run."""
+    """Write a run's state document as it is now; None if there is no such run."""
     about = yield from head(graph_id)
     if about is None:
         return None

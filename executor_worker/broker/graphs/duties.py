@@ -1,4 +1,4 @@
-"""What is due of all runs: timers that have run out, and looks at what Redis may have lost."""
+"""Duties of all runs: timers that have run out, and a look at what Redis may have lost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from executor_worker.broker.names import looks_key, timers_key
 TIMERS_AT_ONCE = 20
 ITEMS_AT_ONCE = 500
 LOOK_MS = 9_000
-"""Between two looks at a run; longer where there are more than so many thousand."""
+"""Between two looks at a run; longer if there are more than so many thousand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Why something can't be done to a run: all for whoever asked for it to act on."""
+"""Errors of a run's verbs: why one can't be done; all for its caller to act on."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class NothingToRetry(RunError):
 
 
 class StaleEpoch(RunError):
-    """Somebody else has retried it meanwhile."""
+    """The run was retried meanwhile by another."""
 
     def __init__(self, graph_id: str) -> None:
         super().__init__(graph_id, f"the run {graph_id} was retried by somebody else meanwhile")

@@ -1,4 +1,4 @@
-"""What people want to know of one node: what it could see, and what its attempts have done step by step."""
+"""Inspection of one node: what it could see, and what its attempts have done step by step."""
 
 from __future__ import annotations
 

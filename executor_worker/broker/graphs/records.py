@@ -1,4 +1,4 @@
-"""What is stored of a run, read and written: a node's field, an event's record, what scripts are told of a decision."""
+"""Records of a run as Redis stores them: a node's field, an event's record, what scripts are told of a decision."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class NodeField:
 
 
 def rest_of(error: str | None, metadata: dict[str, Any]) -> bytes:
-    """What of an ended node comes after its figures: its error and its metadata."""
+    """Write what comes after an ended node's figures: its error and its metadata."""
     return b"\n" + dumps(error) + b"\n" + dumps(metadata)
 
 
 @dataclass(slots=True)
 class Decided:
     """
-    How a node has ended, as scripts are told; see `read_decision` in lua/lib/runs/arguments.lua.
+    The decided end of a node, as scripts are told it; see `read_decision` in lua/lib/runs/arguments.lua.
 
     Attributes:
         assumed: Past nodes that it was decided without, since they had not ended.
@@ -88,7 +88,7 @@ class Decided:
 
     @property
     def seen(self) -> NodeEnd:
-        """What others see of it."""
+        """Return the end as other nodes see it."""
         return NodeEnd(self.status, self.value if self.status == "completed" else None, self.error or "")
 
 

@@ -1,4 +1,4 @@
-"""What settling an item of a run writes."""
+"""Settling of an item of a run: the arguments that its script writes by."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from executor_worker.broker.queue.source import SettleScript
 @dataclass(slots=True)
 class NodeCommit:
     """
-    What settling a run's node writes.
+    The commit that settles a run's node.
 
     Attributes:
         delay_ms: The node is to be run again after so long; None: it has ended.
         more: What was decided besides, and the run's output, as the script takes them.
-        letter: Fields of the dead letter; empty where the item is not dead.
+        letter: Fields of the dead letter; empty if the item is not dead.
     """
 
     graph_id: str

@@ -1,4 +1,4 @@
-"""Where the nodes of runs come from: the plain work stream, and before it a stream of what runs have left to do."""
+"""The source of runs' nodes: the plain work stream, and before it a stream of what runs have left to do."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Submission:
 class Submitted:
     """
     Attributes:
-        status: "submitted"; of a replayed one what it is now, "deleted" where it is gone.
+        status: "submitted"; of a replayed one what it is now, "deleted" if it is gone.
         replayed: Its idempotency key had made it before.
     """
 

@@ -1,4 +1,4 @@
-"""What the take of a run's item brings along: all that is needed to run its node, read in the step that started it."""
+"""The node that comes with a run's item: all that is needed to run it, read in the step that started it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be done to a run."""
+"""Verbs of a run: what can be done to it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def retry(graph_id: str, epoch: int | None = None) -> Steps[Retried]:
 
     Raises:
         RunUnknown, RunNotEnded, NothingToRetry: It can't be retried.
-        StaleEpoch: It was retried by somebody else meanwhile.
+        StaleEpoch: It was retried by another caller meanwhile.
     """
     about = yield from require(graph_id)
     if not about.ended:

@@ -1,4 +1,4 @@
-"""What can be seen of a run: its head, its nodes, its events, lists of runs."""
+"""Views of a run: its head, its nodes, its events, lists of runs."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def known_id(graph_id: str) -> bool:
 
 
 def head(graph_id: str) -> Steps[Head | None]:
-    """Look at a run; None where there is none."""
+    """Look at a run; None if there is none."""
     if not known_id(graph_id):
         return None
     fields, seq = checked((yield _requests(graph_id)))
@@ -232,7 +232,7 @@ def ids_of(graph_id: str) -> Steps[list[str]]:
 
 
 def nodes(graph_id: str) -> Steps[list[NodeView] | None]:
-    """Look at all nodes of a run, in the graph's order; None where there is no such run."""
+    """Look at all nodes of a run, in the graph's order; None if there is no such run."""
     about = yield from head(graph_id)
     if about is None:
         return None
@@ -288,7 +288,7 @@ def _reasons(state: NodeField, parents: Sequence[str], about: Head) -> tuple[str
 
 
 def node(graph_id: str, name: str) -> Steps[NodeDetail | None]:
-    """Look at one node closely; None where there is no such node."""
+    """Look at one node closely; None if there is no such node."""
     about = yield from head(graph_id)
     if about is None:
         return None

@@ -1,4 +1,4 @@
-"""What the scripts that take are told, word by word."""
+"""Arguments of the scripts that take, word by word."""
 
 from __future__ import annotations
 

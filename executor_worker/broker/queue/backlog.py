@@ -1,4 +1,4 @@
-"""How much work is waiting."""
+"""Backlog: how much work is waiting."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from executor_worker.broker.queue.source import OURS, Groups
 class Backlog:
     """
     Attributes:
-        depth: Items not settled yet: what nobody has taken, what is in hand and what is parked.
+        depth: Items not settled yet: what no worker has taken, what is in hand and what is parked.
         pending: Those in hand: taken, and not given back to wait.
-        parked: Those that wait until their throttled model may be called; nobody holds them.
+        parked: Those that wait until their throttled model may be called; no worker holds them.
         dead: Dead letters.
-        oldest_age_s: Since the oldest item not settled was added; 0 where there is none.
+        oldest_age_s: Since the oldest item not settled was added; 0 if there is none.
     """
 
     stream: str
@@ -41,9 +41,9 @@ def backlog(
     """
     Measure each stream.
 
-    Where settled entries are deleted, what is in the stream is what is to be done. Where they stay, what the group
-    has not read (Redis loses count of that once somebody deletes: then all there is counts) and what is pending. They
-    also stay where another system has read before us.
+    If settled entries are deleted, what is in the stream is what is to be done. If they stay, what the group
+    has not read (Redis loses count of that once one is deleted: then all there is counts) and what is pending. They
+    also stay if another system has read before us.
 
     Raises:
         StreamUnavailable: No reply.

@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 class Settlement(NamedTuple):
     """
-    What came of settling.
+    The result of a settle script.
 
     Attributes:
-        seen: What the script has found instead, where nothing was written: the state as it is now (with conflict and
+        seen: What the script has found instead, if nothing was written: the state as it is now (with conflict and
             trimmed), what has to be decided (with judge).
         next: The next item, taken in the same step.
     """
@@ -57,7 +57,7 @@ class Claim:
         self._holder = holder
 
     def state(self, key: str) -> bytes | None:
-        """Read a graph's document: None where there is none, empty where the key holds no string."""
+        """Read a graph's document: None if there is none, empty if the key holds no string."""
         return self._holder.read_state(key)
 
     def ask(self, act: Callable[[Link], T]) -> T:
@@ -73,11 +73,11 @@ class Claim:
         return self._holder.holds(self.held)
 
     def settle(self, commit: Commit, *, take_next: bool) -> Settlement:
-        """Commit its result and acknowledge it in one step, and in the same take the next where that is wanted."""
+        """Commit its result and acknowledge it in one step, and in the same take the next if that is wanted."""
         return self._holder.settle(self.held, commit, take_next=take_next)
 
     def release(self, *, counted: bool) -> bool:
-        """Give it back for anybody to take at once; answers whether it was still ours."""
+        """Give it back for any worker to take at once; answers whether it was still ours."""
         return self._holder.release(self.held, counted=counted)
 
     def park(self, throttle_key: str, refused: int, *, watched: str = "", ends_at: float = 0.0) -> bool:

@@ -1,4 +1,4 @@
-"""What settling writes, whatever the kind, and what came of it."""
+"""Commits: what settling writes, whatever the kind, and what came of it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from executor_worker.broker.queue.source import SettleScript
 
 class Settled(Enum):
     """
-    How settling ended.
+    The way in which settling ended.
 
     Attributes:
         settled: Committed and acknowledged.
         already: It had been; the reply to that was lost.
         late: Acknowledged, nothing else: what it was for has gone on without it.
-        fenced: Nothing written: somebody else has the item or has settled it.
+        fenced: Nothing written: another worker has the item or has settled it.
         conflict: Nothing written: the state is another one now. Merge and settle again.
-        trimmed: Nothing written: the item's pending row is lost and nobody is known to have settled it.
+        trimmed: Nothing written: the item's pending row is lost and no worker is known to have settled it.
             Look into the node's metadata in the state, then settle again by force.
         judge: Nothing written: more has to be decided first. Decide and settle again.
     """
@@ -36,7 +36,7 @@ class Settled(Enum):
 
     @property
     def over(self) -> bool:
-        """Whether the item is off the stream by now."""
+        """Tell whether the item is off the stream by now."""
         return self in _OVER
 
 
@@ -46,7 +46,7 @@ _OVER = frozenset({Settled.settled, Settled.already, Settled.late})
 @dataclass(frozen=True, slots=True)
 class Terms:
     """
-    What a consumer settles by, whatever the kind.
+    The terms that a consumer settles by, whatever the kind.
 
     Attributes:
         delete_settled: Settled entries leave the stream.
@@ -59,7 +59,7 @@ class Terms:
 
 
 class Commit(Protocol):
-    """What settling an item writes: each kind has its own, and a script for it."""
+    """The commit that settles an item: each kind has its own, and a script for it."""
 
     @property
     def script(self) -> SettleScript: ...

@@ -97,7 +97,7 @@ class Consumer:
 
         Args:
             uncounted: Stream and entry of our own for which this delivery is not held against it.
-            stale: Pairs of stream and entry that nobody seems to work on; checked again before they are taken.
+            stale: Pairs of stream and entry that no worker seems to have in hand; checked again before they are taken.
 
         Raises:
             StreamUnavailable: No reply; an entry may be ours without our knowing.
@@ -120,7 +120,7 @@ class Consumer:
         """
         Wait for a new entry.
 
-        Ends early when *wake_fd* is readable (draining it is the caller's), and where not only streams bring work.
+        Ends early when *wake_fd* is readable (draining it is the caller's), and if not only streams bring work.
 
         Raises:
             StreamUnavailable: No reply, at the latest some seconds after *block_s*.
@@ -146,10 +146,10 @@ class Consumer:
 
     def reopen(self, held: Held) -> Claim | None:
         """
-        Claim the delivery of a worker that is dead, to answer it in its name; without fields where it was trimmed away.
+        Claim the delivery of a worker that is dead, to answer it in its name; without fields if it was trimmed away.
 
         Returns:
-            None where there is nothing to be answered any more.
+            None if there is nothing to be answered any more.
 
         Raises:
             StreamUnavailable: No reply.
@@ -160,7 +160,7 @@ class Consumer:
 
     def read_state(self, key: str) -> bytes | None:
         """
-        Read a graph's document: None where there is none, empty where the key holds no string.
+        Read a graph's document: None if there is none, empty if the key holds no string.
 
         Raises:
             StreamUnavailable: No reply.
@@ -216,7 +216,7 @@ class Consumer:
 
     def release(self, held: Held, *, counted: bool) -> bool:
         """
-        Give *held* back, stale at once, so that anybody takes it over without waiting for the lease.
+        Give *held* back, stale at once, so that any worker takes it over without waiting for the lease.
 
         Args:
             counted: This delivery is held against the entry; drains and reloads are not.
@@ -299,7 +299,7 @@ class Consumer:
         return self._confirmed(self._new(stream, entry), words, asked_at)
 
     def _confirmed(self, held: Held, words: list[bytes], asked_at: float) -> Claim | None:
-        """Make sure that what came is still ours, and let its kind open it; None where somebody else has it."""
+        """Make sure that what came is still ours, and let its kind open it; None if another worker has it."""
         now = time.monotonic()
         late = b"1" if now > asked_at + self.lease_s else b""
         given: list[Word] = [self._groups.of(held.stream), held.consumer, held.entry, held.count, late, *words]

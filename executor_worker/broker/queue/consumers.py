@@ -28,7 +28,7 @@ def release_consumer(
         counted: The deliveries are held against the entries.
 
     Returns:
-        Pairs of stream and entry that anybody may take now.
+        Pairs of stream and entry that any worker may take now.
 
     Raises:
         StreamUnavailable: No reply.
@@ -126,7 +126,7 @@ def prune_consumers(
 
 def prune_forgiven(link: Link, *, streams: Sequence[str] = TAKEN_STREAMS, groups: Groups = OURS) -> int:
     """
-    Forget what was forgiven of entries that nobody can settle any more; some at a time.
+    Forget what was forgiven of entries that no worker can settle any more; some at a time.
 
     Returns:
         How many were forgotten.
@@ -139,7 +139,7 @@ def prune_forgiven(link: Link, *, streams: Sequence[str] = TAKEN_STREAMS, groups
 
 
 def _quiet(link: Link, idle_s: float, streams: Sequence[str], groups: Groups) -> dict[str, bool]:
-    """Whether a consumer did nothing on any stream for so long, by its name."""
+    """Tell of each consumer, by its name, whether it did nothing on any stream for so long."""
     seen: dict[str, bool] = {}
     for about in _consumers(link, streams, groups):
         quiet = about["idle"] >= idle_s * 1000 and about["pending"] == 0
@@ -149,7 +149,7 @@ def _quiet(link: Link, idle_s: float, streams: Sequence[str], groups: Groups) ->
 
 
 def _consumers(link: Link, streams: Sequence[str], groups: Groups) -> Iterator[dict[str, Any]]:
-    """What Redis knows of each consumer, stream by stream; nothing where the group is missing."""
+    """Yield what Redis knows of each consumer, stream by stream; nothing if the group is missing."""
     for reply in link.batch([("XINFO", "CONSUMERS", stream, groups.of(stream)) for stream in streams]):
         if isinstance(reply, StreamError):
             if isinstance(reply, GroupLost) or "no such key" in str(reply):

@@ -24,7 +24,7 @@ class Letter:
     Attributes:
         id: Its own id in the stream of dead letters.
         stream: The work stream its item came from.
-        fields: `data` as it came (`fields`: all that came, where that was not among it), original_id, reason, error,
+        fields: `data` as it came (`fields`: all that came, if that was not among it), original_id, reason, error,
             deliveries, consumer, failed_at.
     """
 
@@ -38,14 +38,14 @@ class Letter:
 
     @property
     def entry(self) -> list[Word]:
-        """Names and values of the entry it was; where it had no `data`, bytes that are no text as escapes."""
+        """Names and values of the entry it was; if it had no `data`, bytes that are no text as escapes."""
         kept = self.fields.get("fields")
         if kept is None:
             return ["data", self.data]
         return [str(word) for pair in loads(kept).items() for word in pair]
 
     def text(self, name: str) -> str:
-        """A field for people; "" where it is missing."""
+        """A field for people; "" if it is missing."""
         return self.fields.get(name, b"").decode("utf-8", "replace")
 
 
@@ -68,7 +68,7 @@ def find(link: Link, ident: str, *, streams: Sequence[str] = WORK_STREAMS) -> li
     Find a letter by its own id, else by the id its item had in the work stream.
 
     Returns:
-        Nearly always one or none; more only where both streams have that id.
+        Nearly always one or none; more only if both streams have that id.
 
     Raises:
         StreamUnavailable: No reply.
@@ -94,7 +94,7 @@ def requeue(link: Link, letter: Letter, *, ttl_s: float) -> str | None:
         ttl_s: The state's new time to live.
 
     Returns:
-        The new entry's id; None where the letter is gone.
+        The new entry's id; None if the letter is gone.
 
     Raises:
         StreamUnavailable: No reply; it may have been done.

@@ -1,4 +1,4 @@
-"""What came: one delivery of one entry."""
+"""A delivery of one entry, as a worker receives it."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class Delivery:
 
     Attributes:
         kind: Of work; see lib/kinds.lua.
-        brought: What its kind has brought along with it in the same moment; None where it has nothing.
-        row_lost: Its pending row is gone: nobody has it, and somebody may have settled it.
+        brought: What its kind has brought along with it in the same moment; None if it has nothing.
+        row_lost: Its pending row is gone: no worker has it, and one may have settled it.
         asked_at: When it was asked for, in seconds on the monotonic clock: its lease began no sooner, and the answer
             may have been read much later.
         refused: How often a throttled provider refused its call, in runs that were given back for that.
@@ -72,5 +72,5 @@ class Delivery:
 
     @property
     def data(self) -> bytes | None:
-        """The field of that name; None where the entry has none."""
+        """The field of that name; None if the entry has none."""
         return self.fields.get(b"data")

@@ -1,4 +1,4 @@
-"""Items of graphs that others schedule: where they come from in Redis, and what settling one writes there."""
+"""Items of graphs that other systems schedule: their source in Redis, and what settling one writes there."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ DOCUMENTS = Source("document", WORK_STREAMS, ("kinds/document",), (SETTLE,))
 @dataclass(slots=True)
 class DocumentCommit:
     """
-    What settling an item writes: its graph's state document, its result event, its dead letter.
+    The commit of an item of a graph: its state document, its result event, its dead letter.
 
     Attributes:
-        expected: SHA-1 (hex) of the document that *document* was made from; b"" where there must be none;
+        expected: SHA-1 (hex) of the document that *document* was made from; b"" if there must be none;
             None to leave the state alone.
         events: Pairs of stream and `data`.
         failure: The first event tells of a failure, so that it may be due in the stream of completed events as well.
-        dead: Fields of the dead letter; None where the item is not dead.
-        journal: The run's; None where none was kept.
+        dead: Fields of the dead letter; None if the item is not dead.
+        journal: The run's; None if none was kept.
         last_record: What the journal ends with.
-        force: Commit also where the pending row is lost, after `Settled.trimmed`.
+        force: Commit even if the pending row is lost, after `Settled.trimmed`.
     """
 
     state_key: str | None = None

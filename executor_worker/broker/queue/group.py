@@ -1,4 +1,4 @@
-"""The consumer group: made where it is missing, made anew where it was lost."""
+"""The consumer group: made if it is missing, made anew if it was lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Made:
 
     Attributes:
         start: The id after which it reads on.
-        lost: It had been there before, as whoever made it knew.
+        lost: It had been there before, as its maker knew.
     """
 
     stream: str
@@ -67,5 +67,5 @@ def ensure_groups(
 
 
 def _among(group: str, groups: Any) -> bool:
-    """Whether *group* is surely one of those; an error reply says nothing, the script will."""
+    """Tell whether *group* is surely one of those; an error reply says nothing, the script will."""
     return isinstance(groups, list) and any(about[1] == group.encode() for about in groups)

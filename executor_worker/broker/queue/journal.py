@@ -1,4 +1,4 @@
-"""What the run of one item has done, step by step: a list in Redis that only the item's holder can write."""
+"""The journal of one item's run, step by step: a list in Redis that only the item's holder can write."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ LOOKED_AT = 10_000  # entries of a work stream
 
 class Kept(Enum):
     """
-    How writing ended.
+    The way in which a write to the journal ended.
 
     Attributes:
         kept: Written, now or by a try whose reply was lost.
-        fenced: Nothing written: somebody else has the item or has settled it.
-        other: Nothing written: the journal is not as it was left. Somebody runs an item of the same name, or it
+        fenced: Nothing written: another worker has the item or has settled it.
+        other: Nothing written: the journal is not as it was left. Another worker runs an item of the same name, or it
             was lost.
     """
 
@@ -51,7 +51,7 @@ class JournalKeys:
     Reads and writes journals in the name of one item's holder.
 
     Args:
-        run: Head's key of the run and the node that the item is for; None where it is no run's.
+        run: Head's key of the run and the node that the item is for; None if it is no run's.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class JournalKeys:
 
     def tell(self, event: bytes, *, enclosed: bool = False) -> None:
         """
-        Write *event* to the progress stream without waiting for an answer; where that can't be, it is left out.
+        Write *event* to the progress stream without waiting for an answer; if that can't be, it is left out.
 
         Args:
             enclosed: Send it along with what is sent next, which is about to come.
@@ -117,7 +117,7 @@ class JournalKeys:
 
 def last_run(link: Link, graph_id: str, node_id: str, metadata: Mapping[str, Any]) -> list[bytes]:
     """
-    Find what was written down of a node's last run; empty where nothing was.
+    Find what was written down of a node's last run; empty if nothing was.
 
     Args:
         metadata: The node's, in its graph's state: it names the item. Without one, the item is looked for among

@@ -1,4 +1,4 @@
-"""Keys under our names that somebody else has put something else under: Redis' own error does not say which."""
+"""Key types: finds our keys that hold another type, put there by another program; Redis' error does not say which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leases: what somebody works on stays theirs."""
+"""Leases: what a worker has in hand stays its own."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def renew(link: Link, held: Sequence[Held], *, groups: Groups = OURS) -> list[He
     What was settled meanwhile by its own holder is passed over, and so is what was given back.
 
     Returns:
-        Those that somebody else holds or has settled: their holders must stop.
+        Those that another worker holds or has settled: their holders must stop.
 
     Raises:
         StreamUnavailable: No reply; the old leases stand.

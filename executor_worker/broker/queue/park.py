@@ -21,7 +21,7 @@ def park_held(
 
     Args:
         refused: How often its call was refused so far; `Delivery.refused` brings it back.
-        watched: The key that says whether it is still wanted; "" where there is none.
+        watched: The key that says whether it is still wanted; "" if there is none.
         ends_at: When it is too late for it, in seconds since the epoch; 0: never.
 
     Returns:

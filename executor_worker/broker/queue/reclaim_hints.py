@@ -1,4 +1,4 @@
-"""What the keeper puts up on the scoreboard for all workers: entries that nobody works on."""
+"""Reclaim hints that the keeper puts on the scoreboard for all workers: entries that no worker has in hand."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from executor_worker.errors import StreamRefused
 
 class Releases:
     """
-    A subscription on a connection of its own; where the user may not subscribe it stays silent, sweeps do without.
+    A subscription on a connection of its own; if the user may not subscribe it stays silent, sweeps do without.
 
     Args:
         throttled: Called when a model was throttled.
@@ -33,12 +33,12 @@ class Releases:
         self._link = link
 
     def fileno(self) -> int | None:
-        """What to wait on for more; None while there is no subscription."""
+        """Return the descriptor to wait on for more; None while there is no subscription."""
         return self._link.fileno() if self._link.connected else None
 
     def heard(self) -> list[tuple[str, str]]:
         """
-        Fetch what was given back since; subscribes first where that is to be done. Never waits for more.
+        Fetch what was given back since; subscribes first if that is to be done. Never waits for more.
 
         Returns:
             Pairs of stream and entry.

@@ -9,12 +9,12 @@ from executor_worker.broker.names import ROUTER_GROUP, ROUTER_STREAMS, WORK_STRE
 from executor_worker.json_text import dumps, loads
 
 AT_ONCE = 64
-ABANDONED_MS = 5_000  # read, and not handed on for so long: whoever has read it is gone
+ABANDONED_MS = 5_000  # read, and not handed on for so long: its reader is gone
 
 
 def there_is_any(link: Link) -> bool:
     """
-    Tell whether anybody uses these streams.
+    Tell whether these streams are in use.
 
     Raises:
         StreamUnavailable: No reply.

@@ -1,4 +1,4 @@
-"""Where a kind of work comes from, and what Redis does for it in the step that takes an item."""
+"""Sources of work: where a kind's items come from, and what Redis does in the step that takes one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SettleScript:
 @dataclass(frozen=True, slots=True)
 class Source:
     """
-    Where one kind of work comes from.
+    The source of one kind of work.
 
     Attributes:
         kind: Its name, which its part of the library registers; see lib/kinds.lua.
@@ -91,7 +91,7 @@ _TAKING: tuple[Part, ...] = ("constants", "standing", "throttle", "groups", "kin
 
 class Sources:
     """
-    All that a pool takes work from; where several kinds would read an entry the first has it.
+    All that a pool takes work from; if several kinds would read an entry the first has it.
 
     Attributes:
         urgent: Streams that are asked first, in this order.
@@ -158,7 +158,7 @@ class Sources:
 
 
 def quoted(text: str) -> str:
-    """Write *text* as Lua does, byte by byte where it is no plain ASCII."""
+    """Write *text* as Lua does, byte by byte if it is no plain ASCII."""
     return '"' + "".join(chr(c) if 32 <= c < 127 and c not in b'"\\' else f"\\{c:03d}" for c in text.encode()) + '"'
 
 

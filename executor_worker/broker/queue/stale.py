@@ -1,4 +1,4 @@
-"""Find what nobody works on any more: the safety net under leases and releases."""
+"""Find stale items that no worker has in hand: the safety net under leases and releases."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Sweeper:
         """
         Go on from where the last pass ended until *limit* stale entries are found or everything was looked at once.
 
-        Only looks: whoever takes an entry checks again.
+        Only looks: the worker that takes an entry checks again.
 
         Args:
             limit: As many as there are idle workers; a stale entry is no use to a busy one.

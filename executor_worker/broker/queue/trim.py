@@ -11,7 +11,7 @@ from executor_worker.broker.connection.script import script
 from executor_worker.broker.names import PROGRESS_STREAM, RESULT_STREAMS
 
 AT_ONCE = 1000  # entries removed in one call
-PASS_S = 0.5  # then the rest is the next pass': whoever calls has leases to renew, and Redis may be far away
+PASS_S = 0.5  # then the rest is the next pass': the caller has leases to renew, and Redis may be far away
 
 
 def trim(link: Link, keep: int, *, streams: Sequence[str] = (*RESULT_STREAMS, PROGRESS_STREAM)) -> int:

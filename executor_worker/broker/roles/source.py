@@ -1,4 +1,4 @@
-"""Where jobs of roles come from in Redis, and what settling one writes there."""
+"""The source of roles' jobs in Redis, and what settling one writes there."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class JobCommit:
     Attributes:
         record: As it is now; laid down unless a later job of the same id has its own.
         update: Names and values of the entry that the hub reads.
-        letter: The same of a dead letter; empty where the job is not dead.
-        journal: The run's; None where none was kept.
+        letter: The same of a dead letter; empty if the job is not dead.
+        journal: The run's; None if none was kept.
     """
 
     record_key: bytes | str
