@@ -17,15 +17,17 @@ from executor_worker.broker.queue.dead_letters import requeue as requeue_letter
 from executor_worker.broker.queue.queues import known_streams
 from executor_worker.cli.display import one_line, print_json, print_table
 from executor_worker.cli.exits import DONE, FAILED, Quit
+from executor_worker.envelopes.role_job import readable
 from executor_worker.envelopes.work_item import names_in
 from executor_worker.json_text import loads
+from executor_worker.program.role_queues import known_role_streams
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 
 
 def listing(settings: Settings, args: argparse.Namespace) -> int:
     with closing(connect(settings)) as link:
-        every = letters(link, streams=known_streams(link))
+        every = letters(link, streams=_streams(settings, link))
         found = list(islice(every, args.limit))
         if next(every, None) is not None:
             print(f"there are more than these {args.limit}; --limit shows them", file=sys.stderr)
@@ -41,8 +43,9 @@ def listing(settings: Settings, args: argparse.Namespace) -> int:
 
 def show(settings: Settings, args: argparse.Namespace) -> int:
     with closing(connect(settings)) as link:
-        for letter in _find(link, args.id):
-            print_json(_described(letter) | {"data": _json_or_text(letter.data)} | _kept(letter))
+        for letter in _find(settings, link, args.id):
+            data = {name: readable(value) for name, value in letter.job.items()} if letter.flat else None
+            print_json(_described(letter) | {"data": data or _json_or_text(letter.data)} | _kept(letter))
     return DONE
 
 
@@ -56,10 +59,10 @@ def requeue(settings: Settings, args: argparse.Namespace) -> int:
             return _retried(link, letter, graph_id)
 
         if args.all:
-            return _requeue_all(list(letters(link, streams=known_streams(link))), put_back)
+            return _requeue_all(list(letters(link, streams=_streams(settings, link))), put_back)
 
         def put_back_all(ident: str) -> None:
-            for letter in _find(link, ident):
+            for letter in _find(settings, link, ident):
                 _requeued(letter, put_back)
 
         return _each(args.ids, put_back_all)
@@ -69,7 +72,7 @@ def drop(settings: Settings, args: argparse.Namespace) -> int:
     with closing(connect(settings)) as link:
 
         def delete(ident: str) -> None:
-            for letter in _find(link, ident):
+            for letter in _find(settings, link, ident):
                 if drop_letter(link, letter):
                     print(f"{letter.id} dropped", flush=True)
 
@@ -133,21 +136,33 @@ class NotFound(Quit):
         super().__init__(FAILED, f"there is no dead letter {ident!r}; see `executor-worker dead list`.")
 
 
-def _find(link: Link, ident: str) -> list[Letter]:
-    found = find(link, ident, streams=known_streams(link))
+def _streams(settings: Settings, link: Link) -> tuple[str, ...]:
+    """All streams whose items may be dead: those of graphs, and those of roles."""
+    return *known_streams(link), *known_role_streams(settings)
+
+
+def _find(settings: Settings, link: Link, ident: str) -> list[Letter]:
+    found = find(link, ident, streams=_streams(settings, link))
     if not found:
         raise NotFound(ident)
     return found
 
 
+def _names(letter: Letter) -> tuple[str | None, str | None]:
+    """Graph and node of an item; of a job the queue, and its id."""
+    if letter.flat:
+        return letter.stream.rpartition(":")[2], letter.job.get("jobId", b"").decode("utf-8", "replace")
+    return names_in(letter.data)
+
+
 def _row(letter: Letter) -> list[Any]:
-    graph_id, node_id = names_in(letter.data)
+    graph_id, node_id = _names(letter)
     facts = [letter.text("failed_at"), letter.text("reason"), letter.text("deliveries")]
     return [letter.id, letter.stream, *facts, graph_id, node_id, one_line(letter.text("error"), 80)]
 
 
 def _described(letter: Letter) -> dict[str, Any]:
-    graph_id, node_id = names_in(letter.data)
+    graph_id, node_id = _names(letter)
     return {
         "id": letter.id,
         "stream": letter.stream,

@@ -53,7 +53,14 @@ _SUBMIT = """\
   executor-worker submit item.json
   executor-worker submit items.jsonl --wait
   executor-worker submit item.json --state state.json --wait --timeout 5m
-  jq -c '.nodes[]' plan.json | executor-worker submit -"""
+  jq -c '.nodes[]' plan.json | executor-worker submit -
+  executor-worker submit --role manager --task "Plan the release" --wait"""
+_JOB = """\
+  executor-worker job 5e2d3c1a-8f0b-4c55-9f55-0a9b6f1c2d3e
+  executor-worker job job-17 --wait
+  executor-worker job job-17 --cancel
+
+exit status: 1 where it has failed, or nothing is known of it"""
 _STATUS = """\
   executor-worker status
   executor-worker status --all
@@ -131,7 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {program_version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
-        *(_run, _serve, _work, _demo, _once, _submit, _status, _top, _tail),
+        *(_run, _serve, _work, _demo, _once, _submit, _job, _status, _top, _tail),
         *(_graph, _health, _ctl, _dead, _throttle, _replay, _tools, _check),
     ):
         add(commands)
@@ -180,12 +187,25 @@ def _once(commands: _Commands) -> None:
 
 def _submit(commands: _Commands) -> None:
     parser = _add(commands, "submit", "put items on the work stream", "submit:submit", _SUBMIT)
-    parser.add_argument("file", metavar="FILE", help="a JSON object, an array, or JSON lines; - for stdin")
+    about = "a JSON object, an array, or JSON lines; - for stdin"
+    parser.add_argument("file", metavar="FILE", nargs="?", help=about)
     _add_state(parser, "a graph state to store first")
+    parser.add_argument("--role", metavar="ROLE", help="jobs for that role's queue instead of items; prints their ids")
+    parser.add_argument("--task", metavar="TEXT", help="with --role: the job's task")
+    parser.add_argument("--payload", metavar="JSON", help="with --role: its payload")
     parser.add_argument("--wait", action="store_true", help="print each result as a JSON line when it comes")
     seconds = _typed(duration(0.0, "5m"))
     parser.add_argument("--timeout", type=seconds, metavar="TIME", help="with --wait: give up after, e.g. 90s or 5m")
     _add_json(parser, "print what was put where as JSON lines")
+
+
+def _job(commands: _Commands) -> None:
+    parser = _add(commands, "job", "show what has become of a role's job", "jobs:job", _JOB)
+    parser.add_argument("id", metavar="ID", help="its jobId")
+    parser.add_argument("--wait", action="store_true", help="until it has ended")
+    parser.add_argument("--cancel", action="store_true", help="end it where it runs, don't run it where it waits")
+    seconds = _typed(duration(0.0, "5m"))
+    parser.add_argument("--timeout", type=seconds, metavar="TIME", help="with --wait: give up after, e.g. 90s or 5m")
 
 
 def _status(commands: _Commands) -> None:

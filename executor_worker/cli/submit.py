@@ -11,8 +11,9 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import STATE_PREFIX, WORK_STREAMS
 from executor_worker.broker.queue.queues import note_queues, streams_of
 from executor_worker.broker.queue.submit import Results, add_items, store_state
+from executor_worker.cli import jobs
 from executor_worker.cli.display import print_json_line, print_table
-from executor_worker.cli.exits import DONE, FAILED, Quit
+from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
 from executor_worker.cli.files import read_bytes, read_documents, refuse_stdin_twice
 from executor_worker.cli.waiting import Expected, wait_for_results
 from executor_worker.envelopes.queue_name import WANTED, is_queue_name, named_queue
@@ -37,6 +38,10 @@ class Submission:
 
 
 def submit(settings: Settings, args: argparse.Namespace) -> int:
+    if args.role is not None:
+        return jobs.submit(settings, args)
+    if args.file is None or args.task is not None or args.payload is not None:
+        raise Quit(USAGE, "name a FILE; --task and --payload are for jobs of a --role.")
     refuse_stdin_twice(args.file, args.state)
     submissions = _read_items(args.file, settings.max_item_bytes)
     state = _read_state(args.state, submissions) if args.state else None

@@ -195,7 +195,7 @@ def letter_fields(fields: Mapping[bytes, bytes], about: Mapping[str, bytes | str
     return words + [word for pair in about.items() for word in pair]
 
 
-def job_of_letter(fields: Mapping[str, bytes]) -> list[bytes | str]:
+def job_of_letter(fields: Mapping[str, bytes]) -> list[Any]:
     """Names and values of the job that a dead letter was."""
     own = ((name, value) for name, value in fields.items() if name not in LETTER_FIELDS)
     return [word for name, value in own for word in (_own_name(name), value)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from executor_worker.broker.roles.source import RoleQueue, role_source
 from executor_worker.settings import Settings
-from executor_worker.settings.role_table import Role
+from executor_worker.settings.role_table import Role, read_roles
 from executor_worker.worker.kinds.role import RoleKind, RoleSpec
 from executor_worker.worker.limits import Limits
 
@@ -15,6 +17,15 @@ def role_kind(settings: Settings, limits: Limits) -> RoleKind:
     start = "$" if settings.roles_start == "$" else "0"
     source = role_source([RoleQueue(role.name, role.stream) for role in roles], ttl_s=settings.state_ttl, start=start)
     return RoleKind([_spec(role, settings) for role in roles], source, limits, settings.state_ttl)
+
+
+def known_role_streams(settings: Settings) -> tuple[str, ...]:
+    """Name the queues of all roles there are, served here or not."""
+    roles = {
+        **read_roles(settings.roles_config, Path.cwd(), frozenset(), []),
+        **{r.name: r for r in settings.role_table},
+    }
+    return tuple(dict.fromkeys(role.stream for role in roles.values()))
 
 
 def model_of(role: Role, settings: Settings) -> str:

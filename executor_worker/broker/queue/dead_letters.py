@@ -10,12 +10,14 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
 from executor_worker.broker.names import STATE_PREFIX, WORK_STREAMS, dead_stream, own_journal
+from executor_worker.envelopes.role_job import job_of_letter
 from executor_worker.envelopes.work_item import names_in
 from executor_worker.errors import StateInvalid, StreamError
 from executor_worker.graph.state import GraphState, requeue_node
 from executor_worker.json_text import loads
 
 PAGE = 100
+_OURS = WORK_STREAMS  # and queues, whose names begin so
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,25 @@ class Letter:
     fields: dict[str, bytes] = field(repr=False)
 
     @property
+    def flat(self) -> bool:
+        """Whether the item's own fields stand beside what is said of it: it was a job of a role."""
+        return not self.stream.startswith(_OURS)
+
+    @property
     def data(self) -> bytes:
-        return self.fields.get("data", b"")
+        return b"" if self.flat else self.fields.get("data", b"")
+
+    @property
+    def job(self) -> dict[str, bytes]:
+        """The job it was, by field; only where it is `flat`."""
+        words = job_of_letter(self.fields)
+        return {str(name): bytes(value) for name, value in zip(words[::2], words[1::2], strict=True)}
 
     @property
     def entry(self) -> list[Word]:
         """Names and values of the entry it was; if it had no `data`, bytes that are no text as escapes."""
+        if self.flat:
+            return list(job_of_letter(self.fields))
         kept = self.fields.get("fields")
         if kept is None:
             return ["data", self.data]

@@ -8,15 +8,19 @@ from typing import Any
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import PROGRESS_STREAM, RESULT_STREAMS
+from executor_worker.broker.names import PROGRESS_STREAM, RESULT_STREAMS, UPDATES_STREAM
 
 AT_ONCE = 1000  # entries removed in one call
+DESERTED_S = 86400.0  # a group none of whose consumers was there for so long is waited for no more
 PASS_S = 0.5  # then the rest is the next pass': the caller has leases to renew, and Redis may be far away
 
 
-def trim(link: Link, keep: int, *, streams: Sequence[str] = (*RESULT_STREAMS, PROGRESS_STREAM)) -> int:
+def trim(link: Link, keep: int, *, streams: Sequence[str] = (*RESULT_STREAMS, PROGRESS_STREAM, UPDATES_STREAM)) -> int:
     """
     Trim *streams* to about *keep* entries, but nothing that a group has not read yet.
+
+    Of a hub's updates a group counts only if a consumer of it was active within a day: hubs are replaced, and leave
+    theirs behind.
 
     Returns:
         How many entries were removed.
@@ -29,9 +33,15 @@ def trim(link: Link, keep: int, *, streams: Sequence[str] = (*RESULT_STREAMS, PR
     lengths = link.batch([("XLEN", stream) for stream in streams])
     # What a length could not be told of (it is no stream, say) is for the script to complain about.
     for stream in [name for name, length in zip(streams, lengths, strict=True) if not _fits(length, keep)]:
-        while time.monotonic() < until and (some := link.run(script("trim"), [stream], [keep, AT_ONCE])):
+        while time.monotonic() < until and (
+            some := link.run(script("trim"), [stream], [keep, AT_ONCE, _deserted_ms(stream)])
+        ):
             removed += some
     return removed
+
+
+def _deserted_ms(stream: str) -> int:
+    return int(DESERTED_S * 1000) if stream == UPDATES_STREAM else 0
 
 
 def _fits(length: Any, keep: int) -> bool:

@@ -11,8 +11,10 @@ from executor_worker.broker.connection.advice import as_config_error
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.fleet.registry import read_registry, registry_keys
 from executor_worker.broker.fleet.throttles import Throttled, throttled
+from executor_worker.broker.names import ROLE_GROUP
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.broker.queue.queues import known_streams
+from executor_worker.broker.queue.source import Groups
 from executor_worker.cli.status.here import wanted_pool
 from executor_worker.cli.status.pool_http import PoolView, look_at_named, look_at_pool
 from executor_worker.cli.status.pools import PoolEntry, pools_of
@@ -130,8 +132,10 @@ class Onlooker:
 
     def _backlog(self, link: Link) -> list[Backlog]:
         """Measure all streams there are, also those that no pool serves."""
-        streams = known_streams(link, self._settings.queues)
-        return backlog(link, delete_settled=self._settings.delete_settled, streams=streams)
+        roles = [role.stream for role in self._settings.role_table]
+        streams = (*known_streams(link, self._settings.queues), *roles)
+        groups = Groups(dict.fromkeys(roles, ROLE_GROUP))
+        return backlog(link, delete_settled=self._settings.delete_settled, streams=streams, groups=groups)
 
     def _registered(self, link: Link) -> list[dict[str, Any]]:
         if time.monotonic() >= self._scan_at:

@@ -6,15 +6,14 @@ A role is data; its job becomes the config of a node, and goes the way of all no
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from executor_worker.broker import Claim, JournalKeys, Settlement, added_at
-from executor_worker.broker.names import CANCELLED_JOB_PREFIX, JOB_PREFIX
 from executor_worker.broker.queue.source import Source
+from executor_worker.broker.roles.jobs import cancel_key, record_key
 from executor_worker.broker.roles.source import JobCommit
 from executor_worker.envelopes.role_job import (
     RoleJob,
@@ -34,7 +33,6 @@ from executor_worker.worker.kinds.telling import failed_instead, letter_of
 from executor_worker.worker.limits import Limits, answer_of_history
 from executor_worker.worker.stages import Conclusion, Decision, Run, Work
 
-LONGEST_ID = 200  # bytes
 NOT_RUN = "the job was cancelled before it was run"
 
 
@@ -136,21 +134,6 @@ class RoleKind(Kind[JobWork]):
 
     def draft(self, work: JobWork, conclusion: Conclusion, stamp: Stamp) -> Draft:
         return _JobDraft(work, conclusion, stamp, self._ttl_s)
-
-
-def record_key(job_id: bytes) -> bytes:
-    """Where a job's record is: under its id, or its hash where that is long."""
-    return JOB_PREFIX.encode() + _keyed(job_id)
-
-
-def cancel_key(job_id: bytes) -> bytes:
-    """Where it stands that a job is not wanted any more."""
-    return CANCELLED_JOB_PREFIX.encode() + _keyed(job_id)
-
-
-def _keyed(job_id: bytes) -> bytes:
-    long = len(job_id) > LONGEST_ID
-    return hashlib.sha1(job_id, usedforsecurity=False).hexdigest().encode() if long else job_id
 
 
 def _raw_id(work: JobWork) -> bytes:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit import ModelServer, Pool, RedisServer, wait_until
+from tests.kit import PROGRAM, ModelServer, Pool, RedisServer, wait_until
 
 GROUP, OLD_CONSUMER = "executor-group", "executor-consumer"
 UPDATES = "signalr:updates"
@@ -142,3 +144,16 @@ def serve(tmp_path: Path, redis_server: RedisServer, model_server: ModelServer) 
             return pool.wait_ready()
 
         yield start
+
+
+@pytest.fixture
+def cli(tmp_path: Path, redis_server: RedisServer) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a command: `cli("job", "id", stdin="")`."""
+
+    def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        env = {**kept, "LLM_PROVIDER": "scripted", "HEALTH_PORT": "", **redis_server.env}
+        command = [str(PROGRAM), *arguments]
+        return subprocess.run(command, input=stdin, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    return run

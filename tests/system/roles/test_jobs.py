@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from tests.kit import ModelServer, Pool
-from tests.system.roles.conftest import NINE, Hub, Roles
+from tests.system.roles.conftest import GROUP, NINE, OLD_CONSUMER, Hub, Roles
 
 
 def test_a_job_of_each_role_reaches_its_model_its_record_and_its_hub(
@@ -107,3 +108,60 @@ def test_what_can_not_be_run_is_published_and_goes_to_the_dead_letters_flat(
     assert own.items() <= fields.items()
     assert set(fields) - set(own) == {"original_id", "failed_at", "reason", "error", "deliveries", "consumer"}
     assert fields["reason"] == "invalid_item"
+
+
+def test_a_job_left_pending_by_the_other_executor_is_adopted_uncounted(
+    roles: Roles, serve: Callable[..., Pool], model_server: ModelServer
+) -> None:
+    """What `executor-consumer` had is run once nobody has touched it for a lease, as a first attempt."""
+    model_server.answer("left behind", "ok")
+    roles.redis.xgroup_create("jobs:manager", GROUP, "0", mkstream=True)
+    job = roles.add("manager", task="left behind")
+    for _ in range(3):
+        roles.redis.xreadgroup(GROUP, OLD_CONSUMER, {"jobs:manager": ">"}, count=1)
+        roles.redis.xautoclaim("jobs:manager", GROUP, OLD_CONSUMER, 0)
+    serve(LEASE="1s", MAX_DELIVERIES="1")
+    record = roles.wait(job, "completed")
+    assert record["attempt"] == 1
+
+
+def test_a_cancelled_job_ends_or_is_not_run(
+    roles: Roles, serve: Callable[..., Pool], model_server: ModelServer, cli: Callable[..., Any]
+) -> None:
+    """`job --cancel`: the running one ends within two seconds, the waiting one is never asked of the model."""
+    model_server.answer("slowly", "ok", latency=60_000)
+    serve(WORKERS="1")
+    running, waiting = (roles.add("manager", task="slowly") for _ in range(2))
+    roles.wait(running, "running")
+    assert cli("job", waiting, "--cancel").returncode == 1, "nothing is known of it yet"
+    asked_at = time.monotonic()
+    assert cli("job", running, "--cancel").returncode == 0
+    assert [roles.wait(job, "failed", 10)["error_code"] for job in (running, waiting)] == ["cancelled", "cancelled"]
+    assert time.monotonic() - asked_at < 6
+    assert len(model_server.requests()) <= 1
+    assert [one["Type"] for one in roles.updates(waiting)] == ["error"]
+
+
+def test_submit_puts_jobs_on_a_roles_queue_and_waits(
+    roles: Roles, serve: Callable[..., Pool], model_server: ModelServer, cli: Callable[..., Any]
+) -> None:
+    """Ids a line; with --wait records; a job of the file keeps its own id; a waiting one is pending."""
+    model_server.answer("one", "1")
+    model_server.answer("two", "2")
+    [job] = cli("submit", "--role", "agent", "--task", "one").stdout.split()
+    assert roles.record(job) == roles.wait(job, "pending")
+    serve()
+    assert roles.wait(job, "completed")["output"] == "1"
+    jobs = json.dumps([{"jobId": "mine", "task": "two", "payload": {"a": 1}}, {"payload": "{}"}])
+    done = cli("submit", "--role", "agent", "-", "--wait", "--timeout", "30s", stdin=jobs)
+    mine, failed = map(json.loads, done.stdout.splitlines())
+    assert (done.returncode, mine["jobId"], mine["output"]) == (1, "mine", "2")
+    assert mine["fields"]["payload"] == '{"a":1}'
+    assert failed["error_code"] == "invalid_item"
+    assert json.loads(cli("job", "mine").stdout) == mine
+    [letter] = json.loads(cli("dead", "list", "--json").stdout)
+    assert letter["node_id"] == failed["jobId"]
+    assert cli("dead", "requeue", letter["id"]).returncode == 0
+    roles.wait(failed["jobId"], "failed")
+    entry: Any = roles.redis.xrange("jobs:agent:dead")
+    assert {name.decode() for name in entry[0][1]} >= {"jobId", "payload", "original_id"}
