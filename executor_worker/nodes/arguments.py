@@ -1,4 +1,4 @@
-"""Whether what a tool is to be called with fits its schema."""
+"""Arguments of a tool call, checked against the tool's schema."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LISTED_TOOLS = 50
 
 def problems(tool: Tool, arguments: dict[str, Any], *, missing: bool = True) -> list[str]:
     """
-    Say what is wrong with *arguments*, each with its path; empty where they fit.
+    Say what is wrong with *arguments*, each with its path; empty if they fit.
 
     A tool whose own schema can't be used is not withheld for it: it is left to check for itself.
 
@@ -34,7 +34,7 @@ def problems(tool: Tool, arguments: dict[str, Any], *, missing: bool = True) -> 
 
 
 def refusal(call: ToolCall, tool: Tool | None, names: Collection[str]) -> str:
-    """Tell the model why *call* can't be made, of *tool* or of one that is none of *names*; empty where it can."""
+    """Tell the model why *call* can't be made, of *tool* or of one that is none of *names*; empty if it can."""
     if tool is None:
         more = f" and {len(names) - _LISTED_TOOLS} more" if len(names) > _LISTED_TOOLS else ""
         known = ", ".join(islice(names, _LISTED_TOOLS))

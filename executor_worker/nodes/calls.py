@@ -112,7 +112,7 @@ class _standing:  # noqa: N801 - used like a function
 
 
 def _now_and_then(name: str, run_context: RunContext, shown: Journal) -> Callable[[float, float | None], None]:
-    """Show what a call says of itself, but not all of it where it says a lot."""
+    """Show what a call says of itself, but not all of it if it says a lot."""
     said_at = -PROGRESS_S
 
     def show(done: float, total: float | None) -> None:
@@ -142,7 +142,7 @@ def _own_copy(arguments: dict[str, Any]) -> dict[str, Any]:
     """
     Copy what a tool may change as it likes: it is also the conversation's, or the graph's inputs.
 
-    JSON values of any size and depth, many times faster than `copy.deepcopy`; the bytes are nobody else's.
+    JSON values of any size and depth, many times faster than `copy.deepcopy`; the bytes belong to no other value.
     """
     copy: dict[str, Any] = marshal.loads(marshal.dumps(arguments))
     return copy

@@ -1,4 +1,4 @@
-"""What every mode needs to run a node."""
+"""The context that every mode needs to run a node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Context:
     """
     Attributes:
         scope: The names its templates can use.
-        model: Used where the node names none.
+        model: Used if the node names none.
         max_iterations: Model calls of an agent that names no limit.
         watch: The run's time; an agent keeps some of it back for its ending.
     """

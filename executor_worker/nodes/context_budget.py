@@ -10,7 +10,7 @@ _WINDOW_SHARE = 0.75
 @dataclass(frozen=True, slots=True)
 class ContextBudget:
     """
-    How much a model is shown.
+    The budget of what a model is shown.
 
     Attributes:
         result_chars: Of one tool result.
@@ -21,7 +21,7 @@ class ContextBudget:
     context_tokens: int = 150_000
 
     def within(self, window_tokens: int | None) -> ContextBudget:
-        """Leave some of a model's window free, where it is known."""
+        """Leave some of a model's window free, if it is known."""
         if window_tokens is None:
             return self
         return replace(self, context_tokens=min(self.context_tokens, int(window_tokens * _WINDOW_SHARE)))

@@ -54,7 +54,7 @@ class Executor:
     """
     Args:
         models: Answers; no client is made before it is asked, so nodes that need no model never pay for one.
-        default_model: Used where a node names none.
+        default_model: Used if a node names none.
         max_iterations: Model calls of an agent that names no limit.
         prices: What models cost; without them no cost is told, and no budget in money can be kept.
         room: How much an agent's model is shown.
@@ -136,7 +136,7 @@ class Executor:
         Tools are looked up, so that parameters can be checked against their schemas.
 
         Returns:
-            `valid`, `mode` and what would be sent; where `valid` is false, `error` and `error_code` instead.
+            `valid`, `mode` and what would be sent; if `valid` is false, `error` and `error_code` instead.
         """
         mode: Mode | None = None
         try:
@@ -181,7 +181,7 @@ def _run(task: Task, node: spec.Node, context: Context) -> Any:
 
 
 def _completed(output: Any, mode: Mode, steps: Steps) -> Completed:
-    """Say which model has answered and why where it was not the one asked for; a tool's output stays the tool's."""
+    """Say which model has answered and why if it was not the one asked for; a tool's output stays the tool's."""
     if steps.fallback is None:
         return Completed(output, mode, steps.usage)
     told = steps.fallback.as_json()

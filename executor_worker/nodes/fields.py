@@ -1,5 +1,5 @@
 """
-Read one field of a node's config: its value, or None where it is missing or null.
+Read one field of a node's config: its value, or None if it is missing or null.
 
 All take the object it stands in, its name, and what to put before the name in a message, and raise
 `InvalidNode` saying what was found where its type is wrong.

@@ -1,11 +1,11 @@
 """
-What a run has done so far, as records that a later run of the same item goes on from.
+The journal of a run: records of its steps, from which a later run of the same item goes on.
 
     began      the item's name then, the node's config, and how the conversation was opened
     replied    a model's answer with its blocks as they were, and what it cost
     sent       a tool call is about to be made
     answered   what came of it, as the run was told: an answer, or an error with its code
-    ended      the run's outcome is settled: whoever runs the item again begins anew
+    ended      the run's outcome is settled: its next run begins anew
 
 They are data, not code: a resumed run asks for answers in the order of its own calls, and nothing else has to
 be the same. A tool call is named `<model calls before it>.<place in its turn>`.
@@ -33,15 +33,15 @@ _ERRORS: dict[str, type[NodeError]] = {
 
 
 class Journal(Protocol):
-    """Where records are kept, and progress is told."""
+    """The journal as nodes see it: it keeps records, and is told progress."""
 
     def read(self) -> list[Record]:
         """
-        What earlier runs of this item have kept, oldest first.
+        Read what earlier runs of this item have kept, oldest first.
 
         Raises:
             Abandoned: It can't be read, and the item must be given back.
-            NodeTimeout, Cancelled: From the watch, while waiting for whoever keeps it.
+            NodeTimeout, Cancelled: From the run context, while waiting for Redis.
         """
         ...
 
@@ -53,18 +53,18 @@ class Journal(Protocol):
             anew: What was kept before is of no use; these take its place.
 
         Raises:
-            Abandoned: The item is somebody else's now, nothing was kept; or it must be given back.
-            NodeTimeout, Cancelled: From the watch, while waiting for whoever keeps it.
+            Abandoned: The item went to another worker, nothing was kept; or it must be given back.
+            NodeTimeout, Cancelled: From the run context, while waiting for Redis.
         """
         ...
 
     def tell(self, record: Record) -> None:
-        """Show *record* to whoever watches, now; it is not kept, and this never fails."""
+        """Show *record* to the run's watchers, now; it is not kept, and this never fails."""
         ...
 
 
 class Unkept:
-    """Keeps nothing and tells nobody: for runs that nobody can go on with."""
+    """Keeps nothing and shows nothing: for runs that no other process can go on with."""
 
     def read(self) -> list[Record]:
         return []
@@ -94,7 +94,7 @@ class Recorded:
 
 class History:
     """
-    What earlier runs of an item have done.
+    The history of an item: what its earlier runs have done.
 
     Attributes:
         outdated: There are records, but of a run that has ended, or of another config: they don't count.
@@ -119,7 +119,7 @@ class History:
 
     @property
     def key(self) -> str | None:
-        """What the calls' idempotency keys begin with; None where nothing was begun."""
+        """The beginning of the calls' idempotency keys; None if nothing was begun."""
         return self._began["key"] if self._began is not None else None
 
     @property
@@ -136,14 +136,14 @@ class History:
         return replace(request, turns=turns, system=(self._began or {}).get("system"))
 
     def reply(self, index: int) -> ModelReply | None:
-        """The model's answer of that number, from 0; None where it has to be asked."""
+        """The model's answer of that number, from 0; None if it has to be asked."""
         return ModelReply.of_json(self._replied[index]) if index < len(self._replied) else None
 
     def sent(self, call: str) -> bool:
         return call in self._sent
 
     def answered(self, call: str) -> Record | None:
-        """How that tool call ended, for `answer` and `seconds`; None where nobody has heard."""
+        """Find how that tool call ended, for `answer` and `seconds`; None if its end is unknown."""
         return self._answered.get(call)
 
 
@@ -161,7 +161,7 @@ def began(key: str, config: Config, opening: ModelRequest | None) -> Record:
     Args:
         key: What the calls' idempotency keys begin with; stays so when the item is put up again.
         config: A node that was changed on purpose is another one; and a replay needs it.
-        opening: The first request; None where no model is asked first.
+        opening: The first request; None if no model is asked first.
     """
     record: Record = {"step": "began", "form": _FORM, "key": key, "config": config}
     if opening is not None and opening.turns and isinstance(opening.turns[0], UserTurn):
@@ -212,7 +212,7 @@ def report(records: Sequence[Record]) -> tuple[Usage | None, dict[str, Any]]:
     Add up what a run has cost and done that left nothing but its records.
 
     Returns:
-        Usage (None where no model has answered), and what a failed agent's result tells besides.
+        Usage (None if no model has answered), and what a failed agent's result tells besides.
     """
     usage: Usage | None = None
     calls: dict[str, dict[str, Any]] = {}

@@ -96,7 +96,7 @@ def _ask_for(wanted: Wanted, request: ModelRequest, context: Context) -> dict[st
 
 def ask(request: ModelRequest, context: Context) -> tuple[str, ModelReply]:
     """
-    Call the model, and again where it only paused; the texts together are its answer.
+    Call the model, and again if it only paused; the texts together are its answer.
 
     Raises:
         ModelError: No answer, or a refusal.

@@ -50,7 +50,7 @@ class Flat:
     The common kind of schema, an object of plain values by name, in a form that is quick to say yes.
 
     Most tools have such a one, and most calls fit it: jsonschema takes longer to see that than the rest of the
-    call's preparation. Where this does not say yes, jsonschema is asked, which knows why not.
+    call's preparation. If this does not say yes, jsonschema is asked, which knows why not.
     """
 
     kinds: Mapping[str, tuple[type, ...]]
@@ -58,7 +58,7 @@ class Flat:
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Flat | None:
-        """None where it says anything that is not understood here."""
+        """None if it says anything that is not understood here."""
         members = document.get("properties", {})
         if document.get("type") != "object" or document.keys() - _FLAT_WORDS or not isinstance(members, dict):
             return None
@@ -67,7 +67,7 @@ class Flat:
         return cls(known, frozenset(document.get("required", ()))) if len(known) == len(members) else None
 
     def fits(self, value: Any) -> bool:
-        """Whether it surely fits; a parameter that is not named has to be looked at more closely."""
+        """Tell whether it surely fits; a parameter that is not named has to be looked at more closely."""
         if type(value) is not dict or not self.required <= value.keys():
             return False
         kinds = self.kinds
@@ -95,7 +95,7 @@ class Schema:
 
     def problems(self, value: Any, *, missing: bool = True) -> list[str]:
         """
-        Say what keeps *value* from fitting: the worst first, each with its path; empty where it fits.
+        Say what keeps *value* from fitting: the worst first, each with its path; empty if it fits.
 
         Args:
             missing: False: look only at what *value* holds, not at what it lacks as a whole.

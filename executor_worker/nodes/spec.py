@@ -29,7 +29,7 @@ _MAX_SECONDS = 10 * 365 * 86400
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """What `llm_config` says, in any of its dialects; `prompt` and `system` are templates."""
+    """The model that `llm_config` asks for, in any of its dialects; `prompt` and `system` are templates."""
 
     model: str | None = None
     prompt: str | None = None

@@ -4,7 +4,7 @@ The two kinds of step that cost something: a model call and a tool call.
 All of a run's calls go through one `Steps`, and nodes keep no state but the conversation, which is plain data.
 What was answered is written to the run's journal before it is used, and a tool call before it is sent. So a run
 that was interrupted, by anything, is led to where it stopped: answers come from the journal as long as it has
-them; a call that was sent and never answered is made again only where that is known to do no harm.
+them; a call that was sent and never answered is made again only if that is known to do no harm.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _Call:
 
     Attributes:
         id: Its name in the journal: `<model calls before it>.<place in the turn>`.
-        again: It is made again where an earlier run has sent it and nobody has heard what came of it.
+        again: It is made again if an earlier run has sent it and its answer is unknown.
         value: The run wants the answer's value, not what a model reads.
         kept: It is written down.
     """
@@ -80,7 +80,7 @@ class Steps:
         usage: What all model calls have cost, those of earlier runs included; None while none was made.
         replies: Model calls that have answered, in this run or an earlier one.
         made: Tool calls, in order.
-        fallback: Set where the last answer was another model's than the one asked for.
+        fallback: Set if the last answer was another model's than the one asked for.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Steps:
         Call *tool* with *arguments*, which fit its schema, for its value: the one call of a tool node.
 
         A call that an earlier run has sent is sent again unless the tool is declared unsafe; so nothing needs to be
-        written down where it is not, and no model was paid for the arguments.
+        written down if it is not, and no model was paid for the arguments.
 
         Args:
             name: What the node calls it.
@@ -143,10 +143,10 @@ class Steps:
         """
         Call *tool* as the model asked, for the model to read.
 
-        A call that an earlier run has sent is sent again only where the tool is declared to allow it.
+        A call that an earlier run has sent is sent again only if the tool is declared to allow it.
 
         Args:
-            tool: None where there is none any more; see `was_sent`.
+            tool: None if there is none any more; see `was_sent`.
             place: The call's, in the model's turn.
 
         Raises:
@@ -192,7 +192,7 @@ class Steps:
         try:
             reply = calls.ask_model(self._provider, self._run_context, request)
         except (ModelError, NodeTimeout):
-            self.usage = self.usage or Usage()  # it was called, as far as anybody can tell for nothing
+            self.usage = self.usage or Usage()  # it was called, as far as is known for nothing
             raise
         record = journal.replied(reply, self._run_context.clock() - started)
         try:
@@ -238,7 +238,7 @@ class Steps:
         if call.tool is None:
             raise UnknownTool(f"there is no tool {short(call.name)!r} any more")
         if not was_sent:
-            self._run_context.check()  # what is stopped here was not sent, and nobody should have to wonder
+            self._run_context.check()  # what is stopped here was not sent, and no reader should have to wonder
             keep(journal.sent(call.id, call.name, call.arguments))
         began_as = self._history.key if call.kept else None
         key = f"{began_as or self._run_context.key}:{call.id}"

@@ -8,7 +8,7 @@ Put inputs and earlier outputs into a node's texts and parameters.
 
 A name means, the first that exists: after `inputs.` or `nodes.` exactly that; else an input; else a node.
 Keys may hold dots, dashes and spaces: where several keys fit the start of a name, the longest wins, and
-a shorter one is tried where the rest is not found inside it.
+a shorter one is tried if the rest is not found inside it.
 
 In a text, strings go in as they are and all else as compact JSON. A text that is one placeholder alone, in
 parameters, becomes the value itself. Each text is read once, from the left: what was put in is never
@@ -49,7 +49,7 @@ _Where: TypeAlias = "str | tuple[_Where, str | int]"
 
 
 class _Nothing:
-    """What a name that leads nowhere resolves to; None is a value."""
+    """The value of a name that leads nowhere; None is a value."""
 
 
 _NOTHING = _Nothing()
@@ -89,7 +89,7 @@ def sendable(text: str) -> str:
 
 
 def blank(text: str) -> bool:
-    """Whether there is nothing to be seen in *text*: providers refuse a message of white space."""
+    """Tell whether nothing in *text* can be seen: providers refuse a message of white space."""
     return not text.strip() or _UNSEEN.fullmatch(text) is not None
 
 
@@ -168,7 +168,7 @@ class Scope:
         seen = name in self._found
         value = self._resolve(name, where)
         if seen and isinstance(value, (str, dict, list)):
-            # The same object again costs nothing here, but is written out in full by whoever sends it.
+            # The same object again costs nothing here, but is written out in full by what sends it.
             self._text_of(name, where)
         return value
 

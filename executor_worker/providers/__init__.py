@@ -1,7 +1,7 @@
 """
 The models: one small interface, one adapter a provider.
 
-Adapters import their SDK, which costs a second and many MiB: so each is imported only where it is configured,
+Adapters import their SDK, which costs a second and many MiB: so each is imported only if it is configured,
 in the parent before fork (`preload`), and makes its client in the worker, on first use.
 """
 
@@ -112,7 +112,7 @@ class Models:
 
     def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
         """
-        Call the model, and where it can't answer its fallbacks, one after the other.
+        Call the model, and if it can't answer its fallbacks, one after the other.
 
         Raises:
             ConfigError: The configured provider can't be used.

@@ -32,7 +32,7 @@ class Answer:
     Attributes:
         blocks: The content, block by block, as the API would want it back.
         stop_reason: As the API says it; None while the answer is not complete.
-        explanation: Why it stopped, where the API says more: a refusal's reason.
+        explanation: Why it stopped, if the API says more: a refusal's reason.
         problems: Tool call id → what is wrong with its arguments.
     """
 

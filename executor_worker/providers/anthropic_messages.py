@@ -148,7 +148,7 @@ class AnthropicMessages:
         if system:
             body["system"] = [{"type": "text", "text": system}]
         if (model, "cache_control") not in self._left_out:
-            # One tool that must be called is one call: nobody would read its conversation from the cache.
+            # One tool that must be called is one call: no later call would read its conversation from the cache.
             _cache(body, conversation=bool(request.tools) and request.tool_choice in ("auto", "none"))
         return body
 
@@ -170,7 +170,7 @@ class AnthropicMessages:
 
 
 def _parameters(body: dict[str, Any]) -> set[str]:
-    """What is in *body* that could be left out."""
+    """Name the parameters in *body* that could be left out."""
     sent = set(body)
     if "output_config" in body:
         sent.add("output_schema")
@@ -181,7 +181,7 @@ def _parameters(body: dict[str, Any]) -> set[str]:
 
 def _cache(body: dict[str, Any], *, conversation: bool) -> None:
     """
-    Mark what is the same in the next call: tools, system prompt and, where one will follow, the conversation so far.
+    Mark what is the same in the next call: tools, system prompt and, if one will follow, the conversation so far.
 
     Four marks, as many as the API takes. The conversation gets two: the newest is for the next call to read; the one
     before is where this call reads what the last one wrote, however many blocks lie between (it looks back 20 only).

@@ -1,5 +1,5 @@
 """
-What a model provider is: one method, `complete`, from a neutral request to a neutral reply.
+The interface of a model provider: one method, `complete`, from a neutral request to a neutral reply.
 
 A conversation is kept as the provider's own blocks, verbatim: a `ModelTurn` is handed back as it came,
 so nothing that a provider wants to see again (signatures, ids, reasoning) is lost. All of it is JSON.
@@ -80,8 +80,8 @@ class ToolCall:
     A tool the model wants called.
 
     Attributes:
-        name: The tool's own name, mapped back; as the model wrote it where no declared tool has it.
-        arguments: None where the model's arguments were not a JSON object; `problem` then says why.
+        name: The tool's own name, mapped back; as the model wrote it if no declared tool has it.
+        arguments: None if the model's arguments were not a JSON object; `problem` then says why.
     """
 
     id: str
@@ -109,7 +109,7 @@ class Fallback:
     Attributes:
         model: The one that answered.
         origin: `provider/model` of the one that was asked for.
-        reason: Error code of what that one did; empty where it was not asked any more.
+        reason: Error code of what that one did; empty if it was not asked any more.
         error: The same as a sentence.
     """
 
@@ -136,7 +136,7 @@ class ModelRequest:
 
     Attributes:
         output_schema: JSON schema the answer's text must follow; the adapter uses the provider's native way where
-            it has one, and asks for it in words where it has none (the caller validates and repairs in any case).
+            it has one, and asks for it in words if it has none (the caller validates and repairs in any case).
         tool_choice: `auto`, `none` (declared but not allowed) or the name of the one tool to be called.
         fallbacks: Asked one after the other where *model* can't answer; adapters know nothing of them.
     """

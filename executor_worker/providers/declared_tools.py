@@ -50,7 +50,7 @@ class DeclaredTools:
         return ToolCall(call_id, name, arguments, problem)
 
     def _description(self, tool: ToolSpec, rule: str) -> str:
-        """Tell what the tool does, and the rule whole as well where the API takes only so many characters."""
+        """Tell what the tool does, and the rule whole as well if the API takes only so many characters."""
         text, longest = tool.description, self._longest
         if longest and len(text) + len(rule) + 2 > longest:
             text = _cut(text, max(longest - len(rule) - 2, longest // 4) if rule else longest)

@@ -1,4 +1,4 @@
-"""Where each provider is, what it is called, and what it needs."""
+"""Endpoints of the providers: their addresses, their names, and what each needs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _CALLS = ("/chat/completions", "/messages", "/models", "/api/chat", "/api/genera
 class Place:
     """
     Attributes:
-        base_url: Its own endpoint; empty where there is none.
-        default_model: None where the operator has to name one.
+        base_url: Its own endpoint; empty if there is none.
+        default_model: None if the operator has to name one.
         keyed: Whether its own endpoint wants a key.
     """
 
@@ -52,7 +52,7 @@ def canonical(provider: str) -> str:
 
 
 def needs_key(provider: str, base_url: str = "") -> bool:
-    """Whether a call without a key is bound to fail; a compatible server of one's own may want none."""
+    """Tell whether a call without a key is bound to fail; a compatible server of one's own may want none."""
     name = canonical(provider)
     own = name == "anthropic" or endpoint(name, base_url) == PLACES[name].base_url
     return PLACES[name].keyed and own
@@ -102,7 +102,7 @@ def endpoint(provider: str, base_url: str = "") -> str:
 
 
 def _native(path: str) -> str:
-    """Answer where conversations are posted: to `/api/chat`, also where the older `/api/generate` is named."""
+    """Answer where conversations are posted: to `/api/chat`, even if the older `/api/generate` is named."""
     return (
         next(
             (path.removesuffix(end) for end in ("/api/chat", "/api/generate", "/v1", "/api") if path.endswith(end)),

@@ -144,7 +144,7 @@ class Border:
         return self._of_content(who, error)
 
     def said(self, who: str, body: object, status: int, headers: Any) -> ModelError:
-        """Judge an error that the server spelled out, by status where it has one, else by its type."""
+        """Judge an error that the server spelled out, by status if it has one, else by its type."""
         kind, message = _read(body)
         if status < 400:
             status = next((STATUS_OF[word] for word in kind if word in STATUS_OF), _as_status(kind))
@@ -200,7 +200,7 @@ class Border:
 
 
 def _is_refused(status: int, kind: tuple[str, ...], message: str) -> bool:
-    """Whether it is the key or its account that is refused, and not what was asked."""
+    """Tell whether the provider refuses the key or its account, and not what was asked."""
     if status in (401, 402) or (status < 500 and not KEY_OR_ACCOUNT.isdisjoint(word.lower() for word in kind)):
         return True
     said = " ".join((*kind, message))

@@ -1,4 +1,4 @@
-"""What a model's API does not take is left out of its requests, and said once."""
+"""Parameters that a model's API does not take: left out of its requests, and logged once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loguru import logger
 
 class LeftOut:
     """
-    What has been found out about the models of one provider, for the life of this process.
+    Parameters found to be refused by the models of one provider, for the life of this process.
 
     Args:
         signs: Parameter → what in a 400's text says that this parameter is the one not taken.

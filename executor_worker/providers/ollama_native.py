@@ -1,4 +1,4 @@
-"""Ollama's own `/api/chat`: lines of JSON, or one answer where the server does not stream."""
+"""Ollama's own `/api/chat`: lines of JSON, or one answer if the server does not stream."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class OllamaNative:
         return self._retries.run(partial(self._attempt, request, run_context), run_context, request.model)
 
     def known_models(self, run_context: RunContext) -> list[str]:
-        """List nothing, but make sure that somebody answers there: the address is one call's, not a server's."""
+        """List nothing, but make sure that a server answers there: the address is one call's, not a server's."""
         self._limit.begin(self._timeout_s, run_context)
         with self._border.crossing("models", self._limit):
             self._client.request("HEAD", self._url, headers=self._headers)

@@ -146,7 +146,7 @@ class Answer:
 
 
 def _begins(function: dict[str, Any], before: dict[str, Any]) -> bool:
-    """Whether *function* is of another call than *before*: both have a name, and one is whole, arguments and all."""
+    """Tell whether *function* begins a call after *before*: both have a name, and one is whole, arguments and all."""
     name, arguments = function.get("name"), _text(function.get("arguments"))
     if not (name and before["name"]) or (name == before["name"] and not arguments):
         return False

@@ -173,7 +173,7 @@ class OpenAIChat:
 
 
 def _parameters(body: dict[str, Any]) -> set[str]:
-    """What is in *body* that could be left out."""
+    """Name the parameters in *body* that could be left out."""
     sent = set(body)
     for message in body["messages"]:
         if "reasoning_content" in message:

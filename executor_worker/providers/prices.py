@@ -1,5 +1,5 @@
 """
-What models cost: the operator's table, and what a call took.
+Prices of models: the operator's table, and the cost of a call.
 
 The table is a JSON file, in US dollars per million tokens:
 
@@ -41,7 +41,7 @@ class Price:
     US dollars per million tokens.
 
     Attributes:
-        context_window: Tokens the model takes at most; None where that is not known.
+        context_window: Tokens the model takes at most; None if that is not known.
     """
 
     input: float
@@ -110,7 +110,7 @@ def _price(entry: Any, where: str) -> Price:
 
 
 class Priced:
-    """Lets another answer; its replies say what they cost, where the table knows."""
+    """Lets another answer; its replies say what they cost, if the table knows."""
 
     def __init__(self, provider: Answering, prices: Prices) -> None:
         self._provider = provider

@@ -18,7 +18,7 @@ def read_reply(data: bytes) -> Any:
 
 
 def read_arguments(text: str) -> tuple[dict[str, Any] | None, str]:
-    """Read a call's arguments; None and the problem where they are not a JSON object."""
+    """Read a call's arguments; None and the problem if they are not a JSON object."""
     try:
         arguments = mended(loads(mended(text).strip().encode() or b"{}"))
     except ValueError as error:

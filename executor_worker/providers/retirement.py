@@ -10,10 +10,10 @@ def retired(model: str, today: date | None = None) -> str | None:
     """
     Say when *model* ends or has ended.
 
-    Imports the anthropic SDK: ask only where that is the provider.
+    Imports the anthropic SDK: ask only if that is the provider.
 
     Returns:
-        A sentence for the operator; None where the SDK lists no end.
+        A sentence for the operator; None if the SDK lists no end.
     """
     # The SDK weighs a second and 66 MiB: only who uses it pays.
     from anthropic.resources.messages import DEPRECATED_MODELS

@@ -58,8 +58,8 @@ class Retries:
             model: What the attempts call.
 
         Raises:
-            ModelError: The last attempt's. At once where it is not retryable or where the wait would
-                reach beyond the item's deadline; without an attempt where the throttle's does.
+            ModelError: The last attempt's. At once if it is not retryable or if the wait would
+                reach beyond the item's deadline; without an attempt if the throttle's does.
             Parked: The item rather waits in the stream.
             ModelRefused: The key is refused, and has never worked.
         """
@@ -67,7 +67,7 @@ class Retries:
         try:
             while True:
                 run_context.check()
-                run_context.tries = number  # for whoever goes on if the item is given back
+                run_context.tries = number  # for the worker that goes on if the item is given back
                 self._await_turn(model, run_context)
                 try:
                     return self._tried(attempt, number, run_context, model)
@@ -187,7 +187,7 @@ def asked_wait_s(headers: Mapping[str, str], now: Callable[[], datetime] = lambd
             the clock of `date`.
 
     Returns:
-        Seconds, from 0 to a day; None where it says nothing that can be understood.
+        Seconds, from 0 to a day; None if it says nothing that can be understood.
     """
     wait_s = _asked_s(headers, now)
     # All who use the model wait for it: one odd header must not end that for good.

@@ -80,7 +80,7 @@ def followed(schema: Any, root: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def target(reference: Any, root: Mapping[str, Any]) -> Any:
-    """Find what a reference inside the document points to; None where it points nowhere, or elsewhere."""
+    """Find what a reference inside the document points to; None if it points nowhere, or elsewhere."""
     if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
         return None
     found: Any = root

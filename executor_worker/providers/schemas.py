@@ -32,7 +32,7 @@ def closed(schema: object) -> dict[str, Any] | None:
     Rewrite *schema* to the form that structured output takes: one type each, objects with named fields only.
 
     Returns:
-        None where that would change what it means: maps with free keys, recursion, schemas that allow anything.
+        None if that would change what it means: maps with free keys, recursion, schemas that allow anything.
     """
     try:
         done = _closed(schema)
@@ -42,7 +42,7 @@ def closed(schema: object) -> dict[str, Any] | None:
 
 
 def strict(schema: dict[str, Any]) -> bool:
-    """Whether every object requires all its fields and takes no others: OpenAI's condition for enforcing it exactly."""
+    """Tell whether every object requires all its fields and takes no others: OpenAI's condition for strict schemas."""
     return all(
         part.get("additionalProperties") is False and set(part.get("properties", {})) == set(part.get("required", []))
         for part in parts(schema)
@@ -95,7 +95,7 @@ def _closed(schema: object) -> dict[str, Any]:
 
 
 def _recursive(schema: dict[str, Any]) -> bool:
-    """Whether a definition reaches itself, or one is missing."""
+    """Tell whether a definition reaches itself, or one is missing."""
     definitions = schema.get("$defs", {})
     needs = {name: _references(part) for name, part in definitions.items()}
     if not (_references(schema) <= needs.keys()):

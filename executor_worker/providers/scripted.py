@@ -2,13 +2,13 @@
 A model that is not one: no network, no key, the same answer each time.
 
 **Without a script** it
-- answers `scripted: <the prompt>`, or, where a schema is asked for, the smallest JSON that follows it;
+- answers `scripted: <the prompt>`, or, if a schema is asked for, the smallest JSON that follows it;
 - given tools, calls the first one once, with arguments that follow its schema (strings are taken from the prompt),
   then answers `scripted: <tool> returned <result>`; a tool that must be called is called.
 
 **With a script** it does what the rules say. A script is a JSON list of rules, found in
 1. the system prompt or a user's text: inline as `{"script": [ … ]}`, or in a fenced block marked `script`;
-2. the file named by the setting `LLM_SCRIPT`, where its rules match.
+2. the file named by the setting `LLM_SCRIPT`, if its rules match.
 
     {"match": "weather"}            regular expression, looked for in the system prompt and the users' texts
     {"reply": "It rains."}          answer this; another JSON value than a string is answered as JSON
@@ -146,7 +146,7 @@ class Scripted:
             if rule.delay_s > self._timeout_s:
                 raise ModelTimeout(f"{who}: no complete answer within LLM_TIMEOUT")
             if rule.error is not None:
-                # Not `throttled`: each item's script is its own, and nobody else is to wait for it.
+                # Not `throttled`: each item's script is its own, and no other item is to wait for it.
                 raise ERRORS[str(rule.error)](f"{who}: {rule.error}, as scripted", retry_after=rule.retry_after_s)
         return _reply(request, rule or _unscripted(request))
 

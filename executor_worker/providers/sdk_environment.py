@@ -1,4 +1,4 @@
-"""What the providers' SDKs read from the environment, and should not: it is not meant for whatever LLM_BASE_URL is."""
+"""Environment variables of the providers' SDKs: kept from them, as they are not meant for LLM_BASE_URL's server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def hidden_from_sdk() -> Iterator[None]:
     """
     Make a client without the keys, organisations, projects and headers of the environment.
 
-    The SDKs read them while a client is made, also where they are told others.
+    The SDKs read them while a client is made, even if they are told others.
     """
     taken = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(THEIRS)}
     try:

@@ -1,5 +1,5 @@
 """
-Who may call a model now: what a provider asks of one caller (429, 529) it asks of all who use the same key and model.
+Throttles of models: what a provider asks of one caller (429, 529) it asks of all that use the same key and model.
 A refused key is refused to all of them as well.
 
 Providers know only this: they ask before each attempt and tell how it ended. `Alone` is for a process by itself;
@@ -45,7 +45,7 @@ class Throttle(Protocol):
         Tell how a call ended that was admitted.
 
         Args:
-            error: Set where the provider asked for fewer calls.
+            error: Set if the provider asked for fewer calls.
             answered: The provider took the call, and did what it was asked or said what is wrong with it.
         """
         ...
@@ -90,5 +90,5 @@ Throttles = Callable[[str, str, str], Throttle]
 
 
 def alone(_provider: str, _base_url: str, _key: str) -> Throttle:
-    """Make one that nobody shares."""
+    """Make one for this process alone."""
     return Alone()

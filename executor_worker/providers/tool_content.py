@@ -1,4 +1,4 @@
-"""What a tool returned beside text, for models that are shown text."""
+"""Content of tool results beside text, for models that are shown text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 
 
 def is_image(block: dict[str, Any]) -> bool:
-    """Whether models take *block*, an MCP content block, as an image."""
+    """Tell whether models take *block*, an MCP content block, as an image."""
     return block.get("type") == "image" and block.get("mimeType") in IMAGES and isinstance(block.get("data"), str)
 
 

@@ -15,7 +15,7 @@ class ToolNames:
     A one-to-one mapping for the names of one request.
 
     A name that the API takes stays itself. Others have their odd characters replaced, and get a mark of their own
-    where that makes them too long or the same as another. The mapping depends on the set of names only, so that a
+    if that makes them too long or the same as another. The mapping depends on the set of names only, so that a
     conversation can go on in another process.
 
     Args:
@@ -42,7 +42,7 @@ class ToolNames:
         return self._wire.get(name, name)
 
     def from_wire(self, wire: str) -> str:
-        """The tool's own name; *wire* itself where the model made one up."""
+        """The tool's own name; *wire* itself if the model made one up."""
         return self._name.get(wire, wire)
 
 

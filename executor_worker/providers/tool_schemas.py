@@ -2,7 +2,7 @@
 A tool's JSON schema in the form that models' APIs take.
 
 They want one object at the top, without alternatives beside it, in the words of the newest draft. What that can't
-express is said to the model in words; whoever calls the tool checks its arguments against the whole schema.
+express is said to the model in words; the caller of the tool checks its arguments against the whole schema.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _alternatives(branches: list[Any], how_many: str, root: dict[str, Any]) -> s
 
 
 def _is_joined(branch: Any, root: dict[str, Any]) -> bool:
-    """Whether all that *branch* says has its place in the joined object."""
+    """Tell whether all that *branch* says has its place in the joined object."""
     said = followed(branch, root)
     return isinstance(branch, dict) and said.keys() <= _JOINED and said.get("type", "object") == "object"
 

@@ -33,7 +33,7 @@ class ReplyTooLarge(Exception):
 
 class Limit:
     """
-    What the attempt in progress may still take.
+    The limit of the attempt in progress: what it may still take.
 
     Attributes:
         stopped: What the watch said when it ended the attempt; the SDKs wrap it, so it is kept here.
@@ -200,7 +200,7 @@ def _proxy(base_url: str) -> httpcore2.Proxy | None:
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """One per process, made before fork where the caller preloads: it holds certificates, no connection."""
+    """One per process, made before fork if the caller preloads: it holds certificates, no connection."""
     return httpx2.create_ssl_context()
 
 

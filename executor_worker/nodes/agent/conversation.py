@@ -55,7 +55,7 @@ class Conversation:
         self._tokens += sum(map(tokens, shown))
 
     def say(self, text: str) -> None:
-        """Tell the model something, beside the results it waits for where there are some: the roles alternate then."""
+        """Tell the model something, beside the results it waits for if there are some: the roles alternate then."""
         last = self.turns[-1]
         if isinstance(last, ToolTurn):
             self.turns[-1] = replace(last, text=f"{last.text}\n\n{text}" if last.text else text)

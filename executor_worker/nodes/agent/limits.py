@@ -1,5 +1,5 @@
 """
-What an agent's run may take: model calls, tokens, money, time.
+Limits of an agent's run: model calls, tokens, money, time.
 
 None but the time depends on a clock: a run that goes on from earlier answers meets the others at the same places.
 """
@@ -33,7 +33,7 @@ class Limits:
     def of(cls, node: AgentNode, context: Context) -> Limits:
         """
         Raises:
-            InvalidNode: Money is limited, and nobody knows what the model, or what may stand in for it, costs.
+            InvalidNode: Money is limited, and there is no price of the model, or of what may stand in for it.
         """
         models = (node.llm.model or context.model, *(choice.model for choice in node.llm.fallbacks or ()))
         model = next((model for model in models if context.prices.find(model) is None), None)

@@ -57,8 +57,8 @@ def run(node: AgentNode, context: Context) -> dict[str, Any]:
     """
     Raises:
         UnknownTool, ToolUnavailable, TemplateError, InvalidNode: Before anything is called.
-        MaxIterations, BudgetExceeded, NodeTimeout, ContextExceeded: Where the node asks to fail at its limits.
-        ToolUncertain: Where the node asks to fail then.
+        MaxIterations, BudgetExceeded, NodeTimeout, ContextExceeded: If the node asks to fail at its limits.
+        ToolUncertain: If the node asks to fail then.
         ModelError: No answer, a refusal, or none that follows the schema.
     """
     return _Agent(node, context).run()
@@ -142,7 +142,7 @@ class _Agent:
         return reply
 
     def _reply(self, tool_choice: str) -> ModelReply | None:
-        """Call the model; None where the conversation was too long for it, and has been made shorter."""
+        """Call the model; None if the conversation was too long for it, and has been made shorter."""
         try:
             reply = self._steps.model(self._asking(tool_choice))
         except ContextExceeded:
@@ -160,7 +160,7 @@ class _Agent:
         return replace(self._request, turns=tuple(self._conversation.turns), tools=tools, tool_choice=tool_choice)
 
     def _concluded(self, reply: ModelReply) -> dict[str, Any] | None:
-        """Make *reply* the output, or None where the conversation goes on."""
+        """Make *reply* the output, or None if the conversation goes on."""
         if reply.tool_calls and reply.stop_reason not in _CUT:
             self._open_calls = reply.tool_calls
             return None
@@ -253,7 +253,7 @@ class _Agent:
     def _result(self, call: ToolCall, place: int) -> ToolResult:
         reader = self._conversation.reader
         tool = reader if call.name == reader.name else self._tools.get(call.name)
-        # What an earlier run has sent is answered as it was then, also where the tool is another one now.
+        # What an earlier run has sent is answered as it was then, even if the tool is another one now.
         problem = "" if self._steps.was_sent(place) else arguments.refusal(call, tool, self._tools)
         if problem:
             self._steps.note(call.name, ok=False)

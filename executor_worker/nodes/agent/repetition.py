@@ -10,7 +10,7 @@ from executor_worker.providers.base import ToolCall, ToolResult
 
 TOLD_AT = 3
 ENDED_AT = 10
-"""More than most agents may call their model; whoever waits for something by asking again and again gets so long."""
+"""More than most agents may call their model; a model that waits by asking again and again gets so long."""
 
 _Step = tuple[Any, ...]
 
@@ -33,7 +33,7 @@ class Repetition:
 
     @property
     def advice(self) -> str:
-        """What to tell the model; empty while there is no reason to."""
+        """The advice that the model is given; empty while there is no reason to."""
         if self.count < TOLD_AT:
             return ""
         return (

@@ -1,5 +1,5 @@
 """
-What an agent's tools returned: as the model is shown it, and in full for when it asks for more.
+Tool results of an agent: as the model is shown them, and in full for when it asks for more.
 
 Results are numbered from 1 in the order of the conversation, so that a run that goes on from its answers numbers them
 the same. The model reads what it was not shown with a tool of our own, which calls nothing.
@@ -94,7 +94,7 @@ def _sorted(blocks: tuple[dict[str, Any], ...]) -> tuple[list[dict[str, Any]], l
 
 
 def _oversized(blocks: list[dict[str, Any]]) -> bool:
-    """Whether an image is among *blocks*: one that would be shown if it, or their number, were not too large."""
+    """Tell whether an image is among *blocks*: one that would be shown if it, or their number, were not too large."""
     return any(is_image(block) for block in blocks)
 
 
