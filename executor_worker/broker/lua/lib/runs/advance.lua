@@ -17,6 +17,7 @@ local function set(run, id, node)
 end
 
 local function make_ready(run, id)
+  run.ops = run.ops + 1 -- its place is read too
   set(run, id, {st = 'ready', at = 1, r = run.seq, e = 0, q = 0, s = 0, d = 0, took = '-', rest = ''})
   close_join(run, id)
   if place_of(run, id).inline == 'w' then
