@@ -1,4 +1,6 @@
-"""The names under which things stand in Redis."""
+"""
+The names under which things stand in Redis, for scripts too: what a script calls by a name from here is declared to it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ QUEUE_PREFIX = "executor.work:"
 QUEUES = "dago:executor:queues"
 """Set: names of the queues that were ever served or sent to."""
 GROUP = "executor-workers"
+FOREIGN_GROUP = "dago-workers"
+"""Others' group on the stream of completed events: where it is there, failures are told there too."""
 ROUTER_STREAMS = ("router.work", "dago:events:router.work")
 ROUTER_GROUP = "router-workers"
 DECIDED_STREAM = "router.decided"
@@ -25,6 +29,8 @@ JOB_PREFIX = "dago:job:"
 CANCELLED_JOB_PREFIX = "dago:executor:cancelled:"
 """And a job's id: it is not wanted any more; a document like a graph's."""
 PROGRESS_STREAM = "dago:events:node.progress"
+GRAPH_EVENTS = "dago:events:graph.events"
+"""Stream: what happens to runs as a whole, for all of them."""
 STATE_PREFIX = "dago:state:"
 JOURNAL_PREFIX = "dago:journal:"
 REGISTRY_PREFIX = "dago:workers:"
@@ -49,6 +55,10 @@ LAST_READ = "dago:executor:last"
 """Hash: stream → the last id that was delivered; kept only if settled entries are not deleted."""
 
 
+UNCOUNTED = ":forgiven"
+"""After a stream: see `uncounted_key`."""
+
+
 def dead_stream(stream: str) -> str:
     """The dead letters of *stream*."""
     return f"{stream}:dead"
@@ -56,7 +66,7 @@ def dead_stream(stream: str) -> str:
 
 def uncounted_key(stream: str) -> str:
     """Hash: entry → deliveries of it that are not held against it."""
-    return f"{stream}:forgiven"
+    return stream + UNCOUNTED
 
 
 def added_at(entry: str) -> float:

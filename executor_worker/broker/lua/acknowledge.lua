@@ -9,5 +9,5 @@ if where ~= 'ours' then return {'fenced'} end
 redis.call('HSET', KEYS[2], ARGV[2], KEYS[1] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4])
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[3])
-redis.call('HDEL', KEYS[1] .. ':forgiven', ARGV[3], ARGV[3] .. ' refused')
+redis.call('HDEL', KEYS[1] .. UNCOUNTED, ARGV[3], ARGV[3] .. ' refused')
 return {'settled', false, next_entry(5)}

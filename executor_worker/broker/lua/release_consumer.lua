@@ -8,7 +8,7 @@ for _, stream in ipairs(KEYS) do
   for _, row in ipairs(rows) do
     if row[3] < GIVEN_BACK_MS then
       redis.call('XCLAIM', stream, ARGV[1], ARGV[2], 0, row[1], 'IDLE', RELEASED_MS, 'JUSTID')
-      if ARGV[3] == '1' then redis.call('HINCRBY', stream .. ':forgiven', row[1], 1) end
+      if ARGV[3] == '1' then redis.call('HINCRBY', stream .. UNCOUNTED, row[1], 1) end
     end
     table.insert(released, stream)
     table.insert(released, row[1])

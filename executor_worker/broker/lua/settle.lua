@@ -23,15 +23,15 @@ local function mirrored()
   local groups = redis.pcall('XINFO', 'GROUPS', KEYS[6])
   if groups.err then return false end
   for _, about in ipairs(groups) do
-    if about[2] == 'dago-workers' then return true end
+    if about[2] == FOREIGN_GROUP then return true end
   end
   return false
 end
 
 -- A kept entry must not be read again when its group is lost; what was read with a reply that got lost was not noted.
 local function keep_as_read()
-  local last = redis.call('HGET', 'dago:executor:last', stream)
-  if not last or not not_after(entry, last) then redis.call('HSET', 'dago:executor:last', stream, entry) end
+  local last = redis.call('HGET', LAST_READ, stream)
+  if not last or not not_after(entry, last) then redis.call('HSET', LAST_READ, stream, entry) end
 end
 
 local where = standing(stream, group, consumer, entry, count, markers, resets)
@@ -58,5 +58,5 @@ if count > 1 or expected == '-' or letter_words > 0 or ARGV[5] == '1' then
 end
 redis.pcall('XACK', stream, group, entry)
 if ARGV[10] == '1' then redis.call('XDEL', stream, entry) else keep_as_read() end
-if count > 1 then redis.call('HDEL', stream .. ':forgiven', entry, entry .. ' refused') end
+if count > 1 then redis.call('HDEL', stream .. UNCOUNTED, entry, entry .. ' refused') end
 return {'settled', false, next_entry(taking)}

@@ -1,5 +1,5 @@
 -- Look at all throttles: renew the places of those who still call, forget throttles that hold nobody back any more.
--- ARGV: lease_ms, most entries wanted, then consumers whose calls go on.
+-- KEYS: the set of throttles. ARGV: lease_ms, most entries wanted, then consumers whose calls go on.
 -- Reply: {throttles that are left, ms until the next may open or -1, then stream and entry of what could be taken}.
 
 local now, lease_ms, wanted = now_ms(), tonumber(ARGV[1]), tonumber(ARGV[2])

@@ -13,8 +13,8 @@ local function handed(stream, entry, fields, count, group, consumer, how)
   if brought == false then return false end
   local uncounted, refused = 0, 0
   if count > 1 then
-    uncounted = tonumber(redis.call('HGET', stream .. ':forgiven', entry) or 0)
-    refused = tonumber(redis.call('HGET', stream .. ':forgiven', entry .. ' refused') or 0)
+    uncounted = tonumber(redis.call('HGET', stream .. UNCOUNTED, entry) or 0)
+    refused = tonumber(redis.call('HGET', stream .. UNCOUNTED, entry .. ' refused') or 0)
   end
   return {stream, entry, count, uncounted, refused, fields, kind.name, brought ~= nil and brought}
 end
@@ -31,7 +31,7 @@ end
 local function claim(stream, group, consumer, entry, count, forgive)
   local claimed = redis.call('XCLAIM', stream, group, consumer, 0, entry)
   if #claimed == 0 or not claimed[1] then return false end
-  if forgive then redis.call('HINCRBY', stream .. ':forgiven', entry, 1) end
+  if forgive then redis.call('HINCRBY', stream .. UNCOUNTED, entry, 1) end
   return handed(stream, entry, claimed[1][2], count + 1, group, consumer)
 end
 
@@ -39,7 +39,7 @@ end
 local function hand_back(row, group, consumer)
   if row.idle >= GIVEN_BACK_MS then return end
   redis.call('XCLAIM', row.stream, group, consumer, 0, row.entry, 'IDLE', RELEASED_MS, 'JUSTID')
-  redis.call('HINCRBY', row.stream .. ':forgiven', row.entry, 1)
+  redis.call('HINCRBY', row.stream .. UNCOUNTED, row.entry, 1)
 end
 
 -- What this consumer has pending and does not know of: one is taken (*uncounted* before others), the rest handed back.
@@ -132,7 +132,7 @@ local function unread(streams, ours, consumer, keep)
       end
       if not reply then break end
       local entry = reply[1][2][1]
-      if keep or groups[stream] then redis.call('HSET', 'dago:executor:last', stream, entry[1]) end
+      if keep or groups[stream] then redis.call('HSET', LAST_READ, stream, entry[1]) end
       local got = handed(stream, entry[1], entry[2], 1, group, consumer)
       if got then return got end
       passed = passed + 1

@@ -11,7 +11,7 @@ end
 
 -- Who settled an entry: kept where its graph's state can't tell whoever comes late.
 local function settled_key(stream, entry)
-  return 'dago:executor:settled:' .. stream .. '/' .. entry
+  return SETTLED_PREFIX .. stream .. '/' .. entry
 end
 
 local function id_parts(id)

@@ -7,11 +7,9 @@
 --                     while it holds anybody back.
 -- <throttle>:calls    sorted set: consumer → when its place falls free by itself (ms)
 -- <throttle>:waiting  sorted set: "stream entry" → when the entry was added (ms); given back, nobody else's to take
--- dago:executor:throttles  set of all these throttles
--- dago:executor:parked     hash: "stream entry" of what waits → "<when it is too late, in ms, or 0> <its state's key>"
+-- THROTTLES           set of all these throttles
+-- PARKED              hash: "stream entry" of what waits → "<when it is too late, in ms, or 0> <its state's key>"
 
-local THROTTLES = 'dago:executor:throttles'
-local PARKED = 'dago:executor:parked'
 local FURTHEST_PLACE_MS = 60000 -- none is given for longer: the clock was put back
 
 -- A user who may not ask does without: then nobody is held back.

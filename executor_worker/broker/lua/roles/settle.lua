@@ -35,5 +35,5 @@ if count > 1 or where == 'gone' or letter_words > 0 then
 end
 redis.pcall('XACK', stream, group, entry)
 if ARGV[7] == '1' then redis.call('XDEL', stream, entry) end
-redis.call('HDEL', stream .. ':forgiven', entry, entry .. ' refused', entry .. ' ours')
+redis.call('HDEL', stream .. UNCOUNTED, entry, entry .. ' refused', entry .. ' ours')
 return {'settled', false, next_entry(taking)}

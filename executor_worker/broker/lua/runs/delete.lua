@@ -1,5 +1,5 @@
 -- Forget an ended run.
--- KEYS: the run's head. Reply: {'deleted'}, {'unknown'}, {'stopping', status}, {'running', status}.
+-- KEYS: the run's head. ARGV: none. Reply: {'deleted'}, {'unknown'}, {'stopping', status}, {'running', status}.
 
 local run = open_run(KEYS[1])
 if not run then return {'unknown'} end
@@ -10,7 +10,7 @@ for from = 1, #journals, 1000 do redis.call('UNLINK', unpack(journals, from, mat
 for _, part in ipairs({'', ':plan', ':edges', ':nodes', ':outputs', ':log', ':journals', ':joins', ':open', ':ready', ':todo'}) do
   redis.call('UNLINK', run.base .. part)
 end
-redis.call('UNLINK', 'dago:state:' .. run.id)
+redis.call('UNLINK', STATE_PREFIX .. run.id)
 for _, list in ipairs({'runs', 'runs:running', 'runs:completed', 'runs:failed', 'runs:cancelled', 'looks', 'expiries'}) do
   redis.call('ZREM', run.shard .. list, run.id)
 end

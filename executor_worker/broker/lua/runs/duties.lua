@@ -6,7 +6,6 @@
 -- Reply: {ms until the next timer, -1: there is none; ms until the next look, -1: none; timers done; items mended}.
 
 local shard = string.match(KEYS[1], '^(.*:)timers$')
-local GROUP = 'executor-workers'
 
 local function fire_retry(run, node, attempt)
   local one = node_of(run, node)

@@ -23,7 +23,7 @@ for _, part in ipairs({'', ':plan', ':edges', ':nodes', ':outputs', ':log', ':jo
   redis.call('PERSIST', KEYS[1] .. part)
 end
 for _, journal in ipairs(redis.call('LRANGE', KEYS[1] .. ':journals', 0, 999)) do redis.call('PERSIST', journal) end
-redis.call('PERSIST', 'dago:state:' .. run.id)
+redis.call('PERSIST', STATE_PREFIX .. run.id)
 redis.call('HDEL', KEYS[1], 'ended', 'result', 'error')
 redis.call('HSET', KEYS[1], 'retried_by', ARGV[2])
 redis.call('ZREM', run.shard .. 'expiries', run.id)

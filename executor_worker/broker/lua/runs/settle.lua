@@ -40,7 +40,7 @@ local function mirrored()
   local groups = redis.pcall('XINFO', 'GROUPS', KEYS[6])
   if groups.err then return false end
   for _, about in ipairs(groups) do
-    if about[2] == 'dago-workers' then return true end
+    if about[2] == FOREIGN_GROUP then return true end
   end
   return false
 end

@@ -15,7 +15,7 @@ local function bring_state(one)
     if one.fields[i] == 'data' then
       local graph = string.match(one.fields[i + 1], '"graph_id"%s*:%s*"([^"\\]+)"')
       if not graph or #graph > 512 then break end
-      local key = 'dago:state:' .. graph
+      local key = STATE_PREFIX .. graph
       local state = document(key)
       return (one.how ~= 'late' or state) and {key, state}
     end

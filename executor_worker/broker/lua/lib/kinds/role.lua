@@ -39,7 +39,7 @@ end
 
 -- What was delivered before to others than us is not held against a job: an executor of the other system left it.
 local function adopt(one)
-  local forgiven = one.stream .. ':forgiven'
+  local forgiven = one.stream .. UNCOUNTED
   if redis.call('HSETNX', forgiven, one.entry .. ' ours', 1) == 1 and one.count > 1 then
     redis.call('HSET', forgiven, one.entry, one.count - 1)
   end
@@ -52,13 +52,13 @@ local function open_job(one)
   local fields = fields_of_job(one.fields)
   local id = fields.jobId
   if not id or id == '' then id = one.stream .. '/' .. one.entry end
-  local key = 'dago:job:' .. keyed(id)
+  local key = JOB_PREFIX .. keyed(id)
   if one.how == 'lost' or one.how == 'late' then
     local record = record_at(key)
     local own = record and entry_of(record) == one.entry
     if own and is_finished(record) or one.how == 'late' and not own then return false end
   end
-  local cancelled = redis.call('EXISTS', 'dago:executor:cancelled:' .. keyed(id)) == 1
+  local cancelled = redis.call('EXISTS', CANCELLED_JOB_PREFIX .. keyed(id)) == 1
   if one.how ~= 'again' then
     local attempt = adopt(one)
     write_record(key, one.entry, running(role, one, id, fields, math.max(attempt, 1)), record_ttl_ms)

@@ -123,7 +123,7 @@ local function do_inline(run, id)
   if place.inline == 'a' then
     local output = derived_output(run, id, place) or 'null'
     local about = {
-      took = '*', data = '{"mode":' .. quoted(place.kind) .. '}', stream = 'dago:events:node.completed',
+      took = '*', data = '{"mode":' .. quoted(place.kind) .. '}', stream = COMPLETED_STREAM,
       mirror = '"type":"node.completed","graph_id":' .. quoted(run.id) .. ',"execution_id":' .. quoted(run.id)
         .. ',"node_id":' .. quoted(id) .. ',"data":{"graph_id":' .. quoted(run.id) .. ',"node_id":' .. quoted(id)
         .. ',"output":' .. output .. ',"mode":' .. quoted(place.kind) .. '}}',
@@ -224,7 +224,7 @@ end
 local function take_back(run, id, where)
   local stream, entry = string.match(where, '^(.*) (%S+)$')
   if not stream then return true end -- it waits for a time
-  local rows = redis.pcall('XPENDING', stream, 'executor-workers', entry, entry, 1)
+  local rows = redis.pcall('XPENDING', stream, GROUP, entry, entry, 1)
   local row = not rows.err and rows[1]
   if row and row[3] < GIVEN_BACK_MS and node_of(run, id).st == 'running' then return false end
   run.removed[#run.removed + 1] = {stream, entry}

@@ -214,7 +214,7 @@ end
 
 local function log_run(run, kind, data)
   local inner = '"graph_id":' .. quoted(run.id) .. (data ~= '{}' and ',' .. string.sub(data, 2) or '}')
-  log(run, kind, '', data, 'dago:events:graph.events',
+  log(run, kind, '', data, GRAPH_EVENTS,
     '"type":"' .. kind .. '","graph_id":' .. quoted(run.id) .. ',"execution_id":' .. quoted(run.id) .. ',"data":{' .. inner .. '}')
 end
 

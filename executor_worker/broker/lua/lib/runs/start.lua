@@ -53,7 +53,7 @@ local function started(stream, entry, count, fields, consumer, quiet)
     set(run, name, node)
   end
   if not quiet then log_node(run, 'node.started', name, '{"attempt":' .. node.at .. ',"delivery":' .. count .. ',"worker_id":' .. quoted(consumer) .. '}',
-    'dago:events:graph.events') end
+    GRAPH_EVENTS) end
   local place = place_of(run, name)
   local about = redis.call('HMGET', run.base, 'traceparent', 'tracestate', place.inputs and 'inputs' or 'v')
   write(run)

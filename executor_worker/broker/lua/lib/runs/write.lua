@@ -27,7 +27,7 @@ end
 local function document_of(run, about)
   local ids = split(about.ids, '\t')
   if #ids > DOCUMENT_NODES then return nil end
-  local prefix = redis.pcall('GETRANGE', 'dago:state:' .. run.id, 0, tonumber(about.prefix) - 1)
+  local prefix = redis.pcall('GETRANGE', STATE_PREFIX .. run.id, 0, tonumber(about.prefix) - 1)
   if type(prefix) ~= 'string' or #prefix ~= tonumber(about.prefix) then return nil end
   local parts, size = {}, #prefix
   for from = 1, #ids, 500 do
@@ -97,7 +97,7 @@ local function write_document(run, output)
   if output then redis.call('HSET', run.base, 'result', output) end
   local document = document_of(run, about)
   if document then
-    redis.call('SET', 'dago:state:' .. run.id, document, 'PX', int(tonumber(run.was.ttl) * 1000))
+    redis.call('SET', STATE_PREFIX .. run.id, document, 'PX', int(tonumber(run.was.ttl) * 1000))
   else
     push_step(run, 'render')
   end
@@ -119,7 +119,7 @@ local function write_queue(run)
     local entry = redis.call('XADD', stream, '*', 'data', '{"graph_id":"' .. run.id .. '","run":{"v":' .. LAYOUT
       .. ',"epoch":' .. run.epoch .. ',"attempt":' .. node.at .. '},"node_type":"' .. place.kind .. '","node_id":'
       .. quoted(id) .. '}')
-    if place.queue ~= '' then redis.call('SADD', 'dago:executor:queues', place.queue) end
+    if place.queue ~= '' then redis.call('SADD', QUEUES, place.queue) end
     opened[#opened + 1] = id
     opened[#opened + 1] = stream .. ' ' .. entry
   end
@@ -129,9 +129,9 @@ end
 local function write_removed(run)
   for _, one in ipairs(run.removed) do
     local stream, entry = one[1], one[2]
-    redis.pcall('XACK', stream, 'executor-workers', entry)
+    redis.pcall('XACK', stream, GROUP, entry)
     redis.call('XDEL', stream, entry)
-    redis.call('HDEL', stream .. ':forgiven', entry, entry .. ' refused')
+    redis.call('HDEL', stream .. UNCOUNTED, entry, entry .. ' refused')
     for _, throttle in ipairs(throttles()) do redis.call('ZREM', throttle .. ':waiting', stream .. ' ' .. entry) end
     redis.call('HDEL', PARKED, stream .. ' ' .. entry)
   end

@@ -1,0 +1,47 @@
+"""Scripts as texts: what each says of itself, and where the names in it come from."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from executor_worker.broker import names
+from executor_worker.broker.connection.script import LuaText, script
+from tests.kit.paths import ROOT
+
+LUA = ROOT / "executor_worker" / "broker" / "lua"
+SCRIPTS = [path for path in sorted(LUA.rglob("*.lua")) if "lib" not in path.relative_to(LUA).parts]
+OWN = {"lib/runs/start.lua": "'dago:'"}  # a run's keys carry its shard's tag
+
+
+def code_of(path: Path) -> str:
+    return re.sub(r"--.*", "", path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.relative_to(LUA).as_posix())
+def test_each_script_says_its_keys_arguments_and_reply_at_its_head(path: Path) -> None:
+    """Before its first line of code."""
+    head = re.match(r"(--.*\n|\n)*", path.read_text("utf-8"))
+    assert head is not None
+    assert {word for word in ("KEYS", "ARGV", "Reply") if word in head[0]} >= {"KEYS", "ARGV"}
+    assert re.search(r"Repl(y|ies)|Returns|see `take`", head[0]), "what it answers"
+
+
+@pytest.mark.parametrize("path", sorted(LUA.rglob("*.lua")), ids=lambda path: path.relative_to(LUA).as_posix())
+def test_no_script_names_a_key_itself(path: Path) -> None:
+    """Names stand in broker/names alone."""
+    found = re.findall(r"'(?:dago:|:forgiven|executor-|dago-)[^']*'", code_of(path))
+    own = OWN.get(path.relative_to(LUA).as_posix())
+    assert [name for name in found if name != own] == []
+
+
+def test_names_are_declared_to_the_scripts_that_use_them() -> None:
+    """Only those, before everything else."""
+    made = script(LuaText("x", "return STATE_PREFIX .. PARKED_ELSE"), flags="")
+    assert made.source.decode().splitlines() == [
+        "#!lua",
+        f"local STATE_PREFIX = '{names.STATE_PREFIX}'",
+        "return STATE_PREFIX .. PARKED_ELSE",
+    ]
