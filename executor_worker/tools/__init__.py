@@ -46,10 +46,10 @@ def preload(settings: ToolSettings, _log: Log = silent) -> None:
         ConfigError: MCP_SERVERS or MCP_CONFIG can't be used.
     """
     if load_servers(settings.mcp_servers, settings.mcp_config, settings.environ):
-        from executor_worker.tools.mcp.http import ssl_context  # heavy: only where a server is configured
+        from executor_worker.tools.mcp.http import ssl_context  # heavy: only if a server is configured
 
         ssl_context()
     if settings.api_tools_url:
-        import executor_worker.tools.rest  # noqa: F401 - heavy: only where it is configured
+        import executor_worker.tools.rest  # noqa: F401 - heavy: only if it is configured
 
         _log("warn", "rest_tools.deprecated", variable="API_TOOLS_URL", fix="serve these tools over MCP")

@@ -1,4 +1,4 @@
-"""What a tool is: a name, a schema, and a call that answers with a value or raises a `ToolError`."""
+"""The interface of a tool: a name, a schema, and a call that answers with a value or raises a `ToolError`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def key_header(key: str) -> dict[str, str]:
 
 
 class Log(Protocol):
-    """Where a tool room reports what an operator should know: level, event in the past tense, fields."""
+    """The log that a tool room reports to: level, event in the past tense, fields."""
 
     def __call__(self, level: str, event: str, /, **fields: Any) -> None: ...
 
@@ -30,7 +30,7 @@ def silent(level: str, event: str, /, **fields: Any) -> None:
 @dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
 class ToolContext:
     """
-    What a function is told about its call: annotate a parameter with this type to get it.
+    The context of a call, for the function: annotate a parameter with this type to get it.
 
     Attributes:
         key: Names this call; the same when it is made again after a crash. Hand it to APIs that take idempotency keys.
@@ -49,7 +49,7 @@ class ToolContext:
 
     @property
     def trace_headers(self) -> dict[str, str]:
-        """Headers that let whoever is called go on with the item's trace; empty where nothing is traced."""
+        """Headers that let the called server go on with the item's trace; empty if nothing is traced."""
         return self._run_context.tracing.headers
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
@@ -62,7 +62,7 @@ class ToolContext:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
-    What a tool returned.
+    The answer of a tool.
 
     Attributes:
         value: What a tool node's output is: any JSON value (MCP: structured content as it is, else the text where
@@ -81,7 +81,7 @@ class Answer:
 class Tool(Protocol):
     """
     Attributes:
-        effects: What it declares a repeated call to do; None where it declares nothing.
+        effects: What it declares a repeated call to do; None if it declares nothing.
         timeout: Seconds for one call.
         source: For people, e.g. `mcp everything`, `function tools.py`, `built-in`, `rest`.
     """

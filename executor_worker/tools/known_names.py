@@ -1,5 +1,5 @@
 """
-Which tools the MCP servers have, as any process of the pool has seen it last: shared memory, made before forking.
+Names of the MCP servers' tools, as any process of the pool has seen them last: shared memory, made before forking.
 
 A worker that has just begun has listed nothing yet. From this it knows which server may have a tool of a given name,
 and so for which of those that are still starting it has to wait.
@@ -20,7 +20,7 @@ Names = dict[str, list[str] | None]
 
 
 class KnownNames:
-    """Nobody locks it: what was half written by two at a time is not believed, and written again soon."""
+    """Names of tools, shared by the workers without a lock: a half-written entry is ignored, and soon written again."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _BYTES)

@@ -45,7 +45,7 @@ class Remote:
     A server reached over HTTP.
 
     Attributes:
-        kind: `auto`: Streamable HTTP, else the older SSE; the other way round where the path ends in `/sse`.
+        kind: `auto`: Streamable HTTP, else the older SSE; the other way round if the path ends in `/sse`.
     """
 
     url: str = field(repr=False)
@@ -64,7 +64,7 @@ class Local:
     A server that is started here and spoken to over its stdin and stdout.
 
     Attributes:
-        shared: One for the whole pool, where there is one; else one for each worker.
+        shared: One for the whole pool, if there is one; else one for each worker.
     """
 
     command: str
@@ -96,7 +96,7 @@ class ServerConfig:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not be shown of its address, headers, arguments and environment; of `Bearer x` the x too."""
+        """Collect the secrets in its address, headers, arguments and environment; of `Bearer x` the x too."""
         place = self.place
         given = place.headers if isinstance(place, Remote) else place.env
         values = [value for name, value in given.items() if _SECRET_NAME.search(name)]
@@ -175,7 +175,7 @@ def _split_name(word: str) -> tuple[str, str]:
 
 
 def _name_of(url: str, hosts: Counter[str]) -> str:
-    """The host, and the port where it says one; with the path where several servers are on it."""
+    """The host, and the port if it says one; with the path if several servers are on it."""
     parts = urlsplit(url)
     place = parts.netloc.rpartition("@")[2]
     return place if hosts[parts.netloc] == 1 else f"{place}{parts.path}".rstrip("/")

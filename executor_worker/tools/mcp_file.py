@@ -44,7 +44,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 class ToolRule(BaseModel):
-    """What MCP_CONFIG says about one tool, or about all tools of a server, whatever the server says."""
+    """The rule that MCP_CONFIG sets for one tool, or for all tools of a server, whatever the server says."""
 
     model_config = ConfigDict(frozen=True)
 

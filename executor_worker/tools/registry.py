@@ -44,7 +44,7 @@ class ToolRegistry:
         """
         Args:
             functions: From `load_functions`; None: loaded here.
-            known: What the pool's processes have seen of the servers; None: nobody but this one looks.
+            known: What the pool's processes have seen of the servers; None: only this one looks.
             host: Address of the pool's host of shared servers; None: each server is this process' own.
 
         Raises:
@@ -71,8 +71,8 @@ class ToolRegistry:
         """
         Look a tool up by its exact name, or as `server.tool`; see `Toolbox.find`.
 
-        A name that somebody has waits only for servers that are still connecting and may have it too, a few seconds at
-        most; one that nobody else has, for as long as connecting may take.
+        A name that a server has waits only for servers that are still connecting and may have it too, a few seconds at
+        most; one that no other has, for as long as connecting may take.
         """
         found: Tool | None = self._mcp.find(name) if self._mcp else None
         found = found or self._functions.get(name)

@@ -1,4 +1,4 @@
-"""What the tools' room has to be told."""
+"""Settings of the tools' room."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ _LITERAL = re.compile(r"(\d*)(?:\.(\d*))?(?:e([+-]?\d+))?", re.IGNORECASE)
 
 
 class Incalculable(ValueError):
-    """What is wrong with an expression, for its author."""
+    """The error of an expression, worded for its author."""
 
 
 def calculate(expression: str) -> int | float | str:
@@ -215,7 +215,7 @@ def _as_json(value: Fraction) -> int | float | str:
 
 
 def _terminates(value: Fraction) -> bool:
-    """Whether it has finitely many decimals, and no more than were asked for by its parts."""
+    """Tell whether it has finitely many decimals, and no more than were asked for by its parts."""
     rest = value.denominator
     for prime in (2, 5):
         while rest % prime == 0:

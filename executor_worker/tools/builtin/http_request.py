@@ -1,7 +1,7 @@
 """
-The built-in tool `http_request`: to listed hosts only, and to private addresses only where the list has those too.
+The built-in tool `http_request`: to listed hosts only, and to private addresses only if the list has those too.
 
-A listed name belongs to whoever runs its DNS: it opens no door to loopback, link-local or private addresses. A name is
+A listed name belongs to its DNS operator: it opens no door to loopback, link-local or private addresses. A name is
 resolved once, the addresses are judged, and the connection goes to the address that was judged: a name that resolves
 differently a moment later gains nothing. Redirects are judged like requests.
 """
@@ -53,7 +53,7 @@ class _Entry:
             return cls(host, port, None)
 
     def names(self, host: str, port: int) -> bool:
-        """Whether it lets requests to *host* through; its addresses are judged apart."""
+        """Tell whether it lets requests to *host* through; its addresses are judged apart."""
         if self.port not in (None, port):
             return False
         if self.network is not None:
@@ -64,7 +64,7 @@ class _Entry:
         return self.host in ("*", host)
 
     def covers(self, address: Address, port: int) -> bool:
-        """Whether it means an address that is not public: it has to be, or hold, that address; a name is not enough."""
+        """Tell whether it means an address that is not public: it must be or hold the address; a name is not enough."""
         if self.port not in (None, port):
             return False
         if self.network is not None:

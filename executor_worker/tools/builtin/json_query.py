@@ -22,12 +22,12 @@ _STEP = re.compile(
 
 
 class BadPath(ValueError):
-    """What is wrong with a path, for its author."""
+    """The error of a path, worded for its author."""
 
 
 def json_query(data: Any, path: str) -> Any:
     """
-    Take a value out of JSON data by its path; null where there is none.
+    Take a value out of JSON data by its path; null if there is none.
 
     A path is `items[0].name`, or a JSON pointer such as `/items/0/name`. `*` stands for every element or value:
     `items[*].name` gives a list. `["a name"]` takes names with dots or spaces, `[-1]` the last element.

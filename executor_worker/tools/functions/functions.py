@@ -41,7 +41,7 @@ _PLAIN = {str, dict, list, int, float, bool, type(None)}  # no need to ask wheth
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What `@tool` says about a function; None where it leaves that to the function or to the settings."""
+    """The mark that `@tool` sets on a function; None leaves a field to the function or to the settings."""
 
     name: str | None
     description: str | None
@@ -107,7 +107,7 @@ def tool(
 
 
 def mark_of(value: Any) -> Mark | None:
-    """What `@tool` said about *value*, None where it was never marked."""
+    """Return the mark that `@tool` set on *value*, None if it was never marked."""
     mark = getattr(value, _MARK, None) if inspect.isroutine(value) else None
     return mark if isinstance(mark, Mark) else None
 

@@ -1,4 +1,4 @@
-"""What a tool returned, as plain JSON values."""
+"""JSON values of tool results: what a function returned, as plain JSON."""
 
 from __future__ import annotations
 

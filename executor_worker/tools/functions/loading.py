@@ -23,7 +23,7 @@ from executor_worker.tools.logger import listen_to
 GROUP = "executor_worker.tools"
 _PROBE_SECONDS = 60.0
 _DYING_SECONDS = 5.0
-_SURVIVED = 93  # the probe's exit status where no import has ended it
+_SURVIVED = 93  # the probe's exit status if no import has ended it
 _BEGUN, _THREADED, _OVER = "begun ", "threaded ", "over"  # lines of the probe's report
 
 
@@ -64,7 +64,7 @@ def modules_starting_threads(modules: Sequence[str]) -> list[str]:
     One that can't be imported, or not within a minute, is not named: importing it here will tell why.
 
     Raises:
-        ConfigError: Importing one ends the process, so that nobody could tell why any more.
+        ConfigError: Importing one ends the process, so that nothing could tell why any more.
     """
     reader, writer = os.pipe()
     # What a handler raises while the fork is being finished is lost, and before `try` it would leave the child.
@@ -95,7 +95,7 @@ def modules_starting_threads(modules: Sequence[str]) -> list[str]:
 
 
 def _dies(child: int) -> bool:
-    """Whether it ends by itself; that it has closed its pipe does not say so."""
+    """Tell whether it ends by itself; that it has closed its pipe does not say so."""
     fd = os.pidfd_open(child)
     try:
         return bool(select.select([fd], [], [], _DYING_SECONDS)[0])
@@ -118,7 +118,7 @@ def _report_threads(modules: Sequence[str], writer: int) -> None:
     except BaseException:  # noqa: BLE001 - importing it where it is needed will tell why
         report(_OVER)
     finally:
-        os._exit(_SURVIVED)  # also where the pipe was closed under us
+        os._exit(_SURVIVED)  # even if the pipe was closed under us
 
 
 def _threads() -> int:

@@ -1,4 +1,4 @@
-"""Where a function tool of the user's stood when it raised or was interrupted: for those who have written it."""
+"""The place in a user's function tool at which it raised or was interrupted: for the tool's authors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_FRAMES = 40
 
 
 def place_of(error: BaseException, function: Callable[..., Any]) -> str:
-    """Name file and line of the innermost frame in *function*'s package; empty where there is none, or it is ours."""
+    """Name file and line of the innermost frame in *function*'s package; empty if there is none, or it is ours."""
     package = _package(inspect.unwrap(function).__module__ or "")
     if package == _OURS:
         return ""
@@ -28,7 +28,7 @@ def place_of(error: BaseException, function: Callable[..., Any]) -> str:
 
 
 def trace_of(error: BaseException) -> str:
-    """Write the traceback of what a tool raised, from its own first frame on; empty where it has none."""
+    """Write the traceback of what a tool raised, from its own first frame on; empty if it has none."""
     for cause in _chain(error):
         frames = [_package(_module(frame)) == _OURS for frame, _ in traceback.walk_tb(cause.__traceback__)]
         while frames and frames[-1]:  # the time limit's handler
@@ -42,7 +42,7 @@ def trace_of(error: BaseException) -> str:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """What *error* comes from, the nearest first; it is itself where it was raised in the function."""
+    """Yield the errors that *error* comes from, the nearest first; itself if it was raised in the function."""
     one: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):
         if one is None:

@@ -33,7 +33,7 @@ class _Plain(GenerateJsonSchema):
 @dataclass(frozen=True, slots=True)
 class Signature:
     """
-    What can be passed to a function.
+    The signature of a function: what can be passed to it.
 
     Attributes:
         schema: For a model; only what it has to fill in.
@@ -76,7 +76,7 @@ class Signature:
 
     def bind(self, arguments: dict[str, Any], context: Any = None) -> tuple[list[Any], dict[str, Any]]:
         """
-        Convert *arguments* by the hints, and add *context* where it is asked for.
+        Convert *arguments* by the hints, and add *context* if it is asked for.
 
         Returns:
             Positional and keyword arguments for the call.
@@ -157,7 +157,7 @@ def _schema_of(
 
 
 def _default(hint: Any, value: Any) -> dict[str, Any]:
-    """The `default` of a property; nothing where it has no JSON form."""
+    """The `default` of a property; nothing if it has no JSON form."""
     try:
         return {"default": TypeAdapter(hint).dump_python(value, mode="json", warnings=False)}
     except Exception:  # noqa: BLE001 - a default no serializer knows

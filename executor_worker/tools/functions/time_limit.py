@@ -60,7 +60,7 @@ class time_limit:  # noqa: N801 - used like a function
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     due = time_limit.due
     if due is None or time.monotonic() < due:
-        return  # somebody else has sent it: to a whole control group perhaps
+        return  # another process has sent it: to a whole control group perhaps
     while frame is not None and frame is not time_limit.owner:
         frame = frame.f_back
     if frame is None:  # an interruption came just when the block began or ended, and it was left without its end
@@ -76,7 +76,7 @@ def _disarm() -> None:
 
 class one_process:  # noqa: N801 - used like a function
     """
-    End a process that the block has forked where it would leave it, whatever by: nothing from here on is its business.
+    End a process that the block has forked if it would leave it, whatever by: nothing from here on is its business.
 
     It would be a second worker, with the first one's name, connection and item in hand.
     """
@@ -125,7 +125,7 @@ def settle_in() -> None:
 
 
 def _diverted() -> int | None:
-    """Let stdout lead to stderr; returns where it led before, None where it is closed: nothing to protect."""
+    """Let stdout lead to stderr; returns where it led before, None if it is closed: nothing to protect."""
     try:
         kept = os.dup(_STDOUT)
     except OSError:

@@ -114,7 +114,7 @@ class Launcher:
         return self._control.fileno() in heard
 
     def status(self) -> str | None:
-        """How the call's process ended where that was no good end; asked once `wait` has told of a status."""
+        """Say how the call's process ended if that was no good end; asked once `wait` has told of a status."""
         said = self._receive()
         self._pass_on_output()
         if not said:

@@ -29,7 +29,7 @@ _ERRORS: dict[str, type[NodeError]] = {
 
 
 class Isolation:
-    """What the isolated tools of a worker share: the process they are forked from, started when first needed."""
+    """The shared part of a worker's isolated tools: the process they are forked from, started when first needed."""
 
     def __init__(self, modules: Sequence[str], log: Log = silent) -> None:
         self._modules = tuple(modules)
@@ -128,8 +128,8 @@ class _Call:
 
     Attributes:
         ended: Whether its process is gone, with all it has started.
-        problem: How it ended, where that was no good end.
-        outcome: What it said in the end, as JSON; empty where it said nothing.
+        problem: How it ended, if that was no good end.
+        outcome: What it said in the end, as JSON; empty if it said nothing.
     """
 
     def __init__(self, launcher: Launcher, run_context: RunContext, log: Log) -> None:
@@ -171,7 +171,7 @@ class _Call:
         os.close(self._pipe)
 
     def _pause(self, deadline: float) -> float:
-        """How long to wait before this is asked again."""
+        """Return how long to wait before this is asked again."""
         self._run_context.check()
         left = deadline - time.monotonic()
         if left <= 0:

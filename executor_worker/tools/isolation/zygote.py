@@ -2,8 +2,8 @@
 The process that isolated calls are forked from, and what a forked call does first.
 
 It is executed, not forked: a worker may have threads (MCP's event loop, whatever a tool has started), and a
-fork of such a process inherits locks that nobody will ever release. This one imports TOOL_MODULES once, keeps
-one thread, and holds neither the worker's connections nor its memory. Where a module starts threads when it is
+fork of such a process inherits locks that no thread will ever release. This one imports TOOL_MODULES once, keeps
+one thread, and holds neither the worker's connections nor its memory. If a module starts threads when it is
 imported, it is left to each call to import it.
 
 It ends what a call leaves behind: whatever session that is in, it is an orphan of ours when its parent is gone.

@@ -1,4 +1,4 @@
-"""What a server offers, and in words why it could not be asked."""
+"""The catalogue of a server's tools, and in words why it could not be asked."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class End(NamedTuple):
     Why a connection ended, or was none.
 
     Attributes:
-        problem: For whoever asks; may quote the server.
+        problem: For the caller; may quote the server.
         reason: For the log: in our own words only.
     """
 
@@ -81,7 +81,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 class Listing(NamedTuple):
     """
-    What a server offers.
+    The listing of a server's tools.
 
     Attributes:
         tools: By name; the first of each.

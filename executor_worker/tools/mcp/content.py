@@ -1,4 +1,4 @@
-"""What an MCP server returned, as an `Answer`."""
+"""Content that an MCP server returned, as an `Answer`."""
 
 from __future__ import annotations
 

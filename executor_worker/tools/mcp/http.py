@@ -96,7 +96,7 @@ def _client(remote: Remote, on_status: OnStatus, *, by_sse: bool = False) -> htt
 
     return httpx2.AsyncClient(
         headers=dict(remote.headers),
-        # Calls are limited by whoever makes them; a connection may be quiet for as long as it likes.
+        # Calls are limited by their callers; a connection may be quiet for as long as it likes.
         timeout=httpx2.Timeout(_CONNECT_SECONDS, read=None, write=_WRITE_SECONDS),
         verify=ssl_context(),  # plain http too: the SDK follows a redirect to https on the same host
         event_hooks={"request": [trace_sending], "response": [note_status]},
@@ -106,7 +106,7 @@ def _client(remote: Remote, on_status: OnStatus, *, by_sse: bool = False) -> htt
 
 
 class _Posts(Outgoing):
-    """What goes to an SSE server: one POST for each message, to the address it named."""
+    """The sending side of an SSE server: one POST for each message, to the address it named."""
 
     def __init__(self, client: httpx2.AsyncClient) -> None:
         super().__init__()

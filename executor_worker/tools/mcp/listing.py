@@ -1,5 +1,5 @@
 """
-What a server lists as its tools, mended where that can be done, and without the tools for which it can't.
+The list of a server's tools, mended if that can be done, and without the tools for which it can't.
 
 The SDK takes a list as a whole or not at all: one tool without a schema would take all others with it.
 """
@@ -148,7 +148,7 @@ def _name(tool: Any) -> str:
 
 
 def _problems(page: Document, version: str, tool: Document | None = None) -> list[Any]:
-    """What the SDK would refuse *page* for; of *tool*, where it is given, alone."""
+    """Return what the SDK would refuse *page* for; of *tool*, if it is given, alone."""
     found: list[Any] = []
     try:
         methods.validate_server_result("tools/list", version, page)

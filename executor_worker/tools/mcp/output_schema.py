@@ -1,4 +1,4 @@
-"""Whether a tool's result follows the schema that its server has listed for it."""
+"""Output schemas: does a tool's result follow the schema that its server has listed for it?"""
 
 from __future__ import annotations
 

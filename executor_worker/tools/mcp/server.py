@@ -37,7 +37,7 @@ IDEMPOTENCY_KEY = "dago/idempotency-key"  # in a call's `_meta`
 
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
-_URGENT_DELAY_SECONDS = 0.2  # between attempts while somebody waits
+_URGENT_DELAY_SECONDS = 0.2  # between attempts while a caller waits
 _LEAVE_SECONDS = 1.0
 _LIST_SECONDS = 10.0
 _LISTEN_AGAIN_SECONDS = 5.0
@@ -122,7 +122,7 @@ class McpServer:
             self._attempt.cancel()
 
     async def hurry(self) -> None:
-        """Connect now rather than after the delay: somebody waits."""
+        """Connect now rather than after the delay: a caller waits."""
         self._urgent.set()
 
     async def drop(self, client: Client) -> None:
@@ -265,7 +265,7 @@ class McpServer:
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is known by now if it can be reached."""
+        """Tell whether it is known by now if the server can be reached."""
         return self._client is not None or self.attempts > 0
 
     def report_result(self, tool: str, problem: str) -> None:
@@ -302,7 +302,7 @@ class McpServer:
             self.attempts += 1
             self.problem = end.problem
             self.changed.notify_all()
-        # Once for each reason: while somebody waits, it is tried five times a second.
+        # Once for each reason: while a caller waits, it is tried five times a second.
         level, self._told = "debug" if end.reason == self._told else "warn", end.reason
         self._log(level, "mcp.disconnected", server=self.name, reason=end.reason, after_s=round(seconds, 1))
         # What it said itself stays out of the log: `check` and the failing item show it.

@@ -17,7 +17,7 @@ from executor_worker.tools.mcp.tool import McpTool
 from executor_worker.tools.mcp_config import ServerConfig
 
 # So long after the first look-up of all, names are waited for that a server which is still connecting may have, or has,
-# as the pool knows. Whoever looks for another name does not wait.
+# as the pool knows. A caller that looks for another name does not wait.
 _MAY_HAVE_SECONDS, _HAS_SECONDS = 1.0, 3.0
 _LIST_SECONDS = 3.0
 _LOOK_AGAIN_SECONDS = 5.0  # a server's tools are listed anew for an unknown name at most this often
@@ -75,7 +75,7 @@ class McpServers:
         self._known_names.note_missed(server.name for server in may if not server.is_settled)
 
     def find_again(self, name: str) -> McpTool | None:
-        """Look a name up that nobody has: ask all servers once more, and give those that were not reached time."""
+        """Look a name up that no server has: ask all servers once more, and give those that were not reached time."""
         unreached = self._unreached_for(name)
         for server in unreached:
             self._loop.run(server.hurry)
@@ -91,7 +91,7 @@ class McpServers:
         return found or self._known(name)
 
     def _unreached_for(self, name: str) -> list[McpServer]:
-        """Those never reached that may have a tool of that name: only the one, where it is named too."""
+        """Those never reached that may have a tool of that name: only the one, if it is named too."""
         named = [server for server in self._servers if name.startswith(f"{server.name}.")]
         return [server for server in named or self._servers if not server.was_reached]
 
@@ -103,7 +103,7 @@ class McpServers:
         return [server for server in self._servers if not server.was_reached]
 
     def tools(self) -> list[McpTool]:
-        """What can be called now; as `server.tool` where two servers share a name."""
+        """List the tools that can be called now; as `server.tool` if two servers share a name."""
         self._start()
         self._wait(self._settled, self._longest())
         reached = [server for server in self._servers if server.client is not None]

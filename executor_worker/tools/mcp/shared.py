@@ -96,7 +96,7 @@ class _Socket(Outgoing):
         return f"{self.word}:{ident}"
 
     def _params(self, params: dict[str, Any] | None) -> dict[str, Any]:
-        """Change the progress token, where there is one, as the ids are changed."""
+        """Change the progress token, if there is one, as the ids are changed."""
         meta = (params or {}).get("_meta")
         if params is None or not isinstance(meta, dict) or "progressToken" not in meta:
             return {}

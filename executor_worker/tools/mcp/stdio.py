@@ -2,7 +2,7 @@
 MCP over the stdin and stdout of a program started here.
 
 Not the SDK's client: that one may take six seconds to end a server, reads lines of any length,
-and shows nobody what a server said on stderr before it died.
+and never shows what a server said on stderr before it died.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _Child:
     The program: a process of its own session, its three pipes non-blocking.
 
     Plain `Popen` and not the event loop's: that one needs a thread for each child before Python 3.12,
-    and waits for whoever has inherited the pipes.
+    and waits for the processes that have inherited the pipes.
     """
 
     def __init__(self, local: Local, environ: Mapping[str, str]) -> None:
@@ -165,7 +165,7 @@ class _Death:
 
 
 class _DeathByAsking:
-    """The same where there are no pidfds: elsewhere than on Linux."""
+    """The same without pidfds: elsewhere than on Linux."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process

@@ -2,7 +2,7 @@
 One tool of an MCP server: how often a call may be made, and what its failure means.
 
 A call that never left is made again as soon as the server is back. One that was sent and lost is made
-again only where the tool declares that this does no harm. Either way it goes to the same server.
+again only if the tool declares that this does no harm. Either way it goes to the same server.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _LOST_MESSAGES = ("Connection closed", "SSE stream")
 
 
 class _Fate(Enum):
-    """What became of a call that brought no result."""
+    """The fate of a call that brought no result."""
 
     NOT_SENT = auto()
     SESSION_UNKNOWN = auto()

@@ -1,5 +1,5 @@
 """
-How a server may be reached: by which transport, at which path of its address.
+Ways to reach a server: by which transport, at which path of its address.
 
 An address without a path is tried as it is, then at the paths where servers usually listen.
 """
@@ -22,7 +22,7 @@ _USUAL_PATHS = (("/mcp", False), ("/sse", True))  # and whether by SSE
 class Way(NamedTuple):
     """
     Attributes:
-        at: The path, where it is not the address's own.
+        at: The path, if it is not the address's own.
         hosted: By the host of the pool's shared servers.
     """
 

@@ -1,4 +1,4 @@
-"""What the three transports share: JSON-RPC messages, what became of a call, how large an answer may be."""
+"""JSON-RPC messages as the three transports share them, the fate of a call, and the limit of an answer's size."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class ConnectionLost(Exception):
 @dataclass(slots=True)
 class Flight:
     """
-    How far one call got; filled in by the transport that carries it.
+    The progress of one call; filled in by the transport that carries it.
 
     Attributes:
         sent: Whether the server may have got any of it.
-        status: HTTP status of the answer, None before it came or where there is none.
+        status: HTTP status of the answer, None before it came or if there is none.
         progress: How far the server says it has got, of how much in all; None: it did not say.
         result: What the server answered, as it came; None before.
         mended: That was not as the protocol wants it.
@@ -89,7 +89,7 @@ class Outgoing(ABC):
 
     @abstractmethod
     async def _transmit(self, item: SessionMessage) -> None:
-        """Send it; raises `anyio.BrokenResourceError` where the connection is gone."""
+        """Send it; raises `anyio.BrokenResourceError` if the connection is gone."""
 
     def read(self, data: str | bytes) -> SessionMessage | None:
         """

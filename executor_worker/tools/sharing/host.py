@@ -42,7 +42,7 @@ Message = dict[str, Any]
 
 
 class Command(TypedDict):
-    """How a server is started; `env` is all it gets."""
+    """The command that starts a server; `env` is all it gets."""
 
     command: str
     args: list[str]
@@ -51,7 +51,7 @@ class Command(TypedDict):
 
 
 class Plan(TypedDict):
-    """What the keeper asks for: the number of the socket that is listened on, and the servers by name."""
+    """The plan that the keeper asks for: the number of the socket that is listened on, and the servers by name."""
 
     listener: int
     servers: dict[str, Command]

@@ -49,7 +49,7 @@ class HostProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def tend(self) -> None:
-        """Start the host where there is none, or none any more."""
+        """Start the host if there is none, or none any more."""
         if self._process is not None and self._process.poll() is None:
             return
         if self._process is not None:
