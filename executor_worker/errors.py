@@ -9,7 +9,7 @@ Every way a run can go wrong, split by who has to act.
     │   │     StateMissing state_missing · StateInvalid state_invalid · Cancelled cancelled
     │   │     UnknownTool unknown_tool · MaxIterations max_iterations · BudgetExceeded budget_exceeded
     │   │     NoRoute no_route
-    │   ├── ToolError          whoever runs the tool
+    │   ├── ToolError          the operator of the tool
     │   │     ToolFailed tool_failed · ToolTimeout tool_timeout
     │   │     ToolUnavailable tool_unavailable · ToolUncertain tool_uncertain
     │   ├── ModelError         the model's provider
@@ -22,9 +22,9 @@ Every way a run can go wrong, split by who has to act.
 
     Interrupt (BaseException)  stops a run from outside: never caught by a tool's `except Exception`
     ├── Overdue                the item's or the call's time is up
-    ├── Stopped                nobody wants the node's result any more
+    ├── Stopped                the node's result is not wanted any more
     ├── Abandoned              the item is no longer ours, or must be given back: write nothing
-    └── Parked                 its model can't be called for a while: it waits in the stream, held by nobody
+    └── Parked                 its model can't be called for a while: it waits in the stream, held by no worker
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class ModelError(NodeError):
 
     Args:
         message: A sentence for the graph's author: provider, model, what it said.
-        retry_after: Seconds the provider asked us to wait, None where it said nothing.
+        retry_after: Seconds the provider asked us to wait, None if it said nothing.
 
     Attributes:
         throttled: The provider asked for fewer calls (429, 529), and means all who use this key and model.

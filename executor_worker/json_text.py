@@ -1,5 +1,5 @@
 """
-JSON as it goes over the wire: fast where it can be, exact where it must be.
+JSON as it goes over the wire: fast if it can be, exact if it must be.
 
 orjson turns integers over 64 bits into floats and refuses lone surrogates; what holds such goes through the
 standard library instead.

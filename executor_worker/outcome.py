@@ -1,4 +1,4 @@
-"""What came of a node: a value, not an exception."""
+"""The outcome of a node: a value, not an exception."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _COST_DIGITS = 8
 @dataclass(slots=True)
 class Usage:
     """
-    What a run has used, over all its model calls.
+    The usage of a run, over all its model calls.
 
     Attributes:
         input_tokens: Of the prompts, without what was read from the provider's cache or written to it.
-        cost_usd: US dollars, at the operator's prices; None where there is no price.
+        cost_usd: US dollars, at the operator's prices; None if there is no price.
     """
 
     input_tokens: int = 0
@@ -46,7 +46,7 @@ class Usage:
         return self.prompt_tokens + self.output_tokens
 
     def as_json(self) -> dict[str, float]:
-        """As on the wire: `input_tokens` and `output_tokens` always, the cache's figures and the cost where known."""
+        """As on the wire: `input_tokens` and `output_tokens` always, the cache's figures and the cost if known."""
         wire: dict[str, float] = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
         if self.cache_read_tokens:
             wire["cache_read_tokens"] = self.cache_read_tokens
@@ -81,7 +81,7 @@ class Failed:
     Attributes:
         error: A sentence for the graph's author.
         code: One of the contract's error codes.
-        mode: None where it failed before the mode was known.
+        mode: None if it failed before the mode was known.
         usage: What its model calls cost all the same.
         detail: More of `data`, e.g. what was done before the failure; JSON values.
         where: For the log alone; see `NodeError`.

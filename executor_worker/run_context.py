@@ -1,5 +1,5 @@
 """
-How one run is limited and seen: handed down from the worker to nodes, providers and tools.
+The context of a run, which limits and shows it: handed down from the worker to nodes, providers and tools.
 
 The plain `RunContext` limits by time and shows nothing: what `once` and most tests use.
 The worker's own subclass writes to the scoreboard and counts.
@@ -59,10 +59,10 @@ class RunContext:
 
     def hold_off(self, seconds: float, place: str) -> None:
         """
-        Call before waiting for a throttled model: whoever can rather gives the item back until there is room.
+        Call before waiting for a throttled model: a worker that can rather gives the item back until there is room.
 
         Args:
-            place: The throttle's name; empty: nobody but this process knows of it.
+            place: The throttle's name; empty: only this process knows of it.
 
         Raises:
             Parked: It is given back.
@@ -85,10 +85,10 @@ class RunContext:
         """Say in which mode the node is run, and for an agent which of how many model calls is next."""
 
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
-        """Count a model call that has ended; *usage* is None where it failed."""
+        """Count a model call that has ended; *usage* is None if it failed."""
 
     def tool_failed(self, name: str, error: NodeError) -> None:
-        """Show whoever has written the tool *name* what happened in it."""
+        """Show the author of the tool *name* what happened in it."""
 
     def tool_called(self, name: str, seconds: float, ok: bool) -> None:
         """Count a tool call that has ended."""

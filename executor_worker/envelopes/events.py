@@ -1,4 +1,4 @@
-"""What goes out: events on result and progress streams, a node's entry in its graph's state; no Redis here."""
+"""Events that go out on result and progress streams, and a node's entry in its graph's state; no Redis here."""
 
 from __future__ import annotations
 

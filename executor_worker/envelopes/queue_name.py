@@ -1,4 +1,4 @@
-"""Names of queues: what a pool serves, and where a node's config sends it."""
+"""Names of queues: what a pool serves, and which of them a node's config names."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def is_queue_name(name: object) -> bool:
 
 
 def named_queue(config: object) -> str:
-    """Read the queue that a node's config names; "" where it names none, the default one or what can't be one."""
+    """Read the queue that a node's config names; "" if it names none, the default one or what can't be one."""
     name = config.get("queue") if isinstance(config, dict) else None
     return name if isinstance(name, str) and is_queue_name(name) and name != DEFAULT else ""

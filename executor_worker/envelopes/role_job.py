@@ -24,8 +24,8 @@ class RoleJob:
     One job, as it came and as it is meant.
 
     Attributes:
-        job_id: Derived from the entry where the job brings none.
-        payload: Its JSON value; the text where it is no JSON; None where there is none.
+        job_id: Derived from the entry if the job brings none.
+        payload: Its JSON value; the text if it is no JSON; None if there is none.
         fields: All of it, bytes that are no text as escapes.
     """
 
@@ -42,7 +42,7 @@ class RoleJob:
 
     @property
     def node_id(self) -> str:
-        """The editor's node it is for; "" where none is named."""
+        """The editor's node it is for; "" if none is named."""
         if self.fields.get("nodeId"):
             return self.fields["nodeId"]
         inside = self.payload if isinstance(self.payload, dict) else {}
@@ -54,7 +54,7 @@ class RoleJob:
         """
         The hub's group that gets its update.
 
-        A group that was never joined swallows an update, so a workflow stands for one only where there is no other way.
+        A group that was never joined swallows an update, so a workflow stands for one only if there is no other way.
         """
         if self.fields.get("workflowGroup"):
             return self.fields["workflowGroup"]
@@ -110,7 +110,7 @@ def check_size(fields: Mapping[bytes, bytes], most_bytes: int) -> None:
 
 
 def output_of(outcome: Outcome) -> Any:
-    """What a job's model has said: text, a value where a schema was asked for, an agent's result."""
+    """The answer of a job's model: text, a value if a schema was asked for, an agent's result."""
     if not isinstance(outcome, Completed):
         return None
     output = outcome.output

@@ -1,4 +1,4 @@
-"""What comes in on a work stream; no Redis here."""
+"""Work items as they come in on a work stream; no Redis here."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Item:
     One node of one graph that is to be run.
 
     Attributes:
-        config: None where it has to be found in the graph's state.
-        state_inputs: `state` of a `node.work` event; None where the item is none or brings none.
-        inputs: What is laid over the state's inputs; None where the item brings none.
+        config: None if it has to be found in the graph's state.
+        state_inputs: `state` of a `node.work` event; None if the item is none or brings none.
+        inputs: What is laid over the state's inputs; None if the item brings none.
         execution_id: As it came, else the graph's id.
         work_id: The envelope's `id`.
         deadline: Seconds since the epoch.
@@ -49,7 +49,7 @@ class Item:
 
     @property
     def given_inputs(self) -> dict[str, Any] | None:
-        """All inputs that came with the item; None where none did (an empty object is one)."""
+        """All inputs that came with the item; None if none did (an empty object is one)."""
         if self.inputs is None:
             return self.state_inputs
         return {**(self.state_inputs or {}), **self.inputs}
@@ -60,7 +60,7 @@ class UnreadableItem(InvalidItem):
     An entry's data is no item.
 
     Attributes:
-        graph_id, node_id, execution_id: What could be read of its names; "" where nothing could.
+        graph_id, node_id, execution_id: What could be read of its names; "" if nothing could.
     """
 
     def __init__(self, message: str, names: dict[str, str] | None = None) -> None:
@@ -92,7 +92,7 @@ def decode(data: bytes, max_bytes: int) -> Item:
 
 
 def names_in(data: bytes) -> tuple[str, str]:
-    """The graph's and the node's id of whatever was on a work stream; "" where they can't be read."""
+    """The graph's and the node's id of whatever was on a work stream; "" if they can't be read."""
     names = _salvage(data)
     return names.get("graph_id", ""), names.get("node_id", "")
 
@@ -241,7 +241,7 @@ def _salvage_parsed(envelope: Any) -> dict[str, str]:
 
 def _readable(value: Any) -> str:
     """
-    Read what names something for who waits for it, though no item may be called so; "" where it can't be said.
+    Read a name for the process that waits for it, though no item may be called so; "" if it can't be said.
 
     A number is read as a text: so does who makes keys and messages of it.
     """

@@ -24,7 +24,7 @@ def split(value: str) -> SplitResult | None:
     try:
         parts = urlsplit(value)
         if "," not in parts.netloc:  # sentinels: each is looked at by itself
-            _ = parts.port  # raises ValueError where it is not a number, or none a port can be
+            _ = parts.port  # raises ValueError if it is not a number, or none a port can be
     except ValueError:
         return None
     return None if _is_ambiguous(parts) else parts

@@ -1,4 +1,4 @@
-"""Where a pool takes commands: known without reading its settings, which may be what is wrong."""
+"""The control address of a pool: known without reading its settings, which may be what is wrong."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def control_address(chosen: str, worker_id: str, environ: Mapping[str, str]) -> 
     """
     Returns:
         *chosen*, else the file in the folder that systemd has made for this unit, else an abstract name, which leaves
-        nothing behind and works where nothing can be written.
+        nothing behind and works even if nothing can be written.
     """
     folder = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if chosen or folder:
@@ -33,13 +33,13 @@ def control_address(chosen: str, worker_id: str, environ: Mapping[str, str]) -> 
 
 
 def find_control(environ: Mapping[str, str], cwd: Path | None = None) -> str:
-    """Where the pool with the settings of *environ* and its settings file takes commands."""
+    """Find the control address of the pool with the settings of *environ* and its settings file."""
     return control_address(
         given("CTL_SOCKET", environ, cwd), given("WORKER_ID", environ, cwd) or default_worker_id(), environ
     )
 
 
 def given(variable: str, environ: Mapping[str, str], cwd: Path | None = None) -> str:
-    """Read one setting, whatever is wrong with the others; empty where it is not set."""
+    """Read one setting, whatever is wrong with the others; empty if it is not set."""
     known = {**settings_file(environ, cwd or Path.cwd(), []), **{name: text for name, text in environ.items() if text}}
     return known.get(variable, "").strip()

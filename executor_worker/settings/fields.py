@@ -45,7 +45,7 @@ Key = Annotated[str, kinds.key()]
 
 SAMPLERS = ("always_on", "always_off", "traceidratio")
 PROVIDERS = ("anthropic", "openai", "ollama", "gemini", "scripted")
-# What the path of LLM_ENDPOINT says where LLM_PROVIDER says nothing.
+# What the path of LLM_ENDPOINT says if LLM_PROVIDER says nothing.
 PROVIDER_OF_PATH = {"/chat/completions": "openai", "/api/chat": "ollama-native", "/api/generate": "ollama-native"}
 
 
@@ -374,7 +374,7 @@ class Settings(OrchestratorFields, RoleFields):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What an operator should know at every start, in sentences."""
+        """Sentences that an operator should read at every start."""
         if not self.api_tools_url:
             return self.unknown
         advice = "serve these tools over MCP and name the server in MCP_SERVERS."
@@ -382,7 +382,7 @@ class Settings(OrchestratorFields, RoleFields):
 
     @property
     def embedded(self) -> bool:
-        """Whether a private Redis is asked for."""
+        """Tell whether a private Redis is asked for."""
         return self.redis_addr == kinds.EMBEDDED
 
     @property
@@ -403,7 +403,7 @@ class Settings(OrchestratorFields, RoleFields):
 
     @property
     def traces_endpoint(self) -> str:
-        """Where traces are sent; empty: none are made."""
+        """The address that traces are sent to; empty: none are made."""
         base = self.otel_exporter_otlp_endpoint
         given = self.otel_exporter_otlp_traces_endpoint or (f"{base}{TRACES_PATH}" if base else "")
         if self.traces_off:
@@ -412,13 +412,13 @@ class Settings(OrchestratorFields, RoleFields):
 
     @property
     def traces_off(self) -> bool:
-        """Whether none are made, whatever the endpoint."""
+        """Tell whether no traces are made, whatever the endpoint."""
         asked = self.otel_traces_exporter
         return self.otel_sdk_disabled or "none" in asked or (bool(asked) and OTLP not in asked)
 
     @property
     def fallback_keys(self) -> dict[str, str]:
-        """Keys of providers that nodes may fall back on, by name; empty where there is none."""
+        """Keys of providers that nodes may fall back on, by name; empty if there is none."""
         keys = {
             "anthropic": self.llm_api_key_anthropic,
             "openai": self.llm_api_key_openai,
@@ -428,7 +428,7 @@ class Settings(OrchestratorFields, RoleFields):
 
     @property
     def fallback_urls(self) -> dict[str, str]:
-        """Their addresses, by name, where they are not their own."""
+        """Their addresses, by name, if they are not their own."""
         pairs = (word.partition("=") for word in self.llm_fallback_urls)
         return {name.strip(): address.strip() for name, _, address in pairs}
 
@@ -442,7 +442,7 @@ class Settings(OrchestratorFields, RoleFields):
 @dataclass(frozen=True, slots=True)
 class SettingField:
     """
-    What is declared of one setting.
+    The declaration of one setting.
 
     Attributes:
         default: For people; empty where not set means nothing in particular.

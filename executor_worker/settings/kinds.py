@@ -1,4 +1,4 @@
-"""How a setting's text becomes a value: one small reader per kind, each saying what it takes."""
+"""Kinds of settings: one small reader for each turns text into a value, and says what it takes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ EMBEDDED = "embedded"
 
 
 class Shown(str):
-    """The default for people, where it can't be read off the value."""
+    """The default for people, if it can't be read off the value."""
 
     __slots__ = ()
 
@@ -46,7 +46,7 @@ class Kind:
     Attributes:
         wanted: What it takes, as in "is not <wanted>".
         example: A good value for the fix.
-        read: Turns the text, stripped and not empty, into the value; raises ValueError, without it, where it can't.
+        read: Turns the text, stripped and not empty, into the value; raises ValueError, without it, if it can't.
         show: Turns a value into what people would write.
         secret: Its value is never shown.
         address: It may hold a password: a bad one is shown only if it certainly holds none.

@@ -1,4 +1,4 @@
-"""What an operator can set of the orchestrator: its ports, who may enter, and how much."""
+"""Settings of the orchestrator: its ports, its access, its limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of settings that can't be used."""
+"""Problems of settings that can't be used, in words."""
 
 from __future__ import annotations
 

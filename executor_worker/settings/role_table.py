@@ -26,7 +26,7 @@ class Role:
     One role.
 
     Attributes:
-        model: As ROLES_CONFIG says; "" where it says none.
+        model: As ROLES_CONFIG says; "" if it says none.
         own_model: Asked where neither that nor LLM_MODEL names one.
         message: A template, or an object of templates, which becomes JSON text.
         tools: Where there are any it is an agent.

@@ -1,4 +1,4 @@
-"""Where settings come from: the environment, then the settings file, then systemd's credentials."""
+"""Sources of settings: the environment, then the settings file, then systemd's credentials."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def names_of(field: FieldInfo) -> tuple[str, ...]:
 
 
 def comes_as_file(field: FieldInfo) -> bool:
-    """Whether it is, or may hold, a secret: then it may also come as NAME_FILE and as a credential."""
+    """Tell whether it is, or may hold, a secret: then it may also come as NAME_FILE and as a credential."""
     return not field.repr
 
 
@@ -140,12 +140,12 @@ class Credentials(SecretsSettingsSource):
 
 
 def settings_path(environ: Mapping[str, str], folder: Path) -> Path:
-    """Where the settings file is, or would be."""
+    """Return the path of the settings file, whether it exists or not."""
     return folder / (environ.get("ENV_FILE", "").strip() or ".env")
 
 
 def settings_file(environ: Mapping[str, str], folder: Path, problems: list[ConfigError]) -> dict[str, str]:
-    """Read the file that ENV_FILE names, or `.env` where there is one; what is wrong with it goes to *problems*."""
+    """Read the file that ENV_FILE names, or `.env` if there is one; what is wrong with it goes to *problems*."""
     named = environ.get("ENV_FILE", "").strip()
     path = settings_path(environ, folder)
     try:

@@ -1,7 +1,7 @@
 """
-What is counted, under which names, and how it is shown to Prometheus.
+Metrics: what is counted, under which names, and how it is shown to Prometheus.
 
-Workers add to their slot's counters in shared memory; whoever serves `/metrics` sums the slots up. Values outlive
+Workers add to their slot's counters in shared memory; the server of `/metrics` sums the slots up. Values outlive
 the workers that wrote them, so a total never goes down while the supervisor lives, or a successor by SIGUSR2.
 """
 
@@ -53,7 +53,7 @@ FAMILIES: Mapping[str, Family] = {
 
 
 class Totals(Protocol):
-    """What was counted somewhere, by key."""
+    """Sums of one part of the counters, by key."""
 
     def items(self) -> Mapping[bytes, float]: ...
 

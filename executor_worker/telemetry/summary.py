@@ -1,5 +1,5 @@
 """
-What an operator asks first, out of all that is counted: how much was done, what failed, what it cost, who was replaced.
+Summary of all that is counted, for an operator: how much was done, what failed, what it cost, what was replaced.
 
 A `Tally` holds it by what is counted and its label, so that tallies can be added and taken from each other.
 """
@@ -50,7 +50,7 @@ def figures(tally: Tally) -> dict[str, Any]:
 
     Returns:
         `completed`, `failed`, `llm_calls`, `llm_failures`, `postponed`: counts; `node_seconds`: how long the nodes took
-        together; `errors`, `restarts`: counts by code or reason; `tokens`: by type; `cost_usd`: None where no model
+        together; `errors`, `restarts`: counts by code or reason; `tokens`: by type; `cost_usd`: None if no model
         that was called has a price.
     """
     cost = tally.get(("cost_usd", ""))
@@ -69,7 +69,7 @@ def figures(tally: Tally) -> dict[str, Any]:
 
 
 def since(now: Tally, before: Tally) -> Tally:
-    """What was added between two readings; what was counted before and not added to is there as 0."""
+    """Return what was added between two readings; what was counted before and not added to is there as 0."""
     return {place: value - before.get(place, 0.0) for place, value in now.items()}
 
 

@@ -100,7 +100,7 @@ def error(event: str, **fields: Any) -> None:
 
 
 def follow(level: Callable[[], str]) -> None:
-    """Ask *level*, at each line, for the level that counts; where it says nothing, that of `configure` does."""
+    """Ask *level*, at each line, for the level that counts; if it says nothing, that of `configure` does."""
     _Sink.followed[:] = [level]
 
 
@@ -153,7 +153,7 @@ def reopen() -> None:
 
 
 def fileno() -> int:
-    """Where the lines go: for what is written past loguru, such as faulthandler's stacks."""
+    """Return the descriptor of the log: for what is written past loguru, such as faulthandler's stacks."""
     return _Sink.current[0].target.fd if _Sink.current else _STDERR
 
 
@@ -184,7 +184,7 @@ class _Sink:
         return lines.as_text if style == "text" else lines.as_json
 
     def takes(self, level: str) -> bool:
-        """Whether a line of *level* is written."""
+        """Tell whether a line of *level* is written."""
         told = self.followed[0]() if self.followed else ""
         return _RANK[level] >= _RANK[told or self._level]
 
@@ -229,7 +229,7 @@ class _Sink:
 
 
 def _is_empty(value: Any) -> bool:
-    """Whether a field says nothing; numbers and false do."""
+    """Tell whether a field says nothing; numbers and false do."""
     return value is None or (isinstance(value, str | list | tuple | dict | set) and not value)
 
 

@@ -1,4 +1,4 @@
-"""How a log line looks: as JSON for machines, as text for people."""
+"""Log lines: as JSON for machines, as text for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where log lines go: one write each, that never raises and never waits for long."""
+"""The target of log lines: one write each, that never raises and never waits for long."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Target:
 
     @property
     def is_journal(self) -> bool:
-        """Whether systemd's journal reads this very descriptor."""
+        """Tell whether systemd's journal reads this very descriptor."""
         return is_journal(self.fd)
 
     def write(self, line: bytes) -> None:
@@ -98,7 +98,7 @@ def open_file(path: str) -> int:
 
 
 def is_journal(fd: int) -> bool:
-    """Whether systemd's journal reads *fd*."""
+    """Tell whether systemd's journal reads *fd*."""
     with suppress(OSError):
         seen = os.fstat(fd)
         return os.environ.get("JOURNAL_STREAM", "") == f"{seen.st_dev}:{seen.st_ino}"
@@ -116,7 +116,7 @@ def _unblocked(fd: int) -> int | None:
     """
     Open the pipe behind *fd* anew.
 
-    O_NONBLOCK belongs to the open file, which whoever started us shares: it is set on one of our own.
+    O_NONBLOCK belongs to the open file, which the process that started us shares: it is set on one of our own.
     """
     try:
         return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)

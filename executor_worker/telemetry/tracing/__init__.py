@@ -1,5 +1,5 @@
 """
-Spans of what a worker does, one inside the other; who does it knows nothing of where they go.
+Spans of what a worker does, one inside the other; the worker knows nothing of where they go.
 
     item ─┬─ model, tool              llm and tool nodes
           └─ agent ── model, tool     agents
@@ -18,14 +18,14 @@ from executor_worker.outcome import Mode, Usage
 @dataclass(frozen=True, slots=True)
 class ItemFacts:
     """
-    What is known of an item when its span begins.
+    The facts of an item that are known when its span begins.
 
     Attributes:
         consumer: The worker's name.
         count: Redis' own delivery count.
         attempt: From 1; drains do not raise it.
         taken_at: Seconds since the epoch.
-        traceparent, tracestate: As they came with it; None where it brought none.
+        traceparent, tracestate: As they came with it; None if it brought none.
     """
 
     stream: str
@@ -54,14 +54,14 @@ class Span:
         return
 
     def answered(self, model: str, provider: str, stop_reason: str, usage: Usage) -> None:
-        """A model has answered; *provider* is empty where it is the one that is set."""
+        """A model has answered; *provider* is empty if it is the one that is set."""
 
     def failed(self, code: str) -> None:
         """It has failed without raising anything."""
 
     def ended(self, how: str, mode: Mode | None = None, code: str | None = None) -> None:
         """
-        What became of the item: `completed`, `failed`, `repeated`, `fenced`, `released`, `lost` or `postponed`.
+        Note the item's end: `completed`, `failed`, `repeated`, `fenced`, `released`, `lost` or `postponed`.
 
         Args:
             code: The error code of its failure.
@@ -76,9 +76,9 @@ class Tracing:
     All spans of one worker, which does one thing at a time. This one makes none.
 
     Attributes:
-        wanted: Spans are made: else nobody needs to put together what they begin with.
+        wanted: Spans are made: else there is no need to put together what they begin with.
         headers: What tells others which step they are called in (W3C Trace Context); empty outside of one.
-        item_traceparent: The same for the item's own span alone; empty where there is none.
+        item_traceparent: The same for the item's own span alone; empty if there is none.
     """
 
     wanted = False
@@ -107,7 +107,7 @@ class Tracing:
         """The item's run goes on from that of another span."""
 
     def heard(self) -> bool:
-        """Tell whether somebody takes the spans; asks for it."""
+        """Tell whether a collector takes the spans; asks for it."""
         return True
 
     def close(self, seconds: float) -> None:

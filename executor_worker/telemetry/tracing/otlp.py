@@ -23,7 +23,7 @@ from executor_worker.telemetry.tracing.sending import Sender
 GROUP = "executor-workers"  # as in `stream`, which is out of sight here; a test holds the two together
 _PROVIDERS = {"gemini": "gcp.gemini"}  # where the convention has another name
 _LONGEST = 256  # characters
-_LONGEST_STATE = 512  # what everybody has to take of a `tracestate`
+_LONGEST_STATE = 512  # what every receiver has to take of a `tracestate`
 _W3C = TraceContextTextMapPropagator()
 
 
@@ -191,7 +191,7 @@ def _sender_of(facts: ItemFacts) -> Context:
 
 
 def _clean(value: str | int) -> str | int:
-    """Make a text short, and one that can be sent: names may come from anybody."""
+    """Make a text short, and one that can be sent: names may come from any producer."""
     return value[:_LONGEST].encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""Where spans go: by OTLP over HTTP, in batches, from a thread that nobody waits for."""
+"""Span export: by OTLP over HTTP, in batches, from a thread that the worker never waits for."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Collector:
 
 
 class Sender:
-    """Begins when its tracer is asked for: that starts a thread. Where it can't, no spans are made."""
+    """Begins when its tracer is asked for: that starts a thread. If it can't, no spans are made."""
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
