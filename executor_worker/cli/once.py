@@ -16,7 +16,9 @@ from executor_worker.cli.display import print_json
 from executor_worker.cli.exits import DONE, FAILED, INTERRUPTED
 from executor_worker.cli.files import read_bytes, refuse_stdin_twice, writable
 from executor_worker.cli.outcomes import print_outcome
+from executor_worker.cli.state_files import checked_state, of_graph
 from executor_worker.cli.tool_traces import TracingContext
+from executor_worker.cli.unknown_fields import parsed, warn_of_unknown_fields
 from executor_worker.envelopes.work_item import Item, decode
 from executor_worker.errors import Abandoned, InvalidNode, NodeError, Overdue, StateMissing
 from executor_worker.graph.state import GraphState
@@ -39,31 +41,47 @@ def once(settings: Settings, args: argparse.Namespace) -> int:
     refuse_stdin_twice(args.file, args.state)
     raw = read_bytes(args.file)
     state = read_bytes(args.state) if args.state else None
+    warnings = warn_of_unknown_fields([parsed(raw)], run=True, numbered=False)
     try:
         item = decode(_as_item(raw), settings.max_item_bytes)
-        task = _task(item, GraphState.parse(state) if state is not None else None)
+        task = _task(item, _state(state, item) if state is not None else None)
     except NodeError as error:
-        return _refused(error) if args.dry_run else print_outcome(Failed.of(error))
+        return _refused(error, warnings) if args.dry_run else print_outcome(Failed.of(error))
     if not args.dry_run and _calls_model(task.config):
         require_model(settings, os.environ)
     prices = Prices.load(settings.llm_prices)
     with closing(tool_registry(settings)) as tools, closing(Models(model_settings(settings))) as models:
         executor = executor_of(settings, models, tools, prices)
         if args.dry_run:
-            return _preview(executor, task)
+            return _preview(executor, task, warnings)
         with _recording(args.record) as journal:
             return _run(executor, task, _seconds(settings, item), journal)
 
 
-def _preview(executor: Executor, task: Task) -> int:
-    seen = executor.preview(task)
+def _preview(executor: Executor, task: Task, warnings: list[str]) -> int:
+    seen = executor.preview(task) | _warned(warnings)
     print_json(seen)
     return DONE if seen["valid"] else FAILED
 
 
-def _refused(error: NodeError) -> int:
-    print_json({"valid": False, "mode": None, "error": str(error), "error_code": error.code})
+def _refused(error: NodeError, warnings: list[str]) -> int:
+    print_json({"valid": False, "mode": None, "error": str(error), "error_code": error.code} | _warned(warnings))
     return FAILED
+
+
+def _warned(warnings: list[str]) -> dict[str, Any]:
+    return {"warnings": warnings} if warnings else {}
+
+
+def _state(raw: bytes, item: Item) -> GraphState:
+    """
+    Raises:
+        StateInvalid: It is no state, or another graph's than the item's.
+    """
+    document = checked_state(raw)
+    if item.graph_id != _GRAPH:
+        of_graph(document, [item.graph_id])
+    return GraphState.parse(raw)
 
 
 @contextmanager
@@ -126,7 +144,7 @@ def _task(item: Item, state: GraphState | None) -> Task:
     config = item.config
     if config is None:
         if state is None:
-            raise StateMissing("the item brings no config; name the graph state it is in with --state")
+            raise StateMissing('the item brings no config: add "config", or name the graph state it is in with --state')
         config = state.config_of(item.node_id)
     if config is None:
         raise InvalidNode(f"neither the item nor the state's graph has a config for the node {item.node_id!r}")

@@ -189,14 +189,15 @@ def _submit(commands: _Commands) -> None:
     parser = _add(commands, "submit", "put items on the work stream", "submit:submit", _SUBMIT)
     about = "a JSON object, an array, or JSON lines; - for stdin"
     parser.add_argument("file", metavar="FILE", nargs="?", help=about)
-    _add_state(parser, "a graph state to store first")
+    _add_state(parser, "a graph state to store first; refused where there is one already")
+    parser.add_argument("--replace", action="store_true", help="with --state: overwrite the state that is there")
     parser.add_argument("--role", metavar="ROLE", help="jobs for that role's queue instead of items; prints their ids")
     parser.add_argument("--task", metavar="TEXT", help="with --role: the job's task")
     parser.add_argument("--payload", metavar="JSON", help="with --role: its payload")
-    parser.add_argument("--wait", action="store_true", help="print each result as a JSON line when it comes")
+    parser.add_argument("--wait", action="store_true", help="show each result when it comes; in a pipe as a JSON line")
     seconds = _typed(duration(0.0, "5m"))
     parser.add_argument("--timeout", type=seconds, metavar="TIME", help="with --wait: give up after, e.g. 90s or 5m")
-    _add_json(parser, "print what was put where as JSON lines")
+    _add_json(parser, "print what was put where, or with --wait each result, as JSON lines")
 
 
 def _job(commands: _Commands) -> None:

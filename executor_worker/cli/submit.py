@@ -14,7 +14,11 @@ from executor_worker.broker.queue.submit import Results, add_items, store_state
 from executor_worker.cli import jobs
 from executor_worker.cli.display import print_json_line, print_table
 from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
-from executor_worker.cli.files import read_bytes, read_documents, refuse_stdin_twice
+from executor_worker.cli.files import read_documents, refuse_stdin_twice
+from executor_worker.cli.preflight import NOTHING, refuse_what_cannot_run, tell_of_missing_pool
+from executor_worker.cli.result_lines import shower_of
+from executor_worker.cli.state_files import read_state
+from executor_worker.cli.unknown_fields import parsed, warn_of_unknown_fields
 from executor_worker.cli.waiting import Expected, wait_for_results
 from executor_worker.envelopes.queue_name import WANTED, is_queue_name, named_queue
 from executor_worker.envelopes.work_item import Item, decode
@@ -26,6 +30,10 @@ from executor_worker.settings import Settings
 
 SHOWN_PROBLEMS = 20  # of a file that holds no items at all, perhaps
 _PLAIN, _EVENTS = WORK_STREAMS
+_THERE_IS_ONE = (
+    "there is a state of the graph {} already: leave --state out and its node uses that one, or overwrite it with"
+    " everything in it by --replace."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +44,11 @@ class Submission:
     item: Item
     stream: str
 
+    @property
+    def of_run(self) -> bool:
+        """Whether it is a node of one of our own runs, which has no state document."""
+        return b'"run"' in self.data and isinstance(loads(self.data).get("run"), dict)
+
 
 def submit(settings: Settings, args: argparse.Namespace) -> int:
     if args.role is not None:
@@ -44,19 +57,24 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
         raise Quit(USAGE, "name a FILE; --task and --payload are for jobs of a --role.")
     refuse_stdin_twice(args.file, args.state)
     submissions = _read_items(args.file, settings.max_item_bytes)
-    state = _read_state(args.state, submissions) if args.state else None
+    graphs = list(dict.fromkeys(one.item.graph_id for one in submissions))
+    state = read_state(args.state, graphs) if args.state else None
     with closing(connect(settings)) as link:
+        refuse_what_cannot_run(link, [None if one.of_run else one.item for one in submissions], state)
         submissions = _sent_to_queues(link, submissions, state)
-        if state is not None:
-            store_state(link, *state, ttl_s=settings.state_ttl)
+        if state is not None and not store_state(link, *state, ttl_s=settings.state_ttl, replace=args.replace):
+            raise Quit(FAILED, _THERE_IS_ONE.format(repr(state[0])), NOTHING)
         # Before anything is added: no result can be missed.
         results = Results(link) if args.wait else None
         entries = _add(link, submissions)
         if results is None:
             _tell(submissions, entries, as_json=args.json)
+            tell_of_missing_pool(link)
             return DONE
+        tell_of_missing_pool(link)
         expected = [Expected(one.item, one.stream, entry) for one, entry in zip(submissions, entries, strict=True)]
-        return wait_for_results(link, results, expected, args.timeout)
+        show = shower_of(expected, as_json=args.json)
+        return wait_for_results(link, results, expected, args.timeout, show)
 
 
 def _read_items(name: str, max_bytes: int) -> list[Submission]:
@@ -72,7 +90,8 @@ def _read_items(name: str, max_bytes: int) -> list[Submission]:
             problems.append(f"item {number}: {error}.")
     if problems:
         more = [f"And {len(problems) - SHOWN_PROBLEMS} more."] if len(problems) > SHOWN_PROBLEMS else []
-        raise Quit(FAILED, *problems[:SHOWN_PROBLEMS], *more, "Nothing was submitted.")
+        raise Quit(FAILED, *problems[:SHOWN_PROBLEMS], *more, NOTHING)
+    warn_of_unknown_fields(parsed(one.data) for one in submissions)
     return submissions
 
 
@@ -98,7 +117,7 @@ def _sent_to_queues(link: Link, submissions: Sequence[Submission], state: tuple[
         config = config if config is not None or graph is None else graph.config_of(one.item.node_id)
         queue = (config or {}).get("queue")
         if queue is not None and not is_queue_name(queue):
-            raise Quit(FAILED, f"item {number}: config.queue {queue!r} must be {WANTED}.", "Nothing was submitted.")
+            raise Quit(FAILED, f"item {number}: config.queue {queue!r} must be {WANTED}.", NOTHING)
         name = named_queue(config)
         sent.append(replace(one, stream=streams_of(name)[0]) if name else one)
     return sent
@@ -109,21 +128,6 @@ def _parsed(document: bytes | None) -> GraphState | None:
         return GraphState.parse(document) if document is not None else None
     except StateInvalid:
         return None  # the pool says so
-
-
-def _read_state(name: str, submissions: Sequence[Submission]) -> tuple[str, bytes]:
-    """Read a graph state; return the graph's id and the document as it is written."""
-    document = read_bytes(name).strip()
-    try:
-        GraphState.parse(document)
-    except StateInvalid as error:
-        raise Quit(FAILED, f"{name!r}: {error}.") from None
-    graphs = list(dict.fromkeys(one.item.graph_id for one in submissions))
-    graph_id = loads(document).get("graph_id") or graphs[0]
-    if graph_id not in graphs:
-        sentence = f"{name!r} is the state of the graph {graph_id!r}; the items are of {', '.join(map(repr, graphs))}."
-        raise Quit(FAILED, sentence)
-    return str(graph_id), document
 
 
 def _add(link: Link, submissions: Sequence[Submission]) -> list[str]:

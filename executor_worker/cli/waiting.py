@@ -1,18 +1,18 @@
-"""Waiting for results: each is printed when it comes, and told apart from everybody else's."""
+"""Waiting for results: each is shown when it comes, and told apart from everybody else's."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import STATE_PREFIX
 from executor_worker.broker.queue.submit import Results
-from executor_worker.cli.display import on_terminal, print_json_line
+from executor_worker.cli.display import on_terminal
 from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.envelopes.work_item import Item
 from executor_worker.errors import StateInvalid, StreamUnavailable
@@ -21,6 +21,7 @@ from executor_worker.program.wiring import PATIENCE_S
 
 LOOK_S = 1.0
 _Key = tuple[str, str, str]
+Show = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,11 @@ class Expected:
         return self.item.graph_id, self.item.execution_id, self.item.node_id
 
 
-def wait_for_results(link: Link, results: Results, expected: Sequence[Expected], timeout_s: float | None) -> int:
+def wait_for_results(
+    link: Link, results: Results, expected: Sequence[Expected], timeout_s: float | None, show: Show
+) -> int:
     """
-    Print each result as a JSON line.
+    Show each result when it comes.
 
     Returns:
         The exit status: failed where one of them did.
@@ -59,7 +62,7 @@ def wait_for_results(link: Link, results: Results, expected: Sequence[Expected],
             events = waiting.next(min(left, LOOK_S))
             ticker.clear()
             for event in events:
-                print_json_line(event)
+                show(event)
     finally:
         ticker.clear()
     return FAILED if waiting.failed else DONE

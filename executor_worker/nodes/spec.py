@@ -24,6 +24,7 @@ OnUncertain = Literal["tell", "fail"]
 ALL_TOOLS = "*"
 
 _TOP_LEVEL_MODEL_FIELDS = ("prompt", "model", "system_prompt", "system", "temperature", "max_tokens")
+_AGENT_FIELDS = ("tools", "task", "max_iterations", "on_limit", "budget")
 _MAX_SECONDS = 10 * 365 * 86400
 
 
@@ -132,11 +133,22 @@ def read(config: dict[str, Any]) -> Node:
 def _tool_node(config: dict[str, Any], timeout: float | None) -> ToolNode:
     name = fields.text(config, "tool_name")
     if not name:
-        raise InvalidNode("tool_name required")
+        raise InvalidNode(_no_tool(config))
     legacy = config.get("tool_params") is None and config.get("parameters") is not None
     params_field = "parameters" if legacy else "tool_params"
     params = fields.mapping(config, params_field)
     return ToolNode(name, params or {}, params_field, _extract(config), timeout)
+
+
+def _no_tool(config: dict[str, Any]) -> str:
+    """Say what is missing: a config without a model's settings is taken for a tool, whatever was meant."""
+    meant = next((name for name in _AGENT_FIELDS if config.get(name)), None)
+    if meant is None:
+        return "tool_name required"
+    return (
+        f"tool_name required, for there is no llm_config; if an agent is meant ({meant!r} says so), add llm_config:"
+        " {} will do, the pool's own model is used then"
+    )
 
 
 def _extract(config: dict[str, Any]) -> Extract | None:

@@ -35,14 +35,37 @@ def add_items(link: Link, items: Sequence[bytes], *, stream: str = WORK_STREAMS[
     return added
 
 
-def store_state(link: Link, graph_id: str, document: bytes, *, ttl_s: float) -> None:
+def store_state(link: Link, graph_id: str, document: bytes, *, ttl_s: float, replace: bool = False) -> bool:
     """
-    Store a graph's state as it is, instead of what is there.
+    Store a graph's state as it is; False where there is one already, unless *replace* is given.
 
     Raises:
         StreamUnavailable: No reply, or Redis is full.
     """
-    link.call("SET", STATE_PREFIX + graph_id, document, "PX", int(ttl_s * 1000))
+    only_new = () if replace else ("NX",)
+    return link.call("SET", STATE_PREFIX + graph_id, document, "PX", int(ttl_s * 1000), *only_new) is not None
+
+
+def states_of(link: Link, graphs: Sequence[str], *, read: bool) -> dict[str, bytes]:
+    """
+    Read the states of *graphs*, those that there are.
+
+    Args:
+        read: False: only whether there is one, its text is empty.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    found: dict[str, bytes] = {}
+    for start in range(0, len(graphs), AT_ONCE):
+        some = graphs[start : start + AT_ONCE]
+        replies = link.batch([("GET" if read else "EXISTS", STATE_PREFIX + graph_id) for graph_id in some])
+        for graph_id, reply in zip(some, replies, strict=True):
+            if isinstance(reply, StreamError):
+                raise reply
+            if reply:
+                found[graph_id] = reply if read else b""
+    return found
 
 
 class Results:

@@ -160,7 +160,8 @@ class DocumentKind(Kind[DocumentWork]):
             work.keep_state = state.finished(item.node_id)
             return Conclusion(Failed(f"the graph is {state.status}; its node was not run", "cancelled"))
         if state is None and item.given_inputs is None:
-            raise StateMissing(f"there is no state {work.watched} and the item brings no inputs; store the state first")
+            advice = 'add "inputs" to the item ({} will do), or store the state first'
+            raise StateMissing(f"there is no state {work.watched} and the item brings no inputs: {advice}")
         limit = self._limits.node_timeout_s
         left = limit if item.deadline is None else min(limit, item.deadline - now)
         if left <= 0:
@@ -209,7 +210,8 @@ def _config(work: DocumentWork, state: GraphState | None) -> dict[str, Any]:
     if work.config is not None:
         return work.config
     if state is None:
-        raise StateMissing(f"the item brings no config and there is no state {work.watched} to find it in")
+        advice = 'add "config" to the item, or store the state first'
+        raise StateMissing(f"the item brings no config and there is no state {work.watched} to find it in: {advice}")
     raise InvalidNode(f"the item brings no config and the graph has no node {work.node_id!r} with one")
 
 

@@ -87,6 +87,33 @@ def test_config_is_found_in_the_state(run: Run, folder: Path) -> None:
     assert run("once", "node.json", "--state", "state.json").json["error_code"] == "invalid_node"
 
 
+def test_the_state_is_of_the_item_s_graph(run: Run, folder: Path) -> None:
+    """Another graph's is refused; an item that names no graph takes any."""
+    (folder / "state.json").write_text(json.dumps(state()))
+    (folder / "node.json").write_text(item(SUM).replace('"g"', '"h"'))
+    done = run("once", "node.json", "--state", "state.json")
+    assert (done.status, done.json["error_code"]) == (1, "state_invalid") and "the graph 'g'" in done.json["error"]
+    (folder / "node.json").write_text(json.dumps(SUM))
+    assert run("once", "node.json", "--state", "state.json").json["output"] == 42
+
+
+@pytest.mark.parametrize("dry", [True, False], ids=["dry-run", "for real"])
+def test_unknown_fields_are_told(run: Run, dry: bool) -> None:
+    """On stderr, and in what a dry run prints."""
+    done = run("once", "-", *(["--dry-run"] if dry else []), stdin=item({**SUM, "timout": 3}))
+    sentence = "config.timout is not a field and is ignored; did you mean timeout?"
+    assert done.status == 0 and done.err == f"executor-worker: {sentence}\n"
+    assert done.json.get("warnings") == ([sentence] if dry else None)
+    assert "warnings" not in run("once", "-", "--dry-run", stdin=item(SUM)).json
+
+
+def test_an_agent_without_a_model_s_settings_is_told_so(run: Run) -> None:
+    """It is taken for a tool."""
+    done = run("once", "-", stdin=item({"task": "Add.", "tools": ["calculate"]}))
+    assert done.json["error_code"] == "invalid_node"
+    assert "add llm_config" in done.json["error"] and "'tools'" in done.json["error"]
+
+
 @pytest.mark.parametrize(
     ("document", "code"),
     [

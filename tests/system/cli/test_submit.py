@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,10 @@ def test_items_come_as_object_array_or_lines(run: Run, redis_server: RedisServer
 
 def test_items_go_on_the_stream_as_they_are_written(run: Run, redis_server: RedisServer, folder: Path) -> None:
     """Huge integers, doubles, the order of keys, spaces: nothing is rounded or sorted."""
-    written = b'{"z": 1.00, "graph_id":"g",  "node_id": "n", "config": {"a": 123456789012345678901234567890}}'
-    (folder / "items.json").write_bytes(b"[" + written + b", " + written + b"]")
+    item = b'{"inputs": {"z": 1.00}, "graph_id":"g",  "node_id": "n", "config": {"a": 123456789012345678901234567890}}'
+    (folder / "items.json").write_bytes(b"[" + item + b", " + item + b"]")
     run("submit", "items.json", **redis_server.env)
-    assert on(redis_server, PLAIN) == [written, written]
+    assert on(redis_server, PLAIN) == [item, item]
 
 
 def test_each_form_goes_on_its_own_stream(run: Run, redis_server: RedisServer) -> None:
@@ -129,6 +130,111 @@ def test_a_state_that_does_not_fit_is_refused(
     assert redis_server.client().keys("*") == []
 
 
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ('{"graph_id": 3}', "'graph_id' is not a non-empty string"),
+        ('{"inputs": [1]}', "'inputs' is not an object"),
+        ('{"graph": "g"}', "'graph' is not an object"),
+        ('{"graph": {"nodes": 3}}', "'graph.nodes' is neither"),
+        ('{"nodes": {"n": {}}}', "it is a graph, not a graph's state"),
+        ('{"node_states": {"n": 3}}', "'node_states.n' is not an object"),
+        ('{"node_states": {"n": {"node_id": "m"}}}', "has the 'node_id' 'm'"),
+        ('{"input": {}}', "the state has no 'inputs', but 'input'"),
+    ],
+)
+def test_a_state_of_another_shape_is_refused(
+    run: Run, redis_server: RedisServer, folder: Path, document: str, said: str
+) -> None:
+    """By `submit`, where nothing is sent then, and by `once` alike."""
+    (folder / "state.json").write_text(document)
+    (folder / "item.json").write_text(json.dumps(item()))
+    done = run("submit", "item.json", "--state", "state.json", **redis_server.env)
+    assert done.status == 1 and said in done.err, done
+    assert redis_server.client().keys("*") == []
+    alone = run("once", "item.json", "--state", "state.json")
+    assert (alone.status, alone.json["error_code"]) == (1, "state_invalid") and said in alone.json["error"]
+
+
+def test_a_state_that_says_no_graph_fits_one_only(run: Run, redis_server: RedisServer, folder: Path) -> None:
+    """Of several it is not guessed."""
+    (folder / "state.json").write_text("{}")
+    several = json.dumps([item(), item() | {"graph_id": "h"}])
+    done = run("submit", "-", "--state", "state.json", stdin=several, **redis_server.env)
+    assert done.status == 1 and "add it" in done.err
+    assert redis_server.client().keys("*") == []
+    assert run("submit", "-", "--state", "state.json", stdin=json.dumps(item()), **redis_server.env).status == 0
+
+
+def test_a_state_that_exists_is_not_overwritten(run: Run, redis_server: RedisServer, folder: Path) -> None:
+    """Results may be in it; --replace says that they are not wanted."""
+    client: Any = redis_server.client()
+    client.set("dago:state:g", b'{"graph_id":"g","node_states":{"a":{"output":1}}}')
+    (folder / "state.json").write_text('{"graph_id":"g","inputs":{"number":1}}')
+    arguments = ("submit", "-", "--state", "state.json")
+    done = run(*arguments, stdin=json.dumps(item()), **redis_server.env)
+    assert done.status == 1 and "--replace" in done.err and "Nothing was submitted" in done.err
+    assert on(redis_server, PLAIN) == [] and b'"output":1' in client.get("dago:state:g")
+    assert run(*arguments, "--replace", stdin=json.dumps(item()), **redis_server.env).status == 0
+    assert client.get("dago:state:g") == b'{"graph_id":"g","inputs":{"number":1}}'
+
+
+@pytest.mark.parametrize(
+    ("state", "wanting", "said"),
+    [
+        (None, {"graph_id": "g", "node_id": "n", "config": SUM}, 'add "inputs" ({} will do) to the item'),
+        (None, {"graph_id": "g", "node_id": "n", "inputs": {}}, 'add "config" to the item'),
+        (None, {"graph_id": "g", "node_id": "n"}, 'add "inputs" and "config" to the item'),
+        (None, {"id": "w", "type": "node.work", "data": {"graph_id": "g", "node_id": "n"}}, 'add "inputs"'),
+        ({}, {"graph_id": "g", "node_id": "n"}, "has no node 'n' with one"),
+        ({"graph": {"nodes": {"m": {"config": SUM}}}}, {"graph_id": "g", "node_id": "n"}, "has no node 'n' with one"),
+        (b"[", {"graph_id": "g", "node_id": "n"}, "state_invalid"),
+    ],
+)
+def test_what_lacks_a_state_is_seen_before_it_is_sent(
+    run: Run, redis_server: RedisServer, state: Any, wanting: dict[str, Any], said: str
+) -> None:
+    """What to add is said, the item's place in the file too."""
+    if state is not None:
+        redis_server.client().set("dago:state:g", state if isinstance(state, bytes) else json.dumps(state))
+    done = run("submit", "-", stdin=json.dumps([item(), wanting]), **redis_server.env)
+    assert (done.status, done.out) == (1, "") and "item 2: " in done.err and said in done.err, done
+    assert "Nothing was submitted" in done.err
+    assert on(redis_server, PLAIN) == on(redis_server, EVENTS) == []
+
+
+def test_what_a_state_has_is_not_asked_for(run: Run, redis_server: RedisServer, folder: Path) -> None:
+    """Neither by what is stored already nor by what is stored first."""
+    states = {name: {"graph_id": name, "graph": {"nodes": {"n": {"config": SUM}}}} for name in ("there", "first")}
+    redis_server.client().set("dago:state:there", json.dumps(states["there"]))
+    (folder / "state.json").write_text(json.dumps(states["first"]))
+    items = json.dumps([{"graph_id": name, "node_id": "n"} for name in states])
+    assert run("submit", "-", "--state", "state.json", stdin=items, **redis_server.env).status == 0
+    assert len(on(redis_server, PLAIN)) == 2
+
+
+def test_nobody_to_take_the_items_is_said(run: Run, redis_server: RedisServer) -> None:
+    """They are put there all the same."""
+    done = run("submit", "-", stdin=json.dumps(item()), **redis_server.env)
+    assert done.status == 0 and "no pool takes from this Redis" in done.err
+    beat = {"id": "vm.1", "status": "idle", "last_heartbeat": "2026-01-01T00:00:00Z", "metadata": {"pool": {}}}
+    client = redis_server.client()
+    client.set("dago:workers:vm.1", json.dumps(beat))
+    assert run("submit", "-", stdin=json.dumps(item()), **redis_server.env).err == ""
+    client.set("dago:workers:vm.1", json.dumps(beat | {"metadata": {"pool": {"paused": True}}}))
+    assert "vm is paused" in run("submit", "-", stdin=json.dumps(item()), **redis_server.env).err
+
+
+def test_unknown_fields_are_told_with_the_nearest(run: Run, redis_server: RedisServer) -> None:
+    """On stderr, by the item's place; it is submitted all the same."""
+    wrong = item(config={**SUM, "tool_parms": {}}, inptus={})
+    done = run("submit", "-", stdin=json.dumps([item(), wrong]), **redis_server.env)
+    assert done.status == 0
+    assert "item 2: config.tool_parms is not a field and is ignored; did you mean tool_params?" in done.err
+    assert "item 2: inptus is not a field and is ignored; did you mean inputs?" in done.err and "item 1" not in done.err
+    assert len(on(redis_server, PLAIN)) == 2
+
+
 def test_waiting_ends_with_the_time_given(run: Run, redis_server: RedisServer) -> None:
     """No pool: no result; status 1, the item stays."""
     done = run("submit", "-", "--wait", "--timeout", "300ms", stdin=json.dumps(item()), **redis_server.env)
@@ -177,12 +283,17 @@ class TestOnAPool:
         done = run("submit", "-", "--wait", stdin=json.dumps([item(), item()]), **redis_server.env)
         assert len(done.lines) == 2
 
-    def test_progress_is_shown_on_a_terminal_only(
+    def test_a_terminal_shows_progress_and_a_line_for_each_result(
         self, terminal: Any, pool: Pool, redis_server: RedisServer, folder: Path
     ) -> None:
-        """And gone when the result is there."""
-        (folder / "items.json").write_text(json.dumps(item()))
+        """As the demo does: what went well, what failed and why; JSON only for who asks for it."""
+        (folder / "items.json").write_text(json.dumps([item(), item("bad", config={"tool_name": "nobody"})]))
         started = terminal("submit", "items.json", "--wait", **redis_server.env)
-        started.wait_for("0 of 1 results")
-        assert started.wait() == 0
-        assert '"output": 42' in started.shown
+        started.wait_for("0 of 2 results")
+        assert started.wait() == 1
+        assert re.search(r"✓ .*g/n  .*  42.*\(tool, \d+\.\d\d s\)", started.shown), started.shown
+        assert re.search(r"✗ .*g/bad.*unknown_tool: ", started.shown), started.shown
+        assert '"output"' not in started.shown and "no pool" not in started.shown
+        asked = terminal("submit", "items.json", "--wait", "--json", **redis_server.env)
+        assert asked.wait() == 1
+        assert '"output": 42' in asked.shown and "✓" not in asked.shown

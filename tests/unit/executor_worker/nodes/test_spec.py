@@ -104,7 +104,8 @@ def test_agents_prompt_is_its_task_or_comes_before_it() -> None:
     [
         ("text", 'config must be an object, found the text "text"'),
         ({}, "tool_name required"),
-        ({"task": "t", "tools": ["a"]}, "tool_name required"),
+        ({"task": "t", "tools": ["a"]}, "tool_name required, for there is no llm_config; if an agent is meant"),
+        ({"budget": {"usd": 1}}, "tool_name required, for there is no llm_config; if an agent is meant ('budget'"),
         ({"tool_name": 5}, "tool_name must be a text, found 5"),
         ({"tool_name": "t", "tool_params": []}, "tool_params must be an object, found a list"),
         ({"tool_name": "t", "parameters": "{}"}, 'parameters must be an object, found the text "{}"'),
