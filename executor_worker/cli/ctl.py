@@ -31,7 +31,7 @@ def command(args: argparse.Namespace) -> int:
 
 
 def _address(named: str | None) -> str:
-    """Where the pool that is meant takes commands; one of another user's, or in a container, is found by settings."""
+    """Find the control address of the pool that is meant; another user's, or a container's, is found by settings."""
     settled = find_control(os.environ)
     told = any(given(name, os.environ) for name in ("CTL_SOCKET", "WORKER_ID", "RUNTIME_DIRECTORY"))
     if told and not named:

@@ -80,7 +80,7 @@ def drop(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def _run_of(letter: Letter) -> str | None:
-    """Answer the run whose node the letter's item is; None where it is no run's."""
+    """Answer the run whose node the letter's item is; None if it is no run's."""
     try:
         item = loads(letter.data)
     except ValueError:
@@ -102,7 +102,7 @@ def _retried(link: Link, letter: Letter, graph_id: str) -> str:
 
 
 def _requeue_all(found: Sequence[Letter], put_back: Callable[[Letter], str | None]) -> int:
-    """Put back all there were when we looked; what somebody else has taken meanwhile is no failure."""
+    """Put back all there were when we looked; what another has taken meanwhile is no failure."""
     for letter in found:
         _requeued(letter, put_back)
     if not found:
@@ -117,7 +117,7 @@ def _requeued(letter: Letter, put_back: Callable[[Letter], str | None]) -> None:
 
 
 def _each(idents: Sequence[str], act: Callable[[str], object]) -> int:
-    """Act on each, also where one before was not found; then say which were not."""
+    """Act on each, even if one before was not found; then say which were not."""
     missing = []
     for ident in idents:
         try:
@@ -179,7 +179,7 @@ def _described(letter: Letter) -> dict[str, Any]:
 
 
 def _kept(letter: Letter) -> dict[str, Any]:
-    """What an entry without `data` held."""
+    """Return what an entry without `data` held."""
     return {"fields": _json_or_text(letter.fields["fields"])} if "fields" in letter.fields else {}
 
 

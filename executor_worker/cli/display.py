@@ -40,7 +40,7 @@ def print_json_line(value: Any) -> None:
 
 
 def as_json(value: Any, indent: int | None = None) -> str:
-    """Write *value* as JSON that stays JSON on stdout: in ASCII alone where that takes no UTF-8."""
+    """Write *value* as JSON that stays JSON on stdout: in ASCII alone if that takes no UTF-8."""
     utf8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
     return json.dumps(value, ensure_ascii=not utf8, default=str, indent=indent)
 
@@ -72,7 +72,7 @@ def rich_table(
     Make a table that is at most *width* wide.
 
     Args:
-        spare: Columns that are left out where there is no room, the first one first; then the widest give way.
+        spare: Columns that are left out if there is no room, the first one first; then the widest give way.
         fold: Whether what is too long is shown on several lines; else its middle is left out.
     """
     from rich import box  # rich: a twentieth of a second that pipes can do without

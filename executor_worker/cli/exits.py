@@ -1,4 +1,4 @@
-"""How a command ends early: an exit status and a sentence for the person at the terminal."""
+"""Early exits of a command: a status and a sentence for the person at the terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ INTERRUPTED = 130
 
 
 class ToldToLeave(BaseException):
-    """By TERM or INT before the pool is there; whoever loads what is not ours catches SystemExit, but not this."""
+    """By TERM or INT before the pool is there; code that loads what is not ours catches SystemExit, but not this."""
 
 
 class Quit(Exception):

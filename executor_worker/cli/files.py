@@ -16,7 +16,7 @@ _BLANK = " \t\r\n"
 
 def read_bytes(name: str) -> bytes:
     """
-    Read a file, or stdin where *name* is `-`, as UTF-8 text without a byte order mark.
+    Read a file, or stdin if *name* is `-`, as UTF-8 text without a byte order mark.
 
     Raises:
         Quit: It is missing or can't be read; status 2.

@@ -31,7 +31,7 @@ def health(args: argparse.Namespace) -> int:
 
 
 def describe(pid: int, board: Scoreboard, clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
-    """What is said of one pool; what its table says holds only while both who write it go on writing."""
+    """Describe one pool; what its table says holds only while both processes that write it go on writing."""
     pool_health = PoolHealth(board, clock=clock)
     problems = [
         f"the {name} has been silent for {silent:.0f} s"

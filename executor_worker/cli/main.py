@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _give_up_stdout()  # whoever read our results has seen enough: nothing failed
+        _give_up_stdout()  # the reader of our results has seen enough: nothing failed
         return DONE
     except OSError as error:
         _give_up_stdout()
@@ -135,7 +135,7 @@ def _journal_reads_stderr() -> bool:
 
 def _prepare_standard_streams() -> None:
     """
-    Open /dev/null where a standard stream is closed.
+    Open /dev/null for each standard stream that is closed.
 
     The next file opened would get its number, and be written to as if it were the terminal.
     """

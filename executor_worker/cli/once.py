@@ -33,7 +33,7 @@ from executor_worker.providers.prices import Prices
 from executor_worker.settings import Settings
 from executor_worker.telemetry import logs
 
-# What a node has to stand in where it is run by itself.
+# What a node has to stand in if it is run by itself.
 _GRAPH, _NODE = "once", "node"
 
 

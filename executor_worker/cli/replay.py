@@ -57,7 +57,7 @@ def _state(link: Link, graph: str) -> GraphState:
 
 def _records(link: Link, state: GraphState, graph: str, node: str) -> list[Record]:
     """
-    What was written down of the node's last run, without its end.
+    Read what was written down of the node's last run, without its end.
 
     Raises:
         Quit: Nothing was.
@@ -146,7 +146,7 @@ def _offline(records: Sequence[Record]) -> Iterator[tuple[Answering, Toolbox]]:
 
 
 class _NoModel:
-    """Nobody to ask: what the journal has not is not to be had."""
+    """The model of a replay, which can't be asked: it has no answers but the journal's."""
 
     def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
         raise ModelUnavailable("the journal ends here: the run had not come any further; --from-step goes on live")

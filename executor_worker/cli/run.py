@@ -130,7 +130,7 @@ def work(settings: Settings, args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _redis(settings: Settings) -> Iterator[tuple[Endpoint, dict[int, str]]]:
-    """Where Redis is; a private one is started, and is a companion of the pool."""
+    """Open the Redis endpoint; a private one is started, and is a companion of the pool."""
     if not settings.embedded:
         yield endpoint_of(settings), {}
         return

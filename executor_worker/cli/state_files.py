@@ -48,7 +48,7 @@ def checked_state(document: bytes) -> dict[str, Any]:
 
 def of_graph(state: dict[str, Any], graphs: Sequence[str]) -> str:
     """
-    Return the graph the state is of, which must be one of *graphs*; where it does not say, the only one.
+    Return the graph the state is of, which must be one of *graphs*; if it does not say, the only one.
 
     Raises:
         StateInvalid: It is of another graph, or of one of several.

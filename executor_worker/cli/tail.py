@@ -52,7 +52,7 @@ class _Lines:
 
 
 def line(kind: str, data: Event) -> tuple[str, str]:
-    """What an event says: a word, and the rest of the line."""
+    """Word an event: its kind, and the rest of the line."""
     match kind:
         case "node.started":
             return "started", f"{data.get('mode')}, run {data.get('attempt')}, by {data.get('worker_id')}"
@@ -89,7 +89,7 @@ def _name(data: Event) -> str:
 
 
 def _said(data: Event, *fields: str) -> str:
-    """What was said, where the events tell it (EVENT_CONTENT)."""
+    """Return what was said, if the events tell it (EVENT_CONTENT)."""
     found = [data[field] for field in fields if data.get(field)]
     return f"| {one_line(str(found[0]), 160)}" if found else ""
 

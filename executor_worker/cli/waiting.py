@@ -1,4 +1,4 @@
-"""Waiting for results: each is shown when it comes, and told apart from everybody else's."""
+"""Waiting for results: each is shown when it comes, and told apart from all others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def wait_for_results(
     Show each result when it comes.
 
     Returns:
-        The exit status: failed where one of them did.
+        The exit status: failed if one of them did.
 
     Raises:
         Quit: Time is up.
@@ -69,7 +69,7 @@ def wait_for_results(
 
 
 class _Waiting:
-    """What is still out; `failed` tells whether a node has failed."""
+    """The results still awaited; `failed` tells whether a node has failed."""
 
     def __init__(self, link: Link, results: Results, expected: Sequence[Expected]) -> None:
         self._link = link

@@ -26,7 +26,7 @@ class Credentials:
 
     Args:
         load: Reads where Redis is now, by the settings.
-        says: Tells whether a refusal is to be logged: not by every worker where the keeper does.
+        says: Tells whether a refusal is to be logged: not by every worker if the keeper does.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What the supervisor runs: the program loaded once, and what is made of it in each child."""
+"""The program that the supervisor runs: loaded once, and made into a worker or a keeper in each child."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ class ExecutorProgram:
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
 
     def _where(self) -> Endpoint:
-        """Where Redis is by the settings as they are now."""
+        """Return the Redis endpoint by the settings as they are now."""
         return self._load()[1]
 
     def reload(self) -> ExecutorProgram:
@@ -257,7 +257,7 @@ class ExecutorProgram:
 
     def _check_move(self, endpoint: Endpoint) -> None:
         """
-        Refuse to leave a Redis whose items we have or may still take: nobody would keep their leases there.
+        Refuse to leave a Redis whose items we have or may still take: no keeper would renew their leases there.
 
         Raises:
             ConfigError: They are not finished yet.
@@ -273,7 +273,7 @@ class ExecutorProgram:
         logs.reopen()
 
     def _kinds(self, insist: Callable[[Read], bytes | None] = lambda read: read()) -> Kinds:
-        """The kinds of work served; where several would read an entry the first has it."""
+        """The kinds of work served; if several would read an entry the first has it."""
         settings = self.settings
         limits = Limits(settings.node_timeout, settings.max_deliveries, settings.max_item_bytes)
         ttl_s, queues = int(settings.state_ttl), settings.queues
@@ -332,7 +332,7 @@ class ExecutorProgram:
 
 def pool_settings(settings: Settings, services: int = 0) -> PoolSettings:
     """
-    What the supervisor has to know of *settings*.
+    Tell the supervisor what it has to know of *settings*.
 
     What is in hand was renewed a third of its lease ago at most: whether a keeper hangs or dies again and again, the
     next one has to be there before the lease ends.
@@ -360,7 +360,7 @@ def report_group(made: Made) -> None:
 
 
 def _functions_of(settings: Settings) -> list[FunctionTool] | None:
-    """The function tools; None where importing them starts threads, so that each child has to import them itself."""
+    """The function tools; None if importing them starts threads, so that each child has to import them itself."""
     threaded = modules_starting_threads(settings.tool_modules) if settings.tool_modules else []
     if threaded:
         logs.warning(

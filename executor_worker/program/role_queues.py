@@ -29,7 +29,7 @@ def known_role_streams(settings: Settings) -> tuple[str, ...]:
 
 
 def model_of(role: Role, settings: Settings) -> str:
-    """Name the model of a role's jobs: the role's table first, then LLM_MODEL where it is set, then the role's own."""
+    """Name the model of a role's jobs: the role's table first, then LLM_MODEL if it is set, then the role's own."""
     return role.model or settings.llm_model or role.own_model
 
 

@@ -1,4 +1,4 @@
-"""What runs beside the workers under the same supervisor; the orchestrator is found by its name, if it is installed."""
+"""Services beside the workers under the same supervisor; the orchestrator is found by its name, if it is installed."""
 
 from __future__ import annotations
 
@@ -74,5 +74,5 @@ def api_services(
 
 
 def _retired(settings: Settings) -> Callable[[str], str | None]:
-    """Say when models end, where those who know are loaded anyway: it takes the SDK of their maker."""
+    """Say when models end, if the SDK of their maker is loaded anyway: it alone knows."""
     return retired if settings.llm_provider == "anthropic" and settings.workers else lambda _: None

@@ -46,7 +46,7 @@ def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
     lost: list[int] = []
 
     def on_death(_signum: int, _frame: FrameType | None) -> None:
-        # Without it nobody would say that our lease is gone: finish what is in hand, and let whoever started us see.
+        # Without it nothing would say that our lease is gone: finish what is in hand, and let the starting process see.
         status = _status_of(keeper)
         if status is not None and not lost:
             lost.append(status)

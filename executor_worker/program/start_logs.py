@@ -1,4 +1,4 @@
-"""What every command begins with: logs to where they belong."""
+"""Logs at the start of every command: they go to where they belong."""
 
 from __future__ import annotations
 

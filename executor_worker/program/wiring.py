@@ -47,7 +47,7 @@ def connect(settings: Settings) -> Link:
 
     Raises:
         ConfigError: See `endpoint_of`.
-        StreamUnavailable: Nobody answers.
+        StreamUnavailable: No server answers.
         StreamRefused: Wrong password, or no permission.
     """
     link = Link(endpoint_of(settings), name="executor-worker", timeout_s=PATIENCE_S)
@@ -56,7 +56,7 @@ def connect(settings: Settings) -> Link:
 
 
 def model_name(settings: Settings) -> str:
-    """Name the model of nodes that name none; empty where there is no such default."""
+    """Name the model of nodes that name none; empty if there is no such default."""
     return settings.llm_model or default_model(settings.llm_provider) or ""
 
 

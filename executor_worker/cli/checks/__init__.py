@@ -1,1 +1,1 @@
-"""What `check` looks at, a file for each place where mistakes are made."""
+"""Checks of `check`, a file for each place where mistakes are made."""

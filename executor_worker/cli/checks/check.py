@@ -68,7 +68,7 @@ def _print(finding: Finding) -> None:
     if not on_terminal():
         print(f"{word} {finding.subject}: {finding.text}", flush=True)
         return
-    from rich.text import Text  # rich: only where there is a terminal to be rich on
+    from rich.text import Text  # rich: only with a terminal to be rich on
 
     line = Text.assemble((word, "green" if finding.right else "bold red"), " ", (finding.subject, "bold"), ": ")
     console().print(line.append(finding.text), soft_wrap=True)

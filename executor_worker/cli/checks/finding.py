@@ -1,4 +1,4 @@
-"""What a check has found: that something is right, or what to do about it."""
+"""Findings of a check: that something is right, or what to do about it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from executor_worker.errors import ConfigError
 class Finding:
     """
     Attributes:
-        subject: What was looked at: a variable's name where there is one.
-        text: What was seen; where it is not right, what to do as well.
-        status: The exit status that it means; as of `run` where that does not even start.
+        subject: What was looked at: a variable's name if there is one.
+        text: What was seen; if it is not right, what to do as well.
+        status: The exit status that it means; as of `run` if that does not even start.
     """
 
     right: bool

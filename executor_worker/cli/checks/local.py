@@ -1,4 +1,4 @@
-"""Checks that need nobody but this machine: spelling, timeouts, paths, the port."""
+"""Checks that need nothing but this machine: spelling, timeouts, paths, the port."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def check_settings_file() -> Iterator[Finding]:
 
 
 def check_exposure(settings: Settings) -> Iterator[Finding]:
-    """What others on the network may see and do."""
+    """Check what others on the network may see and do."""
     if settings.health_port is not None:
         yield ok("HEALTH_HOST", _pages(settings))
     if any(word.partition(":")[0] == "*" for word in settings.http_allow):
@@ -103,7 +103,7 @@ def _temporary_folder() -> Finding:
 
 
 def check_port(settings: Settings, pool: PoolView) -> Iterator[Finding]:
-    """A port that is taken is right where it is our own pool that has it."""
+    """A port that is taken is right if it is our own pool that has it."""
     if not settings.health_port:
         return
     address = f"{settings.health_host}:{settings.health_port}"

@@ -105,7 +105,7 @@ def _server(link: Link, server: Server) -> Iterator[Finding]:
 
 
 def _durability(server: Server) -> Finding:
-    """What a restart of Redis keeps is the operator's choice, so it is only said."""
+    """Report what a restart of Redis keeps: that is the operator's choice, so it is only said."""
     if server.durable:
         return ok("durability", "appendonly yes: a restart of Redis keeps what was settled")
     advice = "`appendonly yes` keeps it"
@@ -116,7 +116,7 @@ def _durability(server: Server) -> Finding:
 
 
 def _exposure(link: Link) -> Iterator[Finding]:
-    """A Redis that everybody may use whom the network lets through, or that is spoken to in clear."""
+    """Check for a Redis that every host on the network may use, or that is spoken to in clear."""
     endpoint = link.endpoint
     if endpoint.path is not None or is_loopback(link.peer):
         return

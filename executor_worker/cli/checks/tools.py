@@ -53,7 +53,7 @@ def _replaced(registry: ToolRegistry) -> Iterator[Finding]:
 
 
 def _variable(settings: Settings, server: str) -> str:
-    """Name the setting that *server* comes from; it goes by a name of that setting's own where it is no MCP server."""
+    """Name the setting that *server* comes from; it goes by a name of that setting's own if it is no MCP server."""
     if server == "API_TOOLS_URL":
         return server
     return "MCP_SERVERS" if server in server_names(settings.mcp_servers) else "MCP_CONFIG"

@@ -1,4 +1,4 @@
-"""Whether traces, where they are asked for, can be made and are taken."""
+"""Check of traces: whether they can be made and are taken, if they are asked for."""
 
 from __future__ import annotations
 

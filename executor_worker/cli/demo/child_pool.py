@@ -49,7 +49,7 @@ class ChildPool:
         return self._process.poll()
 
     def drain(self) -> int | None:
-        """Ask it to drain and wait for its end; return its exit status, None where it had to be killed."""
+        """Ask it to drain and wait for its end; return its exit status, None if it had to be killed."""
         if self.status is None:
             self._process.send_signal(signal.SIGTERM)
         try:

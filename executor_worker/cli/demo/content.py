@@ -1,1 +1,1 @@
-"""What `executor-worker demo` runs: a graph, a script for its model, and a real MCP server."""
+"""Content of `executor-worker demo`: a graph, a script for its model, and a real MCP server."""

@@ -67,7 +67,7 @@ class Show:
             self._say.step("Graph", f"on the stream: {', '.join(names)}")
 
     def _await_results(self, running: set[str]) -> list[str | None]:
-        """Wait for at least one result; a node's name, or None where it failed."""
+        """Wait for at least one result; a node's name, or None if it failed."""
         found: list[str | None] = []
 
         def arrived() -> bool:

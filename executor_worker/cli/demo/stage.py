@@ -1,4 +1,4 @@
-"""What a demo plays on: a private Redis, a pool around it, and a voice that says what happens."""
+"""The stage of a demo: a private Redis, a pool around it, and a voice that says what happens."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from executor_worker.settings import Settings
 
 
 def submit(settings: Settings, args: argparse.Namespace) -> int:
-    """Submit a graph, and wait for its end where that is asked for."""
+    """Submit a graph, and wait for its end if that is asked for."""
     request = read_request(args.file, args.input, args.inputs)
     graph = read_graph(request)
     with closing(connect(settings)) as link:

@@ -62,7 +62,7 @@ def teller(stream: IO[str] | None = None) -> Callable[[dict[str, Any]], None]:
 
 
 def told(event: dict[str, Any]) -> tuple[str, str]:
-    """What an event says: its type, and the rest of the line."""
+    """Word an event: its type, and the rest of the line."""
     data = event["data"]
     match event["type"]:
         case "node.started":

@@ -79,7 +79,7 @@ def print_result(link: Link, graph_id: str) -> int:
 
 
 def teller_on_stderr() -> Any:
-    """Show steps on stderr where that is a terminal: stdout is for the result."""
+    """Show steps on stderr if that is a terminal: stdout is for the result."""
     if not on_terminal(sys.stderr):
         return lambda _event: None
     return teller(sys.stderr)

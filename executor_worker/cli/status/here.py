@@ -13,7 +13,7 @@ from supervisor.scoreboard.scoreboard import Scoreboard
 
 
 def wanted_pool(named: str | None) -> str:
-    """Return the name of the pool that is meant: *named*, else what WORKER_ID is set to; empty where it is neither."""
+    """Return the name of the pool that is meant: *named*, else what WORKER_ID is set to; empty if it is neither."""
     return named or given("WORKER_ID", os.environ)
 
 

@@ -21,10 +21,10 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1", "": "127.0
 class PoolView:
     """
     Attributes:
-        health: What `/health` says; None where nobody answers.
+        health: What `/health` says; None if nothing answers.
         workers: What `/status` says of each slot.
         more: What else it says: `mode`, `paused`, `started`, `last_minute`, `totals`.
-        problem: Why nobody answers, or not to everything, a sentence.
+        problem: Why nothing answers, or not to everything, a sentence.
     """
 
     health: dict[str, Any] | None = None

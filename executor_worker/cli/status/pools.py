@@ -54,7 +54,7 @@ class PoolEntry:
 
     @property
     def last_minute(self) -> dict[str, Any]:
-        """What its workers did lately, added up."""
+        """Add up what the pool's workers did lately."""
         return added(lately for entry in self.workers if isinstance(lately := about(entry).get("last_minute"), dict))
 
     def as_json(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class PoolEntry:
 
 
 def about(entry: Entry) -> dict[str, Any]:
-    """What an entry says beyond what every program's registry entry does."""
+    """Return what an entry says beyond what every program's registry entry does."""
     metadata = entry.get("metadata")
     return metadata if isinstance(metadata, dict) else {}
 

@@ -30,8 +30,8 @@ class Snapshot:
     """
     Attributes:
         everywhere: Whether all pools are meant, and not only that of this machine.
-        pool: The pool of this machine; nothing where it was not asked for.
-        streams: None where Redis can't be asked.
+        pool: The pool of this machine; nothing if it was not asked for.
+        streams: None if Redis can't be asked.
         others: What the registry says of workers, without those of `pool`.
         redis_problem: Why Redis can't be asked, a sentence.
         refused: Whether it is there, and a setting has to be corrected.
@@ -58,7 +58,7 @@ class Snapshot:
 
     @property
     def blind(self) -> bool:
-        """Whether neither the pool nor Redis could be asked."""
+        """Tell whether neither the pool nor Redis could be asked."""
         return self.pool.health is None and self.streams is None
 
     def as_json(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Onlooker:
             return Snapshot(self._everywhere, pool, redis_problem=str(error))
 
     def _pool(self) -> PoolView:
-        """The pool at HEALTH_PORT, unless another one is meant; where that is not set, the only one here."""
+        """The pool at HEALTH_PORT, unless another one is meant; if that is not set, the only one here."""
         seen = look_at_pool(self._settings)
         if self._name:
             return seen if seen.health and seen.health["worker_id"] == self._name else self._named()

@@ -32,6 +32,6 @@ def _print(snapshot: Snapshot) -> None:
     for table in shown.tables:
         print()
         print_table(table.columns, table.rows, table.spare)
-    sys.stdout.flush()  # what is missing comes after what there is, also where both go to one file
+    sys.stdout.flush()  # what is missing comes after what there is, even if both go to one file
     for problem in snapshot.problems:
         print(f"{PROGRAM}: {problem}", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def seconds_of(stamp: Any) -> float | None:
-    """Read an RFC 3339 time as seconds since the epoch; None where it is none."""
+    """Read an RFC 3339 time as seconds since the epoch; None if it is none."""
     try:
         return datetime.fromisoformat(str(stamp)).timestamp()
     except ValueError:
@@ -16,7 +16,7 @@ def seconds_of(stamp: Any) -> float | None:
 
 
 def now_of(stamp: Any) -> float:
-    """The time by the clock that wrote *stamp*, so that clocks which run apart mislead nobody; else by ours."""
+    """The time by the clock that wrote *stamp*, so that clocks which run apart never mislead; else by ours."""
     seconds = seconds_of(stamp)
     return time.time() if seconds is None else seconds
 

@@ -38,7 +38,7 @@ def top(settings: Settings, args: argparse.Namespace) -> int:
 
 
 class _Keys:
-    """Called with seconds: waits so long, and tells whether somebody wants to leave."""
+    """Called with seconds: waits so long, and tells whether the user wants to leave."""
 
     def __call__(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -62,7 +62,7 @@ def _keys() -> Iterator[_Keys]:
 
 
 def _screen(snapshot: Snapshot, size: ConsoleDimensions) -> RenderableType:
-    """What fits on the screen: of the tables that come last it may be only the beginning."""
+    """Lay out what fits on the screen: of the tables that come last it may be only the beginning."""
     shown = view(snapshot)
     parts: list[RenderableType] = [
         Text(f"{time.strftime('%H:%M:%S')}  q leaves", style="dim"),

@@ -1,4 +1,4 @@
-"""What `status` and `top` show of a glance: a headline, what was done lately, and tables, the widest of them last."""
+"""The view of a snapshot in `status` and `top`: a headline, what was done lately, and tables, the widest last."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _A_MINUTE = ("done/min", "failed/min", "tokens/min", "cost/min")
 class Table:
     """
     Attributes:
-        spare: Columns to be left out where there is no room, the first one first.
+        spare: Columns to be left out if there is no room, the first one first.
     """
 
     columns: tuple[str, ...]
@@ -86,7 +86,7 @@ def _pools_headline(snapshot: Snapshot) -> str:
 
 
 def _lines(snapshot: Snapshot) -> Iterator[Line]:
-    """What is wrong, what was done lately, and who was replaced since the start."""
+    """Yield lines on what is wrong, what was done lately, and which workers were replaced since the start."""
     for problem in (snapshot.pool.health or {}).get("problems", ()):
         yield "problem", problem
     slots = snapshot.pool.more.get("slots") or {}

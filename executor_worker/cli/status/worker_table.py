@@ -12,7 +12,7 @@ SOONER_S = 2.0  # what ends this much before the item's own deadline is a limit 
 
 
 class Layout(NamedTuple):
-    """Columns, and which of them to leave out first where there is no room."""
+    """Columns, and which of them to leave out first if there is no room."""
 
     columns: tuple[str, ...]
     spare: tuple[str, ...]
@@ -71,13 +71,13 @@ def _run(row: dict[str, Any], state: str, item: Any, now: float) -> list[Any]:
 
 
 def _mode(row: dict[str, Any]) -> str:
-    """How far an agent has got: `agent 3/10`."""
+    """Say how far an agent has got: `agent 3/10`."""
     mode, step = row.get("mode") or "", row.get("step")
     return f"{mode} {step}/{row.get('steps')}" if step else str(mode)
 
 
 def _doing(row: dict[str, Any], state: str, now: float) -> str:
-    """What is being done and for how long, and of how long where that ends before the item's own time."""
+    """Say what is being done, for how long, and of how long if that ends before the item's own time."""
     if state == "dead":
         again = left(row.get("respawn"), now)
         return "" if again is None else f"again in {ago(again)}"
@@ -104,6 +104,6 @@ def until(seconds: float | None) -> str:
 
 
 def _item(row: dict[str, Any], item: Any) -> str:
-    """Graph and node, and which run of it this is where it is not the first."""
+    """Graph and node, and which run of it this is if it is not the first."""
     attempt = row.get("attempt")
     return f"{item or ''}" + (f" (run {attempt})" if item and isinstance(attempt, int) and attempt > 1 else "")
