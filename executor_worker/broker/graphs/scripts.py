@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from executor_worker.broker.connection.script import Script, script
 
-_LIBRARY = ("constants", "throttle", "runs/items", "runs/model", "runs/advance", "runs/write", "runs/arguments")
+_LIBRARY = (
+    "constants",
+    "types",
+    "throttle",
+    "runs/items",
+    "runs/model",
+    "runs/advance",
+    "runs/write",
+    "runs/arguments",
+)
 
 
 def submit_script() -> Script:

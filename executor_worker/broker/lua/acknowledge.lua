@@ -6,6 +6,7 @@ local where = standing(KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), KE
 if type(where) == 'table' then return where end
 if where == 'already' then return {'already', false, next_entry(5)} end
 if where ~= 'ours' then return {'fenced'} end
+must_hold('hash', KEYS[2], KEYS[1] .. UNCOUNTED)
 redis.call('HSET', KEYS[2], ARGV[2], KEYS[1] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4])
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[3])

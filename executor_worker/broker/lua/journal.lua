@@ -18,6 +18,9 @@ if of_run then
   if status or redis.call('EXISTS', KEYS[6]) == 0 then return 'fenced' end
 end
 
+if events > 0 then must_hold('stream', KEYS[5]) end
+if of_run then must_hold('list', KEYS[6] .. ':journals', KEYS[6] .. ':log') end
+
 local function written()
   local there = redis.call('LRANGE', journal, before, before + count - 1)
   for i = 1, count do

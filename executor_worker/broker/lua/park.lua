@@ -6,6 +6,9 @@
 local where, idle = standing(KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), KEYS[2], KEYS[3])
 if where ~= 'ours' then return 0 end
 local forgiven = KEYS[1] .. UNCOUNTED
+must_hold('hash', forgiven, PARKED)
+must_hold('zset', KEYS[4] .. ':waiting', KEYS[4] .. ':calls')
+must_hold('set', THROTTLES)
 if idle < GIVEN_BACK_MS then -- else it was done, the reply to that was lost
   redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'IDLE', RELEASED_MS, 'JUSTID')
   redis.call('HINCRBY', forgiven, ARGV[3], 1)

@@ -7,6 +7,7 @@
 -- With an interpreter line this script is refused before its first command where memory is full.
 
 if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then return {'missing'} end
+must_hold('stream', KEYS[2])
 if ARGV[2] ~= '-' then
   local current = redis.pcall('GET', KEYS[3])
   if type(current) == 'table' then return {'conflict', ''} end

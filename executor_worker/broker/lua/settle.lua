@@ -40,6 +40,13 @@ if where == 'already' then return {'already', false, next_entry(taking)} end
 if where == 'fenced' then return {'fenced'} end
 if where == 'gone' and ARGV[5] ~= '1' then return {'trimmed', document(state_key)} end
 
+local copied = events > 0 and ARGV[9] ~= '' and mirrored()
+must_hold('hash', markers)
+for i = 1, events do must_hold('stream', KEYS[7 + i]) end
+if copied then must_hold('stream', KEYS[6]) end
+if letter_words > 0 then must_hold('stream', KEYS[5]) end
+if ARGV[10] ~= '1' then must_hold('hash', LAST_READ) end
+if count > 1 then must_hold('hash', stream .. UNCOUNTED) end
 if expected ~= '-' then
   local current = document(state_key)
   local same = current and redis.sha1hex(current) or ''
@@ -47,7 +54,7 @@ if expected ~= '-' then
   redis.call('SET', state_key, ARGV[7], 'PX', ARGV[8])
 end
 for i = 1, events do redis.call('XADD', KEYS[7 + i], '*', 'data', ARGV[12 + i]) end
-if events > 0 and ARGV[9] ~= '' and mirrored() then redis.call('XADD', KEYS[6], '*', 'data', ARGV[13]) end
+if copied then redis.call('XADD', KEYS[6], '*', 'data', ARGV[13]) end
 if letter_words > 0 then redis.call('XADD', KEYS[5], '*', unpack(ARGV, letter + 1, letter + letter_words)) end
 if ARGV[11] ~= '' then redis.pcall('RPUSHX', KEYS[7], ARGV[11]) end
 redis.call('HSET', markers, consumer, stream .. ' ' .. entry .. ' ' .. count)

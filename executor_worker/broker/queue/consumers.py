@@ -79,7 +79,7 @@ def release_held(link: Link, held: Held, *, counted: bool, groups: Groups = OURS
     """
     group = groups.of(held.stream)
     words: list[Word] = [group, held.consumer, held.entry, held.count, "" if counted else "1", RELEASED_CHANNEL]
-    return bool(link.run(script("release", "constants", "standing"), [held.stream, MARKERS, RESETS], words))
+    return bool(link.run(script("release", "constants", "types", "standing"), [held.stream, MARKERS, RESETS], words))
 
 
 def delete_consumer(

@@ -122,7 +122,7 @@ def requeue(link: Link, letter: Letter, *, ttl_s: float) -> str | None:
         words: list[Word] = [letter.id, expected, document, int(ttl_s * 1000), journals, *letter.entry]
         former = own_journal(letter.stream, letter.text("original_id"))
         keys = [dead_stream(letter.stream), letter.stream, key or dead_stream(letter.stream), former]
-        answer = link.run(script("requeue", flags=""), keys, words)
+        answer = link.run(script("requeue", "types", flags=""), keys, words)
         if answer[0] == b"requeued":
             entry: bytes = answer[1]
             return entry.decode()

@@ -10,7 +10,7 @@ from executor_worker.broker.queue.delivery import Held
 
 
 def park_script() -> Script:
-    return script("park", "constants", "standing", "throttle")
+    return script("park", "constants", "types", "standing", "throttle")
 
 
 def park_held(

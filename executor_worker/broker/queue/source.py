@@ -86,7 +86,7 @@ class Groups:
 OURS = Groups()
 
 
-_TAKING: tuple[Part, ...] = ("constants", "standing", "throttle", "groups", "kinds")
+_TAKING: tuple[Part, ...] = ("constants", "types", "standing", "throttle", "groups", "kinds")
 
 
 class Sources:

@@ -29,6 +29,7 @@ end
 
 -- Count one more delivery of a row to *consumer*; false where the entry was trimmed away (the row is then gone too).
 local function claim(stream, group, consumer, entry, count, forgive)
+  must_hold('hash', stream .. UNCOUNTED) -- else the delivery counts, and nobody runs it
   local claimed = redis.call('XCLAIM', stream, group, consumer, 0, entry)
   if #claimed == 0 or not claimed[1] then return false end
   if forgive then redis.call('HINCRBY', stream .. UNCOUNTED, entry, 1) end
@@ -38,6 +39,7 @@ end
 -- Give back uncounted what was delivered but never run; what is given back already stays as it is.
 local function hand_back(row, group, consumer)
   if row.idle >= GIVEN_BACK_MS then return end
+  must_hold('hash', row.stream .. UNCOUNTED)
   redis.call('XCLAIM', row.stream, group, consumer, 0, row.entry, 'IDLE', RELEASED_MS, 'JUSTID')
   redis.call('HINCRBY', row.stream .. UNCOUNTED, row.entry, 1)
 end
@@ -74,6 +76,7 @@ local function if_stale(stream, ours, consumer, entry, lease_ms)
   local group = group_of(stream, ours)
   local row = pending(stream, group, entry, entry, 1)[1]
   if not row or row[3] < lease_ms then return false end
+  must_hold('hash', stream .. UNCOUNTED)
   local claimed = redis.call('XAUTOCLAIM', stream, group, consumer, lease_ms, entry, 'COUNT', 1)[2][1]
   if not claimed then return false end
   local count = pending(stream, group, claimed[1], claimed[1], 1)[1][4]
@@ -122,6 +125,7 @@ end
 -- An entry that nobody was given yet, of the first stream that has one.
 local function unread(streams, ours, consumer, keep)
   local passed = 0
+  if keep then must_hold('hash', LAST_READ) end
   for _, stream in ipairs(streams) do
     local group = group_of(stream, ours)
     while passed < MOST_PASSED do

@@ -24,6 +24,9 @@ if where == 'gone' then
   if record and entry_of(record) == entry and is_finished(record) then return {'fenced'} end
 end
 
+must_hold('hash', markers, stream .. UNCOUNTED)
+must_hold('stream', KEYS[5])
+if letter_words > 0 then must_hold('stream', KEYS[6]) end
 write_record(KEYS[4], entry, ARGV[5], ARGV[6])
 redis.call('XADD', KEYS[5], '*', unpack(ARGV, 10, 9 + update_words))
 if letter_words > 0 then redis.call('XADD', KEYS[6], '*', unpack(ARGV, letter + 1, letter + letter_words)) end

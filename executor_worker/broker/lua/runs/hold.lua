@@ -8,6 +8,7 @@ if run.stopping ~= '' then return {'stopping', run.status} end
 if OVER[run.status] then return {'ended', run.status} end
 if run.held == ARGV[1] then return {'done'} end
 run.held = ARGV[1]
+must_hold('list', run.base .. ':ready')
 if ARGV[1] == '1' then
   -- What is queued becomes what is ready, before what is so already, in the order in which it was queued.
   local open, back = redis.call('HGETALL', run.base .. ':open'), {}

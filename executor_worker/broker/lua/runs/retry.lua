@@ -16,6 +16,7 @@ if not OVER[run.status] then return {'running', run.status} end
 local nodes, todo = KEYS[1] .. ':nodes:' .. ARGV[2], KEYS[1] .. ':todo:' .. ARGV[2]
 if redis.call('EXISTS', todo) == 0 then return {'unprepared'} end
 
+must_be_writable(run, true)
 redis.call('UNLINK', KEYS[1] .. ':nodes', KEYS[1] .. ':todo', KEYS[1] .. ':joins', KEYS[1] .. ':ready', KEYS[1] .. ':open')
 if redis.call('EXISTS', nodes) == 1 then redis.call('RENAME', nodes, KEYS[1] .. ':nodes') end
 redis.call('RENAME', todo, KEYS[1] .. ':todo')

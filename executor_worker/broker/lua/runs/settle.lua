@@ -46,6 +46,8 @@ local function mirrored()
 end
 
 if where == 'already' then return {'already', false, next_entry(taking)} end
+must_hold('hash', markers)
+if count > 1 then must_hold('hash', stream .. UNCOUNTED) end
 local node = run and lib.node_of(run, id)
 local current = node and node.st == 'running' and node.at == attempt and run.epoch == epoch
 if not current then
@@ -78,8 +80,11 @@ end
 lib.settle_down(run)
 local missing = lib.undecided(run, output)
 if missing then return {'judge', missing} end
+local copied = own.status == 'failed' and what == 'ended' and mirrored()
+if copied then must_hold('stream', KEYS[6]) end
+if #letter > 0 then must_hold('stream', KEYS[5]) end
 lib.write(run, output)
-if own.status == 'failed' and what == 'ended' and mirrored() then
+if copied then
   redis.call('XADD', KEYS[6], '*', 'data', run.mirrored[1][2])
 end
 if #letter > 0 then redis.call('XADD', KEYS[5], '*', unpack(letter)) end

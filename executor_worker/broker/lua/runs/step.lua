@@ -17,6 +17,7 @@ local function done()
   return {'done'}
 end
 
+if entry ~= '' then must_hold('hash', KEYS[3], KEYS[2] .. UNCOUNTED) end
 if not run or run.todo == 0 then return done() end
 local output = read_decisions(run)
 run.cursors = redis.call('LRANGE', run.base .. ':todo', 0, -1)

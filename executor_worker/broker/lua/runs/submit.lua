@@ -49,6 +49,7 @@ settle_down(run)
 local missing = undecided(run, output)
 if missing then return {'judge', missing} end
 
+must_be_writable(run, true)
 redis.call('HSET', base, unpack(words))
 redis.call('HSET', base, 'submitted', int(clock()))
 redis.call('PERSIST', base .. ':plan')

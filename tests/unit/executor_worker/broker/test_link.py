@@ -70,7 +70,7 @@ def test_a_password_nobody_asked_for_is_refused(shared_server: RedisServer, db: 
 ACL = [
     "+evalsha", "+eval", "+xreadgroup", "+xpending", "+xclaim", "+xack", "+xdel", "+xadd", "+xrange", "+xgroup",
     "+xinfo", "+get", "+set", "+hget", "+hset", "+hdel", "+hvals", "+hincrby", "+client|unblock", "+client|id",
-    "+select",
+    "+select", "+type",
 ]  # fmt: skip
 
 

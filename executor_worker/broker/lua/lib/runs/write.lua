@@ -192,6 +192,33 @@ local function write_head(run)
   if count > 0 then redis.call('HSET', run.base, unpack(words)) end
 end
 
+local LISTED = {'runs', 'runs:running', 'runs:completed', 'runs:failed', 'runs:cancelled', 'expiries', 'looks', 'timers'}
+
+-- Refuse what would be refused in the middle of writing, see types.lua. *over*: the run ends with it.
+local function must_be_writable(run, over)
+  local base, shard = run.base, run.shard
+  must_hold('hash', base .. ':nodes', base .. ':open')
+  must_hold('list', base .. ':log')
+  if over or next(run.joined) then must_hold('hash', base .. ':joins') end
+  if over or next(run.outputs) then must_hold('hash', base .. ':outputs') end
+  if #run.ready > 0 or run.popped then must_hold('list', base .. ':ready') end
+  if over then must_hold('list', base .. ':journals') end
+  if #run.cursors > 0 then must_hold('list', base .. ':todo') end
+  if over or #run.cursors > 0 or run.waiting_step then must_hold('stream', shard .. 'steps') end
+  if #run.timers > 0 then must_hold('zset', shard .. 'timers') end
+  if over then
+    for _, name in ipairs(LISTED) do must_hold('zset', shard .. name) end
+  elseif run.old.slots == 0 then
+    must_hold('zset', shard .. 'looks')
+  end
+  for _, event in ipairs(run.mirrored) do must_hold('stream', event[1]) end
+  for _, id in ipairs(run.queue) do
+    local queue = place_of(run, id).queue
+    must_hold('stream', queue == '' and 'executor.work' or 'executor.work:' .. queue)
+  end
+  for _, one in ipairs(run.removed) do must_hold('hash', one[1] .. UNCOUNTED, PARKED) end
+end
+
 -- Write all that has changed. *output*: what the run's own template gave, where it has one and is over.
 local function write(run, output)
   local over = is_over(run)
@@ -199,6 +226,7 @@ local function write(run, output)
     run.left, run.drop_todo, run.drop_ready, run.todo = 0, true, true, 0
     log_end(run)
   end
+  must_be_writable(run, over)
   write_removed(run)
   if #run.forgotten > 0 then sliced('HDEL', run.base .. ':nodes', run.forgotten) end
   local opened = write_queue(run)

@@ -1,0 +1,12 @@
+-- Refuse a key that somebody else has put something else under before the first write: Redis undoes nothing of a script
+-- that fails later. Used by scripts that write several keys.
+
+-- Each *key* is not there or is a *kind*, as TYPE names it.
+local function must_hold(kind, ...)
+  for _, key in ipairs({...}) do
+    local there = redis.call('TYPE', key).ok
+    if there ~= kind and there ~= 'none' then
+      error({err = 'WRONGTYPE the key ' .. key .. ' holds a ' .. there .. ', where a ' .. kind .. ' is expected'})
+    end
+  end
+end
