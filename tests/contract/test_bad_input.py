@@ -171,9 +171,7 @@ def test_too_large_an_item_is_kept(wire: Wire) -> None:
         {"tool_name": "plus", "extract_params": {}},
         {"llm_config": []},
         {"llm_config": "gpt"},
-        {"llm_config": {}},
         {"llm_config": {"prompt": 5}},
-        {"llm_config": {"prompt": ""}},
         {"llm_config": {"prompt": "p", "temperature": "hot"}},
         {"llm_config": {"prompt": "p", "max_tokens": -5}},
         {"llm_config": {"prompt": "p", "output_schema": "x"}},
@@ -195,6 +193,14 @@ def test_a_config_that_cant_be_run_is_invalid_node(wire: Wire, config: Json) -> 
     assert data["error_code"] == "invalid_node", data
     wire.wait_gone(entry)
     assert not wire.letters(entry)
+
+
+@pytest.mark.parametrize("config", [{}, {"prompt": ""}, {"prompt": None}, {"prompt": " \n"}])
+def test_a_node_without_a_prompt_is_given_its_inputs(wire: Wire, config: Json) -> None:
+    """It runs as an agent without a task does: the model gets the inputs as JSON, and its answer is the output."""
+    data = wire.run({"llm_config": config}, inputs={"topic": "tides"})
+    assert data["mode"] == "llm", data
+    assert data["output"]["content"]
 
 
 def test_a_node_that_the_graph_does_not_know(wire: Wire) -> None:
