@@ -35,7 +35,7 @@ class NodeState:
 
 @dataclass(slots=True)
 class Join:
-    """How many edges to a node are undecided, and how many were taken."""
+    """A node's join: how many edges to it are undecided, and how many were taken."""
 
     open: int
     taken: int = 0
@@ -44,7 +44,7 @@ class Join:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
-    How a node that needs no worker has ended.
+    The end of a node that needs no worker.
 
     Attributes:
         assumed: Nodes of its past that had not ended when it was decided.
@@ -56,7 +56,7 @@ class Answer:
 
 
 Judge = Callable[["Run", str], Answer | None]
-"""Decides a node that has become ready; None where it can't yet."""
+"""Decides a node that has become ready; None if it can't yet."""
 
 
 class Undecided(Exception):

@@ -37,7 +37,7 @@ class ConditionError(ExecutorError):
     An expression can't be compiled, or raised when it was evaluated.
 
     Attributes:
-        column: Where in the text, from 1; None where nobody knows.
+        column: Where in the text, from 1; None if that is unknown.
         fix: What its author should do.
     """
 

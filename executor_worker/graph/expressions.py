@@ -1,5 +1,5 @@
 """
-What can be said of a CEL expression without evaluating it: the names it mentions, how deep it goes.
+CEL expressions read without evaluation: the names one mentions, how deep it goes.
 
 The library tells the roots of names only; which node's output is needed, and what is to be handed over at all,
 takes the whole path. Whether the text is CEL is for the library to say: this reader takes more than CEL allows.
@@ -97,7 +97,7 @@ class Path:
 @dataclass(frozen=True, slots=True)
 class Called:
     """
-    A function or macro where it is called.
+    A call of a function or macro.
 
     Attributes:
         at, opens, closes: Characters of the text: where the name begins, and the brackets.
@@ -232,7 +232,7 @@ class _Reader:
             self.found.paths.append(Path(parts, at))
 
     def _written_key(self) -> str | None:
-        """Take `"key"]` where that is what follows."""
+        """Take `"key"]` if that is what follows."""
         if self._next + 1 < len(self.tokens) and self.tokens[self._next + 1].text == "]":
             token = self.tokens[self._next]
             if token.kind in ("text", "raw") and token.text[0] in "\"'rR":

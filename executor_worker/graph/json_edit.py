@@ -34,7 +34,7 @@ _SKIP = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_c
 
 @dataclass(slots=True)
 class Member:
-    """Where a member stands in the text; `child` where its value was taken apart."""
+    """The place of a member in the text; `child` if its value was taken apart."""
 
     start: int
     value_start: int
@@ -50,7 +50,7 @@ class Node:
     start: int
     end: int = 0
     members: list[tuple[str, Member]] = field(default_factory=list)
-    closed: bool = False  # it has members that nobody has asked for
+    closed: bool = False  # it has members that were not asked for
 
     def get(self, key: str) -> Member | None:
         return next((member for name, member in reversed(self.members) if name == key), None)
@@ -75,7 +75,7 @@ class Node:
         return "".join([*pieces, self.text[at:tail], comma, added, self.text[tail : self.end]])
 
     def _tail(self) -> int:
-        """Where the last member ends."""
+        """Return where the last member ends."""
         if self.members:
             return self.members[-1][1].end
         at = self.end - 1 if self.closed else self.start + 1
@@ -113,7 +113,7 @@ def lifted(text: str, name: str, paths: Paths, behind: str | None = None) -> Nod
         behind: What the next member is called; it only saves time.
 
     Returns:
-        None where that takes a closer look: *name* stands in more places of the text than one, or it is nested so
+        None if that takes a closer look: *name* stands in more places of the text than one, or it is nested so
         deeply that only `whole` says what is wrong.
     """
     value = _only(text, name, 0, len(text))
@@ -167,7 +167,7 @@ def _at_once(text: str, start: int, paths: Paths, behind: str | None = None) -> 
     The object at *start*, if it has members and *paths* are `Alone`, with those.
 
     The parser looks through a thousand nodes of a graph in one go; one by one here that takes longer than all else.
-    None where one of *paths* can't be told from other names further inside.
+    None if one of *paths* can't be told from other names further inside.
     """
     if not isinstance(paths, Alone):
         return None
@@ -203,7 +203,7 @@ def _up_to(text: str, start: int, behind: str | None) -> tuple[dict[str, Any], i
 
 def _only(text: str, name: str, start: int, end: int) -> int | None:
     """
-    Where the value of the member *name* begins, if that name stands between *start* and *end* but once.
+    Find where the value of the member *name* begins, if that name stands between *start* and *end* but once.
 
     There is such a member. In a text between quotes a quote is escaped, so nothing but a whole text looks like a name,
     nothing but a name has a colon behind it; and where a letter may be written as its number there may be another one

@@ -22,7 +22,7 @@ ALL, NONE, DEAD = "*", "-", "x"
 @dataclass(frozen=True, slots=True)
 class Seen:
     """
-    What a node's templates, conditions and rules may see.
+    The scope of a node's templates, conditions and rules: what they may see.
 
     Attributes:
         past: Of the nodes it names.
@@ -60,7 +60,7 @@ class EdgeError:
 @dataclass(slots=True)
 class Judgement:
     """
-    How a node has ended, as far as scripts need to know.
+    The end of a node, as far as scripts need to know.
 
     Attributes:
         took: "*" all its edges were taken, "-" none, else "1" or "0" for each.

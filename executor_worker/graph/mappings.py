@@ -1,7 +1,7 @@
 """
-What goes into a node and out of it by the graph's own words: `input_mapping`, `output_mapping`, `output`.
+Mappings into a node and out of it by the graph's own words: `input_mapping`, `output_mapping`, `output`.
 
-Names are looked up by whoever renders templates; a path is what stands between a template's braces.
+Names are looked up by the renderer of templates; a path is what stands between a template's braces.
 """
 
 from __future__ import annotations

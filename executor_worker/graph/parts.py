@@ -1,4 +1,4 @@
-"""What graphs are made of: nodes and edges, as everything after reading them sees them."""
+"""Parts of graphs: nodes and edges, as everything after reading them sees them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEVER_REPEATED = frozenset({"invalid_node", "template_error", "unknown_tool", "c
 @dataclass(frozen=True, slots=True)
 class Retry:
     """
-    How often and after what wait a failed node is run again.
+    The retries of a failed node: how often, and after what wait.
 
     Attributes:
         max_attempts: In total, the first included.

@@ -48,7 +48,7 @@ class Past:
         return cls(tuple(tuple(names[index] for index in level) for level in levels), circles, at, names, before)
 
     def sees(self, node: str, other: str) -> bool:
-        """Tell whether a path leads from *other* to *node*; True where *node* is in or behind a circle."""
+        """Tell whether a path leads from *other* to *node*; True if *node* is in or behind a circle."""
         before, position = self._before[self._at[node]], self._at.get(other)
         return position is not None and (before is None or bool(before >> position & 1))
 

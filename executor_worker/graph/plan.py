@@ -40,7 +40,7 @@ class Way:
 @dataclass(frozen=True, slots=True)
 class NodePlan:
     """
-    What is needed to run a node and to judge its edges.
+    The plan of a node: what is needed to run it and to judge its edges.
 
     Attributes:
         out: Its outgoing edges, in the order in which scripts count them.
@@ -106,11 +106,11 @@ class NodePlan:
 @dataclass(frozen=True, slots=True)
 class Place:
     """
-    What scripts need to know of a node; see `parse_place` in lua/lib/runs/model.lua.
+    The place of a node in its graph, for scripts; see `parse_place` in lua/lib/runs/model.lua.
 
     Attributes:
         inline: "w" a worker runs it; "a" it is completed at once, all its edges are taken; "i" it is decided by
-            whoever ends its last parent.
+            the process that ends its last parent.
         need: How many edges must be taken; 0: all must be decided and one taken.
         edges: How many lead to it.
         out: Target, its need and its edges.
@@ -147,7 +147,7 @@ class Plan:
     """
     Attributes:
         skeleton: The rest of the document, and what the run's output is made of.
-        sinks: The nodes whose outputs are the run's where it names none.
+        sinks: The nodes whose outputs are the run's if it names none.
     """
 
     graph: Graph
@@ -254,7 +254,7 @@ def _plan_of(
 
 
 class _Pasts:
-    """Who is in whose past: asked for by few graphs, so it is found out when it is asked for."""
+    """The pasts of all nodes: asked for by few graphs, so computed on demand."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph

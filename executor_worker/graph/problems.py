@@ -1,4 +1,4 @@
-"""What is wrong with a graph: each problem with its place, a code, a sentence and what to do."""
+"""Problems of a graph: each with its place, a code, a sentence and what to do."""
 
 from __future__ import annotations
 

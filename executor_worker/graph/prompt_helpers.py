@@ -1,4 +1,4 @@
-"""What `{{helper argument …}}` does in a router's prompt."""
+"""Helpers of a router's prompt: `{{helper argument …}}`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _equal(one: Any, two: Any) -> bool:
 
 
 def _ordered(less: Any, more: Any) -> bool:
-    """Tell whether *less* is less than *more*; False where they can't be compared."""
+    """Tell whether *less* is less than *more*; False if they can't be compared."""
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (less, more))
     texts = isinstance(less, str) and isinstance(more, str)
     return bool(less < more) if numbers or texts else False

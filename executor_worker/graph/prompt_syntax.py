@@ -43,7 +43,7 @@ class Name:
 
     @property
     def first(self) -> str:
-        """Answer the first part, "" where there is none."""
+        """Answer the first part, "" if there is none."""
         return self.parts[0] if self.parts else ""
 
     @property

@@ -6,7 +6,7 @@ Prompts of routers: templates with blocks and helpers, as the original's routers
     {{#if (gt score 5)}} … {{else if vip}} … {{else}} … {{/if}}            blocks: if, unless, each, with
     {{#each items}} {{@index}} {{this.name}} {{../title}} {{/each}}        also {{#each items as |item number|}}
 
-Texts go in as they are, all else as JSON: nothing is escaped. A name that leads nowhere is an error where it is to be
+Texts go in as they are, all else as JSON: nothing is escaped. A name that leads nowhere is an error if it is to be
 written out, and null in a helper or block. `{{~` and `~}}` eat the space beside them, `{{! … }}` is a comment.
 """
 
@@ -35,7 +35,7 @@ MOST_CHARS = 4 * 1024 * 1024
 
 
 class Rendering(Protocol):
-    """What renders the templates of a node: names are looked up by it."""
+    """The renderer of a node's templates: names are looked up by it."""
 
     def value(self, template: Any, where: Any) -> Any:
         """Render every text in *template*; one placeholder alone keeps its value's type."""
@@ -104,7 +104,7 @@ _MISSING = object()
 
 @dataclass(slots=True)
 class _Frame:
-    """Where a name is looked up first: a block's item, its own variables, then the block around it."""
+    """The frame in which a name is looked up first: a block's item, its own variables, then the block around it."""
 
     this: Any = _MISSING
     variables: dict[str, Any] = field(default_factory=dict)

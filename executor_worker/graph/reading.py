@@ -247,7 +247,7 @@ def _first_duration(*given: Any) -> float | None:
 
 
 def text(given: Mapping[str, Any], name: str) -> str | None:
-    """Answer a text field, None where it is none."""
+    """Answer a text field, None if it is none."""
     value = given.get(name)
     return value if isinstance(value, str) else None
 

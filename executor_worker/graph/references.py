@@ -1,5 +1,5 @@
 """
-What a node's templates, mappings and rules mention: nodes that must be in its past, and the outputs to be read for it.
+References in a node's templates, mappings and rules: nodes of its past, and the outputs to be read for it.
 
 What a bare name means (an input or a node) is decided when it is rendered; here all that it may mean counts.
 """
@@ -28,13 +28,13 @@ TEMPLATE_FIELDS = (
 _RENDERED = {path[0]: [each for each in TEMPLATE_FIELDS if each[0] == path[0]] for path in TEMPLATE_FIELDS}
 
 MODEL_FIELDS = ("llm_config", "prompt", "model", "system_prompt", "system", "temperature", "max_tokens")
-"""Where one of these is, a model is called; CONTRACT §5."""
+"""If one of these is given, a model is called; CONTRACT §5."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """
-    What has to be read before a node can run.
+    The needs of a node: what has to be read before it can run.
 
     Attributes:
         nodes: Whose outputs are mentioned.
@@ -62,7 +62,7 @@ def needs_of(node: Node, ids: Mapping[str, Any], routing: Routing | None = None)
 
 
 def gives_parents(node: Node) -> bool:
-    """Tell whether a model is given what came before because nobody says what to ask it."""
+    """Tell whether a model is given what came before because no prompt says what to ask it."""
     config = node.config
     if not node.works or config.get("tool_name") or all(config.get(name) is None for name in MODEL_FIELDS):
         return False
@@ -99,7 +99,7 @@ def node_names(node: Node, routing: Routing | None = None) -> Iterator[tuple[Pla
 
 
 def prompt_names(template: str) -> tuple[tuple[str, bool], ...]:
-    """Answer the names a router's prompt looks up, and whether they must be there; none where it can't be read."""
+    """Answer the names a router's prompt looks up, and whether they must be there; none if it can't be read."""
     try:
         return tuple(prompts.names(template))
     except TemplateError:
@@ -138,7 +138,7 @@ def rules_of(routing: Routing | None) -> Iterator[str]:
 
 
 def condition_paths(text: str) -> tuple[tuple[str, ...], ...]:
-    """Answer the paths a condition names; none where it can't be compiled."""
+    """Answer the paths a condition names; none if it can't be compiled."""
     try:
         return tuple(path.parts for path in Condition.compile(text).names())
     except ConditionError:

@@ -1,8 +1,8 @@
 """
-Where a router goes: its config in any spelling, the rules that need no model, and what a model's answer means.
+Routing: a router's config in any spelling, the rules that need no model, and what a model's answer means.
 
 First true rule wins, those of higher `priority` first; one that raises is skipped and told. Then the model is asked,
-where there is one; then `fallback` is taken.
+if there is one; then `fallback` is taken.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Rule:
 @dataclass(frozen=True, slots=True)
 class Model:
     """
-    What a model is asked, and what its answers mean.
+    The question to a router's model, and what its answers mean.
 
     Attributes:
         routes: Label → node.
@@ -67,7 +67,7 @@ class Model:
     place: Place = field(default=None, compare=False)
 
     def label_of(self, answer: str) -> str | None:
-        """Answer the label that *answer* means, None where it means none or several."""
+        """Answer the label that *answer* means, None if it means none or several."""
         said = answer.strip().casefold()
         for label in self.routes:
             if label.strip().casefold() == said:
@@ -115,7 +115,7 @@ class RuleError:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Where a router goes, and why."""
+    """The decision of a router: the node it goes to, and why."""
 
     target: str
     mode: Mode

@@ -1,4 +1,4 @@
-"""What conditions and routers' prompts see: `inputs`, `nodes`, `output` and the original's `state`."""
+"""Scopes of conditions and of routers' prompts: `inputs`, `nodes`, `output` and the original's `state`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NO_SOURCE = object()
 @dataclass(frozen=True, slots=True)
 class NodeEnd:
     """
-    How a node in the past ended.
+    The end of a node in the past.
 
     Attributes:
         status: completed, failed, skipped or cancelled; of a node that had not ended in time, what it was then.

@@ -1,7 +1,7 @@
 """
 Shapes of JSON values: each checks a value and says itself as JSON Schema, so the two can't differ.
 
-`null` is the same as leaving an optional field out. Fields nobody knows are allowed.
+`null` is the same as leaving an optional field out. Unknown fields are allowed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Schema = dict[str, Any]
 
 
 class Shape(Protocol):
-    """What a value has to look like."""
+    """The shape that a value must have."""
 
     def check(self, value: Any, place: Place, problems: Problems) -> None:
         """Add what is wrong with *value*."""

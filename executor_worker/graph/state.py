@@ -2,7 +2,7 @@
 A graph's state document: read as values, changed as text.
 
 Only the members that are ours are written; every other byte of the document stays what it was, so integers of
-any size, doubles, escapes, the order of keys and fields nobody here knows come out as they went in. No Redis here.
+any size, doubles, escapes, the order of keys and unknown fields come out as they went in. No Redis here.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ OUR_METADATA = frozenset(
 class GraphState:
     """
     Attributes:
-        status: "" where the document says none.
+        status: "" if the document says none.
         outputs: Node → output, of the nodes that have one.
-        behind_nodes: The member that comes next after the nodes; None where they are the last.
+        behind_nodes: The member that comes next after the nodes; None if they are the last.
     """
 
     status: str = ""
@@ -65,7 +65,7 @@ class GraphState:
         return hashlib.sha1(raw, usedforsecurity=False).hexdigest().encode()
 
     def metadata(self, node_id: str) -> dict[str, Any] | None:
-        """What the node's last run wrote of itself; None where there is nothing."""
+        """Return what the node's last run wrote of itself; None if there is nothing."""
         entry = self.nodes.get(node_id)
         metadata = entry.get("metadata") if isinstance(entry, dict) else None
         return metadata if isinstance(metadata, dict) else None
@@ -77,7 +77,7 @@ class GraphState:
         return isinstance(status, str) and status in FINISHED
 
     def finished_work_id(self, node_id: str) -> str | None:
-        """The `id` of the item whose result the node holds; None where it has not finished."""
+        """The `id` of the item whose result the node holds; None if it has not finished."""
         if not self.finished(node_id):
             return None
         work_id = (self.metadata(node_id) or {}).get("work_id")
@@ -109,7 +109,7 @@ def splice_node(raw: bytes, node_id: str, entry: dict[str, Any], known: GraphSta
     Of the node's own state, members not in *entry* stay, in its metadata those that no run of ours writes.
 
     Args:
-        known: What the document says, where that was read already.
+        known: What the document says, if that was read already.
 
     Raises:
         StateInvalid: The document is not JSON or has another shape.

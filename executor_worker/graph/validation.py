@@ -24,12 +24,12 @@ Limits = sizes.Limits
 @dataclass(frozen=True, slots=True)
 class Report:
     """
-    What a check found.
+    The report of a check.
 
     Attributes:
         order: Ids that can run together, level by level; of a graph with circles what comes before them.
         circles: Closed paths: the last id is the first again.
-        placed: The graph as it was read; None where it was too large to be looked at.
+        placed: The graph as it was read; None if it was too large to be looked at.
     """
 
     errors: tuple[Problem, ...] = ()
@@ -59,7 +59,7 @@ class Report:
 
 
 def parse(raw: bytes, limits: Limits) -> tuple[Any, Report]:
-    """Read a document's JSON; the report says why where that can't be done."""
+    """Read a document's JSON; the report says why if that can't be done."""
     problems = Problems()
     if len(raw) > limits.bytes:
         message = f"has {len(raw):,} bytes, at most {limits.bytes:,} are taken"
@@ -87,9 +87,9 @@ def check(
 
     Args:
         document: As it was read from JSON or YAML.
-        offered_tools: What live workers offer; None: nobody knows.
-        retired: Says in a sentence that a model is retired, None where it is not.
-        config_rules: Raises `NodeError` where the config of a node that works can't be run.
+        offered_tools: What live workers offer; None: unknown.
+        retired: Says in a sentence that a model is retired, None if it is not.
+        config_rules: Raises `NodeError` if the config of a node that works can't be run.
         inputs: The run's; None: not known yet, so that any name may be an input.
         bounded: The run has a timeout or budget of its own.
     """

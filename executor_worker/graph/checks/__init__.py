@@ -1,1 +1,1 @@
-"""What `validation` looks at, by subject."""
+"""Checks of a graph by subject, for `validation`."""

@@ -45,7 +45,7 @@ def _unread(subject: Subject, given: Mapping[str, Any], known: frozenset[str], p
 
 
 def check_failures(subject: Subject) -> None:
-    """Warn of a failure that is let pass where no edge then leads on."""
+    """Warn of a failure that is let pass if no edge then leads on."""
     for node, placed in subject.nodes.items():
         edges = subject.outgoing.get(node, [])
         if placed.node.on_failure == "continue" and edges and all(one.edge.on == "success" for one in edges):

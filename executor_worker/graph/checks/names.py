@@ -133,7 +133,7 @@ def check_templates(subject: Subject) -> None:
 
 
 def _optional(placed: PlacedNode) -> frozenset[str]:
-    """Answer the names of a router's prompt that are null where they are missing: only asked for in helpers."""
+    """Answer the names of a router's prompt that are null if they are missing: only asked for in helpers."""
     if placed.routing is None or placed.routing.model is None:
         return frozenset()
     names = prompt_names(placed.routing.model.prompt)
@@ -141,7 +141,7 @@ def _optional(placed: PlacedNode) -> frozenset[str]:
 
 
 def _check_name(subject: Subject, name: str, node: str, placed: PlacedNode, place: Place, *, needed: bool) -> None:
-    """Check a name in a template: an input, a node in the past, or, as far as anybody knows, an input to come."""
+    """Check a name in a template: an input, a node in the past, or, as far as is known, an input to come."""
     mapped = placed.node.input_mapping if not _mapping(place) else {}
     if _is_input(name, subject, mapped):
         return

@@ -1,4 +1,4 @@
-"""Whether a document is small enough to be looked at in full."""
+"""Check of a document's size: it must be small enough to be looked at in full."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MOST_DEPTH = 200
 @dataclass(frozen=True, slots=True)
 class Limits:
     """
-    What a graph may have: MAX_GRAPH_BYTES, MAX_GRAPH_NODES, MAX_GRAPH_EDGES.
+    Limits of a graph: MAX_GRAPH_BYTES, MAX_GRAPH_NODES, MAX_GRAPH_EDGES.
 
     Attributes:
-        bytes: Of the document as JSON; only known to whoever reads it.
+        bytes: Of the document as JSON; only known to its reader.
     """
 
     bytes: int = 4 * 1024 * 1024

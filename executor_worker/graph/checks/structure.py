@@ -59,7 +59,7 @@ def check_circles(subject: Subject) -> None:
 
 
 def check_entry(subject: Subject) -> None:
-    """Check that everything is behind `entry_node`, where there is one."""
+    """Check that everything is behind `entry_node`, if there is one."""
     entry, document = subject.graph.entry_node, subject.graph.document
     if entry is None:
         return

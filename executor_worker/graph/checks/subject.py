@@ -1,4 +1,4 @@
-"""What all checks of one graph share."""
+"""The subject that all checks of one graph share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Subject:
 
     Attributes:
         incoming, outgoing: Edges between nodes that exist, by node; without self-loops.
-        inputs: None where they are not known yet.
+        inputs: None if they are not known yet.
     """
 
     placed: Placed

@@ -1,4 +1,4 @@
-"""What nodes do: types that can run, and configs by the rules of whoever runs them."""
+"""Check of nodes' work: types that can run, and configs by the rules of the workers that run them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _place(placed: PlacedNode, path: tuple[str | int, ...]) -> Place:
 
 
 def _without(config: dict[str, Any], path: tuple[str | int, ...]) -> bool:
-    """Take the field away; False where it is not there."""
+    """Take the field away; False if it is not there."""
     value: Any = config
     for part in path[:-1]:
         try:

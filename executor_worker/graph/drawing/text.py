@@ -81,7 +81,7 @@ def _by_target(graph: Graph) -> dict[str, list[Edge]]:
 
 @dataclass(slots=True)
 class _Lanes:
-    """Goes from node to node; a lane holds the node that it leads to, None where it is free."""
+    """Goes from node to node; a lane holds the node that it leads to, None if it is free."""
 
     graph: Graph
     lanes: list[str | None] = field(default_factory=list)
@@ -117,7 +117,7 @@ class _Lanes:
         return len(self.lanes) - 1
 
     def _lead_on(self, lane: int, targets: list[str]) -> str:
-        """Lead the node's lane to its targets; answer the line that joins them, "" where it only goes on."""
+        """Lead the node's lane to its targets; answer the line that joins them, "" if it only goes on."""
         above = [one is not None for one in self.lanes]
         old = [self.lanes.index(target) for target in targets if target in self.lanes]
         new = [target for target in targets if target not in self.lanes]

@@ -1,4 +1,4 @@
-"""What a picture says of a node and of an edge, in few words."""
+"""Words for a node and for an edge in a picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def node_notes(node: Node) -> list[str]:
 
 
 def edge_note(edge: Edge) -> str:
-    """Say when an edge is taken; "" where it is after success, always."""
+    """Say when an edge is taken; "" if it is after success, always."""
     when = {"success": "", "failure": "on failure", "always": "in any case"}[edge.on]
     condition = f"if {' '.join(edge.condition.split())}" if edge.condition else ""
     return " ".join(part for part in (when, condition) if part) or (edge.label or "")
