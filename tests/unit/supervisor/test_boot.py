@@ -11,6 +11,8 @@ import pytest
 from tests.kit import wait_until
 from tests.unit.supervisor.handle import DummyPool
 
+pytestmark = pytest.mark.server  # real processes
+
 Start = Callable[..., DummyPool]
 
 

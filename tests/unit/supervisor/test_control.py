@@ -18,6 +18,8 @@ from supervisor.control.control_socket import CLIENTS, ControlSocket, ask, liste
 from tests.kit import alive, holds_for, wait_until
 from tests.unit.supervisor.handle import DummyPool
 
+pytestmark = pytest.mark.server  # real processes
+
 Start = Callable[..., DummyPool]
 
 

@@ -10,6 +10,8 @@ import pytest
 from tests.kit import alive, holds_for, state_of, wait_until
 from tests.unit.supervisor.handle import DummyPool
 
+pytestmark = pytest.mark.server  # real processes
+
 Start = Callable[..., DummyPool]
 
 

@@ -16,6 +16,8 @@ from supervisor.processes.processes import reap_adopted
 from supervisor.scoreboard.scoreboard import Scoreboard
 from tests.kit import wait_until
 
+pytestmark = pytest.mark.server  # real processes
+
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:

@@ -12,6 +12,8 @@ import pytest
 from tests.kit import Stopwatch, alive, holds_for, wait_until
 from tests.unit.supervisor.handle import DummyPool
 
+pytestmark = pytest.mark.server  # real processes
+
 Start = Callable[..., DummyPool]
 
 

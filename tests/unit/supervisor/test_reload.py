@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from supervisor.errors import ReloadRefused
 from supervisor.pool_lifecycle import PoolLifecycle
 from supervisor.program import Journal, PoolSettings, Program
@@ -17,6 +19,8 @@ from supervisor.slots.host import Fork, Host
 from supervisor.transitions import Mode
 from tests.kit import Stopwatch, holds_for, wait_until
 from tests.unit.supervisor.handle import DummyPool
+
+pytestmark = pytest.mark.server  # real processes
 
 Start = Callable[..., DummyPool]
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.kit import alive, wait_until
 from tests.unit.supervisor.handle import DummyPool
+
+pytestmark = pytest.mark.server  # real processes
 
 
 def serving(pool: DummyPool) -> list[int]:

@@ -13,6 +13,8 @@ import pytest
 from supervisor.control.systemd import Notify
 from supervisor.signals import REQUESTS, Inbox, Request
 
+pytestmark = pytest.mark.server  # real processes
+
 
 @pytest.fixture
 def inbox() -> Iterator[Inbox]:

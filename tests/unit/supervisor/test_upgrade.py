@@ -17,6 +17,8 @@ from supervisor.control.control_socket import ask
 from tests.kit import alive, holds_for, need, wait_until
 from tests.unit.supervisor.handle import DummyPool
 
+pytestmark = pytest.mark.server  # real processes
+
 Start = Callable[..., DummyPool]
 
 

@@ -19,6 +19,8 @@ from executor_worker.run_context import RunContext
 from executor_worker.tools import ToolRegistry
 from tests.kit import EverythingServer, Proxy, Stopwatch, free_port, wait_until
 
+pytestmark = pytest.mark.server  # real processes
+
 Make = Callable[..., ToolRegistry]
 Own = Callable[..., Any]
 

@@ -23,6 +23,8 @@ from executor_worker.tools.mcp_config import load_servers
 from executor_worker.tools.sharing.host_process import HostProcess, listen, shared
 from tests.kit import Stopwatch, alive, wait_until
 
+pytestmark = pytest.mark.server  # real processes
+
 Odd = Callable[..., dict[str, Any]]
 
 

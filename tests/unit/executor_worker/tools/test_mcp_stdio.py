@@ -27,6 +27,8 @@ from executor_worker.run_context import RunContext
 from executor_worker.tools import ToolRegistry
 from tests.kit import Stopwatch, alive, everything_stdio, time_stdio, wait_until
 
+pytestmark = pytest.mark.server  # real processes
+
 Make = Callable[..., ToolRegistry]
 Odd = Callable[..., dict[str, Any]]
 

@@ -16,6 +16,8 @@ from executor_worker.broker.connection.embedded import Embedded, find_server
 from executor_worker.errors import ConfigError
 from tests.kit import alive, wait_until
 
+pytestmark = pytest.mark.server  # real processes
+
 
 def client(server: Embedded) -> redis.Redis:
     return redis.Redis(unix_socket_path=server.address.removeprefix("unix://"))

@@ -20,6 +20,8 @@ from executor_worker.telemetry.tracing import NO_TRACING, ItemFacts
 from tests.kit import wait_until
 from tests.kit.collector import Collector
 
+pytestmark = pytest.mark.server  # real processes
+
 HERE = {"WORKER_ID": "w", "ENV_FILE": "/dev/null"}
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 

@@ -16,6 +16,8 @@ from tests.kit import Pool, RedisServer, Stopwatch, wait_until
 from tests.kit.collector import TRACES, Collector
 from tests.kit.paths import ROOT
 
+pytestmark = pytest.mark.server  # real processes
+
 ODD = ROOT / "tests/kit/servers/odd.py"
 TRACE, SENDER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = {"traceparent": f"00-{TRACE}-{SENDER}-01", "tracestate": "vendor=1"}
