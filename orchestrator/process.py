@@ -67,6 +67,7 @@ async def _serve(services: ApiServices, row: Row) -> None:
         beat.cancel()
         with suppress(asyncio.CancelledError):
             await beat
+        await service.finish(MOST_DRAIN_S)
         await service.feeds.close()
         await client.aclose()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -16,7 +16,7 @@ from orchestrator.api.gate import caller_of, state_of
 from orchestrator.api.requests import Bodies, number, switch, words
 from orchestrator.errors import InvalidRequest
 from orchestrator.events import Position
-from orchestrator.service import Order, Service, context_of, listed_filter, views
+from orchestrator.service import Order, Service, context_of, filter_of, listed_filter, time_in, views
 
 V1 = "/api/v1"
 STREAM = "text/event-stream"
@@ -106,6 +106,41 @@ class GraphRoutes:
             }
         )
 
+    async def retry(self, request: Request) -> Response:
+        epoch = number(request, "epoch", 0) or None
+        done = await self._runs.retry(state_of(request, "id"), epoch)
+        told = {"graph_id": done.graph_id, "status": "running", "epoch": done.epoch}
+        return answer({**told, "kept": done.kept, "again": done.again})
+
+    async def hold(self, request: Request) -> Response:
+        return answer({**views.status_of(await self._runs.hold(state_of(request, "id"), held=True)), "held": True})
+
+    async def resume(self, request: Request) -> Response:
+        return answer({**views.status_of(await self._runs.hold(state_of(request, "id"), held=False)), "held": False})
+
+    async def delete(self, request: Request) -> Response:
+        await self._runs.delete(state_of(request, "id"))
+        return Response(status_code=204)
+
+    async def retry_many(self, request: Request) -> Response:
+        return await self._many(request, lambda head: head.ended and head.status != "completed", self._runs.retry)
+
+    async def cancel_many(self, request: Request) -> Response:
+        return await self._many(request, lambda head: not head.ended and not head.stopping, self._runs.cancel)
+
+    async def _many(
+        self, request: Request, possible: Callable[[Any], bool], act: Callable[[str], Awaitable[object]]
+    ) -> Response:
+        """Say how many runs are meant, and do it to them in the background."""
+        body = await self._bodies.json(request, dict)
+        dry = body.get("dry_run", False)
+        if not isinstance(dry, bool):
+            raise InvalidRequest("'dry_run' has to be true or false")
+        ids = await self._runs.matching(filter_of(body.get("filter")), possible)
+        if not dry:
+            self._service.later(self._runs.each(ids, act))
+        return answer({"matched": len(ids), "dry_run": dry}, 202)
+
     async def events(self, request: Request) -> Response:
         graph_id = state_of(request, "id")
         if STREAM in request.headers.get("accept", ""):
@@ -140,9 +175,4 @@ def _time(request: Request, name: str) -> int | None:
         InvalidRequest: It is none.
     """
     text = request.query_params.get(name, "").replace(" ", "+")  # a plus sign that was not written as %2B
-    if not text:
-        return None
-    try:
-        return int(datetime.fromisoformat(text).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        raise InvalidRequest(f"{name!r} has to be a time such as 2027-01-31T12:00:00Z") from None
+    return time_in(text, name) if text else None

@@ -3,7 +3,7 @@
 from orchestrator.service import views
 from orchestrator.service.access import Access, Caller
 from orchestrator.service.errors import as_api_error
-from orchestrator.service.filters import listed_filter
+from orchestrator.service.filters import filter_of, listed_filter, time_in
 from orchestrator.service.fleet import Fleet, Wanted
 from orchestrator.service.rules import Rules
 from orchestrator.service.runs import Runs
@@ -22,6 +22,8 @@ __all__ = [
     "Wanted",
     "as_api_error",
     "context_of",
+    "filter_of",
     "listed_filter",
+    "time_in",
     "views",
 ]

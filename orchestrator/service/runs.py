@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from executor_worker.broker.connection.asynchronous import Client
-from executor_worker.broker.graphs import Steps, runs
+from executor_worker.broker.graphs import RunEnded, RunError, RunNotEnded, RunStopping, Steps, runs
 from executor_worker.broker.graphs.requests_async import adrive
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.validation import Report
 from executor_worker.json_text import dumps
-from orchestrator.errors import InvalidRequest, NotFound
+from orchestrator.errors import ApiError, Conflict, InvalidRequest, NotFound
 from orchestrator.events import Feeds
 from orchestrator.service import detail, submissions, views
 from orchestrator.service.rules import Rules
@@ -178,6 +178,69 @@ class Runs:
             RunUnknown, RunEnded, RunStopping: It can't be cancelled.
         """
         return await self._do(runs.cancel(graph_id))
+
+    async def retry(self, graph_id: str, epoch: int | None = None) -> runs.Retried:
+        """
+        Begin a failed or cancelled run again.
+
+        Args:
+            epoch: The one that the caller has seen end; None: whichever has.
+
+        Raises:
+            RunUnknown, Conflict, NothingToRetry, StaleEpoch: It can't be retried.
+        """
+        try:
+            return await self._do(runs.retry(graph_id, epoch))
+        except RunNotEnded as error:
+            raise Conflict(str(error), details={"status": error.status}) from None
+
+    async def hold(self, graph_id: str, *, held: bool) -> runs.Head:
+        """
+        Let nothing new of a run start, or let it go on.
+
+        Raises:
+            RunUnknown, Conflict: It has ended, or is stopping.
+        """
+        try:
+            return await self._do(runs.hold(graph_id) if held else runs.resume(graph_id))
+        except (RunEnded, RunStopping) as error:
+            raise Conflict(str(error), details={"status": error.status}) from None
+
+    async def delete(self, graph_id: str) -> None:
+        """
+        Forget an ended run.
+
+        Raises:
+            RunUnknown, Conflict: It goes on.
+        """
+        try:
+            await self._do(runs.delete(graph_id))
+        except RunNotEnded as error:
+            raise Conflict(str(error), details={"status": error.status}) from None
+
+    async def matching(self, wanted: runs.Filter, possible: Callable[[runs.Head], bool]) -> list[str]:
+        """List the ids of all runs that are wanted and for which something is *possible*."""
+        found: list[str] = []
+        cursor = ""
+        while True:
+            page = await self._do(runs.listing(wanted, LIST_MOST, cursor))
+            found += [head.graph_id for head in page.runs if possible(head)]
+            if page.next_cursor is None:
+                return found
+            cursor = page.next_cursor
+
+    async def each(self, ids: Sequence[str], act: Callable[[str], Awaitable[object]]) -> None:
+        """Do something to many runs, one after the other, as far as it is still possible."""
+        for graph_id in ids:
+            for attempt in range(1, TRIES + 1):
+                try:
+                    await act(graph_id)
+                except StreamUnavailable:
+                    await asyncio.sleep(attempt)
+                    continue
+                except (ApiError, RunError):
+                    pass
+                break
 
     async def active(self) -> int:
         """Count the runs that have not ended."""

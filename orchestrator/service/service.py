@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -55,6 +55,7 @@ class Service:
         self.access = Access(settings.tokens, settings.rate)
         self.fleet = Fleet(client)
         self.leaving = asyncio.Event()
+        self._at_work: set[asyncio.Future[None]] = set()
         self._large = asyncio.Semaphore(settings.bodies)
         self.feeds = Feeds(client, self.leaving)
         self.runs = Runs(client, settings, rules, self.feeds)
@@ -90,6 +91,17 @@ class Service:
             ("dago_active_executions", "Number of currently active executions.", {(): float(active)}),
             ("dago_worker_count", "Current number of workers by type.", workers),
         ]
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do *work* while other requests are served."""
+        task = asyncio.ensure_future(work)
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+
+    async def finish(self, seconds: float) -> None:
+        """Wait for what is done in the background."""
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=seconds)
 
     async def pause(self, seconds: float) -> None:
         """Wait, but not beyond the end of this process."""

@@ -31,16 +31,14 @@ class Pool:
     Attributes:
         process: It; see `Process`.
         port: Its health port.
-        api_port, grpc_port: Where its API is, if it has one.
         events: Its log lines so far, in order; a line that is no JSON stands as `{"text": line}`.
     """
 
     def __init__(self, folder: Path, arguments: Sequence[str], env: Mapping[str, str]) -> None:
         self.folder = folder
         self.port = free_port()
-        self.api_port = free_port() if "--api" in arguments or "serve" in arguments else 0
-        self.grpc_port = free_port() if self.api_port else 0
-        api = {"DAGO_HTTP_PORT": str(self.api_port), "DAGO_GRPC_PORT": str(self.grpc_port)} if self.api_port else {}
+        served = "--api" in arguments or "serve" in arguments
+        api = {"DAGO_HTTP_PORT": "0", "DAGO_GRPC_PORT": "0"} if served else {}
         self.env = {**QUIET, **api, "HEALTH_PORT": str(self.port), **env}
         self.events: list[Event] = []
         self._changed = threading.Condition()
@@ -94,6 +92,16 @@ class Pool:
         return (self.folder / "stdout").read_text()
 
     # What it answers
+
+    @property
+    def api_port(self) -> int:
+        """Where its API is over HTTP."""
+        return int(self.wait_event("api.listening", protocol="http")["port"])
+
+    @property
+    def grpc_port(self) -> int:
+        """Where its API is over gRPC."""
+        return int(self.wait_event("api.listening", protocol="grpc")["port"])
 
     @property
     def api_url(self) -> str:

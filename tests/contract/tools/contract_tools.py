@@ -84,3 +84,11 @@ def die_unless(path: str) -> str:
     if not Path(path).exists():
         os._exit(7)
     return "alive"
+
+
+@tool(effects="none")
+def fail_unless(path: str) -> str:
+    """Fail unless a file is there."""
+    if not Path(path).exists():
+        raise RuntimeError("it is not there")
+    return "there"

@@ -368,3 +368,79 @@ def test_redis_away_is_no_404(
     ):
         assert (answer.status_code, code(answer)) == (503, "UNAVAILABLE")
         assert int(answer.headers["retry-after"]) >= 1
+
+
+def failing(path: Path) -> dict[str, Any]:
+    """A node that completes, then one that fails until *path* is there."""
+    tool = {"tool_name": "fail_unless", "tool_params": {"path": str(path)}}
+    first = {"tool_name": "plus", "tool_params": {"a": 1}}
+    return {
+        "name": "failing",
+        "nodes": {"good": {"type": "tool", "config": first}, "bad": {"type": "tool", "config": tool}},
+        "edges": [{"from": "good", "to": "bad"}],
+    }
+
+
+def test_a_failed_run_is_begun_again(http: httpx2.Client, tmp_path: Path) -> None:
+    """What completed stays; of an epoch that was seen to end, once; a completed run is not."""
+    there = tmp_path / "there"
+    graph_id = submitted(http, failing(there))
+    assert http.get(f"/graphs/{graph_id}/status", params={"wait": 10}).json()["status"] == "failed"
+    assert "not there" in http.get(f"/graphs/{graph_id}/result").json()["error"]
+    there.touch()
+    done = http.post(f"/graphs/{graph_id}/retry", params={"epoch": 1})
+    told = {"graph_id": graph_id, "status": "running", "epoch": 2, "kept": 1, "again": 1}
+    assert (done.status_code, done.json()) == (200, told)
+    http.get(f"/graphs/{graph_id}/status", params={"wait": 10})
+    again = http.post(f"/graphs/{graph_id}/retry", params={"epoch": 1})
+    assert (again.status_code, code(again)) == (409, "CONFLICT")
+    assert http.get(f"/graphs/{graph_id}/result").json()["status"] == "completed"
+    types = [event["type"] for event in http.get(f"/graphs/{graph_id}/events").json()["events"]]
+    assert types.count("graph.retried") == 1 and types[-1] == "graph.completed" and "graph.failed" in types
+
+
+def test_a_run_is_held_and_goes_on(http: httpx2.Client, tmp_path: Path) -> None:
+    """What runs goes on, nothing new starts; an ended one can't be held."""
+    gate = tmp_path / "gate"
+    graph = waiting(str(gate))
+    graph["nodes"]["next"] = {"type": "tool", "config": {"tool_name": "plus", "tool_params": {"a": 1}}}
+    graph["edges"] = [{"from": "wait", "to": "next"}]
+    graph_id = submitted(http, graph)
+    held = http.post(f"/graphs/{graph_id}/hold")
+    assert (held.status_code, held.json()["held"]) == (200, True)
+    early = http.delete(f"/graphs/{graph_id}")
+    assert (early.status_code, code(early)) == (409, "CONFLICT")
+    assert http.post(f"/graphs/{graph_id}/resume").json()["held"] is False
+    gate.touch()
+    assert http.get(f"/graphs/{graph_id}/status", params={"wait": 10}).json()["status"] == "completed"
+    for verb in ("hold", "resume", "retry"):
+        answer = http.post(f"/graphs/{graph_id}/{verb}")
+        assert (answer.status_code, code(answer)) == (409, "CONFLICT")
+    assert http.delete(f"/graphs/{graph_id}").status_code == 204
+    assert http.get(f"/graphs/{graph_id}").status_code == 404
+    assert http.delete(f"/graphs/{graph_id}").status_code == 404
+
+
+def test_many_runs_are_retried_and_cancelled(http: httpx2.Client, tmp_path: Path) -> None:
+    """As a filter says; how many is said first, or only."""
+    there = tmp_path / "there"
+    mark = f"many-{time.time_ns()}"
+    ids = [submitted(http, failing(there), labels={"of": mark}) for _ in range(3)]
+    for graph_id in ids:
+        http.get(f"/graphs/{graph_id}/status", params={"wait": 10})
+    wanted = {"filter": {"labels": {"of": mark}, "status": "failed", "since": "1h", "code": "tool_failed"}}
+    dry = http.post("/graphs/retry", json={**wanted, "dry_run": True})
+    assert (dry.status_code, dry.json()) == (202, {"matched": 3, "dry_run": True})
+    there.touch()
+    assert http.post("/graphs/retry", json=wanted).json() == {"matched": 3, "dry_run": False}
+
+    def ended_as(status: str, which: list[str]) -> bool:
+        return all(http.get(f"/graphs/{one}/status").json()["status"] == status for one in which)
+
+    wait_until(lambda: ended_as("completed", ids))
+    running = [submitted(http, waiting(str(tmp_path / "gate")), labels={"of": mark}) for _ in range(2)]
+    assert http.post("/graphs/cancel", json={"filter": {"label": f"of:{mark}"}}).json()["matched"] == 2
+    wait_until(lambda: ended_as("cancelled", running))
+    bad: Any
+    for bad in ({}, {"filter": {}}, {"filter": {"state": "failed"}}, {"filter": {"since": "soon"}}, {"filter": []}):
+        assert code(http.post("/graphs/cancel", json=bad)) == "INVALID_REQUEST"

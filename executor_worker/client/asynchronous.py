@@ -1,0 +1,224 @@
+"""The same client for programs with an event loop: each call is awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import httpx2
+
+from executor_worker.client import protocol
+from executor_worker.client.errors import DagoError, DagoUnavailable, NotEnded
+from executor_worker.client.protocol import PAUSES_S, POLL_S, READ_S, TRIES, Blocks, Call, Place
+
+Document = dict[str, Any]
+
+
+class AsyncDagoClient:
+    """
+    `DagoClient` with `await`; `events` is iterated by `async for`.
+
+    Args:
+        url: Of the API, e.g. http://localhost:8080.
+        token: Where it takes one.
+        timeout: Seconds for one answer, long polls and streams excepted.
+
+    Calls that change nothing twice are repeated while the API can't be reached, for some seconds.
+    """
+
+    def __init__(self, url: str, token: str | None = None, *, timeout: float = 30.0) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx2.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=timeout)
+
+    async def __aenter__(self) -> AsyncDagoClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def submit_graph(
+        self,
+        graph: Mapping[str, Any],
+        inputs: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        timeout: float | str | None = None,
+    ) -> str:
+        """
+        Submit a graph; however often its answer is lost, it is one run.
+
+        Args:
+            idempotency_key: The same one with the same graph is the same run, for a day; None: one of its own.
+            timeout: Of the run.
+
+        Returns:
+            The run's `graph_id`.
+
+        Raises:
+            DagoError: It was refused; VALIDATION_ERROR tells in `details["errors"]` all that is wrong.
+        """
+        more = {"labels": labels, "metadata": metadata, "timeout": timeout}
+        made = await self._ask(protocol.submit(graph, inputs, idempotency_key or uuid.uuid4().hex, more))
+        return str(made["graph_id"])
+
+    async def validate(self, graph: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> Document:
+        """Tell all that is wrong with a graph: `valid`, `errors`, `warnings`, `order`."""
+        body = {"graph": graph, "inputs": dict(inputs or {})}
+        found: Document = await self._ask(Call("POST", f"{protocol.V1}/graphs/validate", body=body))
+        return found
+
+    async def get_status(self, graph_id: str) -> Document:
+        """Say how far a run is: `status`, `submitted_at`, `started_at`, `completed_at`, `seq`."""
+        found: Document = await self._ask(protocol.of_run(graph_id, "/status"))
+        return found
+
+    async def get_graph(self, graph_id: str) -> Document:
+        """Answer a whole run: its graph, inputs, nodes and what it has used."""
+        found: Document = await self._ask(protocol.of_run(graph_id))
+        return found
+
+    async def get_result(self, graph_id: str) -> Document:
+        """
+        Answer an ended run's `status`, `output`, `error` and `result` by node.
+
+        Raises:
+            DagoError: NOT_COMPLETED: it has not ended.
+        """
+        found: Document = await self._ask(protocol.of_run(graph_id, "/result"))
+        return found
+
+    async def wait(self, graph_id: str, timeout: float | None = None) -> Document:
+        """
+        Wait for a run's end, and answer its result.
+
+        Raises:
+            NotEnded: It has not ended within *timeout* seconds; it goes on.
+        """
+        ends = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = POLL_S if ends is None else min(max(ends - time.monotonic(), 0), POLL_S)
+            await self._ask(protocol.of_run(graph_id, "/status", wait=int(left)), seconds=left + READ_S)
+            try:
+                return await self.get_result(graph_id)
+            except DagoError as error:
+                if error.code != "NOT_COMPLETED":
+                    raise
+            if ends is not None and time.monotonic() >= ends:
+                raise NotEnded(graph_id, timeout or 0)
+            await asyncio.sleep(PAUSES_S[0])
+
+    async def events(self, graph_id: str, after: int = 0) -> AsyncIterator[Document]:
+        """
+        Yield a run's events after number *after*, as they come, until its last one; rejoins by itself.
+
+        Raises:
+            DagoError: There is no such run, or it may not be read.
+            DagoUnavailable: The API could not be reached for some seconds.
+        """
+        place, failures = Place(after), 0
+        while True:
+            try:
+                async for event in self._stream(graph_id, place):
+                    failures = 0
+                    yield event
+            except (DagoUnavailable, httpx2.TransportError) as error:
+                failures += 1
+                if failures > TRIES * 2:
+                    raise DagoUnavailable(f"the API can't be reached: {error}") from error
+                await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S)) - 1])
+            else:
+                if await self._has_ended(graph_id, place):
+                    return
+
+    async def cancel(self, graph_id: str) -> Document:
+        """Cancel a run: nothing of it starts any more."""
+        found: Document = await self._ask(protocol.of_run(graph_id, "/cancel", "POST"))
+        return found
+
+    async def retry(self, graph_id: str) -> Document:
+        """Begin a failed or cancelled run again; what completed stays."""
+        found: Document = await self._ask(protocol.of_run(graph_id, "/retry", "POST"))
+        return found
+
+    async def hold(self, graph_id: str) -> Document:
+        """Let nothing new of a run start."""
+        found: Document = await self._ask(protocol.of_run(graph_id, "/hold", "POST"))
+        return found
+
+    async def resume(self, graph_id: str) -> Document:
+        """Let a held run go on."""
+        found: Document = await self._ask(protocol.of_run(graph_id, "/resume", "POST"))
+        return found
+
+    async def delete(self, graph_id: str) -> None:
+        """Forget an ended run."""
+        await self._ask(protocol.of_run(graph_id, "", "DELETE"))
+
+    async def list(self, limit: int = 20, cursor: str | None = None, **wanted: Any) -> Document:
+        """
+        List runs, newest first: `graphs`, `total`, `next_cursor`.
+
+        Args:
+            wanted: status, name, labels (an object), since, until, q.
+        """
+        found: Document = await self._ask(protocol.listing(limit, cursor, wanted))
+        return found
+
+    async def _ask(self, call: Call, seconds: float | None = None) -> Any:
+        for attempt in range(1, TRIES + 1):
+            try:
+                return await self._once(call, seconds)
+            except DagoUnavailable:
+                if attempt == TRIES or not call.repeatable:
+                    raise
+                await asyncio.sleep(PAUSES_S[attempt - 1])
+        raise AssertionError("unreachable")
+
+    async def _once(self, call: Call, seconds: float | None) -> Any:
+        timeout = httpx2.USE_CLIENT_DEFAULT if seconds is None else httpx2.Timeout(seconds)
+        try:
+            answer = await self._http.request(
+                call.method,
+                call.path,
+                params=dict(call.query),
+                content=call.content,
+                headers=dict(call.headers),
+                timeout=timeout,
+            )
+        except httpx2.TransportError as error:
+            raise DagoUnavailable(f"the API can't be reached: {error}") from error
+        return protocol.answer_of(answer.status_code, answer.headers, answer.content)
+
+    async def _stream(self, graph_id: str, place: Place) -> AsyncIterator[Document]:
+        call = protocol.of_run(graph_id, "/events", after=place.cursor)
+        headers = {"Accept": "text/event-stream"}
+        blocks = Blocks()
+        timeout = httpx2.Timeout(READ_S)
+        async with self._http.stream(
+            "GET", call.path, params=dict(call.query), headers=headers, timeout=timeout
+        ) as answer:
+            if answer.status_code != 200:
+                protocol.refuse(answer.status_code, answer.headers, await answer.aread())
+            async for line in answer.aiter_lines():
+                for cursor, name, data in blocks.line(line):
+                    event = place.take(cursor, name, data)
+                    if event is not None:
+                        yield event
+
+    async def _has_ended(self, graph_id: str, place: Place) -> bool:
+        """Tell whether there is nothing more to come: the reader may have begun behind the last event."""
+        status = await self.get_status(graph_id)
+        seq = int(place.cursor.partition("-")[0] or 0)
+        return status["completed_at"] is not None and status["seq"] <= seq

@@ -1,0 +1,170 @@
+"""The Python client against a real API, and the queue of plain items against a real pool."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import executor_worker.client as client_package
+from executor_worker.client import (
+    AsyncDagoClient,
+    AsyncWorkQueue,
+    DagoClient,
+    DagoError,
+    DagoUnavailable,
+    NotEnded,
+    WorkQueue,
+)
+from tests.contract.conftest import WITH_TOOLS
+from tests.kit import Pool, RedisServer, free_port, wait_until
+from tests.kit.paths import ROOT
+from tests.system.orchestrator.graphs import chain, doubling, waiting
+from tests.system.orchestrator.test_http import api_pid
+
+
+def test_a_graph_is_run_to_its_result(api: Callable[..., Pool], tmp_path: Path) -> None:
+    """Each method once; what is refused says so by its code."""
+    pool = api(API_TOKENS="op:operate:ccc", **WITH_TOOLS)
+    with DagoClient(pool.api_url, "ccc") as dago:
+        graph_id = dago.submit_graph(doubling(), {"x": 21}, idempotency_key="k", labels={"a": "b"})
+        assert dago.submit_graph(doubling(), {"x": 21}, idempotency_key="k", labels={"a": "b"}) == graph_id
+        assert dago.wait(graph_id, 20)["output"] == 42
+        assert dago.get_status(graph_id)["status"] == dago.get_result(graph_id)["status"] == "completed"
+        assert dago.get_graph(graph_id)["submitted_by"] == "op"
+        events = list(dago.events(graph_id))
+        assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+        assert (
+            list(dago.events(graph_id, after=3)) == events[3:] and list(dago.events(graph_id, after=len(events))) == []
+        )
+        assert dago.list(labels={"a": "b"}, status="completed")["graphs"][0]["graph_id"] == graph_id
+        assert dago.validate(doubling(), {"x": 1})["valid"]
+        held = dago.submit_graph(waiting(str(tmp_path / "gate")))
+        dago.hold(held)
+        dago.resume(held)
+        with pytest.raises(NotEnded):
+            dago.wait(held, 0.2)
+        for refused, code in (
+            (lambda: dago.get_result(held), "NOT_COMPLETED"),
+            (lambda: dago.retry(graph_id), "CONFLICT"),
+            (lambda: dago.cancel(graph_id), "CANCELLATION_FAILED"),
+            (lambda: dago.get_status("nobody"), "NOT_FOUND"),
+            (lambda: dago.submit_graph({"nodes": {}}), "VALIDATION_ERROR"),
+            (lambda: list(dago.events("nobody")), "NOT_FOUND"),
+        ):
+            with pytest.raises(DagoError) as raised:
+                refused()
+            assert raised.value.code == code
+        assert dago.cancel(held)["status"] == "cancelled"
+        assert dago.wait(held, 20)["status"] == "cancelled"
+        assert dago.retry(held)["epoch"] == 2
+        dago.cancel(held)
+        dago.wait(held, 20)
+        dago.delete(held)
+    with DagoClient(pool.api_url, "wrong") as nobody, pytest.raises(DagoError) as raised:
+        nobody.list()
+    assert raised.value.code == "UNAUTHORIZED"
+
+
+def test_the_same_with_an_event_loop(api: Callable[..., Pool]) -> None:
+    """Many runs followed at once."""
+    pool = api()
+
+    async def follow(dago: AsyncDagoClient, number: int) -> Any:
+        graph_id = await dago.submit_graph(doubling(), {"x": number})
+        seqs = [event["seq"] async for event in dago.events(graph_id)]
+        assert seqs == list(range(1, len(seqs) + 1))
+        return (await dago.wait(graph_id, 20))["output"]
+
+    async def main() -> None:
+        async with AsyncDagoClient(pool.api_url) as dago:
+            assert await asyncio.gather(*(follow(dago, number) for number in range(10))) == list(range(0, 20, 2))
+            with pytest.raises(DagoError):
+                await dago.get_graph("nobody")
+            assert (await dago.list(limit=3))["limit"] == 3
+
+    asyncio.run(main())
+
+
+def test_a_reader_lives_through_restarts_of_the_api(api: Callable[..., Pool]) -> None:
+    """Killed while it reads: every event once."""
+    pool = api()
+    with DagoClient(pool.api_url) as dago:
+        graph_id = dago.submit_graph(chain(40))
+        seqs: list[int] = []
+        for event in dago.events(graph_id):
+            seqs.append(event["seq"])
+            if len(seqs) in (10, 60):
+                os.kill(api_pid(pool), signal.SIGKILL)
+        assert seqs == list(range(1, len(seqs) + 1))
+        assert dago.wait(graph_id, 20)["status"] == "completed"
+
+
+def test_a_client_lives_through_a_restart_of_everything(
+    executor: Callable[..., Pool], start_server: Callable[..., RedisServer]
+) -> None:
+    """Pool and API are killed and started again on the same port: what was submitted goes on by itself."""
+    server = start_server("redis", aof=True)
+    port = str(free_port())
+    settings = {"DAGO_HTTP_PORT": port, "WORKER_ID": "again", "LEASE": "2s"}
+    pool = executor(server, command=("run", "--api"), **settings)
+    found: list[Any] = []
+    with DagoClient(f"http://127.0.0.1:{port}") as dago:
+        graph_id = dago.submit_graph(chain(30))
+
+        def read() -> None:
+            found.extend(event["seq"] for event in dago.events(graph_id))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        wait_until(lambda: len(found) > 10)
+        pool.process.kill()
+        server.restart(crash=True)
+        executor(server, command=("run", "--api"), **settings)
+        reader.join(60)
+        assert found == list(range(1, len(found) + 1))
+        assert dago.wait(graph_id, 20)["status"] == "completed"
+
+
+def test_an_api_that_is_not_there_is_said() -> None:
+    """After some tries."""
+    with DagoClient(f"http://127.0.0.1:{free_port()}") as dago, pytest.raises(DagoUnavailable):
+        dago.list()
+
+
+def test_plain_items_have_results(executor: Callable[..., Pool], redis_server: RedisServer) -> None:
+    """Waited for or looked at; a failure is raised."""
+    executor(redis_server, **WITH_TOOLS)
+    with WorkQueue(f"redis://{redis_server.addr}") as queue:
+        job = queue.submit({"tool_name": "plus", "tool_params": {"a": "{{n}}"}}, {"n": 5})
+        assert queue.result(job, 20) == 15
+        assert (queue.job(job).status, queue.job(job).output) == ("completed", 15)
+        bad = queue.submit({"tool_name": "complain", "tool_params": {"message": "oh no"}})
+        with pytest.raises(DagoError, match="oh no"):
+            queue.result(bad, 20)
+        assert queue.job("nobody").status == "queued"
+        with pytest.raises(NotEnded):
+            queue.result("nobody", 0.1)
+
+    async def main() -> None:
+        async with AsyncWorkQueue(f"redis://{redis_server.addr}") as queue:
+            job = await queue.submit({"tool_name": "plus", "tool_params": {"a": 1}})
+            assert await queue.result(job, 20) == 11 and (await queue.job(job)).ended
+
+    asyncio.run(main())
+
+
+def test_what_is_public_is_listed() -> None:
+    """docs/API.md names what the client package exports, with every method, and no other."""
+    text = (ROOT / "docs" / "API.md").read_text()
+    for name in client_package.__all__:
+        assert f"`{name}" in text, name
+    for kind in (DagoClient, WorkQueue):
+        for method in (name for name in vars(kind) if not name.startswith("_")):
+            assert f"`{method}(" in text, f"{kind.__name__}.{method}"
