@@ -1,1 +1,1 @@
-"""What faces people and other programs: graphs in, events and results out, over HTTP, WebSocket and gRPC."""
+"""The orchestrator: graphs in, events and results out for people and programs, over HTTP, WebSocket and gRPC."""

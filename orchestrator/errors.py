@@ -104,7 +104,7 @@ class TooLarge(ApiError):
 
 
 class Invalid(ApiError):
-    """What was sent is understood and can't be run; `details.errors` tells all problems."""
+    """The request is understood and can't be run; `details.errors` tells all problems."""
 
     status, code, title, grpc = 422, "VALIDATION_ERROR", "Validation failed", "INVALID_ARGUMENT"
 

@@ -1,5 +1,5 @@
 """
-A run's events, from a position in its log and as they come: one log, whoever reads it and by what transport.
+A run's events, from a position in its log and as they come: one log for all readers and transports.
 
 Readers keep nothing but their position. What came last is kept once for all readers of a run, so that many readers
 cost one reading; one that is slow, or begins far behind, reads from Redis by itself.
@@ -29,7 +29,7 @@ AGAIN_S = 0.5  # before Redis is asked again when it was away
 
 
 class Mark(Enum):
-    """What a reader is told between events."""
+    """The mark that a reader is told between events."""
 
     QUIET = "quiet"  # nothing has come for a while
     RESET = "reset"  # its position is one that the log no longer has: all comes again
@@ -87,7 +87,7 @@ class Position:
 
 
 class Feed:
-    """What came last of one run."""
+    """The feed of one run: its latest events, shared by all readers here."""
 
     def __init__(self, graph_id: str, client: Client) -> None:
         self.graph_id = graph_id
@@ -147,7 +147,7 @@ class Feed:
         return self._base is None or self._base <= seq
 
     async def _refresh(self, seq: int) -> None:
-        """Read what has come after what is kept, or where nothing is, after *seq*."""
+        """Read what has come after what is kept, or if nothing is, after *seq*."""
         after = self._kept[-1].seq if self._kept else seq if self._base is None else self._base
         self._stale, rebuilt = False, self.rebuilt
         try:
@@ -167,7 +167,7 @@ class Feed:
 
 class Feeds:
     """
-    All runs that somebody reads here.
+    Feeds of all runs that clients read here.
 
     Args:
         leaving: Set when this process is to end.

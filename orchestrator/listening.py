@@ -74,7 +74,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _keep(host: str, port: int) -> socket.socket:
-    """Bind a port that others may listen on too, if nobody has it yet."""
+    """Bind a port that others may listen on too, if no other process has it yet."""
     with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))

@@ -1,4 +1,4 @@
-"""What API processes count, each in its slot's row, and how all of them together are shown to Prometheus."""
+"""Metrics of API processes: each counts in its slot's row; shown to Prometheus all together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an API process has to know of the settings: one frozen value."""
+"""Settings of an API process: one frozen value."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def api_settings(settings: Settings) -> ApiSettings:
     Take the API's part out of *settings*, and check that it fits together.
 
     Raises:
-        ConfigError: It would be open to whoever reaches its port, or a certificate comes without its key.
+        ConfigError: It would be open to every host that reaches its port, or a certificate comes without its key.
     """
     if not (settings.api_tokens or settings.api_open or is_loopback(settings.dago_http_host)):
         problem = f"{settings.dago_http_host!r} can be reached from other machines, and no token is asked for."

@@ -1,4 +1,4 @@
-"""What goes out: JSON, and errors as problem+json with the original's `error` member."""
+"""Answers of the API: JSON, and errors as problem+json with the original's `error` member."""
 
 from __future__ import annotations
 

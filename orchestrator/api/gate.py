@@ -1,4 +1,4 @@
-"""What every request passes: who calls and how often, which method, what went wrong, how long it took."""
+"""The gate that every request passes: its caller and how often it calls, its method, its errors, its time."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _problem_of(error: Exception, request: Request) -> Response:
 
 class Front:
     """
-    Everything before the routes: measures, answers other origins' pages, and survives what nobody has caught.
+    Everything before the routes: measures, answers other origins' pages, and survives what was not caught.
 
     Args:
         origins: From which pages may use it; `*`: any.

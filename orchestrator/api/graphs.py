@@ -79,7 +79,7 @@ class GraphRoutes:
         known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
         if tag in known or "*" in known:
             return Response(status_code=304, headers={"ETag": tag})
-        # A little newer than its tag at most: whoever asks again with it gets what came since.
+        # A little newer than its tag at most: a client that asks again with it gets what came since.
         return answer(
             await self._runs.document(graph_id, full=full), headers={"ETag": tag, "Cache-Control": "no-cache"}
         )
@@ -162,7 +162,7 @@ class GraphRoutes:
         return answer({"events": shown, "next_after": page.next_after, "ended": page.ended})
 
     async def ticket(self, request: Request) -> Response:
-        """Make what can stand in an address for a minute, where no header can be sent."""
+        """Make what can stand in an address for a minute, if no header can be sent."""
         access = self._service.access
         return answer({"ticket": access.ticket(caller_of(request)), "expires_in": access.ticket_s}, 201)
 

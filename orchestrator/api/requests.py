@@ -1,4 +1,4 @@
-"""What comes in: bodies that are bounded before they are read, and query parameters that are what they should be."""
+"""Requests as they come in: bodies that are bounded before they are read, and query parameters that are checked."""
 
 from __future__ import annotations
 

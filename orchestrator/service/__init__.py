@@ -1,4 +1,4 @@
-"""What the API can do, a function a verb: no HTTP, no gRPC; the only caller of the kernel's verbs."""
+"""Service functions of the API, one for each verb: no HTTP, no gRPC; the only caller of the kernel's verbs."""
 
 from orchestrator.service import views
 from orchestrator.service.access import Access, Caller

@@ -1,4 +1,4 @@
-"""Who may do what: tokens with roles, tickets for what can send no header, and how often one may ask."""
+"""Access: tokens with roles, tickets for what can send no header, and how often a client may ask."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ ANYBODY = Caller("", "operate")
 class Access:
     """
     Args:
-        tokens: Those that are known; none: whoever comes may do everything.
-        rate: Requests a second of one token, or where there are none, of one address; 0: no limit.
+        tokens: Those that are known; none: every client may do everything.
+        rate: Requests a second of one token, or if there are none, of one address; 0: no limit.
     """
 
     ticket_s = TICKET_S
@@ -74,7 +74,7 @@ class Access:
             ticket: From `ticket`, for browsers' EventSource and WebSocket.
 
         Raises:
-            Unauthorized: Nobody we know.
+            Unauthorized: No token we know.
         """
         if not self._known:
             return ANYBODY

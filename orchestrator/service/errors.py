@@ -1,4 +1,4 @@
-"""The one border where errors of Redis, of graphs and of the kernel become the API's."""
+"""Errors of Redis, of graphs and of the kernel: the one border where they become the API's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BUSY_S = 5  # before a run that was one too many is worth another try
 
 
 def as_api_error(error: Exception) -> ApiError:
-    """Answer what *error* means to whoever has called; what is not known here is a mistake of ours."""
+    """Answer what *error* means to the caller; what is not known here is a mistake of ours."""
     match error:
         case ApiError():
             return error

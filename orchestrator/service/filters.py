@@ -1,4 +1,4 @@
-"""Which runs a list shows, from the words somebody has given."""
+"""Filters of a list of runs, read from a request's words."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Wanted:
 
 
 class Fleet:
-    """Reads the registry for whoever asks; those who ask at once share one reading."""
+    """Reads the registry; requests at the same time share one reading."""
 
     def __init__(self, client: Client, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
@@ -63,7 +63,7 @@ class Fleet:
     async def worker(self, name: str) -> dict[str, Any]:
         """
         Raises:
-            WorkerNotFound: Nobody of that name has registered lately.
+            WorkerNotFound: No worker of that name has registered lately.
         """
         return _shown(await self._entry(name))
 
@@ -72,7 +72,7 @@ class Fleet:
         List what a worker counts, as name, value and unit.
 
         Raises:
-            WorkerNotFound: Nobody of that name has registered lately.
+            WorkerNotFound: No worker of that name has registered lately.
         """
         metadata = (await self._entry(name)).get("metadata")
         about = metadata if isinstance(metadata, dict) else {}
@@ -138,7 +138,7 @@ def _shown(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _status(entry: Mapping[str, Any]) -> str:
-    """What it says of itself, unless it has not been heard of for long."""
+    """Return the status that a worker reports, unless it has not been heard of for long."""
     try:
         silence_s = time.time() - datetime.fromisoformat(str(entry.get("last_heartbeat"))).timestamp()
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the orchestrator needs of those who run nodes: handed in, since it knows nothing of how that is done."""
+"""Rules that the orchestrator takes from the side that runs nodes: handed in, since it knows nothing of that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Rules:
     Attributes:
         render: Renders a graph's output, and a node's config.
         config: Raises `NodeError` for a config that no worker can run.
-        retired: Says when a model ends; None where nobody knows.
+        retired: Says when a model ends; None if that is unknown.
     """
 
     render: Renders

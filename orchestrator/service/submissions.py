@@ -1,4 +1,4 @@
-"""From what somebody has sent to a run that can be submitted: everything that is wrong with it is told at once."""
+"""Submissions: a request becomes a run that can be submitted; everything that is wrong with it is told at once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LATER = {
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be run, once it was found to be right."""
+    """The order to run a graph, once it was found to be right."""
 
     graph: Graph
     inputs: dict[str, Any]
@@ -46,7 +46,7 @@ class Order:
 @dataclass(frozen=True, slots=True)
 class Context:
     """
-    Who submits, and within what.
+    The context of a submission: its caller, its key, its trace.
 
     Attributes:
         key: The Idempotency-Key; "": none.
@@ -64,7 +64,7 @@ class Context:
 
     @property
     def trace(self) -> tuple[str, str]:
-        """What the run carries: the caller's trace where it is one."""
+        """Return the trace that the run carries: the caller's if it is one."""
         if _TRACEPARENT.fullmatch(self.traceparent):
             return self.traceparent, self.tracestate[:512]
         return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01", ""

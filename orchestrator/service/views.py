@@ -1,4 +1,4 @@
-"""Runs and nodes as JSON, for whoever looks at them."""
+"""Views of runs and nodes as JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from executor_worker.envelopes.events import rfc3339
 
 
 def time_of(ms: int | None) -> str | None:
-    """Write a time; None where there is none."""
+    """Write a time; None if there is none."""
     return rfc3339(ms / 1000) if ms else None
 
 
