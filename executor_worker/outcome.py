@@ -46,7 +46,7 @@ class Usage:
         return self.prompt_tokens + self.output_tokens
 
     def as_json(self) -> dict[str, float]:
-        """As on the wire: `input_tokens` and `output_tokens` always, the cache's figures and the cost if known."""
+        """Write the wire form: `input_tokens` and `output_tokens` always, the cache's figures and the cost if known."""
         wire: dict[str, float] = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
         if self.cache_read_tokens:
             wire["cache_read_tokens"] = self.cache_read_tokens

@@ -68,7 +68,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events a reader wants; empty: all."""
+    """The events that a reader wants; empty: all."""
 
     types: Collection[str] = ()
     nodes: Collection[str] = ()

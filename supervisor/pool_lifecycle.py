@@ -116,7 +116,7 @@ class PoolLifecycle:
         self._advance()
 
     def next_look(self) -> float | None:
-        """When something is to be done here that no event announces."""
+        """Return when something is to be done here that no event announces."""
         looks = [self._slots.next_look(), self._dump.next_look()]
         looks.append(None if self._drained is None else self._drained.next_look())
         return min((at for at in looks if at is not None), default=None)

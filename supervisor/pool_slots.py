@@ -123,7 +123,7 @@ class PoolSlots:
             kind.roll()
 
     def hopeless(self, starting: bool, ready: int) -> bool:
-        """Whether nothing will come up any more, of which *ready* workers are."""
+        """Tell whether nothing will come up any more, *ready* being the workers that are up."""
         workers = hopeless([slot.backoff.boot_failures for slot in self.workers.staying], ready)
         services = hopeless([slot.backoff.boot_failures for slot in self.services.staying], self.services.ready)
         keeper = hopeless([self.keeper.backoff.boot_failures], int(self.keeper.ready))

@@ -33,7 +33,7 @@ class SlotEvent(StrEnum):
 
 
 class StopReason(StrEnum):
-    """Why a child leaves that does not leave by itself."""
+    """The reason for which a child leaves that does not leave by itself."""
 
     DRAINED = "drained"
     REMOVED = "removed"

@@ -70,7 +70,7 @@ def uncounted_key(stream: str) -> str:
 
 
 def added_at(entry: str) -> float:
-    """When an entry was added, in seconds since the epoch: its id says so."""
+    """Return when an entry was added, in seconds since the epoch: its id says so."""
     return int(entry.partition("-")[0]) / 1000
 
 

@@ -92,7 +92,7 @@ def rich_table(
 
 
 def _fitting(columns: Sequence[str], rows: Sequence[Sequence[Any]], spare: Sequence[str], width: int) -> dict[int, int]:
-    """Which columns are shown, by their place, and how wide each is."""
+    """Choose the columns to show, by their place, and the width of each."""
     wide = {at: max([len(name), *(len(_plain(row[at])) for row in rows)]) for at, name in enumerate(columns)}
     for name in spare:
         if _total(wide) > width:

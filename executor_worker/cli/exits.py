@@ -8,7 +8,7 @@ INTERRUPTED = 130
 
 
 class ToldToLeave(BaseException):
-    """By TERM or INT before the pool is there; code that loads what is not ours catches SystemExit, but not this."""
+    """TERM or INT came before the pool is there; loaders of foreign code catch SystemExit, but not this."""
 
 
 class Quit(Exception):

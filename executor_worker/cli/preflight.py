@@ -1,4 +1,4 @@
-"""What `submit` looks up before and after it sends: states that are missing, and whether a pool takes the items."""
+"""Preflight of `submit`: looks up missing states before it sends, and after it whether a pool takes the items."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Submission:
 
     @property
     def of_run(self) -> bool:
-        """Whether it is a node of one of our own runs, which has no state document."""
+        """Tell whether it is a node of one of our own runs, which has no state document."""
         return b'"run"' in self.data and isinstance(loads(self.data).get("run"), dict)
 
 

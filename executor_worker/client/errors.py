@@ -1,4 +1,4 @@
-"""What a call of the API can end in beside its answer."""
+"""Errors in which a call of the API can end."""
 
 from __future__ import annotations
 

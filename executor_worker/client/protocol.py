@@ -1,4 +1,4 @@
-"""What both clients share: requests as data, answers read, streams taken apart; nothing here waits."""
+"""Protocol of both clients: requests as data, answers read, streams taken apart; nothing here waits."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Blocks:
 
 
 class Place:
-    """Where a reader is in a run's log, through all its connections."""
+    """The place of a reader in a run's log, through all its connections."""
 
     def __init__(self, after: int) -> None:
         self.cursor = str(after) if after else ""

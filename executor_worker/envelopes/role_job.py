@@ -62,7 +62,7 @@ class RoleJob:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What a role's templates can name."""
+        """The inputs that a role's templates can name."""
         return {
             "jobId": self.job_id,
             "workflowId": self.workflow_id,

@@ -1,5 +1,5 @@
 """
-Which edges are taken: everything about a node's end that is evaluated, over values that do not change any more.
+Judging a node's end: which edges are taken, evaluated over values that do not change any more.
 
 Scripts count, and evaluate nothing; see `graph/advance.py` for what they do with these answers.
 """

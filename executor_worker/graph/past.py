@@ -1,5 +1,5 @@
 """
-Which node has which others in its past, what can run beside what, and where edges go round in circles.
+Pasts of nodes: which others each has in its past, what can run beside what, and where edges form circles.
 
 A set of nodes is one integer with a bit for each: ten thousand nodes with fifty thousand edges take some
 milliseconds.

@@ -1,5 +1,5 @@
 """
-From a graph's document, in any of its spellings, to nodes and edges.
+Reading of a graph's document, in any of its spellings, into nodes and edges.
 
 Each is kept with its place in the document, for messages. What has the wrong shape was told before and is left out.
 """

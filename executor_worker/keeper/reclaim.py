@@ -63,7 +63,7 @@ class Reclaim:
             self.put_up(found)
 
     def _spare_the_living(self, now: float) -> None:
-        """After an outage let every pool renew first what its workers have had in hand meanwhile."""
+        """Let every pool renew first, after an outage, what its workers have had in hand meanwhile."""
         epoch = self._around.board.head.redis_epoch
         if epoch != self._epoch and self._epoch:
             self._next_sweep = now + self._every_s + RENEWED_S

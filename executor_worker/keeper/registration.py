@@ -129,7 +129,7 @@ class HandOver:
 
 
 def _status(row: Row) -> tuple[str, str]:
-    """As the registry says it, and the item in hand."""
+    """Return the worker's status as the registry says it, and the item in hand."""
     if row.state == "dead":
         return "stopped", ""
     overdue = 0 < row.item_deadline_ns < time.monotonic_ns()

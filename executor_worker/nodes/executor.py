@@ -1,4 +1,4 @@
-"""From a node to its outcome, with no Redis in sight: choose the mode, run it, make every error a value."""
+"""Execution of a node, with no Redis in sight: choose the mode, run it, make every error a value."""
 
 from __future__ import annotations
 

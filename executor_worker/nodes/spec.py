@@ -1,5 +1,5 @@
 """
-From a node's `config` to what is to be run: every dialect of the contract becomes one of three shapes.
+Specs of nodes, read from their `config`: every dialect of the contract becomes one of three shapes.
 
 The mode, in this order: `tool_name` makes it a tool; without a model's settings it is a tool that lacks its
 name; with `tools` it is an agent; else an llm. Fields a mode has no use for are ignored, whatever they hold;

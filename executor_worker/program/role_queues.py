@@ -1,4 +1,4 @@
-"""From the settings of roles to the kind of work that serves them."""
+"""Role queues: the kind of work that serves them, made from the settings of roles."""
 
 from __future__ import annotations
 

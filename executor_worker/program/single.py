@@ -97,7 +97,7 @@ def _end(keeper: Child) -> None:
 
 
 def _status_of(child: Child) -> int | None:
-    """Its exit status, None while it lives; leaves it to be reaped."""
+    """Return a child's exit status, None while it lives; leaves it to be reaped."""
     try:
         died = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""From settings to the parts that are made of them."""
+"""Wiring: the parts of a worker and a keeper, made from settings."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ class Fallback:
         return self if self.reason or earlier is None else replace(self, reason=earlier.reason, error=earlier.error)
 
     def as_json(self) -> dict[str, Any]:
-        """As the node's result says it."""
+        """Write it as the node's result says it."""
         told = {"from": self.origin, "reason": self.reason, "error": self.error}
         return {"model": self.model, "provider": self.provider, "fallback": {k: v for k, v in told.items() if v}}
 

@@ -1,5 +1,5 @@
 """
-Which models are tried for a call, in which order, and when the next one is.
+Fallback models: those that are tried for a call, in which order, and when the next one is.
 
 A conversation consists of its provider's own blocks: once a model has answered in it, only models of that provider
 can go on with it, first of all the one that answered last.

@@ -1,4 +1,4 @@
-"""Which models their maker has retired, as far as its SDK knows."""
+"""Retirement of models by their maker, as far as its SDK knows."""
 
 from __future__ import annotations
 

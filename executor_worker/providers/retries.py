@@ -1,4 +1,4 @@
-"""When to call a model again, and how long to wait before: shared by all adapters."""
+"""Retries of model calls, and the waits before them: shared by all adapters."""
 
 from __future__ import annotations
 

@@ -319,7 +319,7 @@ class Settings(OrchestratorFields, RoleFields):
     def _derived(
         self, variables: Mapping[str, str], folder: Path, problems: list[ConfigError]
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
-        """What follows from several settings together, and what is to be said of that."""
+        """Derive values from several settings together, and sentences to be said of that."""
         taken = settings_of_limits(frozenset(name for name in known_names() if "_FILE" not in name))
         roles = served_roles(self.roles, self.roles_config, folder, taken, problems)
         given = {name: getattr(self, name) for name in self.model_fields_set if name in RoleFields.model_fields}

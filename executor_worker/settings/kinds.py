@@ -81,7 +81,7 @@ def whole(least: int, most: int, example: int) -> Kind:
 
 
 class Span(NamedTuple):
-    """From how many to how many; a single number is both."""
+    """A span of numbers, from the least to the most; a single number is both."""
 
     least: int
     most: int

@@ -49,7 +49,7 @@ class Role:
 
     @property
     def needs_payload(self) -> bool:
-        """Whether its message is made of the payload, so that a job without a task may run."""
+        """Tell whether its message is made of the payload, so that a job without a task may run."""
         return "payload" in json.dumps(self.message)
 
 

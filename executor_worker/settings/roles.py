@@ -1,4 +1,4 @@
-"""What an operator can set of role queues: which roles, how many of their jobs at once, where a new group begins."""
+"""Settings of role queues: which roles, how many of their jobs at once, where a new group begins."""
 
 from __future__ import annotations
 

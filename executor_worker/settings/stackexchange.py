@@ -1,4 +1,4 @@
-"""Where Redis is, in the form of .NET's StackExchange.Redis: `host:port,password=…,ssl=true,defaultDatabase=1`."""
+"""The Redis address in the form of .NET's StackExchange.Redis: `host:port,password=…,ssl=true,defaultDatabase=1`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which MCP servers there are: MCP_SERVERS and the file MCP_CONFIG."""
+"""Configuration of MCP servers: MCP_SERVERS and the file MCP_CONFIG."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-From a claim to work: what is to be run, or what is to be answered at once.
+Intake of a claim: what is to be run, or what is to be answered at once.
 
 Nothing that arrives may stop a worker: whatever is wrong with an item, its state or its history becomes
 its answer here.

@@ -1,4 +1,4 @@
-"""When a worker has had enough: it asks to be replaced between two items, or can't take another one at all."""
+"""Recycling of a worker: it asks to be replaced between two items, or can't take another one at all."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-From a conclusion to one commit, all at once and only if the item is still ours.
+Settling of a conclusion in one commit, all at once and only if the item is still ours.
 
 If its kind has to draw it up anew it is tried again; if no reply came it is repeated until one does, and finds its own
 commit if it was made.

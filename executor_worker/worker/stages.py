@@ -93,7 +93,7 @@ class Work:
 
     @property
     def attempt(self) -> int:
-        """Which run of it this is, from 1, as events tell it."""
+        """The number of this run of the item, from 1, as events tell it."""
         return self.claim.held.attempt
 
     def last_attempt(self, conclusion: Conclusion) -> int:

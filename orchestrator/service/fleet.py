@@ -21,7 +21,7 @@ STATES = {"idle": "idle", "busy": "busy"}
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which workers to show; empty: all."""
+    """The workers to show; empty: all."""
 
     healthy: bool = False
     types: Collection[str] = ()

@@ -1,5 +1,5 @@
 """
-When the supervisor has died: kill everything that was started under it, and oneself last.
+Parent death: once the supervisor has died, kill everything that was started under it, and oneself last.
 
 Workers die with it by themselves. What they had started does not: it has been orphaned to another process, perhaps in a
 session of its own. So the keeper, which outlives the supervisor for a moment, knows it from before, or by its marks.

@@ -41,7 +41,7 @@ def everyone() -> dict[int, Process]:
 
 
 def children_of(pid: int) -> list[int]:
-    """Its living and dead children."""
+    """List a process' living and dead children."""
     try:
         tasks = os.listdir(f"{PROC}/{pid}/task")
         raw = [Path(f"{PROC}/{pid}/task/{task}/children").read_bytes() for task in tasks]

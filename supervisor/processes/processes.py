@@ -50,7 +50,7 @@ class Child:
         return bool(poll.poll(0))
 
     def look(self) -> str:
-        """Its state as the kernel sees it, one letter: R, S, D (waits for a device), T (stopped) …"""
+        """Read its state as the kernel sees it, one letter: R, S, D (waits for a device), T (stopped) …"""
         process = process_tree.read(self.pid)
         return process.state if process else "X"
 

@@ -1,4 +1,4 @@
-"""After a child's death: kill what it has left, until nothing is left."""
+"""Sweep of strays after a child's death: kill what it has left, until nothing is left."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class CurrentItem:
 
     @property
     def deadline_ns(self) -> int:
-        """When the worker is killed unless it has gone on: the phase's or the item's, whichever is first."""
+        """The time at which the worker is killed unless it goes on: the phase's or the item's, whichever is first."""
         return int(self._phase.read()[2])
 
     @property

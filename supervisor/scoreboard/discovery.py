@@ -46,7 +46,7 @@ def pools_here() -> Iterator[dict[int, Scoreboard]]:
 
 
 def _tables() -> Iterator[tuple[int, Path]]:
-    """Which process has which table open; those of others can't be looked at."""
+    """Find which process has which table open; those of other users can't be looked at."""
     try:
         own_space = Path("/proc/self/ns/pid").readlink()
     except FileNotFoundError:  # no Linux: no pool runs here

@@ -153,7 +153,7 @@ class Row(CurrentItem):
 
     @property
     def failure_code(self) -> str:
-        """Why the slot's last worker was killed, until its successor has dealt with that and cleared it."""
+        """The reason why the slot's last worker was killed, until its successor has dealt with that and cleared it."""
         return text(self._kill.read()[0])
 
     @property

@@ -96,7 +96,7 @@ class Head:
 
     @property
     def reason(self) -> str:
-        """Why the pool stops or can't start, a sentence; set by a child before it exits with such a status."""
+        """A sentence on why the pool stops or can't start; set by a child before it exits with such a status."""
         return self._reason.read()
 
     @reason.setter
@@ -121,7 +121,7 @@ class Head:
 
     @property
     def away(self) -> str:
-        """Why Redis does not serve us, or not as it should; by the keeper."""
+        """A sentence on why Redis does not serve us, or not as it should; the keeper writes it."""
         return self._away.read()
 
     @away.setter

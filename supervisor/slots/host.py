@@ -17,7 +17,7 @@ class Fork(Protocol):
 @dataclass(frozen=True, slots=True)
 class Host:
     """
-    Where a slot's children come from.
+    The source of a slot's children.
 
     Attributes:
         fork: Makes a child that runs `main` and returns its exit status.
@@ -29,7 +29,7 @@ class Host:
 
 
 class Rules(Protocol):
-    """What holds for all slots of a pool; see `PoolLifecycle`."""
+    """The rules that hold for all slots of a pool; see `PoolLifecycle`."""
 
     @property
     def settings(self) -> PoolSettings: ...

@@ -56,7 +56,7 @@ class Slot(ABC):
 
     @abstractmethod
     def label(self) -> dict[str, object]:
-        """Which one of its kind it is, for the log."""
+        """Name the slot among those of its kind, for the log."""
 
     @abstractmethod
     def is_up(self) -> bool: ...
@@ -153,7 +153,7 @@ class Slot(ABC):
         self.feed(SlotEvent.EXITED)
 
     def next_look(self) -> float | None:
-        """When something is to be done here that no event announces."""
+        """Return when something is to be done here that no event announces."""
         return self.kill_at if self.child is not None else self.due_at
 
     @property
@@ -258,7 +258,7 @@ class Slot(ABC):
         self.rules.boot_failed(self._exit, self.backoff.boot_failures)
 
     def back_off(self) -> None:
-        """After a fork that failed."""
+        """Back off after a fork that failed."""
         self.count_restart("fork_failed")
         self.buried()
         self._wait(max(self.backoff.crashed(0.0, useful=False), 0.1))

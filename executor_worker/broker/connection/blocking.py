@@ -30,7 +30,7 @@ class BlockingRead:
 
     @property
     def connected(self) -> bool:
-        """Whether no line was dropped, and with it what may have come on it."""
+        """Tell whether no line was dropped, and with it what may have come on it."""
         return all(line.connected for line in self._lines)
 
     def close(self) -> None:

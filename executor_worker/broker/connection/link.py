@@ -341,7 +341,7 @@ class Link:
 
 
 def _one_word(name: str) -> str:
-    """As CLIENT SETNAME takes it: visible ASCII."""
+    """Write a name as CLIENT SETNAME takes it: visible ASCII."""
     return "".join(c if "!" <= c <= "~" else "-" for c in name)
 
 

@@ -116,7 +116,7 @@ class Identity:
 
 
 def started_at(pid: int) -> str | None:
-    """When a process began, in clock ticks since boot; None if there is none (a zombie is none)."""
+    """Return when a process began, in clock ticks since boot; None if there is none (a zombie is none)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -64,7 +64,7 @@ class IdempotencyMismatch(RunError):
 
 
 class TooManyRuns(RunError):
-    """As many run as may run at once."""
+    """The limit of runs at once is reached."""
 
     def __init__(self, active: int) -> None:
         super().__init__("", f"{active} runs are active already, which is the limit; try again later")

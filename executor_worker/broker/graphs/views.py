@@ -115,7 +115,7 @@ class EventPage:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which runs are wanted; all that is given must hold."""
+    """The filter of a list of runs; all that is given must hold."""
 
     status: str = ""
     name: str = ""

@@ -34,5 +34,5 @@ class TakeOrders:
         return *self._before, self.own if may_have_unseen else b"", " ".join(uncounted or ()), *after
 
     def forgive(self) -> None:
-        """From now on what is pending unseen was lost on its way here: it never ran and does not count."""
+        """Take what is pending unseen from now on as lost on its way here: it never ran and does not count."""
         self.own = "forgiven"

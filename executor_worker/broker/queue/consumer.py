@@ -245,14 +245,14 @@ class Consumer:
     # -- inside -------------------------------------------------------------------------------------
 
     def _terms_of(self, stream: str) -> Terms:
-        """What is settled by, of a stream's group."""
+        """Return the terms that items of a stream's group are settled by."""
         group = self._groups.of(stream)
         if group not in self._terms:
             self._terms[group] = Terms(group, self._delete_settled, self._mirror)
         return self._terms[group]
 
     def _sure(self) -> None:
-        """From now on what is pending unseen was lost on its way here: it never ran and does not count."""
+        """Take what is pending unseen from now on as lost on its way here: it never ran and does not count."""
         if not self._group_missing:
             self._groups_known = True
         self.may_have_unseen, self._doubtful = self._doubtful, False

@@ -36,7 +36,7 @@ class Letter:
 
     @property
     def flat(self) -> bool:
-        """Whether the item's own fields stand beside what is said of it: it was a job of a role."""
+        """Tell whether the item's own fields stand beside what is said of it: it was a job of a role."""
         return not self.stream.startswith(_OURS)
 
     @property

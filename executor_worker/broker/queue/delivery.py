@@ -25,7 +25,7 @@ class Held:
 
     @property
     def attempt(self) -> int:
-        """Which run of the item this is, from 1."""
+        """The number of this run of the item, from 1."""
         return max(self.count - self.uncounted, 1) if self.uncounted else self.count
 
     @property

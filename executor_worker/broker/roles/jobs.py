@@ -18,12 +18,12 @@ _PLACE = "0-0"  # stands for the entry's id until there is one
 
 
 def record_key(job_id: bytes) -> bytes:
-    """Where a job's record is: under its id, or its hash where that is long."""
+    """Return the key of a job's record: under its id, or its hash if that is long."""
     return JOB_PREFIX.encode() + _keyed(job_id)
 
 
 def cancel_key(job_id: bytes) -> bytes:
-    """Where it stands that a job is not wanted any more."""
+    """Return the key that says that a job is not wanted any more."""
     return CANCELLED_JOB_PREFIX.encode() + _keyed(job_id)
 
 

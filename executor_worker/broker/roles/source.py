@@ -50,7 +50,7 @@ def role_source(queues: Sequence[RoleQueue], *, ttl_s: float, start: str) -> Sou
 @dataclass(slots=True)
 class JobCommit:
     """
-    What settling a job writes.
+    The commit that settles a job.
 
     Attributes:
         record: As it is now; laid down unless a later job of the same id has its own.

@@ -173,7 +173,7 @@ def _died_here(holder: dict[str, str]) -> bool:
 
 
 def _queues(link: Link, settings: Settings) -> Iterator[Finding]:
-    """Which queues this pool serves, and what waits in those that no pool serves."""
+    """Report the queues that this pool serves, and what waits in those that no pool serves."""
     try:
         streams = known_streams(link, settings.queues)
         waiting = {

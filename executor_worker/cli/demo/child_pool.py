@@ -45,7 +45,7 @@ class ChildPool:
 
     @property
     def status(self) -> int | None:
-        """Its exit status; None while it runs."""
+        """The pool's exit status; None while it runs."""
         return self._process.poll()
 
     def drain(self) -> int | None:

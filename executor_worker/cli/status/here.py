@@ -1,4 +1,4 @@
-"""Which of the pools that run here is meant: the one that was named, else the only one."""
+"""The pool on this machine that is meant: the one that was named, else the only one."""
 
 from __future__ import annotations
 

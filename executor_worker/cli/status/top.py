@@ -80,7 +80,7 @@ def _screen(snapshot: Snapshot, size: ConsoleDimensions) -> RenderableType:
 
 
 def _cut(table: Table, width: int, room: int) -> Iterator[RenderableType]:
-    """As many of its rows as there is room for; the last line says of how many more there are."""
+    """Cut a table to as many of its rows as there is room for; the last line says of how many more there are."""
     shown = len(table.rows) if len(table.rows) <= room else room - 1
     yield rich_table(table.columns, table.rows[:shown], width, table.spare, fold=False)
     if shown < len(table.rows):

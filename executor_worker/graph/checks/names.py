@@ -23,7 +23,7 @@ NODE_STATE_FIELDS = ("status", "output", "error")
 @dataclass(frozen=True, slots=True)
 class _Viewpoint:
     """
-    From where names are seen.
+    The viewpoint from which names are seen.
 
     Attributes:
         node: Whose past they are in.

@@ -183,7 +183,7 @@ def named(provider: str) -> str:
 
 
 def _sender_of(facts: ItemFacts) -> Context:
-    """Whose trace the item belongs to; none where it brought nothing that can be read."""
+    """Find the trace that the item belongs to; none if it brought nothing that can be read."""
     carrier = {"traceparent": facts.traceparent or ""}
     if facts.tracestate and len(facts.tracestate) <= _LONGEST_STATE:
         carrier["tracestate"] = facts.tracestate

@@ -33,7 +33,7 @@ _SECRET = frozenset({"authorization", "cookie", "proxy-authorization"})
 
 
 class Refused(ValueError):
-    """Why a request is not made, for its author."""
+    """The reason why a request is not made, for its author."""
 
 
 @dataclass(frozen=True, slots=True)

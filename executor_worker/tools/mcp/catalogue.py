@@ -24,7 +24,7 @@ WRONG_TYPE = "it answered with the content type"
 
 class End(NamedTuple):
     """
-    Why a connection ended, or was none.
+    The reason why a connection ended, or was none.
 
     Attributes:
         problem: For the caller; may quote the server.

@@ -17,7 +17,7 @@ W = TypeVar("W", bound=Work)
 @dataclass(frozen=True, slots=True)
 class Stamp:
     """
-    By whom and when a commit is drawn up.
+    The stamp of a commit: the worker that draws it up, and the time.
 
     Attributes:
         worker_id: The consumer's name, for `data.worker_id`.

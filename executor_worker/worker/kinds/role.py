@@ -39,12 +39,12 @@ NOT_RUN = "the job was cancelled before it was run"
 @dataclass(frozen=True, slots=True)
 class RoleSpec:
     """
-    What a role asks for.
+    The node that a role asks for.
 
     Attributes:
         model: Named by the role or by its pool.
         message: A template, or an object of templates, which becomes JSON text.
-        needs_payload: A job without a task runs where it has a payload.
+        needs_payload: A job without a task runs if it has a payload.
     """
 
     name: str
