@@ -215,6 +215,10 @@ class InternalError(NodeError):
     code = "internal"
 
 
+NOT_RETRIABLE = frozenset(kind.code for kind in (InvalidItem, InvalidNode, TemplateError, UnknownTool, Cancelled))
+"""Codes of nodes that would fail the same again: their events say `retriable: false`, a `retry` without `on` skips them."""
+
+
 class StreamError(ExecutorError):
     """Redis did not do what it was asked."""
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from executor_worker.errors import NOT_RETRIABLE
 from executor_worker.json_text import dumps
 from executor_worker.outcome import Completed, Outcome
 
@@ -39,7 +40,8 @@ def failed_event(
     graph_id: str, execution_id: str, node_id: str, error: str, code: str, facts: dict[str, Any], now: float
 ) -> bytes:
     """Write a `node.failed` event; *facts* as for `completed_event`."""
-    data = {"graph_id": graph_id, "node_id": node_id, "output": None, "error": error, "error_code": code, **facts}
+    why = {"error": error, "error_code": code, "retriable": code not in NOT_RETRIABLE}
+    data = {"graph_id": graph_id, "node_id": node_id, "output": None, **why, **facts}
     return event(FAILED, graph_id, execution_id, node_id, data, now)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from executor_worker.errors import NOT_RETRIABLE
+
 On = Literal["success", "failure", "always"]
 Join = Literal["all", "any"] | int
 OnFailure = Literal["fail", "continue"]
@@ -20,9 +22,6 @@ LATER_TYPES = ("map", "graph", "loop", "wait")
 
 TYPES = (*WORK_TYPES, "router", *INLINE_TYPES, *LATER_TYPES)
 
-NEVER_REPEATED = frozenset({"invalid_node", "template_error", "unknown_tool", "cancelled"})
-"""Error codes that a retry without `on` does not repeat: it would fail the same again."""
-
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -32,7 +31,7 @@ class Retry:
     Attributes:
         max_attempts: In total, the first included.
         delay_s: Before the second attempt; then `backoff` times as long each time, up to `max_delay_s`.
-        on: Error codes that are repeated; None: all but `NEVER_REPEATED`.
+        on: Error codes that are repeated; None: all but `NOT_RETRIABLE`.
     """
 
     max_attempts: int = 1
@@ -43,7 +42,7 @@ class Retry:
 
     def repeats(self, code: str, attempt: int) -> bool:
         """Tell whether attempt number *attempt*, which failed with *code*, is followed by another one."""
-        return attempt < self.max_attempts and (code in self.on if self.on is not None else code not in NEVER_REPEATED)
+        return attempt < self.max_attempts and (code in self.on if self.on is not None else code not in NOT_RETRIABLE)
 
     def wait_s(self, attempt: int, luck: float) -> float:
         """

@@ -52,7 +52,7 @@ def test_failed_has_exactly_its_fields(wire: Wire) -> None:
     """`node.failed` has the sentence and the code beside the rest."""
     event = run(wire, COMPLAIN, execution_id="exec-1")
     check_envelope(event, "node.failed")
-    assert set(event["data"]) == ALWAYS | {"error", "error_code"}
+    assert set(event["data"]) == ALWAYS | {"error", "error_code", "retriable"}
     assert event["execution_id"] == "exec-1"
     assert event["data"]["error_code"] == "tool_failed"
     assert "no" in event["data"]["error"]

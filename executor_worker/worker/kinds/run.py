@@ -24,7 +24,7 @@ from executor_worker.broker.graphs.taken import TakenNode, TakenStep, taken_of
 from executor_worker.broker.names import run_journal, run_key
 from executor_worker.broker.queue.queues import ranked
 from executor_worker.envelopes.queue_name import DEFAULT
-from executor_worker.errors import Abandoned, TemplateError
+from executor_worker.errors import NOT_RETRIABLE, Abandoned, TemplateError
 from executor_worker.graph.judging import NONE, EdgeError, edges_taken
 from executor_worker.graph.mappings import mapped_inputs, mapped_output
 from executor_worker.json_text import dumps
@@ -260,7 +260,8 @@ def decided_node(run: TakenNode, outcome: Outcome, facts: Mapping[str, Any]) -> 
     took, errors = NONE, list[EdgeError]()
     if status == "failed" and run.plan.handled:
         took, errors = edges_taken(run.plan, run.node, status, None, run.seen, outcome.error)
-    told = {"error": outcome.error, "error_code": outcome.code, **outcome.detail, **facts}
+    why = {"error": outcome.error, "error_code": outcome.code, "retriable": outcome.code not in NOT_RETRIABLE}
+    told = {**why, **outcome.detail, **facts}
     return Decided(
         node=run.node,
         status=status,

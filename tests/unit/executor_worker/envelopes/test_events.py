@@ -38,6 +38,7 @@ def test_a_failed_event_says_why() -> None:
         "output": None,
         "error": "it broke: \ud800",
         "error_code": "internal",
+        "retriable": True,
         "attempt": 2,
     }
     assert read["data"] == data
