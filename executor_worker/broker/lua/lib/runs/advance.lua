@@ -220,13 +220,15 @@ local function pump(run)
   run.ready = rest
 end
 
--- The place of a queued, parked or given back node is taken from it at once; what a worker holds is not.
+-- The place of a queued, parked or given back node is taken from it at once; what a worker holds is not. A step's ('')
+-- always is: whoever holds it finds nothing left to do.
 local function take_back(run, id, where)
   local stream, entry = string.match(where, '^(.*) (%S+)$')
   if not stream then return true end -- it waits for a time
   local rows = redis.pcall('XPENDING', stream, GROUP, entry, entry, 1)
   local row = not rows.err and rows[1]
-  if row and row[3] < GIVEN_BACK_MS and node_of(run, id).st == 'running' then return false end
+  local node = id ~= '' and node_of(run, id)
+  if row and row[3] < GIVEN_BACK_MS and node and node.st == 'running' then return false end
   run.removed[#run.removed + 1] = {stream, entry}
   return true
 end

@@ -15,7 +15,7 @@ from executor_worker.broker.graphs import IdempotencyMismatch, TooManyRuns, driv
 from executor_worker.broker.graphs.duties import work_off
 from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.graphs.source import RUNS
-from executor_worker.broker.names import GROUP, run_key, timers_key
+from executor_worker.broker.names import GROUP, run_key, steps_stream, timers_key
 from executor_worker.broker.queue.document import DOCUMENTS
 from executor_worker.broker.queue.source import Sources
 from executor_worker.graph.definition import Graph
@@ -105,6 +105,22 @@ def test_late_settle_after_cancel_and_its_timer_changes_nothing(
     assert worker.settle(hand.claim.held, commit, take_next=False).ending in (Settled.late, Settled.fenced)
     assert log(db, run.id) == retried
     assert {view.id: view.status for view in drive(link, runs.nodes(run.id)) or []} == {"a": "queued", "b": "pending"}
+
+
+def test_cancel_while_a_worker_holds_a_step_of_the_run(db: Client, play: Callable[..., Play], link: Link) -> None:
+    """A retry's first step was just taken: the cancel counts, and the step finds nothing left to do."""
+    run = play("a")
+    drive(link, runs.cancel(run.id))
+    drive(link, runs.step(run.id, nothing))
+    assert drive(link, runs.require(run.id)).ended
+    drive(link, runs.retry(run.id))
+    db.xgroup_create(steps_stream(), GROUP, "0")
+    held = db.xreadgroup(GROUP, "someone", {steps_stream(): ">"})
+    assert held
+    drive(link, runs.cancel(run.id))
+    drive(link, runs.step(run.id, nothing))
+    about = drive(link, runs.require(run.id))
+    assert (about.status, about.ended, about.epoch) == ("cancelled", True, 2)
 
 
 def test_item_of_a_cancelled_run_is_not_started(db: Client, play: Callable[..., Play], link: Link) -> None:
