@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 
 from executor_worker.keeper.pool_health import MAIN_LOOP_SILENCE_S, PoolHealth, rfc3339
-from executor_worker.keeper.run_view import run_facts
 from executor_worker.telemetry import metrics
 from executor_worker.telemetry.metrics import Gauge
-from supervisor.scoreboard.scoreboard import Row, Scoreboard
+from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.scoreboard.view import run_view, worker_view
 
 JSON, TEXT, PROMETHEUS = "application/json", "text/plain; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"
 
@@ -100,7 +100,7 @@ class Health:
         return (200, TEXT, b"ready") if ready else (503, TEXT, b"not ready")
 
     def workers(self) -> Answer:
-        return 200, JSON, orjson.dumps({"workers": [self._worker(row) for row in self._board.rows()]})
+        return 200, JSON, orjson.dumps({"workers": [worker_view(row, self._time) for row in self._board.rows()]})
 
     def status(self) -> Answer:
         """All that `status` and `top` show of a pool."""
@@ -111,7 +111,7 @@ class Health:
             "paused": head.paused,
             "started": self._time(head.started_ns),
             "slots": {"now": head.configured, "least": head.least, "most": head.most, "reason": head.scaled or None},
-            "workers": [self._worker(row) | run_facts(row, self._time) for row in self._board.rows()],
+            "workers": [worker_view(row, self._time) | run_view(row, self._time) for row in self._board.rows()],
         }
         return 200, JSON, orjson.dumps(body | dict(self._rates()))
 
@@ -126,20 +126,6 @@ class Health:
 
     def _health(self) -> dict[str, Any]:
         return {"status": self._pool_health.status(), "worker_id": self._worker_id} | self._pool_health.facts()
-
-    def _worker(self, row: Row) -> dict[str, Any]:
-        busy = row.state in ("busy", "draining") and bool(row.held)
-        return {
-            "slot": row.slot,
-            "pid": row.pid or None,
-            "state": row.state,
-            "phase": row.phase,
-            "item": (row.item or None) if busy else None,
-            "since": self._time(row.since_ns),
-            "items_done": row.items_done,
-            "restarts": row.restarts,
-            "pss_bytes": row.pss_bytes or None,
-        }
 
     def _time(self, monotonic_ns: int) -> str | None:
         if not monotonic_ns:

@@ -11,8 +11,8 @@ from executor_worker.broker.queue.consumers import delete_consumer, release_cons
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.keeper.rates import Rates
-from executor_worker.keeper.run_view import run_facts
 from supervisor.scoreboard.scoreboard import Row
+from supervisor.scoreboard.view import registry_view
 
 ALL_S = 5.0  # between two times that all workers are written
 
@@ -76,17 +76,10 @@ class RegistrationDuty:
             pending_tasks=1 if item else 0,
             version=self._around.version,
             metadata={
-                "pid": row.pid,
-                "slot": row.slot,
                 "supervisor": self._around.worker_id,
                 "host": self._around.identity.host,
                 "health_port": self._around.health_port,
-                "state": row.state,
-                "since": time_of(row.since_ns),
-                "phase": row.phase,
-                **run_facts(row, time_of),
-                "items_done": row.items_done,
-                "restarts": row.restarts,
+                **registry_view(row, time_of),
                 "last_minute": lately,
                 "pool": pool,
             },

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from supervisor.processes.processes import DUMP_STACKS
-from supervisor.scoreboard.row import Row
 from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.scoreboard.view import log_view
 from supervisor.slots.slot import Slot
 
 DUMP_APART_S = 0.02  # between two workers' stacks
@@ -36,25 +36,4 @@ class StackDump:
 def rows_report(board: Scoreboard) -> list[dict[str, object]]:
     """One entry for each slot there is."""
     now_ns = time.monotonic_ns()
-    return [_fields(row, now_ns) for row in board.rows()]
-
-
-def _fields(row: Row, now_ns: int) -> dict[str, object]:
-    progress = row.progress
-    ends_ns = progress.ends_ns or row.item_deadline_ns
-    return {
-        "slot": row.slot,
-        "pid": row.pid,
-        "state": row.state,
-        "for_s": round((now_ns - row.since_ns) / 1e9, 1),
-        "mode": progress.mode,
-        "step": progress.step,
-        "steps": progress.steps,
-        "phase": row.phase,
-        "phase_for_s": round((now_ns - row.phase_since_ns) / 1e9, 1),
-        "left_s": round((ends_ns - now_ns) / 1e9, 1) if ends_ns else None,
-        "item": row.item,
-        "attempt": row.attempt if row.item else 0,
-        "items_done": row.items_done,
-        "restarts": row.restarts,
-    }
+    return [log_view(row, now_ns) for row in board.rows()]

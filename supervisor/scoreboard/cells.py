@@ -25,7 +25,7 @@ class Number:
     """An integer in the owner's word *at*."""
 
     def __init__(self, at: int) -> None:
-        self.at = at
+        self.at = int(at)  # a plain one is faster than an enum's
 
     @overload
     def __get__(self, owner: None, kind: type[Any]) -> Number: ...
@@ -42,7 +42,7 @@ class Flag:
     """Yes or no in the owner's word *at*."""
 
     def __init__(self, at: int) -> None:
-        self.at = at
+        self.at = int(at)
 
     @overload
     def __get__(self, owner: None, kind: type[Any]) -> Flag: ...
@@ -59,7 +59,7 @@ class Choice:
     """One of a few *names* in the owner's word *at*."""
 
     def __init__(self, at: int, names: tuple[str, ...]) -> None:
-        self.at = at
+        self.at = int(at)
         self.names = names
         self.number = {name: number for number, name in enumerate(names)}
 

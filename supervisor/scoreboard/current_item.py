@@ -12,6 +12,7 @@ from struct import Struct
 from time import monotonic_ns
 
 from supervisor.scoreboard.cells import Choice, Number, Twin, clip
+from supervisor.scoreboard.words import ITEMS_DONE, STATE, RowWord
 
 STATES = ("dead", "starting", "idle", "busy", "draining")
 IDLE, BUSY = STATES.index("idle"), STATES.index("busy")
@@ -34,9 +35,9 @@ class CurrentItem:
     SIZE = Twin.size(JOB) + Twin.size(PHASE)  # bytes of the records
 
     # Words of the row; the others are in `row.py`.
-    _state = Choice(3, STATES)
-    since_ns = Number(4)  # of the state
-    items_done = Number(9)
+    _state = Choice(STATE, STATES)
+    since_ns = Number(RowWord.SINCE)  # of the state
+    items_done = Number(ITEMS_DONE)
 
     def __init__(self, ints: memoryview[int], shared: mmap, offset: int) -> None:
         self.ints = ints
@@ -67,7 +68,7 @@ class CurrentItem:
         self._take_in_hand(whole(held), clip(item, ITEM_LIMIT), item_deadline_ns, failure_code)
         self._phase.write(self._short(phase), now, item_deadline_ns, failure_code)
         self.since_ns = now
-        self.ints[3] = BUSY
+        self.ints[STATE] = BUSY
 
     def proceed(self, item: str, phase: str, item_deadline_ns: int, on_deadline: str = ITEM_FAILURE_CODE) -> None:
         """Say what the item in hand is called, and how long it may take; see `begin`."""
@@ -101,9 +102,9 @@ class CurrentItem:
         self._phase.write(self._short(phase), now, 0, b"")
         self._take_in_hand(b"", b"", 0, b"")
         if done:
-            self.ints[9] += 1
+            self.ints[ITEMS_DONE] += 1
         self.since_ns = now
-        self.ints[3] = IDLE
+        self.ints[STATE] = IDLE
 
     @property
     def activity(self) -> str:

@@ -24,6 +24,17 @@ from supervisor.scoreboard.cells import WORD, Flag, Number, Twin, clip
 from supervisor.scoreboard.counters import Counters
 from supervisor.scoreboard.current_item import IDLE, CurrentItem, text, whole
 from supervisor.scoreboard.progress import Progress, ProgressCell
+from supervisor.scoreboard.words import (
+    LEASE_UNTIL,
+    LOST,
+    OF_ONE_WORKER,
+    RSS,
+    RUN,
+    STATE,
+    STOP_RUN,
+    WANTS_REPLACEMENT,
+    W,
+)
 
 if TYPE_CHECKING:
     from supervisor.scoreboard.wakeups import Wakeups
@@ -43,37 +54,37 @@ assert _PROGRESS_AT + ProgressCell.SIZE <= SIZE
 
 FAILURE_CODE_LIMIT, WATCHED_LIMIT = 39, 510  # bytes
 
-_OF_ONE_WORKER = (1, 5, 6, 7, 8, 11, 12, 13, 14, 15, 17, 18, 19, 20, 21)  # words
-
 
 class Row(CurrentItem):
     """One slot; its writers are named at the head of this file."""
 
     __slots__ = ("_kill", "_progress", "_released", "_wakeups", "_watched", "counters", "slot")
 
-    # Words 3, 4 and 9 are what is in hand's.
-    placed = Flag(0)
-    pid = Number(1)
-    generation = Number(2)  # workers this slot has had
-    started_ns = Number(5)  # of the worker
-    lease_until_ns = Number(6)
-    lost = Flag(7)  # the lease is gone: what is held is no longer ours
-    stop_run = Number(8)  # the run that is to end at once, as failed
-    restarts = Number(10)  # workers replaced that had not been asked to leave
-    wants_replacement = Flag(11)
-    rss_bytes = Number(12)
-    pss_bytes = Number(13)
-    client_id = Number(14)
-    leaving = Flag(15)  # the worker was asked to leave
-    respawn_at_ns = Number(16)  # when a dead slot gets its next worker
-    stopped = Flag(17)  # by SIGSTOP
-    cut_short = Flag(18)  # the worker was killed because a drain's time was up
+    # State, since and items done are in `CurrentItem`.
+    placed = Flag(W.PLACED)
+    pid = Number(W.PID)
+    generation = Number(W.GENERATION)  # workers this slot has had
+    started_ns = Number(W.STARTED)  # of the worker
+    lease_until_ns = Number(W.LEASE_UNTIL)
+    lost = Flag(W.LOST)  # the lease is gone: what is held is no longer ours
+    stop_run = Number(W.STOP_RUN)  # the run that is to end at once, as failed
+    restarts = Number(W.RESTARTS)  # workers replaced that had not been asked to leave
+    wants_replacement = Flag(W.WANTS_REPLACEMENT)
+    rss_bytes = Number(W.RSS)
+    pss_bytes = Number(W.PSS)
+    client_id = Number(W.CLIENT_ID)
+    leaving = Flag(W.LEAVING)  # the worker was asked to leave
+    respawn_at_ns = Number(W.RESPAWN_AT)  # when a dead slot gets its next worker
+    stopped = Flag(W.STOPPED)  # by SIGSTOP
+    cut_short = Flag(W.CUT_SHORT)  # the worker was killed because a drain's time was up
     # Id of the current run, unique within the slot: a late stop request can't hit the next run.
-    run = Number(19)  # when it began
-    lost_run = Number(20)  # the run whose item surely belongs to another worker: it is to end at once, as nothing
-    unwatched_run = Number(21)  # the run whose worker has to see for itself whether it is still wanted
-    attempt = Number(22)  # which run of the item the last one begun was, from 1
-    listed = Flag(23)  # others can see the slot by its name; still so after its removal, until a keeper has seen to it
+    run = Number(W.RUN)  # when it began
+    lost_run = Number(
+        W.LOST_RUN
+    )  # the run whose item surely belongs to another worker: it is to end at once, as nothing
+    unwatched_run = Number(W.UNWATCHED_RUN)  # the run whose worker has to see for itself whether it is still wanted
+    attempt = Number(W.ATTEMPT)  # which run of the item the last one begun was, from 1
+    listed = Flag(W.LISTED)  # others can see the slot by its name, until a keeper has seen to its removal
 
     def __init__(self, slot: int, shared: mmap, offset: int, counters: Counters, wakeups: Wakeups) -> None:
         words = memoryview(shared)[offset : offset + _IN_HAND_AT].cast("q")
@@ -121,18 +132,18 @@ class Row(CurrentItem):
     def goes_on(self, run: int, now_ns: int) -> bool:
         """Tell whether nothing in this row speaks against going on with *run*; the worker asks many times in each."""
         words = self.ints
-        return words[8] != run and not words[7] and words[6] >= now_ns
+        return words[STOP_RUN] != run and not words[LOST] and words[LEASE_UNTIL] >= now_ns
 
     @property
     def at_rest(self) -> bool:
         """Tell whether the worker has nothing in hand and nothing is asked of it; read several times a second."""
         words = self.ints
-        return words[3] == IDLE and not words[19]
+        return words[STATE] == IDLE and not words[RUN]
 
     def worn(self, limit: int) -> bool:
         """Tell whether the worker asks to be replaced, or weighs more than *limit* bytes (0: none)."""
         words = self.ints
-        return words[11] != 0 or 0 < limit < words[12]
+        return words[WANTS_REPLACEMENT] != 0 or 0 < limit < words[RSS]
 
     @property
     def run_is_over(self) -> bool:
@@ -195,7 +206,7 @@ class Row(CurrentItem):
 
     def reset(self) -> None:
         """Prepare for the next worker: what the last one held stays, for its successor."""
-        for word in _OF_ONE_WORKER:
+        for word in OF_ONE_WORKER:
             self.ints[word] = 0
         self.leave_to_successor()
         self.generation += 1
@@ -203,7 +214,7 @@ class Row(CurrentItem):
 
     def clear(self) -> None:
         """Leave nothing of a former user of this slot but its totals."""
-        for word in _OF_ONE_WORKER:
+        for word in OF_ONE_WORKER:
             self.ints[word] = 0
         self.items_done = self.restarts = self.respawn_at_ns = 0
         self.forget()
