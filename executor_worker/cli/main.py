@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit status."""
     _prepare_standard_streams()
     try:
-        status = _run(build_parser().parse_args(argv))
+        status = _run_or_help(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return status
     except Quit as early:
@@ -75,6 +75,15 @@ def _sentence(error: ExecutorError) -> str:
 def _give_up_stdout() -> None:
     """Python would flush it once more at exit, and complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run_or_help(arguments: Sequence[str]) -> int:
+    """Without a command show a person the help; a container or systemd, which bring no terminal, get the pool."""
+    parser = build_parser()
+    if not arguments and os.isatty(0):
+        parser.print_help()
+        return DONE
+    return _run(parser.parse_args(arguments or ["run"]))
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -23,6 +23,8 @@ start here:
 Settings come from the environment, then from the file that ENV_FILE names (default .env).
 Results go to stdout, logs to stderr.
 
+Without a command: run where stdin is no terminal, this help where it is one.
+
 exit status: 0 done, 1 failed, 2 wrong usage or a missing file, 78 wrong settings"""
 
 _RUN = """\
@@ -116,6 +118,13 @@ _CHECK = """\
   executor-worker check
   executor-worker check && executor-worker run"""
 
+_COMPLETION = """\
+  eval "$(executor-worker completion bash)"       in ~/.bashrc; zsh alike
+  executor-worker completion fish | source        in ~/.config/fish/config.fish"""
+_MAN = """\
+  executor-worker man | man -l -
+  executor-worker man > /usr/local/share/man/man1/executor-worker.1"""
+
 if TYPE_CHECKING:
     _Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -140,6 +149,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         *(_run, _serve, _work, _demo, _once, _submit, _job, _status, _top, _tail),
         *(_graph, _health, _ctl, _dead, _throttle, _replay, _tools, _check),
+        *(_completion, _man),
     ):
         add(commands)
     return parser
@@ -370,6 +380,17 @@ def _check(commands: _Commands) -> None:
     about = "look at settings, Redis, model, tools and paths; one line each: ok, or what to do"
     parser = _add(commands, "check", about, "checks.check:check", _CHECK, needs="nothing")
     _add_json(parser)
+
+
+def _completion(commands: _Commands) -> None:
+    about = "print what makes a shell complete commands and options"
+    parser = _add(commands, "completion", about, "completion:completion", _COMPLETION, needs="nothing")
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), metavar="SHELL", help="bash, zsh or fish")
+
+
+def _man(commands: _Commands) -> None:
+    about = "print the manual page, in roff"
+    _add(commands, "man", about, "completion:man", _MAN, needs="nothing")
 
 
 def _add(

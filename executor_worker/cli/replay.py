@@ -36,6 +36,7 @@ def replay(settings: Settings, args: argparse.Namespace) -> int:
     with closing(connect(settings)) as link:
         state = _state(link, args.graph)
         records = _records(link, state, args.graph, args.node)
+    _refuse_beyond(records, args.from_step, f"{args.graph}/{args.node}")
     kept = _cut(records, args.from_step, args.model)
     task = _task(state, args.graph, args.node, kept[0]["config"] if kept else _config(records, args.model))
     journal = _Shown(kept, shown=args.steps or on_terminal(sys.stderr))
@@ -70,6 +71,19 @@ def _records(link: Link, state: GraphState, graph: str, node: str) -> list[Recor
         advice = "a plain tool node keeps none, and one is kept for STATE_TTL only; `once` runs a node anew."
         raise Quit(FAILED, f"there is no journal of {graph}/{node}: {advice}")
     return [record for record in found if record["step"] != "ended"]
+
+
+def _refuse_beyond(records: Sequence[Record], from_step: int | None, name: str) -> None:
+    """
+    Raises:
+        Quit: The run did not come so far: nothing would be run live, whatever --model says.
+    """
+    answers = sum(record["step"] == "replied" for record in records)
+    if from_step is not None and from_step > answers:
+        had = f"{answers} answer{'' if answers == 1 else 's'} of the model"
+        raise Quit(
+            FAILED, f"--from-step {from_step} is beyond the run of {name}, which has {had}; keep 0 to {answers}."
+        )
 
 
 def _cut(records: Sequence[Record], from_step: int | None, model: str | None) -> list[Record]:

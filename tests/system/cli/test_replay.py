@@ -68,6 +68,11 @@ def test_replay_runs_a_node_again_from_its_journal(
     assert live.err.count("journal  ") == 3 and live.err.count("now  ") == 4
     other = run("replay", "g", "n", "--from-step", "2", "--model", "another", "--steps", **env)
     assert "another end_turn" in other.err and other.json["status"] == "completed", other
+    last = run("replay", "g", "n", "--from-step", "3", **env)
+    assert last.status == 0 and last.json["output"]["result"] == "It is 42."
+    beyond = run("replay", "g", "n", "--from-step", "4", "--model", "another", **env)
+    assert (beyond.status, beyond.out) == (1, "")
+    assert "--from-step 4 is beyond the run of g/n, which has 3 answers of the model; keep 0 to 3" in beyond.err
     client = redis_server.client()
     assert client.xlen("dago:events:node.completed") == 1, "nothing of it is settled"
     client.close()

@@ -59,7 +59,6 @@ def test_the_version_is_told(run: Run) -> None:
     "arguments",
     [
         *(
-            (),
             ("fly",),
             ("once",),
             ("run", "--workers", "0"),
