@@ -1,5 +1,5 @@
 """
-The transitions of a run, pure: what the scripts do in Redis, over Python's values.
+The transitions of a run, pure: what `broker/lua/lib/runs/advance.lua` does in Redis, here over Python's values.
 
 Scripts and this must agree on every step (a test compares them for graphs, ends and orders made up by chance), so this
 is where to read what follows when a node ends: edges are decided, joins counted, skips cascade, nodes without work

@@ -1,5 +1,5 @@
 """
-The journal of a run: records of its steps, from which a later run of the same item goes on.
+The journal of a run: records of its steps, from which a later run of the same item goes on (`steps.py` does).
 
     began      the item's name then, the node's config, and how the conversation was opened
     replied    a model's answer with its blocks as they were, and what it cost

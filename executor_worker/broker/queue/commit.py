@@ -1,4 +1,8 @@
-"""Commits: what settling writes, whatever the kind, and what came of it."""
+"""
+Commits: what settling writes, whatever the kind, and what came of it.
+
+`Consumer.settle` sends one; each kind draws up its own (`document.py`, `../graphs/settling.py`, `../roles/`).
+"""
 
 from __future__ import annotations
 

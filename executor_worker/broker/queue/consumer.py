@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from executor_worker.broker.connection.blocking import BlockingRead
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.replies import GroupLost
 from executor_worker.broker.names import LAST_READ, MARKERS, RESETS
 from executor_worker.broker.queue.arguments import TakeOrders
+from executor_worker.broker.queue.blocking_read import BlockingRead
 from executor_worker.broker.queue.claim import Claim, Settlement
 from executor_worker.broker.queue.commit import Commit, Settled, Terms
 from executor_worker.broker.queue.consumers import release_held

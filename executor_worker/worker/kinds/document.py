@@ -37,7 +37,8 @@ from executor_worker.outcome import Completed, Failed
 from executor_worker.worker.journal import LAST_RECORD
 from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
 from executor_worker.worker.kinds.telling import facts_of, failed_instead, letter_of, readable
-from executor_worker.worker.limits import Limits, answer_of_history, own_timeout
+from executor_worker.worker.limits import Limits, own_timeout
+from executor_worker.worker.poisoned import answer_of_history
 from executor_worker.worker.stages import Conclusion, Decision, Run, Work
 
 ROUTER = "router"

@@ -21,7 +21,8 @@ from executor_worker.nodes.executor import Task
 from executor_worker.outcome import Completed
 from executor_worker.worker.kinds import Draft, Kind, Stamp
 from executor_worker.worker.kinds.telling import letter_of
-from executor_worker.worker.limits import Limits, answer_of_history
+from executor_worker.worker.limits import Limits
+from executor_worker.worker.poisoned import answer_of_history
 from executor_worker.worker.stages import Conclusion, Decision, Run, Work
 
 LIST, HOLDING, ANSWERS, DEAD, STREAM = "jobs", "jobs:holding", "jobs:answers", "jobs:dead", "jobs:entries"
