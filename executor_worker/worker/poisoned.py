@@ -1,4 +1,4 @@
-"""Poisoned items, and items whose worker had to be ended: the answer that an item's earlier runs give before another."""
+"""Poisoned items, and items whose worker had to be ended: the answer that earlier runs give."""
 
 from __future__ import annotations
 
