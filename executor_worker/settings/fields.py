@@ -396,7 +396,7 @@ class Settings(OrchestratorFields, RoleFields):
         inside = (password for address in given for password in addresses.passwords_in(address))
         keys = (self.llm_api_key, self.llm_api_key_anthropic, self.llm_api_key_openai, self.llm_api_key_gemini)
         headers = (value.rpartition(" ")[2] for value in self.otel_exporter_otlp_headers.values())
-        tokens = (entry.split(":", 2)[2] for entry in self.api_tokens)
+        tokens = (self.dago_token, *(entry.split(":", 2)[2] for entry in self.api_tokens))
         return tuple(
             filter(None, (self.redis_pass, self.redis_connection, *keys, self.health_token, *tokens, *inside, *headers))
         )

@@ -61,6 +61,10 @@ class OrchestratorFields(BaseSettings):
     api_bodies: Annotated[int, kinds.whole(1, 1000, 2)] = Field(
         2, description="Bodies over 64 KiB that one API process reads and checks at the same time"
     )
+    dago_url: Annotated[str, kinds.url()] = Field(
+        "", description="An API that the `graph` commands talk to; empty: to Redis themselves"
+    )
+    dago_token: Annotated[str, kinds.token()] = Field("", description="The token they bring", repr=False)
     max_graph_bytes: Annotated[int, kinds.size("4MiB"), Shown("4MiB")] = Field(
         4 * 2**20, description="A larger body is refused"
     )

@@ -1,4 +1,4 @@
-"""`graph submit|list|show|follow|cancel|retry|hold|resume`: runs of the pools on this Redis."""
+"""`graph submit|list|show|follow|cancel|retry|hold|resume`: runs of the pools on this Redis, or over an API."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.graphs import RunError, drive, runs
 from executor_worker.cli.display import on_terminal, print_json, print_json_line, print_table
 from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
+from executor_worker.cli.graph import remote
 from executor_worker.cli.graph.following import follow, teller
 from executor_worker.cli.graph.reading import read_request
 from executor_worker.cli.graph.running import print_result, read_graph, submit_graph, teller_on_stderr
@@ -22,7 +23,22 @@ from executor_worker.json_text import loads
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 
+Command = Callable[[Settings, argparse.Namespace], int]
 
+
+def _or_over_api(command: Command) -> Command:
+    """Let the API do it where DAGO_URL names one."""
+
+    def run(settings: Settings, args: argparse.Namespace) -> int:
+        if not settings.dago_url:
+            return command(settings, args)
+        over_api: Command = getattr(remote, command.__name__)
+        return over_api(settings, args)
+
+    return run
+
+
+@_or_over_api
 def submit(settings: Settings, args: argparse.Namespace) -> int:
     """Submit a graph, and wait for its end if that is asked for."""
     request = read_request(args.file, args.input, args.inputs)
@@ -46,6 +62,7 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
         return print_result(link, graph_id)
 
 
+@_or_over_api
 def listing(settings: Settings, args: argparse.Namespace) -> int:
     """List runs, newest first."""
     with closing(connect(settings)) as link:
@@ -73,6 +90,7 @@ def listing(settings: Settings, args: argparse.Namespace) -> int:
     return DONE
 
 
+@_or_over_api
 def show(settings: Settings, args: argparse.Namespace) -> int:
     """Show a run and its nodes."""
     with closing(connect(settings)) as link:
@@ -92,6 +110,7 @@ def show(settings: Settings, args: argparse.Namespace) -> int:
     return DONE
 
 
+@_or_over_api
 def follow_run(settings: Settings, args: argparse.Namespace) -> int:
     """Show a run's events as they come, until it ends."""
     with closing(connect(settings)) as link:
@@ -101,24 +120,28 @@ def follow_run(settings: Settings, args: argparse.Namespace) -> int:
         return _status(drive(link, runs.require(args.id)))
 
 
+@_or_over_api
 def cancel(settings: Settings, args: argparse.Namespace) -> int:
     """Cancel runs, named or by a filter."""
     with closing(connect(settings)) as link:
         return _each(link, args, "cancelled", _ACTIVE, lambda graph_id: _cancelled(drive(link, runs.cancel(graph_id))))
 
 
+@_or_over_api
 def retry(settings: Settings, args: argparse.Namespace) -> int:
     """Begin failed or cancelled runs again, named or by a filter."""
     with closing(connect(settings)) as link:
         return _each(link, args, "retried", _OVER, lambda graph_id: _retried(drive(link, runs.retry(graph_id))))
 
 
+@_or_over_api
 def hold(settings: Settings, args: argparse.Namespace) -> int:
     """Let nothing new of runs start."""
     with closing(connect(settings)) as link:
         return _each(link, args, "held", (), lambda graph_id: as_json(drive(link, runs.hold(graph_id))))
 
 
+@_or_over_api
 def resume(settings: Settings, args: argparse.Namespace) -> int:
     """Let held runs go on."""
     with closing(connect(settings)) as link:

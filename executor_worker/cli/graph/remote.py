@@ -1,0 +1,187 @@
+"""The same commands over an API, where DAGO_URL names one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from executor_worker.cli.display import on_terminal, print_json, print_json_line, print_table
+from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
+from executor_worker.cli.graph.following import teller
+from executor_worker.cli.graph.reading import read_request
+from executor_worker.cli.graph.running import teller_on_stderr
+from executor_worker.client import DagoClient, DagoError
+from executor_worker.envelopes.events import rfc3339
+from executor_worker.settings import Settings
+
+PAGE = 100
+
+
+def submit(settings: Settings, args: argparse.Namespace) -> int:
+    """Submit a graph, and wait for its end if that is asked for."""
+    request = read_request(args.file, args.input, args.inputs)
+    with _client(settings) as dago:
+        try:
+            graph_id = dago.submit_graph(request.graph, request.inputs)
+        except DagoError as error:
+            raise Quit(FAILED, *_problems(error)) from None
+        if not (args.follow or args.wait):
+            print_json_line({"graph_id": graph_id, "status": "submitted"})
+            return DONE
+        show = teller() if args.follow else teller_on_stderr()
+        ends = time.monotonic() + args.timeout if args.timeout else float("inf")
+        for event in dago.events(graph_id):
+            show(event)
+            if time.monotonic() > ends:
+                break
+        result = dago.wait(graph_id, max(ends - time.monotonic(), 0) if args.timeout else None)
+    if not args.follow:
+        print_json(result)
+    return DONE if result["status"] == "completed" else FAILED
+
+
+def listing(settings: Settings, args: argparse.Namespace) -> int:
+    """List runs, newest first."""
+    wanted = {"status": args.status, "name": args.name, "q": args.query}
+    with _client(settings) as dago:
+        found = _all(dago, wanted, args.limit)
+    if args.json:
+        for run in found:
+            print_json_line(run)
+        return DONE
+    rows = [
+        (
+            run["graph_id"],
+            run["status"],
+            run["name"] or "",
+            run["submitted_at"],
+            run["nodes"]["total"],
+            run["nodes"]["completed"],
+            run["nodes"]["failed"],
+        )
+        for run in found
+    ]
+    names = ("run", "status", "name", "submitted", "nodes", "completed", "failed")
+    print_table(names, rows, spare=("name", "submitted"))
+    return DONE
+
+
+def show(settings: Settings, args: argparse.Namespace) -> int:
+    """Show a run and its nodes."""
+    with _client(settings) as dago:
+        run = dago.get_graph(args.id)
+    if args.json:
+        print_json(run)
+        return DONE
+    print(f"{run['graph_id']}  {run['status']}  {run['name'] or ''}".rstrip())
+    if run["error"]:
+        print(run["error"])
+    states = run["node_states"]
+    rows = [
+        (node["id"], node["type"], node["status"], ", ".join(node["waiting_for"][:5]) or states[node["id"]]["error"])
+        for node in run["nodes"]
+    ]
+    print_table(("node", "type", "status", "why"), rows, spare=("type",))
+    return DONE
+
+
+def follow_run(settings: Settings, args: argparse.Namespace) -> int:
+    """Show a run's events as they come, until it ends."""
+    tell = print_json_line if args.json else teller()
+    with _client(settings) as dago:
+        for event in dago.events(args.id):
+            tell(event)
+        return DONE if dago.get_status(args.id)["status"] == "completed" else FAILED
+
+
+def cancel(settings: Settings, args: argparse.Namespace) -> int:
+    """Cancel runs, named or by a filter."""
+    with _client(settings) as dago:
+        return _each(dago, args, "cancelled", ("running",), dago.cancel)
+
+
+def retry(settings: Settings, args: argparse.Namespace) -> int:
+    """Begin failed or cancelled runs again, named or by a filter."""
+    with _client(settings) as dago:
+        return _each(dago, args, "retried", ("failed", "cancelled"), dago.retry)
+
+
+def hold(settings: Settings, args: argparse.Namespace) -> int:
+    """Let nothing new of runs start."""
+    with _client(settings) as dago:
+        return _each(dago, args, "held", (), dago.hold)
+
+
+def resume(settings: Settings, args: argparse.Namespace) -> int:
+    """Let held runs go on."""
+    with _client(settings) as dago:
+        return _each(dago, args, "going on", (), dago.resume)
+
+
+def _client(settings: Settings) -> DagoClient:
+    return DagoClient(settings.dago_url, settings.dago_token or None)
+
+
+def _each(
+    dago: DagoClient,
+    args: argparse.Namespace,
+    done: str,
+    statuses: Sequence[str],
+    act: Callable[[str], dict[str, Any]],
+) -> int:
+    """
+    Do something to each run that was named, or that a filter finds; say of each what came of it.
+
+    Raises:
+        Quit: None was named, and there is no filter.
+    """
+    named = list(args.ids)
+    filters = {name: getattr(args, name, None) for name in ("status", "code", "since")}
+    if not named and not any(filters.values()):
+        raise Quit(USAGE, "name runs, or say which by --status, --code or --since.")
+    if not named:
+        since = rfc3339(time.time() - args.since) if args.since else None
+        for status in [args.status] if args.status else statuses:
+            wanted = {"status": status, "code": args.code, "since": since}
+            named += [run["graph_id"] for run in _all(dago, wanted, sys.maxsize)]
+    failed = 0
+    for graph_id in named:
+        if getattr(args, "dry_run", False):
+            print(f"{graph_id} would be {done}" if on_terminal() else json.dumps({"graph_id": graph_id}), flush=True)
+            continue
+        try:
+            told = act(graph_id)
+        except DagoError as error:
+            failed += 1
+            print(f"executor-worker: {error}.", file=sys.stderr)
+            continue
+        if on_terminal():
+            print(f"{graph_id} is {done}", flush=True)
+        else:
+            print_json_line(told)
+    if not named:
+        print("executor-worker: there are no such runs.", file=sys.stderr)
+    return FAILED if failed else DONE
+
+
+def _all(dago: DagoClient, wanted: dict[str, Any], most: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor = None
+    while len(found) < most:
+        page = dago.list(min(most - len(found), PAGE), cursor, **wanted)
+        found += page["graphs"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    return found
+
+
+def _problems(error: DagoError) -> list[str]:
+    """All that is wrong with a graph, a sentence each; else what the API has said."""
+    problems = error.details.get("errors", []) if isinstance(error.details, dict) else []
+    told = [f"{one['pointer'] or '/'}: {one['message']}. {one['fix']}" for one in problems]
+    return told or [f"{str(error).rstrip('.')}."]
