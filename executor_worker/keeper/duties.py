@@ -72,7 +72,10 @@ class Duties:
         # Both know of each other: what waited is offered as what was released is, and one subscription serves both.
         self.throttling = throttling = Throttling(around, lambda ready: self.reclaim.put_up(ready))
         self.reclaim = Reclaim(
-            around, Releases(around.link.another(), throttling.heard, lambda in_s: self.graph_runs.heard(in_s))
+            around,
+            Releases(
+                around.link.another(), throttling.heard, lambda in_s: self.graph_runs.heard(in_s), throttling.opened
+            ),
         )
         self.graph_runs = GraphRuns(around)
         self.rates = Rates(around.board)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from executor_worker.broker.queue.consumers import pending_of, release_held
 from executor_worker.broker.queue.reclaim_hints import write_notice
-from executor_worker.broker.queue.releases import Releases
+from executor_worker.broker.queue.releases import Releases, tell_released
 from executor_worker.broker.queue.stale import Sweeper
 from executor_worker.errors import StreamUnavailable
 from executor_worker.keeper.pool_context import PoolContext
@@ -18,6 +18,7 @@ ORPHAN_S = 0.1  # a dead slot gets its next worker sooner than that, unless it b
 DRAIN_PATIENCE_S = 1.0
 RENEWED_S = 3.0  # after Redis has come back every keeper has noticed that
 UNTAKEN_S = 1.0
+TURN_SHARE = 0.8  # of the time between two sweeps: a pool that is gone has no turn when the next one comes
 SPARE = 1  # woken beyond what there is
 MOST_STALE = 16  # entries put up at a time
 
@@ -33,8 +34,16 @@ class Reclaim:
     def __init__(self, around: PoolContext, releases: Releases) -> None:
         self._around = around
         self._releases = releases
-        self._sweeper = Sweeper(around.link, lease_s=around.lease_s, streams=around.streams, groups=around.groups)
         self._every_s = max(min(around.lease_s / 3, 10.0), 0.5)
+        turn_s = self._every_s * TURN_SHARE
+        self._sweeper = Sweeper(
+            around.link,
+            lease_s=around.lease_s,
+            streams=around.streams,
+            groups=around.groups,
+            sweeper=around.worker_id,
+            turn_s=turn_s,
+        )
         self._next_sweep = 0.0
         self._epoch = around.board.head.redis_epoch
         self._number = time.monotonic_ns()  # beyond whatever keepers before us have used
@@ -57,7 +66,9 @@ class Reclaim:
         self._spare_the_living(now)
         if now >= self._next_sweep:
             self._next_sweep = now + self._every_s
-            self._up = self._sweeper.stale(MOST_STALE)
+            # Who hears nothing of what others find looks for itself.
+            self._up = self._sweeper.stale(MOST_STALE, in_turns=not self._releases.refused)
+            tell_released(self._around.link, self._up)
             self.put_up(found)
         elif found:
             self.put_up(found)

@@ -1,4 +1,4 @@
-"""Throttling: shows if models are throttled or their keys refused, and lets waiting items go on."""
+"""Throttling: shows if models are throttled or keys refused, and lets go on what waited, for that or anything else."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from executor_worker.broker.fleet.cancelled import maybe_cancelled
-from executor_worker.broker.fleet.throttle import let_go, parked, survey
+from executor_worker.broker.fleet.throttle import PLACE_S
 from executor_worker.broker.fleet.throttles import Refusal, refusals, waiting_for
+from executor_worker.broker.queue.waits import Survey, let_go, parked, survey
 from executor_worker.graph.state import is_cancelled
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.keeper.pool_health import rfc3339
@@ -23,7 +24,7 @@ SAID_MODELS = 3
 
 class Throttling:
     """
-    Looks at the fleet's throttles; while there are none that is one small question a second.
+    Looks at all that items wait for; while there is nothing that is one small question a second.
 
     Args:
         put_up: Offers entries to idle workers.
@@ -35,17 +36,20 @@ class Throttling:
         self._cursor = b"0"
 
     def run(self) -> float:
-        """Returns the seconds until the next look: sooner if a throttle opens before."""
-        board = self._around.board
-        calling = [self._around.consumer(row.slot) for row in board.rows() if row.pid and row.phase == CALLING]
-        seen = survey(self._around.link, calling, most=MOST_READY)
+        """Returns the seconds until the next look: sooner if something opens before."""
+        board, seen = self._around.board, self._survey()
         board.head.throttled = seen.throttles > 0
-        ready = [*seen.ready, *self._unwanted(), *self._refused()] if seen.throttles else seen.ready
+        ready = [*seen.ready, *(self._unwanted() if seen.awaited else ()), *(self._refused() if seen.throttles else ())]
         if not seen.throttles and board.head.held_back:
             board.head.held_back = ""
         if ready:
             self._put_up(ready)
         return LOOK_S if seen.opens_s is None else min(max(seen.opens_s, SOONEST_S), LOOK_S)
+
+    def _survey(self) -> Survey:
+        around = self._around
+        calling = [around.consumer(row.slot) for row in around.board.rows() if row.pid and row.phase == CALLING]
+        return survey(around.link, around.worker_id, around.streams, calling, place_s=PLACE_S, most=MOST_READY)
 
     def _unwanted(self) -> list[tuple[str, str]]:
         """Find parked items whose time is up or whose graph was cancelled: they are answered, not run."""
@@ -65,7 +69,8 @@ class Throttling:
         idle = sum(row.state == "idle" and not row.stopped for row in self._around.board.rows())
         if ours or not found or not self._around.accounts or not idle:
             return []
-        others = [pair for one in found for pair in waiting_for(self._around.link, one.throttle, idle)][:idle]
+        others = [pair for one in found for pair in waiting_for(self._around.link, one.throttle, idle)]
+        others = [pair for pair in others if pair[0] in self._around.streams][:idle]
         let_go(self._around.link, others)
         return others
 
@@ -77,6 +82,10 @@ class Throttling:
             ("dago_llm_throttled", "Whether calls of some model are held back in the fleet.", {(): throttled}),
             ("dago_llm_key_refused", "Whether a provider refuses this pool's key.", {(): refused}),
         ]
+
+    def opened(self) -> None:
+        """Something may let items go: look now instead of in a second."""
+        self._put_up(self._survey().ready)
 
     def heard(self) -> None:
         """Note that a worker was throttled: all workers must now ask before calling."""

@@ -154,7 +154,7 @@ def test_an_empty_account_is_tried_by_one_call(stage: Stage, provider: Provider,
         push_llm(stage, graph)
     wait_until(lambda: waiting(pool) == len(graphs), 30, lambda: f"all wait; {stage.where()}")
     calls = len(provider.refused)
-    (throttle,) = stage.db.smembers("dago:executor:throttles")
+    (throttle,) = stage.db.smembers("dago:executor:awaited")
     stage.db.hset(throttle, "not_before", 0)
     wait_until(lambda: len(provider.refused) == calls + 1, 20, "one call tries")
     holds_for(lambda: len(provider.refused) == calls + 1, 1.5, "and no other, for a minute")

@@ -212,7 +212,7 @@ def test_34_a_model_that_refuses(stage: Stage, provider: Provider, start: Callab
 
 def let_call(stage: Stage, in_s: float) -> None:
     """Make the wait end sooner, which is no longer than five minutes of the ten that the provider asked for."""
-    (throttle,) = stage.db.smembers("dago:executor:throttles")
+    (throttle,) = stage.db.smembers("dago:executor:awaited")
     assert 200 < (int(stage.db.hget(throttle, "not_before")) / 1000 - time.time()) <= 300
     stage.db.hset(throttle, "not_before", int((time.time() + in_s) * 1000))
 

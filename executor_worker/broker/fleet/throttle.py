@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import Script, script
-from executor_worker.broker.names import PARKED, THROTTLE_PREFIX, THROTTLED_CHANNEL, THROTTLES, WORKED_PREFIX
-from executor_worker.errors import ModelError, ModelRefused, StreamError, StreamRefused
+from executor_worker.broker.names import THROTTLE_PREFIX, THROTTLED_CHANNEL, WORKED_PREFIX
+from executor_worker.errors import ModelError, ModelRefused, StreamError
 from executor_worker.providers.throttle import LONGEST_HELD_S, Wait
 from executor_worker.run_context import RunContext
 from executor_worker.telemetry import logs
@@ -41,7 +40,7 @@ _MODEL_CHARS = 200
 
 def scripts() -> list[Script]:
     """Those to ask, and to tell how a call has ended; read once, best before the workers are forked."""
-    return [script(name, "throttle") for name in ("admit", "throttled", "called", "key_refused", "worked")]
+    return [script(name, "waits", "throttle") for name in ("admit", "throttled", "called", "key_refused", "worked")]
 
 
 class FleetThrottle:
@@ -154,97 +153,6 @@ class FleetThrottle:
         _, wait_ms = self._link.run(self._throttled, [self._name(model)], words)
         self._told, self._told_until = True, time.monotonic() + TOLD_S
         logs.info("model.throttled", model=model[:_MODEL_CHARS], error_code=error.code, wait_s=round(wait_ms / 1000, 3))
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """
-    Attributes:
-        throttles: How many there are.
-        opens_s: Until the next one may be called again; None if that is for a call's end to say.
-        ready: Pairs of stream and entry that waited and could run now.
-    """
-
-    throttles: int
-    opens_s: float | None
-    ready: list[tuple[str, str]]
-
-
-def survey(link: Link, calling: Sequence[str], *, most: int) -> Survey:
-    """
-    Look at all throttles, and keep their places for those who still call.
-
-    Args:
-        calling: Consumers of ours that are in a model call.
-        most: Entries wanted.
-
-    Raises:
-        StreamUnavailable: No reply.
-    """
-    if not _are_there(link):
-        return Survey(0, None, [])  # nearly always: one command, not a script and what it asks
-    left, opens_ms, *flat = link.run(script("survey", "throttle"), [THROTTLES], [_ms(PLACE_S), most, *calling])
-    words = [word.decode() for word in flat]
-    ready = list(zip(words[::2], words[1::2], strict=True))
-    return Survey(left, opens_ms / 1000 if opens_ms >= 0 else None, ready)
-
-
-def _are_there(link: Link) -> bool:
-    """Tell whether any throttle exists; a user who may not ask does without."""
-    try:
-        return bool(link.call("SMEMBERS", THROTTLES))
-    except StreamRefused:
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """
-    An entry that waits.
-
-    Attributes:
-        ends_at: When it is too late for it, in seconds since the epoch; 0: never.
-        state_key: Its graph's document; empty if it has none.
-    """
-
-    stream: str
-    entry: str
-    ends_at: float
-    state_key: str
-
-
-def parked(link: Link, cursor: bytes, *, page: int) -> tuple[bytes, list[Parked]]:
-    """
-    Look at some of what waits.
-
-    Args:
-        cursor: Where the look before has ended; b"0" to begin.
-
-    Returns:
-        Where to go on, and about *page* of them.
-
-    Raises:
-        StreamUnavailable: No reply.
-    """
-    after, flat = link.call("HSCAN", PARKED, cursor, "COUNT", page)
-    return after, [_parked(*pair) for pair in zip(flat[::2], flat[1::2], strict=True)]
-
-
-def let_go(link: Link, entries: Sequence[tuple[str, str]]) -> None:
-    """
-    Let *entries* wait no longer, whatever their throttles say.
-
-    Raises:
-        StreamUnavailable: No reply.
-    """
-    if entries:
-        link.run(script("let_go", "throttle"), [PARKED], [word for pair in entries for word in pair])
-
-
-def _parked(member: bytes, about: bytes) -> Parked:
-    stream, _, entry = member.decode().rpartition(" ")
-    ends_ms, _, key = about.decode("utf-8", "replace").partition(" ")
-    return Parked(stream, entry, int(ends_ms) / 1000, key)
 
 
 def account_prefix(provider: str, base_url: str, key: str) -> str:

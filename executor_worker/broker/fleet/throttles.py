@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import THROTTLE_PREFIX, THROTTLED_CHANNEL, THROTTLES
+from executor_worker.broker.names import AWAITED, THROTTLE_PREFIX, THROTTLED_CHANNEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def throttled(link: Link) -> list[Throttled]:
     Raises:
         StreamUnavailable: No reply.
     """
-    names = sorted(link.call("SMEMBERS", THROTTLES))
+    names = sorted(name for name in link.call("SMEMBERS", AWAITED) if name.startswith(THROTTLE_PREFIX.encode()))
     now_s, now_us = link.call("TIME")
     seen = [_seen(link, name.decode("utf-8", "replace"), int(now_s) + int(now_us) / 1e6) for name in names]
     return [one for one in seen if one.opens_s or one.waiting or one.at_once is not None]
@@ -87,7 +87,7 @@ def clear(link: Link, throttle: Throttled) -> bool:
     Raises:
         StreamUnavailable: No reply.
     """
-    return bool(link.run(script("clear_throttle", "throttle"), [throttle.key], [THROTTLED_CHANNEL]))
+    return bool(link.run(script("clear_throttle"), [throttle.key], [THROTTLED_CHANNEL]))
 
 
 @dataclass(frozen=True, slots=True)

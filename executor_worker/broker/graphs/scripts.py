@@ -7,7 +7,7 @@ from executor_worker.broker.connection.script import Script, script
 _LIBRARY = (
     "constants",
     "types",
-    "throttle",
+    "waits",
     "runs/items",
     "runs/model",
     "runs/advance",

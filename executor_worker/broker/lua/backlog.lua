@@ -1,33 +1,9 @@
 -- What lies in a work stream.
--- KEYS: stream, its dead letters' stream, the other work streams. ARGV: the stream's group, those of the others.
+-- KEYS: stream, its dead letters' stream, counts of what waits. ARGV: group.
 -- Reply: {entries, pending, of those parked, lag or nil, oldest entry not settled or '', dead letters,
 -- seconds on the server's clock, 0 where there is none}.
 
 local stream, group = KEYS[1], ARGV[1]
-
--- Counted one by one only where entries of several streams may stand in the same row.
-local function parked(alone)
-  local found = 0
-  for _, throttle in ipairs(throttles()) do
-    local waiting = throttle .. ':waiting'
-    if alone then
-      found = found + redis.call('ZCARD', waiting)
-    else
-      for _, member in ipairs(redis.call('ZRANGE', waiting, 0, -1)) do
-        if string.match(member, '^(.*) %S+$') == stream then found = found + 1 end
-      end
-    end
-  end
-  return found
-end
-
-local function nothing_pending_elsewhere()
-  for i = 3, #KEYS do
-    local summary = redis.pcall('XPENDING', KEYS[i], ARGV[i - 1])
-    if not summary.err and summary[1] > 0 then return false end
-  end
-  return true
-end
 
 local entries, dead = redis.call('XLEN', stream), redis.call('XLEN', KEYS[2])
 local pending, lag, read = 0, false, '-'
@@ -44,7 +20,7 @@ local oldest = first and first[1] or ''
 local waiting = 0
 if pending > 0 then
   oldest = redis.call('XPENDING', stream, group)[2] or oldest
-  waiting = math.min(parked(nothing_pending_elsewhere()), pending)
+  waiting = math.max(math.min(tonumber(redis.call('HGET', KEYS[3], stream) or 0), pending), 0)
 end
 local now = oldest ~= '' and tonumber(redis.call('TIME')[1]) or 0
 return {entries, pending, waiting, lag, oldest, dead, now}

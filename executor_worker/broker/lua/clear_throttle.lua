@@ -3,5 +3,5 @@
 
 local there = redis.call('DEL', KEYS[1])
 redis.call('DEL', KEYS[1] .. ':calls')
-redis.pcall('PUBLISH', ARGV[1], KEYS[1])
+redis.pcall('PUBLISH', ARGV[1], 'open ' .. KEYS[1])
 return there

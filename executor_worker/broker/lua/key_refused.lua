@@ -17,6 +17,6 @@ redis.call('HSET', throttle, 'limit', 1, 'cuts', tonumber(about[1] or 0) + 1, 's
   'refused', ARGV[6], 'why', ARGV[6], 'began', about[2] and about[3] or string.format('%.0f', now))
 redis.call('PEXPIRE', throttle, ARGV[5])
 redis.call('PEXPIRE', KEYS[2], ARGV[5]) -- it stays one that has worked
-redis.call('SADD', THROTTLES, throttle)
+redis.call('SADD', AWAITED, throttle)
 redis.pcall('PUBLISH', ARGV[7], throttle)
 return tonumber(ARGV[4])

@@ -1,14 +1,14 @@
--- Give an entry back until there is room for its model's call: it stays pending, held by nobody, and waits in its place.
--- KEYS: stream, settled markers, group resets, throttle. ARGV: group, consumer, entry, count, tries so far,
+-- Give an entry back until what it needs is there: it stays pending, held by nobody, and waits in its place.
+-- KEYS: stream, settled markers, group resets, what it waits for. ARGV: group, consumer, entry, count, tries so far,
 -- when it is too late for it (ms; 0: never), its state's key.
 -- Reply: 1, or 0 where it was not ours.
 
 local where, idle = standing(KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), KEYS[2], KEYS[3])
 if where ~= 'ours' then return 0 end
 local forgiven = KEYS[1] .. UNCOUNTED
-must_hold('hash', forgiven, PARKED)
+must_hold('hash', forgiven, PARKED, PARKED_COUNTS)
 must_hold('zset', KEYS[4] .. ':waiting', KEYS[4] .. ':calls')
-must_hold('set', THROTTLES)
+must_hold('set', AWAITED)
 if idle < GIVEN_BACK_MS then -- else it was done, the reply to that was lost
   redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'IDLE', RELEASED_MS, 'JUSTID')
   redis.call('HINCRBY', forgiven, ARGV[3], 1)
@@ -18,8 +18,6 @@ if ARGV[5] ~= '0' then
 else
   redis.call('HDEL', forgiven, ARGV[3] .. ' refused') -- that was a call before
 end
-redis.call('ZADD', KEYS[4] .. ':waiting', string.match(ARGV[3], '^%d+'), KEYS[1] .. ' ' .. ARGV[3])
-redis.call('HSET', PARKED, KEYS[1] .. ' ' .. ARGV[3], ARGV[6] .. ' ' .. ARGV[7])
-redis.call('SADD', THROTTLES, KEYS[4])
+park(KEYS[1], ARGV[3], KEYS[4], ARGV[6], ARGV[7])
 redis.call('ZREM', KEYS[4] .. ':calls', ARGV[2])
 return 1

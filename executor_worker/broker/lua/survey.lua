@@ -1,34 +1,33 @@
--- Look at all throttles: renew the places of those who still call, forget throttles that hold nobody back any more.
--- KEYS: the set of throttles. ARGV: lease_ms, most entries wanted, then consumers whose calls go on.
--- Reply: {throttles that are left, ms until the next may open or -1, then stream and entry of what could be taken}.
+-- Look at all that is waited for: keep the places of those who still call, forget what holds nobody back any more.
+-- ARGV: lease_ms, most entries wanted, the pool's name and a dot, number of streams it serves, those, then consumers whose
+-- calls go on.
+-- Reply: {things that are left, throttles of those, ms until the next may open or -1, then stream and entry of what could
+-- be taken}.
 
-local now, lease_ms, wanted = now_ms(), tonumber(ARGV[1]), tonumber(ARGV[2])
-local reply = {0, -1}
-for _, throttle in ipairs(throttles()) do
-  local calls, waiting = throttle .. ':calls', throttle .. ':waiting'
-  for i = 3, #ARGV do
-    if redis.call('ZADD', calls, 'XX', 'CH', now + lease_ms, ARGV[i]) == 1 then
-      redis.call('PEXPIRE', calls, lease_ms)
-    end
-  end
-  local opens = turn(throttle, '', now)
-  if redis.call('EXISTS', throttle, waiting) == 0 then
-    redis.call('SREM', THROTTLES, throttle)
+local now, lease_ms, wanted, who = now_ms(), tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local served, callers = {}, {}
+for i = 5, 4 + ARGV[4] do served[ARGV[i]] = true end
+for i = 5 + ARGV[4], #ARGV do callers[#callers + 1] = ARGV[i] end
+local reply = {0, 0, -1}
+for _, key in ipairs(awaited()) do
+  local gate = gate_of(key)
+  if gate and gate.keep then gate.keep(key, callers, now, lease_ms) end
+  local opens = gate and gate.opens and gate.opens(key, now) or -1
+  if redis.call('EXISTS', key, key .. ':waiting') == 0 then
+    redis.call('SREM', AWAITED, key)
   else
     reply[1] = reply[1] + 1
-    if opens > 0 and (reply[2] < 0 or opens < reply[2]) then reply[2] = opens end
+    if gate == gates.throttle then reply[2] = reply[2] + 1 end
+    if opens > 0 and (reply[3] < 0 or opens < reply[3]) then reply[3] = opens end
   end
-  if opens == 0 then
-    local limit = tonumber(redis.call('HGET', throttle, 'limit') or wanted)
-    local free = math.min(limit - redis.call('ZCARD', calls), wanted)
-    if free > 0 then
-      for _, member in ipairs(redis.call('ZRANGE', waiting, 0, free - 1)) do
-        local stream, entry = string.match(member, '^(.*) (%S+)$')
-        table.insert(reply, stream)
-        table.insert(reply, entry)
-      end
+  local room = gate and math.min(gate.room(key, who, now), wanted) or 0
+  if room > 0 then
+    for _, member in ipairs(first_waiting(key, gate, served, room, now)) do
+      local stream, entry = string.match(member, '^(.*) (%S+)$')
+      table.insert(reply, stream)
+      table.insert(reply, entry)
     end
   end
 end
-if reply[1] == 0 then redis.call('DEL', PARKED) end
+if reply[1] == 0 then redis.call('DEL', PARKED, PARKED_COUNTS) end
 return reply

@@ -27,6 +27,6 @@ redis.call('HSET', throttle, 'not_before', string.format('%.0f', until_ms), 'sin
 redis.call('HDEL', throttle, 'refused') -- its key is taken again
 redis.call('PEXPIRE', throttle, string.format('%.0f', until_ms - now + ARGV[7]))
 redis.call('ZREM', calls, consumer)
-redis.call('SADD', THROTTLES, throttle)
+redis.call('SADD', AWAITED, throttle)
 redis.pcall('PUBLISH', ARGV[8], throttle)
 return {cuts, until_ms - now}

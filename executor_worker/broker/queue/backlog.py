@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import WORK_STREAMS, added_at, dead_stream
+from executor_worker.broker.names import PARKED_COUNTS, WORK_STREAMS, added_at, dead_stream
 from executor_worker.broker.queue.source import OURS, Groups
 
 
@@ -49,15 +49,13 @@ def backlog(
         StreamUnavailable: No reply.
     """
     return [
-        _measured(link, stream, streams, groups, delete_settled and stream not in groups.named) for stream in streams
+        _measured(link, stream, groups.of(stream), delete_settled and stream not in groups.named) for stream in streams
     ]
 
 
-def _measured(link: Link, stream: str, streams: Sequence[str], groups: Groups, delete_settled: bool) -> Backlog:
-    others = [one for one in streams if one != stream]
-    keys = [stream, dead_stream(stream), *others]
-    words = [groups.of(one) for one in (stream, *others)]
-    entries, taken, parked, lag, oldest, dead, now = link.run(script("backlog", "throttle"), keys, words)
+def _measured(link: Link, stream: str, group: str, delete_settled: bool) -> Backlog:
+    keys = [stream, dead_stream(stream), PARKED_COUNTS]
+    entries, taken, parked, lag, oldest, dead, now = link.run(script("backlog"), keys, [group])
     depth = entries if delete_settled or lag is None else lag + taken
     age = max(now - added_at(oldest.decode()), 0.0) if oldest else 0.0
     return Backlog(stream, depth, taken - parked, parked, dead, age)

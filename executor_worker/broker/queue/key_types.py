@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import (
+    AWAITED,
     LAST_READ,
     MARKERS,
     PARKED,
@@ -14,7 +15,6 @@ from executor_worker.broker.names import (
     RESETS,
     RESULT_STREAMS,
     TAKEN_STREAMS,
-    THROTTLES,
     dead_stream,
     uncounted_key,
 )
@@ -33,7 +33,7 @@ def wrong_keys(link: Link, streams: Sequence[str] = TAKEN_STREAMS) -> list[str]:
     """
     expected = dict.fromkeys((*streams, *map(dead_stream, streams), *RESULT_STREAMS, PROGRESS_STREAM), "stream")
     expected |= dict.fromkeys((*map(uncounted_key, streams), MARKERS, RESETS, LAST_READ, PARKED), "hash")
-    expected |= dict.fromkeys((THROTTLES, QUEUES), "set")
+    expected |= dict.fromkeys((AWAITED, QUEUES), "set")
     found = link.batch([("TYPE", name) for name in expected])
     return [
         f"the key {name} holds a {kind.decode()}, where a {wanted} is expected"

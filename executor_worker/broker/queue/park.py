@@ -1,4 +1,4 @@
-"""Let an item wait, held by no worker, until its throttle has room."""
+"""Let an item wait, held by no worker, until what it needs is there."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from executor_worker.broker.queue.delivery import Held
 
 
 def park_script() -> Script:
-    return script("park", "constants", "types", "standing", "throttle")
+    return script("park", "constants", "types", "standing", "waits")
 
 
 def park_held(
-    link: Link, held: Held, throttle_key: str, refused: int, *, watched: str, ends_at: float, group: str = GROUP
+    link: Link, held: Held, awaited: str, refused: int, *, watched: str, ends_at: float, group: str = GROUP
 ) -> bool:
     """
-    Give *held* back until *throttle_key* has room for its call, uncounted; no worker takes it before.
+    Give *held* back until *awaited*, a key, lets it go, uncounted; no worker takes it before.
 
     Args:
         refused: How often its call was refused so far; `Delivery.refused` brings it back.
@@ -30,6 +30,6 @@ def park_held(
     Raises:
         StreamUnavailable: No reply.
     """
-    keys: list[Word] = [held.stream, MARKERS, RESETS, throttle_key]
+    keys: list[Word] = [held.stream, MARKERS, RESETS, awaited]
     words: list[Word] = [group, held.consumer, held.entry, held.count, refused, int(ends_at * 1000), watched]
     return bool(link.run(park_script(), keys, words))

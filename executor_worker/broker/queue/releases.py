@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import RELEASED_CHANNEL, THROTTLED_CHANNEL, TIMERS_CHANNEL
 from executor_worker.errors import StreamRefused
+
+OPEN = b"open "
+"""And what has opened: on the channel on which else is told who is held back."""
+
+
+def tell_released(link: Link, entries: Sequence[tuple[str, str]]) -> None:
+    """
+    Tell all keepers of *entries* that nobody works on.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    if entries:
+        link.batch([("PUBLISH", RELEASED_CHANNEL, f"{stream} {entry}") for stream, entry in entries])
 
 
 class Releases:
@@ -16,6 +30,7 @@ class Releases:
     Args:
         throttled: Called when a model was throttled.
         timer: Called when a timer of a run was set, with the seconds until it is due.
+        opened: Called when something that items wait for may let them go.
 
     Attributes:
         refused: Redis does not let us subscribe.
@@ -26,10 +41,12 @@ class Releases:
         link: Link,
         throttled: Callable[[], None] = lambda: None,
         timer: Callable[[float], None] = lambda _: None,
+        opened: Callable[[], None] = lambda: None,
     ) -> None:
         self.refused = False
         self._throttled = throttled
         self._timer = timer
+        self._opened = opened
         self._link = link
 
     def fileno(self) -> int | None:
@@ -53,7 +70,7 @@ class Releases:
             if kind != b"message":
                 continue
             if channel == THROTTLED_CHANNEL.encode():
-                self._throttled()
+                (self._opened if message.startswith(OPEN) else self._throttled)()
                 continue
             if channel == TIMERS_CHANNEL.encode():
                 self._timer(int(message) / 1000 if message.isdigit() else 0.0)

@@ -86,7 +86,9 @@ class Groups:
 OURS = Groups()
 
 
-_TAKING: tuple[Part, ...] = ("constants", "types", "standing", "throttle", "groups", "kinds")
+GATES: tuple[Part, ...] = ("waits", "throttle")
+"""Parts that say when what items wait for lets them go."""
+_TAKING: tuple[Part, ...] = ("constants", "types", "standing", *GATES, "groups", "kinds")
 
 
 class Sources:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import TAKEN_STREAMS
+from executor_worker.broker.names import SWEEPER_PREFIX, TAKEN_STREAMS
 from executor_worker.broker.queue.source import OURS, Groups
 
 PAGE = 1000  # pending entries looked at in one call: about a millisecond of the server's time
@@ -23,6 +23,8 @@ class Sweeper:
     Args:
         lease_s: What was idle for so long is stale.
         page: Pending entries looked at in one call.
+        sweeper: Who sweeps; see `stale`.
+        turn_s: For how long it has a stream to itself.
     """
 
     def __init__(
@@ -33,14 +35,18 @@ class Sweeper:
         streams: Sequence[str] = TAKEN_STREAMS,
         groups: Groups = OURS,
         page: int = PAGE,
+        sweeper: str = "",
+        turn_s: float = 0.0,
     ) -> None:
         self._link = link
         self._lease_ms = int(lease_s * 1000)
         self._groups = groups
         self._page = page
         self._places = [(stream, "-") for stream in streams]
+        self._sweeper = sweeper
+        self._turn_ms = int(turn_s * 1000)
 
-    def stale(self, limit: int) -> list[tuple[str, str]]:
+    def stale(self, limit: int, *, in_turns: bool = False) -> list[tuple[str, str]]:
         """
         Go on from where the last pass ended until *limit* stale entries are found or everything was looked at once.
 
@@ -48,6 +54,8 @@ class Sweeper:
 
         Args:
             limit: As many as there are idle workers; a stale entry is no use to a busy one.
+            in_turns: Leave out streams that another sweeper has now: with many pools, and many entries that wait, the
+                server would do nothing else. Whoever finds something has to tell the others.
 
         Returns:
             Pairs of stream and entry.
@@ -60,6 +68,9 @@ class Sweeper:
         for _ in range(len(self._places) + (self._places[0][1] != "-")):
             while len(found) < limit:
                 stream, start = self._places[0]
+                if in_turns and start == "-" and not self._has_turn(stream):
+                    self._places.append(self._places.pop(0))
+                    break
                 after, entries = self._look(stream, start, limit - len(found))
                 found += ((stream, entry) for entry in entries if (stream, entry) not in found)
                 self._places[0] = (stream, after or "-")
@@ -68,8 +79,13 @@ class Sweeper:
                     break
         return found
 
+    def _has_turn(self, stream: str) -> bool:
+        """Take the stream for a while, if nobody else has it."""
+        words = ("SET", SWEEPER_PREFIX + stream, self._sweeper, "NX", "GET", "PX", self._turn_ms)
+        return self._link.call(*words) in (None, self._sweeper.encode())
+
     def _look(self, stream: str, start: str, wanted: int) -> tuple[str, list[str]]:
         after, *entries = self._link.run(
-            script("sweep", "throttle"), [stream], [self._groups.of(stream), self._lease_ms, start, self._page, wanted]
+            script("sweep", "waits"), [stream], [self._groups.of(stream), self._lease_ms, start, self._page, wanted]
         )
         return after.decode(), [entry.decode() for entry in entries]

@@ -12,6 +12,7 @@ from executor_worker.broker.connection.server import Server, describe
 from executor_worker.broker.fleet.identity import BEAT_S, TTL_S, Identity, started_at
 from executor_worker.broker.fleet.registry import registered
 from executor_worker.broker.names import (
+    AWAITED,
     COMPLETED_STREAM,
     FAILED_STREAM,
     GROUP,
@@ -24,7 +25,6 @@ from executor_worker.broker.names import (
     STATE_PREFIX,
     THROTTLE_PREFIX,
     THROTTLED_CHANNEL,
-    THROTTLES,
     WORK_STREAMS,
 )
 from executor_worker.broker.queue.backlog import backlog
@@ -236,7 +236,7 @@ def _probes(streams: Iterable[str]) -> Iterator[tuple[str, ...]]:
         yield "SET", f"{prefix}check", "", "PX", "no-number"
     yield "HGETALL", f"{IDENTITY_PREFIX}check"
     yield "PEXPIRE", f"{IDENTITY_PREFIX}check", "no-number"
-    yield "SMEMBERS", THROTTLES
+    yield "SMEMBERS", AWAITED
     yield "ZADD", f"{THROTTLE_PREFIX}check:calls", "no-number", ""
     yield "HDEL", MARKERS, ""
     yield "HINCRBY", MARKERS, "", "no-number"

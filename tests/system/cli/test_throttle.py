@@ -10,7 +10,7 @@ import pytest
 from tests.kit import RedisServer
 from tests.system.cli.conftest import Run
 
-ALL = "dago:executor:throttles"
+ALL = "dago:executor:awaited"
 
 
 def hold(server: RedisServer, provider: str, account: str, model: str, **fields: Any) -> str:

@@ -83,40 +83,24 @@ local function if_stale(stream, ours, consumer, entry, lease_ms)
   return handed(stream, claimed[1], claimed[2], count, group, consumer)
 end
 
--- The first that waits in *room* on a stream of *served*, taken out of it; nil where there is none.
-local function first_in(room, served)
-  local from = 0
-  while true do
-    local page = redis.call('ZRANGE', room, from, from + 99)
-    for _, member in ipairs(page) do
-      if served[string.match(member, '^(.*) %S+$')] then
-        redis.call('ZREM', room, member)
-        return member
-      end
-    end
-    if #page < 100 then return nil end
-    from = from + 100
-  end
-end
-
--- An entry that waits for a throttle that has room: it is the consumer's who asks, and so is a place for its call.
+-- An entry that has waited for something that lets it in now: it is the consumer's who asks, and so is its place there.
 local function waiting(group, consumer, lease_ms, streams)
-  local served = {}
+  local served, passed = {}, 0
   for _, stream in ipairs(streams) do served[stream] = true end
-  for _, throttle in ipairs(throttles()) do
-    local room = throttle .. ':waiting'
-    local now = now_ms()
-    local open = redis.call('EXISTS', room) == 1 and turn(throttle, consumer, now) == 0
-    while open do
-      local first = first_in(room, served)
+  for _, key in ipairs(awaited()) do
+    local gate = redis.call('EXISTS', key .. ':waiting') == 1 and gate_of(key)
+    local now = gate and now_ms()
+    while gate and passed < MOST_PASSED and gate.room(key, consumer, now) > 0 do
+      local first = first_waiting(key, gate, served, 1, now)[1]
       if not first then break end
-      redis.call('HDEL', PARKED, first)
+      unpark(first)
       local stream, entry = string.match(first, '^(.*) (%S+)$')
       local got = if_stale(stream, group, consumer, entry, lease_ms)
       if got then
-        enter(throttle, consumer, now, TAKEN_PLACE_MS)
+        if gate.enter then gate.enter(key, consumer, now) end
         return got
       end
+      passed = passed + 1
     end
   end
   return false

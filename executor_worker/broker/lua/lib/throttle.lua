@@ -1,4 +1,4 @@
--- Throttles: who may call a model now. Used by whatever takes items or asks for a call.
+-- Throttles: who may call a model now. Used by whatever takes items or asks for a call; after waits.lua.
 --
 -- <throttle>          hash: not_before (ms), since (when that was said, ms), began (when it was said first, ms), why,
 --                     refused (why the key is refused; only if it is), limit (calls at once), cuts (how often it was
@@ -6,22 +6,8 @@
 --                     since it last grew), strikes (refusals in a row), peak (most calls at once since the cut). Lives
 --                     while it holds anybody back.
 -- <throttle>:calls    sorted set: consumer → when its place falls free by itself (ms)
--- <throttle>:waiting  sorted set: "stream entry" → when the entry was added (ms); given back, nobody else's to take
--- THROTTLES           set of all these throttles
--- PARKED              hash: "stream entry" of what waits → "<when it is too late, in ms, or 0> <its state's key>"
 
 local FURTHEST_PLACE_MS = 60000 -- none is given for longer: the clock was put back
-
--- A user who may not ask does without: then nobody is held back.
-local function throttles()
-  local all = redis.pcall('SMEMBERS', THROTTLES)
-  return all.err and {} or all
-end
-
-local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
-end
 
 -- When calls may be made (ms), of not_before and since. A time told by a clock that was put back afterwards is none: the
 -- provider says it again.
@@ -54,10 +40,19 @@ local function enter(throttle, consumer, now, lease_ms)
   return tonumber(about[1])
 end
 
--- Whether an entry waits for a throttle: then nobody takes it just because it is stale.
-local function waits(stream, entry)
-  for _, throttle in ipairs(throttles()) do
-    if redis.call('ZSCORE', throttle .. ':waiting', stream .. ' ' .. entry) then return true end
-  end
-  return false
-end
+gates.throttle = {
+  room = function(throttle, who, now)
+    if turn(throttle, who, now) ~= 0 then return 0 end
+    local limit = redis.call('HGET', throttle, 'limit')
+    return limit and math.max(tonumber(limit) - redis.call('ZCARD', throttle .. ':calls'), 1) or math.huge
+  end,
+  enter = function(throttle, who, now) enter(throttle, who, now, TAKEN_PLACE_MS) end,
+  opens = function(throttle, now) return turn(throttle, '', now) end,
+  keep = function(throttle, callers, now, lease_ms)
+    for _, caller in ipairs(callers) do
+      if redis.call('ZADD', throttle .. ':calls', 'XX', 'CH', now + lease_ms, caller) == 1 then
+        redis.call('PEXPIRE', throttle .. ':calls', lease_ms)
+      end
+    end
+  end,
+}

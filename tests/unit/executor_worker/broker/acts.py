@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from executor_worker.broker import COMPLETED_STREAM, GROUP, WORK_STREAMS, Claim, Consumer, DocumentCommit, Settled
+from executor_worker.broker import COMPLETED_STREAM, GROUP, WORK_STREAMS, Claim, Consumer, DocumentCommit, Link, Settled
+from executor_worker.broker.queue import waits
 from executor_worker.graph.state import GraphState
 
 WORK, EVENTS = WORK_STREAMS
@@ -35,6 +37,11 @@ def commit(document: bytes = b'{"a":1}', expected: bytes | None = b"", **more: A
 def settle(consumer: Consumer, taken: Claim, what: DocumentCommit | None = None, *, force: bool = False) -> Settled:
     """Settle without taking the next."""
     return consumer.settle(taken.held, replace(what or commit(), force=force), take_next=False).ending
+
+
+def survey(link: Link, calling: Sequence[str] = (), most: int = 5) -> waits.Survey:
+    """Look at what is waited for as the keeper of a pool called b does."""
+    return waits.survey(link, "b", WORK_STREAMS, calling, place_s=15.0, most=most)
 
 
 def digest(raw: bytes) -> bytes:

@@ -9,18 +9,19 @@ from typing import Any
 import pytest
 
 from executor_worker.broker import Consumer, Link
-from executor_worker.broker.fleet.throttle import FleetThrottle, let_go, survey
-from executor_worker.broker.fleet.throttle import parked as waiting_entries
+from executor_worker.broker.fleet.throttle import FleetThrottle
 from executor_worker.broker.fleet.throttles import clear, throttled
-from executor_worker.broker.names import RELEASED_CHANNEL, THROTTLES
+from executor_worker.broker.names import AWAITED, RELEASED_CHANNEL
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.broker.queue.stale import Sweeper
+from executor_worker.broker.queue.waits import let_go
+from executor_worker.broker.queue.waits import parked as waiting_entries
 from executor_worker.errors import ModelRateLimited, ModelRefused
 from executor_worker.providers.throttle import Wait
 from executor_worker.run_context import RunContext
 from tests.kit import RedisServer, wait_until
-from tests.unit.executor_worker.broker.acts import WORK, Client, commit, pending, push, settle, take
+from tests.unit.executor_worker.broker.acts import WORK, Client, commit, pending, push, settle, survey, take
 
 MODEL = "m-1"
 KEY = "sk-secret-0123456789"
@@ -51,7 +52,7 @@ class Fleet:
         worker.ended(MODEL, self.run_context, None, answered=True)
 
     def state(self) -> dict[str, float]:
-        (place,) = self.db.smembers(THROTTLES)
+        (place,) = self.db.smembers(AWAITED)
         return {name.decode(): float(value) for name, value in self.db.hgetall(place).items() if name not in SAID}
 
     def limit(self) -> int:
@@ -118,7 +119,7 @@ def test_a_user_who_may_not_share_throttles_does_without(
     assert worker.place(MODEL) == ""
     fleet.refuse(worker, retry_after=20)
     assert worker.place(MODEL) == "" and fleet.admit(worker) is None
-    assert survey(link, [], most=1).throttles == 0
+    assert survey(link, (), most=1).throttles == 0
     releases = Releases(make_link(f"redis://narrow:pw@{shared_server.addr}"))
     assert releases.heard() == [] and not releases.refused, "it hears of what is given back all the same"
     releases.close()
@@ -179,12 +180,12 @@ def test_a_clock_that_was_put_back_holds_nobody_up(fleet: Fleet, link: Link) -> 
     """Neither a refusal nor a dead caller's place lasts for as long as Redis' clock has jumped."""
     one, two = fleet.worker("w.1"), fleet.worker("w.2")
     fleet.refuse(one, retry_after=20)
-    (place,) = fleet.db.smembers(THROTTLES)
+    (place,) = fleet.db.smembers(AWAITED)
     ahead_ms = int((time.time() + 7200) * 1000)
     fleet.db.hset(place, mapping={"not_before": ahead_ms + 20_000, "since": ahead_ms, "limit": 1})
     fleet.db.zadd(b"%s:calls" % place, {"dead.1": ahead_ms + PLACE_MS})
     assert [one.opens_s for one in throttled(link)] == [0.0]
-    assert survey(link, [], most=5).opens_s is None
+    assert survey(link, (), most=5).opens_s is None
     assert fleet.admit(two) is None
     fleet.refuse(two, retry_after=20)
     wait = fleet.admit(two)
@@ -200,7 +201,7 @@ def test_where_nothing_is_asked_for_waits_double(fleet: Fleet) -> None:
         wait = fleet.admit(worker)
         assert wait is not None
         waits.append(round(wait.seconds))
-        (place,) = fleet.db.smembers(THROTTLES)
+        (place,) = fleet.db.smembers(AWAITED)
         fleet.db.hset(place, "not_before", 0)
         assert fleet.admit(worker) is None
     assert waits == [1, 2, 4]
@@ -215,7 +216,7 @@ def test_a_killed_callers_place_comes_back(fleet: Fleet, link: Link) -> None:
     assert fleet.admit(one) is None
     full = fleet.admit(two)
     assert full is not None and full.seconds > 1.0
-    (place,) = fleet.db.smembers(THROTTLES)
+    (place,) = fleet.db.smembers(AWAITED)
     calls = place + b":calls"
     fleet.db.zadd(calls, {b"w.1": fleet.db.time()[0] * 1000 + 500})
     survey(link, ["w.1", "w.9"], most=1)
@@ -228,13 +229,13 @@ def test_a_killed_callers_place_comes_back(fleet: Fleet, link: Link) -> None:
 def test_a_throttle_that_holds_nobody_is_forgotten(fleet: Fleet, link: Link) -> None:
     """It ends by itself, and the next look finds none."""
     fleet.refuse(fleet.worker("w.1"))
-    assert survey(link, [], most=1).throttles == 1
-    (place,) = fleet.db.smembers(THROTTLES)
+    assert survey(link, (), most=1).throttles == 1
+    (place,) = fleet.db.smembers(AWAITED)
     assert 55_000 < fleet.db.pttl(place) <= 61_000
     fleet.db.delete(place)
-    seen = survey(link, [], most=1)
+    seen = survey(link, (), most=1)
     assert (seen.throttles, seen.opens_s, seen.ready) == (0, None, [])
-    assert fleet.admit(fleet.worker("w.1")) is None and not fleet.db.exists(THROTTLES)
+    assert fleet.admit(fleet.worker("w.1")) is None and not fleet.db.exists(AWAITED)
 
 
 def test_a_throttle_is_bounded_and_then_one_call_tries(fleet: Fleet) -> None:
@@ -262,7 +263,7 @@ def test_a_throttle_is_bounded_and_then_one_call_tries(fleet: Fleet) -> None:
 
 def open_now(fleet: Fleet) -> None:
     """Let the time pass that a throttle holds."""
-    (place,) = fleet.db.smembers(THROTTLES)
+    (place,) = fleet.db.smembers(AWAITED)
     fleet.db.hset(place, "not_before", 0)
 
 
@@ -278,7 +279,7 @@ def test_a_key_that_never_worked_holds_nobody_back(fleet: Fleet) -> None:
     worker = fleet.worker("w.1")
     assert fleet.admit(worker) is None
     assert worker.refused(MODEL, fleet.run_context, refused()) is None
-    assert worker.place(MODEL) == "" and not fleet.db.exists(THROTTLES)
+    assert worker.place(MODEL) == "" and not fleet.db.exists(AWAITED)
 
 
 def test_a_key_that_has_worked_is_tried_once_a_minute(fleet: Fleet, link: Link) -> None:
@@ -345,9 +346,9 @@ def test_a_cleared_throttle_holds_nobody(fleet: Fleet, link: Link, consumer: Cal
     """What waited for it is ready at once."""
     entry, _ = parked(fleet, consumer("a.1"))
     (seen,) = throttled(link)
-    assert (seen.waiting, survey(link, [], most=5).ready) == (1, [])
+    assert (seen.waiting, survey(link, (), most=5).ready) == (1, [])
     assert clear(link, seen) and not clear(link, seen)
-    assert survey(link, [], most=5).ready == [(WORK, entry)]
+    assert survey(link, (), most=5).ready == [(WORK, entry)]
     assert fleet.admit(fleet.worker("w.9")) is None
 
 
@@ -375,11 +376,11 @@ def test_a_parked_item_is_nobodys_until_its_throttle_opens(
     assert again.take() is None, "a successor does not take it for its own"
     assert two.take(stale=[(WORK, entry)]) is None
     assert Sweeper(link, lease_s=1).stale(5) == []
-    seen = survey(link, [], most=5)
+    seen = survey(link, (), most=5)
     assert seen.ready == [] and seen.opens_s is not None and 25 < seen.opens_s <= 30
     assert pending(fleet.db)[entry][1] > 1e10, "no lease is held"
     fleet.db.hset(place, "not_before", 0)
-    assert survey(link, [], most=5).ready == [(WORK, entry)]
+    assert survey(link, (), most=5).ready == [(WORK, entry)]
     taken = take(two)
     assert (taken.held.entry, taken.held.attempt, taken.delivery.refused) == (entry, 1, 1)
     assert settle(two, taken).name == "settled"
@@ -464,9 +465,9 @@ def test_an_open_throttles_items_wait_for_nobody(fleet: Fleet, consumer: Callabl
     one = consumer("a.1")
     entry, place = parked(fleet, one)
     fleet.db.delete(place)
-    assert survey(link, [], most=5).ready == [(WORK, entry)]
+    assert survey(link, (), most=5).ready == [(WORK, entry)]
     assert take(consumer("b.1")).held.entry == entry
-    wait_until(lambda: survey(link, [], most=5).throttles == 0, 2)
+    wait_until(lambda: survey(link, (), most=5).throttles == 0, 2)
 
 
 def test_what_waits_can_be_looked_through_and_let_go(

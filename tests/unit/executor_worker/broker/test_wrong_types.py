@@ -8,12 +8,12 @@ import pytest
 
 from executor_worker.broker import COMPLETED_STREAM, Consumer, Link, Settled
 from executor_worker.broker.names import (
+    AWAITED,
     LAST_READ,
     MARKERS,
     PARKED,
     PROGRESS_STREAM,
     THROTTLE_PREFIX,
-    THROTTLES,
     dead_stream,
     own_journal,
     uncounted_key,
@@ -98,9 +98,7 @@ def test_a_delivery_is_not_counted_by_tries_that_fail(db: Client, consumer: Make
 
 
 @pytest.mark.server
-@pytest.mark.parametrize(
-    "key", [PARKED, THROTTLES, FORGIVEN, THROTTLE_PREFIX + "m:calls", THROTTLE_PREFIX + "m:waiting"]
-)
+@pytest.mark.parametrize("key", [PARKED, AWAITED, FORGIVEN, THROTTLE_PREFIX + "m:calls", THROTTLE_PREFIX + "m:waiting"])
 def test_an_item_is_parked_whole_or_not(db: Client, consumer: Make, key: str) -> None:
     """It stays with its worker until it has its place among those that wait."""
     push(db)

@@ -132,8 +132,7 @@ local function write_removed(run)
     redis.pcall('XACK', stream, GROUP, entry)
     redis.call('XDEL', stream, entry)
     redis.call('HDEL', stream .. UNCOUNTED, entry, entry .. ' refused')
-    for _, throttle in ipairs(throttles()) do redis.call('ZREM', throttle .. ':waiting', stream .. ' ' .. entry) end
-    redis.call('HDEL', PARKED, stream .. ' ' .. entry)
+    unpark(stream .. ' ' .. entry)
   end
 end
 
