@@ -216,7 +216,7 @@ class InternalError(NodeError):
 
 
 NOT_RETRIABLE = frozenset(kind.code for kind in (InvalidItem, InvalidNode, TemplateError, UnknownTool, Cancelled))
-"""Codes of nodes that would fail the same again: their events say `retriable: false`, a `retry` without `on` skips them."""
+"""Codes of nodes that would fail the same again: `data.retriable` is false, a `retry` without `on` skips them."""
 
 
 class StreamError(ExecutorError):
