@@ -35,6 +35,7 @@ class PoolSettings:
     drain_timeout_s: float = 60.0  # from SIGTERM to the last worker killed
     hurry_timeout_s: float = 3.0  # the same after SIGQUIT
     boot_timeout_s: float = 60.0  # from the fork until the row says idle
+    idle_timeout_s: float = 90.0  # an idle worker that does not come round is woken, and a third of this later killed
     keeper_silence_s: float = 10.0  # without a beat the keeper is replaced
     keeper_wait_s: float = 30.0  # before one that died again and again is forked again, at most
     keeper_close_s: float = 3.0  # for the keeper to give back what dead workers held

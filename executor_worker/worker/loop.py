@@ -121,6 +121,7 @@ class Worker:
     def _next(self) -> Claim | None:
         """The next item, or None after a wait: the caller looks at what is wanted of us first."""
         self._row.clear_wake()
+        self._row.turned_ns = time.monotonic_ns()
         self._tidy(time.monotonic())
         if self._leaving:
             return None

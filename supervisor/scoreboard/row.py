@@ -4,7 +4,7 @@ A slot's row of the scoreboard: what its worker is doing, and what supervisor an
 What the worker has in hand, which changes with every item, is in `current_item.py`.
 
 Written by the worker:      state, phase, held, item, deadlines, items_done, wants_replacement, client_id, counters,
-                            run, watched, progress, attempt
+                            run, watched, progress, attempt, turned_ns
 Written by the supervisor:  placed, pid, generation, leaving, failure_code, killed_for, restarts, respawn_at_ns,
                             stopped, cut_short; while there is no worker, what is the worker's
 Written by the keeper:      lease_until_ns, lost, released, rss_bytes, pss_bytes, stop_run, lost_run, unwatched_run,
@@ -85,6 +85,7 @@ class Row(CurrentItem):
     unwatched_run = Number(W.UNWATCHED_RUN)  # the run whose worker has to see for itself whether it is still wanted
     attempt = Number(W.ATTEMPT)  # which run of the item the last one begun was, from 1
     listed = Flag(W.LISTED)  # others can see the slot by its name, until a keeper has seen to its removal
+    turned_ns = Number(W.TURNED)  # when the worker, with nothing in hand, last looked what there is to do
 
     def __init__(self, slot: int, shared: mmap, offset: int, counters: Counters, wakeups: Wakeups) -> None:
         words = memoryview(shared)[offset : offset + _IN_HAND_AT].cast("q")

@@ -31,12 +31,13 @@ class RowWord(IntEnum):
     UNWATCHED_RUN = 21
     ATTEMPT = 22
     LISTED = 23
+    TURNED = 24
 
 
 W = RowWord
 OF_ONE_WORKER = (
     W.PID, W.STARTED, W.LEASE_UNTIL, W.LOST, W.STOP_RUN, W.WANTS_REPLACEMENT, W.RSS, W.PSS, W.CLIENT_ID, W.LEAVING,
-    W.STOPPED, W.CUT_SHORT, W.RUN, W.LOST_RUN, W.UNWATCHED_RUN,
+    W.STOPPED, W.CUT_SHORT, W.RUN, W.LOST_RUN, W.UNWATCHED_RUN, W.TURNED,
 )  # fmt: skip
 """What begins anew with each worker of a slot."""
 

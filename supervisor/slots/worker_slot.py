@@ -35,6 +35,8 @@ class WorkerSlot(Slot):
         self._done_before = 0
         self._held = ""  # when its deadline was looked at
         self._stopped_at: float | None = None
+        self._turned_ns = 0
+        self._woken_at: float | None = None
         self._ending = 0  # the run that is watched for its end
         self._ending_since = 0.0
         self._interrupted = False
@@ -75,6 +77,7 @@ class WorkerSlot(Slot):
 
     def watch(self, now: float) -> None:
         if self.state is SlotState.IDLE and self.row.at_rest and self._stopped_at is None and not self._ending:
+            self._watch_idleness(now)
             return
         if self.state is SlotState.STARTING:
             self._watch_boot(now)
@@ -208,6 +211,24 @@ class WorkerSlot(Slot):
     def _watch_stopped(self, now: float) -> None:
         if self._stopped_at is not None and now > self._stopped_at + self.rules.settings.boot_timeout_s:
             self.kill("stopped", StopReason.HUNG)
+
+    def _watch_idleness(self, now: float) -> None:
+        """
+        Have a worker killed that hangs with nothing in hand: it is woken, and does not come round.
+
+        One that was not heard of for long may be well: the whole machine stood still.
+        """
+        turned_ns = self.row.turned_ns
+        if turned_ns != self._turned_ns:
+            self._turned_ns, self._woken_at = turned_ns, None
+        limit_s = self.rules.settings.idle_timeout_s
+        if not turned_ns or now < max(turned_ns, self.row.since_ns) / 1e9 + limit_s:
+            return
+        if self._woken_at is None:
+            self._woken_at = now
+            self.row.wake()
+        elif now >= self._woken_at + limit_s / 3:
+            self.kill("stuck", StopReason.HUNG)
 
     def _show_delay(self) -> None:
         if self.child is None:

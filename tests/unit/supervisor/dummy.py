@@ -145,6 +145,10 @@ class Dummy:
         poll.register(row.wake_fd, select.POLLIN)
         try:
             while not row.leaving:
+                row.turned_ns = time.monotonic_ns()
+                if (PLACE / f"{row.slot}.freeze").exists():
+                    (PLACE / f"{row.slot}.freeze").unlink()
+                    time.sleep(1000)
                 self.take(row)
                 poll.poll(self.poll_ms)
                 if row.clear_wake():

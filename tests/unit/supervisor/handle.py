@@ -75,6 +75,10 @@ class DummyPool:
         new.rename(self.folder / f"{slot}.do")
         wait_until(lambda: len(self.lines("took", slot=slot)) > before, 5, f"slot {slot} to begin {deed}")
 
+    def freeze(self, slot: int) -> None:
+        """Have the worker in *slot* hang with nothing in hand."""
+        (self.folder / f"{slot}.freeze").touch()
+
     def kill(self, pid: int) -> None:
         assert pid > 1
         os.kill(pid, signal.SIGKILL)

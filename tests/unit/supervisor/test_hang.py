@@ -114,3 +114,15 @@ def test_supervisor_that_was_stopped_replaces_nobody_by_mistake(start: Start) ->
     holds_for(lambda: state_of(pool.pid) == "T", 2)
     pool.signal(signal.SIGCONT)
     holds_for(lambda: not pool.lines("keeper.dead"), 0.6)
+
+
+def test_an_idle_worker_that_hangs_is_replaced(start: Start) -> None:
+    """With nothing in hand no deadline runs: it is woken when it was not heard of for long, and then killed."""
+    pool = start(idle_timeout_s=0.9)
+    other = pool.worker(2)
+    pool.freeze(1)
+    died = pool.wait_for("slot.dead", slot=1, seconds=5)
+    assert (died["cause"], died["why"]) == ("signal:SIGKILL", "stuck")
+    assert pool.wait_for("up", slot=1, count=2)["failure_code"] == ""
+    assert "in work" in pool.stderr, "its stack"
+    assert pool.worker(2) == other, "one that comes round is left alone"

@@ -126,6 +126,48 @@ def test_a_condemned_worker_takes_nothing_more(slot: WorkerSlot, pool: Pool) -> 
     assert (slot.row.failure_code, slot.row.killed_for) == ("node_timeout", "held")
 
 
+def idle(slot: WorkerSlot, pool: Pool) -> None:
+    """The worker waits for something to do, and has just said so."""
+    slot.row.state = "idle"
+    slot.row.since_ns = 1
+    slot.row.turned_ns = int(pool.time * 1e9)
+    slot.observe()
+    slot.row.clear_wake()
+
+
+def test_an_idle_worker_is_woken_before_it_is_taken_for_stuck(slot: WorkerSlot, pool: Pool) -> None:
+    """Where all stood still for long it comes round when it is woken, and is left alone."""
+    idle(slot, pool)
+    pool.time += pool.settings.idle_timeout_s + 1
+    slot.observe()
+    assert slot.row.clear_wake() and not killed(slot)
+    slot.row.turned_ns = int(pool.time * 1e9)
+    pool.time += pool.settings.idle_timeout_s - 1
+    slot.observe()
+    assert not slot.row.clear_wake() and not killed(slot)
+
+
+def test_an_idle_worker_that_does_not_answer_is_killed(slot: WorkerSlot, pool: Pool) -> None:
+    """No state of a worker is outside every time limit; nothing was in hand, so nothing is held against an item."""
+    idle(slot, pool)
+    for step_s in (pool.settings.idle_timeout_s + 1, pool.settings.idle_timeout_s / 3 - 1):
+        pool.time += step_s
+        slot.observe()
+        assert not killed(slot)
+    pool.time += 2
+    slot.observe()
+    assert killed(slot) and not slot.row.failure_code
+
+
+def test_a_worker_that_has_just_finished_an_item_is_not_silent(slot: WorkerSlot, pool: Pool) -> None:
+    """It may have had items in hand for hours, one after the other, without looking for what there is to do."""
+    idle(slot, pool)
+    pool.time += 3600
+    slot.row.since_ns = int(pool.time * 1e9)
+    slot.observe()
+    assert not slot.row.clear_wake() and not killed(slot)
+
+
 @pytest.fixture
 def run(slot: WorkerSlot) -> int:
     """A run in progress."""
