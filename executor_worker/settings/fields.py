@@ -240,7 +240,9 @@ class Settings(OrchestratorFields, RoleFields):
     log_format: Annotated[str, kinds.choice("json", "text"), Shown("json; text on a terminal")] = Field(
         "", description="`json` or `text`"
     )
-    log_file: Annotated[Text, Shown("stderr")] = Field("", description="Path of the log file; SIGUSR1 reopens it")
+    log_file: Annotated[Text, Shown("stderr")] = Field(
+        "", description="Path of the log file, `{date}` in it is the day (UTC); its folder is made, SIGUSR1 reopens it"
+    )
 
     otel_sdk_disabled: Annotated[bool, kinds.shared(kinds.switch("1"))] = Field(
         False, description="`true`: no traces, whatever else says so"

@@ -86,9 +86,9 @@ def check_paths(settings: Settings) -> Iterator[Finding]:
 def _log_file(path: Path) -> Finding:
     if path.is_dir():
         return fix("LOG_FILE", f"{str(path)!r} is a folder; name a file in it.")
-    there = path if path.exists() else path.parent
-    if not there.exists():
-        return fix("LOG_FILE", f"the folder {str(there)!r} does not exist; make it, or name another.")
+    there = next(one for one in (path, *path.absolute().parents) if one.exists())
+    if there != path and not there.is_dir():
+        return fix("LOG_FILE", f"{str(there)!r} is no folder, so that no file can be in it; name another.")
     if not os.access(there, os.W_OK):
         return fix("LOG_FILE", f"{str(there)!r} can't be written to by this user; change its owner, or name another.")
     return ok("LOG_FILE", f"{path} can be written to")

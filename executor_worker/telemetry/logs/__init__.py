@@ -24,7 +24,7 @@ from executor_worker.errors import ConfigError
 from executor_worker.telemetry.logs import lines
 from executor_worker.telemetry.logs.lines import Line
 from executor_worker.telemetry.logs.secrets import Secrets
-from executor_worker.telemetry.logs.target import Target, open_file
+from executor_worker.telemetry.logs.target import DATE, Target, open_file
 
 if TYPE_CHECKING:
     from loguru import Message
@@ -166,14 +166,19 @@ class _Sink:
 
     def __init__(self, style: str, path: str, level: str) -> None:
         self._path = path
+        self._dated = DATE in path
+        self._day = datetime.now(UTC).date()
         self._level = level
         try:
-            self.target = Target(open_file(path) if path else _STDERR, self._lost)
+            self.target = Target(open_file(self._path_today()) if path else _STDERR, self._lost)
         except OSError as error:
             problem = f"{path!r} can't be opened for writing ({error.strerror})."
             fix = "Name a file in a folder that this user may write to, or leave it out to log on stderr."
             raise ConfigError("LOG_FILE", problem, fix) from None
         self._render = self._choose(style)
+
+    def _path_today(self) -> str:
+        return self._path.replace(DATE, self._day.isoformat())
 
     def _choose(self, style: str) -> lines.Render:
         if self.target.terminal and style != "json":
@@ -197,6 +202,8 @@ class _Sink:
         if record["exception"] is not None and record["exception"].value is not None:
             fields |= self._of_exception(record["exception"].value)
         said = {name: value for name, value in fields.items() if not _is_empty(value)}
+        if self._dated and record["time"].astimezone(UTC).date() != self._day:
+            self.reopen()
         line = Line(record["time"], level, record["message"], _secrets.out_of(said))
         self.target.write(lines.within(self.target.line_limit, line, self._render))
 
@@ -212,10 +219,11 @@ class _Sink:
     def reopen(self) -> None:
         if not self._path:
             return
+        self._day = datetime.now(UTC).date()
         try:
-            fresh = open_file(self._path)
+            fresh = open_file(self._path_today())
         except OSError as error:
-            log("error", "log.not_reopened", path=self._path, reason=error.strerror)
+            log("error", "log.not_reopened", path=self._path_today(), reason=error.strerror)
             return
         # The number stays: others, faulthandler among them, hold on to it.
         os.dup2(fresh, self.target.fd, inheritable=False)

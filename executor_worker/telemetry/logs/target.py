@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 # Up to PIPE_BUF the kernel keeps one process' write to a pipe in one piece; the rest is for the notice before a line.
 PIPE_LINE_BYTES = select.PIPE_BUF - 256
@@ -88,12 +89,17 @@ class Target:
         return ready
 
 
+DATE = "{date}"
+"""In a log file's name: the day, UTC, as lines have it."""
+
+
 def open_file(path: str) -> int:
     """
-    Open a log file for appending.
+    Open a log file for appending; its folder is made.
 
     Appending makes each write land at the end, whichever process makes it.
     """
+    Path(path).parent.mkdir(0o750, parents=True, exist_ok=True)
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
 
 

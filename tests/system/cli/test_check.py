@@ -222,7 +222,7 @@ def test_mcp_servers_dead_and_alive(run: Run, redis_server: RedisServer, mcp_con
         ({"LLM_TIMEOUT": "20m"}, "LLM_TIMEOUT"),
         ({"NODE_TIMEOUT": "2d"}, "NODE_TIMEOUT"),
         ({"LEASE": "1s"}, "LEASE"),
-        ({"LOG_FILE": "none/log"}, "LOG_FILE"),
+        ({"LOG_FILE": "/etc/passwd/log"}, "LOG_FILE"),
         ({"LOG_FILE": "."}, "LOG_FILE"),
         ({"LLM_MODLE": "x"}, "LLM_MODLE"),
     ],

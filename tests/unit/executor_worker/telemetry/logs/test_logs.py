@@ -311,6 +311,7 @@ def test_a_file_that_can_not_be_reopened_is_kept(tmp_path: Path) -> None:
     folder.mkdir()
     code = f"""
 os.rename({str(folder)!r}, {str(tmp_path / "moved")!r})
+open({str(folder)!r}, "w").close()
 logs.reopen()
 logs.info("goes on")
 """
@@ -321,8 +322,32 @@ logs.info("goes on")
 
 def test_a_log_file_that_can_not_be_opened_is_a_wrong_setting(tmp_path: Path) -> None:
     """Named with the fix."""
-    done = python("", configure=f"file={str(tmp_path / 'none' / 'log')!r}")
+    (tmp_path / "file").touch()
+    done = python("", configure=f"file={str(tmp_path / 'file' / 'log')!r}")
     assert "ConfigError: LOG_FILE" in done.stderr
+
+
+def test_a_log_file_of_the_day_follows_the_days(tmp_path: Path) -> None:
+    """Each process goes over to the next day's file by itself, what is written past the logs too; folders are made."""
+    name = str(tmp_path / "{date}" / "pool-{date}.log")
+    code = """
+import datetime
+logs.info("one day")
+logs._Sink.current[0]._day -= datetime.timedelta(1)
+day = logs._Sink.current[0]._path_today()
+os.makedirs(os.path.dirname(day))
+os.rename(logs._Sink.current[0]._path.replace("{date}", datetime.datetime.now(datetime.UTC).date().isoformat()), day)
+logs.info("next day")
+logs.info("still")
+os.write(logs.fileno(), b"stack\\n")
+"""
+    done = python(code, configure=f"file={name!r}")
+    assert done.stderr == ""
+    first, second = sorted(tmp_path.glob("*/pool-*.log"))
+    assert first.parent.name == first.stem.removeprefix("pool-") < second.parent.name
+    assert [one["event"] for one in logged(first.read_text())] == ["one day"]
+    *told, stack = second.read_text().splitlines()
+    assert [json.loads(one)["event"] for one in told] == ["next day", "still"] and stack == "stack"
 
 
 @pytest.mark.parametrize("through", ["file", "pipe"])
