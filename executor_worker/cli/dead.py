@@ -15,7 +15,7 @@ from executor_worker.broker.queue.dead_letters import Letter, find, letters
 from executor_worker.broker.queue.dead_letters import drop as drop_letter
 from executor_worker.broker.queue.dead_letters import requeue as requeue_letter
 from executor_worker.broker.queue.queues import known_streams
-from executor_worker.cli.display import one_line, print_json, print_table
+from executor_worker.cli.display import LONGEST, one_line, print_json, print_table
 from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.envelopes.role_job import readable
 from executor_worker.envelopes.work_item import names_in
@@ -158,7 +158,7 @@ def _names(letter: Letter) -> tuple[str | None, str | None]:
 def _row(letter: Letter) -> list[Any]:
     graph_id, node_id = _names(letter)
     facts = [letter.text("failed_at"), letter.text("reason"), letter.text("deliveries")]
-    return [letter.id, letter.stream, *facts, graph_id, node_id, one_line(letter.text("error"), 80)]
+    return [letter.id, letter.stream, *facts, graph_id, node_id, one_line(letter.text("error"), LONGEST)]
 
 
 def _described(letter: Letter) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 import sys
 from collections.abc import Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +19,12 @@ COLOURS = {
     **dict.fromkeys(("busy", "starting", "draining", "degraded", "reloading", "paused"), "yellow"),
     **dict.fromkeys(("dead", "unhealthy", "disconnected", "failed", "fix", "stopped", "over"), "red"),
 }
+# Columns in which anything but nothing is bad news.
+_ALARMING = ("dead", "failed/min", "error", "reason", "why")
+_NOTHING = ("", "-", "0")
+_NUMBER = re.compile(r"\$?\d[\d.,]*( of \d+)?( ?([kMGsmhd%B]|ms|[KMGT]iB))?( ago)?")
+_NO_NUMBER = ("-", "now", "over")  # what stands for one
+LONGEST = 2000  # characters of a cell
 GAP = 2  # between two columns
 NARROWEST = 6  # what a column is cut down to
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -61,8 +68,22 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], spare: Se
         *([_plain(cell) for cell in row] for row in rows),
     ]
     widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
+    pads = [str.rjust if _are_numbers(rows, index) else str.ljust for index in range(len(columns))]
     for line in cells:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        print("  ".join(pad(cell, width) for pad, cell, width in zip(pads, line, widths, strict=True)).rstrip())
+
+
+def _are_numbers(rows: Sequence[Sequence[Any]], index: int) -> bool:
+    """Tell whether a column's cells are figures, with units or without: they are read from the right."""
+    texts = [_plain(row[index]) for row in rows]
+    if all(text in _NO_NUMBER for text in texts):
+        return bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
+    return all(text in _NO_NUMBER or _NUMBER.fullmatch(text) for text in texts)
+
+
+def _style(column: str, text: str) -> str:
+    """Colour what is said: by the word, and where anything at all is bad news."""
+    return "red" if column in _ALARMING and text not in _NOTHING else COLOURS.get(text, "")
 
 
 def rich_table(
@@ -82,12 +103,12 @@ def rich_table(
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, GAP - 1, 0, 0), header_style="bold")
     shown = _fitting(columns, rows, spare, width)
     for index, wide in shown.items():
-        numbers = bool(rows) and all(isinstance(row[index], int | float | None) for row in rows)
-        table.add_column(columns[index], justify="right" if numbers else "left", overflow="fold", width=wide)
+        justify: Literal["left", "right"] = "right" if _are_numbers(rows, index) else "left"
+        table.add_column(columns[index], justify=justify, overflow="fold", width=wide)
     for row in rows:
         texts = {index: _plain(row[index]) for index in shown}
         cells = {index: text if fold else _cut(text, shown[index]) for index, text in texts.items()}
-        table.add_row(*(Text(cell, style=COLOURS.get(texts[index], "")) for index, cell in cells.items()))
+        table.add_row(*(Text(cell, style=_style(columns[index], texts[index])) for index, cell in cells.items()))
     return table
 
 
@@ -167,4 +188,4 @@ def one_line(text: str, most: int = 100) -> str:
 
 
 def _plain(cell: Any) -> str:
-    return "-" if cell is None or cell == "" else one_line(str(cell), 200)
+    return "-" if cell is None or cell == "" else one_line(str(cell), LONGEST)

@@ -107,6 +107,8 @@ _REPLAY = """\
 _TAIL = """\
   executor-worker tail
   executor-worker tail my-graph --from-start
+  executor-worker tail --failed
+  executor-worker tail my-graph --node my-node --outputs
   executor-worker tail --json | jq 'select(.type == "llm.called").data.usage'"""
 _GRAPH = """\
   executor-worker graph run examples/graphs/research.yaml -i topic="tidal power"
@@ -237,6 +239,9 @@ def _tail(commands: _Commands) -> None:
     parser.add_argument("graph", metavar="GRAPH", nargs="?", help="only this graph's")
     parser.add_argument("--from-start", action="store_true", help="what is still kept comes first")
     parser.add_argument("--no-follow", action="store_true", help="with --from-start: leave when that is shown")
+    parser.add_argument("--node", metavar="NODE", help="only this node's")
+    parser.add_argument("--failed", action="store_true", help="only nodes that have failed, and why")
+    parser.add_argument("--outputs", action="store_true", help="show what nodes gave as well")
     _add_json(parser, "print the events as JSON lines")
 
 

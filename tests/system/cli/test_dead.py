@@ -34,6 +34,16 @@ def test_letters_of_both_streams_are_listed(run: Run, redis_server: RedisServer)
     assert second.split()[:2] == [two, EVENTS]
 
 
+def test_a_cause_is_not_cut(run: Run, redis_server: RedisServer, terminal: Any) -> None:
+    """What is to be done stands at its end often; a terminal shows it on several lines."""
+    cause = " ".join(f"word{number}" for number in range(60))
+    bury(redis_server, error=cause)
+    assert cause in run("dead", "list", **redis_server.env).out
+    shown = terminal("dead", "list", **redis_server.env)
+    assert shown.wait() == 0
+    assert all(f"word{number}" in shown.shown for number in range(60))
+
+
 def test_letters_are_listed_as_json(run: Run, redis_server: RedisServer) -> None:
     """Without their data, which may be large."""
     ident = bury(redis_server)

@@ -163,3 +163,24 @@ def test_numbers_as_people_say_them() -> None:
         "2.0G",
     ]
     assert [money(usd) for usd in (None, 0.0, 0.0412, 3.456)] == ["-", "$0.00", "$0.0412", "$3.46"]
+
+
+def test_figures_are_read_from_the_right() -> None:
+    """With units or without, also where some are missing; names that begin with a figure are names."""
+    columns = ("worker", "memory", "calls", "cost/min", "left")
+    rows: list[list[Any]] = [["1a", "14 MiB", "2 of 4", "$0.30", "5m"], ["b", "-", 12, "$12.00", "over"]]
+    screen = Console(width=80)
+    with screen.capture() as captured:
+        screen.print(rich_table(columns, rows, 80))
+    shown = [line.rstrip() for line in captured.get().splitlines()[2:]]
+    assert shown == ["1a      14 MiB  2 of 4     $0.30    5m", "b            -      12    $12.00  over"]
+
+
+def test_failures_are_coloured() -> None:
+    """What is dead or has failed, and why; a zero is no bad news."""
+    columns = ("failed/min", "dead", "error", "is")
+    rows: list[list[Any]] = [[3, 0, "it broke", "healthy"]]
+    screen = Console(width=80, force_terminal=True, color_system="standard")
+    with screen.capture() as captured:
+        screen.print(rich_table(columns, rows, 80))
+    assert captured.get().count("\x1b[31m") == 2 and "\x1b[32mhealthy" in captured.get()
