@@ -28,7 +28,7 @@ def man(_args: argparse.Namespace) -> int:
 
 
 def _words(command: Command) -> list[str]:
-    """What may come next: commands, options, and an argument's choices."""
+    """List what may come next: commands, options, and an argument's choices."""
     names = [one.path[-1] for one in command.inner] + [name for one in command.options for name in one.names]
     return names + [word for one in command.arguments if not one.names for word in one.choices]
 

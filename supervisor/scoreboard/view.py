@@ -12,7 +12,7 @@ TimeOf = Callable[[int], str | None]
 
 
 def worker_view(row: Row, time_of: TimeOf) -> dict[str, Any]:
-    """What `/workers` shows: who works in the slot, at what, since when."""
+    """Show a slot as `/workers` does: its worker, the item in hand, since when."""
     busy = row.state in ("busy", "draining") and bool(row.held)
     return {
         "slot": row.slot,
@@ -51,14 +51,14 @@ def run_view(row: Row, time_of: TimeOf) -> dict[str, Any]:
 
 
 def registry_view(row: Row, time_of: TimeOf) -> dict[str, Any]:
-    """What of a slot stands in the registry, for those who look at many pools."""
+    """Show a slot as the registry does, for readers that look at many pools."""
     shown = ("slot", "state", "since", "phase", "items_done", "restarts")
     worker = worker_view(row, time_of)
     return {"pid": row.pid, **{name: worker[name] for name in shown}, **run_view(row, time_of)}
 
 
 def log_view(row: Row, now_ns: int) -> dict[str, object]:
-    """What the control socket and the log show: spans of time up to *now_ns*, in seconds."""
+    """Show a slot as the control socket and the log do: spans of time up to *now_ns*, in seconds."""
     progress = row.progress
     ends_ns = progress.ends_ns or row.item_deadline_ns
     return {

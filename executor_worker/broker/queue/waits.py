@@ -1,4 +1,4 @@
-"""What items wait for, held by no worker: a throttled model, a tool that another pool has, a place; see waits.lua."""
+"""Waits of items that no worker holds: a throttled model, a tool that another pool has, a place; see waits.lua."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def survey(
 
 
 def _are_there(link: Link) -> bool:
-    """Whether anything is waited for; a user who may not ask does without."""
+    """Tell whether anything is waited for; a user who may not ask does without."""
     try:
         return bool(link.call("SMEMBERS", AWAITED))
     except StreamRefused:
