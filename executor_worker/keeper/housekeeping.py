@@ -7,6 +7,7 @@ import time
 import psutil
 
 from executor_worker.broker import ensure_groups
+from executor_worker.broker.names import PROGRESS_STREAM, RESULT_STREAMS, ROLE_GROUP, UPDATES_STREAM
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.broker.queue.consumers import prune_consumers, prune_forgiven
 from executor_worker.broker.queue.trim import trim
@@ -40,12 +41,17 @@ class Housekeeping:
         ):
             around.report_group(made)
         self._known = True
-        trim(around.link, around.results_maxlen)
+        trim(around.link, around.results_maxlen, streams=self._results())
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + PRUNE_S
             names = {around.consumer(row.slot) for row in around.board.rows()}
             prune_consumers(around.link, keep=names, streams=around.streams, groups=around.groups)
             prune_forgiven(around.link, streams=around.streams, groups=around.groups)
+
+    def _results(self) -> tuple[str, ...]:
+        """Name the streams that only grow; a hub's updates are a pool's that serves roles, others may not touch them."""
+        serves_roles = ROLE_GROUP in self._around.groups.named.values()
+        return (*RESULT_STREAMS, PROGRESS_STREAM, *((UPDATES_STREAM,) if serves_roles else ()))
 
     def measured(self) -> list[Backlog]:
         """Look how much there is to do, and return it."""

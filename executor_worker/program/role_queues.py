@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from executor_worker.broker.roles.source import RoleQueue, role_source
 from executor_worker.settings import Settings
-from executor_worker.settings.role_table import Role, read_roles
+from executor_worker.settings.role_table import Role
 from executor_worker.worker.kinds.role import RoleKind, RoleSpec
 from executor_worker.worker.limits import Limits
 
@@ -20,12 +18,8 @@ def role_kind(settings: Settings, limits: Limits) -> RoleKind:
 
 
 def known_role_streams(settings: Settings) -> tuple[str, ...]:
-    """Name the queues of all roles there are, served here or not."""
-    roles = {
-        **read_roles(settings.roles_config, Path.cwd(), frozenset(), []),
-        **{r.name: r for r in settings.role_table},
-    }
-    return tuple(dict.fromkeys(role.stream for role in roles.values()))
+    """Name the queues of the roles that ROLES names: others need rights that a pool of graphs has not."""
+    return tuple(dict.fromkeys(role.stream for role in settings.role_table))
 
 
 def model_of(role: Role, settings: Settings) -> str:

@@ -46,8 +46,8 @@ def test_pool_and_its_operator_live_with_the_documented_rule(stage: Stage, model
     assert told["problems"] == [] and told["streams"][0]["dead"] == 1
     operator(pool, "tail", "--no-follow", "--from-start", "--json")
     assert pool.drain() == 0
-    denied = [dict(zip(entry[::2], entry[1::2], strict=True)) for entry in stage.db.execute_command("ACL", "LOG")]
-    assert not denied, [(entry.get(b"reason"), entry.get(b"object"), entry.get(b"context")) for entry in denied]
+    denied = stage.db.acl_log()
+    assert not denied, [(entry["reason"], entry["object"], entry["context"]) for entry in denied]
 
 
 def test_rule_covers_every_script_and_holds_nothing_else() -> None:

@@ -118,7 +118,7 @@ CASES = {
     "html": Case([plain(page(200, HTML, "text/html"))], 3, "llm_bad_response", "its reply can't be used"),
     "nothing": Case([plain(page(200, "", "text/event-stream"))], 3, "llm_bad_response", "its reply can't be used"),
     "no-json": Case([plain(page(200, '{"model": '))], 3, "llm_bad_response", "its reply can't be used"),
-    "bad-key": Case([plain(failure(401, "authentication_error", f"bad key {KEY}"))], 1, "llm_rejected", "HTTP 401"),
+    "quotes-key": Case([plain(failure(400, "invalid_request_error", f"bad key {KEY}"))], 1, "llm_rejected", "HTTP 400"),
     "bad-request": Case([plain(failure(400, "invalid_request_error", "too long"))], 1, "llm_rejected", "too long"),
     "refusal": Case([stopping("refusal", "I won't")], 1, "llm_rejected", "refused to answer"),
     "max-tokens": Case([stopping("max_tokens", "fine so f")], 1, more={"stop_reason": "max_tokens"}),

@@ -12,12 +12,12 @@ COMMANDS = (
     *("xrange", "xrevrange", "xinfo|groups", "xinfo|consumers", "xgroup|create", "xgroup|delconsumer"),
     # states, the registry, journals, marks
     *("get", "strlen", "set", "del", "exists", "rename", "pexpire", "pttl", "scan", "type"),
-    *("hget", "hgetall", "hvals", "hset", "hdel", "hincrby", "hrandfield"),
+    *("hget", "hgetall", "hvals", "hset", "hsetnx", "hdel", "hincrby", "hrandfield"),
     *("lrange", "llen", "rpush", "rpushx"),
     # runs of graphs
     *("hlen", "expire", "persist", "unlink", "getrange", "lpush", "ltrim", "zrangebyscore", "zrevrangebyscore"),
     # throttles of models
-    *("hmget", "hscan", "smembers", "sadd", "srem", "zadd", "zcard", "zrange", "zscore", "zrem", "zpopmin"),
+    *("hmget", "hscan", "smembers", "sadd", "srem", "zadd", "zcard", "zrange", "zscore", "zrem"),
     *("zremrangebyscore",),
     # scripts, and what tells others that something was given back
     *("eval", "evalsha", "publish", "subscribe"),
