@@ -49,7 +49,7 @@ class Housekeeping:
             prune_forgiven(around.link, streams=around.streams, groups=around.groups)
 
     def _results(self) -> tuple[str, ...]:
-        """Name the streams that only grow; a hub's updates are a pool's that serves roles, others may not touch them."""
+        """Name the streams that only grow; only pools that serve roles may touch those of hubs."""
         serves_roles = ROLE_GROUP in self._around.groups.named.values()
         return (*RESULT_STREAMS, PROGRESS_STREAM, *((UPDATES_STREAM,) if serves_roles else ()))
 
