@@ -24,6 +24,7 @@ from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
 from executor_worker.worker.intake import Intake
+from executor_worker.worker.poisoned import POISONED, tell_last_death
 from executor_worker.worker.recycling import Recycling
 from executor_worker.worker.redis_wait import STUCK, STUCK_S, RedisWait, wait_for_wake
 from executor_worker.worker.report import Report
@@ -248,6 +249,9 @@ class Worker:
     def _open(self, claim: Claim) -> Work:
         failure_code = self._row.failure_code if self._killed_for() == claim.held.name else ""
         work = self._intake.open(claim, failure_code)
+        if isinstance(work.decision, Conclusion) and work.decision.dead_reason == POISONED:
+            deaths = [row.death for row in self._board.rows()]
+            work.decision = tell_last_death(work.decision, deaths, claim.held.name)
         if not work.is_upkeep:
             self._report.opened(work)
         return work

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 
+from executor_worker.broker import Held
 from executor_worker.errors import Poisoned
 from executor_worker.outcome import Failed
 from executor_worker.worker.limits import Limits
@@ -14,6 +17,7 @@ KILLED_FOR: Mapping[str, str] = {
     "cancelled": "the graph was cancelled; the node could not be interrupted, its worker was ended",
     "tool_timeout": "the tool did not end within its time and could not be interrupted; its worker was ended",
 }
+POISONED = "poisoned"  # the reason on the dead letter
 KILLED = "the worker that ran the node had to be ended"
 
 
@@ -30,7 +34,36 @@ def answer_of_history(attempt: int, failure_code: str, limits: Limits) -> Conclu
     if attempt <= limits.max_deliveries:
         return None
     ended = f"{_runs(attempt - 1)} with its worker; it is kept in the dead-letter stream"
-    return Conclusion(Failed.of(Poisoned(ended)), "poisoned")
+    return Conclusion(Failed.of(Poisoned(ended)), POISONED)
+
+
+def tell_last_death(
+    conclusion: Conclusion, deaths: Iterable[tuple[str, str, str]], item: tuple[str, str]
+) -> Conclusion:
+    """
+    Say in a poisoned item's answer how the last worker that ran it died; nothing if that was on another host.
+
+    Args:
+        deaths: What each slot's dead worker held, why it died, and in what phase.
+        item: Stream and entry.
+    """
+    outcome = conclusion.outcome
+    if conclusion.dead_reason != POISONED or not isinstance(outcome, Failed):
+        return conclusion
+    found = [(held.count, cause, phase) for held, cause, phase in _parsed(deaths) if held.name == item]
+    if not found:
+        return conclusion
+    _, cause, phase = max(found)
+    how = cause.removeprefix("signal:").replace("exit:", "exit status ")
+    return replace(
+        conclusion, outcome=replace(outcome, error=f"{outcome.error}. The last ended by {how} in phase {phase}")
+    )
+
+
+def _parsed(deaths: Iterable[tuple[str, str, str]]) -> Iterable[tuple[Held, str, str]]:
+    for text, cause, phase in deaths:
+        with suppress(ValueError):
+            yield Held.parse(text), cause, phase
 
 
 def _runs(runs: int) -> str:

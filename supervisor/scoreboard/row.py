@@ -5,7 +5,7 @@ What the worker has in hand, which changes with every item, is in `current_item.
 
 Written by the worker:      state, phase, held, item, deadlines, items_done, wants_replacement, client_id, counters,
                             run, watched, progress, attempt, turned_ns
-Written by the supervisor:  placed, pid, generation, leaving, failure_code, killed_for, restarts, respawn_at_ns,
+Written by the supervisor:  placed, pid, generation, leaving, failure_code, killed_for, death, restarts, respawn_at_ns,
                             stopped, cut_short; while there is no worker, what is the worker's
 Written by the keeper:      lease_until_ns, lost, released, rss_bytes, pss_bytes, stop_run, lost_run, unwatched_run,
                             listed
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.scoreboard.cells import WORD, Flag, Number, Twin, clip
 from supervisor.scoreboard.counters import Counters
-from supervisor.scoreboard.current_item import IDLE, CurrentItem, text, whole
+from supervisor.scoreboard.current_item import IDLE, PHASE_LIMIT, CurrentItem, text, whole
 from supervisor.scoreboard.progress import Progress, ProgressCell
 from supervisor.scoreboard.words import (
     LEASE_UNTIL,
@@ -43,22 +43,24 @@ WORDS = 32
 KILL = Struct("<40p256p")  # failure code, what was held then
 RELEASED = Struct("<256p")
 WATCHED = Struct("<H510s")
+DEATH = Struct("<256p40p72p")  # what was held then, cause, phase
 
 _IN_HAND_AT = WORDS * WORD
 _KILL_AT = _IN_HAND_AT + CurrentItem.SIZE
 _RELEASED_AT = _KILL_AT + Twin.size(KILL)
 _WATCHED_AT = _RELEASED_AT + Twin.size(RELEASED)
 _PROGRESS_AT = _WATCHED_AT + Twin.size(WATCHED)
-SIZE = 4096  # bytes
-assert _PROGRESS_AT + ProgressCell.SIZE <= SIZE
+_DEATH_AT = _PROGRESS_AT + ProgressCell.SIZE
+SIZE = 8192  # bytes
+assert _DEATH_AT + Twin.size(DEATH) <= SIZE
 
-FAILURE_CODE_LIMIT, WATCHED_LIMIT = 39, 510  # bytes
+FAILURE_CODE_LIMIT, WATCHED_LIMIT, CAUSE_LIMIT = 39, 510, 39  # bytes
 
 
 class Row(CurrentItem):
     """One slot; its writers are named at the head of this file."""
 
-    __slots__ = ("_kill", "_progress", "_released", "_wakeups", "_watched", "counters", "slot")
+    __slots__ = ("_death", "_kill", "_progress", "_released", "_wakeups", "_watched", "counters", "slot")
 
     # State, since and items done are in `CurrentItem`.
     placed = Flag(W.PLACED)
@@ -97,6 +99,7 @@ class Row(CurrentItem):
         self._released = Twin(shared, offset + _RELEASED_AT, RELEASED)
         self._watched = Twin(shared, offset + _WATCHED_AT, WATCHED)
         self._progress = ProgressCell(shared, offset + _PROGRESS_AT)
+        self._death = Twin(shared, offset + _DEATH_AT, DEATH)
 
     def begin_run(self, watched: str) -> int:
         """
@@ -188,6 +191,16 @@ class Row(CurrentItem):
     def released(self, held: str) -> None:
         self._released.write(whole(held))
 
+    @property
+    def death(self) -> tuple[str, str, str]:
+        """What the last worker that died with something in hand had there, why it died, and in what phase."""
+        held, cause, phase = map(text, self._death.read())
+        return held, cause, phase
+
+    def record_death(self, cause: str) -> None:
+        """Record that the worker has died with what it has in hand."""
+        self._death.write(whole(self.held), clip(cause, CAUSE_LIMIT), clip(self.phase, PHASE_LIMIT))
+
     # Between processes.
 
     @property
@@ -221,4 +234,5 @@ class Row(CurrentItem):
         self.forget()
         self.clear_kill()
         self._released.write(b"")
+        self._death.write(b"", b"", b"")
         self.state = "dead"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from supervisor.processes.processes import END_RUN
+from supervisor.processes.processes import END_RUN, Exit
 from supervisor.program import Program
 from supervisor.scoreboard.row import Row
 from supervisor.scoreboard.scoreboard import Scoreboard
@@ -120,6 +120,11 @@ class WorkerSlot(Slot):
 
     def count_restart(self, reason: str) -> None:
         self.board.head.counters.add(self.rules.settings.restarts_key.format(reason=reason).encode(), 1.0)
+
+    def exited(self, died: Exit) -> None:
+        if self.row.held:
+            self.row.record_death(died.cause)
+        super().exited(died)
 
     def useful(self) -> bool:
         return self.row.items_done > self._done_before

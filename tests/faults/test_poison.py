@@ -32,6 +32,8 @@ def test_17_item_that_kills_its_worker(stage: Stage) -> None:
     ((_, letter),) = stage.db.xrange(DEAD)
     assert letter[b"data"] == fields[b"data"]
     assert (letter[b"reason"], letter[b"deliveries"]) == (b"poisoned", b"3")
+    assert letter[b"error"].decode() == failed["error"]
+    assert failed["error"].endswith("The last ended by SIGKILL in phase tool:crash")
     assert letter[b"consumer"].startswith(pool.env["WORKER_ID"].encode()) and letter[b"failed_at"].endswith(b"Z")
     pool.wait_event("item.dead", reason="poisoned")
     pool.wait_workers(lambda rows: all(row["state"] == "idle" for row in rows))
