@@ -17,6 +17,9 @@ from executor_worker.worker.output import rendered
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 
+NEEDED = ("starlette", "uvicorn", "uvloop", "httptools", "websockets", "grpc", "grpc_health", "grpc_reflection")
+
+
 class Listening(Protocol):
     """The sockets that services listen on, made before the first fork."""
 
@@ -63,14 +66,23 @@ def api_services(
     Raises:
         ConfigError: The settings can't be used, or what it needs is not installed.
     """
-    for needed in ("starlette", "uvicorn", "uvloop", "httptools", "websockets", "grpc"):
-        if importlib.util.find_spec(needed) is None:
-            fix = "Install the extra: pip install 'da-node-executor[orchestrator]'."
-            raise ConfigError("API", f"the API needs the package {needed}, which is not installed.", fix)
+    missing = _missing()
+    if missing:
+        fix = "Install the extra: pip install 'da-node-executor[orchestrator]'."
+        raise ConfigError("API", f"the API needs the package {missing[0]}, which is not installed.", fix)
     made: Services = importlib.import_module("orchestrator.program").prepare(
         settings, endpoint, pool, rendered, spec.read, _retired(settings), inherited, alone=alone
     )
     return made
+
+
+def api_is_installed() -> bool:
+    """Tell whether what the API needs is here."""
+    return not _missing()
+
+
+def _missing() -> list[str]:
+    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
 
 
 def _retired(settings: Settings) -> Callable[[str], str | None]:

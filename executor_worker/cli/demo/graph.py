@@ -78,24 +78,4 @@ SCRIPT: list[dict[str, Any]] = [
     },
 ]
 
-
-def state(graph_id: str) -> dict[str, Any]:
-    """Draw up the graph's state as an orchestrator stores it before it hands out the first node."""
-    return {
-        "graph_id": graph_id,
-        "graph": {"id": graph_id, "nodes": {name: {"id": name, **node} for name, node in NODES.items()}},
-        "status": "running",
-        "inputs": INPUTS,
-        "node_states": {name: {"node_id": name, "status": "pending"} for name in NODES},
-    }
-
-
-def item(graph_id: str, name: str) -> dict[str, Any]:
-    node = NODES[name]
-    return {
-        "graph_id": graph_id,
-        "node_id": name,
-        "node_type": node["type"],
-        "config": node["config"],
-        "dependencies": node["dependencies"],
-    }
+DOCUMENT = {"name": "offer", "nodes": NODES}

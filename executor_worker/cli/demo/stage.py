@@ -18,8 +18,8 @@ from typing import Any
 from executor_worker.broker.connection.embedded import Embedded
 from executor_worker.broker.connection.endpoint import Endpoint
 from executor_worker.broker.connection.link import Link
-from executor_worker.broker.names import STATE_PREFIX, WORK_STREAMS
-from executor_worker.cli.demo.child_pool import ChildPool
+from executor_worker.broker.names import WORK_STREAMS
+from executor_worker.cli.child_pool import ChildPool
 from executor_worker.cli.display import console
 from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.cli.status.pool_http import PoolView, look_at_pool
@@ -36,11 +36,20 @@ class Stage:
     Args:
         script: What the scripted model says.
         more: More settings of the pool, made from the folder it runs in.
+        api: The pool serves the API too.
     """
 
     def __init__(
-        self, workers: int, script: list[dict[str, Any]], more: Callable[[Path], Mapping[str, str]], about: str
+        self,
+        workers: int,
+        script: list[dict[str, Any]],
+        more: Callable[[Path], Mapping[str, str]],
+        about: str,
+        *,
+        api: bool = False,
     ) -> None:
+        self._api = api
+        self.api_url = ""
         self._workers = workers
         self._script = script
         self._more = more
@@ -58,9 +67,15 @@ class Stage:
         say.step("Redis", f"a private server of its own, process {server.pid}")
         settings = {**_settings(self.folder, server, self._script), **self._more(self.folder)}
         self._settings = Settings.load(settings)
-        self._pool = ChildPool(["--workers", str(self._workers)], settings, self.folder)
+        arguments = ["--workers", str(self._workers)]
+        if self._api:
+            port = str(_free_port())
+            settings |= {"DAGO_HTTP_PORT": port, "DAGO_GRPC_PORT": ""}
+            arguments.append("--api")
+            self.api_url = f"http://127.0.0.1:{port}"
+        self._pool = ChildPool(arguments, settings, self.folder)
         stack.callback(self._pool.close)
-        say.step("Pool", f"`executor-worker run --workers {self._workers}` is coming up, process {self._pool.pid}")
+        say.step("Pool", f"`executor-worker run {' '.join(arguments)}` is coming up, process {self._pool.pid}")
         self.link = Link(Endpoint.parse(server.address), name="demo")
         stack.callback(self.link.close)
         return self
@@ -82,9 +97,6 @@ class Stage:
             return len(self._ready) == self._workers
 
         self.wait(ready, READY_S, "the workers are not ready")
-
-    def store(self, graph_id: str, state: Mapping[str, Any]) -> None:
-        self.link.call("SET", f"{STATE_PREFIX}{graph_id}", json.dumps(state), "EX", "3600")
 
     def submit(self, item: Mapping[str, Any]) -> None:
         self.link.call("XADD", WORK_STREAMS[0], "*", "data", json.dumps(item))

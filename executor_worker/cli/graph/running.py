@@ -16,7 +16,7 @@ from executor_worker.broker.connection.embedded import Embedded
 from executor_worker.broker.connection.endpoint import Endpoint
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.graphs import drive, runs
-from executor_worker.cli.demo.child_pool import ChildPool
+from executor_worker.cli.child_pool import ChildPool
 from executor_worker.cli.display import on_terminal, print_json
 from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.cli.graph.checking import lines

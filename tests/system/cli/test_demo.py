@@ -23,6 +23,7 @@ def test_demo_shows_every_node_by_its_worker_and_drains(run: Run) -> None:
     assert len({line.partition("by worker ")[2].split()[0] for line in results}) > 1
     assert "111.00 euros. [called stock, price, calculate]" in done.out
     assert '"pieces": 7' in done.out
+    assert "/api/v1/graphs: 201" in done.out and "completed, after" in done.out
     assert all(f"worker {number} is ready" in done.out for number in range(1, 5))
     assert "drained and left with exit status 0" in done.out
     assert "\x1b" not in done.out
