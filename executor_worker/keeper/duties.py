@@ -19,6 +19,8 @@ from executor_worker.keeper.graph_runs import EVERY_S as GRAPH_RUNS_S
 from executor_worker.keeper.graph_runs import GraphRuns
 from executor_worker.keeper.housekeeping import MEMORY_S, Housekeeping, Memory
 from executor_worker.keeper.leases import Leases
+from executor_worker.keeper.limits import LOOK_S as LIMITS_S
+from executor_worker.keeper.limits import Limits
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.keeper.rates import EVERY_S as RATES_S
 from executor_worker.keeper.rates import Rates
@@ -78,6 +80,7 @@ class Duties:
             ),
         )
         self.graph_runs = GraphRuns(around)
+        self.limits = Limits(around)
         self.rates = Rates(around.board)
         registration, hand_over = RegistrationDuty(around, self.rates), HandOver(around)
         self.all = [
@@ -86,6 +89,7 @@ class Duties:
             Duty("reclaim", RECLAIM_S, self._while_up(self.reclaim.run)),
             Duty("cancel", CANCEL_S, self._while_up(Cancel(around).run)),
             Duty("throttling", LOOK_S, self._while_up(throttling.run)),
+            Duty("limits", LIMITS_S, self._while_up(self.limits.run)),
             Duty("graph_runs", GRAPH_RUNS_S, self._while_up(self.graph_runs.run)),
             Duty("router_work", ROUTER_WORK_S, self._while_up(RouterWork(around).run)),
             Duty("registry", REGISTRY_S, self._while_up(registration.run), self._while_up(registration.close)),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from executor_worker.broker import Held, Link, Made
 from executor_worker.broker.fleet.identity import Identity
@@ -28,6 +28,7 @@ class PoolContext:
         accounts: What the names of the throttles of this pool's own keys begin with.
         queues: Those of them that are queues, by name, in order of preference.
         groups: By which each is read.
+        limits: How many items may be run at once on all hosts, by the limit's name.
     """
 
     board: Scoreboard
@@ -46,6 +47,7 @@ class PoolContext:
     accounts: tuple[str, ...] = ()
     queues: Sequence[str] = (DEFAULT,)
     groups: Groups = OURS
+    limits: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def worker_id(self) -> str:

@@ -20,7 +20,7 @@ from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.pages import Health
 from executor_worker.nodes.executor import Executor
 from executor_worker.program.credentials import Credentials
-from executor_worker.program.role_queues import role_kind
+from executor_worker.program.role_queues import place_limits, role_kind
 from executor_worker.program.services import Services
 from executor_worker.program.start_logs import start_logs
 from executor_worker.program.wiring import (
@@ -134,7 +134,7 @@ class ExecutorProgram:
         if not (kinds := self._kinds()):
             fix = "Name the queues to serve, or leave it out for the default one; or name roles in ROLES."
             raise ConfigError("QUEUES", "with none the workers have nothing to do.", fix)
-        sources_of(kinds).load()
+        sources_of(kinds, place_limits(settings)).load()
         park_script()
         throttle_scripts()
         for provider in (settings.llm_provider, *settings.fallback_providers):
@@ -200,7 +200,7 @@ class ExecutorProgram:
             timeout_s=patience_s,
             renew=Credentials(self._where).renew,
         )
-        sources = sources_of(self._kinds())
+        sources = sources_of(self._kinds(), place_limits(self.settings))
         duties = Duties(
             PoolContext(
                 board=board,
@@ -219,9 +219,10 @@ class ExecutorProgram:
                 queues=settings.queues,
                 streams=sources.streams,
                 groups=sources.groups,
+                limits=place_limits(settings).most,
             )
         )
-        gauges = lambda: [*duties.housekeeping.gauges(), *duties.throttling.gauges()]  # noqa: E731
+        gauges = lambda: [*duties.housekeeping.gauges(), *duties.throttling.gauges(), *duties.limits.gauges()]  # noqa: E731
         health = Health(settings.worker_id, board, gauges, token=settings.health_token, rates=duties.rates.of_pool)
         answer = lambda path, headers, local: health.answer(path.partition("?")[0], headers, local=local)  # noqa: E731
         routine = [Duty(**duty._asdict()) for duty in duties.all]
@@ -289,7 +290,7 @@ class ExecutorProgram:
             link,
             name,
             lease_s=settings.lease,
-            sources=sources_of(kinds),
+            sources=sources_of(kinds, place_limits(settings)),
             delete_settled=settings.delete_settled,
             failures=settings.failures_to_completed,
             group_made=self._note_group,

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from executor_worker.broker.queue.source import PlaceLimits
 from executor_worker.broker.roles.source import RoleQueue, role_source
 from executor_worker.settings import Settings
 from executor_worker.settings.role_table import Role
 from executor_worker.worker.kinds.role import RoleKind, RoleSpec
 from executor_worker.worker.limits import Limits
 
+ROLE_LIMIT, TOTAL = "role:", "roles"
+
 
 def role_kind(settings: Settings, limits: Limits) -> RoleKind:
     """Make the kind of work that serves the roles of ROLES."""
     roles = settings.role_table
     start = "$" if settings.roles_start == "$" else "0"
-    source = role_source([RoleQueue(role.name, role.stream) for role in roles], ttl_s=settings.state_ttl, start=start)
+    queues = [RoleQueue(role.name, role.stream, _limits_of(role, settings)) for role in roles]
+    source = role_source(queues, ttl_s=settings.state_ttl, start=start)
     return RoleKind([_spec(role, settings) for role in roles], source, limits, settings.state_ttl)
+
+
+def place_limits(settings: Settings) -> PlaceLimits:
+    """Answer how many items may be run at once on all hosts, by the limit's name."""
+    most = {ROLE_LIMIT + role.name: role.limit for role in settings.role_table if role.limit}
+    total = {TOTAL: settings.max_total} if settings.max_total and settings.role_table else {}
+    return PlaceLimits({**settings.limits, **most, **total}, settings.lease)
+
+
+def _limits_of(role: Role, settings: Settings) -> tuple[str, ...]:
+    names = (ROLE_LIMIT + role.name, TOTAL)
+    return tuple(name for name in names if name in place_limits(settings).most)
 
 
 def known_role_streams(settings: Settings) -> tuple[str, ...]:

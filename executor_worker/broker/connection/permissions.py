@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-KEYS = ("executor.work", "executor.work:*", "dago:*", "router.work", "router.decided*", "graph:state:*")
+KEYS = (
+    "executor.work",
+    "executor.work:*",
+    "dago:*",
+    "router.work",
+    "router.decided*",
+    "graph:state:*",
+    "jobs:*",
+    "signalr:updates",
+)
 CHANNELS = ("dago:executor:*", "dago:{executor.work}:*")
 COMMANDS = (
     # the connection

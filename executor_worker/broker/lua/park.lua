@@ -9,6 +9,7 @@ local forgiven = KEYS[1] .. UNCOUNTED
 must_hold('hash', forgiven, PARKED, PARKED_COUNTS)
 must_hold('zset', KEYS[4] .. ':waiting', KEYS[4] .. ':calls')
 must_hold('set', AWAITED)
+free_places(ARGV[1], KEYS[1], ARGV[3])
 if idle < GIVEN_BACK_MS then -- else it was done, the reply to that was lost
   redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'IDLE', RELEASED_MS, 'JUSTID')
   redis.call('HINCRBY', forgiven, ARGV[3], 1)

@@ -305,6 +305,7 @@ class Consumer:
         given: list[Word] = [self._groups.of(held.stream), held.consumer, held.entry, held.count, late, *words]
         where, *opened = self._link.run(self._confirm_script, [held.stream, MARKERS, RESETS], given)
         if not opened:
+            self.may_have_unseen = True  # it may wait now, and another be there for us
             return None
         kind, brought = opened
         fields = dict(zip(words[::2], words[1::2], strict=True))

@@ -33,7 +33,7 @@ def release_consumer(
     Raises:
         StreamUnavailable: No reply.
     """
-    giving = script("release_consumer", "constants")
+    giving = script("release_consumer", "constants", "types", "waits", "limits")
     found: list[tuple[str, str]] = []
     for group, some in groups.apart(streams).items():
         words = [group, consumer, "" if counted else "1", RELEASED_CHANNEL]
@@ -79,7 +79,8 @@ def release_held(link: Link, held: Held, *, counted: bool, groups: Groups = OURS
     """
     group = groups.of(held.stream)
     words: list[Word] = [group, held.consumer, held.entry, held.count, "" if counted else "1", RELEASED_CHANNEL]
-    return bool(link.run(script("release", "constants", "types", "standing"), [held.stream, MARKERS, RESETS], words))
+    release = script("release", "constants", "types", "standing", "waits", "limits")
+    return bool(link.run(release, [held.stream, MARKERS, RESETS], words))
 
 
 def delete_consumer(

@@ -10,7 +10,7 @@ from executor_worker.broker.queue.delivery import Held
 
 
 def park_script() -> Script:
-    return script("park", "constants", "types", "standing", "waits")
+    return script("park", "constants", "types", "standing", "waits", "limits")
 
 
 def park_held(

@@ -55,6 +55,20 @@ class Source:
     start: str = "0"
 
 
+@dataclass(frozen=True, slots=True)
+class PlaceLimits:
+    """
+    How many items may be run at once, on all hosts.
+
+    Attributes:
+        most: By the limit's name.
+        lease_s: A place is worth as much as its item's lease.
+    """
+
+    most: Mapping[str, int]
+    lease_s: float
+
+
 class Groups:
     """
     The group that reads each stream: ours, unless a stream is another system's and has its own.
@@ -86,7 +100,7 @@ class Groups:
 OURS = Groups()
 
 
-GATES: tuple[Part, ...] = ("waits", "throttle")
+GATES: tuple[Part, ...] = ("waits", "throttle", "limits")
 """Parts that say when what items wait for lets them go."""
 _TAKING: tuple[Part, ...] = ("constants", "types", "standing", *GATES, "groups", "kinds")
 
@@ -103,8 +117,9 @@ class Sources:
         groups: By which each stream is read.
     """
 
-    def __init__(self, *sources: Source) -> None:
+    def __init__(self, *sources: Source, limits: PlaceLimits | None = None) -> None:
         self._sources = sources
+        self._limits = limits
         self.urgent = _each(stream for source in sources for stream in source.urgent)
         self.ranked = _each(rank for source in sources for rank in source.ranked)
         first = {*self.urgent, *(stream for rank in self.ranked for stream in rank)}
@@ -149,7 +164,7 @@ class Sources:
 
     def _parts(self, *more: Part) -> tuple[Part, ...]:
         own = (part for source in self._sources for part in source.lua)
-        return _each((*_TAKING, *self._named_groups(), *own, "reading", *more))
+        return _each((*_TAKING, *self._named_groups(), *self._kept_limits(), *own, "reading", *more))
 
     def _named_groups(self) -> Sequence[Part]:
         """Tell the scripts which streams are not read by our own group."""
@@ -157,6 +172,14 @@ class Sources:
             return ()
         lines = (f"groups[{quoted(stream)}] = {quoted(group)}" for stream, group in self.groups.named.items())
         return (LuaText("named-groups", "\n".join(lines)),)
+
+    def _kept_limits(self) -> Sequence[Part]:
+        """Tell the scripts how many items may be run at once."""
+        if self._limits is None or not self._limits.most:
+            return ()
+        lines = [f"limit_max[{quoted(name)}] = {most}" for name, most in self._limits.most.items()]
+        lines += ["limits_kept = true", f"place_lease_ms = {int(self._limits.lease_s * 1000)}"]
+        return (LuaText("kept-limits", "\n".join(lines)),)
 
 
 def quoted(text: str) -> str:

@@ -15,7 +15,7 @@ DESERTED_S = 86400.0  # a group none of whose consumers was there for so long is
 PASS_S = 0.5  # then the rest is the next pass': the caller has leases to renew, and Redis may be far away
 
 
-def trim(link: Link, keep: int, *, streams: Sequence[str] = (*RESULT_STREAMS, PROGRESS_STREAM, UPDATES_STREAM)) -> int:
+def trim(link: Link, keep: int, *, streams: Sequence[str] = (*RESULT_STREAMS, PROGRESS_STREAM)) -> int:
     """
     Trim *streams* to about *keep* entries, but nothing that a group has not read yet.
 

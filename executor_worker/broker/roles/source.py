@@ -23,10 +23,16 @@ SETTLE_JOB = SettleScript("roles/settle")
 
 @dataclass(frozen=True, slots=True)
 class RoleQueue:
-    """A role as Redis has to know it."""
+    """
+    A role as Redis has to know it.
+
+    Attributes:
+        limits: Names of the limits its jobs are under.
+    """
 
     role: str
     stream: str
+    limits: tuple[str, ...] = ()
 
 
 def role_source(queues: Sequence[RoleQueue], *, ttl_s: float, start: str) -> Source:
@@ -35,7 +41,7 @@ def role_source(queues: Sequence[RoleQueue], *, ttl_s: float, start: str) -> Sou
         ttl_s: Of records.
         start: Where a group begins that is not there yet.
     """
-    lines = [f"roles[{quoted(one.stream)}] = {{name = {quoted(one.role)}}}" for one in queues]
+    lines = [_entry(one) for one in queues]
     lines.append(f"record_ttl_ms = {int(ttl_s * 1000)}")
     return Source(
         "role",
@@ -45,6 +51,12 @@ def role_source(queues: Sequence[RoleQueue], *, ttl_s: float, start: str) -> Sou
         group=ROLE_GROUP,
         start=start,
     )
+
+
+def _entry(queue: RoleQueue) -> str:
+    limits = ", ".join(map(quoted, queue.limits))
+    kept = f", limits = {{{limits}}}" if limits else ""
+    return f"roles[{quoted(queue.stream)}] = {{name = {quoted(queue.role)}{kept}}}"
 
 
 @dataclass(slots=True)

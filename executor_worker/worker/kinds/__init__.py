@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from executor_worker.broker.queue.source import Sources
+from executor_worker.broker.queue.source import PlaceLimits, Sources
 from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
 
 Kinds: TypeAlias = Mapping[str, Kind[Any]]
@@ -16,8 +16,8 @@ def by_name(*kinds: Kind[Any]) -> Kinds:
     return {kind.source.kind: kind for kind in kinds}
 
 
-def sources_of(kinds: Kinds) -> Sources:
-    return Sources(*(kind.source for kind in kinds.values()))
+def sources_of(kinds: Kinds, limits: PlaceLimits | None = None) -> Sources:
+    return Sources(*(kind.source for kind in kinds.values()), limits=limits)
 
 
 __all__ = ["Draft", "Kind", "Kinds", "Stamp", "by_name", "sources_of"]

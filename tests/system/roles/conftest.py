@@ -152,7 +152,7 @@ def cli(tmp_path: Path, redis_server: RedisServer) -> Callable[..., subprocess.C
 
     def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        env = {**kept, "LLM_PROVIDER": "scripted", "HEALTH_PORT": "", **redis_server.env}
+        env = {**kept, "LLM_PROVIDER": "scripted", "HEALTH_PORT": "", "ROLES": "agent", **redis_server.env}
         command = [str(PROGRAM), *arguments]
         return subprocess.run(command, input=stdin, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
 

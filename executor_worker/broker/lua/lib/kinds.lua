@@ -4,6 +4,7 @@
 --   reads  function(one): whether an entry is of this kind; of several the first has it
 --   open   function(one): what is brought along with the item, nil: nothing; false: it is not to be run now, and has been
 --          acknowledged or parked
+--   limits function(one), or nil: {names, lines, watched} of the limits it is under, see limits.lua; asked before `open`
 --   feed   function(group, consumer), or nil: bring into a stream of the group what came elsewhere, before new entries
 --          are read
 --

@@ -9,6 +9,8 @@ local function handed(stream, entry, fields, count, group, consumer, how)
     stream = stream, entry = entry, fields = fields, count = count, group = group, consumer = consumer, how = how,
   }
   local kind = kind_of(one)
+  local needs = limits_kept and how ~= 'again' and kind.limits and kind.limits(one)
+  if needs and not admitted(one, needs) then return false end
   local brought = kind.open(one)
   if brought == false then return false end
   local uncounted, refused = 0, 0
@@ -40,6 +42,7 @@ end
 local function hand_back(row, group, consumer)
   if row.idle >= GIVEN_BACK_MS then return end
   must_hold('hash', row.stream .. UNCOUNTED)
+  forget_place(group, row.stream, row.entry)
   redis.call('XCLAIM', row.stream, group, consumer, 0, row.entry, 'IDLE', RELEASED_MS, 'JUSTID')
   redis.call('HINCRBY', row.stream .. UNCOUNTED, row.entry, 1)
 end
@@ -87,7 +90,7 @@ end
 local function waiting(group, consumer, lease_ms, streams)
   local served, passed = {}, 0
   for _, stream in ipairs(streams) do served[stream] = true end
-  for _, key in ipairs(awaited()) do
+  for _, key in ipairs(in_turns(awaited())) do
     local gate = redis.call('EXISTS', key .. ':waiting') == 1 and gate_of(key)
     local now = gate and now_ms()
     while gate and passed < MOST_PASSED and gate.room(key, consumer, now) > 0 do
@@ -95,7 +98,9 @@ local function waiting(group, consumer, lease_ms, streams)
       if not first then break end
       unpark(first)
       local stream, entry = string.match(first, '^(.*) (%S+)$')
+      called_up = true
       local got = if_stale(stream, group, consumer, entry, lease_ms)
+      called_up = false
       if got then
         if gate.enter then gate.enter(key, consumer, now) end
         return got
@@ -155,10 +160,16 @@ local function take(args, at)
   return unread(streams, group, consumer, args[at + 5] == '1')
 end
 
--- For a settle script: the next entry where one is wanted: ARGV[at] is '1', then what `take` reads of ARGV. What was
--- committed stays so, whatever is wrong with the streams: the next plain take says what.
+-- For a settle script, whose stream is KEYS[1], and its group and entry ARGV[1] and ARGV[3]: free the item's places, and
+-- take the next entry where one is wanted: ARGV[at] is '1', then what `take` reads of ARGV. What was committed stays so,
+-- whatever is wrong with the streams: the next plain take says what.
 local function next_entry(at)
-  if ARGV[at] ~= '1' then return false end
+  if limits_kept then forget_place(ARGV[1], KEYS[1], ARGV[3]) end
+  if ARGV[at] ~= '1' then
+    if limits_kept then pcall(call_up) end
+    return false
+  end
   local fine, got = pcall(take, ARGV, at + 1)
+  if limits_kept then pcall(call_up) end
   return fine and got or fine == false and {'unsure'}
 end

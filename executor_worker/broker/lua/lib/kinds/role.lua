@@ -40,10 +40,22 @@ end
 -- What was delivered before to others than us is not held against a job: an executor of the other system left it.
 local function adopt(one)
   local forgiven = one.stream .. UNCOUNTED
-  if redis.call('HSETNX', forgiven, one.entry .. ' ours', 1) == 1 and one.count > 1 then
-    redis.call('HSET', forgiven, one.entry, one.count - 1)
+  if not redis.call('HGET', forgiven, one.entry .. ' ours') then
+    redis.call('HSET', forgiven, one.entry .. ' ours', 1)
+    if one.count > 1 then redis.call('HSET', forgiven, one.entry, one.count - 1) end
   end
   return one.count - tonumber(redis.call('HGET', forgiven, one.entry) or 0)
+end
+
+-- A cancelled job is answered at once: it needs no place.
+local function limits_of_job(one)
+  local role = roles[one.stream]
+  if not role.limits then return nil end
+  local id = fields_of_job(one.fields).jobId
+  if not id or id == '' then id = one.stream .. '/' .. one.entry end
+  local watched = CANCELLED_JOB_PREFIX .. keyed(id)
+  if redis.call('EXISTS', watched) == 1 then return nil end
+  return {names = role.limits, lines = {[TOTAL] = role.name}, watched = watched}
 end
 
 -- {'cancelled'} or {}; false: somebody had time to settle it, or it is unknown who did.
@@ -66,4 +78,5 @@ local function open_job(one)
   return cancelled and {'cancelled'} or {}
 end
 
-kinds[#kinds + 1] = {name = 'role', reads = function(one) return roles[one.stream] ~= nil end, open = open_job}
+kinds[#kinds + 1] = {name = 'role', reads = function(one) return roles[one.stream] ~= nil end, open = open_job,
+  limits = limits_of_job}
