@@ -21,7 +21,7 @@ COMMANDS = (
     *("xrange", "xrevrange", "xinfo|groups", "xinfo|consumers", "xgroup|create", "xgroup|delconsumer"),
     # states, the registry, journals, marks
     *("get", "strlen", "set", "del", "exists", "rename", "pexpire", "pttl", "scan", "type"),
-    *("hget", "hgetall", "hvals", "hset", "hsetnx", "hdel", "hincrby", "hrandfield"),
+    *("hget", "hgetall", "hvals", "hset", "hdel", "hincrby", "hrandfield"),
     *("lrange", "llen", "rpush", "rpushx"),
     # runs of graphs
     *("hlen", "expire", "persist", "unlink", "getrange", "lpush", "ltrim", "zrangebyscore", "zrevrangebyscore"),

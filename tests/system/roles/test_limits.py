@@ -33,7 +33,7 @@ def all_done(roles: Roles, jobs: list[str]) -> bool:
 def test_limits_hold_over_two_supervisors_while_workers_are_killed(
     roles: Roles, serve: Callable[..., Pool], counting: CountingModel
 ) -> None:
-    """16 workers, a kill every half second: the model sees the limits reached, never more, and every job is answered."""
+    """16 workers, a kill every half second: limits are reached, never passed, and every job is answered."""
     limits = {"MAX_MANAGER": "3", "MAX_TOTAL": "5", "MAX_DELIVERIES": "1000", "LEASE": "2s"}
     pools = [serve(WORKERS="8", LLM_ENDPOINT=counting.url, **limits) for _ in range(2)]
     jobs = [roles.add("manager", task=f"m {number}") for number in range(60)]
