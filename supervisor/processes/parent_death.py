@@ -38,19 +38,19 @@ class ParentDeath:
 
     def start(self) -> None:
         """
-        RunContext in a thread, so that it happens also while the keeper is held up.
+        Watch in a thread, so that it happens also while the keeper is held up.
 
         Raises:
             ProcessLookupError: The supervisor is dead already.
         """
         # Until here we die with the supervisor, so its number can't have gone to another.
         supervisor = os.pidfd_open(self._supervisor)
-        threading.Thread(target=self._run_context, args=(supervisor,), name="aftermath", daemon=True).start()
+        threading.Thread(target=self._watch, args=(supervisor,), name="aftermath", daemon=True).start()
         live_without_supervisor()
         if os.getppid() != self._supervisor:
             raise ProcessLookupError(f"the supervisor {self._supervisor} is gone")
 
-    def _run_context(self, supervisor: int) -> None:
+    def _watch(self, supervisor: int) -> None:
         poll = select.poll()
         poll.register(supervisor, select.POLLIN)
         while not poll.poll(LOOK_S * 1000):
