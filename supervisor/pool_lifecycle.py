@@ -67,7 +67,7 @@ class PoolLifecycle:
         self._drained: Drain | None = None
         self._reload_later = False
         self._drain_asked_at: float | None = None
-        self._dump = StackDump(host.now)
+        self._dump = StackDump(host.now, host.log)
         self._slots = PoolSlots(program, boards, host, self, processes.make_room)
         self._sizing = Sizing(self._slots.workers, program.pool, host.log, host.now)
 
@@ -176,6 +176,15 @@ class PoolLifecycle:
         for fields in self.rows():
             self.log("info", "slot.status", **fields)
         self._dump.begin(self._slots.all)
+
+    def report_slot(self, number: int) -> bool:
+        """Report one slot's worker and its stack; False if there is none."""
+        slots = [slot for slot in self._slots.workers.slots if slot.row.slot == number and slot.child is not None]
+        for fields in self.rows():
+            if slots and fields["slot"] == number:
+                self.log("info", "slot.status", **fields)
+        self._dump.begin(slots)
+        return bool(slots)
 
     def reopen_logs(self) -> None:
         self._generations.current.program.reopen_logs()

@@ -253,7 +253,13 @@ def _ctl(commands: _Commands) -> None:
     _add_pool(parser)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
     for name, about in _CTL_ACTIONS.items():
-        _add_json(_add(actions, name, about, "ctl:command", needs="nothing"))
+        parser = _add(actions, name, about, "ctl:command", needs="nothing")
+        _add_json(parser)
+        if name == "stacks":
+            kind = _typed(whole(1, 10**6, 3))
+            parser.add_argument(
+                "--slot", dest="argument", type=kind, default="", metavar="N", help="of this slot alone"
+            )
     about = "have N slots from now on, or as many as there is work for between two, until the next reload"
     parser = _add(actions, "scale", about, "ctl:command", needs="nothing")
     parser.add_argument("argument", type=_typed(span(1, 1024, 4)), metavar="N", help="slots, or 2-20")

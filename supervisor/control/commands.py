@@ -15,7 +15,7 @@ from supervisor.scaling import Bounds
 from supervisor.scoreboard.scoreboard import LEVELS, Scoreboard
 from supervisor.transitions import Mode
 
-KNOWN = ("drain", "reload", "scale N", "pause", "resume", "stacks", "level NAME", "status")
+KNOWN = ("drain", "reload", "scale N", "pause", "resume", "stacks [N]", "level NAME", "status")
 DRAINING = "the pool is draining"
 
 
@@ -35,6 +35,7 @@ class Executive(Protocol):
     def scale(self, bounds: Bounds) -> None: ...
     def pause(self, paused: bool) -> None: ...
     def report(self) -> None: ...
+    def report_slot(self, number: int) -> bool: ...
     def rows(self) -> list[dict[str, object]]: ...
 
 
@@ -53,7 +54,6 @@ class Commands:
             "reload": self._reload,
             "pause": self._pause,
             "resume": self._resume,
-            "stacks": self._stacks,
             "status": self._status,
         }
 
@@ -72,6 +72,8 @@ class Commands:
             self._scale(call, argument)
         elif verb == "level":
             self._level(call, argument)
+        elif verb == "stacks":
+            self._stacks(call, argument)
         elif verb not in self._verbs or argument:
             self._control.answer(call, error=f"unknown command {call.line!r}; known: {', '.join(KNOWN)}")
         else:
@@ -117,7 +119,12 @@ class Commands:
         self._executive.board.head.log_level = argument  # every process looks at it at each line
         self._control.answer(call, said=f"all processes log from level {argument} on, until the next reload")
 
-    def _stacks(self, call: Call) -> None:
+    def _stacks(self, call: Call, argument: str) -> None:
+        if argument:
+            found = argument.isdecimal() and self._executive.report_slot(int(argument))
+            problem = "" if found else f"there is no worker in slot {argument}"
+            self._control.answer(call, error=problem, said=f"the stack of slot {argument}'s worker goes to the log")
+            return
         self._executive.report()
         self._control.answer(call, said="the pool's status and every worker's stack go to the log")
 

@@ -6,27 +6,37 @@ import time
 from collections.abc import Callable, Sequence
 
 from supervisor.processes.processes import DUMP_STACKS
+from supervisor.program import Journal
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.scoreboard.view import log_view
-from supervisor.slots.slot import Slot
+from supervisor.slots.worker_slot import WorkerSlot
 
 DUMP_APART_S = 0.02  # between two workers' stacks
 
 
 class StackDump:
-    """Has one worker after the other write its stack: what they write in many small pieces must not mix."""
+    """
+    Has one worker after the other write its stack: what they write in many small pieces must not mix.
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    Before each the log says whose it is.
+    """
+
+    def __init__(self, now: Callable[[], float], log: Journal) -> None:
         self._now = now
-        self._left: list[Slot] = []
+        self._log = log
+        self._left: list[WorkerSlot] = []
         self._next = 0.0
 
-    def begin(self, slots: Sequence[Slot]) -> None:
+    def begin(self, slots: Sequence[WorkerSlot]) -> None:
         self._left, self._next = list(slots), self._now()
 
     def advance(self) -> None:
         if self._left and self._now() >= self._next:
-            self._left.pop(0).signal(DUMP_STACKS)
+            slot = self._left.pop(0)
+            if slot.child is not None:
+                row = slot.row
+                self._log("info", "slot.stack", **slot.label(), pid=slot.pid, phase=row.phase, item=row.item)
+                slot.signal(DUMP_STACKS)
             self._next = self._now() + DUMP_APART_S
 
     def next_look(self) -> float | None:

@@ -78,6 +78,20 @@ def test_stacks_go_to_the_log(start: Start) -> None:
     assert tell(pool, "stacks")["ok"]
     pool.wait_for("slot.status", slot=1)
     wait_until(lambda: "in take" in pool.stderr, 10, "the stack")
+    whose = pool.wait_for("slot.stack", slot=1)
+    assert (whose["item"], whose["phase"], whose["pid"]) == ("sleep item", "sleep", pool.worker(1))
+
+
+def test_the_stack_of_one_slot(start: Start) -> None:
+    """Others write nothing; a slot that is not there is an error."""
+    pool = start(workers=2)
+    pool.tell(2, "sleep", 20)
+    assert tell(pool, "stacks 2")["ok"]
+    wait_until(lambda: "in take" in pool.stderr, 10, "the stack")
+    assert [line["slot"] for line in pool.lines("slot.stack")] == [2]
+    assert [line["slot"] for line in pool.lines("slot.status")] == [2]
+    for wrong in ("7", "x", "-1"):
+        assert tell(pool, f"stacks {wrong}")["error"] == f"there is no worker in slot {wrong}"
 
 
 def test_drain_is_never_taken_for_a_hurry(start: Start) -> None:
@@ -99,7 +113,7 @@ def test_what_is_not_known_is_refused_and_the_known_listed(start: Start) -> None
     pool = start()
     for wrong in ("fly", "drain now", "status now", "", "scale 1 2", "\N{SNOWMAN}"):
         assert not tell(pool, wrong)["ok"]
-    assert "known: drain, reload, scale N, pause, resume, stacks, level NAME, status" in tell(pool, "fly")["error"]
+    assert "known: drain, reload, scale N, pause, resume, stacks [N], level NAME, status" in tell(pool, "fly")["error"]
 
 
 def test_who_commanded_what_is_logged(start: Start) -> None:
