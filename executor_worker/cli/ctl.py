@@ -8,7 +8,7 @@ import os
 from executor_worker.cli.display import print_json, print_table
 from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
 from executor_worker.cli.status.here import boards_of, the_only
-from executor_worker.cli.status.worker_table import BY_CONTROL, told_rows
+from executor_worker.cli.status.worker_table import ONE_POOL, told_rows
 from executor_worker.settings.control import find_control, given
 from supervisor.control.control_socket import ask
 
@@ -62,4 +62,4 @@ def _ask(address: str, line: str) -> dict[str, object]:
 def _print_workers(workers: object) -> None:
     if isinstance(workers, list) and workers:
         print()
-        print_table(BY_CONTROL.columns, told_rows(workers), BY_CONTROL.spare)
+        print_table(ONE_POOL.columns, told_rows(workers), ONE_POOL.spare)

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
 # What a word means at a glance, whatever table it stands in.
 COLOURS = {
@@ -19,6 +20,10 @@ COLOURS = {
     **dict.fromkeys(("busy", "starting", "draining", "degraded", "reloading", "paused"), "yellow"),
     **dict.fromkeys(("dead", "unhealthy", "disconnected", "failed", "fix", "stopped", "over"), "red"),
 }
+_FAILED = (
+    r"^problem: .*|\b[1-9][\d.]*[kMG]? failed\b[^;,]*|\b(unhealthy|disconnected|[1-9]\d* (dead|unhealthy|stopped))\b"
+)
+_WARNING = r"\b(degraded|draining|paused)\b"
 # Columns in which anything but nothing is bad news.
 _ALARMING = ("dead", "failed/min", "error", "reason", "why")
 _NOTHING = ("", "-", "0")
@@ -110,6 +115,16 @@ def rich_table(
         cells = {index: text if fold else _cut(text, shown[index]) for index, text in texts.items()}
         table.add_row(*(Text(cell, style=_style(columns[index], texts[index])) for index, cell in cells.items()))
     return table
+
+
+def coloured(line: str) -> Text:
+    """Colour what of a line of words is bad news."""
+    from rich.text import Text
+
+    text = Text(line)
+    text.highlight_regex(_WARNING, "yellow")
+    text.highlight_regex(_FAILED, "red")
+    return text
 
 
 def _fitting(columns: Sequence[str], rows: Sequence[Sequence[Any]], spare: Sequence[str], width: int) -> dict[int, int]:

@@ -52,7 +52,7 @@ def run_view(row: Row, time_of: TimeOf) -> dict[str, Any]:
 
 def registry_view(row: Row, time_of: TimeOf) -> dict[str, Any]:
     """Show a slot as the registry does, for readers that look at many pools."""
-    shown = ("slot", "state", "since", "phase", "items_done", "restarts")
+    shown = ("slot", "state", "since", "phase", "items_done", "restarts", "pss_bytes")
     worker = worker_view(row, time_of)
     return {"pid": row.pid, **{name: worker[name] for name in shown}, **run_view(row, time_of)}
 
@@ -76,4 +76,5 @@ def log_view(row: Row, now_ns: int) -> dict[str, object]:
         "attempt": row.attempt if row.item else 0,
         "items_done": row.items_done,
         "restarts": row.restarts,
+        "pss_bytes": row.pss_bytes or None,
     }

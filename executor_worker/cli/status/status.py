@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from executor_worker.cli.display import print_json, print_table
+from executor_worker.cli.display import coloured, console, on_terminal, print_json, print_table
 from executor_worker.cli.exits import CONFIG, DONE, FAILED
 from executor_worker.cli.parser import PROGRAM
 from executor_worker.cli.status.snapshot import Onlooker, Snapshot
@@ -26,9 +26,12 @@ def status(settings: Settings, args: argparse.Namespace) -> int:
 
 def _print(snapshot: Snapshot) -> None:
     shown = view(snapshot)
-    print(shown.headline)
-    for word, said in shown.lines:
-        print(f"{word + ':':<10} {said}")
+    screen = console() if on_terminal() else None
+    for line in (shown.headline, *(f"{word + ':':<10} {said}" for word, said in shown.lines)):
+        if screen is None:
+            print(line)
+        else:
+            screen.print(coloured(line), soft_wrap=True)
     for table in shown.tables:
         print()
         print_table(table.columns, table.rows, table.spare)

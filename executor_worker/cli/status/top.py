@@ -15,7 +15,7 @@ from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from executor_worker.cli.display import console, on_terminal, rich_table
+from executor_worker.cli.display import coloured, console, on_terminal, rich_table
 from executor_worker.cli.exits import DONE, USAGE, Quit
 from executor_worker.cli.status.snapshot import Onlooker, Snapshot
 from executor_worker.cli.status.view import Table, view
@@ -68,7 +68,7 @@ def _screen(snapshot: Snapshot, size: ConsoleDimensions) -> RenderableType:
         Text(f"{time.strftime('%H:%M:%S')}  q leaves", style="dim"),
         Text(shown.headline, style="bold"),
         *(Text(problem, style="red") for problem in snapshot.problems),
-        *(Text(f"{word + ':':<10} {said}") for word, said in shown.lines),
+        *(coloured(f"{word + ':':<10} {said}") for word, said in shown.lines),
     ]
     room = size.height - sum(len(part.wrap(console(), size.width)) for part in parts if isinstance(part, Text))
     for table in shown.tables:

@@ -19,9 +19,15 @@ class Layout(NamedTuple):
 
 
 _RUN = ("state", "for", "mode", "doing", "left", "item")
-ONE_POOL = Layout(("slot", *_RUN, "done", "replaced", "memory", "pid"), ("pid", "memory", "done", "replaced"))
-BY_CONTROL = Layout(("slot", *_RUN, "done", "replaced", "pid"), ("pid", "done", "replaced"))
-MANY_POOLS = Layout(("worker", *_RUN, "done", "replaced"), ("done", "replaced"))
+_SPARE = ("pid", "memory", "done", "replaced")
+
+
+def layout(first: str) -> Layout:
+    """Lay out the table, the same wherever it is shown; *first* says how workers are told apart: by slot or name."""
+    return Layout((first, *_RUN, "done", "replaced", "memory", "pid"), _SPARE)
+
+
+ONE_POOL, MANY_POOLS = layout("slot"), layout("worker")
 
 
 def here_rows(workers: list[dict[str, Any]], now: float) -> list[list[Any]]:
@@ -29,19 +35,19 @@ def here_rows(workers: list[dict[str, Any]], now: float) -> list[list[Any]]:
     return [
         [
             *(row.get("slot"), *_run(row, str(row.get("state")), row.get("item"), now)),
-            *(row.get("items_done"), row.get("restarts"), in_bytes(row.get("pss_bytes")), row.get("pid")),
+            *_life(row),
         ]
         for row in workers
     ]
 
 
 def told_rows(workers: list[dict[str, Any]]) -> list[list[Any]]:
-    """Rows of `BY_CONTROL`, from what the supervisor itself says: ages in seconds, no clock needed."""
+    """Rows of `ONE_POOL`, from what the supervisor itself says: ages in seconds, no clock needed."""
     return [
         [
             *(row.get("slot"), row.get("state"), ago(row.get("for_s")), _mode(row)),
             *(_doing_told(row), until(row.get("left_s")), _item(row, row.get("item"))),
-            *(row.get("items_done"), row.get("restarts"), row.get("pid")),
+            *_life(row),
         ]
         for row in workers
     ]
@@ -55,7 +61,12 @@ def there_rows(pools: list[PoolEntry]) -> list[list[Any]]:
 def _there(entry: Entry) -> list[Any]:
     told, status = about(entry), str(entry.get("status"))
     run = _run(told, status, entry.get("current_task"), now_of(entry.get("last_heartbeat")))
-    return [entry.get("id"), *run, told.get("items_done"), told.get("restarts")]
+    return [entry.get("id"), *run, *_life(told)]
+
+
+def _life(row: dict[str, Any]) -> list[Any]:
+    """Say what a worker has done since its start, and what it is to the system."""
+    return [row.get("items_done"), row.get("restarts"), in_bytes(row.get("pss_bytes")), row.get("pid")]
 
 
 def _run(row: dict[str, Any], state: str, item: Any, now: float) -> list[Any]:

@@ -8,11 +8,12 @@ from rich.console import Console
 
 from executor_worker.broker.fleet.throttles import Throttled
 from executor_worker.broker.queue.backlog import Backlog
-from executor_worker.cli.display import in_short, money, rich_table
+from executor_worker.cli.display import coloured, in_short, money, rich_table
 from executor_worker.cli.status.pool_http import PoolView
 from executor_worker.cli.status.pools import pools_of
 from executor_worker.cli.status.snapshot import Snapshot
 from executor_worker.cli.status.view import view
+from executor_worker.cli.status.worker_table import MANY_POOLS, ONE_POOL, told_rows
 
 NOW = "2026-11-21T03:00:00.000Z"
 COUNTS = {"configured": 2, "starting": 0, "idle": 0, "busy": 1, "draining": 0, "dead": 1}
@@ -184,3 +185,26 @@ def test_failures_are_coloured() -> None:
     with screen.capture() as captured:
         screen.print(rich_table(columns, rows, 80))
     assert captured.get().count("\x1b[31m") == 2 and "\x1b[32mhealthy" in captured.get()
+
+
+def test_bad_news_in_the_lines_is_coloured() -> None:
+    """Failures that there are, what is down; not what is well."""
+
+    def red(line: str) -> list[str]:
+        return [line[one.start : one.end] for one in coloured(line).spans if one.style == "red"]
+
+    assert red("last 60 s: 40 completed, 3 failed: tool_failed 2") == ["3 failed: tool_failed 2"]
+    assert red("last 60 s: 40 completed, 0 failed") == []
+    assert red("models:    12 calls, 1 failed; 15.2k input") == ["1 failed"]
+    assert red("vm: unhealthy, Redis disconnected, 2 slots: 1 busy, 1 dead") == ["unhealthy", "disconnected", "1 dead"]
+    assert red("vm: healthy, Redis connected, 2 slots: 2 idle") == []
+    assert red("problem:   Redis is away") == ["problem:   Redis is away"]
+
+
+def test_workers_are_shown_alike_everywhere() -> None:
+    """By the pool itself, by the registry and by the supervisor: the same columns, whatever each knows."""
+    (here_row,), (told_row,) = workers(BUSY), told_rows([BUSY | {"for_s": 70.0}])
+    (there_row,) = view(Snapshot(True, streams=[], others=[entry("a.1", "busy", **BUSY)])).tables[-1].rows
+    assert ONE_POOL.columns[1:] == MANY_POOLS.columns[1:]
+    assert len(here_row) == len(told_row) == len(there_row) == len(ONE_POOL.columns)
+    assert here_row[7:] == told_row[7:] == there_row[7:] == [5, 1, "14 MiB", 77]
