@@ -34,6 +34,8 @@ GRAPH_EVENTS = "dago:events:graph.events"
 STATE_PREFIX = "dago:state:"
 JOURNAL_PREFIX = "dago:journal:"
 REGISTRY_PREFIX = "dago:workers:"
+FAILED_PREFIX = "dago:executor:failed:"
+"""And a graph's id: hash, node → stream and data of the item with which it has failed, as long as the state is kept."""
 IDENTITY_PREFIX = "dago:executor:identity:"
 
 THROTTLE_PREFIX = "dago:throttle:"

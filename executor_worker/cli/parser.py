@@ -79,6 +79,11 @@ _DEAD = """\
   executor-worker dead requeue 1700000000000-0 1700000000001-0
   executor-worker dead requeue --all
   executor-worker dead drop 1700000000000-0"""
+_FAILED = """\
+  executor-worker failed list --code llm_refused --since 1h
+  executor-worker failed show my-graph my-node
+  executor-worker failed retry my-graph my-node other-node
+  executor-worker failed retry --code llm_refused --all"""
 _THROTTLE = """\
   executor-worker throttle list
   executor-worker throttle clear anthropic/claude-sonnet-5-5
@@ -150,7 +155,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
         *(_run, _serve, _work, _demo, _once, _submit, _job, _status, _top, _tail),
-        *(_graph, _health, _ctl, _dead, _throttle, _replay, _tools, _check),
+        *(_graph, _health, _ctl, _dead, _failed, _throttle, _replay, _tools, _check),
         *(_completion, _man),
     ):
         add(commands)
@@ -289,6 +294,28 @@ def _dead(commands: _Commands) -> None:
     which.add_argument("--all", action="store_true", help="all there are now")
     parser = _add(actions, "drop", "delete dead letters for good", "dead:drop")
     parser.add_argument("ids", metavar="ID", nargs="+", help="as `dead list` shows it")
+
+
+def _failed(commands: _Commands) -> None:
+    actions = _group(commands, "failed", "find nodes that have failed, and run them again", _FAILED)
+    parser = _add(actions, "list", "list failed nodes, as long as their graphs' states are kept", "failed:listing")
+    parser.add_argument("--graph", dest="of_graph", metavar="G", help="of this graph only")
+    _add_which(parser)
+    parser.add_argument("--limit", type=_typed(whole(1, 10**9, 100)), default=1000, metavar="N", help="at most so many")
+    _add_json(parser)
+    parser = _add(actions, "show", "print what is known of one as JSON", "failed:show")
+    parser.add_argument("graph", metavar="GRAPH", help="the graph's id")
+    parser.add_argument("node", metavar="NODE", help="the node's id")
+    parser = _add(actions, "retry", "run failed nodes again; of a run of ours: the run", "failed:retry")
+    parser.add_argument("graph", metavar="GRAPH", nargs="?", help="the graph's id")
+    parser.add_argument("nodes", metavar="NODE", nargs="*", help="its nodes")
+    parser.add_argument("--all", action="store_true", help="all that have failed, of whatever graph")
+    _add_which(parser)
+
+
+def _add_which(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--code", metavar="C", help="with this error code only, as llm_refused")
+    parser.add_argument("--since", type=_typed(duration(0.0, "1h")), metavar="TIME", help="failed no longer ago")
 
 
 def _throttle(commands: _Commands) -> None:

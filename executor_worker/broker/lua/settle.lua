@@ -1,10 +1,11 @@
 -- Commit one item's result and acknowledge it, in one step and only for its holder; then take the next.
 --
 -- KEYS: work stream, settled markers, group resets, state (or the markers' key where there is none),
---       dead letters' stream, stream of completed events, the run's journal, then one stream for each event.
+--       dead letters' stream, stream of completed events, the run's journal, the
+--       graph's failed items (or the markers' key), then one stream for each event.
 -- ARGV: group, consumer, entry, count, force ('1'), state's expected SHA-1 ('' = must not be there, '-' = leave it alone),
 --       document, ttl_ms, mirror ('' | 'always' | 'auto'), delete ('1'), journal's last record or '' (none was kept),
---       number of events, events,
+--       node whose item is kept since it failed or '', number of events, events,
 --       number of dead letter's words, those words, take ('1'), then what take.lua takes.
 -- Reply: {'settled' | 'already', nil, next as take.lua has it, or {'unsure'} where that went wrong},
 --        {'conflict' | 'trimmed', the state now or nil}, {'fenced'}.
@@ -13,8 +14,8 @@
 local stream, markers, resets, state_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, consumer, entry, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local expected = ARGV[6]
-local events = tonumber(ARGV[12])
-local letter = 13 + events
+local events = tonumber(ARGV[13])
+local letter = 14 + events
 local letter_words = tonumber(ARGV[letter])
 local taking = letter + letter_words + 1
 
@@ -42,9 +43,10 @@ if where == 'gone' and ARGV[5] ~= '1' then return {'trimmed', document(state_key
 
 local copied = events > 0 and ARGV[9] ~= '' and mirrored()
 must_hold('hash', markers)
-for i = 1, events do must_hold('stream', KEYS[7 + i]) end
+for i = 1, events do must_hold('stream', KEYS[8 + i]) end
 if copied then must_hold('stream', KEYS[6]) end
 if letter_words > 0 then must_hold('stream', KEYS[5]) end
+if ARGV[12] ~= '' then must_hold('hash', KEYS[8]) end
 if ARGV[10] ~= '1' then must_hold('hash', LAST_READ) end
 if count > 1 then must_hold('hash', stream .. UNCOUNTED) end
 if expected ~= '-' then
@@ -53,8 +55,8 @@ if expected ~= '-' then
   if same ~= expected then return {'conflict', current} end
   redis.call('SET', state_key, ARGV[7], 'PX', ARGV[8])
 end
-for i = 1, events do redis.call('XADD', KEYS[7 + i], '*', 'data', ARGV[12 + i]) end
-if copied then redis.call('XADD', KEYS[6], '*', 'data', ARGV[13]) end
+for i = 1, events do redis.call('XADD', KEYS[8 + i], '*', 'data', ARGV[13 + i]) end
+if copied then redis.call('XADD', KEYS[6], '*', 'data', ARGV[14]) end
 if letter_words > 0 then redis.call('XADD', KEYS[5], '*', unpack(ARGV, letter + 1, letter + letter_words)) end
 if ARGV[11] ~= '' then redis.pcall('RPUSHX', KEYS[7], ARGV[11]) end
 redis.call('HSET', markers, consumer, stream .. ' ' .. entry .. ' ' .. count)
@@ -62,6 +64,13 @@ redis.call('HSET', markers, consumer, stream .. ' ' .. entry .. ' ' .. count)
 -- or forgets when a dead letter is put back.
 if count > 1 or expected == '-' or letter_words > 0 or ARGV[5] == '1' then
   redis.call('SET', settled_key(stream, entry), consumer .. ' ' .. count, 'PX', ARGV[8])
+end
+if ARGV[12] ~= '' then
+  local item = redis.call('XRANGE', stream, entry, entry)[1]
+  for i = 1, item and #item[2] or 0, 2 do
+    if item[2][i] == 'data' then redis.call('HSET', KEYS[8], ARGV[12], stream .. '\n' .. item[2][i + 1]) end
+  end
+  redis.call('PEXPIRE', KEYS[8], ARGV[8])
 end
 redis.pcall('XACK', stream, group, entry)
 if ARGV[10] == '1' then redis.call('XDEL', stream, entry) else keep_as_read() end

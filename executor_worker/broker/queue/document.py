@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from executor_worker.broker.connection.command import Word
-from executor_worker.broker.names import COMPLETED_STREAM, MARKERS, RESETS, WORK_STREAMS, dead_stream
+from executor_worker.broker.names import COMPLETED_STREAM, FAILED_PREFIX, MARKERS, RESETS, WORK_STREAMS, dead_stream
 from executor_worker.broker.queue.commit import Terms
 from executor_worker.broker.queue.delivery import Held
 from executor_worker.broker.queue.source import SettleScript, Source
@@ -27,6 +27,7 @@ class DocumentCommit:
         dead: Fields of the dead letter; None if the item is not dead.
         journal: The run's; None if none was kept.
         last_record: What the journal ends with.
+        graph_id, failed_node: Whose item is kept for `failed retry`; empty if the node has not failed.
         force: Commit even if the pending row is lost, after `Settled.trimmed`.
     """
 
@@ -40,6 +41,8 @@ class DocumentCommit:
     journal: str | None = None
     last_record: bytes = b""
     force: bool = False
+    graph_id: str = ""
+    failed_node: str = ""
 
     @property
     def script(self) -> SettleScript:
@@ -49,13 +52,14 @@ class DocumentCommit:
         """KEYS and ARGV of settle.lua; see `Commit`."""
         keys: list[Word] = [
             held.stream, MARKERS, RESETS, self.state_key or MARKERS, dead_stream(held.stream), COMPLETED_STREAM,
-            self.journal or MARKERS,
+            self.journal or MARKERS, FAILED_PREFIX + self.graph_id if self.failed_node else MARKERS,
         ]  # fmt: skip
         words: list[Word] = [
             terms.group, held.consumer, held.entry, held.count, b"1" if self.force else b"",
             b"-" if self.expected is None or self.state_key is None else self.expected,
             self.document, int(self.ttl_s * 1000), terms.mirror if self.failure else b"",
-            b"1" if terms.delete_settled else b"", self.last_record if self.journal else b"", len(self.events),
+            b"1" if terms.delete_settled else b"", self.last_record if self.journal else b"",
+            self.failed_node, len(self.events),
         ]  # fmt: skip
         for stream, event in self.events:
             keys.append(stream)

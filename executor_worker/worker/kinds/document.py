@@ -336,7 +336,14 @@ class _DocumentDraft(Draft):
             journal=conclusion.journal,
             last_record=LAST_RECORD,
             force=self._force,
+            graph_id=work.graph_id,
+            failed_node=work.node_id if self._is_kept() else "",
         )
+
+    def _is_kept(self) -> bool:
+        """Tell whether the item may be put up again later: its state says that the node has failed."""
+        failed = isinstance(self.conclusion.outcome, Failed) and self._work.item is not None
+        return failed and not self._work.keep_state and self._entry is not None
 
     def _is_untouched(self, current: bytes | None) -> bool:
         """Tell whether this node was settled by none since its state was read, as far as the state can say so."""
