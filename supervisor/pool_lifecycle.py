@@ -314,7 +314,7 @@ class PoolLifecycle:
         try:
             program = self._generations.read(self.notify)
         except ReloadRefused as refused:
-            self.feed(PoolEvent.REFUSED)  # first: whoever hears of it finds the pool running
+            self.feed(PoolEvent.REFUSED)  # first: a process that hears of it finds the pool running
             self._tell_refused(refused)
         else:
             self._adopt(program)

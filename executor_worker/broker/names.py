@@ -40,7 +40,7 @@ IDENTITY_PREFIX = "dago:executor:identity:"
 
 THROTTLE_PREFIX = "dago:throttle:"
 AWAITED = "dago:executor:awaited"
-"""Set: keys of what items wait for, or what holds somebody back now; see waits.lua."""
+"""Set: keys of what items wait for, or what holds callers back now; see waits.lua."""
 LIMIT_PREFIX = "dago:limit:"
 LIMITS = "dago:executor:limits"
 """Hash: limit that items wait for → how many at once; see limits.lua."""

@@ -75,7 +75,7 @@ def _without_config(item: Item, raw: bytes) -> str:
 
 
 def tell_of_missing_pool(link: Link) -> None:
-    """Say on stderr that nobody takes the items, where it is so; they wait."""
+    """Say on stderr that no pool takes the items, if it is so; they wait."""
     try:
         pools = pools_of(read_registry(link, registry_keys(link)))
     except StreamError:

@@ -49,7 +49,7 @@ _MEANT = {
 
 def unknown_fields(document: Any, *, run: bool = False) -> list[str]:
     """
-    Tell which fields of an item nobody reads, a sentence each.
+    Tell which fields of an item no worker reads, a sentence each.
 
     Args:
         document: The item as parsed, in either envelope; not an object: nothing is said.

@@ -76,7 +76,7 @@ class WorkQueue:
             The job's id.
 
         Raises:
-            StreamUnavailable: It was not added, or nobody knows.
+            StreamUnavailable: It was not added, or that is unknown.
         """
         job = uuid.uuid4().hex
         item = {"graph_id": job, "node_id": NODE, "config": dict(config), "inputs": dict(inputs or {})}
@@ -85,7 +85,7 @@ class WorkQueue:
         return job
 
     def job(self, job_id: str) -> Job:
-        """Say how a job is; one that nobody knows is as one that has not begun."""
+        """Say how a job is; one that is unknown is as one that has not begun."""
         raw = self._link.call("GET", STATE_PREFIX + job_id)
         state = (loads(raw).get("node_states") or {}).get(NODE, {}) if raw is not None else {}
         status = state.get("status")

@@ -1,4 +1,4 @@
-"""How far the fleet's limits are used up."""
+"""Limits of the fleet: how far they are used up."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Limits:
         return LOOK_S
 
     def gauges(self) -> list[Gauge]:
-        """What is known, for `/metrics`."""
+        """Return gauges of limits, for `/metrics`."""
         named = [((("limit", view.name),), view) for view in self.views]
         return [
             ("dago_limit_used", "Places taken of a limit.", {label: float(view.used) for label, view in named}),

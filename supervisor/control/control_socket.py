@@ -89,7 +89,7 @@ class ControlSocket:
         if self._is_open:
             self._is_open = False
             self._selector.unregister(self._listener)
-        self._listener.close()  # should the successor end before us, nobody is to wait here in vain
+        self._listener.close()  # should the successor end before us, no client is to wait here in vain
 
     def read(self) -> list[Call]:
         """Take what has come in, send what has to go out; return the commands that are complete now."""
@@ -241,7 +241,7 @@ def _kernel(address: str) -> str:
 
 
 def _bind_private(made: socket.socket, address: str) -> None:
-    # Before anything else runs here: nobody else's files get that mask.
+    # Before anything else runs here: no other file gets that mask.
     before = os.umask(0o177)
     try:
         made.bind(_kernel(address))
@@ -264,7 +264,7 @@ def _clear_away(path: str) -> None:
             Path(path).unlink()
         except FileNotFoundError:
             return
-        except BlockingIOError:  # its queue is full: somebody has it open
+        except BlockingIOError:  # its queue is full: a process has it open
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE)) from None
         else:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

@@ -76,6 +76,6 @@ class Notify:
         self._socket.close()
 
     def _send(self, message: str) -> None:
-        # Nobody listening, or its queue full: nothing we could do would help.
+        # No listener, or its queue full: nothing we could do would help.
         with contextlib.suppress(OSError):
             self._socket.sendto(message.encode(), self._address)

@@ -65,7 +65,7 @@ class Keeper:
         self._sources: Sources = sources or dict
         self._due: dict[str, float] = dict.fromkeys((duty.name for duty in duties), 0.0)
         self._leaving = False
-        self._finished = False  # whoever comes after us answers now
+        self._finished = False  # the next keeper answers now
         self._server = HttpServer(listener, routes, self._log, self._accepting) if listener and routes else None
 
     def run(self) -> int:

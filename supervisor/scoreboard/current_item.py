@@ -44,7 +44,7 @@ class CurrentItem:
         self._job = Twin(shared, offset, JOB)
         self._phase = Twin(shared, offset + Twin.size(JOB), PHASE)
         self._phases: dict[str, bytes] = {}
-        # What the job says, for whoever writes it: held and item, then deadline and failure code.
+        # What the job says, for its writer: held and item, then deadline and failure code.
         self._in_hand: tuple[bytes, bytes] = (b"", b"")
         self._limit: tuple[int, bytes] = (0, b"")
 

@@ -193,7 +193,7 @@ class Row(CurrentItem):
 
     @property
     def death(self) -> tuple[str, str, str]:
-        """What the last worker that died with something in hand had there, why it died, and in what phase."""
+        """The item that the last worker to die had in hand, why it died, and in what phase."""
         held, cause, phase = map(text, self._death.read())
         return held, cause, phase
 

@@ -74,7 +74,7 @@ class Head:
     noticed = Number(17)  # by the keeper: changes with each notice, 0 while there is none
     capacity = Number(CAPACITY_WORD)  # slots at most: what the size of all else follows from
     log_level = Choice(19, LEVELS)  # in place of the settings'; '' = theirs
-    throttled = Flag(20)  # by the keeper: somebody may have to hold calls back
+    throttled = Flag(20)  # by the keeper: workers may have to hold calls back
     keeper_dismissed = Flag(21)  # its SIGTERM is meant for it, and not for the whole process group
     on_trial = Flag(22)  # new settings are being rolled out: who finds them wrong says so, and the old ones come back
 
@@ -84,7 +84,7 @@ class Head:
     least = Number(27)  # slots; the pool scales itself if this is not `most`
     most = Number(28)
     scaled = Choice(29, REASONS)  # why there are as many slots as there are
-    lost_wall_ns = Number(24)  # when a stream or its group was last found lost; wall clock, by whoever found it
+    lost_wall_ns = Number(24)  # when a stream or its group was last found lost; wall clock, by its finder
 
     def __init__(self, shared: mmap, offset: int, areas: list[tuple[int, int]]) -> None:
         words_end = offset + HEAD_WORDS * WORD

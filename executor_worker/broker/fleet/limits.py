@@ -20,7 +20,7 @@ class LimitView:
 
     Attributes:
         used: Places that are taken.
-        most: As the caller keeps to it, else as whoever let items wait for it.
+        most: As the caller keeps to it, else as the worker that let items wait for it.
         waiting: Items that wait for it.
     """
 

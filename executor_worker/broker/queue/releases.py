@@ -14,7 +14,7 @@ OPEN = b"open "
 
 def tell_released(link: Link, entries: Sequence[tuple[str, str]]) -> None:
     """
-    Tell all keepers of *entries* that nobody works on.
+    Tell all keepers of *entries* that no worker has in hand.
 
     Raises:
         StreamUnavailable: No reply.

@@ -58,7 +58,7 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class PlaceLimits:
     """
-    How many items may be run at once, on all hosts.
+    The limit of items run at once, on all hosts.
 
     Attributes:
         most: By the limit's name.

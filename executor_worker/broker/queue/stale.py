@@ -55,7 +55,7 @@ class Sweeper:
         Args:
             limit: As many as there are idle workers; a stale entry is no use to a busy one.
             in_turns: Leave out streams that another sweeper has now: with many pools, and many entries that wait, the
-                server would do nothing else. Whoever finds something has to tell the others.
+                server would do nothing else. The keeper that finds something has to tell the others.
 
         Returns:
             Pairs of stream and entry.
@@ -80,7 +80,7 @@ class Sweeper:
         return found
 
     def _has_turn(self, stream: str) -> bool:
-        """Take the stream for a while, if nobody else has it."""
+        """Take the stream for a while, if no other keeper has it."""
         words = ("SET", SWEEPER_PREFIX + stream, self._sweeper, "NX", "GET", "PX", self._turn_ms)
         return self._link.call(*words) in (None, self._sweeper.encode())
 

@@ -17,7 +17,7 @@ from executor_worker.errors import StreamRefused
 class Survey:
     """
     Attributes:
-        awaited: How many things hold somebody back, or are waited for.
+        awaited: How many things hold callers back, or are waited for.
         throttles: How many of them are throttles of models.
         opens_s: Until the next one may open; None where that is for something else to say.
         ready: Pairs of stream and entry that waited and could be taken now.
