@@ -276,7 +276,8 @@ class ExecutorProgram:
     def _kinds(self, insist: Callable[[Read], bytes | None] = lambda read: read()) -> Kinds:
         """The kinds of work served; if several would read an entry the first has it."""
         settings = self.settings
-        limits = Limits(settings.node_timeout, settings.max_deliveries, settings.max_item_bytes)
+        named = frozenset(settings.limits)
+        limits = Limits(settings.node_timeout, settings.max_deliveries, settings.max_item_bytes, named)
         ttl_s, queues = int(settings.state_ttl), settings.queues
         roles = [role_kind(settings, limits)] if settings.role_table else []
         if queues == (NOTHING,):

@@ -25,7 +25,7 @@ def place_limits(settings: Settings) -> PlaceLimits:
     """Answer how many items may be run at once on all hosts, by the limit's name."""
     most = {ROLE_LIMIT + role.name: role.limit for role in settings.role_table if role.limit}
     total = {TOTAL: settings.max_total} if settings.max_total and settings.role_table else {}
-    return PlaceLimits({**settings.limits, **most, **total}, settings.lease)
+    return PlaceLimits({**settings.limits, **most, **total}, settings.lease, bool(settings.limits))
 
 
 def _limits_of(role: Role, settings: Settings) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from executor_worker.settings import Settings
 from executor_worker.worker.output import rendered
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
-
 NEEDED = ("starlette", "uvicorn", "uvloop", "httptools", "websockets", "grpc", "grpc_health", "grpc_reflection")
 
 

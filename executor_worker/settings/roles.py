@@ -18,6 +18,7 @@ from executor_worker.settings.role_table import BUILT_IN, CHAT, ROLE_NAME, Role,
 
 _LIMIT = re.compile(r"([A-Za-z0-9_.-]{1,100})\s*=\s*([1-9][0-9]{0,8})")
 MOST = 10**9
+TOTAL = "roles"  # all roles together; none of LIMITS may be called so
 
 
 def _limits() -> Kind:
@@ -27,7 +28,7 @@ def _limits() -> Kind:
         found: dict[str, int] = {}
         for word in (word.strip() for word in value.split(",") if word.strip()):
             pair = _LIMIT.fullmatch(word)
-            if pair is None or pair[1] in found:
+            if pair is None or pair[1] in found or pair[1] == TOTAL:
                 raise ValueError
             found[pair[1]] = int(pair[2])
         return found

@@ -63,10 +63,12 @@ class PlaceLimits:
     Attributes:
         most: By the limit's name.
         lease_s: A place is worth as much as its item's lease.
+        of_nodes: There are some that nodes name in their configs.
     """
 
     most: Mapping[str, int]
     lease_s: float
+    of_nodes: bool = False
 
 
 class Groups:
@@ -178,7 +180,11 @@ class Sources:
         if self._limits is None or not self._limits.most:
             return ()
         lines = [f"limit_max[{quoted(name)}] = {most}" for name, most in self._limits.most.items()]
-        lines += ["limits_kept = true", f"place_lease_ms = {int(self._limits.lease_s * 1000)}"]
+        lines += [
+            "limits_kept = true",
+            f"node_limits_kept = {str(self._limits.of_nodes).lower()}",
+            f"place_lease_ms = {int(self._limits.lease_s * 1000)}",
+        ]
         return (LuaText("kept-limits", "\n".join(lines)),)
 
 

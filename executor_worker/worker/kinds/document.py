@@ -37,7 +37,7 @@ from executor_worker.outcome import Completed, Failed
 from executor_worker.worker.journal import LAST_RECORD
 from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
 from executor_worker.worker.kinds.telling import facts_of, failed_instead, letter_of, readable
-from executor_worker.worker.limits import Limits, own_timeout
+from executor_worker.worker.limits import Limits, check_named_limits, own_timeout
 from executor_worker.worker.poisoned import answer_of_history
 from executor_worker.worker.stages import Conclusion, Decision, Run, Work
 
@@ -168,6 +168,7 @@ class DocumentKind(Kind[DocumentWork]):
         if left <= 0:
             return Conclusion(Failed("the item's deadline had passed before it was run", "node_timeout"))
         config = _config(work, state)
+        check_named_limits(config, self._limits)
         return Run(_task(item, config, state), min(left, own_timeout(config)))
 
     def give_up(self, work: DocumentWork, error: str) -> Conclusion:

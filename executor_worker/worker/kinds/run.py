@@ -33,7 +33,7 @@ from executor_worker.nodes.templates import Scope
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
 from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
 from executor_worker.worker.kinds.telling import facts_of, failed_instead, letter_of
-from executor_worker.worker.limits import Limits, own_timeout
+from executor_worker.worker.limits import Limits, check_named_limits, own_timeout
 from executor_worker.worker.poisoned import answer_of_history
 from executor_worker.worker.stages import Conclusion, Decision, Run, Work
 
@@ -111,6 +111,7 @@ class RunKind(Kind[RunWork]):
         if answer is not None:
             return answer
         limit_s, plan = self._limits.node_timeout_s, work.node.plan
+        check_named_limits(plan.config, self._limits)
         return Run(_task(work.node), min(limit_s, plan.timeout_s or limit_s, own_timeout(plan.config)))
 
     def give_up(self, work: RunWork, error: str) -> Conclusion:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -77,3 +78,25 @@ def test_what_waits_is_served_in_the_order_of_entry_and_held_by_nobody(
     assert counting.most == 1
     left: Any = [roles.redis.exists(f"dago:executor:{name}") for name in ("limited", "places")]
     assert left == [0, 0], "nothing is left behind"
+
+
+def test_nodes_that_name_a_limit_share_its_places(
+    roles: Roles, serve: Callable[..., Pool], counting: CountingModel
+) -> None:
+    """From the item's config, or the graph's document; an unknown name is the author's mistake."""
+    pool = serve(WORKERS="4", ROLES="", LLM_ENDPOINT=counting.url, LIMITS="slow=2", LLM_MODEL="m")
+    config = {"llm_config": {"prompt": "hi"}, "limit": ["slow"]}
+    for number in range(8):
+        item: dict[str, Any] = {"graph_id": f"g{number}", "node_id": "n", "inputs": {}, "config": config}
+        if number % 2:
+            document = {"graph_id": f"g{number}", "graph": {"nodes": {"n": {"config": config}}}, "inputs": {}}
+            roles.redis.set(f"dago:state:g{number}", json.dumps({**document, "status": "running", "node_states": {}}))
+            item = {"graph_id": f"g{number}", "node_id": "n"}
+        roles.redis.xadd("executor.work", {"data": json.dumps(item)})
+    wait_until(lambda: counting.answered == 8, 30, "all are answered")
+    assert counting.most == 2
+    unknown = {"graph_id": "u", "node_id": "n", "inputs": {}, "config": {**config, "limit": "other"}}
+    roles.redis.xadd("executor.work", {"data": json.dumps(unknown)})
+    failed: Any = wait_until(lambda: roles.redis.xrange("dago:events:node.failed"), 20, "it fails")
+    assert json.loads(failed[0][1][b"data"])["data"]["error_code"] == "invalid_node"
+    wait_until(lambda: pool.metrics().get('dago_limit_used{limit="slow"}') == 0, 10, "no place is left taken")

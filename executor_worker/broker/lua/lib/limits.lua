@@ -14,6 +14,7 @@ local ROLE = '^role:'
 
 local limit_max = {} -- name → most at once; whoever keeps to them says so
 local limits_kept = false
+local node_limits_kept = false -- there are some that nodes name in their configs
 local place_lease_ms = nil -- where it is not known nobody's place is doubted
 local called_up = false -- an item is being taken out of its line: those before it were passed over
 
@@ -98,6 +99,21 @@ local function wait_in_line(one, name, key, watched)
   set_aside(one.stream, one.group, one.consumer, one.entry, key, 0, watched)
   redis.call('ZADD', key .. ':waiting', whole(in_order(one.entry)), one.stream .. ' ' .. one.entry)
   redis.call('HSET', LIMITS, name, limit_max[name])
+end
+
+local function decoded(text)
+  local fine, value = pcall(cjson.decode, text)
+  return fine and type(value) == 'table' and value or nil
+end
+
+-- What a node is under whose config names limits, one or a list; nil where it names none.
+local function needs_of(config, watched)
+  local given = type(config) == 'table' and config.limit
+  if type(given) == 'string' then given = {given} end
+  if type(given) ~= 'table' then return nil end
+  local names = {}
+  for _, name in ipairs(given) do names[#names + 1] = type(name) == 'string' and name or nil end
+  return {names = names, watched = watched}
 end
 
 -- Give *one* a place of each limit it is under, or let it wait for the first that is full. *needs*: {names, lines: by name,

@@ -7,6 +7,12 @@ local function document(key)
   return state
 end
 
+local function data_field(fields)
+  for i = 1, #fields, 2 do
+    if fields[i] == 'data' then return fields[i + 1] end
+  end
+end
+
 -- {key of the document, the document}; nil where no graph is named. A guess without decoding: the caller checks the name
 -- again after it has decoded the item. One that comes late with no row somebody else had time to settle: where the state,
 -- which would tell, is gone as well it is let go.
@@ -23,4 +29,34 @@ local function bring_state(one)
   if one.how == 'late' then return false end
 end
 
-kinds[#kinds + 1] = {name = 'document', reads = function() return true end, open = bring_state}
+local function node_in(nodes, id)
+  if type(nodes) ~= 'table' then return nil end
+  if type(nodes[id]) == 'table' then return nodes[id] end
+  for _, node in ipairs(nodes) do
+    if type(node) == 'table' and (node.id == id or node.node_id == id) then return node end
+  end
+end
+
+-- The config stands in the item, or in its graph's document.
+local function limits_of_item(one)
+  local item = node_limits_kept and decoded(data_field(one.fields) or '')
+  if not item then return nil end
+  local names = type(item.data) == 'table' and item.data or item
+  local graph, id = names.graph_id or item.graph_id, names.node_id or item.node_id
+  if type(graph) ~= 'string' then return nil end
+  local config, key = type(item.config) == 'table' and item.config or names.config, STATE_PREFIX .. graph
+  if type(config) ~= 'table' then
+    local state = document(key)
+    state = state and string.find(state, '"limit"', 1, true) and decoded(state)
+    local node = state and type(state.graph) == 'table' and node_in(state.graph.nodes, id)
+    config = node and node.config
+  end
+  return needs_of(config, key)
+end
+
+kinds[#kinds + 1] = {
+  name = 'document',
+  reads = function() return true end,
+  open = bring_state,
+  limits = limits_of_item,
+}

@@ -16,4 +16,14 @@ local function bring_run(one)
   return false
 end
 
-kinds[#kinds + 1] = {name = 'run', reads = reads_run, open = bring_run}
+local function limits_of_node(one)
+  if not node_limits_kept then return nil end
+  local id, _, _, _, name = string.match(data_of(one.fields), ITEM)
+  if not id then return nil end
+  local base = runs().base_of(id)
+  local plan = redis.call('HGET', base .. ':plan', decoded('[' .. name .. ']')[1])
+  plan = plan and string.find(plan, '"limit"', 1, true) and decoded(plan)
+  return plan and needs_of(plan.config, base) or nil
+end
+
+kinds[#kinds + 1] = {name = 'run', reads = reads_run, open = bring_run, limits = limits_of_node}
