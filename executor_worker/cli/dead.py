@@ -20,7 +20,7 @@ from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.envelopes.role_job import readable
 from executor_worker.envelopes.work_item import names_in
 from executor_worker.json_text import loads
-from executor_worker.program.role_queues import known_role_streams
+from executor_worker.program.place_limits import known_role_streams
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 

@@ -20,7 +20,8 @@ from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.pages import Health
 from executor_worker.nodes.executor import Executor
 from executor_worker.program.credentials import Credentials
-from executor_worker.program.role_queues import place_limits, role_kind
+from executor_worker.program.place_limits import place_limits
+from executor_worker.program.role_queues import role_kind
 from executor_worker.program.services import Services
 from executor_worker.program.start_logs import start_logs
 from executor_worker.program.wiring import (

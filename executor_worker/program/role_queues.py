@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from executor_worker.broker.queue.source import PlaceLimits
 from executor_worker.broker.roles.source import RoleQueue, role_source
+from executor_worker.program.place_limits import ROLE_LIMIT, TOTAL, place_limits
 from executor_worker.settings import Settings
 from executor_worker.settings.role_table import Role
 from executor_worker.worker.kinds.role import RoleKind, RoleSpec
 from executor_worker.worker.limits import Limits
-
-ROLE_LIMIT, TOTAL = "role:", "roles"
 
 
 def role_kind(settings: Settings, limits: Limits) -> RoleKind:
@@ -21,21 +19,9 @@ def role_kind(settings: Settings, limits: Limits) -> RoleKind:
     return RoleKind([_spec(role, settings) for role in roles], source, limits, settings.state_ttl)
 
 
-def place_limits(settings: Settings) -> PlaceLimits:
-    """Answer how many items may be run at once on all hosts, by the limit's name."""
-    most = {ROLE_LIMIT + role.name: role.limit for role in settings.role_table if role.limit}
-    total = {TOTAL: settings.max_total} if settings.max_total and settings.role_table else {}
-    return PlaceLimits({**settings.limits, **most, **total}, settings.lease, bool(settings.limits))
-
-
 def _limits_of(role: Role, settings: Settings) -> tuple[str, ...]:
     names = (ROLE_LIMIT + role.name, TOTAL)
     return tuple(name for name in names if name in place_limits(settings).most)
-
-
-def known_role_streams(settings: Settings) -> tuple[str, ...]:
-    """Name the queues of the roles that ROLES names: others need rights that a pool of graphs has not."""
-    return tuple(dict.fromkeys(role.stream for role in settings.role_table))
 
 
 def model_of(role: Role, settings: Settings) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from executor_worker.broker.connection.advice import as_config_error
 from executor_worker.broker.connection.link import Link
+from executor_worker.broker.fleet.limits import LimitView, look_at_limits
 from executor_worker.broker.fleet.registry import read_registry, registry_keys
 from executor_worker.broker.fleet.throttles import Throttled, throttled
 from executor_worker.broker.names import ROLE_GROUP
@@ -19,6 +20,7 @@ from executor_worker.cli.status.here import wanted_pool
 from executor_worker.cli.status.pool_http import PoolView, look_at_named, look_at_pool
 from executor_worker.cli.status.pools import PoolEntry, pools_of
 from executor_worker.errors import ConfigError, StreamError, StreamRefused
+from executor_worker.program.place_limits import place_limits
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 
@@ -36,6 +38,7 @@ class Snapshot:
         redis_problem: Why Redis can't be asked, a sentence.
         refused: Whether it is there, and a setting has to be corrected.
         missing: Whether the pool that was named is nowhere.
+        limits: Over all hosts: those that are set here, and those that items wait for.
     """
 
     everywhere: bool
@@ -46,6 +49,7 @@ class Snapshot:
     redis_problem: str = ""
     refused: bool = False
     missing: bool = False
+    limits: list[LimitView] = field(default_factory=list)
 
     @property
     def pools(self) -> list[PoolEntry]:
@@ -65,6 +69,7 @@ class Snapshot:
         redis = {
             "streams": None if self.streams is None else [_stream_json(stream) for stream in self.streams],
             "throttles": [asdict(throttle) for throttle in self.throttles],
+            "limits": [limit.as_json() for limit in self.limits],
         }
         if self.everywhere:
             return redis | {"pools": [pool.as_json() for pool in self.pools], "problems": self.problems}
@@ -120,7 +125,9 @@ class Onlooker:
         entries = [one for one in self._registered(link) if _pool_of(one) == self._name]
         where = "" if entries else f"no pool called {self._name!r} runs here, or is registered on this Redis"
         streams = self._backlog(link)
-        return Snapshot(True, PoolView(problem=where), streams, throttled(link), entries, missing=not entries)
+        seen = throttled(link)
+        view = PoolView(problem=where)
+        return Snapshot(True, view, streams, seen, entries, missing=not entries, limits=self._limits(link))
 
     def _seen(self, link: Link, pool: PoolView) -> Snapshot:
         if self._name and pool.health is None:
@@ -128,7 +135,7 @@ class Onlooker:
         own = f"{pool.health['worker_id']}." if pool.health else None
         entries = [one for one in self._registered(link) if own is None or not str(one.get("id")).startswith(own)]
         streams = self._backlog(link)
-        return Snapshot(self._everywhere, pool, streams, throttled(link), entries)
+        return Snapshot(self._everywhere, pool, streams, throttled(link), entries, limits=self._limits(link))
 
     def _backlog(self, link: Link) -> list[Backlog]:
         """Measure all streams there are, also those that no pool serves."""
@@ -136,6 +143,13 @@ class Onlooker:
         streams = (*known_streams(link, self._settings.queues), *roles)
         groups = Groups(dict.fromkeys(roles, ROLE_GROUP))
         return backlog(link, delete_settled=self._settings.delete_settled, streams=streams, groups=groups)
+
+    def _limits(self, link: Link) -> list[LimitView]:
+        """Look at the limits that are set here, or that anything waits for; a user who may not ask does without."""
+        try:
+            return look_at_limits(link, place_limits(self._settings).most, lease_s=self._settings.lease)
+        except StreamRefused:
+            return []
 
     def _registered(self, link: Link) -> list[dict[str, Any]]:
         if time.monotonic() >= self._scan_at:

@@ -47,6 +47,7 @@ def view(snapshot: Snapshot) -> StatusView:
     tables = [
         _streams(snapshot),
         _throttles(snapshot),
+        _limits(snapshot),
         *(_everywhere(snapshot) if snapshot.everywhere else _here(snapshot)),
     ]
     headline = _pools_headline(snapshot) if snapshot.everywhere else _headline(snapshot)
@@ -147,6 +148,11 @@ def _streams(snapshot: Snapshot) -> Table:
         for one in snapshot.streams or []
     ]
     return Table(("stream", "waiting", "in hand", "parked", "oldest", "dead"), rows)
+
+
+def _limits(snapshot: Snapshot) -> Table:
+    rows = [[one.name, one.used, one.most, one.waiting] for one in snapshot.limits]
+    return Table(("limit", "used", "most", "waiting"), rows)
 
 
 def _throttles(snapshot: Snapshot) -> Table:

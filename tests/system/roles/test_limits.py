@@ -63,13 +63,15 @@ def test_limits_hold_over_two_supervisors_while_workers_are_killed(
 
 
 def test_what_waits_is_served_in_the_order_of_entry_and_held_by_nobody(
-    roles: Roles, serve: Callable[..., Pool], counting: CountingModel
+    roles: Roles, serve: Callable[..., Pool], counting: CountingModel, cli: Callable[..., Any]
 ) -> None:
     """One at a time: first come, first served, first attempt each; `status` shows who waits."""
     jobs = [roles.add("manager", task=str(number)) for number in range(20)]
     pool = serve(WORKERS="3", LLM_ENDPOINT=counting.url, MAX_MANAGER="1", QUEUES="none")
     shown = 'dago_limit_waiting{limit="role:manager"}'
     wait_until(lambda: pool.metrics().get(shown, 0) > 0, 20, "some wait")
+    shown_limits = json.loads(cli("status", "--json").stdout)["limits"]
+    assert [(one["name"], one["used"] <= one["max"], one["max"]) for one in shown_limits] == [("role:manager", True, 1)]
     wait_until(lambda: all_done(roles, jobs), 30, "all are done")
     records = [roles.record(job) or {} for job in jobs]
     began = [record["started_at"] for record in records]
