@@ -21,7 +21,7 @@ from executor_worker.keeper.pages import Health
 from executor_worker.nodes.executor import Executor
 from executor_worker.program.credentials import Credentials
 from executor_worker.program.place_limits import place_limits
-from executor_worker.program.role_queues import role_kind
+from executor_worker.program.role_queues import chat_kind, role_kind
 from executor_worker.program.services import Services
 from executor_worker.program.start_logs import start_logs
 from executor_worker.program.wiring import (
@@ -36,6 +36,7 @@ from executor_worker.providers import Models, preload, retired
 from executor_worker.providers.prices import Prices
 from executor_worker.providers.throttle import Throttles
 from executor_worker.settings import ConfigErrors, Settings
+from executor_worker.settings.role_table import CHAT
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
@@ -47,7 +48,7 @@ from executor_worker.tools.sharing.host_process import HostProcess, listen, shar
 from executor_worker.version import program_version
 from executor_worker.worker.condemned import settle_condemned
 from executor_worker.worker.intake import Intake
-from executor_worker.worker.kinds import Kinds, by_name, sources_of
+from executor_worker.worker.kinds import Kind, Kinds, by_name, sources_of
 from executor_worker.worker.kinds.document import DocumentKind, Read
 from executor_worker.worker.kinds.run import RunKind
 from executor_worker.worker.limits import Limits
@@ -280,7 +281,8 @@ class ExecutorProgram:
         named = frozenset(settings.limits)
         limits = Limits(settings.node_timeout, settings.max_deliveries, settings.max_item_bytes, named)
         ttl_s, queues = int(settings.state_ttl), settings.queues
-        roles = [role_kind(settings, limits)] if settings.role_table else []
+        roles: list[Kind[Any]] = [role_kind(settings, limits)] if settings.role_table else []
+        roles += [chat_kind(settings, limits)] if CHAT in settings.roles else []
         if queues == (NOTHING,):
             return by_name(*roles)
         graphs = RunKind(limits, ttl_s, rendered, queues), DocumentKind(limits, ttl_s, insist, queues)

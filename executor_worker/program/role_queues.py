@@ -5,7 +5,8 @@ from __future__ import annotations
 from executor_worker.broker.roles.source import RoleQueue, role_source
 from executor_worker.program.place_limits import ROLE_LIMIT, TOTAL, place_limits
 from executor_worker.settings import Settings
-from executor_worker.settings.role_table import Role
+from executor_worker.settings.role_table import BUILT_IN, Role
+from executor_worker.worker.kinds.chat import ChatKind
 from executor_worker.worker.kinds.role import RoleKind, RoleSpec
 from executor_worker.worker.limits import Limits
 
@@ -22,6 +23,16 @@ def role_kind(settings: Settings, limits: Limits) -> RoleKind:
 def _limits_of(role: Role, settings: Settings) -> tuple[str, ...]:
     names = (ROLE_LIMIT + role.name, TOTAL)
     return tuple(name for name in names if name in place_limits(settings).most)
+
+
+def chat_kind(settings: Settings, limits: Limits) -> ChatKind:
+    """Make the kind of work that answers the sibling system's chat."""
+    roles = BUILT_IN | {role.name: role for role in settings.role_table}
+
+    def model(level: str) -> str:
+        return model_of(roles[level], settings) if level in roles else settings.llm_model
+
+    return ChatKind(limits, settings.state_ttl, model)
 
 
 def model_of(role: Role, settings: Settings) -> str:

@@ -11,8 +11,9 @@ KEYS = (
     "graph:state:*",
     "jobs:*",
     "signalr:updates",
+    "chat.jobs*",
 )
-CHANNELS = ("dago:executor:*", "dago:{executor.work}:*")
+CHANNELS = ("dago:executor:*", "dago:{executor.work}:*", "AI.RESPONSE")
 COMMANDS = (
     # the connection
     *("ping", "select", "role", "time", "info", "client|setname", "client|id", "client|unblock"),
@@ -22,7 +23,7 @@ COMMANDS = (
     # states, the registry, journals, marks
     *("get", "strlen", "set", "del", "exists", "rename", "pexpire", "pttl", "scan", "type"),
     *("hget", "hgetall", "hvals", "hset", "hdel", "hincrby", "hrandfield"),
-    *("lrange", "llen", "rpush", "rpushx"),
+    *("lrange", "llen", "rpush", "rpushx", "lmove", "lrem"),
     # runs of graphs
     *("hlen", "expire", "persist", "unlink", "getrange", "lpush", "ltrim", "zrangebyscore", "zrevrangebyscore"),
     # throttles of models
