@@ -30,5 +30,8 @@ def settle_condemned(consumer: Consumer, kinds: Kinds, report: Report, held: Hel
     decision = work.decision
     assert isinstance(decision, Conclusion), "what was ended with its worker is not run"
     with logs.context(entry=held.entry, graph=work.graph_id, node=work.node_id):
-        result = Settler(kinds, held.consumer, lambda _: False).settle(work, decision, lambda: False)
+        settler = Settler(kinds, held.consumer, lambda _: False)
+        if settler.repeat(work, decision):
+            return
+        result = settler.settle(work, decision, lambda: False)
         report.settled(work, result, time.monotonic() - work.began)

@@ -262,6 +262,10 @@ class Worker:
             return None
         self._parked = 0
         self._row.finish("settling", _stuck_ns(), STUCK)
+        if self._settler.repeat(work, conclusion):
+            self._forget_kill()
+            span.ended("postponed", work.mode)
+            return None
         result = self._settler.settle(work, conclusion, self._wants_next)
         self._forget_kill()
         if not work.is_upkeep:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from executor_worker.broker import Settled
 from executor_worker.broker.connection.advice import advice_of
 from executor_worker.errors import StreamError, StreamRefused
+from executor_worker.outcome import Failed
 from executor_worker.telemetry import logs
 from executor_worker.worker.kinds import Kinds, Stamp
 from executor_worker.worker.result import Result
@@ -39,6 +40,28 @@ class Settler:
         self._pause = pause
         self._wall = wall
         self._clock = clock
+
+    def repeat(self, work: Work, conclusion: Conclusion) -> bool:
+        """
+        Give the item back to be run again, if its node's policy says so; answers whether that was done.
+
+        Raises:
+            StreamError: `pause` gave up; whether it was done is unknown.
+        """
+        wait_s = self._kinds[work.claim.delivery.kind].repeats_in_s(work, conclusion)
+        outcome, tries = conclusion.outcome, 0
+        while wait_s is not None and isinstance(outcome, Failed):
+            try:
+                given = work.claim.repeat(wait_s, watched=work.watched, ends_at=work.deadline or 0.0)
+            except StreamError:
+                tries += 1
+                if not self._pause(tries):
+                    raise
+                continue
+            if given:
+                logs.info("node.retrying", error_code=outcome.code, attempt=work.attempt, wait_s=round(wait_s, 3))
+            return given
+        return False
 
     def settle(self, work: Work, conclusion: Conclusion, take_next: Callable[[], bool]) -> Result:
         """

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from executor_worker.broker.connection.link import Link
+from executor_worker.broker.names import DUE
 from executor_worker.broker.queue.commit import Commit, Settled
 from executor_worker.broker.queue.delivery import Delivery, Held
 from executor_worker.broker.queue.journal import JournalKeys
@@ -37,7 +38,9 @@ class Holder(Protocol):
     def holds(self, held: Held) -> bool: ...
     def settle(self, held: Held, commit: Commit, *, take_next: bool) -> Settlement: ...
     def release(self, held: Held, *, counted: bool) -> bool: ...
-    def park(self, held: Held, throttle_key: str, refused: int, *, watched: str, ends_at: float) -> bool: ...
+    def park(
+        self, held: Held, throttle_key: str, refused: int, *, watched: str, ends_at: float, due_s: float | None = None
+    ) -> bool: ...
 
 
 class Claim:
@@ -83,3 +86,7 @@ class Claim:
     def park(self, throttle_key: str, refused: int, *, watched: str = "", ends_at: float = 0.0) -> bool:
         """Give it back until a throttle has room for its call; answers whether it was still ours."""
         return self._holder.park(self.held, throttle_key, refused, watched=watched, ends_at=ends_at)
+
+    def repeat(self, wait_s: float, *, watched: str = "", ends_at: float = 0.0) -> bool:
+        """Give it back to be run again in *wait_s*: this was an attempt of it; answers whether it was still ours."""
+        return self._holder.park(self.held, DUE, 0, watched=watched, ends_at=ends_at, due_s=wait_s)

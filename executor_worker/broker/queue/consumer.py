@@ -229,7 +229,16 @@ class Consumer:
         """
         return self.ask(lambda link: release_held(link, held, counted=counted, groups=self._groups))
 
-    def park(self, held: Held, throttle_key: str, refused: int, *, watched: str = "", ends_at: float = 0.0) -> bool:
+    def park(
+        self,
+        held: Held,
+        throttle_key: str,
+        refused: int,
+        *,
+        watched: str = "",
+        ends_at: float = 0.0,
+        due_s: float | None = None,
+    ) -> bool:
         """Give *held* back until its throttle has room for its call; see `park_held`."""
         with self._exchange:
             return park_held(
@@ -240,6 +249,7 @@ class Consumer:
                 watched=watched,
                 ends_at=ends_at,
                 group=self._groups.of(held.stream),
+                due_s=due_s,
             )
 
     # -- inside -------------------------------------------------------------------------------------

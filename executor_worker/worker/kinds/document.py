@@ -6,6 +6,8 @@ If the state changed meanwhile, the node's entry is laid into the newer document
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,6 +31,10 @@ from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.envelopes.work_item import Item, UnreadableItem, decode
 from executor_worker.errors import InvalidNode, StateInvalid, StateMissing
 from executor_worker.graph import routing
+from executor_worker.graph.fields import RETRY
+from executor_worker.graph.parts import Retry
+from executor_worker.graph.problems import Problems
+from executor_worker.graph.reading import retry_of
 from executor_worker.graph.scopes import NodeEnd, condition_scope
 from executor_worker.graph.state import CANCELLED, GraphState, is_cancelled, new_document, splice_node
 from executor_worker.json_text import dumps
@@ -57,6 +63,8 @@ class DocumentWork(Work):
         state: The graph's document as it was read; None if there is none.
         graph: What it says, if that can be read.
         keep_state: The state can't or must not be written.
+        retry: The node's own policy; None if it has none.
+        repeats: How often the item was given back to be run again by it.
     """
 
     item: Item | None = None
@@ -64,6 +72,14 @@ class DocumentWork(Work):
     state: bytes | None = None
     graph: GraphState | None = None
     keep_state: bool = False
+    retry: Retry | None = None
+    repeats: int = 0
+
+    @property
+    def run_key(self) -> str:
+        """Each attempt is a run of its own: it has a journal, and its calls have keys."""
+        name = super(DocumentWork, self).run_key
+        return f"{name}#{self.repeats + 1}" if self.repeats else name
 
 
 class DocumentKind(Kind[DocumentWork]):
@@ -99,7 +115,8 @@ class DocumentKind(Kind[DocumentWork]):
             work.watched = STATE_PREFIX + work.graph_id
         if work.keep_state:
             return
-        key, state = work.claim.delivery.brought or (b"", None)
+        key, state, *repeats = work.claim.delivery.brought or (b"", None)
+        work.repeats = int(repeats[0]) if repeats else 0
         if key == work.watched.encode():
             work.state = state
         else:
@@ -148,12 +165,28 @@ class DocumentKind(Kind[DocumentWork]):
             return Conclusion(None)
         if broken is not None or (state is None and item.given_inputs is None):
             work.keep_state = True
-        answer = answer_of_history(work.held.attempt, failure_code, self._limits)
+        wrong = self._read_retry(work)
+        answer = answer_of_history(work.held.attempt - work.repeats, failure_code, self._limits)
         if answer is not None:
             return answer
         if broken is not None:
             raise broken
+        if wrong:
+            raise InvalidNode(wrong)
         return self._decide_by_state(work, item, state, work.taken_at)
+
+    def _read_retry(self, work: DocumentWork) -> str:
+        """Read the node's own policy; answers what is wrong with it."""
+        given = (work.config or {}).get("retry")
+        if given is None:
+            return ""
+        problems = Problems()
+        RETRY.check(given, (None, "retry"), problems)
+        wrong = next(iter(problems), None)
+        if wrong is not None:
+            return f"{wrong.pointer.lstrip('/').replace('/', '.')} {wrong.message}"
+        work.retry = retry_of(given)
+        return ""
 
     def _decide_by_state(self, work: DocumentWork, item: Item, state: GraphState | None, now: float) -> Decision:
         if state is not None and state.status in TERMINAL:
@@ -185,6 +218,16 @@ class DocumentKind(Kind[DocumentWork]):
     def is_cancelled(self, work: DocumentWork) -> bool:
         document = work.claim.state(work.watched)
         return bool(document) and is_cancelled(document or b"")
+
+    def repeats_in_s(self, work: DocumentWork, conclusion: Conclusion) -> float | None:
+        outcome, retry = conclusion.outcome, work.retry
+        if not isinstance(outcome, Failed) or retry is None or conclusion.dead_reason is not None:
+            return None
+        if not retry.repeats(outcome.code, work.repeats + 1):
+            return None
+        wait_s = retry.wait_s(work.repeats + 1, random.random())
+        late = work.deadline is not None and time.time() + wait_s >= work.deadline
+        return None if late else wait_s
 
     # -- commit -------------------------------------------------------------------------------------
 

@@ -106,6 +106,10 @@ class Kind(ABC, Generic[W]):
             StreamUnavailable: No reply.
         """
 
+    def repeats_in_s(self, work: W, conclusion: Conclusion) -> float | None:
+        """Answer in how many seconds it is to be run again instead of being settled; None: it is over."""
+        return None
+
     @abstractmethod
     def draft(self, work: W, conclusion: Conclusion, stamp: Stamp) -> Draft:
         """Begin to draw up its commit."""

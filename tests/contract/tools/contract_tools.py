@@ -92,3 +92,14 @@ def fail_unless(path: str) -> str:
     if not Path(path).exists():
         raise RuntimeError("it is not there")
     return "there"
+
+
+@tool(effects="none")
+def fail_times(path: str, times: int) -> int:
+    """Fail so often; what is counted is in a file, a letter for each call."""
+    with Path(path).open("a") as file:
+        file.write("x")
+    calls = Path(path).stat().st_size
+    if calls <= times:
+        raise RuntimeError(f"call {calls} fails")
+    return calls

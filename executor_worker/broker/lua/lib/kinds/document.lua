@@ -13,6 +13,11 @@ local function data_field(fields)
   end
 end
 
+-- How often it was given back to be run again, as its node's policy says; nil where that was never.
+local function repeats_of(one)
+  return one.count > 1 and redis.call('HGET', one.stream .. UNCOUNTED, one.entry .. ' repeats') or nil
+end
+
 -- {key of the document, the document}; nil where no graph is named. A guess without decoding: the caller checks the name
 -- again after it has decoded the item. One that comes late with no row somebody else had time to settle: where the state,
 -- which would tell, is gone as well it is let go.
@@ -23,10 +28,12 @@ local function bring_state(one)
       if not graph or #graph > 512 then break end
       local key = STATE_PREFIX .. graph
       local state = document(key)
-      return (one.how ~= 'late' or state) and {key, state}
+      return (one.how ~= 'late' or state) and {key, state, repeats_of(one)}
     end
   end
   if one.how == 'late' then return false end
+  local repeats = repeats_of(one)
+  return repeats and {'', false, repeats}
 end
 
 local function node_in(nodes, id)
