@@ -263,9 +263,11 @@ class Parked(Interrupt):
     Args:
         throttle_key: What it waits for.
         refused: How often the call that it waits with was refused by the provider.
+        ends_at: When it is too late for it, in seconds since the epoch; 0: never.
     """
 
-    def __init__(self, throttle_key: str, refused: int = 0) -> None:
-        super().__init__("its model is throttled")
+    def __init__(self, throttle_key: str, refused: int = 0, ends_at: float = 0.0) -> None:
+        super().__init__("what it needs is not there now")
+        self.ends_at = ends_at
         self.throttle_key = throttle_key
         self.refused = refused

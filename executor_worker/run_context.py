@@ -8,7 +8,7 @@ The worker's own subclass writes to the scoreboard and counts.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from executor_worker.errors import NodeError, NodeTimeout
 from executor_worker.outcome import Usage
@@ -66,6 +66,14 @@ class RunContext:
 
         Raises:
             Parked: It is given back.
+        """
+
+    def lack(self, tools: Sequence[str]) -> None:
+        """
+        Call if one of *tools*, all that the node names, is not here: another process may have them.
+
+        Raises:
+            Parked: The item waits for that.
         """
 
     def phase(self, name: str, seconds: float | None = None, failure_code: str = "node_timeout") -> None:

@@ -21,6 +21,7 @@ from executor_worker.keeper.housekeeping import MEMORY_S, Housekeeping, Memory
 from executor_worker.keeper.leases import Leases
 from executor_worker.keeper.limits import LOOK_S as LIMITS_S
 from executor_worker.keeper.limits import Limits
+from executor_worker.keeper.offers import OFFERS_S, Offers
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.keeper.rates import EVERY_S as RATES_S
 from executor_worker.keeper.rates import Rates
@@ -82,6 +83,7 @@ class Duties:
         self.graph_runs = GraphRuns(around)
         self.limits = Limits(around)
         self.rates = Rates(around.board)
+        offers = Offers(around, around.tools)
         registration, hand_over = RegistrationDuty(around, self.rates), HandOver(around)
         self.all = [
             Duty("redis_monitor", redis_monitor_s, self.redis_monitor.run, first=True),
@@ -92,6 +94,7 @@ class Duties:
             Duty("limits", LIMITS_S, self._while_up(self.limits.run)),
             Duty("graph_runs", GRAPH_RUNS_S, self._while_up(self.graph_runs.run)),
             Duty("router_work", ROUTER_WORK_S, self._while_up(RouterWork(around).run)),
+            Duty("offers", OFFERS_S, self._while_up(offers.run), self._while_up(offers.close)),
             Duty("registry", REGISTRY_S, self._while_up(registration.run), self._while_up(registration.close)),
             Duty("housekeeping", HOUSEKEEPING_S, self._while_up(self.housekeeping.run)),
             Duty("backlog", BACKLOG_S, self._while_up(self.housekeeping.measure)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -26,6 +26,7 @@ class PoolContext:
         interrupt: Interrupts the run of the one worker there is; None: the supervisor sees to that.
         streams: All that its workers read, whatever the kind of work.
         accounts: What the names of the throttles of this pool's own keys begin with.
+        tools: Gives the names of the tools that this pool has, as they are known now.
         queues: Those of them that are queues, by name, in order of preference.
         groups: By which each is read.
         limits: How many items may be run at once on all hosts, by the limit's name.
@@ -46,6 +47,7 @@ class PoolContext:
     streams: Sequence[str] = TAKEN_STREAMS
     accounts: tuple[str, ...] = ()
     queues: Sequence[str] = (DEFAULT,)
+    tools: Callable[[], Iterable[str]] = tuple
     groups: Groups = OURS
     limits: Mapping[str, int] = field(default_factory=dict)
 

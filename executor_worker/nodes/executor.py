@@ -8,7 +8,7 @@ from typing import Any
 
 from loguru import logger
 
-from executor_worker.errors import Cancelled, ConfigError, InternalError, Interrupt, NodeError, Stopped
+from executor_worker.errors import Cancelled, ConfigError, InternalError, Interrupt, NodeError, Stopped, UnknownTool
 from executor_worker.nodes import llm, router, spec, tool
 from executor_worker.nodes.agent import loop
 from executor_worker.nodes.agent.limits import Limits
@@ -107,6 +107,9 @@ class Executor:
             return _failed(Cancelled(str(error)), mode, steps)
         except Interrupt:
             raise
+        except UnknownTool as error:
+            run_context.lack(_tools_named(task.config))
+            return _failed(error, mode, steps)
         except NodeError as error:
             return _failed(error, mode, steps)
         except ConfigError as error:
@@ -178,6 +181,12 @@ def _run(task: Task, node: spec.Node, context: Context) -> Any:
         case spec.AgentNode():
             with context.run_context.tracing.agent(task.node_id, node.llm.model or context.model):
                 return loop.run(node, context)
+
+
+def _tools_named(config: dict[str, Any]) -> list[str]:
+    """List all tools that a node's config names; `*` is whatever there is."""
+    named = [config.get("tool_name"), *(config.get("tools") or ())]
+    return [name for name in named if isinstance(name, str) and name != spec.ALL_TOOLS]
 
 
 def _completed(output: Any, mode: Mode, steps: Steps) -> Completed:

@@ -116,6 +116,8 @@ class ExecutorProgram:
         self._load = load
         self._functions: list[FunctionTool] | None = None
         self._prices = Prices()
+        self._function_names: list[str] = []
+        self._known_names = KnownNames()
         if settings.workers.most:
             self._prepare_workers()
         "localhost".encode("idna")  # the codec is imported at the first connection: here once for all workers
@@ -127,8 +129,9 @@ class ExecutorProgram:
         require_model(settings, os.environ)
         self._functions = _functions_of(settings)
         # Made once here so that what is wrong with them is said now, and not by every child.
-        logs.hide(*ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log).secrets)
-        self._known_names = KnownNames()
+        registry = ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log)
+        logs.hide(*registry.secrets)
+        self._function_names = registry.function_names
         self._shared = shared(load_servers(settings.mcp_servers, settings.mcp_config, os.environ))
         if self._shared and self._tool_host is None:
             self._tool_host = listen()
@@ -179,7 +182,16 @@ class ExecutorProgram:
             consumer,
             Intake(kinds),
             Settler(kinds, name, redis_wait.wait),
-            Runs(row, executor, kinds, name, redis_wait.wait, content=settings.event_content, tracing=tracing),
+            Runs(
+                row,
+                executor,
+                kinds,
+                name,
+                redis_wait.wait,
+                content=settings.event_content,
+                tracing=tracing,
+                longest_wait_s=settings.node_timeout,
+            ),
             Recycling(self._board, row, RecyclingLimits(settings.max_items_per_worker, settings.max_rss_mb * MIB)),
             redis_wait,
             lambda: reap_adopted(zombies),
@@ -219,6 +231,7 @@ class ExecutorProgram:
                 interrupt=interrupt,
                 accounts=accounts_of(settings),
                 queues=settings.queues,
+                tools=self._tools,
                 streams=sources.streams,
                 groups=sources.groups,
                 limits=place_limits(settings).most,
@@ -232,6 +245,13 @@ class ExecutorProgram:
             host = HostProcess(self._shared, self._tool_host, os.environ, logs.log)
             routine.append(Duty("shared_tools", HOST_LOOK_S, host.tend, host.close))
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
+
+    def _tools(self) -> list[str]:
+        """Name the tools that items may name: functions, and what MCP servers have listed to any worker."""
+        servers = self._known_names.read()
+        listed = [(server, name) for server, names in servers.items() for name in names or ()]
+        named = [*(name for _, name in listed), *(f"{server}.{name}" for server, name in listed)]
+        return [*self._function_names, *named]
 
     def _where(self) -> Endpoint:
         """Return the Redis endpoint by the settings as they are now."""

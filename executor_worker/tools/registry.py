@@ -67,6 +67,11 @@ class ToolRegistry:
         self._rest = self._rest_tools()
         self._reported: set[str] = set()
 
+    @property
+    def function_names(self) -> list[str]:
+        """Names of the functions, built-in ones included."""
+        return sorted(self._functions)
+
     def find(self, name: str) -> Tool:
         """
         Look a tool up by its exact name, or as `server.tool`; see `Toolbox.find`.

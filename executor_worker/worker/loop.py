@@ -307,9 +307,8 @@ class Worker:
         self._pausing = True
         logs.debug("item.parked", throttle=reason.throttle_key, refused=reason.refused)
         try:
-            if work.claim.park(
-                reason.throttle_key, reason.refused, watched=work.watched, ends_at=work.deadline or 0.0
-            ):  # fmt: skip
+            ends_at = _sooner(work.deadline, reason.ends_at)
+            if work.claim.park(reason.throttle_key, reason.refused, watched=work.watched, ends_at=ends_at):
                 self._report.postponed()
         except StreamError as error:
             self._unreleased(work.held, error)
@@ -331,6 +330,11 @@ class Worker:
             self._tidied_at = now
             with suppress(OSError):  # no descriptor left to look with: we are about to be replaced
                 self._untidy = self._reap() > 0
+
+
+def _sooner(*ends: float | None) -> float:
+    """The first of *ends*; 0 if there is none."""
+    return min((end for end in ends if end), default=0.0)
 
 
 def _stuck_ns() -> int:

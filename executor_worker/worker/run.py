@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from executor_worker.broker.fleet.offers import lack
 from executor_worker.errors import Abandoned, Interrupt, Overdue, Stopped, StreamError
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal
@@ -24,6 +25,7 @@ class Runs:
     Args:
         pause: See `RunJournal`.
         content: Events tell prompts, arguments and results too.
+        longest_wait_s: For a tool that only another pool has.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Runs:
         *,
         content: bool = False,
         tracing: Tracing = NO_TRACING,
+        longest_wait_s: float = 900.0,
     ) -> None:
         self._row = row
         self._executor = executor
@@ -44,6 +47,7 @@ class Runs:
         self._pause = pause
         self._content = content
         self._tracing = tracing
+        self._longest_wait_s = longest_wait_s
         self._recorder = Recorder(row.counters)
         self._interruptible = False
         self._unwanted: Interrupt | None = None
@@ -123,7 +127,16 @@ class Runs:
             lambda: _is_cancelled(work, kind),
             tries=work.claim.delivery.refused,
             tracing=self._tracing,
+            elsewhere=lambda tools: _elsewhere(work, tools, self._longest_wait_s),
         )
+
+
+def _elsewhere(work: Work, tools: Sequence[str], longest_s: float) -> tuple[str, float] | None:
+    """Ask whether another pool has *tools*; if Redis is unreachable, or says that we may not ask, there is none."""
+    try:
+        return work.claim.ask(lambda link: lack(link, work.held, tools, longest_s=longest_s))
+    except StreamError:
+        return None
 
 
 def _is_cancelled(work: Work, kind: Kind[Any]) -> bool:

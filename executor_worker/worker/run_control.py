@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from executor_worker.errors import Abandoned, Cancelled, NodeError, Parked
 from executor_worker.outcome import Usage
@@ -29,6 +29,7 @@ class RunControl(RunContext):
         still_ours: Tells for certain whether the item is still held by this worker.
         cancelled: Asks whether the graph was cancelled; used if no other process looks.
         tries, tracing: See `RunContext`.
+        elsewhere: Tells what to wait for, and until when, if another pool has the tools that are not here.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class RunControl(RunContext):
         clock: Callable[[], float] = time.monotonic,
         tries: int = 0,
         tracing: Tracing = NO_TRACING,
+        elsewhere: Callable[[Sequence[str]], tuple[str, float] | None] = lambda _: None,
     ) -> None:
         super().__init__(deadline, key, clock)
         self.tries = tries
@@ -50,6 +52,7 @@ class RunControl(RunContext):
         self._recorder = recorder
         self._still_ours = still_ours
         self._cancelled = cancelled
+        self._elsewhere = elsewhere
         self._run = row.run
         self._looked_at = self.clock()
         self._mode = ""
@@ -81,6 +84,11 @@ class RunControl(RunContext):
         # Whatever the run has done by now is written down.
         if place and seconds > IN_PLACE_S:
             raise Parked(place, self.tries)
+
+    def lack(self, tools: Sequence[str]) -> None:
+        found = self._elsewhere(tools)
+        if found is not None:
+            raise Parked(found[0], self.tries, found[1])
 
     def _face_loss(self) -> None:
         if not self._still_ours():

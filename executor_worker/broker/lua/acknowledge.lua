@@ -10,5 +10,5 @@ must_hold('hash', KEYS[2], KEYS[1] .. UNCOUNTED)
 redis.call('HSET', KEYS[2], ARGV[2], KEYS[1] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4])
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 redis.call('XDEL', KEYS[1], ARGV[3])
-redis.call('HDEL', KEYS[1] .. UNCOUNTED, ARGV[3], ARGV[3] .. ' refused', ARGV[3] .. ' repeats')
+redis.call('HDEL', KEYS[1] .. UNCOUNTED, ARGV[3], ARGV[3] .. ' refused', ARGV[3] .. ' repeats', ARGV[3] .. ' since')
 return {'settled', false, next_entry(5)}

@@ -74,5 +74,5 @@ if ARGV[12] ~= '' then
 end
 redis.pcall('XACK', stream, group, entry)
 if ARGV[10] == '1' then redis.call('XDEL', stream, entry) else keep_as_read() end
-if count > 1 then redis.call('HDEL', stream .. UNCOUNTED, entry, entry .. ' refused', entry .. ' repeats') end
+if count > 1 then redis.call('HDEL', stream .. UNCOUNTED, entry, entry .. ' refused', entry .. ' repeats', entry .. ' since') end
 return {'settled', false, next_entry(taking)}

@@ -13,5 +13,5 @@ end
 local function drop(stream, group, entry, count)
   redis.call('XACK', stream, group, entry)
   redis.call('XDEL', stream, entry)
-  if count > 1 then redis.call('HDEL', stream .. UNCOUNTED, entry, entry .. ' refused', entry .. ' repeats') end
+  if count > 1 then redis.call('HDEL', stream .. UNCOUNTED, entry, entry .. ' refused', entry .. ' repeats', entry .. ' since') end
 end

@@ -131,7 +131,7 @@ local function write_removed(run)
     local stream, entry = one[1], one[2]
     redis.pcall('XACK', stream, GROUP, entry)
     redis.call('XDEL', stream, entry)
-    redis.call('HDEL', stream .. UNCOUNTED, entry, entry .. ' refused', entry .. ' repeats')
+    redis.call('HDEL', stream .. UNCOUNTED, entry, entry .. ' refused', entry .. ' repeats', entry .. ' since')
     unpark(stream .. ' ' .. entry)
   end
 end
