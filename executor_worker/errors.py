@@ -29,6 +29,9 @@ Every way a run can go wrong, split by who has to act.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class ExecutorError(Exception):
     """Anything this program raises on purpose."""
@@ -60,9 +63,11 @@ class NodeError(ExecutorError):
         retryable: Whether the same call may succeed if made again later.
         where: For the log: file and line in the user's own code, or the step that was in progress; empty: not known.
         trace: The traceback of a tool's exception that was raised in another process; empty: none, or raised here.
+        retry: How its tool asks for such a node to be run again; None: it does not.
     """
 
     code = "internal"
+    retry: Mapping[str, Any] | None = None
     retryable = False
     where = ""
     trace = ""

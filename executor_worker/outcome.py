@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -85,6 +86,7 @@ class Failed:
         usage: What its model calls cost all the same.
         detail: More of `data`, e.g. what was done before the failure; JSON values.
         where: For the log alone; see `NodeError`.
+        retry: The tool's own policy, for a node that has none; see `NodeError`.
     """
 
     error: str
@@ -93,6 +95,7 @@ class Failed:
     usage: Usage | None = None
     detail: dict[str, Any] = field(default_factory=dict)
     where: str = ""
+    retry: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, error: NodeError, mode: Mode | None = None, usage: Usage | None = None) -> Failed:

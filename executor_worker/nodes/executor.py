@@ -202,7 +202,7 @@ def _failed(error: NodeError, mode: Mode | None, steps: Steps) -> Failed:
     detail: dict[str, Any] = {}
     if mode == "agent" and steps.replies:
         detail = {"iterations": steps.replies, "tool_calls": [made.as_json() for made in steps.made]}
-    return Failed(str(error), error.code, mode, steps.usage, detail, error.where)
+    return Failed(str(error), error.code, mode, steps.usage, detail, error.where, error.retry)
 
 
 def _preview(node: spec.Node, context: Context) -> dict[str, Any]:

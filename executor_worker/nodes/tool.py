@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from executor_worker.errors import InvalidNode, ModelBadResponse, ToolFailed
+from executor_worker.errors import InvalidNode, ModelBadResponse, NodeError, ToolFailed
 from executor_worker.nodes import arguments
 from executor_worker.nodes.answer import MAX_REPAIRS
 from executor_worker.nodes.context import Context
@@ -36,7 +36,11 @@ def run(node: ToolNode, context: Context) -> Any:
     tool, params = prepare(node, context)
     if node.extract is not None:
         params = _extracted(node.extract, node.tool, tool, params, context)
-    return _output(context.steps.tool(tool, node.tool, params), node.tool)
+    try:
+        return _output(context.steps.tool(tool, node.tool, params), node.tool)
+    except NodeError as error:
+        error.retry = getattr(tool, "retry", None)
+        raise
 
 
 def prepare(node: ToolNode, context: Context) -> tuple[Tool, dict[str, Any]]:

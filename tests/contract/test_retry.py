@@ -10,6 +10,7 @@ import pytest
 
 from tests.contract.wire import GROUP, WORK, Wire
 from tests.kit import wait_until
+from tests.system.graphs.conftest import Kernel
 
 SOON = {"max_attempts": 3, "delay": 0.05}
 
@@ -91,3 +92,24 @@ def test_wrong_policy_is_refused(wire: Wire, retry: Any, said: str) -> None:
     code, error = wire.error(failing(path, 0, retry=retry))
     assert code == "invalid_node" and said in error
     assert not path.exists()
+
+
+def test_tool_says_itself_how_it_is_tried_again(wire: Wire) -> None:
+    """If its node says nothing of that; in a run too."""
+    config = {"tool_name": "fail_twice", "tool_params": {"path": str(mark(wire))}}
+    assert wire.output(config) == 3
+    once = {**config, "tool_params": {"path": str(mark(wire))}, "retry": {"max_attempts": 1}}
+    assert wire.error(once)[0] == "tool_failed"
+    kernel = Kernel(wire.server)
+    node = {"type": "tool", "config": {**config, "tool_params": {"path": str(mark(wire))}}}
+    run = kernel.submit({"nodes": {"a": node}, "edges": []})
+    assert kernel.wait(run)["output"] == 3
+    kernel.link.close()
+
+
+def test_graph_names_of_any_script_are_counted_too(wire: Wire) -> None:
+    """As JSON escapes them: the attempts end."""
+    graph, path = f"größe-{wire.new_graph()}", mark(wire)
+    wire.add({"graph_id": graph, "node_id": "n", "config": failing(path, 9, retry=SOON), "inputs": {}})
+    assert wire.wait_result(graph)["data"]["attempt"] == 3
+    assert path.stat().st_size == 3

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, overload
@@ -33,6 +33,7 @@ from executor_worker.tools.functions.time_limit import CallOverdue, one_process,
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Told = TypeVar("_Told", bound=NodeError | Interrupt)
+_RETRY = frozenset({"max_attempts", "delay", "backoff", "max_delay", "on"})
 _MARK = "__executor_tool__"
 _CLEANUP_SECONDS = 0.2  # what an async function gets to end itself before it is interrupted like any other
 _LONGEST_ERROR = 2000  # characters
@@ -49,6 +50,7 @@ class Mark:
     timeout: float | None
     isolate: bool = False
     memory_mb: float | None = None
+    retry: Mapping[str, Any] | None = None
 
 
 @overload
@@ -62,6 +64,7 @@ def tool(
     timeout: float | None = None,
     isolate: bool = False,
     memory_mb: float | None = None,
+    retry: Mapping[str, Any] | None = None,
 ) -> Callable[[_F], _F]: ...
 def tool(
     function: Any = None,
@@ -73,6 +76,7 @@ def tool(
     timeout: float | None = None,
     isolate: bool = False,
     memory_mb: float | None = None,
+    retry: Mapping[str, Any] | None = None,
 ) -> Any:
     """
     Mark a function as a tool; it stays an ordinary function.
@@ -84,7 +88,10 @@ def tool(
         timeout: Seconds for one call; default: TOOL_TIMEOUT.
         isolate: Run each call in a process of its own, which is killed when its time is up, with all it has started.
         memory_mb: With `isolate`: MiB that a call may write to, beyond what its process begins with.
+        retry: How a tool node that calls it is run again when it has failed, if its config says nothing of that:
+            `{"max_attempts", "delay", "backoff", "max_delay", "on"}`.
     """
+    _check_retry(retry)
     if effects is not None and effects not in get_args(Effects):
         raise ValueError(f"@tool(effects={effects!r}): use one of {', '.join(get_args(Effects))}")
     if timeout is not None and not timeout > 0:
@@ -95,7 +102,7 @@ def tool(
         raise ValueError("@tool(name=''): a tool needs a name")
     if function is not None and not callable(function):
         raise TypeError(f"@tool takes options by name, e.g. @tool(name={function!r})")
-    mark = Mark(name, description, effects, timeout, isolate, memory_mb)
+    mark = Mark(name, description, effects, timeout, isolate, memory_mb, retry)
 
     def marked(wanted: _F) -> _F:
         if not inspect.isroutine(wanted):
@@ -104,6 +111,16 @@ def tool(
         return wanted
 
     return marked if function is None else marked(function)
+
+
+def _check_retry(retry: Any) -> None:
+    if retry is None:
+        return
+    if not isinstance(retry, Mapping) or not retry.keys() <= _RETRY:
+        raise ValueError(f"@tool(retry={retry!r}): use a dict with some of {', '.join(sorted(_RETRY))}")
+    attempts, on = retry.get("max_attempts", 1), retry.get("on", [])
+    if not isinstance(attempts, int) or attempts < 1 or not isinstance(on, list):
+        raise ValueError(f"@tool(retry={retry!r}): max_attempts is a whole number from 1, on a list of error codes")
 
 
 def mark_of(value: Any) -> Mark | None:
@@ -120,6 +137,7 @@ class FunctionTool:
         own_timeout: What the function itself declares; None: `timeout` is for the registry to set.
         isolate: Asks to be called in a process of its own: the registry sees to it.
         memory_mb: What a call may use there, MiB; None: no limit.
+        retry: How a tool node that calls it is run again; None: it is not.
     """
 
     def __init__(
@@ -138,6 +156,7 @@ class FunctionTool:
         self.own_timeout = mark.timeout
         self.isolate = mark.isolate
         self.memory_mb = mark.memory_mb
+        self.retry = mark.retry
         self.timeout = mark.timeout or 300.0
         self.source = source or f"function {_file_of(function)}"
         self.function = function

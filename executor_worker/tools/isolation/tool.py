@@ -75,6 +75,7 @@ class IsolatedTool:
         self.name = tool.name
         self.description = tool.description
         self.input_schema = tool.input_schema
+        self.retry = tool.retry
         self.effects = tool.effects
         self.timeout = tool.timeout
         self.source = f"{tool.source} (isolated)"

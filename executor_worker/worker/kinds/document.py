@@ -220,10 +220,11 @@ class DocumentKind(Kind[DocumentWork]):
         return bool(document) and is_cancelled(document or b"")
 
     def repeats_in_s(self, work: DocumentWork, conclusion: Conclusion) -> float | None:
-        outcome, retry = conclusion.outcome, work.retry
-        if not isinstance(outcome, Failed) or retry is None or conclusion.dead_reason is not None:
+        outcome = conclusion.outcome
+        if not isinstance(outcome, Failed) or conclusion.dead_reason is not None:
             return None
-        if not retry.repeats(outcome.code, work.repeats + 1):
+        retry = work.retry or (retry_of(outcome.retry) if outcome.retry else None)
+        if retry is None or not retry.repeats(outcome.code, work.repeats + 1):
             return None
         wait_s = retry.wait_s(work.repeats + 1, random.random())
         late = work.deadline is not None and time.time() + wait_s >= work.deadline

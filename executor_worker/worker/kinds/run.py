@@ -27,6 +27,7 @@ from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.errors import NOT_RETRIABLE, Abandoned, TemplateError
 from executor_worker.graph.judging import NONE, EdgeError, edges_taken
 from executor_worker.graph.mappings import mapped_inputs, mapped_output
+from executor_worker.graph.reading import retry_of
 from executor_worker.json_text import dumps
 from executor_worker.nodes.executor import Task
 from executor_worker.nodes.templates import Scope
@@ -218,7 +219,9 @@ class _NodeDraft(Draft):
             decided = self._decided(work, node, stamp)
         letter = _letter(work, self.conclusion, stamp)
         commit = NodeCommit(node.graph_id, node.node, node.epoch, node.attempt, decided, letter=letter)
-        outcome, retry = self.conclusion.outcome, node.plan.retry
+        outcome = self.conclusion.outcome
+        own = outcome.retry if isinstance(outcome, Failed) else None
+        retry = node.plan.retry or (retry_of(own) if own else None)
         if isinstance(outcome, Failed) and retry is not None and retry.repeats(outcome.code, node.attempt):
             commit.delay_ms = round(retry.wait_s(node.attempt, random.random()) * 1000)
             _repeat(commit, outcome)

@@ -103,3 +103,9 @@ def fail_times(path: str, times: int) -> int:
     if calls <= times:
         raise RuntimeError(f"call {calls} fails")
     return calls
+
+
+@tool(retry={"max_attempts": 3, "delay": 0.05})
+def fail_twice(path: str) -> int:
+    """Fail two times; asks to be called again."""
+    return fail_times(path, 2)
