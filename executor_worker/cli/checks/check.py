@@ -17,6 +17,7 @@ from executor_worker.cli.checks.local import (
 )
 from executor_worker.cli.checks.model import check_model
 from executor_worker.cli.checks.redis import check_redis
+from executor_worker.cli.checks.roles import check_roles
 from executor_worker.cli.checks.tools import check_tools
 from executor_worker.cli.checks.traces import check_traces
 from executor_worker.cli.display import console, on_terminal, print_json
@@ -46,6 +47,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from check_port(settings, pool)
     yield from check_exposure(settings)
     yield from check_redis(settings, pool)
+    yield from check_roles(settings)
     yield from check_model(settings)
     yield from check_tools(settings)
     yield from check_traces(settings)

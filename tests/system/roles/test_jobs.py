@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from tests.kit import ModelServer, Pool
+from tests.kit.paths import ROOT
 from tests.system.roles.conftest import GROUP, NINE, OLD_CONSUMER, Hub, Roles
 
 
@@ -165,3 +168,27 @@ def test_submit_puts_jobs_on_a_roles_queue_and_waits(
     roles.wait(failed["jobId"], "failed")
     entry: Any = roles.redis.xrange("jobs:agent:dead")
     assert {name.decode() for name in entry[0][1]} >= {"jobId", "payload", "original_id"}
+
+
+def test_check_finds_another_executor_old_entries_and_limits_of_no_use(roles: Roles, cli: Callable[..., Any]) -> None:
+    """Each with what to do."""
+    roles.add("agent", task="old")
+    found = {one["subject"]: one["text"] for one in json.loads(cli("check", "--json").stdout)}
+    assert "1 entries and no group yet" in found["ROLES_START"]
+    roles.redis.xgroup_create("jobs:agent", GROUP, "0")
+    roles.redis.xreadgroup(GROUP, OLD_CONSUMER, {"jobs:agent": ">"})
+    texts = [one["text"] for one in json.loads(cli("check", "--json").stdout) if one["subject"] == "ROLES"]
+    assert any(OLD_CONSUMER in text for text in texts)
+
+
+def test_the_example_producer_gets_its_updates(
+    roles: Roles, serve: Callable[..., Pool], model_server: ModelServer
+) -> None:
+    """All three, from the example as it stands."""
+    for word in ("Plan the release", "Is this right", "Say hello"):
+        model_server.answer(word, f"answer to {word}")
+    serve()
+    command = [sys.executable, str(ROOT / "examples" / "nodpt_producer.py"), roles.server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(line.partition(" ")[0] for line in done.stdout.splitlines()) == ["agent", "inspector", "manager"]

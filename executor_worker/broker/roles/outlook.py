@@ -1,0 +1,67 @@
+"""What lies in roles' queues before we serve them, and who else does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.names import MARKERS, REGISTRY_PREFIX, ROLE_GROUP
+from executor_worker.broker.queue.consumers import fields_of
+from executor_worker.errors import StreamError
+
+ACTIVE_MS = 60_000
+
+
+@dataclass(slots=True)
+class Outlook:
+    """
+    Attributes:
+        entries: In the stream, old ones that were settled included.
+        grouped: The group is there: it goes on where it stood.
+        left: Pending of consumers that are none of ours.
+        foreign: Those of them that were active within a minute.
+    """
+
+    stream: str
+    entries: int = 0
+    grouped: bool = False
+    left: int = 0
+    foreign: list[str] = field(default_factory=list)
+
+
+def look_at_queues(link: Link, streams: Sequence[str]) -> list[Outlook]:
+    """
+    Look at the queues of roles.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    return [_looked_at(link, stream) for stream in streams]
+
+
+def _looked_at(link: Link, stream: str) -> Outlook:
+    found = Outlook(stream)
+    entries, consumers = link.batch([("XLEN", stream), ("XINFO", "CONSUMERS", stream, ROLE_GROUP)])
+    if isinstance(entries, StreamError):
+        raise entries
+    found.entries = entries
+    if isinstance(consumers, StreamError):
+        return found  # no stream, or no group: both are made at the start
+    found.grouped = True
+    for about in map(fields_of, consumers):
+        name = about["name"].decode("utf-8", "replace")
+        if not _is_ours(link, name):
+            found.left += about["pending"]
+            found.foreign += [name] if about["idle"] < ACTIVE_MS else []
+    return found
+
+
+def _is_ours(link: Link, name: str) -> bool:
+    marked, registered = link.batch([("HGET", MARKERS, name), ("EXISTS", REGISTRY_PREFIX + name)])
+    return _there(marked) or _there(registered)
+
+
+def _there(reply: Any) -> bool:
+    return bool(reply) and not isinstance(reply, StreamError)
