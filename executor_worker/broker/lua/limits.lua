@@ -2,7 +2,7 @@
 -- KEYS: limits that items wait for. ARGV: lease_ms, then name and most of each limit the caller keeps to.
 -- Reply: name, taken, most, waiting of each.
 
-place_lease_ms = tonumber(ARGV[1])
+place_lease_ms, doubting = tonumber(ARGV[1]), true
 local names, most, waiting, waited = {}, {}, {}, redis.call('HGETALL', KEYS[1])
 local function known(name, number)
   if not most[name] then names[#names + 1] = name end

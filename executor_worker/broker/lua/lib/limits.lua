@@ -15,7 +15,8 @@ local ROLE = '^role:'
 local limit_max = {} -- name → most at once; whoever keeps to them says so
 local limits_kept = false
 local node_limits_kept = false -- there are some that nodes name in their configs
-local place_lease_ms = nil -- where it is not known nobody's place is doubted
+local place_lease_ms = nil
+local doubting = false -- keepers do, once a second: whoever takes goes by what is there
 local called_up = false -- an item is being taken out of its line: those before it were passed over
 
 local function line_key(name, line) return LIMIT_PREFIX .. name .. '|' .. line end
@@ -40,7 +41,7 @@ end
 local function free_of(name, most, now)
   local holders = LIMIT_PREFIX .. name
   local free = most - redis.call('ZCARD', holders)
-  if free > 0 or not place_lease_ms then return math.max(free, 0) end
+  if free > 0 or not doubting then return math.max(free, 0) end
   look_again(holders, redis.call('ZRANGEBYSCORE', holders, '-inf', whole(now)), now)
   -- Further off than any lease: the clock was put back.
   look_again(holders, redis.call('ZRANGEBYSCORE', holders, whole(now + 2 * place_lease_ms), '+inf'), now)
@@ -52,6 +53,10 @@ local function most_of(name)
 end
 
 gates.limit = {
+  is_full = function(key)
+    local name = limit_of(key)
+    return name and limit_max[name] and redis.call('ZCARD', LIMIT_PREFIX .. name) >= limit_max[name]
+  end,
   room = function(key, _, now)
     local name = limit_of(key)
     local most = name and most_of(name)
@@ -62,16 +67,23 @@ gates.limit = {
   enter = function(key) redis.call('HSET', TURNS, key, redis.call('HINCRBY', TURNS, '', 1)) end,
 }
 
--- Bring keys that are waited for into the order in which they are asked: lines that were served longest ago first.
+-- Leave out what lets nobody in, and bring the rest into the order in which it is asked: lines that were served longest ago
+-- first.
 local function in_turns(keys)
-  if not limits_kept or #keys < 2 then return keys end
-  local turns = {}
-  for _, key in ipairs(keys) do turns[key] = tonumber(redis.call('HGET', TURNS, key) or 0) end
-  table.sort(keys, function(a, b)
+  if not limits_kept then return keys end
+  local open = {}
+  for _, key in ipairs(keys) do
+    local gate = gate_of(key)
+    if not (gate and gate.is_full and gate.is_full(key)) then open[#open + 1] = key end
+  end
+  if #open < 2 then return open end
+  local turns, served = {}, redis.call('HMGET', TURNS, unpack(open))
+  for i, key in ipairs(open) do turns[key] = tonumber(served[i] or 0) end
+  table.sort(open, function(a, b)
     if turns[a] ~= turns[b] then return turns[a] < turns[b] end
     return a < b
   end)
-  return keys
+  return open
 end
 
 -- Doubles hold 53 bits: milliseconds, and the first 4096 entries of one.
@@ -80,13 +92,15 @@ local function in_order(entry)
   return ms * 4096 + math.min(tonumber(seq), 4095)
 end
 
+-- Whether it had any.
 local function forget_place(group, stream, entry)
   local names = redis.call('HGET', PLACES, stream .. ' ' .. entry)
-  if not names then return end
+  if not names then return false end
   for name in string.gmatch(names, '%S+') do
     redis.call('ZREM', LIMIT_PREFIX .. name, group .. ' ' .. stream .. ' ' .. entry)
   end
   redis.call('HDEL', PLACES, stream .. ' ' .. entry)
+  return true
 end
 
 local function someone_before(key, entry)
@@ -153,6 +167,5 @@ end
 
 -- An item is given back: its places are free.
 local function free_places(group, stream, entry)
-  forget_place(group, stream, entry)
-  call_up()
+  if forget_place(group, stream, entry) then call_up() end
 end

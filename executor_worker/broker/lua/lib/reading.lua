@@ -164,12 +164,12 @@ end
 -- take the next entry where one is wanted: ARGV[at] is '1', then what `take` reads of ARGV. What was committed stays so,
 -- whatever is wrong with the streams: the next plain take says what.
 local function next_entry(at)
-  if limits_kept then forget_place(ARGV[1], KEYS[1], ARGV[3]) end
+  local freed = limits_kept and forget_place(ARGV[1], KEYS[1], ARGV[3])
   if ARGV[at] ~= '1' then
-    if limits_kept then pcall(call_up) end
+    if freed then pcall(call_up) end
     return false
   end
   local fine, got = pcall(take, ARGV, at + 1)
-  if limits_kept then pcall(call_up) end
+  if freed then pcall(call_up) end
   return fine and got or fine == false and {'unsure'}
 end
