@@ -30,6 +30,7 @@ WORKDIR /build
 COPY pyproject.toml setup.cfg README.md LICENSE ./
 COPY supervisor ./supervisor
 COPY executor_worker ./executor_worker
+COPY orchestrator ./orchestrator
 RUN python -m pip --python /opt/executor-worker/bin/python install --no-compile --no-index --no-build-isolation --no-deps --prefix /program . \
     && python -m compileall -q -j 0 /program/lib
 

@@ -8,7 +8,7 @@ CODES = frozenset(
     (
         *("invalid_item", "invalid_node", "template_error", "state_missing", "state_invalid", "cancelled"),
         *("unknown_tool", "tool_failed", "tool_timeout", "tool_unavailable", "tool_uncertain"),
-        *("llm_rate_limited", "llm_unavailable", "llm_timeout", "llm_rejected", "llm_bad_response"),
+        *("llm_refused", "llm_rate_limited", "llm_unavailable", "llm_timeout", "llm_rejected", "llm_bad_response"),
         *("max_iterations", "budget_exceeded", "node_timeout", "poisoned", "internal"),
     )
 )

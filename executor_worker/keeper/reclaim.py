@@ -45,6 +45,7 @@ class Reclaim:
             turn_s=turn_s,
         )
         self._next_sweep = 0.0
+        self._swept = False
         self._epoch = around.board.head.redis_epoch
         self._number = time.monotonic_ns()  # beyond whatever keepers before us have used
         self._up: list[tuple[str, str]] = []
@@ -66,8 +67,10 @@ class Reclaim:
         self._spare_the_living(now)
         if now >= self._next_sweep:
             self._next_sweep = now + self._every_s
-            # Who hears nothing of what others find looks for itself.
-            self._up = self._sweeper.stale(MOST_STALE, in_turns=not self._releases.refused)
+            # A keeper that hears nothing of what others find looks for itself; so does one that has just started: what
+            # a pool gave back at the end of its drain was published before, and that pool may have the turn still.
+            self._up = self._sweeper.stale(MOST_STALE, in_turns=self._swept and not self._releases.refused)
+            self._swept = True
             tell_released(self._around.link, self._up)
             self.put_up(found)
         elif found:

@@ -180,9 +180,9 @@ def test_06_a_lost_hosts_item_is_claimed_by_xautoclaim_for_the_worker_that_runs_
         stage.journal.let_go("g")
         stage.pool(workers=2)
         runner = stage.result()["data"]["worker_id"]
-        stage.db.ping()
+        stage.db.echo("the end")
         asked = []
-        while (command := seen.next_command()["command"]) != "PING":
+        while (command := seen.next_command()["command"]) != "ECHO the end":
             asked.append(command.split())
     claims = [words for words in asked if words[0].upper() == "XAUTOCLAIM"]
     assert [(words[1], words[3], words[5:8]) for words in claims] == [(WORK, runner, [entry, "COUNT", "1"])]
