@@ -62,5 +62,6 @@ def _text(part: Part, folder: str = "") -> str:
     if isinstance(part, LuaText):
         return part.text
     text = (files("executor_worker.broker") / "lua" / f"{folder}{part}.lua").read_text("utf-8")
-    # Comments are for readers: a third of what would be sent to each server.
-    return "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("--"))
+    # Comments and indentation are for readers: a third of what would be sent to each server.
+    lines = (line.lstrip(" ") for line in text.splitlines(keepends=True))
+    return "".join(line for line in lines if not line.startswith("--"))

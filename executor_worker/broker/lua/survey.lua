@@ -1,6 +1,6 @@
 -- Look at all that is waited for: keep the places of those who still call, forget what holds nobody back any more.
--- ARGV: lease_ms, most entries wanted, the pool's name and a dot, number of streams it serves, those, then consumers whose
--- calls go on.
+-- KEYS: none. ARGV: lease_ms, most entries wanted, the pool's name and a dot, number of streams it serves, those, then
+-- consumers whose calls go on.
 -- Reply: {things that are left, throttles of those, ms until the next may open or -1, then stream and entry of what could
 -- be taken}.
 

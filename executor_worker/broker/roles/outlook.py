@@ -1,4 +1,4 @@
-"""What lies in roles' queues before we serve them, and who else does."""
+"""The backlog of roles' queues before we serve them, and the foreign executors that serve them too."""
 
 from __future__ import annotations
 

@@ -10,10 +10,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 from executor_worker.broker.connection.embedded import Embedded
 from executor_worker.broker.connection.endpoint import Endpoint
@@ -97,6 +98,14 @@ class Stage:
             return len(self._ready) == self._workers
 
         self.wait(ready, READY_S, "the workers are not ready")
+        if self.api_url:
+            self.wait(self._api_answers, READY_S, "the API does not answer")
+
+    def _api_answers(self) -> bool:
+        address = urlsplit(self.api_url)
+        with suppress(OSError), socket.create_connection((address.hostname, address.port), 1.0):
+            return True
+        return False
 
     def submit(self, item: Mapping[str, Any]) -> None:
         self.link.call("XADD", WORK_STREAMS[0], "*", "data", json.dumps(item))

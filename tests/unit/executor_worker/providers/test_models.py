@@ -12,7 +12,7 @@ from datetime import date
 
 import pytest
 
-from executor_worker.errors import ConfigError, ModelRejected
+from executor_worker.errors import ConfigError, ModelRefused
 from executor_worker.providers import Models, ModelSettings, preload, retired
 from tests.unit.executor_worker.providers.dialects import KEY, Dialect, asked, run_context
 from tests.unit.executor_worker.providers.fault_server import FaultServer, failure, page, stream
@@ -117,7 +117,7 @@ def test_a_check_tells_what_the_server_has(dialect: Dialect, faulty: FaultServer
     assert checked("small") == f"{dialect.name} answers and has the model small"
     assert checked("other") == f"{dialect.name} answers, but does not list the model other"
     assert checked("any") == f"{dialect.name} answers"
-    with pytest.raises(ModelRejected, match="bad key"):
+    with pytest.raises(ModelRefused, match="bad key"):
         checked("big")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from executor_worker.errors import ModelRejected, ModelUnavailable
+from executor_worker.errors import ModelRefused, ModelRejected, ModelUnavailable
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelRequest, ModelTurn, ToolCall, ToolResult, ToolSpec, ToolTurn, UserTurn
 from executor_worker.providers.openai_chat import OpenAIChat
@@ -434,7 +434,7 @@ def test_usage_and_servers_that_send_none(faulty: FaultServer, model: OpenAIChat
 def test_googles_errors_come_in_a_list(faulty: FaultServer, model: OpenAIChat) -> None:
     """The message is found all the same."""
     faulty.will(page(400, json.dumps([{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID"}}])))
-    with pytest.raises(ModelRejected, match="HTTP 400: API key not valid"):
+    with pytest.raises(ModelRefused, match="HTTP 400: API key not valid"):
         model.complete(asked(), run_context())
 
 

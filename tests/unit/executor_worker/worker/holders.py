@@ -67,7 +67,9 @@ class StubHolder:
         self.released.append(held)
         return True
 
-    def park(self, held: Held, throttle_key: str, refused: int, *, watched: str, ends_at: float) -> bool:
+    def park(
+        self, held: Held, throttle_key: str, refused: int, *, watched: str, ends_at: float, due_s: float | None = None
+    ) -> bool:
         raise AssertionError("nothing waits here")
 
 
