@@ -17,7 +17,10 @@ import zipfile
 from pathlib import Path
 
 PYTHON_SUITE = "trixie"  # has the Python that the Dockerfile names
-PYTHON_PACKAGES = ("base-files", "base-passwd", "coreutils", "dash", "libc-bin", "passwd", "python3-venv")
+# libstdc++6 is in every image of Debian: apt needs it.
+PYTHON_PACKAGES = (
+    *("base-files", "base-passwd", "coreutils", "dash", "libc-bin", "libstdc++6", "passwd", "python3-venv"),
+)
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 NOT_NEEDED = ("./usr/share/doc", "./usr/share/man", "./usr/share/locale")
