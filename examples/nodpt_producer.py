@@ -11,6 +11,7 @@ import json
 import sys
 import time
 import uuid
+from typing import Any
 
 import redis
 
@@ -30,7 +31,7 @@ def main() -> int:
     parser.add_argument("address", nargs="?", default="redis://localhost:6379")
     parser.add_argument("--timeout", type=float, default=60.0)
     args = parser.parse_args()
-    db = redis.Redis.from_url(args.address, decode_responses=True)
+    db: Any = redis.Redis.from_url(args.address, decode_responses=True)
     last = db.xrevrange("signalr:updates", count=1)
     position = last[0][0] if last else "0-0"
     waiting = {}
@@ -43,9 +44,9 @@ def main() -> int:
         for _, entries in db.xread({"signalr:updates": position}, block=1000):
             for entry, update in entries:
                 position = entry
-                role = waiting.pop(update["MessageId"], None)
-                if role:
-                    print(f"{role} ({update['Type']}): {update['Payload']}")
+                answered = waiting.pop(update["MessageId"], None)
+                if answered:
+                    print(f"{answered} ({update['Type']}): {update['Payload']}")
     for job_id, role in waiting.items():
         print(f"{role}: no update of {job_id} yet; is a pool with ROLES={role} running?", file=sys.stderr)
     return 1 if waiting else 0
