@@ -87,6 +87,16 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert not [link for link in links if "://" not in link and not (document.parent / link).exists()]
 
 
+def test_what_dies_is_tested_as_the_page_says() -> None:
+    """Each test that the table of failures names is there."""
+    named = set(re.findall(r"\*(test_\w+)\*", read("docs/GRAPHS.md")))
+    there = {
+        name for path in (ROOT / "tests").rglob("test_*.py") for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert len(named) >= 10
+    assert named <= there
+
+
 def test_targets_the_readme_names_exist() -> None:
     """Each `make …` in the README is a target."""
     named = set(re.findall(r"(?:\$ |`)make ([a-z-]+)", read("README.md")))
