@@ -12,6 +12,8 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.fleet.limits import LimitView, look_at_limits
 from executor_worker.broker.fleet.registry import read_registry, registry_keys
 from executor_worker.broker.fleet.throttles import Throttled, throttled
+from executor_worker.broker.graphs import drive
+from executor_worker.broker.graphs.overview import RunsOverview, overview
 from executor_worker.broker.names import ROLE_GROUP
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.broker.queue.queues import known_streams
@@ -39,6 +41,7 @@ class Snapshot:
         refused: Whether it is there, and a setting has to be corrected.
         missing: Whether the pool that was named is nowhere.
         limits: Over all hosts: those that are set here, and those that items wait for.
+        runs: Over all hosts; None if Redis can't be asked.
     """
 
     everywhere: bool
@@ -50,6 +53,7 @@ class Snapshot:
     refused: bool = False
     missing: bool = False
     limits: list[LimitView] = field(default_factory=list)
+    runs: RunsOverview | None = None
 
     @property
     def pools(self) -> list[PoolEntry]:
@@ -70,6 +74,7 @@ class Snapshot:
             "streams": None if self.streams is None else [_stream_json(stream) for stream in self.streams],
             "throttles": [asdict(throttle) for throttle in self.throttles],
             "limits": [limit.as_json() for limit in self.limits],
+            "runs": None if self.runs is None else self.runs.as_json(),
         }
         if self.everywhere:
             return redis | {"pools": [pool.as_json() for pool in self.pools], "problems": self.problems}
@@ -127,7 +132,8 @@ class Onlooker:
         streams = self._backlog(link)
         seen = throttled(link)
         view = PoolView(problem=where)
-        return Snapshot(True, view, streams, seen, entries, missing=not entries, limits=self._limits(link))
+        limits, runs = self._limits(link), self._runs(link)
+        return Snapshot(True, view, streams, seen, entries, missing=not entries, limits=limits, runs=runs)
 
     def _seen(self, link: Link, pool: PoolView) -> Snapshot:
         if self._name and pool.health is None:
@@ -135,7 +141,8 @@ class Onlooker:
         own = f"{pool.health['worker_id']}." if pool.health else None
         entries = [one for one in self._registered(link) if own is None or not str(one.get("id")).startswith(own)]
         streams = self._backlog(link)
-        return Snapshot(self._everywhere, pool, streams, throttled(link), entries, limits=self._limits(link))
+        limits, runs = self._limits(link), self._runs(link)
+        return Snapshot(self._everywhere, pool, streams, throttled(link), entries, limits=limits, runs=runs)
 
     def _backlog(self, link: Link) -> list[Backlog]:
         """Measure all streams there are, also those that no pool serves."""
@@ -150,6 +157,13 @@ class Onlooker:
             return look_at_limits(link, place_limits(self._settings).most, lease_s=self._settings.lease)
         except StreamRefused:
             return []
+
+    def _runs(self, link: Link) -> RunsOverview | None:
+        """Look at the runs of graphs; a user who may not ask does without."""
+        try:
+            return drive(link, overview())
+        except StreamRefused:
+            return None
 
     def _registered(self, link: Link) -> list[dict[str, Any]]:
         if time.monotonic() >= self._scan_at:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from executor_worker.broker.graphs.overview import RunsOverview
 from executor_worker.cli.display import ago, in_short, money
 from executor_worker.cli.status.pools import PoolEntry, about
 from executor_worker.cli.status.snapshot import Snapshot
@@ -93,6 +94,8 @@ def _lines(snapshot: Snapshot) -> Iterator[Line]:
     slots = snapshot.pool.more.get("slots") or {}
     if slots.get("reason"):
         yield "slots", f"{slots['now']} of {slots['least']}-{slots['most']}: {slots['reason']}"
+    if snapshot.runs is not None and (snapshot.runs.active or snapshot.runs.ended):
+        yield "runs", _runs(snapshot.runs)
     if snapshot.everywhere:
         lately = added(pool.last_minute for pool in snapshot.pools) | {"seconds": _longest(snapshot.pools)}
         restarts: Counter[str] = sum((Counter(pool.restarts) for pool in snapshot.pools), Counter())
@@ -112,6 +115,16 @@ def _longest(pools: list[PoolEntry]) -> float:
     """Of what time the registry tells at most."""
     told = [about(entry).get("last_minute") for pool in pools for entry in pool.workers]
     return max((float(lately.get("seconds", 0)) for lately in told if isinstance(lately, dict)), default=0.0)
+
+
+def _runs(runs: RunsOverview) -> str:
+    """Say how many runs go on, what their nodes do, and how many ended in a minute."""
+    said = f"{runs.active} active"
+    if runs.active:
+        part = "" if runs.counted == runs.active else f" (of the {runs.counted} oldest)"
+        said += f", oldest {ago(runs.oldest_s)}; {_counted(runs.ready, 'node')} ready, {runs.running} running{part}"
+    ended = ", ".join(f"{count} {status}" for status, count in sorted(runs.ended.items()) if count)
+    return f"{said}; {ended} in {ago(runs.seconds)}" if ended else said
 
 
 def _failures(lately: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from executor_worker.broker.fleet.throttles import Throttled
+from executor_worker.broker.graphs.overview import RunsOverview
 from executor_worker.broker.queue.backlog import Backlog
 from executor_worker.cli.display import coloured, in_short, money, rich_table
 from executor_worker.cli.status.pool_http import PoolView
@@ -64,6 +65,20 @@ def test_the_pool_in_a_few_lines() -> None:
     streams, throttles, _ = shown.tables
     assert streams.rows == [["executor.work", 4, 2, 3, "40s", 1]]
     assert throttles.rows == [["anthropic m", "34s", "2 of 4", 3]]
+
+
+def test_runs_of_graphs_in_a_line() -> None:
+    """How many go on, since when, what their nodes do, how many ended; nothing where there are none."""
+    runs = RunsOverview(3, 125.0, 5, 4, 3, {"completed": 12, "failed": 1}, 60.0)
+    several = Snapshot(False, here(BUSY).pool, [], runs=runs)
+    assert ("runs", "3 active, oldest 2m; 5 nodes ready, 4 running; 12 completed, 1 failed in 60s") in view(
+        several
+    ).lines
+    many = Snapshot(False, here(BUSY).pool, [], runs=RunsOverview(900, 5.0, 1, 2, 200, {}, 60.0))
+    assert ("runs", "900 active, oldest 5s; 1 node ready, 2 running (of the 200 oldest)") in view(many).lines
+    assert several.as_json()["runs"]["last_minute"] == {"seconds": 60.0, "completed": 12, "failed": 1, "cancelled": 0}
+    none = Snapshot(False, here(BUSY).pool, [], runs=RunsOverview(0, 0.0, 0, 0, 0, {}, 60.0))
+    assert not [line for line in view(none).lines if line[0] == "runs"]
 
 
 def test_what_a_worker_is_doing() -> None:

@@ -46,6 +46,21 @@ def seen(shown: Wire) -> dict[str, str]:
     return {**shown.server.env, "HEALTH_PORT": str(shown.pool.port), "HEALTH_HOST": "127.0.0.1"}
 
 
+def test_runs_of_graphs_are_shown(run: Run, folder: Path, redis_server: RedisServer) -> None:
+    """In a line for people and as data: a run whose nodes nobody takes, one that was over at once."""
+    (folder / "waits.json").write_text(
+        '{"nodes": {"a": {"tool_name": "calculate", "tool_params": {"expression": "1"}}}}'
+    )
+    (folder / "over.json").write_text('{"nodes": {"done": {"type": "end"}}}')
+    for name in ("waits.json", "over.json"):
+        assert run("graph", "submit", str(folder / name), **redis_server.env).status == 0
+    shown = run("status", "--all", **redis_server.env).out
+    line = next(line for line in shown.splitlines() if line.startswith("runs:"))
+    assert "1 active, oldest" in line and line.endswith("; 1 node ready, 0 running; 1 completed in 60s")
+    told = run("status", "--all", "--json", **redis_server.env).json["runs"]
+    assert (told["active"], told["ready"], told["last_minute"]["completed"]) == (1, 1, 1)
+
+
 def test_pool_and_streams_are_shown(run: Run, seen: dict[str, str]) -> None:
     """A headline, what was done lately, the streams, the workers; in plain columns."""
     done = run("status", **seen)
