@@ -23,6 +23,8 @@ export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 export PIP_ROOT_USER_ACTION = ignore
 export RUFF_CACHE_DIR = $(CURDIR)/.cache/ruff
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# Tests start the program some thousand times: it is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## list the targets
