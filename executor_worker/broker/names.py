@@ -60,6 +60,8 @@ OFFERS_PREFIX = "dago:executor:offers:"
 """And a pool: hash, "tool <name>" and "stream <name>" of what it has and serves."""
 OFFER_PREFIX = "dago:offer:"
 """And a digest: hash, names of tools that items wait for together; see offers.lua."""
+VERSION_PREFIX = "dago:version:"
+"""And a layout: what items of runs wait for that a newer program has stored; see versions.lua."""
 DUE = "dago:time:due"
 """What items wait for that are due at a time; see waits.lua."""
 SWEEPER_PREFIX = "dago:executor:sweeper:"
@@ -142,6 +144,11 @@ def timers_key(shard: int = 0) -> str:
 def looks_key(shard: int = 0) -> str:
     """Sorted set: run → when it is to be looked at next (ms)."""
     return f"{shard_prefix(shard)}looks"
+
+
+def hurry_key(shard: int = 0) -> str:
+    """String: up to which of these times all runs are to be looked at at once, since Redis may have lost something."""
+    return f"{shard_prefix(shard)}looks:hurry"
 
 
 def listing_key(status: str = "", shard: int = 0) -> str:

@@ -69,7 +69,8 @@ class Duties:
         # The time of an outage counts against all leases.
         redis_monitor_s = min(around.lease_s / 6, REDIS_MONITOR_S)
         self.redis_monitor = RedisMonitor(around, renew, redis_monitor_s)
-        self.housekeeping = Housekeeping(around)
+        self.graph_runs = GraphRuns(around)
+        self.housekeeping = Housekeeping(around, self.graph_runs.hurry)
         self.wrong_keys = WrongKeys(around)
         self.demand = Demand(around.board, self.housekeeping.measured, lambda: self.housekeeping.backlogs)
         # Both know of each other: what waited is offered as what was released is, and one subscription serves both.
@@ -80,7 +81,6 @@ class Duties:
                 around.link.another(), throttling.heard, lambda in_s: self.graph_runs.heard(in_s), throttling.opened
             ),
         )
-        self.graph_runs = GraphRuns(around)
         self.limits = Limits(around)
         self.rates = Rates(around.board)
         offers = Offers(around, around.tools)

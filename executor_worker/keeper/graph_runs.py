@@ -8,9 +8,11 @@ from executor_worker.broker.graphs import drive
 from executor_worker.broker.graphs.duties import work_off
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry import logs
+from executor_worker.telemetry.metrics import Recorder
 
 EVERY_S = 0.2  # whether something is due by now: Redis is not asked for that
 IDLE_S = 5.0  # between two questions while nothing is known to be due
+HURRY_S = 5.0  # for so long all runs are looked at faster, once Redis may have lost something
 
 
 class GraphRuns:
@@ -23,19 +25,31 @@ class GraphRuns:
 
     def __init__(self, around: PoolContext) -> None:
         self._around = around
+        self._recorder = Recorder(around.board.head.keeper_counters)
         self._due_at = 0.0
+        self._hurries_until = 0.0
+        self._redis_epoch: int | None = None
         self.mended = 0
 
     def run(self) -> None:
+        if self._redis_epoch not in (None, self._around.board.head.redis_epoch):
+            self.hurry()  # it was restarted, or another one has taken its place
+        self._redis_epoch = self._around.board.head.redis_epoch
         now = time.monotonic()
         if now < self._due_at:
             return
-        due = drive(self._around.link, work_off())
+        due = drive(self._around.link, work_off(hurry=now < self._hurries_until))
         self._due_at = time.monotonic() + min(IDLE_S, IDLE_S if due.next_s is None else due.next_s)
         if due.mended:
             self.mended += due.mended
+            self._recorder.count("dago_runs_mended_total", amount=float(due.mended))
             advice = "Redis had lost items of runs, or their streams were changed by others; they are queued again"
             logs.error("run.mended", items=due.mended, advice=advice)
+
+    def hurry(self) -> None:
+        """Redis may have lost something: look at all runs at once, and ten times as fast as usual."""
+        self._due_at = 0.0
+        self._hurries_until = time.monotonic() + HURRY_S
 
     def heard(self, in_s: float) -> None:
         """A timer was set that is due in so many seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import psutil
 
@@ -22,10 +23,16 @@ QUIET_S = 5.0  # between two looks at streams in which nothing waits
 
 
 class Housekeeping:
-    """The streams themselves: groups that were lost, results that pile up, how much there is to do."""
+    """
+    The streams themselves: groups that were lost, results that pile up, how much there is to do.
 
-    def __init__(self, around: PoolContext) -> None:
+    Args:
+        on_lost_group: Called if a group had to be made anew.
+    """
+
+    def __init__(self, around: PoolContext, on_lost_group: Callable[[], None] = lambda: None) -> None:
         self._around = around
+        self._on_lost_group = on_lost_group
         self._known = False
         self._next_prune = time.monotonic() + PRUNE_S
         self.backlogs: list[Backlog] = []
@@ -40,6 +47,8 @@ class Housekeeping:
             groups=around.groups,
         ):
             around.report_group(made)
+            if made.lost:
+                self._on_lost_group()
         self._known = True
         trim(around.link, around.results_maxlen, streams=self._results())
         if time.monotonic() >= self._next_prune:

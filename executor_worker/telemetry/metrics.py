@@ -20,6 +20,8 @@ LABEL_LIMIT = 100  # characters; a label is data from outside and stands in a fi
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
 
+STEP_SECONDS = (0.001, 0.002, 0.003, *SECONDS)
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -49,6 +51,8 @@ FAMILIES: Mapping[str, Family] = {
     "dago_items_dead_total": Family("Items sent to a dead-letter stream.", ("reason",)),
     "dago_items_postponed_total": Family("Items given back until their throttled model may be called."),
     "dago_items_released_total": Family("Items given back unfinished."),
+    "dago_run_step_gap_seconds": Family("From the end of a run's node to the start of the next.", (), STEP_SECONDS),
+    "dago_runs_mended_total": Family("Items of runs that Redis had lost and that were queued again."),
 }
 
 

@@ -27,6 +27,8 @@ class Report:
             self._recorder.count("dago_items_reclaimed_total")
         else:
             self._recorder.observe("dago_queue_wait_time_seconds", work.taken_at - added_at(work.held.entry))
+            if work.gap_s is not None:
+                self._recorder.observe("dago_run_step_gap_seconds", work.gap_s)
 
     def settled(self, work: Work, result: Result, seconds: float) -> None:
         """An item's settlement has ended, one way or the other."""

@@ -69,6 +69,7 @@ class Work:
         watched: The key that tells the keeper whether it is still wanted; "" if none does.
         decision: Whether it runs; the first reason not to is its answer.
         is_upkeep: It is no node, but keeps a graph's run going: it is not counted, and no event tells of it.
+        gap_s: From the end of the node before it in its run to its start; None where that says nothing.
     """
 
     claim: Claim
@@ -86,6 +87,7 @@ class Work:
     watched: str = ""
     decision: Decision = field(default_factory=lambda: Conclusion(None))
     is_upkeep: bool = False
+    gap_s: float | None = None
 
     @property
     def held(self) -> Held:

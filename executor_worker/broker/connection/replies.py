@@ -20,6 +20,7 @@ class Misplaced(StreamUnavailable):
 _REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "DENIED")
 _PASSING = ("LOADING", "OOM", "MISCONF", "BUSY", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "EXECABORT")
 _MISPLACED = ("READONLY", "MASTERDOWN", "UNBLOCKED")
+_NEWER = "NEWER"  # a script of ours: what is stored was written by a newer program
 _CLIENTS_FULL = "max number of clients"
 _STREAM_GONE = "stream key no longer exists"
 
@@ -35,6 +36,8 @@ def error_of(text: str) -> StreamUnavailable | StreamRefused:
         return StreamRefused(f"Redis refuses us: {text}")
     if code in _MISPLACED or _CLIENTS_FULL in text:
         return Misplaced(text)
+    if code == _NEWER:
+        return StreamRefused(text.removeprefix(f"{code} "))
     if code in _PASSING:
         return StreamUnavailable(text)
     return StreamRefused(f"Redis does not do what it is asked: {text}")

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from executor_worker.broker.graphs.requests import ScriptCall, Steps, checked
 from executor_worker.broker.graphs.scripts import duties_script
-from executor_worker.broker.names import looks_key, timers_key
+from executor_worker.broker.names import hurry_key, looks_key, timers_key
 
 TIMERS_AT_ONCE = 20
-ITEMS_AT_ONCE = 500
+ITEMS_AT_ONCE = 100
+"""A script's share: a millisecond or two."""
 LOOK_MS = 9_000
 """Between two looks at a run; longer if there are more than so many thousand."""
+TURN_S = 0.2
+LOOKS_A_TURN, HURRIED_LOOKS_A_TURN = 200, 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +26,23 @@ class Due:
     mended: int
 
 
-def work_off(shard: int = 0) -> Steps[Due]:
-    """Do what is due, in slices; each thing is done once, however many ask."""
-    fired = mended = 0
+def work_off(shard: int = 0, *, hurry: bool = False) -> Steps[Due]:
+    """
+    Do what is due, in slices; each thing is done once, however many ask.
+
+    Args:
+        hurry: Redis may just have lost something: look at all runs now, ten times as fast as usual.
+    """
+    fired = mended = looked = 0
+    most = HURRIED_LOOKS_A_TURN if hurry else LOOKS_A_TURN
+    keys = [timers_key(shard), looks_key(shard), hurry_key(shard)]
     while True:
-        args = [TIMERS_AT_ONCE, ITEMS_AT_ONCE, LOOK_MS]
-        (reply,) = checked((yield [ScriptCall(duties_script(), [timers_key(shard), looks_key(shard)], args)]))
-        timer_ms, look_ms, done, lost = reply
-        fired, mended = fired + done, mended + lost
+        args = [TIMERS_AT_ONCE, min(ITEMS_AT_ONCE, max(most - looked, 0)), LOOK_MS, int(hurry)]
+        (reply,) = checked((yield [ScriptCall(duties_script(), keys, args)]))
+        timer_ms, look_ms, done, lost, seen = reply
+        fired, mended, looked = fired + done, mended + lost, looked + seen
+        if look_ms == 0 and looked >= most:
+            look_ms = int(TURN_S * 1000)
         following = [ms for ms in (timer_ms, look_ms) if ms >= 0]
         if 0 not in following:
             return Due(min(following) / 1000 if following else None, fired, mended)

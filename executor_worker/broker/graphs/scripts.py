@@ -8,6 +8,7 @@ _LIBRARY = (
     "constants",
     "types",
     "waits",
+    "versions",
     "runs/items",
     "runs/model",
     "runs/advance",

@@ -21,6 +21,7 @@ class TakenNode:
 
     Attributes:
         took: Of its past nodes, which of their edges were taken.
+        gap_s: From the end of a node that let it be queued to its start; None if it is the run's first or runs again.
     """
 
     graph_id: str
@@ -32,6 +33,7 @@ class TakenNode:
     took: dict[str, str] = field(default_factory=dict)
     traceparent: str | None = None
     tracestate: str | None = None
+    gap_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ def taken_of(reply: Sequence[Any]) -> TakenNode | TakenStep:
     """Read what `started` in lua/lib/runs/start.lua has answered."""
     if reply[0] == b"step":
         return TakenStep(reply[1].decode(), reply[3].decode())
-    _, graph_id, node, epoch, attempt, _field, record, inputs, past, traceparent, tracestate = reply[:11]
+    _, graph_id, node, epoch, attempt, own, record, inputs, past, traceparent, tracestate, _, edges = reply[:13]
+    state = NodeField.parse(own)
     plan = NodePlan.load(record)
     seen: dict[str, NodeEnd] = {}
     took: dict[str, str] = {}
@@ -65,4 +68,5 @@ def taken_of(reply: Sequence[Any]) -> TakenNode | TakenStep:
         took=took,
         traceparent=traceparent.decode() if traceparent else None,
         tracestate=tracestate.decode() if tracestate else None,
+        gap_s=(state.started_ms - state.queued_ms) / 1000 if edges and attempt == 1 else None,
     )

@@ -102,7 +102,7 @@ class Groups:
 OURS = Groups()
 
 
-GATES: tuple[Part, ...] = ("waits", "throttle", "limits", "offers")
+GATES: tuple[Part, ...] = ("waits", "throttle", "limits", "offers", "versions")
 """Parts that say when what items wait for lets them go."""
 _TAKING: tuple[Part, ...] = ("constants", "types", "standing", *GATES, "groups", "kinds")
 

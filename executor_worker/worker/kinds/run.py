@@ -103,7 +103,7 @@ class RunKind(Kind[RunWork]):
             return
         work.node, plan = taken, taken.plan
         work.node_id, work.node_type, work.config = taken.node, plan.type, plan.config
-        work.traceparent, work.tracestate = taken.traceparent, taken.tracestate
+        work.traceparent, work.tracestate, work.gap_s = taken.traceparent, taken.tracestate, taken.gap_s
 
     def decide(self, work: RunWork, failure_code: str) -> Decision:
         if work.node is None:

@@ -1,11 +1,26 @@
 -- Do what is due of a shard's runs, each once, whoever asks: timers that have run out, and looks at runs that have not
 -- ended, whose items Redis may have lost. Runs that have expired leave the lists.
 --
--- KEYS: the timers, the runs by when to look at them next.
--- ARGV: most timers to do in this call, most entries of items to look at, ms between two looks at a run.
--- Reply: {ms until the next timer, -1: there is none; ms until the next look, -1: none; timers done; items mended}.
+-- KEYS: the timers, the runs by when to look at them next, until which of these times all are to be looked at in a hurry.
+-- ARGV: most timers to do in this call, most entries of items to look at, ms between two looks at a run,
+--       '1': Redis may just have lost something, so a hurry begins.
+-- Reply: {ms until the next timer, -1: there is none; ms until the next look, -1: none; timers done; items mended;
+--         entries looked at}.
 
 local shard = string.match(KEYS[1], '^(.*:)timers$')
+local MOST_PASSED = 200 -- of the runs of a newer program, which are left to it
+local passed = {[KEYS[1]] = 0, [KEYS[2]] = 0}
+
+-- Some of what is due up to *until_ms*.
+local function due_of(key, until_ms, most)
+  return redis.call('ZRANGEBYSCORE', key, '-inf', int(until_ms), 'LIMIT', passed[key], most)
+end
+
+local function passes(key, id)
+  if passed[key] >= MOST_PASSED or (tonumber(redis.call('HGET', shard .. 'run:' .. id, 'v') or 0)) <= LAYOUT then return false end
+  passed[key] = passed[key] + 1
+  return true
+end
 
 local function fire_retry(run, node, attempt)
   local one = node_of(run, node)
@@ -135,18 +150,27 @@ local function look(id)
 end
 
 local done, looked, mended = 0, 0, 0
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', int(clock()), 'LIMIT', 0, tonumber(ARGV[1]))) do
-  redis.call('ZREM', KEYS[1], member)
-  fire(member)
-  done = done + 1
+for _, member in ipairs(due_of(KEYS[1], clock(), tonumber(ARGV[1]))) do
+  if not passes(KEYS[1], string.match(member, '^[^\t]*')) then
+    redis.call('ZREM', KEYS[1], member)
+    fire(member)
+    done = done + 1
+  end
 end
-local again = math.max(tonumber(ARGV[3]), redis.call('ZCARD', KEYS[2]))
+
+-- In a hurry each run is looked at once before its time: none is due later than this.
+local runs = redis.call('ZCARD', KEYS[2])
+local again, until_ms = math.max(tonumber(ARGV[3]), runs), clock()
+if runs > 0 and ARGV[4] == '1' then redis.call('SET', KEYS[3], int(clock() + again), 'NX', 'PX', int(again)) end
+if runs > 0 then until_ms = math.max(until_ms, tonumber(redis.call('GET', KEYS[3]) or 0)) end
 while looked < tonumber(ARGV[2]) do
-  local id = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(clock()), 'LIMIT', 0, 1)[1]
+  local id = due_of(KEYS[2], until_ms, 1)[1]
   if not id then break end
-  redis.call('ZADD', KEYS[2], int(clock() + again), id)
-  local rows, lost = look(id)
-  looked, mended = looked + math.max(rows, 1), mended + lost
+  if not passes(KEYS[2], id) then
+    redis.call('ZADD', KEYS[2], int(math.max(clock() + again, until_ms + 1)), id)
+    local rows, lost = look(id)
+    looked, mended = looked + math.max(rows, 1), mended + lost
+  end
 end
 
 -- What has expired by itself stands in no list any more.
@@ -156,8 +180,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', shard .. 'expiries', '-inf', int
   end
 end
 
-local function until_first(key)
-  local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-  return first[1] and math.max(tonumber(first[2]) - clock(), 0) or -1
+local function until_first(key, until_ms)
+  local first = tonumber(redis.call('ZRANGE', key, passed[key], passed[key], 'WITHSCORES')[2])
+  return not first and -1 or first <= until_ms and 0 or first - clock()
 end
-return {until_first(KEYS[1]), until_first(KEYS[2]), done, mended}
+return {until_first(KEYS[1], clock()), until_first(KEYS[2], until_ms), done, mended, looked}

@@ -11,6 +11,11 @@ local function bring_run(one)
   -- Its row is gone: the run is repaired by who looks after it, and queues it again.
   if one.how == 'lost' or one.how == 'late' then return false end
   local run = runs().started(one.stream, one.entry, one.count, one.fields, one.consumer, one.how == 'again')
+  if run[1] == 'version' and not one.how then
+    if limits_kept then forget_place(one.group, one.stream, one.entry) end
+    set_aside(one.stream, one.group, one.consumer, one.entry, version_key(run[2]), 0, run[3])
+    return false
+  end
   if run[1] ~= 'late' then return run end
   drop(one.stream, one.group, one.entry, one.count)
   return false
@@ -18,8 +23,8 @@ end
 
 local function limits_of_node(one)
   if not node_limits_kept then return nil end
-  local id, _, _, _, name = string.match(data_of(one.fields), ITEM)
-  if not id then return nil end
+  local id, v, _, _, name = string.match(data_of(one.fields), ITEM)
+  if not id or tonumber(v) > LAYOUT then return nil end
   local base = runs().base_of(id)
   local plan = redis.call('HGET', base .. ':plan', decoded('[' .. name .. ']')[1])
   plan = plan and string.find(plan, '"limit"', 1, true) and decoded(plan)

@@ -1,7 +1,7 @@
 -- How items of runs look in a stream.
 
 local ITEM = '^{"graph_id":"([^"]+)","run":{"v":(%d+),"epoch":(%d+),"attempt":(%d+)},"node_type":"[^"]*","node_id":(".*")}$'
-local STEP = '^{"graph_id":"([^"]+)","step":"(%a+)","v":%d+}$'
+local STEP = '^{"graph_id":"([^"]+)","step":"(%a+)","v":(%d+)}$'
 
 local function data_of(fields)
   for i = 1, #fields, 2 do

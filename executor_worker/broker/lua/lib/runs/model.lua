@@ -1,7 +1,6 @@
 -- A run as scripts see it: what is read of it is kept in tables, what changes is written at the end, in one place.
 -- The hash at `base` is the run's head; the other keys of the run begin with it. Names: broker/names.
 
-local LAYOUT = 1 -- of what is stored; a script refuses a greater one
 local MOST = 2000 -- edges, fields, entries and events a call may touch; what remains is left as a cursor
 local STOP_MS = 1700 -- from a cancellation to the end of what can't be reached; keepers look every 0.2 s
 local LOOK_MS = 5000 -- until a run is looked at for the first time
@@ -133,12 +132,16 @@ local function new_run(base, head)
   return run
 end
 
--- The run at *base*, or nil where there is none.
-local function open_run(base)
+-- The run at *base*, or nil where there is none. *any_layout*: also where it is newer than what is read here.
+local function open_run(base, any_layout)
   local found, head = redis.call('HMGET', base, unpack(HEAD)), {}
   if not found[1] then return nil end
   for i, name in ipairs(HEAD) do head[name] = found[i] or '' end
   local run = new_run(base, head)
+  if run.v > LAYOUT and not any_layout then
+    error({err = 'NEWER the run ' .. run.id .. ' is kept in layout ' .. run.v .. ', this program reads up to ' .. LAYOUT
+      .. ': upgrade it'})
+  end
   run.seq = redis.call('LLEN', base .. ':log')
   return run
 end

@@ -26,19 +26,21 @@ local function past_of(run, node, place)
   return found
 end
 
--- {kind, …} of a run's item: 'node' with all that is needed to run it, 'step', or 'late' where it must not be run;
--- false where the item is no run's. *quiet*: it was started before, and is only to be answered.
+-- {kind, …} of a run's item: 'node' with all that is needed to run it, 'step', 'late' where it must not be run, or
+-- 'version' with the layout and the run's head where a newer program has to run it; false where the item is no run's. *quiet*: it was started before, and is only to be answered.
 local function started(stream, entry, count, fields, consumer, quiet)
   local data = data_of(fields)
   if string.sub(data, 1, 13) ~= '{"graph_id":"' then return false end
-  local id, what = string.match(data, STEP)
+  local id, what, layout = string.match(data, STEP)
+  if id and tonumber(layout) > LAYOUT then return {'version', layout, base_of(id)} end
   if id then return {'step', id, base_of(id), what} end
   local v, epoch, attempt, json
   id, v, epoch, attempt, json = string.match(data, ITEM)
   if not id then return false end
-  local run = open_run(base_of(id))
+  local run = open_run(base_of(id), true)
   if not run then return {'late'} end
-  if tonumber(v) > LAYOUT or run.v > LAYOUT then return {'version'} end
+  local newest = math.max(tonumber(v), run.v)
+  if newest > LAYOUT then return {'version', newest, run.base} end
   local name = text_of(json)
   local node = node_of(run, name)
   if run.epoch ~= tonumber(epoch) or not node or node.at ~= tonumber(attempt) or run.stopping ~= '' or OVER[run.status]
@@ -59,6 +61,6 @@ local function started(stream, entry, count, fields, consumer, quiet)
   write(run)
   return {
     'node', id, name, run.epoch, node.at, node_text(node), redis.call('HGET', run.base .. ':plan', name),
-    place.inputs and about[3], past_of(run, node, place), about[1], about[2], run.base,
+    place.inputs and about[3], past_of(run, node, place), about[1], about[2], run.base, place.edges,
   }
 end

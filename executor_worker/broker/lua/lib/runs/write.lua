@@ -71,7 +71,7 @@ local function event_of_error(text) return text end
 
 local function push_step(run, what)
   local entry = redis.call('XADD', run.shard .. 'steps', '*', 'data',
-    '{"graph_id":' .. quoted(run.id) .. ',"step":"' .. what .. '","v":' .. LAYOUT .. '}')
+    '{"graph_id":' .. quoted(run.id) .. ',"step":"' .. what .. '","v":' .. run.v .. '}')
   return run.shard .. 'steps ' .. entry
 end
 
@@ -116,7 +116,7 @@ local function write_queue(run)
   for _, id in ipairs(run.queue) do
     local place, node = place_of(run, id), run.nodes[id]
     local stream = place.queue == '' and 'executor.work' or 'executor.work:' .. place.queue
-    local entry = redis.call('XADD', stream, '*', 'data', '{"graph_id":"' .. run.id .. '","run":{"v":' .. LAYOUT
+    local entry = redis.call('XADD', stream, '*', 'data', '{"graph_id":"' .. run.id .. '","run":{"v":' .. run.v
       .. ',"epoch":' .. run.epoch .. ',"attempt":' .. node.at .. '},"node_type":"' .. place.kind .. '","node_id":'
       .. quoted(id) .. '}')
     if place.queue ~= '' then redis.call('SADD', QUEUES, place.queue) end

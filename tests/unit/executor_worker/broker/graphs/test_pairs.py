@@ -15,7 +15,7 @@ from executor_worker.broker.graphs import IdempotencyMismatch, TooManyRuns, driv
 from executor_worker.broker.graphs.duties import work_off
 from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.graphs.source import RUNS
-from executor_worker.broker.names import GROUP, run_key, steps_stream, timers_key
+from executor_worker.broker.names import GROUP, looks_key, run_key, steps_stream, timers_key
 from executor_worker.broker.queue.document import DOCUMENTS
 from executor_worker.broker.queue.source import Sources
 from executor_worker.graph.definition import Graph
@@ -183,20 +183,6 @@ def test_no_more_runs_than_allowed(link: Link) -> None:
     drive(link, submission(max_active=1))
 
 
-def test_item_of_a_newer_layout_is_not_run(db: Client, play: Callable[..., Play]) -> None:
-    """Older workers give it back uncounted; it stays pending for newer ones."""
-    run = play("a")
-    (entry, fields), *_ = db.xrange("executor.work")
-    item = json.loads(fields[b"data"])
-    item["run"]["v"] = 99
-    db.xdel("executor.work", entry)
-    moved = db.xadd("executor.work", {"data": json.dumps(item, separators=(",", ":"))}).decode()
-    db.hset(f"{run_key(run.id)}:open", "a", f"executor.work {moved}")
-    claim = run.workers[0].take()
-    assert claim is not None and claim.delivery.brought[0] == b"version"
-    assert {view.status for view in drive(run.link, runs.nodes(run.id)) or []} == {"queued"}
-
-
 def test_lost_entries_are_queued_again_with_the_same_attempt(db: Client, play: Callable[..., Play], link: Link) -> None:
     """A look finds what is neither pending nor still to come, and what is well is left alone."""
     run = play("a", "b")
@@ -210,6 +196,30 @@ def test_lost_entries_are_queued_again_with_the_same_attempt(db: Client, play: C
     assert json.loads(fields[b"data"])["run"] == {"v": 1, "epoch": 1, "attempt": 1}
     kinds = [record.split(b"\t")[0] for record in log(db, run.id)]
     assert kinds == [b"graph.submitted", b"node.queued", b"node.queued", b"run.mended"]
+
+
+def test_after_a_restart_every_run_is_looked_at_at_once(db: Client, play: Callable[..., Play], link: Link) -> None:
+    """Whatever time it was to be looked at: what was lost is queued again, and each run is looked at once, not more."""
+    lost, well = play("a"), play("a")
+    (entry, _), *_ = db.xrange("executor.work")
+    db.xdel("executor.work", entry)
+    before = {name: db.zscore(looks_key(), name) for name in (lost.id, well.id)}
+    assert drive(link, work_off()).mended == 0, "it is not time yet"
+    due = drive(link, work_off(hurry=True))
+    assert due.mended == 1 and due.next_s is not None and due.next_s > 1
+    after = {name: db.zscore(looks_key(), name) for name in (lost.id, well.id)}
+    assert all(after[name] > before[name] for name in before)
+    assert drive(link, work_off(hurry=True)).mended == 0
+    assert {name: db.zscore(looks_key(), name) for name in before} == after, "a second keeper finds it done"
+
+
+def test_many_runs_are_looked_at_in_turns(db: Client, link: Link) -> None:
+    """No more than so many at once, ten times as many in a hurry."""
+    db.zadd(looks_key(), {f"gone{at}": at for at in range(3000)})  # each look finds that there is no such run
+    drive(link, work_off())
+    assert 2600 <= db.zcard(looks_key()) < 2900
+    drive(link, work_off(hurry=True))
+    assert 600 <= db.zcard(looks_key()) < 900
 
 
 def test_run_without_anything_on_its_way_is_begun_anew(db: Client, play: Callable[..., Play], link: Link) -> None:
