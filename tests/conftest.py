@@ -52,7 +52,6 @@ hypothesis.settings.load_profile("ours")
 def pytest_configure(config: pytest.Config) -> None:
     """Start from no settings at all, whatever the person running the tests has set."""
     config.addinivalue_line("markers", "unit(*lines, **settings): changes to the systemd unit and its settings file")
-    config.addinivalue_line("markers", "server: needs a real server or real processes; left out by `make quick`")
     config.addinivalue_line("markers", "needs(*names): real counterparts this test can't do without")
     for name in [name for name in os.environ if name.startswith(OURS)]:
         del os.environ[name]

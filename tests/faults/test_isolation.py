@@ -20,7 +20,7 @@ from tests.kit.processes import alive
 def pool(stage: Stage) -> Pool:
     """One worker that has isolated tools."""
     return stage.pool(
-        workers=1, TOOL_MODULES="tests.unit.executor_worker.tools.isolated_tools", DRAIN_TIMEOUT="1", MAX_DELIVERIES="2"
+        workers=1, TOOL_MODULES="tests.system.tools.isolated_tools", DRAIN_TIMEOUT="1", MAX_DELIVERIES="2"
     )
 
 

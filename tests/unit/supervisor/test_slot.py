@@ -15,8 +15,6 @@ from supervisor.slots.host import Host
 from supervisor.slots.worker_slot import WorkerSlot
 from supervisor.transitions import SlotState, StopReason
 
-pytestmark = pytest.mark.server  # real processes
-
 if TYPE_CHECKING:
     from supervisor.program import Program
 

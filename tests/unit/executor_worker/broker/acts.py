@@ -66,3 +66,22 @@ def events(db: Client, stream: str = COMPLETED_STREAM) -> list[bytes]:
 def snapshot(db: Client) -> dict[bytes, bytes]:
     """All keys as they are: for what must not have changed."""
     return {key: db.dump(key) or b"" for key in db.keys("*")}
+
+
+def fill(db: Client, count: int, idle_ms: dict[int, int], stream: str = WORK) -> list[str]:
+    """Have *count* pending entries; those at the given positions idle."""
+    pipe = db.pipeline(transaction=False)
+    for index in range(count):
+        pipe.xadd(stream, {"data": "x"}, id=f"1-{index + 1}")
+    pipe.execute()
+    db.xgroup_create(stream, GROUP, "0")
+    db.xreadgroup(GROUP, "w.1", {stream: ">"}, count=count)
+    for position, idle in idle_ms.items():
+        db.xclaim(stream, GROUP, "w.1", 0, [f"1-{position + 1}"], idle=idle, justid=True)
+    return [f"1-{position + 1}" for position in idle_ms]
+
+
+def bury(db: Client, data: bytes = b'{"id":"w1","graph_id":"g","node_id":"n"}', stream: str = WORK) -> str:
+    """Put an item among the dead letters of *stream*."""
+    fields = {"data": data, "original_id": "5-5", "reason": "poisoned", "error": "it died", "deliveries": "5"}
+    return str(db.xadd(f"{stream}:dead", fields).decode())

@@ -10,9 +10,8 @@ import pytest
 
 from executor_worker.broker import Link
 from executor_worker.broker.queue.dead_letters import drop, find, letters, requeue
-from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.state import GraphState
-from tests.unit.executor_worker.broker.acts import EVENTS, WORK, Client, snapshot
+from tests.unit.executor_worker.broker.acts import EVENTS, WORK, Client, bury
 
 STATE: dict[str, Any] = {
     "graph_id": "g",
@@ -25,15 +24,10 @@ STATE: dict[str, Any] = {
 }
 
 
-def _bury(db: Client, data: bytes = b'{"id":"w1","graph_id":"g","node_id":"n"}', stream: str = WORK) -> str:
-    fields = {"data": data, "original_id": "5-5", "reason": "poisoned", "error": "it died", "deliveries": "5"}
-    return str(db.xadd(f"{stream}:dead", fields).decode())
-
-
 def test_letters_are_listed_over_both_streams(db: Client, link: Link) -> None:
     """All of them, however many, the oldest of each stream first."""
-    ids = [_bury(db) for _ in range(250)]
-    other = _bury(db, stream=EVENTS)
+    ids = [bury(db) for _ in range(250)]
+    other = bury(db, stream=EVENTS)
     found = list(letters(link))
     assert [(letter.id, letter.stream) for letter in found] == [*((one, WORK) for one in ids), (other, EVENTS)]
     assert (found[0].text("reason"), found[0].text("nothing")) == ("poisoned", "")
@@ -41,7 +35,7 @@ def test_letters_are_listed_over_both_streams(db: Client, link: Link) -> None:
 
 def test_a_letter_is_found_by_its_id_or_its_items(db: Client, link: Link) -> None:
     """People have one or the other at hand."""
-    ident = _bury(db, stream=EVENTS)
+    ident = bury(db, stream=EVENTS)
     assert [letter.id for letter in find(link, ident)] == [ident]
     assert [letter.id for letter in find(link, "5-5")] == [ident]
     for wrong in ("1-1", "nonsense", "", "-", "+", "*", "(1-1"):
@@ -51,7 +45,7 @@ def test_a_letter_is_found_by_its_id_or_its_items(db: Client, link: Link) -> Non
 def test_requeue_puts_the_item_back_and_its_node_to_pending(db: Client, link: Link) -> None:
     """Entry, state and letter in one step; the rest of the document stays as it is."""
     db.set("dago:state:g", json.dumps(STATE))
-    letter = find(link, _bury(db))[0]
+    letter = find(link, bury(db))[0]
     entry = requeue(link, letter, ttl_s=60)
     assert entry is not None
     assert [(one.decode(), fields) for one, fields in db.xrange(WORK)] == [(entry, {b"data": letter.data})]
@@ -78,14 +72,14 @@ def test_requeue_works_without_a_usable_state(db: Client, link: Link, state: obj
     elif isinstance(state, dict):
         db.hset("dago:state:g", mapping=state)
     before = db.dump("dago:state:g")
-    assert requeue(link, find(link, _bury(db))[0], ttl_s=60)
+    assert requeue(link, find(link, bury(db))[0], ttl_s=60)
     assert db.dump("dago:state:g") == before and db.xlen(WORK) == 1
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"{}", b'{"graph_id":"g"'])
 def test_what_could_not_be_decoded_can_be_put_back_too(db: Client, link: Link, data: bytes) -> None:
     """As it came."""
-    assert requeue(link, find(link, _bury(db, data))[0], ttl_s=60)
+    assert requeue(link, find(link, bury(db, data))[0], ttl_s=60)
     assert db.xrange(WORK)[0][1] == {b"data": data}
 
 
@@ -107,7 +101,7 @@ def test_requeue_merges_with_writers_of_the_same_state(db: Client, link: Link) -
     writer.start()
     try:
         for _ in range(10):
-            assert requeue(link, find(link, _bury(db))[0], ttl_s=60)
+            assert requeue(link, find(link, bury(db))[0], ttl_s=60)
     finally:
         stop.set()
         writer.join()
@@ -116,24 +110,9 @@ def test_requeue_merges_with_writers_of_the_same_state(db: Client, link: Link) -
     assert db.xlen(WORK) == 10
 
 
-@pytest.mark.server
-def test_requeue_with_full_memory_changes_nothing(db: Client, link: Link) -> None:
-    """The letter stays where it is."""
-    db.set("dago:state:g", json.dumps(STATE))
-    letter = find(link, _bury(db))[0]
-    before = snapshot(db)
-    db.config_set("maxmemory", "1mb")
-    try:
-        with pytest.raises(StreamUnavailable, match="OOM"):
-            requeue(link, letter, ttl_s=60)
-    finally:
-        db.config_set("maxmemory", "0")
-    assert snapshot(db) == before
-
-
 def test_a_dropped_letter_is_gone(db: Client, link: Link) -> None:
     """Once."""
-    letter = find(link, _bury(db))[0]
+    letter = find(link, bury(db))[0]
     assert drop(link, letter)
     assert not drop(link, letter)
     assert list(letters(link)) == []

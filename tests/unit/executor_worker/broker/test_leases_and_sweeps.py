@@ -19,11 +19,9 @@ from executor_worker.broker.queue.consumers import (
     release_held,
 )
 from executor_worker.broker.queue.leases import renew
-from executor_worker.broker.queue.releases import Releases
 from executor_worker.broker.queue.stale import Sweeper
-from executor_worker.errors import StreamUnavailable
-from tests.kit import RedisServer, Stopwatch, wait_until
-from tests.unit.executor_worker.broker.acts import EVENTS, WORK, Client, commit, pending, push, settle, take
+from tests.kit import wait_until
+from tests.unit.executor_worker.broker.acts import EVENTS, WORK, Client, commit, fill, pending, push, settle, take
 
 Make = Callable[..., Consumer]
 
@@ -109,37 +107,10 @@ def test_a_thousand_leases_are_renewed(db: Client, link: Link) -> None:
     assert renew(link, [*held, replace(held[0], count=7)]) == [replace(held[0], count=7)]
 
 
-def _fill(db: Client, count: int, idle_ms: dict[int, int], stream: str = WORK) -> list[str]:
-    """Have *count* pending entries; those at the given positions idle."""
-    pipe = db.pipeline(transaction=False)
-    for index in range(count):
-        pipe.xadd(stream, {"data": "x"}, id=f"1-{index + 1}")
-    pipe.execute()
-    db.xgroup_create(stream, GROUP, "0")
-    db.xreadgroup(GROUP, "w.1", {stream: ">"}, count=count)
-    for position, idle in idle_ms.items():
-        db.xclaim(stream, GROUP, "w.1", 0, [f"1-{position + 1}"], idle=idle, justid=True)
-    return [f"1-{position + 1}" for position in idle_ms]
-
-
-@pytest.mark.server
-def test_one_idle_entry_behind_50000_live_ones_is_found_in_one_pass(db: Client, link: Link) -> None:
-    """However far behind, with a bounded share of the server's time in each call."""
-    [last] = _fill(db, 50_001, {50_000: 60_000})
-    sweeper = Sweeper(link, lease_s=30)
-    db.config_resetstat()
-    started = Stopwatch()
-    assert sweeper.stale(4) == [(WORK, last)]
-    assert started.own_s() < 5
-    stats = db.info("commandstats")["cmdstat_evalsha"]
-    assert stats["calls"] >= 50
-    assert stats["usec_per_call"] < 20_000, "no call may hold the server up"
-
-
 def test_a_sweep_takes_no_more_than_is_wanted_and_goes_on_there(db: Client, link: Link) -> None:
     """The cursor is kept; after the end it begins again."""
-    idle = _fill(db, 30, dict.fromkeys((3, 9, 27), 60000))
-    _fill(db, 3, {1: 60_000}, stream=EVENTS)
+    idle = fill(db, 30, dict.fromkeys((3, 9, 27), 60000))
+    fill(db, 3, {1: 60_000}, stream=EVENTS)
     sweeper = Sweeper(link, lease_s=30, page=5)
     assert sweeper.stale(0) == []
     assert sweeper.stale(2) == [(WORK, idle[0]), (WORK, idle[1])]
@@ -155,7 +126,7 @@ def test_a_sweep_without_groups_finds_nothing(db: Client, link: Link) -> None:
 
 def test_a_sweep_touches_nothing(db: Client, link: Link) -> None:
     """Finding is not claiming: delivery counts and owners stay."""
-    [entry] = _fill(db, 1, {0: 60_000})
+    [entry] = fill(db, 1, {0: 60_000})
     Sweeper(link, lease_s=30).stale(10)
     assert pending(db)[entry][0] == "w.1" and pending(db)[entry][1] >= 60_000 and pending(db)[entry][2] == 1
 
@@ -199,33 +170,6 @@ def test_giving_back_uncounted_twice_forgives_once(db: Client, consumer: Make, l
     assert take(consumer("w.1"), stale=[(WORK, entry)]).held.uncounted == 1
 
 
-@pytest.mark.server
-def test_releases_are_heard_as_they_happen(
-    db: Client, consumer: Make, link: Link, make_link: Callable[..., Link]
-) -> None:
-    """Other hosts' keepers learn of them at once."""
-    ear = Releases(make_link())
-    assert ear.heard() == [] and ear.fileno() is not None
-    entries = [push(db), push(db)]
-    worker = consumer("w.1")
-    for _ in entries:
-        worker.release(take(worker).held, counted=False)
-    heard: list[tuple[str, str]] = []
-
-    def both_heard() -> bool:
-        heard.extend(ear.heard())
-        return len(heard) == 2
-
-    wait_until(both_heard)
-    assert heard == [(WORK, entry) for entry in entries]
-    db.client_kill_filter(_type="pubsub")
-    with pytest.raises(StreamUnavailable):
-        wait_until(lambda: ear.heard())
-    assert ear.heard() == [], "subscribed again"
-    worker.release(take(worker, stale=[(WORK, entries[0])]).held, counted=False)
-    assert wait_until(ear.heard) == [(WORK, entries[0])]
-
-
 def test_deleting_a_consumer_never_drops_what_it_has(db: Client, consumer: Make, link: Link) -> None:
     """DELCONSUMER would: it happens only when nothing is pending, on either stream."""
     push(db, stream=EVENTS)
@@ -260,11 +204,16 @@ def test_consumers_stay_bounded_over_a_thousand_restarts(db: Client, link: Link,
     assert len(pending(db)) == 1
 
 
-@pytest.mark.server
-def test_pruning_without_groups(db: Client, link: Link) -> None:
-    """No streams, no consumers."""
-    assert prune_consumers(link, idle_s=0) == []
-    assert prune_forgiven(link) == 0
+def test_marks_of_consumers_that_went_with_their_group_are_pruned(db: Client, consumer: Make, link: Link) -> None:
+    """Their group knows them no more; who is registered or ours stays."""
+    for name in ("gone.1", "registered.1", "ours.1"):
+        push(db)
+        worker = consumer(name)
+        settle(worker, take(worker), commit(state_key=None))
+    db.xgroup_destroy(WORK, GROUP), db.xgroup_destroy(EVENTS, GROUP)
+    register(link, [Registration("registered.1", "idle", 0, 0)])
+    assert prune_consumers(link, keep={"ours.1"}) == ["gone.1"]
+    assert db.hkeys(MARKERS) == [b"registered.1", b"ours.1"]
 
 
 @pytest.mark.parametrize("loss", ["trimmed", "group"])
@@ -283,26 +232,3 @@ def test_what_was_forgiven_of_entries_that_are_gone_is_forgotten(
         db.xgroup_destroy(WORK, GROUP)
     assert prune_forgiven(link) == 1
     assert not db.exists(uncounted_key(WORK)) and db.hgetall(uncounted_key(EVENTS)) == {kept.encode(): b"1"}
-
-
-def test_marks_of_consumers_that_went_with_their_group_are_pruned(db: Client, consumer: Make, link: Link) -> None:
-    """Their group knows them no more; who is registered or ours stays."""
-    for name in ("gone.1", "registered.1", "ours.1"):
-        push(db)
-        worker = consumer(name)
-        settle(worker, take(worker), commit(state_key=None))
-    db.xgroup_destroy(WORK, GROUP), db.xgroup_destroy(EVENTS, GROUP)
-    register(link, [Registration("registered.1", "idle", 0, 0)])
-    assert prune_consumers(link, keep={"ours.1"}) == ["gone.1"]
-    assert db.hkeys(MARKERS) == [b"registered.1", b"ours.1"]
-
-
-@pytest.mark.server
-def test_a_user_who_may_not_subscribe_does_without(
-    shared_server: RedisServer, db: Client, make_link: Callable[..., Link]
-) -> None:
-    """Sweeps find what was released all the same."""
-    db.acl_setuser("deaf", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all"], reset_channels=True)
-    ear = Releases(make_link(f"unix://deaf:pw@{shared_server.socket}"))
-    assert ear.heard() == [] and ear.refused and ear.fileno() is None and ear.heard() == []
-    db.acl_deluser("deaf")

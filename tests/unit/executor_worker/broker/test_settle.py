@@ -173,24 +173,6 @@ def test_failures_are_mirrored_where_they_are_looked_for(
     assert events(db)[-1] == b"event" and events(db, FAILED_STREAM) == [b"failed"], "a success goes one way only"
 
 
-@pytest.mark.server
-def test_a_trimmed_entry_is_committed_by_force(db: Client, consumer: Make) -> None:
-    """A producer trimmed it and its row was dropped: nobody else can run it, the result counts."""
-    entry = push(db)
-    worker = consumer()
-    taken = take(worker)
-    db.xdel(WORK, entry)
-    db.xautoclaim(WORK, GROUP, "sweeper", 10**9)
-    assert not pending(db)
-    db.set("dago:state:g", "{}")
-    before = snapshot(db)
-    assert worker.settle(taken.held, commit(), take_next=True) == (Settled.trimmed, b"{}", None)
-    assert snapshot(db) == before
-    assert settle(worker, taken, commit(expected=digest(b"{}")), force=True) is Settled.settled
-    assert settle(worker, taken, commit(), force=True) is Settled.already
-    assert events(db) == [b"event"]
-
-
 def test_a_trimmed_entry_with_its_row_is_simply_settled(db: Client, consumer: Make) -> None:
     """The row is what says whose it is."""
     entry = push(db)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable
 
 import pytest
 
 from executor_worker.broker import GROUP, WORK_STREAMS, Consumer, Made
-from tests.kit import Stopwatch, wait_until
+from tests.kit import wait_until
 from tests.unit.executor_worker.broker.acts import EVENTS, WORK, Client, pending, push, settle, take
 
 Make = Callable[..., Consumer]
@@ -166,53 +165,6 @@ def test_a_stale_row_whose_entry_was_trimmed_is_passed_over(db: Client, consumer
     assert list(pending(db)) == [entry]
 
 
-@pytest.mark.server
-def test_wait_is_woken_by_an_entry(db: Client, consumer: Make, event_fd: int) -> None:
-    """Waiting ends as soon as something is added."""
-    worker = consumer("w.1")
-    worker.take()
-    db.set("dago:state:g", "{}")
-    adder = threading.Thread(target=lambda: (wait_until(lambda: _blocked(db)), push(db)))
-    adder.start()
-    started = Stopwatch()
-    taken = worker.wait(event_fd, 30)
-    adder.join()
-    assert taken is not None and taken.held.count == 1 and started.own_s() < 5
-    assert taken.delivery.brought == [b"dago:state:g", b"{}"]
-
-
-@pytest.mark.server
-def test_wait_is_woken_by_the_bell(db: Client, consumer: Make, event_fd: int) -> None:
-    """An idle worker leaves at once, whatever its read waits for; its connection stays good."""
-    worker = consumer("w.1")
-    worker.take()
-    number = worker.client_id
-
-    def ring() -> None:
-        wait_until(lambda: _blocked(db))
-        os.eventfd_write(event_fd, 1)
-
-    ringer = threading.Thread(target=ring)
-    ringer.start()
-    started = Stopwatch()
-    assert worker.wait(event_fd, 30) is None
-    ringer.join()
-    assert started.own_s() < 5
-    assert worker.client_id == number and not worker.may_have_unseen
-    assert worker.wait(event_fd, 30) is None, "the bell is still readable: no waiting at all"
-    entry = push(db)
-    assert take(worker).held.entry == entry
-
-
-@pytest.mark.server
-def test_wait_ends_with_its_time(consumer: Make, event_fd: int) -> None:
-    """Nothing came, nobody rang."""
-    worker = consumer()
-    started = Stopwatch()
-    assert worker.wait(event_fd, 0.05) is None
-    assert started.wall_s() > 0.04 and started.own_s() < 5
-
-
 def test_a_read_that_brings_two_gives_the_second_back_uncounted(db: Client, consumer: Make, event_fd: int) -> None:
     """COUNT is for each stream: nothing that nobody works on is held."""
     worker = consumer("w.1")
@@ -261,7 +213,3 @@ def test_release_of_what_was_taken_over_does_nothing(db: Client, consumer: Make)
     db.xclaim(WORK, GROUP, "w.2", 0, [entry])
     assert not first.release(held, counted=False)
     assert pending(db)[entry][0] == "w.2" and pending(db)[entry][1] < 30_000
-
-
-def _blocked(db: Client) -> bool:
-    return int(db.info("clients")["blocked_clients"]) > 0

@@ -11,52 +11,18 @@ import pytest
 from executor_worker.broker import Consumer, Link
 from executor_worker.broker.fleet.throttle import FleetThrottle
 from executor_worker.broker.fleet.throttles import clear, throttled
-from executor_worker.broker.names import AWAITED, RELEASED_CHANNEL
+from executor_worker.broker.names import AWAITED
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.broker.queue.stale import Sweeper
 from executor_worker.broker.queue.waits import let_go
 from executor_worker.broker.queue.waits import parked as waiting_entries
-from executor_worker.errors import ModelRateLimited, ModelRefused
-from executor_worker.providers.throttle import Wait
-from executor_worker.run_context import RunContext
-from tests.kit import RedisServer, wait_until
+from executor_worker.errors import ModelRefused
+from tests.kit import wait_until
 from tests.unit.executor_worker.broker.acts import WORK, Client, commit, pending, push, settle, survey, take
+from tests.unit.executor_worker.broker.callers import KEY, MODEL, Fleet
 
-MODEL = "m-1"
-KEY = "sk-secret-0123456789"
 PLACE_MS = 15_000
-SAID = (b"why", b"refused")
-
-
-class Fleet:
-    """Workers with one key; each has a throttle of its own."""
-
-    def __init__(self, make_link: Callable[..., Link], db: Client) -> None:
-        self._make_link = make_link
-        self.db = db
-        self.run_context = RunContext(time.monotonic() + 1000)
-
-    def worker(self, name: str, *, key: str = KEY, calling: int = 8, active: bool = True) -> FleetThrottle:
-        return FleetThrottle(
-            self._make_link(), name, "anthropic", "http://h", key, active=lambda: active, calling=lambda: calling
-        )
-
-    def admit(self, worker: FleetThrottle, model: str = MODEL) -> Wait | None:
-        return worker.admit(model, self.run_context)
-
-    def refuse(self, worker: FleetThrottle, retry_after: float | None = 0.0) -> None:
-        worker.ended(MODEL, self.run_context, ModelRateLimited("busy", retry_after=retry_after), answered=False)
-
-    def answer(self, worker: FleetThrottle) -> None:
-        worker.ended(MODEL, self.run_context, None, answered=True)
-
-    def state(self) -> dict[str, float]:
-        (place,) = self.db.smembers(AWAITED)
-        return {name.decode(): float(value) for name, value in self.db.hgetall(place).items() if name not in SAID}
-
-    def limit(self) -> int:
-        return int(self.state()["limit"])
 
 
 @pytest.fixture
@@ -103,27 +69,6 @@ def test_without_redis_nobody_is_held_back(fleet: Fleet, make_link: Callable[...
     assert fleet.admit(worker) is None
     fleet.refuse(worker)
     fleet.answer(worker)
-
-
-@pytest.mark.server
-def test_a_user_who_may_not_share_throttles_does_without(
-    fleet: Fleet, shared_server: RedisServer, make_link: Callable[..., Link]
-) -> None:
-    """Nobody is held back, and no item is sent to wait where nobody would find it."""
-    commands = ["+@all", "-@set", "-@sortedset"]
-    fleet.db.acl_setuser(
-        "narrow", enabled=True, passwords=["+pw"], keys=["*"], commands=commands, channels=[RELEASED_CHANNEL]
-    )
-    link = make_link(f"redis://narrow:pw@{shared_server.addr}")
-    worker = FleetThrottle(link, "w.1", "p", "", KEY, active=lambda: True, calling=lambda: 1)
-    assert worker.place(MODEL) == ""
-    fleet.refuse(worker, retry_after=20)
-    assert worker.place(MODEL) == "" and fleet.admit(worker) is None
-    assert survey(link, (), most=1).throttles == 0
-    releases = Releases(make_link(f"redis://narrow:pw@{shared_server.addr}"))
-    assert releases.heard() == [] and not releases.refused, "it hears of what is given back all the same"
-    releases.close()
-    fleet.db.acl_deluser("narrow")
 
 
 def test_everybody_hears_of_a_refusal(fleet: Fleet, make_link: Callable[..., Link]) -> None:

@@ -8,12 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Consumer, Link, ensure_groups
-from executor_worker.broker.connection.server import describe, forbidden
 from executor_worker.broker.fleet.registry import Registration, register, registered, unregister
 from executor_worker.broker.queue.backlog import backlog
 from executor_worker.broker.queue.submit import Results, add_items, store_state
 from executor_worker.broker.queue.trim import trim
-from tests.kit import RedisServer, wait_until
+from tests.kit import wait_until
 from tests.unit.executor_worker.broker.acts import EVENTS, WORK, Client, commit, push, settle, take
 
 Make = Callable[..., Consumer]
@@ -161,32 +160,6 @@ def test_submitted_items_and_their_results(db: Client, link: Link, make_link: Ca
     wait_until(both_seen)
     assert sorted(seen) == ["c", "f"]
     assert results.next(0.01) == []
-
-
-@pytest.mark.server
-def test_the_server_says_what_it_is(shared_server: RedisServer, link: Link) -> None:
-    """What `check` looks at."""
-    server = describe(link)
-    assert server.name == shared_server.kind
-    assert server.version >= (7, 0) and not server.old
-    assert (server.policy, server.maxmemory, server.durable, server.role) == ("noeviction", 0, False, "master")
-
-
-@pytest.mark.server
-def test_what_a_user_may_not_do_is_listed(
-    shared_server: RedisServer, db: Client, link: Link, make_link: Callable[..., Link]
-) -> None:
-    """Asked, not tried."""
-    assert forbidden(link) == []
-    db.acl_setuser(
-        "half", enabled=True, passwords=["+pw"], keys=["executor.work*", "dago:*"], commands=["+@all", "-xtrim"]
-    )
-    answers = forbidden(make_link(f"unix://half:pw@{shared_server.socket}"))
-    assert answers is not None and any("xtrim" in answer for answer in answers)
-    db.acl_setuser("mute", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all", "-acl"])
-    assert forbidden(make_link(f"unix://mute:pw@{shared_server.socket}")) is None
-    assert not db.exists(WORK)
-    db.acl_deluser("half", "mute")
 
 
 @pytest.mark.parametrize("count", [0, 1])

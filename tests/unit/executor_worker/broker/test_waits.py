@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from executor_worker.broker import WORK_STREAMS, Consumer, Link
 from executor_worker.broker.connection.script import LuaText
-from executor_worker.broker.names import AWAITED, PARKED, PARKED_COUNTS, SWEEPER_PREFIX
+from executor_worker.broker.names import AWAITED, PARKED, PARKED_COUNTS
 from executor_worker.broker.queue.backlog import backlog
 from executor_worker.broker.queue.document import DOCUMENTS
 from executor_worker.broker.queue.source import GATES, Sources
@@ -148,17 +147,3 @@ def test_what_waits_is_counted_by_stream(db: Client, guarded: Make, link: Link) 
     doors(link)
     assert counts() == {WORK: 0, EVENTS: 0} and not db.exists(PARKED, PARKED_COUNTS, AWAITED)
     assert len(Sweeper(link, lease_s=1).stale(5)) == 2, "they are stale like any that was given back"
-
-
-@pytest.mark.server
-def test_one_sweeper_has_a_stream_at_a_time(db: Client, consumer: Make, link: Link) -> None:
-    """The next one has it when its time is over, and those that hear of nothing look for themselves."""
-    worker = consumer("gone.1")
-    entry = push(db)
-    assert worker.release(take(worker).held, counted=True)
-    one, two = (Sweeper(link, lease_s=1, sweeper=name, turn_s=30.0) for name in "ab")
-    assert one.stale(5, in_turns=True) == [(WORK, entry)] == one.stale(5, in_turns=True)
-    assert two.stale(5, in_turns=True) == [] and two.stale(5) == [(WORK, entry)]
-    keys: Any = db.keys(f"{SWEEPER_PREFIX}*")
-    db.delete(*keys)
-    assert two.stale(5, in_turns=True) == [(WORK, entry)]

@@ -8,7 +8,6 @@ import pytest
 from loguru import logger
 
 from executor_worker.providers.base import Provider
-from tests.kit import ModelServer
 from tests.unit.executor_worker.providers.dialects import Dialect
 from tests.unit.executor_worker.providers.fault_server import FaultServer
 
@@ -33,21 +32,6 @@ def provider(dialect: Dialect, faulty: FaultServer) -> Iterator[Provider]:
     made = dialect.provider(faulty.url)
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def shared_aimock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
-    """One aimock for a module; starting one for each test would take most of the time."""
-    server = ModelServer(tmp_path_factory.mktemp("aimock"))
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def aimock(shared_aimock: ModelServer) -> ModelServer:
-    """A model server that is not ours, empty."""
-    shared_aimock.reset()
-    return shared_aimock
 
 
 @pytest.fixture

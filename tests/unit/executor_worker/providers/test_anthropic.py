@@ -22,7 +22,6 @@ from executor_worker.providers.base import (
     UserTurn,
 )
 from executor_worker.providers.retries import Retries
-from tests.kit import ModelServer
 from tests.unit.executor_worker.providers.dialects import KEY, asked, event, run_context
 from tests.unit.executor_worker.providers.fault_server import FaultServer, Reply, failure, stream
 
@@ -72,42 +71,6 @@ def call(index: int, name: str, *pieces: str, call_id: str = "toolu_1") -> str:
 
 
 # --- against a server that is not ours
-
-
-def test_a_text_from_a_real_server(aimock: ModelServer) -> None:
-    """Streamed in many pieces, it arrives whole."""
-    aimock.answer("hello", "Hello yourself, this is somewhat longer than one chunk.")
-    model = adapter(aimock.url)
-    reply = model.complete(asked("hello", system="Be brief."), run_context())
-    assert reply.text == "Hello yourself, this is somewhat longer than one chunk."
-    assert reply.stop_reason == "end_turn"
-    assert aimock.requests()[-1]["path"] == "/v1/messages"
-    model.close()
-
-
-def test_a_tool_loop_with_a_real_server(aimock: ModelServer) -> None:
-    """The call comes back under the tool's own name, its result is taken, the answer follows."""
-    aimock.calls_tool("weather", "weather_now", {"city": "Berlin"}, then="It is warm.")
-    model = adapter(aimock.url)
-    request = asked("How is the weather?", tools=(WEATHER,))
-    first = model.complete(request, run_context())
-    assert first.stop_reason == "tool_use"
-    (made,) = first.tool_calls
-    assert (made.name, made.arguments, made.problem) == ("weather.now", {"city": "Berlin"}, "")
-    result = ToolTurn((ToolResult(made.id, "28 °C"),))
-    second = model.complete(asked("How is the weather?", tools=(WEATHER,), then=(first.turn, result)), run_context())
-    assert (second.text, second.stop_reason) == ("It is warm.", "end_turn")
-    model.close()
-
-
-def test_a_fault_of_a_real_server_is_tried_again(aimock: ModelServer) -> None:
-    """One 529, then the answer."""
-    aimock.answer("hello", "Hi.")
-    aimock.fail_next(529, "overloaded_error")
-    model = adapter(aimock.url)
-    assert model.complete(asked("hello"), run_context()).text == "Hi."
-    assert [entry["response"]["status"] for entry in aimock.requests()] == [529, 200]
-    model.close()
 
 
 # --- what is sent

@@ -13,7 +13,6 @@ from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelRequest, ModelTurn, ToolCall, ToolResult, ToolSpec, ToolTurn, UserTurn
 from executor_worker.providers.openai_chat import OpenAIChat
 from executor_worker.providers.retries import Retries
-from tests.kit import ModelServer
 from tests.unit.executor_worker.providers.dialects import KEY, asked, chunk, run_context, sse
 from tests.unit.executor_worker.providers.fault_server import FaultServer, Reply, failure, page, stream
 
@@ -55,42 +54,6 @@ OK = answer({"content": "ok"})
 
 
 # --- against a server that is not ours
-
-
-def test_a_text_from_a_real_server(aimock: ModelServer) -> None:
-    """Streamed in many pieces, with usage as asked for."""
-    content = "Hello yourself, this is somewhat longer than one chunk."
-    aimock.answer("hello", {"content": content, "usage": {"prompt_tokens": 11, "completion_tokens": 12}})
-    model = adapter(aimock.url)
-    reply = model.complete(asked("hello", system="Be brief.", temperature=0.5), run_context())
-    assert (reply.text, reply.stop_reason) == (content, "end_turn")
-    assert reply.usage == Usage(11, 12)
-    assert aimock.requests()[-1]["body"]["temperature"] == 0.5
-    model.close()
-
-
-def test_a_tool_loop_with_a_real_server(aimock: ModelServer) -> None:
-    """The call comes back under the tool's own name, its result is taken, the answer follows."""
-    aimock.calls_tool("weather", "weather_now", {"city": "Berlin"}, then="It is warm.")
-    model = adapter(aimock.url)
-    first = model.complete(asked("How is the weather?", tools=(WEATHER,)), run_context())
-    assert first.stop_reason == "tool_use"
-    (made,) = first.tool_calls
-    assert (made.name, made.arguments) == ("weather.now", {"city": "Berlin"})
-    then = (first.turn, ToolTurn((ToolResult(made.id, "28 °C"),)))
-    second = model.complete(asked("How is the weather?", tools=(WEATHER,), then=then), run_context())
-    assert (second.text, second.stop_reason) == ("It is warm.", "end_turn")
-    model.close()
-
-
-def test_a_fault_of_a_real_server_is_tried_again(aimock: ModelServer) -> None:
-    """One 503, then the answer."""
-    aimock.answer("hello", "Hi.")
-    aimock.fail_next(503, "server_error")
-    model = adapter(aimock.url)
-    assert model.complete(asked("hello"), run_context()).text == "Hi."
-    assert [entry["response"]["status"] for entry in aimock.requests()] == [503, 200]
-    model.close()
 
 
 # --- what is sent
