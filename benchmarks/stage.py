@@ -6,9 +6,10 @@ import json
 import signal
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import redis
@@ -80,20 +81,24 @@ class Stage:
 
 
 @contextmanager
-def stage(workers: int, **settings: str) -> Iterator[Stage]:
-    """Start a Redis and a pool of *workers*, both ended at the end."""
+def stage(
+    workers: int, command: Sequence[str] = ("run",), redis: Mapping[str, Any] = MappingProxyType({}), /, **settings: str
+) -> Iterator[Stage]:
+    """Start a Redis and a pool of *workers*, both ended at the end; *redis*: options of its server."""
     with ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="ex-")))
-        server = ending.enter_context(closing(RedisServer(_made(folder / "redis"))))
+        server = ending.enter_context(closing(RedisServer(_made(folder / "redis"), **redis)))
         db = ending.enter_context(closing(server.client()))
-        pool = ending.enter_context(started(folder / "pool", server, workers, **settings))
+        pool = ending.enter_context(started(folder / "pool", server, workers, command, **settings))
         yield Stage(folder, server, pool, db)
 
 
 @contextmanager
-def started(folder: Path, server: RedisServer, workers: int, **settings: str) -> Iterator[Pool]:
+def started(
+    folder: Path, server: RedisServer, workers: int, command: Sequence[str] = ("run",), /, **settings: str
+) -> Iterator[Pool]:
     """Start one more pool on *server*, and wait until it is ready."""
-    with closing(Pool(_made(folder), ("run",), pool_settings(folder, server, workers, **settings))) as pool:
+    with closing(Pool(_made(folder), command, pool_settings(folder, server, workers, **settings))) as pool:
         yield pool.wait_ready()
 
 

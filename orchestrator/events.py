@@ -8,11 +8,13 @@ cost one reading; one that is slow, or begins far behind, reads from Redis by it
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from executor_worker.broker.connection.asynchronous import Client, Subscriptions
@@ -24,7 +26,9 @@ from executor_worker.json_text import dumps, loads
 QUIET_S = 15.0
 KEPT = 64  # events of one run that are kept for its readers
 PAGE = 500
+PART_BYTES = 16 * 1024  # of events that are sent at once
 PAGE_WITH_OUTPUTS = 8  # each of them may be megabytes
+LOOK_S = 0.5
 AGAIN_S = 0.5  # before Redis is asked again when it was away
 
 
@@ -43,18 +47,25 @@ class Shown:
 
     Attributes:
         cursor: The position after it, as SSE's `id`.
-        raw: As JSON, in the usual names.
+        block: As a server-sent event: written once for all readers.
     """
 
     seq: int
     kind: str
     node: str
     cursor: str
-    raw: bytes
+    block: bytes
 
     @classmethod
     def of(cls, event: dict[str, Any]) -> Shown:
-        return cls(event["seq"], event["type"], event.get("node_id", ""), runs.cursor_of(event), dumps(event))
+        cursor, kind = runs.cursor_of(event), event["type"]
+        block = b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), kind.encode(), dumps(event))
+        return cls(event["seq"], kind, event.get("node_id", ""), cursor, block)
+
+    @property
+    def raw(self) -> bytes:
+        """The event as JSON, in the usual names."""
+        return self.block.partition(b"\ndata: ")[2][:-2]
 
     @property
     def event(self) -> dict[str, Any]:
@@ -66,6 +77,24 @@ class Shown:
         return dumps({**self.event, "type": self.kind.replace(".", "_")})
 
 
+class Batch(tuple[Shown, ...]):  # noqa: SLOT001 - it keeps what was made of it
+    """Events that are shown at once, the same for all readers at one position."""
+
+    @cached_property
+    def parts(self) -> tuple[bytes, ...]:
+        """The events as server-sent events: short ones together, long ones apart."""
+        parts: list[bytes] = []
+        some: list[bytes] = []
+        size = 0
+        for one in self:
+            if some and size + len(one.block) > PART_BYTES:
+                parts.append(b"".join(some))
+                some, size = [], 0
+            some.append(one.block)
+            size += len(one.block)
+        return (*parts, b"".join(some)) if some else tuple(parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """The events that a reader wants; empty: all."""
@@ -73,6 +102,10 @@ class Wanted:
     types: Collection[str] = ()
     nodes: Collection[str] = ()
     outputs: bool = False  # also those that are too large to be told with each event
+
+    @property
+    def all(self) -> bool:
+        return not self.types and not self.nodes
 
     def holds(self, one: Shown) -> bool:
         return (not self.types or one.kind in self.types) and (not self.nodes or one.node in self.nodes)
@@ -86,38 +119,76 @@ class Position:
     four: str = ""
 
 
+class Reader:
+    """A reader's place at a feed: woken when there is something new, and when there was nothing for a while."""
+
+    __slots__ = ("_news", "quiet", "quiet_at", "quiet_s")
+
+    def __init__(self, quiet_s: float) -> None:
+        self._news = asyncio.Event()
+        self.quiet = False
+        self.quiet_s = quiet_s
+        self.quiet_at = math.inf
+
+    def wake(self) -> None:
+        self._news.set()
+
+    def clear(self) -> None:
+        self._news.clear()
+
+    async def wait(self) -> bool:
+        """Wait for something new, or for the end of this process; False: there was nothing for a while."""
+        self.quiet, self.quiet_at = False, asyncio.get_running_loop().time() + self.quiet_s
+        await self._news.wait()
+        self.quiet_at = math.inf
+        return not self.quiet
+
+    def look(self, now: float) -> None:
+        """Note the time."""
+        if now >= self.quiet_at:
+            self.quiet = True
+            self._news.set()
+
+
 class Feed:
-    """The feed of one run: its latest events, shared by all readers here."""
+    """The feed of one run: its latest events, read once for all readers here."""
 
     def __init__(self, graph_id: str, client: Client) -> None:
         self.graph_id = graph_id
-        self.readers: set[asyncio.Event] = set()
+        self.readers: set[Reader] = set()
         self.rebuilt = 0  # rises whenever the log may have become another one
         self._client = client
-        self._lock = asyncio.Lock()
         self._kept: deque[Shown] = deque()
         self._base: int | None = None  # all events after this one are kept; None: none are
         self._ended = False
-        self._stale = True
+        self._stale = False
+        self._reading: asyncio.Task[None] | None = None
+        self._failed: Exception | None = None
+        self._together: tuple[int, Batch] | None = None  # a position, and what is kept after it
 
-    def suspect(self) -> None:
-        """Note that something new may have been missed."""
+    def hear(self) -> None:
+        """Note that there is something new, or that it may have been missed: it is read, then readers are woken."""
         self._stale = True
+        if self._base is None:
+            self.wake()
+        elif self._reading is None:
+            self._reading = asyncio.ensure_future(self._read_on())
 
     def wake(self) -> None:
-        """Note that there is something new."""
-        self._stale = True
+        """Let all readers look."""
         for reader in self.readers:
-            reader.set()
+            reader.wake()
 
     def forget(self) -> None:
         """Note that anything may have changed."""
         self._kept.clear()
+        self._together = None
         self._base = None
+        self._failed = None
         self.rebuilt += 1
         self.wake()
 
-    async def after(self, seq: int, wanted: Wanted) -> tuple[list[Shown], int, bool]:
+    async def after(self, seq: int, wanted: Wanted) -> tuple[Batch, int, bool]:
         """
         Read on after *seq*.
 
@@ -128,41 +199,62 @@ class Feed:
             RunUnknown: There is no such run.
             StreamUnavailable: Not now.
         """
-        # While another reader is reading, what is kept is about to be newer: wait for it.
-        if not wanted.outputs and self._reaches(seq) and (self._stale or self._lock.locked()):
-            async with self._lock:
-                if self._stale and self._reaches(seq):
-                    await self._refresh(seq)
-        if not wanted.outputs and self._reaches(seq) and not self._stale:
-            found = [one for one in self._kept if one.seq > seq]
-            looked = found[-1].seq if found else seq
-            return [one for one in found if wanted.holds(one)], looked, self._ended
+        if not wanted.outputs:
+            if self._base is None:
+                await self._begin(seq)
+            if self._failed is not None:
+                raise self._failed
+            if self._base is not None and self._base <= seq:  # nothing is missing between
+                found = self._latest(seq)
+                looked = found[-1].seq if found else seq
+                return found if wanted.all else Batch(filter(wanted.holds, found)), looked, self._ended
         most = PAGE_WITH_OUTPUTS if wanted.outputs else PAGE
         page = await adrive(self._client, runs.events(self.graph_id, seq, most, include_output=wanted.outputs))
-        shown = [one for one in map(Shown.of, page.events) if wanted.holds(one)]
+        shown = Batch(one for one in map(Shown.of, page.events) if wanted.holds(one))
         return shown, page.next_after, page.ended
 
-    def _reaches(self, seq: int) -> bool:
-        """Tell whether nothing is missing between *seq* and what is kept."""
-        return self._base is None or self._base <= seq
+    def _latest(self, seq: int) -> Batch:
+        """Return what is kept after *seq*: put together once for all readers who are there."""
+        if self._together is None or self._together[0] != seq:
+            self._together = seq, Batch(one for one in self._kept if one.seq > seq)
+        return self._together[1]
 
-    async def _refresh(self, seq: int) -> None:
-        """Read what has come after what is kept, or if nothing is, after *seq*."""
-        after = self._kept[-1].seq if self._kept else seq if self._base is None else self._base
-        self._stale, rebuilt = False, self.rebuilt
+    async def _begin(self, seq: int) -> None:
+        """Keep what comes after *seq*, unless another reader has begun meanwhile."""
+        rebuilt = self.rebuilt
+        page = await adrive(self._client, runs.events(self.graph_id, seq, PAGE))
+        if self._base is None and rebuilt == self.rebuilt:
+            self._base = seq
+            self._keep(page)
+            if page.next_after < page.last_seq or self._stale:
+                self.hear()
+
+    async def _read_on(self) -> None:
+        """Read until nothing is new."""
         try:
-            page = await adrive(self._client, runs.events(self.graph_id, after, PAGE))
-        except BaseException:
-            self._stale = True
-            raise
-        if rebuilt != self.rebuilt:
-            return
-        self._base = after if self._base is None else self._base
-        self._kept.extend(map(Shown.of, page.events))
-        while len(self._kept) > KEPT:
-            self._base = self._kept.popleft().seq
+            while self._stale and self._base is not None:
+                self._stale, rebuilt = False, self.rebuilt
+                last = self._kept[-1].seq if self._kept else self._base
+                page = await adrive(self._client, runs.events(self.graph_id, last, PAGE))
+                if rebuilt == self.rebuilt:
+                    self._keep(page)
+                    self._stale = self._stale or page.next_after < page.last_seq
+                    self.wake()
+        except StreamUnavailable:
+            self.forget()  # readers ask for themselves, and wait until Redis is back
+        except Exception as error:  # noqa: BLE001 - the run is gone: readers are told
+            self._failed = error
+            self.wake()
+        finally:
+            self._reading = None
+
+    def _keep(self, page: runs.EventPage) -> None:
         self._ended = page.ended
-        self._stale = self._stale or page.next_after < page.last_seq
+        if page.events:
+            self._together = None
+            self._kept.extend(map(Shown.of, page.events))
+            while len(self._kept) > KEPT:
+                self._base = self._kept.popleft().seq
 
 
 class Feeds:
@@ -178,6 +270,12 @@ class Feeds:
         self._leaving = leaving
         self._feeds: dict[str, Feed] = {}
         self._subscriptions = Subscriptions(client, self._heard, self._lost)
+        self._clock: asyncio.TimerHandle | None = None
+
+    def leave(self) -> None:
+        """Tell all readers that this process is to end."""
+        for feed in self._feeds.values():
+            feed.wake()
 
     async def close(self) -> None:
         """Stop listening."""
@@ -185,7 +283,7 @@ class Feeds:
 
     async def follow(
         self, graph_id: str, position: Position, wanted: Wanted, quiet_s: float = QUIET_S
-    ) -> AsyncIterator[list[Shown] | Mark]:
+    ) -> AsyncGenerator[Batch | Mark]:
         """
         Yield a run's events from *position* on, as they come, until its last one.
 
@@ -196,11 +294,11 @@ class Feeds:
             StreamUnavailable: Redis was not there at the beginning.
         """
         await adrive(self._client, runs.require(graph_id))
-        async with self._reading(graph_id) as (feed, news):
+        async with self._reading(graph_id, quiet_s) as (feed, reader):
             seq, rebuilt = position.seq, -1
             four = position.four
             while True:
-                news.clear()
+                reader.clear()
                 try:
                     if rebuilt != feed.rebuilt:
                         rebuilt = feed.rebuilt
@@ -210,7 +308,7 @@ class Feeds:
                     shown, looked, ended = await feed.after(seq, wanted)
                 except StreamUnavailable:
                     rebuilt = -1
-                    await self._wait(news, AGAIN_S)
+                    await _pause(reader, AGAIN_S)
                     if self._leaving.is_set():
                         yield Mark.LEAVING
                         return
@@ -226,59 +324,67 @@ class Feeds:
                 if self._leaving.is_set():
                     yield Mark.LEAVING
                     return
-                if not moved and not await self._wait(news, quiet_s):
-                    feed.suspect()  # look by ourselves: a message may have been lost
-                    yield Mark.LEAVING if self._leaving.is_set() else Mark.QUIET
+                if not moved and not await reader.wait():
+                    feed.hear()  # look by ourselves: a message may have been lost
+                    yield Mark.QUIET
 
     async def wait(self, graph_id: str, until: Callable[[], Awaitable[bool]], seconds: float) -> None:
         """Wait until *until* answers true, asked again whenever the run has news, at most *seconds*."""
         ends = asyncio.get_running_loop().time() + seconds
-        async with self._reading(graph_id) as (_, news):
+        async with self._reading(graph_id, QUIET_S) as (_, reader):
             while True:
-                news.clear()
+                reader.clear()
                 if await until() or self._leaving.is_set():
                     return
                 left = ends - asyncio.get_running_loop().time()
                 if left <= 0:
                     return
-                await self._wait(news, min(left, QUIET_S))
+                await _pause(reader, min(left, QUIET_S))
 
     async def _is_there(self, graph_id: str, seq: int, four: str) -> bool:
         """Tell whether the log still has event number *seq*, as it was read."""
         return await adrive(self._client, runs.check_cursor(graph_id, seq, four))
 
     @asynccontextmanager
-    async def _reading(self, graph_id: str) -> AsyncIterator[tuple[Feed, asyncio.Event]]:
+    async def _reading(self, graph_id: str, quiet_s: float) -> AsyncIterator[tuple[Feed, Reader]]:
         feed = self._feeds.get(graph_id)
         if feed is None:
             feed = self._feeds[graph_id] = Feed(graph_id, self._client)
-        news = asyncio.Event()
-        feed.readers.add(news)
+        reader = Reader(quiet_s)
+        feed.readers.add(reader)
         channel = live_channel(graph_id)
+        if self._clock is None:
+            self._look()
         try:
             await self._subscriptions.add(channel)
-            yield feed, news
+            yield feed, reader
         finally:
-            feed.readers.discard(news)
+            feed.readers.discard(reader)
             if not feed.readers and self._feeds.get(graph_id) is feed:
                 del self._feeds[graph_id]
             await self._subscriptions.remove(channel)
 
-    async def _wait(self, news: asyncio.Event, seconds: float) -> bool:
-        """Wait for news, for the end of this process, or for time to pass; True: there is news."""
-        waiting = {asyncio.ensure_future(news.wait()), asyncio.ensure_future(self._leaving.wait())}
-        try:
-            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waiting:
-                one.cancel()
-        return news.is_set()
+    def _look(self) -> None:
+        """Note the time at all readers: cheaper than a timer of each, each time."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for feed in self._feeds.values():
+            for reader in feed.readers:
+                reader.look(now)
+        self._clock = loop.call_later(LOOK_S, self._look) if self._feeds else None
 
     def _heard(self, channel: str) -> None:
         feed = self._feeds.get(channel.rpartition(":")[2])
         if feed is not None:
-            feed.wake()
+            feed.hear()
 
     def _lost(self) -> None:
         for feed in self._feeds.values():
             feed.forget()
+
+
+async def _pause(reader: Reader, seconds: float) -> None:
+    """Wait for something new, at most so long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await reader.wait()

@@ -10,8 +10,8 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 
-import grpc
 import uvicorn
 import uvloop
 
@@ -21,7 +21,7 @@ from orchestrator.api.app import build
 from orchestrator.api.live import SlowReaderProtocol
 from orchestrator.metrics import ApiMetrics
 from orchestrator.program import ApiServices
-from orchestrator.rpc import server as rpc
+from orchestrator.rpc.doorway import Doorway, Server
 from orchestrator.service import Service
 from supervisor.scoreboard.scoreboard import Row
 
@@ -49,7 +49,7 @@ async def _serve(services: ApiServices, row: Row) -> None:
     loop = asyncio.get_running_loop()
 
     def leave() -> None:
-        service.leaving.set()
+        service.leave()
         server.should_exit = True
 
     def hurry() -> None:
@@ -59,10 +59,10 @@ async def _serve(services: ApiServices, row: Row) -> None:
     loop.add_signal_handler(signal.SIGTERM, leave)
     loop.add_signal_handler(signal.SIGQUIT, hurry)
     loop.add_signal_handler(signal.SIGHUP, logs.reopen)
-    calls = await _grpc(services, service, metrics)
+    doorway = await _grpc(services, service, metrics)
     beat = loop.create_task(_beat(services, row, server))
     try:
-        await asyncio.gather(_serve_http(services, server, service), _serve_grpc(calls, service))
+        await asyncio.gather(_serve_http(services, server, service), _serve_grpc(doorway, service))
     finally:
         beat.cancel()
         with suppress(asyncio.CancelledError):
@@ -80,24 +80,30 @@ async def _serve_http(services: ApiServices, server: uvicorn.Server, service: Se
         await service.leaving.wait()
 
 
-async def _grpc(services: ApiServices, service: Service, metrics: ApiMetrics) -> grpc.aio.Server | None:
-    """Start the gRPC server on the port that the supervisor keeps."""
+async def _grpc(services: ApiServices, service: Service, metrics: ApiMetrics) -> Doorway | None:
+    """Open gRPC's port, which the supervisor keeps."""
     if services.listening.grpc is None:
         return None
     tls = None
     if services.tls is not None:
         cert, key = services.tls
         tls = Path(key).read_bytes(), Path(cert).read_bytes()
-    host = f"[{services.listening.host}]" if ":" in services.listening.host else services.listening.host
-    server = rpc.build(service, metrics.measured, f"{host}:{services.listening.ports['grpc']}", tls)
-    await server.start()
-    return server
+    host, port = services.listening.host, services.listening.ports["grpc"]
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def build(module: ModuleType) -> Server:
+        made: Server = module.build(service, metrics.measured, address, tls)
+        return made
+
+    doorway = Doorway(host, port, build)
+    await doorway.open()
+    return doorway
 
 
-async def _serve_grpc(server: grpc.aio.Server | None, service: Service) -> None:
-    if server is not None:
+async def _serve_grpc(doorway: Doorway | None, service: Service) -> None:
+    if doorway is not None:
         await service.leaving.wait()
-        await server.stop(MOST_DRAIN_S)
+        await doorway.close(MOST_DRAIN_S)
 
 
 async def _beat(services: ApiServices, row: Row, server: uvicorn.Server) -> None:

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from starlette.datastructures import QueryParams
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from executor_worker.telemetry import logs
 from orchestrator.errors import ApiError, Forbidden, Internal, InvalidRequest, NotFound, RateLimited, Unauthorized
-from orchestrator.events import Mark, Position, Shown, Wanted
+from orchestrator.events import Batch, Mark, Position, Shown, Wanted
 from orchestrator.service import Service, as_api_error
 
 SLOW_S = 5.0  # a reader that takes nothing for so long is cut off
-PART_BYTES = 16 * 1024
 RETRY_MS = 500
 UNKNOWN, NOT_ALLOWED, TOO_SLOW, RESTART, BROKEN = 4404, 4401, 1013, 1012, 1011
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-COMMENT = b": nothing new\n\n"
-FAREWELL = b": this server ends; join again at the last id\n\n"
+MARKS = {
+    Mark.QUIET: b": nothing new\n\n",
+    Mark.LEAVING: b": this server ends; join again at the last id\n\n",
+    Mark.RESET: b'event: reset\nid: 0\ndata: {"type":"reset"}\n\n',
+}
+END: Message = {"type": "http.response.body", "body": b""}
+Headers = Mapping[str, str]
 
 
 def position_of(connection: HTTPConnection) -> Position:
@@ -59,110 +63,81 @@ def stream(
     request: Request,
     *,
     status: int = 200,
-    headers: Mapping[str, str] | None = None,
+    headers: Headers | None = None,
 ) -> Response:
     """Answer with a run's events as server-sent events."""
-    renamed = request.query_params.get("names") == "underscore"
-    found = _Events(service, graph_id, position, wanted_of(request.query_params), renamed=renamed)
-    return found.response(status, {**HEADERS, **(headers or {})})
+    return _Events(service, graph_id, position, request, status, headers or {})
 
 
-class _Events:
-    """One reader over HTTP."""
-
-    def __init__(self, service: Service, graph_id: str, position: Position, wanted: Wanted, *, renamed: bool) -> None:
-        self._service = service
-        self._graph_id = graph_id
-        self._position = position
-        self._wanted = wanted
-        self._renamed = renamed
-
-    def response(self, status: int, headers: Mapping[str, str]) -> Response:
-        return _Stream(self, status, headers)
-
-    async def parts(self) -> AsyncIterator[bytes]:
-        """Yield what is sent, piece by piece."""
-        yield b"retry: %d\n\n" % RETRY_MS
-        with suppress(ApiErrorInStream):
-            async for batch in _followed(self._service, self._graph_id, self._position, self._wanted):
-                match batch:
-                    case Mark.QUIET:
-                        yield COMMENT
-                    case Mark.LEAVING:
-                        yield FAREWELL
-                    case Mark.RESET:
-                        yield b'event: reset\nid: 0\ndata: {"type":"reset"}\n\n'
-                    case list():
-                        for part in _parted(map(self._written, batch)):
-                            yield part
-
-    def _written(self, one: Shown) -> bytes:
-        kind = one.kind.replace(".", "_") if self._renamed else one.kind
-        raw = one.renamed() if self._renamed else one.raw
-        return b"id: %b\nevent: %b\ndata: %b\n\n" % (one.cursor.encode(), kind.encode(), raw)
-
-
-def _parted(texts: Iterable[bytes]) -> Iterator[bytes]:
-    """Put short texts together, so that the line's buffer bounds what waits for a reader."""
-    part = b""
-    for text in texts:
-        if part and len(part) + len(text) > PART_BYTES:
-            yield part
-            part = b""
-        part += text
-    yield part
-
-
-class ApiErrorInStream(Exception):
-    """The run is gone, or something went wrong: the stream ends, and who joins again is told."""
-
-
-async def _followed(
-    service: Service, graph_id: str, position: Position, wanted: Wanted
-) -> AsyncIterator[list[Shown] | Mark]:
-    try:
-        async for batch in service.feeds.follow(graph_id, position, wanted):
-            yield batch
-    except Exception as error:
-        known = as_api_error(error)
-        if isinstance(known, Internal):
-            logs.error("api.failed", exception=error, route="events", method="GET")
-        raise ApiErrorInStream from error
-
-
-class _Stream(Response):
-    """Sends pieces until there are no more, or the reader is gone or too slow."""
+class _Events(Response):
+    """A run's events for one reader over HTTP: until there are no more, or the reader is gone or too slow."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: _Events, status: int, headers: Mapping[str, str]) -> None:
-        super().__init__(b"", status, dict(headers))
+    def __init__(
+        self, service: Service, graph_id: str, position: Position, request: Request, status: int, headers: Headers
+    ) -> None:
+        super().__init__(b"", status, {**HEADERS, **headers})
         del self.headers["content-length"]
-        self._events = events
+        self._service = service
+        self._graph_id = graph_id
+        self._position = position
+        self._wanted = wanted_of(request.query_params)
+        self._renamed = request.query_params.get("names") == "underscore"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         if scope["method"] == "HEAD":
             await send({"type": "http.response.body", "body": b""})
             return
-        sending = asyncio.ensure_future(self._send(send))
-        gone = asyncio.ensure_future(_until_gone(receive))
-        self._events._service.meter.subscribed(1)
+        meter = self._service.meter
+        meter.subscribed(1)
         try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            async with _while_there(receive):
+                await self._send(send)
+        except TimeoutError:
+            pass  # too slow: it is cut off in the midst, and joins again
+        except Exception as error:  # noqa: BLE001 - the stream ends, and who joins again is told why
+            if isinstance(as_api_error(error), Internal):
+                logs.error("api.failed", exception=error, route="events", method="GET")
+            await send(END)
+        else:
+            await send(END)
         finally:
-            self._events._service.meter.subscribed(-1)
-            gone.cancel()
-            if not sending.done():
-                sending.cancel()
-            with suppress(asyncio.CancelledError, TimeoutError):
-                await sending
+            meter.subscribed(-1)
 
     async def _send(self, send: Send) -> None:
-        async for part in self._events.parts():
-            async with asyncio.timeout(SLOW_S):
-                await send({"type": "http.response.body", "body": part, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RETRY_MS, "more_body": True})
+        async with aclosing(self._service.feeds.follow(self._graph_id, self._position, self._wanted)) as batches:
+            async for batch in batches:
+                # Short texts together, long ones apart: the line's buffer bounds what waits for a reader.
+                for part in (MARKS[batch],) if isinstance(batch, Mark) else self._parts(batch):
+                    async with asyncio.timeout(SLOW_S):
+                        await send({"type": "http.response.body", "body": part, "more_body": True})
+
+    def _parts(self, batch: Batch) -> Iterable[bytes]:
+        return batch.parts if not self._renamed else map(_renamed_block, batch)
+
+
+def _renamed_block(one: Shown) -> bytes:
+    kind = one.kind.replace(".", "_")
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (one.cursor.encode(), kind.encode(), one.renamed())
+
+
+@asynccontextmanager
+async def _while_there(receive: Receive) -> AsyncIterator[None]:
+    """Leave off what is within as soon as the reader has gone."""
+    sending = asyncio.current_task()
+    assert sending is not None, "there is no task"
+    watching = asyncio.ensure_future(_until_gone(receive))
+    watching.add_done_callback(lambda done: None if done.cancelled() else sending.cancel())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not watching.done() or sending.uncancel():
+            raise
+    finally:
+        watching.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:
@@ -208,14 +183,14 @@ class EventSocket:
         access.spend(caller.name or (socket.client.host if socket.client else ""))
         caller.require("read")
         renamed = query.get("names") == "underscore"
-        following = self._service.feeds.follow(socket.path_params["id"], position_of(socket), wanted_of(query))
-        async for batch in following:
+        feeds = self._service.feeds
+        async for batch in feeds.follow(socket.path_params["id"], position_of(socket), wanted_of(query)):
             match batch:
                 case Mark.LEAVING:
                     return RESTART, "this server ends; join again at the last seq"
                 case Mark.RESET:
                     await socket.send_text('{"type":"reset"}')
-                case list():
+                case Batch():
                     for one in batch:
                         await socket.send_text((one.renamed() if renamed else one.raw).decode())
                 case Mark.QUIET:

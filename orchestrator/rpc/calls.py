@@ -16,7 +16,7 @@ from grpc_status import rpc_status
 from executor_worker.json_text import dumps, loads
 from executor_worker.telemetry import logs
 from orchestrator.errors import ApiError, Internal, InvalidRequest, TooLarge, Unavailable
-from orchestrator.events import Mark, Position, Shown, Wanted
+from orchestrator.events import Batch, Mark, Position, Shown, Wanted
 from orchestrator.rpc import orchestrator_pb2 as messages
 from orchestrator.rpc import orchestrator_pb2_grpc
 from orchestrator.service import Caller, Context, Order, Service, as_api_error, context_of, views
@@ -82,7 +82,7 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             finally:
                 self._service.meter.subscribed(-1)
 
-    async def _show(self, batch: list[Shown] | Mark, graph_id: str, context: Any) -> None:
+    async def _show(self, batch: Batch | Mark, graph_id: str, context: Any) -> None:
         """
         Raises:
             Unavailable: This process ends.
@@ -93,7 +93,7 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 raise Unavailable("this server ends; join again at the last seq")
             case Mark.RESET:
                 await context.write(messages.GraphEvent(type="reset", graph_id=graph_id, data_json="{}"))
-            case list():
+            case Batch():
                 for one in batch:
                     async with asyncio.timeout(SLOW_S):
                         await context.write(_message(one))

@@ -16,6 +16,7 @@ from executor_worker.json_text import dumps
 from orchestrator.errors import ApiError, Conflict, InvalidRequest, NotFound
 from orchestrator.events import Feeds
 from orchestrator.service import detail, submissions, views
+from orchestrator.service.known_graphs import KnownGraphs
 from orchestrator.service.rules import Rules
 from orchestrator.service.submissions import Context, Order
 from orchestrator.settings import ApiSettings
@@ -40,6 +41,7 @@ class Runs:
         self._settings = settings
         self._rules = rules
         self._feeds = feeds
+        self._known = KnownGraphs()
 
     # What is submitted
 
@@ -50,16 +52,19 @@ class Runs:
         Raises:
             InvalidRequest, Invalid: It can't be run.
         """
-        return submissions.read(body, self._settings, self._rules, keyed=keyed)
+        return submissions.read(body, self._settings, self._rules, self._known, keyed=keyed)
 
-    def validate(self, body: Mapping[str, Any]) -> Report:
+    def validate(self, body: Mapping[str, Any], offered: frozenset[str] | None = None) -> Report:
         """
         Tell all that is wrong with a body.
+
+        Args:
+            offered: Tools that workers have at present; None: unknown.
 
         Raises:
             InvalidRequest: There is no graph in it.
         """
-        return submissions.examine(body, self._settings, self._rules)
+        return submissions.examine(body, self._settings, self._rules, offered)
 
     async def submit(self, order: Order, context: Context) -> runs.Submitted:
         """

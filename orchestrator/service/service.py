@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from executor_worker.broker.connection.asynchronous import Client, ask, checked
+from executor_worker.broker.connection.asynchronous import Client, checked
 from executor_worker.broker.graphs.runs import Submitted
 from executor_worker.errors import StreamError
 from orchestrator.errors import Invalid
@@ -60,13 +60,18 @@ class Service:
         self.feeds = Feeds(client, self.leaving)
         self.runs = Runs(client, settings, rules, self.feeds)
 
+    def leave(self) -> None:
+        """Begin to end: no request waits for anything any more."""
+        self.leaving.set()
+        self.feeds.leave()
+
     async def health(self) -> dict[str, Any]:
         """Say how the system is: `status` is healthy, degraded or unhealthy."""
         checks = {"redis": "ok", "workers": "ok", "scheduler": "ok"}
         status = "healthy"
         try:
             async with asyncio.timeout(ANSWERS_S):
-                checked(await ask(self.client, [("PING",)]))
+                checked(await self.client.ask([("PING",)]))
                 alive = sum(one["status"] in ("idle", "busy") for one in await self.fleet.entries())
         except (StreamError, TimeoutError):
             unknown = "unknown: Redis does not answer"
@@ -140,7 +145,7 @@ class Service:
             return False
         try:
             async with asyncio.timeout(ANSWERS_S):
-                checked(await ask(self.client, [("PING",)]))
+                checked(await self.client.ask([("PING",)]))
         except (StreamError, TimeoutError):
             return False
         return True

@@ -7,17 +7,17 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from executor_worker.broker.graphs import runs
 from executor_worker.graph import durations
-from executor_worker.graph.definition import Graph
 from executor_worker.graph.problems import Problem
 from executor_worker.graph.validation import Limits, Report, check
 from orchestrator.errors import Invalid, InvalidRequest
+from orchestrator.service.known_graphs import Checked, KnownGraphs
 from orchestrator.service.rules import Rules
 from orchestrator.settings import ApiSettings
 
@@ -35,7 +35,7 @@ _LATER = {
 class Order:
     """The order to run a graph, once it was found to be right."""
 
-    graph: Graph
+    stored: runs.StoredPlan
     inputs: dict[str, Any]
     metadata: dict[str, Any]
     labels: dict[str, str]
@@ -70,22 +70,23 @@ class Context:
         return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01", ""
 
 
-def read(body: Mapping[str, Any], settings: ApiSettings, rules: Rules, *, keyed: bool) -> Order:
+def read(body: Mapping[str, Any], settings: ApiSettings, rules: Rules, known: KnownGraphs, *, keyed: bool) -> Order:
     """
     Read a body.
 
     Args:
+        known: Graphs that need not be checked again.
         keyed: It comes with an Idempotency-Key, so that its digest is needed.
 
     Raises:
         InvalidRequest: There is no graph in it.
         Invalid: It can't be run; with all that is wrong.
     """
-    report = examine(body, settings, rules)
-    if not report.valid or report.placed is None:
-        raise _refused(report)
+    checked = _checked(body, settings, rules, known)
+    if not checked.report.valid:
+        raise _refused(checked.report)
     return Order(
-        graph=report.placed.graph,
+        stored=checked.stored,
         inputs=body.get("inputs") or {},
         metadata=body.get("metadata") or {},
         labels=body.get("labels") or {},
@@ -94,29 +95,56 @@ def read(body: Mapping[str, Any], settings: ApiSettings, rules: Rules, *, keyed:
     )
 
 
-def examine(body: Mapping[str, Any], settings: ApiSettings, rules: Rules) -> Report:
+def examine(
+    body: Mapping[str, Any], settings: ApiSettings, rules: Rules, offered: frozenset[str] | None = None
+) -> Report:
     """
     Tell all that is wrong with a body, with pointers from its root.
+
+    Args:
+        offered: Tools that workers have at present; None: unknown.
 
     Raises:
         InvalidRequest: There is no graph in it.
     """
+    _require_graph(body)
+    beside = tuple(_beside(body))
+    if body.get("graph") is None:
+        return Report(beside)
+    report = _check(body, settings, rules, offered)
+    return replace(report, errors=(*report.errors, *beside))
+
+
+def _checked(body: Mapping[str, Any], settings: ApiSettings, rules: Rules, known: KnownGraphs) -> Checked:
+    """Check a body as `examine` does, its graph only if it is not known."""
+    _require_graph(body)
+    beside = tuple(_beside(body))
+    graph, inputs = body.get("graph"), body.get("inputs")
+    if beside or graph is None:
+        return Checked(examine(body, settings, rules))
+    names = tuple(sorted(inputs)) if inputs else ()
+    return known.checked(graph, names, body.get("timeout") is not None, lambda: _check(body, settings, rules))
+
+
+def _require_graph(body: Mapping[str, Any]) -> None:
     if body.get("graph") is None and body.get("definition") is None:
         raise InvalidRequest("there is no `graph` in the body")
-    beside = tuple(_beside(body))
+
+
+def _check(
+    body: Mapping[str, Any], settings: ApiSettings, rules: Rules, offered: frozenset[str] | None = None
+) -> Report:
     limits = Limits(settings.max_graph_bytes, settings.max_graph_nodes, settings.max_graph_edges)
     inputs = body.get("inputs")
-    report = check(
-        body.get("graph") or {},
+    return check(
+        body["graph"],
         limits,
+        offered_tools=offered,
         retired=rules.retired,
         config_rules=rules.config,
         inputs=inputs if isinstance(inputs, dict) else {} if inputs is None else None,
         bounded=body.get("timeout") is not None,
     ).under("/graph")
-    if body.get("graph") is None:
-        return Report(beside, report.warnings)
-    return Report((*report.errors, *beside), report.warnings, report.order, report.circles, report.placed)
 
 
 def context_of(headers: Mapping[str, str], name: str) -> Context:
@@ -129,7 +157,7 @@ def submission_of(order: Order, context: Context, settings: ApiSettings, graph_i
     """Make a run of it."""
     traceparent, tracestate = context.trace
     return runs.Submission(
-        order.graph,
+        order.stored.plan.graph,
         order.inputs,
         graph_id,
         idempotency_key=f"{context.name}:{context.key}" if context.key else "",
@@ -144,6 +172,7 @@ def submission_of(order: Order, context: Context, settings: ApiSettings, graph_i
         queued_max=settings.run_queued_max,
         state_ttl_s=settings.state_ttl_s,
         max_active=settings.max_active_graphs,
+        stored=order.stored,
     )
 
 

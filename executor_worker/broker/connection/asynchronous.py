@@ -5,35 +5,98 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import redis.exceptions
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
-from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.command import Word, pack
 from executor_worker.broker.connection.endpoint import Endpoint
-from executor_worker.broker.connection.replies import error_of
+from executor_worker.broker.connection.replies import Misplaced, NoScript, error_of
+from executor_worker.broker.connection.shared_line import SharedLine
 from executor_worker.errors import StreamError, StreamUnavailable
 
 TIMEOUT_S = 5.0
-CONNECTIONS = 64
 CONFIRMED_S = 2.0  # to wait until Redis says that a channel is listened to
 SILENT_S = 10.0  # then a connection that only listens is asked whether it is still there
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0  # before a lost one is made again
-Client: TypeAlias = "Redis"
+LINES = 4  # at most: a large reply on one holds up who shares it
+BUSY = 32  # callers that wait on each line before another one is opened
 
 
-def connect(endpoint: Endpoint, name: str, *, timeout_s: float = TIMEOUT_S, connections: int = CONNECTIONS) -> Client:
+class Client:
     """
-    Make a client of *endpoint*: it connects when it is used, never tries anything twice, and answers with bytes.
+    A client of one endpoint: it connects when it is used, never tries anything twice, and answers with bytes.
+
+    All callers share a few connections, on which nothing may block.
+    """
+
+    def __init__(self, pool: ConnectionPool, timeout_s: float) -> None:
+        self._pool = pool
+        self._timeout_s = timeout_s
+        self._lines: list[SharedLine] = []
+        self._opening = asyncio.Lock()
+
+    async def ask(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """
+        Send several commands at once, as `Link.batch` does; an error reply stands in the list as an exception.
+
+        Raises:
+            StreamUnavailable: No reply.
+        """
+        packed = b"".join(pack(command) for command in commands)
+        line = self._least_busy()
+        if line is None:
+            line = await self._open()
+        return [_ours(reply) for reply in await line.ask(packed, len(commands))]
+
+    def make_connection(self) -> Any:
+        """Make a connection of the caller's own, not connected yet."""
+        return self._pool.make_connection()  # type: ignore[no-untyped-call]
+
+    async def aclose(self) -> None:
+        """Hang up."""
+        lines, self._lines = self._lines, []
+        for line in lines:
+            await line.close()
+
+    def _least_busy(self) -> SharedLine | None:
+        """Return the line to use; None: another one is to be opened."""
+        best: SharedLine | None = None
+        for line in self._lines:
+            if not line.lost and (best is None or line.unanswered < best.unanswered):
+                best = line
+        return best if best is None or best.unanswered < BUSY or len(self._lines) >= LINES else None
+
+    async def _open(self) -> SharedLine:
+        """
+        Raises:
+            StreamUnavailable: Redis can't be reached, or does not let us in.
+        """
+        async with self._opening:
+            self._lines = [line for line in self._lines if not line.lost]
+            found = self._least_busy()  # opened by another caller meanwhile
+            if found is not None:
+                return found
+            line = SharedLine(self.make_connection(), redis.exceptions.ResponseError, _is_useless, self._timeout_s)
+            try:
+                await line.open()
+            except (redis.exceptions.RedisError, OSError) as error:
+                raise _refusal(error) from error
+            self._lines.append(line)
+            return line
+
+
+def connect(endpoint: Endpoint, name: str, *, timeout_s: float = TIMEOUT_S) -> Client:
+    """
+    Make a client of *endpoint*.
 
     Args:
         name: Shown in CLIENT LIST.
         timeout_s: For connecting, and for each reply.
-        connections: At most; who comes when all are taken waits for one.
     """
     options: dict[str, Any] = {
         "username": endpoint.user,
@@ -46,7 +109,7 @@ def connect(endpoint: Endpoint, name: str, *, timeout_s: float = TIMEOUT_S, conn
         "protocol": 2,
     }
     if endpoint.service is not None:
-        return _plain(_of_sentinels(endpoint, endpoint.service, options, connections))
+        return Client(_of_sentinels(endpoint, endpoint.service, options), timeout_s)
     if endpoint.path is not None:
         options |= {"connection_class": UnixDomainSocketConnection, "path": endpoint.path}
     else:
@@ -56,38 +119,31 @@ def connect(endpoint: Endpoint, name: str, *, timeout_s: float = TIMEOUT_S, conn
         )
         options |= {"connection_class": SSLConnection if tls else Connection, "host": host, "port": port, **tls}
         options["socket_keepalive"] = True
-    pool = BlockingConnectionPool(max_connections=connections, timeout=timeout_s, **options)
-    return _plain(Redis(connection_pool=pool))
+    return Client(ConnectionPool(**options), timeout_s)
 
 
-async def ask(client: Client, commands: Sequence[Sequence[Word]]) -> list[Any]:
-    """
-    Send several commands at once, as `Link.batch` does; an error reply stands in the list as an exception.
-
-    Raises:
-        StreamUnavailable: No reply.
-    """
-    pipeline = client.pipeline(transaction=False)
-    for command in commands:
-        pipeline.execute_command(*command, NEVER_DECODE=True)
-    try:
-        replies = await pipeline.execute(raise_on_error=False)
-    except (redis.exceptions.RedisError, OSError) as error:
-        raise StreamUnavailable(f"Redis does not answer: {error}") from error
-    return [_ours(reply) for reply in replies]
+def _refusal(error: Exception) -> StreamError:
+    """Say why there is no connection."""
+    text = str(error)
+    if isinstance(error, redis.exceptions.AuthenticationError | redis.exceptions.NoPermissionError):
+        return error_of(text)
+    return StreamUnavailable(f"Redis does not answer: {text}")
 
 
-def _plain(client: Client) -> Client:
-    """Let it answer what Redis says, as a `Link` does, and not what the client makes of it command by command."""
-    client.response_callbacks.clear()
-    return client
+def _is_useless(reply: Exception) -> bool:
+    """Tell of an error reply that another connection may lead to a server that can serve us."""
+    return isinstance(_ours(reply), Misplaced)
 
 
 def _ours(reply: Any) -> Any:
     """Make an error of the client's one of ours."""
+    if not isinstance(reply, redis.exceptions.RedisError):
+        return reply
+    if isinstance(reply, redis.exceptions.NoScriptError):
+        return NoScript(str(reply))
     if isinstance(reply, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError):
         return StreamUnavailable(str(reply))
-    return error_of(str(reply)) if isinstance(reply, redis.exceptions.RedisError) else reply
+    return error_of(str(reply))
 
 
 def checked(replies: Sequence[Any]) -> Sequence[Any]:
@@ -103,15 +159,14 @@ def checked(replies: Sequence[Any]) -> Sequence[Any]:
     return replies
 
 
-def _of_sentinels(endpoint: Endpoint, service: str, options: dict[str, Any], connections: int) -> Client:
+def _of_sentinels(endpoint: Endpoint, service: str, options: dict[str, Any]) -> ConnectionPool:
     tls = endpoint.tls.as_keywords() if endpoint.tls else {}
     own = {"username": endpoint.sentinel_user, "password": endpoint.sentinel_password}
     timeout_s = options["socket_timeout"]
     sentinel = Sentinel(  # type: ignore[no-untyped-call]
         list(endpoint.hosts), sentinel_kwargs={**own, **tls, "socket_timeout": timeout_s}, **{**options, **tls}
     )
-    master = sentinel.master_for(service, connection_pool_class=SentinelConnectionPool, max_connections=connections)
-    return cast("Client", master)
+    return cast("ConnectionPool", sentinel.master_for(service).connection_pool)
 
 
 class Subscriptions:
@@ -167,7 +222,7 @@ class Subscriptions:
     async def _listen(self) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
-            connection = self._client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+            connection = self._client.make_connection()
             try:
                 await connection.connect()
                 self._connection = connection

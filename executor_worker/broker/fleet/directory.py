@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from executor_worker.broker.connection.asynchronous import Client, ask, checked
+from executor_worker.broker.connection.asynchronous import Client, checked
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.fleet.registry import SCAN_PAGE, entry_of
 from executor_worker.broker.names import REGISTRY_PREFIX
@@ -23,13 +23,13 @@ async def workers(client: Client) -> list[dict[str, Any]]:
     cursor = b"0"
     while True:
         scan = ("SCAN", cursor, "MATCH", REGISTRY_PREFIX + "*", "COUNT", SCAN_PAGE)
-        cursor, page = checked(await ask(client, [scan]))[0]
+        cursor, page = checked(await client.ask([scan]))[0]
         keys.update(page)
         if cursor == b"0":
             break
     names = sorted(keys)
     pages: list[tuple[Word, ...]] = [("MGET", *names[at : at + PAGE]) for at in range(0, len(names), PAGE)]
-    values = [value for page in checked(await ask(client, pages)) for value in page] if pages else []
+    values = [value for page in checked(await client.ask(pages)) for value in page] if pages else []
     return [entry for entry in map(entry_of, values) if entry is not None]
 
 
@@ -40,4 +40,4 @@ async def worker(client: Client, name: str) -> dict[str, Any] | None:
     Raises:
         StreamUnavailable: No reply.
     """
-    return entry_of(checked(await ask(client, [("GET", REGISTRY_PREFIX + name)]))[0])
+    return entry_of(checked(await client.ask([("GET", REGISTRY_PREFIX + name)]))[0])

@@ -2,7 +2,7 @@
 
 from executor_worker.broker.graphs.documents import document, result
 from executor_worker.broker.graphs.stepping import step
-from executor_worker.broker.graphs.submission import Submission, Submitted, new_graph_id, submit
+from executor_worker.broker.graphs.submission import StoredPlan, Submission, Submitted, new_graph_id, submit
 from executor_worker.broker.graphs.verbs import Cancelled, Retried, cancel, delete, hold, resume, retry
 from executor_worker.broker.graphs.views import (
     EventPage,
@@ -31,6 +31,7 @@ __all__ = [
     "NodeDetail",
     "NodeView",
     "Retried",
+    "StoredPlan",
     "Submission",
     "Submitted",
     "active_count",

@@ -25,12 +25,41 @@ SLICE = 500  # fields in one command
 
 
 @dataclass(frozen=True, slots=True)
+class StoredPlan:
+    """
+    A graph as it is stored, the same for all its runs.
+
+    Attributes:
+        records: Fields and values of the plan.
+        places: Of what scripts need to know.
+        document: The graph as it came, as JSON.
+    """
+
+    plan: Plan
+    records: tuple[Any, ...]
+    places: tuple[Any, ...]
+    document: bytes
+
+    @classmethod
+    def of(cls, graph: Graph) -> StoredPlan:
+        """Write a graph that validation has found to be right."""
+        plan = compile_graph(graph)
+        records: list[Any] = ["", plan.skeleton]
+        places: list[Any] = []
+        for node in plan.nodes:
+            records += (node, plan.nodes[node].dump())
+            places += (node, plan.places[node].dump())
+        return cls(plan, tuple(records), tuple(places), dumps(graph.document))
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """
     A run to be.
 
     Attributes:
         graph: As validation has found it to be right.
+        stored: What of it is stored, if that was made before; None: it is made now.
         graph_id: From `new_graph_id`: with the same one a repetition finds the run it has made.
         idempotency_key: With its scope before it; "": none.
         body_digest: Of the request, so that the same key with another body is noticed.
@@ -52,6 +81,7 @@ class Submission:
     queued_max: int = 500
     state_ttl_s: float = 86400.0
     max_active: int = 0
+    stored: StoredPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +121,16 @@ def submit(run: Submission, render: Render | None = None, deciding: Deciding | N
         TooManyRuns: `max_active` run already.
         StreamUnavailable: Not now.
     """
-    plan = compile_graph(run.graph)
+    stored = run.stored or StoredPlan.of(run.graph)
+    plan = stored.plan
     base = run_key(run.graph_id)
     inputs = dumps(dict(run.inputs))
-    prefix = _prefix(run, inputs)
+    prefix = _prefix(run, stored.document, inputs)
     deciding = deciding or Deciding(run.graph_id, render)
-    deciding.inputs, deciding.skeleton = run.inputs, plan.skeleton
+    deciding.inputs, deciding.skeleton = run.inputs, stored.records[1]
     deciding.plans.update(plan.nodes)
-    records: list[Any] = ["", plan.skeleton]
-    places: list[Any] = []
-    for node in plan.nodes:
-        records += (node, plan.nodes[node].dump())
-        places += (node, plan.places[node].dump())
     requests: list[Request] = []
-    for key, fields in ((f"{base}:plan", records), (f"{base}:edges", places)):
+    for key, fields in ((f"{base}:plan", stored.records), (f"{base}:edges", stored.places)):
         requests += [(b"HSET", key, *fields[at : at + 2 * SLICE]) for at in range(0, len(fields), 2 * SLICE)]
         requests.append((b"EXPIRE", key, PLANNED_S))
     head = _head(run, plan, len(prefix), inputs)
@@ -139,11 +165,11 @@ def _idempotency(run: Submission, base: str) -> str:
     return idempotency_key(hashlib.sha256(run.idempotency_key.encode()).hexdigest())
 
 
-def _prefix(run: Submission, inputs: bytes) -> bytes:
+def _prefix(run: Submission, document: bytes, inputs: bytes) -> bytes:
     """Write the part of the state document that never changes."""
     parts = {
         "graph_id": dumps(run.graph_id),
-        "graph": dumps(run.graph.document),
+        "graph": document,
         "inputs": inputs,
         "name": dumps(run.graph.name),
         "labels": dumps(dict(run.labels)),

@@ -70,7 +70,8 @@ def test_a_ticket_can_not_be_made_up() -> None:
     """Not by changing one, nor with other tokens, nor out of nothing."""
     access = Access(TOKENS)
     ticket = access.ticket(access.admit("Bearer ccc"))
-    for wrong in (ticket[:-2] + "AA", "A" + ticket[1:], "x", "é", "=" * 50, ""):
+    other = "B" if ticket.startswith("A") else "A"
+    for wrong in (ticket[:-2] + "AA", other + ticket[1:], "x", "é", "=" * 50, ""):
         with pytest.raises(Unauthorized):
             access.admit("", wrong)
     with pytest.raises(Unauthorized):
