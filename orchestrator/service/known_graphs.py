@@ -27,7 +27,7 @@ class Checked:
 
     @cached_property
     def stored(self) -> StoredPlan:
-        """What is stored of it; it has to be right."""
+        """The plan as it is stored; the graph has to be right."""
         assert self.report.placed is not None, "it was not read"
         return StoredPlan.of(self.report.placed.graph)
 
