@@ -358,7 +358,7 @@ def _graph(commands: _Commands) -> None:
     parser.add_argument("--redis", metavar="ADDR", help="run it there instead of in a private Redis")
     parser.add_argument("--workers", type=count, default=4, metavar="N", help="slots of its pool (4)")
     about = "tell all that is wrong with a graph, each problem with its place and what to do"
-    parser = _add(actions, "validate", about, "graph.checking:validate", needs="nothing")
+    parser = _add(actions, "validate", about, "graph.checking:validate")
     parser.add_argument(
         "file", metavar="FILE", help="a graph, or an object of graph and inputs; JSON or YAML; - is stdin"
     )

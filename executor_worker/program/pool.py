@@ -305,7 +305,10 @@ class ExecutorProgram:
         roles += [chat_kind(settings, limits)] if CHAT in settings.roles else []
         if queues == (NOTHING,):
             return by_name(*roles)
-        graphs = RunKind(limits, ttl_s, rendered, queues), DocumentKind(limits, ttl_s, insist, queues)
+        graphs = (
+            RunKind(limits, ttl_s, rendered, queues, settings.timeout_node_execution),
+            DocumentKind(limits, ttl_s, insist, queues),
+        )
         return by_name(*roles, *graphs)
 
     def _consumer(self, link: Link, name: str, kinds: Kinds) -> Consumer:

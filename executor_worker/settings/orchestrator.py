@@ -83,3 +83,6 @@ class OrchestratorFields(BaseSettings):
     timeout_graph_execution: Annotated[float, kinds.duration(0.0, "1h")] = Field(
         3600.0, description="A run that lasts longer fails; a graph's own `timeout` goes first; 0 = no limit"
     )
+    timeout_node_execution: Annotated[float, kinds.duration(0.0, "5m")] = Field(
+        0.0, description="For a run's node that names no `timeout`; 0 = `NODE_TIMEOUT`, beyond which none goes"
+    )

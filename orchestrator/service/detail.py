@@ -6,7 +6,7 @@ from typing import Any
 
 from executor_worker.broker.graphs import Steps
 from executor_worker.broker.graphs.inspection import journal, seen_by
-from executor_worker.broker.graphs.views import NodeDetail
+from executor_worker.broker.graphs.node_views import NodeDetail
 from executor_worker.errors import TemplateError
 from executor_worker.graph.judging import Seen
 from executor_worker.json_text import loads

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from executor_worker.broker.connection.replies import NewerLayout
 from executor_worker.broker.graphs import (
     IdempotencyMismatch,
     NothingToRetry,
+    RedisFull,
     RunEnded,
     RunError,
     RunNotEnded,
@@ -36,6 +38,8 @@ def as_api_error(error: Exception) -> ApiError:
             return error
         case RunError():
             return _of_run(error)
+        case RedisFull() | NewerLayout():
+            return Unavailable(str(error))
         case StreamError():
             return Unavailable("Redis does not answer, or refuses; try again")
     return Internal()

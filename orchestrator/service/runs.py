@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from executor_worker.broker.connection.asynchronous import Client
-from executor_worker.broker.graphs import RunEnded, RunError, RunNotEnded, RunStopping, Steps, runs
+from executor_worker.broker.graphs import RedisFull, RunEnded, RunError, RunNotEnded, RunStopping, Steps, runs
+from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.requests_async import adrive
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.validation import Report
@@ -42,6 +43,7 @@ class Runs:
         self._rules = rules
         self._feeds = feeds
         self._known = KnownGraphs()
+        self._room = Room()
 
     # What is submitted
 
@@ -71,14 +73,14 @@ class Runs:
         Store a run and queue its first nodes; when this returns, it is kept.
 
         Raises:
-            IdempotencyMismatch, TooManyRuns, StreamUnavailable: It is not.
+            IdempotencyMismatch, TooManyRuns, RedisFull, StreamUnavailable: It is not.
         """
-        submission = submissions.submission_of(order, context, self._settings, runs.new_graph_id())
+        submission = submissions.submission_of(order, context, self._settings, runs.new_graph_id(), self._room)
         for attempt in range(1, TRIES + 1):
             try:
                 return await self._do(runs.submit(submission, self._rules.render))
-            except StreamUnavailable:
-                if attempt == TRIES:
+            except StreamUnavailable as error:
+                if attempt == TRIES or isinstance(error, RedisFull):
                     raise
                 await asyncio.sleep(AGAIN_S)  # its reply may have been lost: then it is found again
         raise AssertionError("unreachable")

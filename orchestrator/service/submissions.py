@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from executor_worker.broker.graphs import runs
+from executor_worker.broker.graphs.memory import Room
 from executor_worker.graph import durations
 from executor_worker.graph.problems import Problem
 from executor_worker.graph.validation import Limits, Report, check
@@ -153,7 +154,7 @@ def context_of(headers: Mapping[str, str], name: str) -> Context:
     return Context(name, key, parent, headers.get("tracestate", ""))
 
 
-def submission_of(order: Order, context: Context, settings: ApiSettings, graph_id: str) -> runs.Submission:
+def submission_of(order: Order, context: Context, settings: ApiSettings, graph_id: str, room: Room) -> runs.Submission:
     """Make a run of it."""
     traceparent, tracestate = context.trace
     return runs.Submission(
@@ -173,6 +174,7 @@ def submission_of(order: Order, context: Context, settings: ApiSettings, graph_i
         state_ttl_s=settings.state_ttl_s,
         max_active=settings.max_active_graphs,
         stored=order.stored,
+        room=room,
     )
 
 

@@ -13,6 +13,10 @@ class NoScript(StreamUnavailable):
     """The server does not know the script (any more); nothing was run."""
 
 
+class NewerLayout(StreamRefused):
+    """Data stored by a newer version of this program, in a form that this one does not read."""
+
+
 class Misplaced(StreamUnavailable):
     """This server can't serve us but another may: the connection is of no use."""
 
@@ -37,7 +41,7 @@ def error_of(text: str) -> StreamUnavailable | StreamRefused:
     if code in _MISPLACED or _CLIENTS_FULL in text:
         return Misplaced(text)
     if code == _NEWER:
-        return StreamRefused(text.removeprefix(f"{code} "))
+        return NewerLayout(text.removeprefix(f"{code} "))
     if code in _PASSING:
         return StreamUnavailable(text)
     return StreamRefused(f"Redis does not do what it is asked: {text}")

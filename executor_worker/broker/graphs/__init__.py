@@ -8,6 +8,7 @@ well as over redis.asyncio (`requests_async.adrive`). No verb keeps anything bet
 from executor_worker.broker.graphs.errors import (
     IdempotencyMismatch,
     NothingToRetry,
+    RedisFull,
     RunEnded,
     RunError,
     RunNotEnded,
@@ -22,6 +23,7 @@ from executor_worker.broker.names import live_channel
 __all__ = [
     "IdempotencyMismatch",
     "NothingToRetry",
+    "RedisFull",
     "Request",
     "RunEnded",
     "RunError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from executor_worker.errors import ExecutorError
+from executor_worker.errors import ExecutorError, StreamUnavailable
 
 
 class RunError(ExecutorError):
@@ -68,3 +68,14 @@ class TooManyRuns(RunError):
 
     def __init__(self, active: int) -> None:
         super().__init__("", f"{active} runs are active already, which is the limit; try again later")
+
+
+class RedisFull(StreamUnavailable):
+    """Redis is nearly full: what is left is for runs that are there already."""
+
+    def __init__(self, used: int, limit: int) -> None:
+        mib, share = 2**20, 100 * used / limit
+        super().__init__(
+            f"Redis is full to {share:.0f} % of its maxmemory ({used / mib:,.0f} of {limit / mib:,.0f} MiB): no run is"
+            " accepted, so that those that go on can end; raise maxmemory, or let ended runs expire sooner (STATE_TTL)"
+        )

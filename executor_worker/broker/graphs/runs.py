@@ -1,26 +1,13 @@
 """All verbs of runs in one place, for callers."""
 
 from executor_worker.broker.graphs.documents import document, result
+from executor_worker.broker.graphs.event_pages import EventPage, check_cursor, cursor_of, events
+from executor_worker.broker.graphs.heads import Head, active_count, head, require
+from executor_worker.broker.graphs.listings import Filter, Listing, listing
+from executor_worker.broker.graphs.node_views import NodeDetail, NodeView, node, nodes
 from executor_worker.broker.graphs.stepping import step
 from executor_worker.broker.graphs.submission import StoredPlan, Submission, Submitted, new_graph_id, submit
 from executor_worker.broker.graphs.verbs import Cancelled, Retried, cancel, delete, hold, resume, retry
-from executor_worker.broker.graphs.views import (
-    EventPage,
-    Filter,
-    Head,
-    Listing,
-    NodeDetail,
-    NodeView,
-    active_count,
-    check_cursor,
-    cursor_of,
-    events,
-    head,
-    listing,
-    node,
-    nodes,
-    require,
-)
 
 __all__ = [
     "Cancelled",

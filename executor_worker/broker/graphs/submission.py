@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from executor_worker.broker.connection.command import Word
 from executor_worker.broker.graphs.deciding import Deciding, Render
 from executor_worker.broker.graphs.errors import IdempotencyMismatch, TooManyRuns
+from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, checked
 from executor_worker.broker.graphs.scripts import submit_script
 from executor_worker.broker.names import STATE_PREFIX, idempotency_key, run_key
@@ -63,6 +65,7 @@ class Submission:
         graph_id: From `new_graph_id`: with the same one a repetition finds the run it has made.
         idempotency_key: With its scope before it; "": none.
         body_digest: Of the request, so that the same key with another body is noticed.
+        room: What this process knows of the server's memory; a new one asks.
         timeout_s: Goes before the graph's own; None: the graph's, else *default_timeout_s*; 0: none.
     """
 
@@ -82,6 +85,7 @@ class Submission:
     state_ttl_s: float = 86400.0
     max_active: int = 0
     stored: StoredPlan | None = None
+    room: Room = field(default_factory=Room)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,44 +123,62 @@ def submit(run: Submission, render: Render | None = None, deciding: Deciding | N
     Raises:
         IdempotencyMismatch: Its key was used with another body.
         TooManyRuns: `max_active` run already.
+        RedisFull: There is no room for it.
         StreamUnavailable: Not now.
     """
+    yield from run.room.check()
     stored = run.stored or StoredPlan.of(run.graph)
-    plan = stored.plan
     base = run_key(run.graph_id)
-    inputs = dumps(dict(run.inputs))
-    prefix = _prefix(run, stored.document, inputs)
     deciding = deciding or Deciding(run.graph_id, render)
     deciding.inputs, deciding.skeleton = run.inputs, stored.records[1]
-    deciding.plans.update(plan.nodes)
+    deciding.plans.update(stored.plan.nodes)
+    keys = [base, _idempotency(run, base), STATE_PREFIX + run.graph_id]
+    about = _about(run, stored)
+    requests = _plan_requests(base, stored)
+    while True:
+        *_, reply = checked((yield [*requests, ScriptCall(submit_script(), keys, [*about, *deciding.words()])]))
+        if reply[0] != b"judge":
+            return _answered(run, reply)
+        requests = []
+        yield from deciding.decide(reply[1])
+
+
+def _plan_requests(base: str, stored: StoredPlan) -> list[Request]:
+    """Write a run's plan, with a TTL until there is a run of it."""
     requests: list[Request] = []
     for key, fields in ((f"{base}:plan", stored.records), (f"{base}:edges", stored.places)):
         requests += [(b"HSET", key, *fields[at : at + 2 * SLICE]) for at in range(0, len(fields), 2 * SLICE)]
         requests.append((b"EXPIRE", key, PLANNED_S))
-    head = _head(run, plan, len(prefix), inputs)
+    return requests
+
+
+def _about(run: Submission, stored: StoredPlan) -> list[Word]:
+    """Say all that the script has to know of a run, up to what is decided of it."""
+    inputs = dumps(dict(run.inputs))
+    prefix = _prefix(run, stored.document, inputs)
+    head = _head(run, stored.plan, len(prefix), inputs)
     document = prefix + b',"status":"submitted","node_states":{},"submitted_at":null}'
-    key = _idempotency(run, base)
-    while True:
-        words: list[Any] = [run.body_digest, run.max_active, document, 2 * len(head)]
-        words += [word for pair in head.items() for word in pair]
-        words += deciding.words()
-        *_, reply = checked(
-            (yield [*requests, ScriptCall(submit_script(), [base, key, STATE_PREFIX + run.graph_id], words)])
-        )
-        requests = []
-        match reply[0]:
-            case b"judge":
-                yield from deciding.decide(reply[1])
-            case b"submitted":
-                return Submitted(run.graph_id, "submitted", reply[1])
-            case b"replayed":
-                return Submitted(reply[1].decode(), reply[2].decode(), reply[3], replayed=True)
-            case b"mismatch":
-                raise IdempotencyMismatch(reply[1].decode())
-            case b"active":
-                raise TooManyRuns(reply[1])
-            case _:
-                raise StreamUnavailable("the run's plan was lost before it was accepted; submit it again")
+    fields = [word for pair in head.items() for word in pair]
+    return [run.body_digest, run.max_active, document, len(fields), *fields]
+
+
+def _answered(run: Submission, reply: Sequence[Any]) -> Submitted:
+    """
+    Read what came of it.
+
+    Raises:
+        IdempotencyMismatch, TooManyRuns, StreamUnavailable: Nothing did.
+    """
+    match reply[0]:
+        case b"submitted":
+            return Submitted(run.graph_id, "submitted", reply[1])
+        case b"replayed":
+            return Submitted(reply[1].decode(), reply[2].decode(), reply[3], replayed=True)
+        case b"mismatch":
+            raise IdempotencyMismatch(reply[1].decode())
+        case b"active":
+            raise TooManyRuns(reply[1])
+    raise StreamUnavailable("the run's plan was lost before it was accepted; submit it again")
 
 
 def _idempotency(run: Submission, base: str) -> str:

@@ -16,10 +16,10 @@ from executor_worker.broker.graphs.errors import (
     RunUnknown,
     StaleEpoch,
 )
+from executor_worker.broker.graphs.heads import Head, hash_of, ids_of, known_id, require
 from executor_worker.broker.graphs.records import NodeField
 from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, checked
 from executor_worker.broker.graphs.scripts import cancel_script, delete_script, hold_script, retry_script
-from executor_worker.broker.graphs.views import Head, hash_of, ids_of, known_id, require
 from executor_worker.broker.names import run_key
 from executor_worker.errors import StreamUnavailable
 

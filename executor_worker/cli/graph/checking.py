@@ -15,16 +15,17 @@ from executor_worker.cli.graph.reading import read_value
 from executor_worker.graph.definition import Graph
 from executor_worker.graph.drawing import svg, text
 from executor_worker.graph.problems import Problem
-from executor_worker.graph.validation import Report, check
+from executor_worker.graph.validation import Limits, Report, check
 from executor_worker.nodes import spec
 from executor_worker.providers.retirement import retired
+from executor_worker.settings import Settings
 
 _WIDTH = 100
 
 
-def validate(args: argparse.Namespace) -> int:
+def validate(settings: Settings, args: argparse.Namespace) -> int:
     """Tell all that is wrong with a graph; status 1 if something is."""
-    report = checked(read_value(args.file))
+    report = checked(read_value(args.file, settings.max_graph_bytes), limits_of(settings))
     if args.json or not on_terminal():
         print_json(report.as_dict())
     else:
@@ -45,13 +46,18 @@ def draw(args: argparse.Namespace) -> int:
     return DONE
 
 
-def checked(document: Any) -> Report:
+def limits_of(settings: Settings) -> Limits:
+    """Return the limits that the API keeps to as well."""
+    return Limits(settings.max_graph_bytes, settings.max_graph_nodes, settings.max_graph_edges)
+
+
+def checked(document: Any, limits: Limits | None = None) -> Report:
     """Check a graph, or `{"graph", "inputs"}` with pointers from there."""
     if not _wrapped(document):
-        return check(document, config_rules=spec.read, retired=_retired)
+        return check(document, limits, config_rules=spec.read, retired=_retired)
     inputs = document.get("inputs")
     known = inputs if isinstance(inputs, dict) else None
-    return check(document["graph"], config_rules=spec.read, retired=_retired, inputs=known).under("/graph")
+    return check(document["graph"], limits, config_rules=spec.read, retired=_retired, inputs=known).under("/graph")
 
 
 def _graph_in(document: Any) -> Graph:

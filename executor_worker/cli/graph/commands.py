@@ -41,8 +41,8 @@ def _or_over_api(command: Command) -> Command:
 @_or_over_api
 def submit(settings: Settings, args: argparse.Namespace) -> int:
     """Submit a graph, and wait for its end if that is asked for."""
-    request = read_request(args.file, args.input, args.inputs)
-    graph = read_graph(request)
+    request = read_request(args.file, args.input, args.inputs, settings.max_graph_bytes)
+    graph = read_graph(request, settings)
     with closing(connect(settings)) as link:
         graph_id = submit_graph(link, graph, request, settings)
         if args.follow:

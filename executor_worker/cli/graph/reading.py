@@ -21,14 +21,19 @@ class Request:
     inputs: dict[str, Any]
 
 
-def read_request(name: str, given: Sequence[str] = (), inputs_file: str | None = None) -> Request:
+def read_request(
+    name: str, given: Sequence[str] = (), inputs_file: str | None = None, most_bytes: int | None = None
+) -> Request:
     """
     Read a graph, or `{"graph", "inputs"}`; *given* inputs are laid over the file's.
 
+    Args:
+        most_bytes: MAX_GRAPH_BYTES; None: that is for somebody else to say.
+
     Raises:
-        Quit: It can't be read (2), or is neither JSON nor YAML (1).
+        Quit: It can't be read (2), is too large, or is neither JSON nor YAML (1).
     """
-    document = read_value(name)
+    document = read_value(name, most_bytes)
     inputs: Any = {}
     if isinstance(document, dict) and "nodes" not in document and "graph" in document:
         document, inputs = document["graph"], document.get("inputs") or {}
@@ -39,15 +44,18 @@ def read_request(name: str, given: Sequence[str] = (), inputs_file: str | None =
     return Request(document, {**inputs, **more, **dict(_named(text) for text in given)})
 
 
-def read_value(name: str) -> Any:
+def read_value(name: str, most_bytes: int | None = None) -> Any:
     """
     Read a file that is JSON or YAML.
 
     Raises:
-        Quit: It can't be read (2), or is neither (1).
+        Quit: It can't be read (2), is too large, or is neither (1).
     """
     raw = read_bytes(name)
     shown = "what came on stdin" if name == "-" else repr(name)
+    if most_bytes is not None and len(raw) > most_bytes:
+        fix = "leave large data out, as an input or for a tool to fetch, or raise MAX_GRAPH_BYTES"
+        raise Quit(FAILED, f"{shown} has {len(raw):,} bytes, at most {most_bytes:,} are taken: {fix}.")
     try:
         return loads(raw.removeprefix(b"\xef\xbb\xbf"))
     except ValueError as error:

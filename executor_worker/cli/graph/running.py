@@ -19,7 +19,7 @@ from executor_worker.broker.graphs import drive, runs
 from executor_worker.cli.child_pool import ChildPool
 from executor_worker.cli.display import on_terminal, print_json
 from executor_worker.cli.exits import DONE, FAILED, Quit
-from executor_worker.cli.graph.checking import lines
+from executor_worker.cli.graph.checking import limits_of, lines
 from executor_worker.cli.graph.following import follow, teller
 from executor_worker.cli.graph.reading import Request, read_request
 from executor_worker.graph.definition import Graph
@@ -34,8 +34,8 @@ LOOK_S = 0.5
 
 def run(settings: Settings, args: argparse.Namespace) -> int:
     """Run a graph with a pool of its own, and where none is named a Redis of its own; print its result."""
-    request = read_request(args.file, args.input, args.inputs)
-    graph = read_graph(request)
+    request = read_request(args.file, args.input, args.inputs, settings.max_graph_bytes)
+    graph = read_graph(request, settings)
     with ExitStack() as stack:
         address = args.redis or stack.enter_context(Embedded()).address
         link = stack.enter_context(closing(Link(Endpoint.parse(address), name="graph-run")))
@@ -52,14 +52,14 @@ def run(settings: Settings, args: argparse.Namespace) -> int:
         return print_result(link, graph_id)
 
 
-def read_graph(request: Request) -> Graph:
+def read_graph(request: Request, settings: Settings) -> Graph:
     """
     Read a graph that can run with these inputs.
 
     Raises:
         Quit: It can't; with all that is wrong.
     """
-    report = check(request.graph, config_rules=spec.read, inputs=request.inputs)
+    report = check(request.graph, limits_of(settings), config_rules=spec.read, inputs=request.inputs)
     if report.placed is None or not report.valid:
         raise Quit(FAILED, *lines(report.errors))
     return report.placed.graph
@@ -67,7 +67,15 @@ def read_graph(request: Request) -> Graph:
 
 def submit_graph(link: Link, graph: Graph, request: Request, settings: Settings) -> str:
     """Submit a graph; answer its run's id."""
-    submission = runs.Submission(graph, request.inputs, runs.new_graph_id(), state_ttl_s=settings.state_ttl)
+    submission = runs.Submission(
+        graph,
+        request.inputs,
+        runs.new_graph_id(),
+        default_timeout_s=settings.timeout_graph_execution,
+        queued_max=settings.run_queued_max,
+        state_ttl_s=settings.state_ttl,
+        max_active=settings.max_active_graphs,
+    )
     return drive(link, runs.submit(submission, rendered)).graph_id
 
 

@@ -34,7 +34,7 @@ from executor_worker.nodes.templates import Scope
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
 from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
 from executor_worker.worker.kinds.telling import facts_of, failed_instead, letter_of
-from executor_worker.worker.limits import Limits, check_named_limits, own_timeout
+from executor_worker.worker.limits import LONGEST_S, Limits, check_named_limits, own_timeout
 from executor_worker.worker.poisoned import answer_of_history
 from executor_worker.worker.stages import Conclusion, Decision, Run, Work
 
@@ -80,9 +80,18 @@ class RunKind(Kind[RunWork]):
     Args:
         render: Renders a run's `output` template.
         queues: That it is read from, in order of preference.
+        node_timeout_s: Of a node that names none; 0: as for all items.
     """
 
-    def __init__(self, limits: Limits, ttl_s: int, render: Render, queues: Sequence[str] = (DEFAULT,)) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        ttl_s: int,
+        render: Render,
+        queues: Sequence[str] = (DEFAULT,),
+        node_timeout_s: float = 0.0,
+    ) -> None:
+        self._node_timeout_s = node_timeout_s or limits.node_timeout_s
         self.source = replace(RUNS, streams=(), ranked=ranked(queues))
         self._limits = limits
         self._ttl_s = ttl_s
@@ -111,9 +120,11 @@ class RunKind(Kind[RunWork]):
         answer = answer_of_history(work.held.attempt, failure_code, self._limits)
         if answer is not None:
             return answer
-        limit_s, plan = self._limits.node_timeout_s, work.node.plan
+        plan = work.node.plan
         check_named_limits(plan.config, self._limits)
-        return Run(_task(work.node), min(limit_s, plan.timeout_s or limit_s, own_timeout(plan.config)))
+        named_s = min(plan.timeout_s or LONGEST_S, own_timeout(plan.config))
+        seconds = named_s if named_s < LONGEST_S else self._node_timeout_s
+        return Run(_task(work.node), min(seconds, self._limits.node_timeout_s))
 
     def give_up(self, work: RunWork, error: str) -> Conclusion:
         if work.node is None:

@@ -116,10 +116,12 @@ def test_node_is_repeated_after_its_delay(
 def test_timed_out_node_fails_and_can_be_handled(
     redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel
 ) -> None:
-    """A node's own timeout is an error like others."""
-    executor(redis_server, **TOOLS)
-    slow = {**tool("sleeps", seconds=60), "timeout": 0.3, "on_failure": "continue"}
-    run = kernel.submit({"nodes": {"slow": slow, "b": calc("1")}})
+    """A node's own timeout is an error like others; TIMEOUT_NODE_EXECUTION is for nodes that name none."""
+    executor(redis_server, TIMEOUT_NODE_EXECUTION="0.4", **TOOLS)
+    slow = {**tool("sleeps", seconds=60), "on_failure": "continue"}
+    nodes = {"own": {**slow, "timeout": 0.3}, "none": slow, "longer": {**tool("sleeps", seconds=0.8), "timeout": 20}}
+    run = kernel.submit({"nodes": nodes})
     result = kernel.wait(run)
     assert result["status"] == "completed"
-    assert result["result"]["slow"]["metadata"]["error_code"] == "node_timeout"
+    codes = {name: node["metadata"].get("error_code") for name, node in result["result"].items()}
+    assert codes == {"own": "node_timeout", "none": "node_timeout", "longer": None}

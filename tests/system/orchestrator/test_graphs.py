@@ -302,9 +302,9 @@ def test_roles_are_asked_for(api: Callable[..., Pool], client: Callable[..., htt
 
 
 def test_as_many_as_may_run_are_accepted(
-    api: Callable[..., Pool], client: Callable[..., httpx2.Client], tmp_path: Path
+    api: Callable[..., Pool], client: Callable[..., httpx2.Client], tmp_path: Path, redis_server: RedisServer
 ) -> None:
-    """One more is told to come again."""
+    """One more is told to come again; and where Redis is nearly full, any."""
     http = client(api(MAX_ACTIVE_GRAPHS="1", **WITH_TOOLS))
     gate = tmp_path / "gate"
     first = http.post(f"{V1}/graphs", json={"graph": waiting(str(gate))})
@@ -314,6 +314,17 @@ def test_as_many_as_may_run_are_accepted(
     gate.touch()
     http.get(f"{first.headers['location']}/status", params={"wait": 10})
     assert http.post(f"{V1}/graphs", json={"graph": doubling(), "inputs": {"x": 1}}).status_code == 201
+
+    db = redis_server.client()
+    db.setrange("ballast", 2**24, "x")  # no buffer holds it besides
+    db.config_set("maxmemory", int(db.info("memory")["used_memory"] / 0.95))
+
+    def full() -> httpx2.Response | None:
+        answer = http.post(f"{V1}/graphs", json={"graph": doubling(), "inputs": {"x": 1}})
+        return answer if answer.status_code == 503 else None
+
+    nearly = wait_until(full, 5)  # the process looks once a second
+    assert nearly is not None and code(nearly) == "UNAVAILABLE" and "% of its maxmemory" in nearly.json()["detail"]
 
 
 def test_a_submission_outlives_the_api_process(api: Callable[..., Pool]) -> None:

@@ -106,6 +106,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "max_active_graphs": 0,
         "run_queued_max": 500,
         "timeout_graph_execution": 3600.0,
+        "timeout_node_execution": 0.0,
         "roles": (),
         "roles_config": "",
         "max_manager": 0,

@@ -1,0 +1,70 @@
+"""A Redis that is nearly full: no run is accepted, those that are there go on to their ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from executor_worker.broker import Consumer, Link, Settled
+from executor_worker.broker.graphs import RedisFull, drive, runs
+from executor_worker.broker.graphs.memory import SAMPLE_S, Room
+from executor_worker.broker.graphs.source import RUNS
+from executor_worker.broker.queue.document import DOCUMENTS
+from executor_worker.broker.queue.source import Sources
+from executor_worker.graph.definition import Graph
+from tests.system.broker.graphs.play import Client, Made, Play
+from tests.unit.executor_worker.broker.acts import snapshot
+
+NODE = {"type": "tool", "config": {"tool_name": "x"}, "on_failure": "continue"}
+CHAIN = Made(
+    0, {"nodes": {"a": NODE, "b": NODE}, "edges": [{"from": "a", "to": "b", "on": "always"}]}, {"a": set(), "b": {"a"}}
+)
+
+
+@pytest.fixture
+def limit(db: Client) -> Iterator[Callable[[float], None]]:
+    """Set `maxmemory` so that this share of it is used; with so much there that little more changes nothing."""
+    db.setrange("ballast", 2**25, "x")
+
+    def to(share: float) -> None:
+        db.config_set("maxmemory", int(db.info("memory")["used_memory"] / share))
+
+    yield to
+    db.config_set("maxmemory", 0)
+
+
+def test_submit_is_refused_above_nine_tenths_and_runs_go_on(
+    db: Client, link: Link, consumer: Callable[..., Consumer], limit: Callable[[float], None]
+) -> None:
+    """The sentence says how full it is and what to do; nothing is written; nodes are taken and settled to the end."""
+    worker = consumer("w.1", sources=Sources(RUNS, DOCUMENTS))
+    play = Play(CHAIN, db, link, [worker], window=5)
+    limit(0.95)
+    there = snapshot(db)
+    with pytest.raises(RedisFull, match=r"full to 9\d % of its maxmemory .* raise maxmemory"):
+        drive(link, runs.submit(runs.Submission(Graph.read(CHAIN.document), {}, runs.new_graph_id())))
+    assert snapshot(db) == there
+    for _ in "ab":
+        play.take(worker)
+        assert play.settle(worker) is Settled.settled
+    assert drive(link, runs.require(play.id)).ended
+    limit(0.8)
+    drive(link, runs.submit(runs.Submission(Graph.read(CHAIN.document), {}, runs.new_graph_id())))
+
+
+def test_a_process_asks_once_a_second(link: Link, limit: Callable[[float], None]) -> None:
+    """Between two questions it goes by what it knows."""
+    now = 0.0
+    room = Room(lambda: now)
+    drive(link, room.check())
+    limit(0.95)
+    drive(link, room.check())
+    now += SAMPLE_S
+    with pytest.raises(RedisFull):
+        drive(link, room.check())
+    limit(0.5)
+    with pytest.raises(RedisFull):
+        drive(link, room.check())
+    now += SAMPLE_S
+    drive(link, room.check())
