@@ -19,10 +19,19 @@ class LuaText:
     text: str
 
 
-_WORD = re.compile(r"\b[A-Z][A-Z_]+\b")
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A file of `broker/lua` whose functions are made when one of them is asked for; see lua/lib/runs/module.lua."""
 
-Part = str | LuaText
+    name: str
+
+
+Part = str | LuaText | Made
 """A file of `broker/lua` by its name, or the text itself."""
+
+_TEXT = r"'(?:[^'\\\n]|\\.)*'"
+_WORD = re.compile(_TEXT + r"""|"(?:[^"\\\n]|\\.)*"|\b[A-Z][A-Z_]+\b""")
+_CONSTANT = re.compile(rf"^local ([A-Z][A-Z_]+) = ({_TEXT}|\d+)[ \t]*(?:--.*)?\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +44,10 @@ class Script:
 @cache
 def script(name: Part, *parts: Part, flags: str | None = None) -> Script:
     """
-    Put `<name>.lua` together with the *parts* of `lua/lib` it uses, which come before it, and the names from
-    `broker.names` that they use, which come first.
+    Put `<name>.lua` together with the *parts* of `lua/lib` it uses, which come before it.
+
+    The names from `broker.names`, and the constants of the files, are written out where they are used: as variables
+    they would cost each function that uses them a search through all others, at each call of the script.
 
     Args:
         flags: For the first line `#!lua flags=…`. With such a line (*flags* may be empty) the server refuses
@@ -44,23 +55,24 @@ def script(name: Part, *parts: Part, flags: str | None = None) -> Script:
             that needs memory is refused.
     """
     texts = [*(_text(part, "lib/") for part in parts), _text(name)]
-    texts.insert(0, _names_in("\n".join(texts)))
     head = "" if flags is None else "#!lua" + (f" flags={flags}" if flags else "") + "\n"
-    source = (head + "\n".join(texts)).encode()
+    source = (head + _written_out("\n".join(texts))).encode()
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
     return Script(name if isinstance(name, str) else name.name, source, sha)
 
 
-def _names_in(text: str) -> str:
-    """Declare the names of keys, streams and groups that *text* uses."""
-    known = ((name, value) for name, value in vars(names).items() if name.isupper() and isinstance(value, str))
-    used = set(_WORD.findall(text))
-    return "\n".join(f"local {name} = '{value}'" for name, value in known if name in used)
+def _written_out(text: str) -> str:
+    """Write constants out where they are used: those of `broker.names`, and those that *text* declares."""
+    known = {name: f"'{value}'" for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}
+    known |= dict(_CONSTANT.findall(text))
+    return _WORD.sub(lambda found: known.get(found[0], found[0]), _CONSTANT.sub("", text))
 
 
 def _text(part: Part, folder: str = "") -> str:
     if isinstance(part, LuaText):
         return part.text
+    if isinstance(part, Made):
+        return f"makers[#makers + 1] = function()\n{_text(part.name, folder)}end\n"
     text = (files("executor_worker.broker") / "lua" / f"{folder}{part}.lua").read_text("utf-8")
     # Comments and indentation are for readers: a third of what would be sent to each server.
     lines = (line.lstrip(" ") for line in text.splitlines(keepends=True))

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from executor_worker.broker.connection.script import Script, script
+from executor_worker.broker.graphs.source import LIBRARY
 
-_LIBRARY = (
-    "constants",
-    "types",
-    "waits",
-    "versions",
-    "runs/items",
-    "runs/model",
-    "runs/advance",
-    "runs/write",
-    "runs/arguments",
-)
+_LIBRARY = ("constants", "types", "waits", "versions", *LIBRARY, "runs/arguments")
 
 
 def submit_script() -> Script:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from executor_worker.broker.connection.script import Made, Part
 from executor_worker.broker.names import WORK_STREAMS, steps_stream
 from executor_worker.broker.queue.source import SettleScript, Source
+
+LIBRARY: tuple[Part, ...] = (
+    "runs/items",
+    "runs/module",
+    *(Made(f"runs/{name}") for name in ("model", "advance", "write", "start", "stopping", "ending")),
+)
+"""Parts of `lua/lib` that know runs; the last are seldom needed."""
 
 SETTLE_NODE = SettleScript("runs/settle", ("runs/arguments",))
 ACKNOWLEDGE = SettleScript("acknowledge")
 RUNS = Source(
     "run",
     WORK_STREAMS,
-    ("runs/items", "runs/lazy", "runs/model", "runs/advance", "runs/write", "runs/start", "runs/lazy_end", "kinds/run"),
+    (*LIBRARY, "kinds/run"),
     (SETTLE_NODE, ACKNOWLEDGE),
     urgent=(steps_stream(),),
 )

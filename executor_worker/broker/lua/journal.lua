@@ -45,8 +45,10 @@ if not of_run then
 end
 -- What belongs to a run lives as long as it does.
 if there == 0 then redis.call('RPUSH', KEYS[6] .. ':journals', journal) end
+local time = redis.call('TIME')
+local ms = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
 for i = first + count + events + 1, #ARGV, 2 do
-  local seq = redis.call('RPUSH', KEYS[6] .. ':log', ARGV[i] .. '\t' .. int(clock()) .. '\t' .. node .. '\t' .. ARGV[i + 1])
+  local seq = redis.call('RPUSH', KEYS[6] .. ':log', ARGV[i] .. '\t' .. ms .. '\t' .. node .. '\t' .. ARGV[i + 1])
   if i + 1 == #ARGV then redis.pcall('PUBLISH', (string.gsub(KEYS[6], ':run:', ':live:')), seq) end
 end
 return 'kept'

@@ -62,7 +62,7 @@ class JournalKeys:
         self._ttl_ms = int(ttl_s * 1000)
         self._group = group
         self._head, self._node = run or (MARKERS, "")
-        self._script = script("journal", "types", "standing", "runs/model", flags="")
+        self._script = script("journal", "types", "standing", flags="")
 
     def read(self, *keys: str) -> list[list[bytes]]:
         """

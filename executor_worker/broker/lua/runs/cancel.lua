@@ -2,11 +2,11 @@
 -- KEYS: the run's head. ARGV: none.
 -- Reply: {'cancelled', ms, running, queued}, {'unknown'}, {'ended', status}, {'stopping', status}.
 
-local run = open_run(KEYS[1])
+local run = runs.open_run(KEYS[1])
 if not run then return {'unknown'} end
 if run.stopping ~= '' then return {'stopping', run.status} end
-if OVER[run.status] then return {'ended', run.status} end
-begin_stop(run, 'cancelled')
-settle_down(run)
-write(run)
-return {'cancelled', clock(), run.stopped.running, run.stopped.queued}
+if runs.OVER[run.status] then return {'ended', run.status} end
+runs.begin_stop(run, 'cancelled')
+runs.settle_down(run)
+runs.write(run)
+return {'cancelled', runs.clock(), run.stopped.running, run.stopped.queued}

@@ -13,38 +13,38 @@ local passed = {[KEYS[1]] = 0, [KEYS[2]] = 0}
 
 -- Some of what is due up to *until_ms*.
 local function due_of(key, until_ms, most)
-  return redis.call('ZRANGEBYSCORE', key, '-inf', int(until_ms), 'LIMIT', passed[key], most)
+  return redis.call('ZRANGEBYSCORE', key, '-inf', runs.int(until_ms), 'LIMIT', passed[key], most)
 end
 
 local function passes(key, id)
-  if passed[key] >= MOST_PASSED or (tonumber(redis.call('HGET', shard .. 'run:' .. id, 'v') or 0)) <= LAYOUT then return false end
+  if passed[key] >= MOST_PASSED or (tonumber(redis.call('HGET', shard .. 'run:' .. id, 'v') or 0)) <= newest_layout then return false end
   passed[key] = passed[key] + 1
   return true
 end
 
 local function fire_retry(run, node, attempt)
-  local one = node_of(run, node)
+  local one = runs.node_of(run, node)
   if run.stopping ~= '' or not one or one.st ~= 'waiting' or one.at ~= attempt then return end
   run.slots = run.slots - 1
   run.closed[#run.closed + 1] = node
-  requeue(run, node)
+  runs.requeue(run, node)
 end
 
 local function fire(member)
-  local parts = split(member, '\t')
+  local parts = runs.split(member, '\t')
   local id, node, kind, epoch, attempt = parts[1], parts[2], parts[3], tonumber(parts[4]), tonumber(parts[5])
-  local run = open_run(shard .. 'run:' .. id)
-  if not run or run.epoch ~= epoch or (OVER[run.status] and run.stopping == '') then return end
+  local run = runs.open_run(shard .. 'run:' .. id)
+  if not run or run.epoch ~= epoch or (runs.OVER[run.status] and run.stopping == '') then return end
   if kind == 'retry' then
     fire_retry(run, node, attempt)
   elseif kind == 'timeout' and run.stopping == '' then
     run.error = '{"error":"the run did not end within its time","error_code":"graph_timeout"}'
-    begin_stop(run, 'failed')
+    runs.begin_stop(run, 'failed')
   elseif kind == 'stop' then
-    end_held(run)
+    runs.end_held(run)
   end
-  settle_down(run)
-  write(run)
+  runs.settle_down(run)
+  runs.write(run)
 end
 
 -- Whether an item is still on its way: it is pending, or the group has not come to it yet.
@@ -73,15 +73,15 @@ local function mend(run, id, where)
     run.step_lost = true
     return true
   end
-  local node = node_of(run, id)
-  if not node or ENDED[node.st] then
+  local node = runs.node_of(run, id)
+  if not node or runs.ENDED[node.st] then
     run.closed[#run.closed + 1] = id
     return true
   end
   if not stream then
     local member = run.id .. '\t' .. id .. '\tretry\t' .. run.epoch .. '\t' .. node.at
     if node.st == 'waiting' and not redis.call('ZSCORE', KEYS[1], member) then
-      redis.call('ZADD', KEYS[1], int(clock()), member)
+      redis.call('ZADD', KEYS[1], runs.int(runs.clock()), member)
       return true
     end
     return false
@@ -92,25 +92,25 @@ local function mend(run, id, where)
   if run.stopping ~= '' then
     run.slots = run.slots + 1
     if node.st == 'running' then run.running = run.running + 1 end
-    finish(run, id, 'cancelled', {took = '-'})
+    runs.finish(run, id, 'cancelled', {took = '-'})
   else
-    requeue(run, id)
+    runs.requeue(run, id)
   end
   return true
 end
 
 -- Nothing of it is on its way though it has not ended: its counters are made anew of what its nodes say.
 local function rebuild(run)
-  local ids = split(redis.call('HGET', run.base, 'ids'), '\t')
+  local ids = runs.split(redis.call('HGET', run.base, 'ids'), '\t')
   local ended = {}
   for from = 1, #ids, 500 do
     local some = {}
     for i = from, math.min(from + 499, #ids) do some[#some + 1] = {ids[i]} end
-    prefetch(run, some, 1)
+    runs.prefetch(run, some, 1)
   end
   for _, id in ipairs(ids) do
-    local node = node_of(run, id)
-    if node and ENDED[node.st] then
+    local node = runs.node_of(run, id)
+    if node and runs.ENDED[node.st] then
       ended[#ended + 1] = id
     elseif node then
       run.nodes[id] = false
@@ -118,12 +118,12 @@ local function rebuild(run)
     end
   end
   table.sort(ended, function(a, b) return run.nodes[a].e < run.nodes[b].e end)
-  begin_anew(run, ended, ids)
+  runs.begin_anew(run, ended, ids)
 end
 
 local function look(id)
-  local run = open_run(shard .. 'run:' .. id)
-  if not run or (OVER[run.status] and run.stopping == '') then
+  local run = runs.open_run(shard .. 'run:' .. id)
+  if not run or (runs.OVER[run.status] and run.stopping == '') then
     redis.call('ZREM', KEYS[2], id)
     return 0, 0
   end
@@ -139,18 +139,18 @@ local function look(id)
     rebuild(run)
   end
   if run.stopping ~= '' and run.todo == 0 and #run.cursors == 0 then
-    run.timers[#run.timers + 1] = {'', 'stop', clock(), 0}
+    run.timers[#run.timers + 1] = {'', 'stop', runs.clock(), 0}
   end
   if mended > 0 then
-    log_run(run, 'run.mended', '{"items":' .. mended .. '}')
-    settle_down(run)
-    write(run)
+    runs.log_run(run, 'run.mended', '{"items":' .. mended .. '}')
+    runs.settle_down(run)
+    runs.write(run)
   end
   return #open / 2 + 1, mended
 end
 
 local done, looked, mended = 0, 0, 0
-for _, member in ipairs(due_of(KEYS[1], clock(), tonumber(ARGV[1]))) do
+for _, member in ipairs(due_of(KEYS[1], runs.clock(), tonumber(ARGV[1]))) do
   if not passes(KEYS[1], string.match(member, '^[^\t]*')) then
     redis.call('ZREM', KEYS[1], member)
     fire(member)
@@ -159,22 +159,22 @@ for _, member in ipairs(due_of(KEYS[1], clock(), tonumber(ARGV[1]))) do
 end
 
 -- In a hurry each run is looked at once before its time: none is due later than this.
-local runs = redis.call('ZCARD', KEYS[2])
-local again, until_ms = math.max(tonumber(ARGV[3]), runs), clock()
-if runs > 0 and ARGV[4] == '1' then redis.call('SET', KEYS[3], int(clock() + again), 'NX', 'PX', int(again)) end
-if runs > 0 then until_ms = math.max(until_ms, tonumber(redis.call('GET', KEYS[3]) or 0)) end
+local active = redis.call('ZCARD', KEYS[2])
+local again, until_ms = math.max(tonumber(ARGV[3]), active), runs.clock()
+if active > 0 and ARGV[4] == '1' then redis.call('SET', KEYS[3], runs.int(runs.clock() + again), 'NX', 'PX', runs.int(again)) end
+if active > 0 then until_ms = math.max(until_ms, tonumber(redis.call('GET', KEYS[3]) or 0)) end
 while looked < tonumber(ARGV[2]) do
   local id = due_of(KEYS[2], until_ms, 1)[1]
   if not id then break end
   if not passes(KEYS[2], id) then
-    redis.call('ZADD', KEYS[2], int(math.max(clock() + again, until_ms + 1)), id)
+    redis.call('ZADD', KEYS[2], runs.int(math.max(runs.clock() + again, until_ms + 1)), id)
     local rows, lost = look(id)
     looked, mended = looked + math.max(rows, 1), mended + lost
   end
 end
 
 -- What has expired by itself stands in no list any more.
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', shard .. 'expiries', '-inf', int(clock()), 'LIMIT', 0, 100)) do
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', shard .. 'expiries', '-inf', runs.int(runs.clock()), 'LIMIT', 0, 100)) do
   for _, list in ipairs({'runs', 'runs:completed', 'runs:failed', 'runs:cancelled', 'expiries'}) do
     redis.call('ZREM', shard .. list, id)
   end
@@ -182,6 +182,6 @@ end
 
 local function until_first(key, until_ms)
   local first = tonumber(redis.call('ZRANGE', key, passed[key], passed[key], 'WITHSCORES')[2])
-  return not first and -1 or first <= until_ms and 0 or first - clock()
+  return not first and -1 or first <= until_ms and 0 or first - runs.clock()
 end
-return {until_first(KEYS[1], clock()), until_first(KEYS[2], until_ms), done, mended, looked}
+return {until_first(KEYS[1], runs.clock()), until_first(KEYS[2], until_ms), done, mended, looked}

@@ -2,10 +2,10 @@
 -- KEYS: the run's head. ARGV: '1' to hold it, '' to let it go on.
 -- Reply: {'done'}, {'unknown'}, {'ended', status}, {'stopping', status}.
 
-local run = open_run(KEYS[1])
+local run = runs.open_run(KEYS[1])
 if not run then return {'unknown'} end
 if run.stopping ~= '' then return {'stopping', run.status} end
-if OVER[run.status] then return {'ended', run.status} end
+if runs.OVER[run.status] then return {'ended', run.status} end
 if run.held == ARGV[1] then return {'done'} end
 run.held = ARGV[1]
 must_hold('list', run.base .. ':ready')
@@ -13,7 +13,7 @@ if ARGV[1] == '1' then
   -- What is queued becomes what is ready, before what is so already, in the order in which it was queued.
   local open, back = redis.call('HGETALL', run.base .. ':open'), {}
   for i = 1, #open, 2 do
-    local node = open[i] ~= '' and node_of(run, open[i])
+    local node = open[i] ~= '' and runs.node_of(run, open[i])
     local stream, entry = string.match(open[i + 1], '^(.*) (%S+)$')
     if node and node.st == 'queued' and stream then
       back[#back + 1] = {open[i], node.q, entry}
@@ -25,15 +25,15 @@ if ARGV[1] == '1' then
     return not_after(a[3], b[3])
   end)
   for i = #back, 1, -1 do
-    local node = node_of(run, back[i][1])
+    local node = runs.node_of(run, back[i][1])
     node.st = 'ready'
-    set(run, back[i][1], node)
+    runs.set(run, back[i][1], node)
     run.closed[#run.closed + 1] = back[i][1]
     run.slots = run.slots - 1
     redis.call('LPUSH', run.base .. ':ready', back[i][1])
     run.backlog = run.backlog + 1
   end
 end
-settle_down(run)
-write(run)
+runs.settle_down(run)
+runs.write(run)
 return {'done'}

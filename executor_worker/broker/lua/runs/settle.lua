@@ -16,10 +16,8 @@ local where = standing(stream, group, consumer, entry, count, markers, resets)
 if type(where) == 'table' then return where end
 if where == 'fenced' then return {'fenced'} end
 
-local lib = runs()
-local finish, log, set = lib.finish, lib.log, lib.set
 local _, own = read_decision()
-local run = where ~= 'already' and lib.open_run(KEYS[4])
+local run = where ~= 'already' and runs.open_run(KEYS[4])
 local output
 if run then
   output = read_decisions(run)
@@ -48,7 +46,7 @@ end
 if where == 'already' then return {'already', false, next_entry(taking)} end
 must_hold('hash', markers)
 if count > 1 then must_hold('hash', stream .. UNCOUNTED) end
-local node = run and lib.node_of(run, id)
+local node = run and runs.node_of(run, id)
 local current = node and node.st == 'running' and node.at == attempt and run.epoch == epoch
 if not current then
   acknowledge()
@@ -57,36 +55,35 @@ end
 
 if what == 'again' then
   if run.stopping ~= '' then
-    finish(run, id, 'cancelled', {took = '-'})
+    runs.finish(run, id, 'cancelled', {took = '-'})
   else
     run.running = run.running - 1
     node.at, node.s, node.rest = node.at + 1, 0, own.rest
-    lib.log_node(run, 'node.retrying', id, own.data)
+    runs.log_node(run, 'node.retrying', id, own.data)
     if delay_ms > 0 then
       node.st = 'waiting'
-      set(run, id, node)
-      run.timers[1] = {id, 'retry', lib.clock() + delay_ms, node.at}
+      runs.set(run, id, node)
+      run.timers[1] = {id, 'retry', runs.clock() + delay_ms, node.at}
       run.waiting = {id}
     else
       run.slots = run.slots - 1
-      lib.enqueue(run, id)
+      runs.enqueue(run, id)
     end
   end
 else
-  for _, event in ipairs(own.events) do log(run, event[1], id, event[2]) end
-  finish(run, id, own.status, own)
-  if run.stopping == '' then lib.follow(run, id) end
+  for _, event in ipairs(own.events) do runs.log(run, event[1], id, event[2]) end
+  runs.finish(run, id, own.status, own)
+  if run.stopping == '' then runs.follow(run, id) end
 end
-lib.settle_down(run)
-local missing = lib.undecided(run, output)
+runs.settle_down(run)
+local missing = runs.undecided(run, output)
 if missing then return {'judge', missing} end
 local copied = own.status == 'failed' and what == 'ended' and mirrored()
 if copied then must_hold('stream', KEYS[6]) end
 if #letter > 0 then must_hold('stream', KEYS[5]) end
-lib.write(run, output)
-if copied then
-  redis.call('XADD', KEYS[6], '*', 'data', run.mirrored[1][2])
-end
-if #letter > 0 then redis.call('XADD', KEYS[5], '*', unpack(letter)) end
-acknowledge()
-return {'settled', false, next_entry(taking)}
+return {'settled', false, runs.write_around(run, output, function()
+  if copied then redis.call('XADD', KEYS[6], '*', 'data', run.mirrored[1][2]) end
+  if #letter > 0 then redis.call('XADD', KEYS[5], '*', unpack(letter)) end
+  acknowledge()
+  return next_entry(taking)
+end)}

@@ -5,7 +5,7 @@
 -- Reply: {'more'}, {'done'}, {'judge', …}.
 
 local group, consumer, entry, count = word(), word(), word(), word()
-local run = open_run(KEYS[1])
+local run = runs.open_run(KEYS[1])
 local open = run and redis.call('HGET', run.base .. ':open', '')
 
 local function done()
@@ -22,10 +22,10 @@ if not run or run.todo == 0 then return done() end
 local output = read_decisions(run)
 run.cursors = redis.call('LRANGE', run.base .. ':todo', 0, -1)
 run.todo, run.drop_todo, run.step_open = 0, true, open and true
-resume_cursors(run)
-settle_down(run)
-local missing = undecided(run, output)
+runs.resume_cursors(run)
+runs.settle_down(run)
+local missing = runs.undecided(run, output)
 if missing then return {'judge', missing} end
-write(run, output)
+runs.write(run, output)
 if run.todo > 0 then return {'more'} end
 return done()

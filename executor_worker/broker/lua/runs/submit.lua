@@ -41,24 +41,27 @@ if redis.call('HLEN', base .. ':edges') == 0 then return {'unplanned'} end
 -- Seen as if it was there: nothing is written before all is decided.
 local head = {}
 for i = 1, #words, 2 do head[words[i]] = words[i + 1] end
-local run = new_run(base, head)
+local was = {}
+for i, name in ipairs(runs.HEAD) do was[i] = head[name] or false end
+local run = runs.new_run(base, was)
+run.inputs, run.roots = head.inputs, head.roots
 local output = read_decisions(run)
-log_run(run, 'graph.submitted', head.told)
-ready_roots(run, 1)
-settle_down(run)
-local missing = undecided(run, output)
+runs.log_run(run, 'graph.submitted', head.told)
+runs.ready_roots(run, 1)
+runs.settle_down(run)
+local missing = runs.undecided(run, output)
 if missing then return {'judge', missing} end
 
-must_be_writable(run, true)
+runs.must_be_writable(run, true)
 redis.call('HSET', base, unpack(words))
-redis.call('HSET', base, 'submitted', int(clock()))
+redis.call('HSET', base, 'submitted', runs.int(runs.clock()))
 redis.call('PERSIST', base .. ':plan')
 redis.call('PERSIST', base .. ':edges')
 redis.call('SET', KEYS[3], document)
-redis.call('ZADD', shard .. 'runs', int(clock()), run.id)
-redis.call('ZADD', shard .. 'runs:running', int(clock()), run.id)
-redis.call('ZADD', shard .. 'looks', int(clock() + LOOK_MS), run.id)
-if KEYS[2] ~= base then redis.call('SET', KEYS[2], run.id .. ' ' .. digest .. ' ' .. int(clock()), 'PX', 86400000) end
-if tonumber(head.timeout) > 0 then run.timers[#run.timers + 1] = {'', 'timeout', clock() + tonumber(head.timeout), 0} end
-write(run, output)
-return {'submitted', clock()}
+redis.call('ZADD', shard .. 'runs', runs.int(runs.clock()), run.id)
+redis.call('ZADD', shard .. 'runs:running', runs.int(runs.clock()), run.id)
+redis.call('ZADD', shard .. 'looks', runs.int(runs.clock() + LOOK_MS), run.id)
+if KEYS[2] ~= base then redis.call('SET', KEYS[2], run.id .. ' ' .. digest .. ' ' .. runs.int(runs.clock()), 'PX', 86400000) end
+if tonumber(head.timeout) > 0 then run.timers[#run.timers + 1] = {'', 'timeout', runs.clock() + tonumber(head.timeout), 0} end
+runs.write(run, output)
+return {'submitted', runs.clock()}

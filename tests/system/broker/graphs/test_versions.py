@@ -21,7 +21,7 @@ from executor_worker.errors import StreamError
 from tests.system.broker.graphs.play import Client, Made, Play, nothing
 from tests.unit.executor_worker.broker.acts import snapshot
 
-NEWER = LuaText("newer", "LAYOUT = 2")
+NEWER = LuaText("newer", "newest_layout = 2")
 """A part that makes a program of what reads layout 1 one that reads layout 2 too."""
 OLD = Sources(RUNS, DOCUMENTS)
 NEW = Sources(replace(RUNS, lua=(NEWER, *RUNS.lua)), DOCUMENTS)
@@ -101,7 +101,7 @@ def test_cancelled_run_takes_back_what_waits_for_a_newer_worker(
 
 def replace_layout(source: bytes) -> bytes:
     """The same script, of a newer program."""
-    newer = source.replace(b"local LAYOUT = 1", b"local LAYOUT = 2")
+    newer = source.replace(b"local newest_layout = 1", b"local newest_layout = 2")
     assert newer != source
     return newer
 

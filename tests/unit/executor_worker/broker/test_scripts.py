@@ -37,11 +37,12 @@ def test_no_script_names_a_key_itself(path: Path) -> None:
     assert [name for name in found if name != own] == []
 
 
-def test_names_are_declared_to_the_scripts_that_use_them() -> None:
-    """Only those, before everything else."""
-    made = script(LuaText("x", "return STATE_PREFIX .. PARKED_ELSE"), flags="")
+def test_constants_are_written_out_where_scripts_use_them() -> None:
+    """Those of names and those of the script's own files; texts and longer words that look like them stay."""
+    declared = "local MOST = 20 -- a call\nlocal SELF = 'a\\'b'\n"
+    text = declared + "return STATE_PREFIX .. PARKED_ELSE .. 'GROUP' .. MOST .. SELF"
+    made = script(LuaText("x", text), flags="")
     assert made.source.decode().splitlines() == [
         "#!lua",
-        f"local STATE_PREFIX = '{names.STATE_PREFIX}'",
-        "return STATE_PREFIX .. PARKED_ELSE",
+        f"return '{names.STATE_PREFIX}' .. PARKED_ELSE .. 'GROUP' .. 20 .. 'a\\'b'",
     ]

@@ -2,15 +2,14 @@
 -- it, or not at all: what is late is acknowledged.
 
 local function reads_run(one)
-  local data = data_of(one.fields)
-  if string.sub(data, 1, 13) ~= '{"graph_id":"' then return false end
-  return string.find(data, ITEM) or string.find(data, STEP)
+  one.item = item_of(one.fields)
+  return one.item
 end
 
 local function bring_run(one)
   -- Its row is gone: the run is repaired by who looks after it, and queues it again.
   if one.how == 'lost' or one.how == 'late' then return false end
-  local run = runs().started(one.stream, one.entry, one.count, one.fields, one.consumer, one.how == 'again')
+  local run = runs.started(one)
   if run[1] == 'version' and not one.how then
     if limits_kept then forget_place(one.group, one.stream, one.entry) end
     set_aside(one.stream, one.group, one.consumer, one.entry, version_key(run[2]), 0, run[3])
@@ -22,11 +21,9 @@ local function bring_run(one)
 end
 
 local function limits_of_node(one)
-  if not node_limits_kept then return nil end
-  local id, v, _, _, name = string.match(data_of(one.fields), ITEM)
-  if not id or tonumber(v) > LAYOUT then return nil end
-  local base = runs().base_of(id)
-  local plan = redis.call('HGET', base .. ':plan', decoded('[' .. name .. ']')[1])
+  if not node_limits_kept or one.item.step or one.item[2] > newest_layout then return nil end
+  local base = runs.base_of(one.item[1])
+  local plan = redis.call('HGET', base .. ':plan', decoded('[' .. one.item[5] .. ']')[1])
   plan = plan and string.find(plan, '"limit"', 1, true) and decoded(plan)
   return plan and needs_of(plan.config, base) or nil
 end

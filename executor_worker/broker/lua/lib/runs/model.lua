@@ -4,19 +4,19 @@
 local MOST = 2000 -- edges, fields, entries and events a call may touch; what remains is left as a cursor
 local STOP_MS = 1700 -- from a cancellation to the end of what can't be reached; keepers look every 0.2 s
 local LOOK_MS = 5000 -- until a run is looked at for the first time
-local ENDED = {completed = true, failed = true, skipped = true, cancelled = true}
-local OVER = {completed = true, failed = true, cancelled = true}
+runs.ENDED = {completed = true, failed = true, skipped = true, cancelled = true}
+runs.OVER = {completed = true, failed = true, cancelled = true}
+-- Fields of the head: numbers first, as many as there are in NUMBERS.
 local HEAD = {
-  'v', 'status', 'stopping', 'epoch', 'left', 'slots', 'window', 'held', 'failure', 'running', 'completed', 'failed',
-  'error', 'started', 'output', 'ttl', 'todo', 'graph_id', 'deadline', 'cancelled', 'skipped', 'backlog', 'total',
-}
-local NUMBERS = {
   'v', 'epoch', 'left', 'slots', 'window', 'running', 'completed', 'failed', 'cancelled', 'skipped', 'started', 'todo',
-  'deadline', 'backlog', 'total',
+  'backlog', 'status', 'stopping', 'held', 'error', 'failure', 'output', 'ttl',
 }
+local NUMBERS = 13
+local TEXTS = 17 -- the last text that changes
+runs.HEAD = HEAD
 
 local clock_ms
-local function clock()
+function runs.clock()
   if not clock_ms then
     local time = redis.call('TIME')
     clock_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -25,11 +25,11 @@ local function clock()
 end
 
 -- Milliseconds have 13 digits: Lua writes numbers of up to 14 as they are.
-local function int(number) return tostring(number) end
+function runs.int(number) return tostring(number) end
 
 -- RFC 3339, UTC, milliseconds.
 local stamps = {}
-local function rfc3339(ms)
+function runs.rfc3339(ms)
   local second = math.floor(ms / 1000)
   local text = stamps[second]
   if not text then
@@ -50,9 +50,9 @@ local function rfc3339(ms)
   return string.format('%s.%03dZ', text, ms % 1000)
 end
 
-local function quoted(text) return cjson.encode(text) end
+function runs.quoted(text) return cjson.encode(text) end
 
-local function split(text, separator)
+function runs.split(text, separator)
   local parts = {}
   if text == '' then return parts end
   for part in string.gmatch(text .. separator, '([^' .. separator .. ']*)' .. separator) do parts[#parts + 1] = part end
@@ -60,14 +60,14 @@ local function split(text, separator)
 end
 
 -- Call *command* on *key* with any number of words, in slices that the stack holds.
-local function sliced(command, key, words)
+function runs.sliced(command, key, words)
   for from = 1, #words, 4000 do
     redis.call(command, key, unpack(words, from, math.min(from + 3999, #words)))
   end
 end
 
 -- The values of many fields of a hash.
-local function values_of(key, ids)
+function runs.values_of(key, ids)
   if #ids <= 4000 then return redis.call('HMGET', key, unpack(ids)) end
   local found = {}
   for from = 1, #ids, 4000 do
@@ -80,7 +80,7 @@ end
 -- A node's field: status, attempt, seq of the log when it became ready and when it ended, when it was queued, started
 -- and ended (ms), its edges taken ('*' all, '-' none, 'x' dead, else a digit for each), then its error and its metadata,
 -- both JSON, on lines of their own.
-local function parse_node(raw)
+function runs.parse_node(raw)
   local st, at, r, e, q, s, d, took, rest =
     string.match(raw, '^(%a+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t([^\n]*)(.*)$')
   return {
@@ -89,12 +89,12 @@ local function parse_node(raw)
   }
 end
 
-local function node_text(n)
+function runs.node_text(n)
   return n.st .. '\t' .. n.at .. '\t' .. n.r .. '\t' .. n.e .. '\t' .. n.q .. '\t' .. n.s .. '\t' .. n.d .. '\t' .. n.took .. n.rest
 end
 
 -- What a script needs to know of a node's place in the graph: see `graph/plan.py`, which writes it.
-local function parse_place(raw)
+function runs.parse_place(raw)
   local inline, need, edges, kind, queue, handled, inputs, reads, at =
     string.match(raw, '^(%a)\t(%d+)\t(%d+)\t([^\t]*)\t([^\t]*)\t(%d)\t(%d)\n([^\n]*)()')
   return {
@@ -104,7 +104,7 @@ local function parse_place(raw)
 end
 
 -- Its outgoing edges: {target, need, edges} of each.
-local function out_of(place)
+function runs.out_of(place)
   if place.out then return place.out end
   local out = {}
   for target, need, edges in string.gmatch(string.sub(place.raw, place.at), '\n([^\t]*)\t(%d+)\t(%d+)') do
@@ -114,60 +114,74 @@ local function out_of(place)
   return out
 end
 
--- A run as its head's fields say.
-local function new_run(base, head)
+-- A run as its head's fields say; *was*: their values in HEAD's order, false or '' where there is none.
+function runs.new_run(base, was)
+  local shard, id = string.match(base, '^(.*:)run:([^:]*)$')
   local run = {
-    base = base, shard = string.match(base, '^(.*:)run:[^:]*$'), was = head, nodes = {}, joins = {}, places = {},
-    changed = {}, joined = {}, outputs = {}, closed = {}, removed = {}, queue = {}, ready = {}, now_ended = {},
-    events = {}, work = {}, cursors = {}, judge = {}, given = {}, timers = {}, waiting = {}, forgotten = {}, mirrored = {}, ops = 0, seq = 0,
+    base = base, shard = shard, id = id, quoted = '"' .. id .. '"', was = was, seq = 0, ops = 0,
+    v = 0, epoch = 0, left = 0, slots = 0, window = 0, running = 0, completed = 0, failed = 0, cancelled = 0, skipped = 0,
+    started = 0, todo = 0, backlog = 0, status = was[14], stopping = was[15] or '', held = was[16] or '', error = was[17] or '',
+    failure = was[18], has_output = was[19] == '1', ttl_ms = (tonumber(was[20]) or 86400) * 1000,
+    nodes = {}, changed = {}, joins = {}, joined = {}, places = {}, outputs = {}, opened = {}, closed = {}, removed = {},
+    queue = {}, ready = {}, now_ended = {}, events = {}, mirrored = {}, work = {}, cursors = {}, judge = {}, given = {},
+    timers = {}, waiting = {}, forgotten = {},
   }
-  local old = {}
-  for _, name in ipairs(NUMBERS) do
-    local value = tonumber(head[name]) or 0
-    run[name], old[name] = value, value
-  end
-  run.old = old
-  run.id, run.status = head.graph_id, head.status
-  run.stopping, run.held, run.error = head.stopping or '', head.held or '', head.error or ''
+  for i = 1, NUMBERS do run[HEAD[i]] = tonumber(was[i]) or 0 end
+  run.had_slots = run.slots
   return run
 end
 
--- The run at *base*, or nil where there is none. *any_layout*: also where it is newer than what is read here.
-local function open_run(base, any_layout)
-  local found, head = redis.call('HMGET', base, unpack(HEAD)), {}
-  if not found[1] then return nil end
-  for i, name in ipairs(HEAD) do head[name] = found[i] or '' end
-  local run = new_run(base, head)
-  if run.v > LAYOUT and not any_layout then
-    error({err = 'NEWER the run ' .. run.id .. ' is kept in layout ' .. run.v .. ', this program reads up to ' .. LAYOUT
+-- The run at *base*, or nil where there is none. One whose write waits for the take that follows in the same script, which
+-- may start another node of it, is `deferred`. *any_layout*: also where it is newer than what is read here.
+function runs.open_run(base, any_layout)
+  if runs.deferred and runs.deferred.base == base then return runs.deferred end
+  local was = redis.call('HMGET', base, unpack(HEAD))
+  if not was[1] then return nil end
+  local run = runs.new_run(base, was)
+  if run.v > newest_layout and not any_layout then
+    error({err = 'NEWER the run ' .. run.id .. ' is kept in layout ' .. run.v .. ', this program reads up to ' .. newest_layout
       .. ': upgrade it'})
   end
   run.seq = redis.call('LLEN', base .. ':log')
+  held[base .. ':log'] = 'list'
   return run
 end
 
-local function node_of(run, id)
+-- Names and values of the head's fields that have changed.
+function runs.changed_head(run)
+  local words, count, was = {}, 0, run.was
+  for i = 1, TEXTS do
+    local name, value = HEAD[i], run[HEAD[i]]
+    local before = was[i] or ''
+    if i <= NUMBERS then before = tonumber(was[i]) or 0 end
+    if value ~= before then words[count + 1], words[count + 2], count = name, value, count + 2 end
+  end
+  return words
+end
+
+function runs.node_of(run, id)
   local known = run.nodes[id]
   if known == nil then
     local raw = redis.call('HGET', run.base .. ':nodes', id)
-    known = raw and parse_node(raw) or false
+    held[run.base .. ':nodes'] = 'hash'
+    known = raw and runs.parse_node(raw) or false
     run.nodes[id] = known
   end
   return known
 end
 
-local function place_of(run, id)
+function runs.place_of(run, id)
   local known = run.places[id]
   if not known then
     local raw = redis.call('HGET', run.base .. ':edges', id)
     if not raw then error({err = 'ERR the run ' .. run.id .. ' has no node ' .. id}) end
-    known = parse_place(raw)
+    known = runs.parse_place(raw)
     run.places[id] = known
   end
   return known
 end
 
-local function join_of(run, id, edges)
+function runs.join_of(run, id, edges)
   local known = run.joins[id]
   if known == nil then
     local open, taken
@@ -181,13 +195,13 @@ local function join_of(run, id, edges)
 end
 
 -- The counters of a join are needed no longer.
-local function close_join(run, id)
+function runs.close_join(run, id)
   local known = run.joins[id]
   if known then run.joined[id] = known.stored and 'gone' or nil end
 end
 
 -- Read the fields of *targets* from position *from* on at once.
-local function prefetch(run, targets, from)
+function runs.prefetch(run, targets, from)
   local ids = {}
   for i = from, math.min(#targets, from + MOST) do
     local id = targets[i][1]
@@ -197,34 +211,34 @@ local function prefetch(run, targets, from)
     local last = math.min(at + 1999, #ids)
     local fields = redis.call('HMGET', run.base .. ':nodes', unpack(ids, at, last))
     for i = at, last do
-      run.nodes[ids[i]] = fields[i - at + 1] and parse_node(fields[i - at + 1]) or false
+      run.nodes[ids[i]] = fields[i - at + 1] and runs.parse_node(fields[i - at + 1]) or false
     end
   end
 end
 
 -- Log an event. *mirror*: the rest of its JSON for a stream of others, which begins behind id and time.
-local function log(run, kind, node, data, stream, mirror)
+function runs.log(run, kind, node, data, stream, mirror)
   run.seq = run.seq + 1
   run.ops = run.ops + 1
-  local record = kind .. '\t' .. int(clock()) .. '\t' .. node .. '\t' .. data
+  local record = kind .. '\t' .. runs.int(runs.clock()) .. '\t' .. node .. '\t' .. data
   run.events[#run.events + 1] = record
   if stream then
-    local id = string.sub(redis.sha1hex(run.id .. '\n' .. int(run.seq) .. '\n' .. record), 1, 32)
+    local id = string.sub(redis.sha1hex(run.id .. '\n' .. runs.int(run.seq) .. '\n' .. record), 1, 32)
     run.mirrored[#run.mirrored + 1] =
-      {stream, '{"id":"' .. id .. '","timestamp":"' .. rfc3339(clock()) .. '",' .. mirror}
+      {stream, '{"id":"' .. id .. '","timestamp":"' .. runs.rfc3339(runs.clock()) .. '",' .. mirror}
   end
 end
 
-local function log_run(run, kind, data)
-  local inner = '"graph_id":' .. quoted(run.id) .. (data ~= '{}' and ',' .. string.sub(data, 2) or '}')
-  log(run, kind, '', data, GRAPH_EVENTS,
-    '"type":"' .. kind .. '","graph_id":' .. quoted(run.id) .. ',"execution_id":' .. quoted(run.id) .. ',"data":{' .. inner .. '}')
+function runs.log_run(run, kind, data)
+  local inner = '"graph_id":' .. runs.quoted(run.id) .. (data ~= '{}' and ',' .. string.sub(data, 2) or '}')
+  runs.log(run, kind, '', data, GRAPH_EVENTS,
+    '"type":"' .. kind .. '","graph_id":' .. runs.quoted(run.id) .. ',"execution_id":' .. runs.quoted(run.id) .. ',"data":{' .. inner .. '}')
 end
 
-local function log_node(run, kind, node, data, stream)
-  if not stream then return log(run, kind, node, data) end
-  local inner = '"graph_id":' .. quoted(run.id) .. ',"node_id":' .. quoted(node)
+function runs.log_node(run, kind, node, data, stream)
+  if not stream then return runs.log(run, kind, node, data) end
+  local inner = '"graph_id":' .. runs.quoted(run.id) .. ',"node_id":' .. runs.quoted(node)
     .. (data ~= '{}' and ',' .. string.sub(data, 2) or '}')
-  log(run, kind, node, data, stream, '"type":"' .. kind .. '","graph_id":' .. quoted(run.id) .. ',"execution_id":'
-    .. quoted(run.id) .. ',"node_id":' .. quoted(node) .. ',"data":{' .. inner .. '}')
+  runs.log(run, kind, node, data, stream, '"type":"' .. kind .. '","graph_id":' .. runs.quoted(run.id) .. ',"execution_id":'
+    .. runs.quoted(run.id) .. ',"node_id":' .. runs.quoted(node) .. ',"data":{' .. inner .. '}')
 end
