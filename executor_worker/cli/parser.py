@@ -125,6 +125,13 @@ _CHECK = """\
   executor-worker check
   executor-worker check && executor-worker run"""
 
+_UNIT = """\
+  executor-worker unit > /etc/systemd/system/executor-worker.service
+  executor-worker unit --env > /etc/executor-worker/settings.env
+  executor-worker unit --api > /etc/systemd/system/dago.service
+  executor-worker unit --pool fast > /etc/systemd/system/executor-worker@fast.service
+
+Then: systemctl daemon-reload && systemctl enable --now executor-worker"""
 _COMPLETION = """\
   eval "$(executor-worker completion bash)"       in ~/.bashrc; zsh alike
   executor-worker completion fish | source        in ~/.config/fish/config.fish"""
@@ -156,7 +163,7 @@ def build_parser() -> argparse.ArgumentParser:
     for add in (
         *(_run, _serve, _work, _demo, _once, _submit, _job, _status, _top, _tail),
         *(_graph, _health, _ctl, _dead, _failed, _throttle, _replay, _tools, _check),
-        *(_completion, _man),
+        *(_unit, _completion, _man),
     ):
         add(commands)
     return parser
@@ -418,6 +425,18 @@ def _check(commands: _Commands) -> None:
     about = "look at settings, Redis, model, tools and paths; one line each: ok, or what to do"
     parser = _add(commands, "check", about, "checks.check:check", _CHECK, needs="nothing")
     _add_json(parser)
+
+
+def _unit(commands: _Commands) -> None:
+    about = "print a unit for systemd, its settings file or its drop-in, as this version has them"
+    parser = _add(commands, "unit", about, "unit:unit", _UNIT, needs="nothing")
+    about = "for one of several pools on this host; %%i: the template of all of them"
+    parser.add_argument("--pool", metavar="NAME", help=about)
+    about = "for the orchestrator's API alone (`serve`); with --pool: for that pool with the API in it"
+    parser.add_argument("--api", action="store_true", help=about)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--env", action="store_true", help="print the settings file: every setting, explained")
+    what.add_argument("--drop-in", action="store_true", help="print the drop-in that hands secrets over")
 
 
 def _completion(commands: _Commands) -> None:

@@ -144,4 +144,6 @@ def test_wheel_and_source_archive_are_whole(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     listed = subprocess.run([python, "-m", "zipfile", "-l", wheel], check=True, capture_output=True, text=True).stdout
     scripts = {str(path.relative_to(ROOT)) for path in ROOT.glob("executor_worker/**/*.lua")}
-    assert scripts and all(name in listed for name in scripts | {"executor_worker/py.typed"})
+    units = {str(path.relative_to(ROOT)) for path in ROOT.glob("executor_worker/units/*")}
+    assert scripts and units
+    assert [name for name in scripts | units | {"executor_worker/py.typed"} if name not in listed] == []

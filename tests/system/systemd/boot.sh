@@ -87,7 +87,7 @@ fi
 printf 'home = %s/bin\ninclude-system-site-packages = false\n' "$python" >"$opt/pyvenv.cfg"
 ln -s "$python/bin/$minor" "$opt/bin/python"
 echo /opt/dependencies >"$opt/lib/$minor/site-packages/dependencies.pth"
-for package in executor_worker supervisor; do
+for package in executor_worker orchestrator supervisor; do
     mkdir "$opt/lib/$minor/site-packages/$package"
     mount --bind -o ro "$project/$package" "$opt/lib/$minor/site-packages/$package"
 done

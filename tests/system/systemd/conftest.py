@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from tests.faults.journal import VARIABLE
 from tests.faults.stage import COMPLETED, FAILED, Stage
 from tests.kit import Pool, RedisServer, cannot_run, free_port, need
 from tests.system.systemd.machine import CannotBoot, Machine
-from tests.system.systemd.unit import FOLDER, UNITS, Unit
+from tests.system.systemd.unit import FOLDER, Unit
 
 PASSWORD = "from-a-credential"
 SETTINGS_FILE = "/etc/executor-worker/settings.env"
@@ -28,6 +27,14 @@ RestartSec=100ms
 """
 
 
+# What the program prints of them.
+PRINTED = {
+    "executor-worker.service": (),
+    "executor-worker@.service": ("--pool", "%i"),
+    "dago.service": ("--api",),
+}
+
+
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
     """A systemd of our own; who is not root can't have one."""
@@ -39,8 +46,10 @@ def machine() -> Iterator[Machine]:
     except CannotBoot as reason:
         cannot_run(f"systemd: {reason}")
         raise
-    for unit in UNITS.glob("*.service"):
-        shutil.copy(unit, made.root / FOLDER.lstrip("/") / unit.name)
+    for name, options in PRINTED.items():
+        unit = made.run("/opt/executor-worker/bin/executor-worker", "unit", *options)
+        assert unit.stderr == "", "nothing that the unit hides is needed"
+        made.write(f"{FOLDER}/{name}", unit.stdout)
     made.write("/etc/executor-worker/redis_pass", f"{PASSWORD}\n", mode=0o600)
     yield made
     made.close()
