@@ -9,10 +9,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from executor_worker.errors import NodeError, NodeTimeout
+from executor_worker.errors import NodeError, NodeTimeout, ToolTimeout, ToolUnavailable
 from executor_worker.outcome import Usage
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """
+    What is held back as one if its calls bring no answer: a tool, or a server with all its tools.
+
+    Attributes:
+        kind: `tool`, `mcp` or `rest`.
+        place: Tells it from others of that name on the same Redis; empty: the pool's own.
+        fails: Its calls fail while it is held back, instead of waiting.
+    """
+
+    kind: str
+    name: str
+    place: str = ""
+    fails: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
 
 
 class RunContext:
@@ -75,6 +96,26 @@ class RunContext:
         Raises:
             Parked: The item waits for that.
         """
+
+    def admit_tool(self, circuits: Sequence[Circuit]) -> None:
+        """
+        Call before a tool is called: it may be held back, as it has brought no answer lately to any worker.
+
+        Raises:
+            Parked: The item waits until a call is worth trying.
+            ToolUnavailable: It is held back, and asks to fail then.
+        """
+
+    def tool_unanswered(self, circuits: Sequence[Circuit], error: ToolUnavailable | ToolTimeout) -> None:
+        """
+        Note that a tool has brought no answer.
+
+        Raises:
+            Parked: It is held back, and the call was not sent: the item waits.
+        """
+
+    def tool_answered(self, circuits: Sequence[Circuit]) -> None:
+        """Note that a tool has answered, whatever it said."""
 
     def phase(self, name: str, seconds: float | None = None, failure_code: str = "node_timeout") -> None:
         """

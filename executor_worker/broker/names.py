@@ -39,6 +39,8 @@ FAILED_PREFIX = "dago:executor:failed:"
 IDENTITY_PREFIX = "dago:executor:identity:"
 
 THROTTLE_PREFIX = "dago:throttle:"
+BREAKER_PREFIX = "dago:breaker:"
+"""And kind, place and name of a tool or its server: how its last calls went; see breakers.lua."""
 AWAITED = "dago:executor:awaited"
 """Set: keys of what items wait for, or what holds callers back now; see waits.lua."""
 LIMIT_PREFIX = "dago:limit:"

@@ -26,7 +26,7 @@ from executor_worker.program.wiring import connect, executor_of, model_settings,
 from executor_worker.providers import Models
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.providers.prices import Prices
-from executor_worker.run_context import RunContext
+from executor_worker.run_context import Circuit, RunContext
 from executor_worker.settings import Settings
 from executor_worker.tools.base import Answer, Effects, Tool, Toolbox
 from executor_worker.worker.journal import told
@@ -174,6 +174,9 @@ class _OldTools:
 
     def find(self, name: str) -> Tool:
         return _OldTool(name)
+
+    def unreached(self, name: str) -> Sequence[Circuit]:
+        return ()
 
     def all(self) -> list[Tool]:
         return [_OldTool(name) for name in self._names]

@@ -84,7 +84,7 @@ class Housekeeping:
             ("dago_items_pending", "Items in hand: taken, not settled yet.", {(): sum(one.pending for one in now)}),
             (
                 "dago_items_parked",
-                "Items that wait until their throttled model may be called; nobody holds them.",
+                "Items that wait for a model, a tool, a place or a time; nobody holds them.",
                 {(): sum(one.parked for one in now)},
             ),
             (

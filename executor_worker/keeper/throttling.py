@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from executor_worker.broker.fleet.cancelled import maybe_cancelled
 from executor_worker.broker.fleet.throttle import PLACE_S
-from executor_worker.broker.fleet.throttles import Refusal, refusals, waiting_for
+from executor_worker.broker.fleet.throttles import Refusal, Throttled, refusals, throttled, waiting_for
+from executor_worker.broker.names import BREAKER_PREFIX
 from executor_worker.broker.queue.waits import Survey, let_go, parked, survey
 from executor_worker.graph.state import is_cancelled
 from executor_worker.keeper.pool_context import PoolContext
@@ -19,7 +20,7 @@ SOONEST_S = 0.02
 MOST_READY = 16  # entries put up at a time
 PAGE = 64  # waiting entries looked at in a turn
 CALLING = "llm"
-SAID_MODELS = 3
+SAID = 3
 
 
 class Throttling:
@@ -34,17 +35,28 @@ class Throttling:
         self._around = around
         self._put_up = put_up
         self._cursor = b"0"
+        self._refused: list[Refusal] = []
+        self._tools: list[Throttled] = []
 
     def run(self) -> float:
         """Returns the seconds until the next look: sooner if something opens before."""
-        board, seen = self._around.board, self._survey()
-        board.head.throttled = seen.throttles > 0
-        ready = [*seen.ready, *(self._unwanted() if seen.awaited else ()), *(self._refused() if seen.throttles else ())]
-        if not seen.throttles and board.head.held_back:
-            board.head.held_back = ""
+        head, seen = self._around.board.head, self._survey()
+        head.throttled, head.tools_unanswered = seen.throttles > 0, seen.breakers > 0
+        ready = [*seen.ready, *(self._unwanted() if seen.awaited else ()), *self._look(seen)]
         if ready:
             self._put_up(ready)
         return LOOK_S if seen.opens_s is None else min(max(seen.opens_s, SOONEST_S), LOOK_S)
+
+    def _look(self, seen: Survey) -> list[tuple[str, str]]:
+        """Say what this pool can't do; return what waits for others' keys and can be run here."""
+        found = throttled(self._around.link) if seen.throttles or seen.breakers else []
+        refused = refusals(found)
+        self._refused = [one for one in refused if one.throttle.startswith(self._around.accounts)]
+        self._tools = [one for one in found if one.is_tool and one.account in self._around.tool_places]
+        told = "; ".join(filter(None, [_refused_keys(self._refused), _held_back_tools(self._tools)]))
+        if told != self._around.board.head.held_back:
+            self._around.board.head.held_back = told
+        return self._takeable(refused)
 
     def _survey(self) -> Survey:
         around = self._around
@@ -61,11 +73,9 @@ class Throttling:
         let_go(link, found)
         return found
 
-    def _refused(self) -> list[tuple[str, str]]:
-        """Say which of our keys are refused; return what waits for others' and can be run here, by a key of our own."""
-        found = refusals(self._around.link)
-        ours = [one for one in found if one.throttle.startswith(self._around.accounts)]
-        self._around.board.head.held_back = _told(ours)
+    def _takeable(self, found: Sequence[Refusal]) -> list[tuple[str, str]]:
+        """What waits for keys that are refused, and can be run here by a key of our own."""
+        ours = self._refused
         idle = sum(row.state == "idle" and not row.stopped for row in self._around.board.rows())
         if ours or not found or not self._around.accounts or not idle:
             return []
@@ -77,26 +87,42 @@ class Throttling:
     def gauges(self) -> list[Gauge]:
         """Return gauges of throttles and refused keys, for `/metrics`."""
         throttled = float(self._around.board.head.throttled)
-        refused = float(bool(self._around.board.head.held_back))
+        refused = float(bool(self._refused))
+        tools = float(len(self._tools))
         return [
             ("dago_llm_throttled", "Whether calls of some model are held back in the fleet.", {(): throttled}),
             ("dago_llm_key_refused", "Whether a provider refuses this pool's key.", {(): refused}),
+            ("dago_tool_held_back", "Tools and servers of tools held back, as they do not answer.", {(): tools}),
         ]
 
     def opened(self) -> None:
         """Something may let items go: look now instead of in a second."""
         self._put_up(self._survey().ready)
 
-    def heard(self) -> None:
-        """Note that a worker was throttled: all workers must now ask before calling."""
-        self._around.board.head.throttled = True
+    def heard(self, key: str) -> None:
+        """Note that a worker was throttled, or a tool did not answer: all workers must now ask before calling."""
+        head = self._around.board.head
+        if key.startswith(BREAKER_PREFIX):
+            head.tools_unanswered = True
+        else:
+            head.throttled = True
 
 
-def _told(refused: Sequence[Refusal]) -> str:
+def _held_back_tools(tools: Sequence[Throttled]) -> str:
+    """Say it in one sentence; empty if there is nothing to say."""
+    if not tools:
+        return ""
+    named = "; ".join(f"{one.name} ({one.why}, {one.waiting} items wait)" for one in tools[:SAID])
+    more = f" and {len(tools) - SAID} more" if len(tools) > SAID else ""
+    since = rfc3339(min(one.since for one in tools))
+    return f"held back since {since}, as calls bring no answer: {named}{more}: one call a minute tries"
+
+
+def _refused_keys(refused: Sequence[Refusal]) -> str:
     """Say it in one sentence; empty if there is nothing to say."""
     if not refused:
         return ""
-    models = "; ".join(f"{one.model} ({one.why}, {one.waiting} items wait)" for one in refused[:SAID_MODELS])
-    more = f" and {len(refused) - SAID_MODELS} more" if len(refused) > SAID_MODELS else ""
+    models = "; ".join(f"{one.model} ({one.why}, {one.waiting} items wait)" for one in refused[:SAID])
+    more = f" and {len(refused) - SAID} more" if len(refused) > SAID else ""
     since = rfc3339(min(one.since for one in refused))
     return f"the key is refused since {since} for {models}{more}: correct it or fill its account, then `throttle clear`"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from loguru import logger
 
-from executor_worker.errors import Interrupt, NodeError, NodeTimeout, Overdue, ToolFailed, ToolTimeout
+from executor_worker.errors import Interrupt, NodeError, NodeTimeout, Overdue, ToolFailed, ToolTimeout, ToolUnavailable
 from executor_worker.nodes import journal
 from executor_worker.nodes.journal import Journal
 from executor_worker.nodes.templates import short
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
-from executor_worker.run_context import RunContext
+from executor_worker.run_context import Circuit, RunContext
 from executor_worker.telemetry import logs
 from executor_worker.tools.base import Answer, Tool
 
@@ -66,8 +66,10 @@ def call_tool(
     Raises:
         ToolError: It did not answer; whatever else a tool raises becomes `ToolFailed`.
         NodeTimeout, Cancelled, Abandoned: From the watch.
+        Parked: It was not sent, as nobody's calls reach the tool.
     """
     run_context.check()
+    circuits = circuits_of(tool)
     left = run_context.left()
     ends_node = left < tool.timeout
     seconds, failure_code = (left, "node_timeout") if ends_node else (tool.timeout, "tool_timeout")
@@ -82,17 +84,28 @@ def call_tool(
             if answer.is_error:
                 span.failed(ToolFailed.code)
         ok = not answer.is_error
+        run_context.tool_answered(circuits)
         return answer
     except NodeError as error:
         run_context.tool_failed(name, error)
+        if isinstance(error, ToolFailed):
+            run_context.tool_answered(circuits)
         if ends_node and isinstance(error, ToolTimeout):
             timeout = NodeTimeout(f"the node's time was up during the call of {short(name)}")
             timeout.where = error.where
             raise timeout from error
+        if isinstance(error, ToolTimeout | ToolUnavailable):
+            run_context.tool_unanswered(circuits, error)
         raise
     finally:
         run_context.tool_called(name, run_context.clock() - started, ok)
         run_context.phase("running")
+
+
+def circuits_of(tool: Tool) -> Sequence[Circuit]:
+    """Say with what *tool* is held back; a tool that goes to ever other places is not."""
+    circuits: Sequence[Circuit] = getattr(tool, "circuits", ())
+    return circuits
 
 
 class _standing:  # noqa: N801 - used like a function

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from executor_worker.errors import ToolUnavailable
 from executor_worker.nodes.context_budget import ContextBudget
 from executor_worker.nodes.steps import Steps
 from executor_worker.nodes.templates import Scope
 from executor_worker.providers.prices import Prices
 from executor_worker.run_context import RunContext
-from executor_worker.tools.base import Toolbox
+from executor_worker.tools.base import Tool, Toolbox
 
 
 @dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
@@ -30,3 +31,19 @@ class Context:
     run_context: RunContext
     prices: Prices
     room: ContextBudget
+
+    def find_tool(self, name: str) -> Tool:
+        """
+        Look a tool up, unless the server that may have it is held back.
+
+        Raises:
+            UnknownTool: No tool has that name.
+            ToolUnavailable: It may belong to a server that was never reached.
+            Parked: That server is held back.
+        """
+        self.run_context.admit_tool(self.tools.unreached(name))
+        try:
+            return self.tools.find(name)
+        except ToolUnavailable as error:
+            self.run_context.tool_unanswered(self.tools.unreached(name), error)
+            raise

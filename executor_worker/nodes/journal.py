@@ -4,6 +4,7 @@ The journal of a run: records of its steps, from which a later run of the same i
     began      the item's name then, the node's config, and how the conversation was opened
     replied    a model's answer with its blocks as they were, and what it cost
     sent       a tool call is about to be made
+    unsent     it was not: the item waits, and it is made later
     answered   what came of it, as the run was told: an answer, or an error with its code
     ended      the run's outcome is settled: its next run begins anew
 
@@ -110,7 +111,7 @@ class History:
         self._began = first if usable else None
         steps = records[1:] if usable else []
         self._replied = [record for record in steps if record["step"] == "replied"]
-        self._sent = {record["call"] for record in steps if record["step"] == "sent"}
+        self._sent = _sent(steps)
         self._answered = {record["call"]: record for record in steps if record["step"] == "answered"}
 
     @property
@@ -147,6 +148,17 @@ class History:
         return self._answered.get(call)
 
 
+def _sent(steps: Sequence[Record]) -> set[str]:
+    """Name the tool calls that were sent, in order: some only after they had waited."""
+    calls: set[str] = set()
+    for record in steps:
+        if record["step"] == "sent":
+            calls.add(record["call"])
+        elif record["step"] == "unsent":
+            calls.discard(record["call"])
+    return calls
+
+
 def started(mode: Mode) -> Record:
     """Only told, as is `progressed`."""
     return {"step": "started", "mode": mode}
@@ -175,6 +187,10 @@ def replied(reply: ModelReply, seconds: float) -> Record:
 
 def sent(call: str, name: str, arguments: dict[str, Any]) -> Record:
     return {"step": "sent", "call": call, "name": name, "arguments": arguments}
+
+
+def unsent(call: str) -> Record:
+    return {"step": "unsent", "call": call}
 
 
 def answered(call: str, name: str, answer: Answer, seconds: float, *, with_value: bool) -> Record:
@@ -225,6 +241,8 @@ def report(records: Sequence[Record]) -> tuple[Usage | None, dict[str, Any]]:
                 usage.add(Usage(**record["usage"]))
             case "sent":
                 calls[record["call"]] = {"name": short(record["name"], 128), "ok": False, "duration_ms": 0}
+            case "unsent":
+                calls.pop(record["call"], None)
             case "answered":
                 made = {"ok": record["ok"], "duration_ms": round(record["seconds"] * 1000)}
                 calls[record["call"]] = {"name": short(record["name"], 128), **made}

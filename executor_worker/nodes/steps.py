@@ -20,6 +20,7 @@ from executor_worker.errors import (
     ModelError,
     ModelRejected,
     NodeTimeout,
+    Parked,
     ToolError,
     ToolFailed,
     ToolUncertain,
@@ -238,8 +239,13 @@ class Steps:
         if call.tool is None:
             raise UnknownTool(f"there is no tool {short(call.name)!r} any more")
         if not was_sent:
+            self._run_context.admit_tool(calls.circuits_of(call.tool))
             self._run_context.check()  # what is stopped here was not sent, and no reader should have to wonder
             keep(journal.sent(call.id, call.name, call.arguments))
         began_as = self._history.key if call.kept else None
         key = f"{began_as or self._run_context.key}:{call.id}"
-        return calls.call_tool(call.tool, call.name, call.arguments, key, self._run_context, self._journal)
+        try:
+            return calls.call_tool(call.tool, call.name, call.arguments, key, self._run_context, self._journal)
+        except Parked:
+            keep(journal.unsent(call.id))  # else the run that goes on would take its outcome for unknown
+            raise

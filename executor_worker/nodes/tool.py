@@ -11,6 +11,7 @@ import orjson
 from executor_worker.errors import InvalidNode, ModelBadResponse, NodeError, ToolFailed
 from executor_worker.nodes import arguments
 from executor_worker.nodes.answer import MAX_REPAIRS
+from executor_worker.nodes.calls import circuits_of
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.llm import opening
 from executor_worker.nodes.spec import Extract, ToolNode
@@ -35,6 +36,7 @@ def run(node: ToolNode, context: Context) -> Any:
     """
     tool, params = prepare(node, context)
     if node.extract is not None:
+        context.run_context.admit_tool(circuits_of(tool))  # before a model is paid for the parameters
         params = _extracted(node.extract, node.tool, tool, params, context)
     try:
         return _output(context.steps.tool(tool, node.tool, params), node.tool)
@@ -50,7 +52,7 @@ def prepare(node: ToolNode, context: Context) -> tuple[Tool, dict[str, Any]]:
     Raises:
         UnknownTool, ToolUnavailable, TemplateError, InvalidNode: See `run`.
     """
-    tool = context.tools.find(node.tool)
+    tool = context.find_tool(node.tool)
     params: dict[str, Any] = context.scope.value(node.params, node.params_field)
     problems = arguments.problems(tool, params, missing=node.extract is None)
     if problems:

@@ -10,6 +10,8 @@ from typing import Any
 
 from executor_worker.broker import Consumer, Endpoint, Held, Link, Made
 from executor_worker.broker.connection.dial import preload as preload_dialling
+from executor_worker.broker.fleet.breakers import FleetBreakers, pool_place
+from executor_worker.broker.fleet.breakers import scripts as breaker_scripts
 from executor_worker.broker.fleet.identity import Identity
 from executor_worker.broker.fleet.throttle import FleetThrottle
 from executor_worker.broker.fleet.throttle import scripts as throttle_scripts
@@ -18,7 +20,6 @@ from executor_worker.envelopes.queue_name import NOTHING
 from executor_worker.errors import ConfigError
 from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.pages import Health
-from executor_worker.nodes.executor import Executor
 from executor_worker.program.credentials import Credentials
 from executor_worker.program.place_limits import place_limits
 from executor_worker.program.role_queues import chat_kind, role_kind
@@ -105,6 +106,7 @@ class ExecutorProgram:
         self.settings = settings
         self._tool_host = tool_host
         self._shared: list[ServerConfig] = []
+        self._tool_places: frozenset[str] = frozenset()
         self.services = services
         # Once: the supervisor looks at it for each slot, several times a second.
         self.pool = pool_settings(settings, services.count if services is not None else 0)
@@ -132,7 +134,9 @@ class ExecutorProgram:
         registry = ToolRegistry(tool_settings(settings), self._functions or (), log=logs.log)
         logs.hide(*registry.secrets)
         self._function_names = registry.function_names
-        self._shared = shared(load_servers(settings.mcp_servers, settings.mcp_config, os.environ))
+        servers = load_servers(settings.mcp_servers, settings.mcp_config, os.environ)
+        self._tool_places = frozenset((pool_place(settings.queues), *registry.places))
+        self._shared = shared(servers)
         if self._shared and self._tool_host is None:
             self._tool_host = listen()
         self._prices = Prices.load(settings.llm_prices)
@@ -142,6 +146,7 @@ class ExecutorProgram:
         sources_of(kinds, place_limits(settings)).load()
         park_script()
         throttle_scripts()
+        breaker_scripts()
         for provider in (settings.llm_provider, *settings.fallback_providers):
             preload(provider)
         preload_tools(tool_settings(settings), logs.log)
@@ -173,7 +178,10 @@ class ExecutorProgram:
         )
         kinds = self._kinds(redis_wait.insist)
         consumer = self._consumer(link, name, kinds)
-        executor = self._executor(self._throttles(link, name))
+        tools = self._tool_registry()
+        executor = executor_of(
+            settings, Models(model_settings(settings), self._throttles(link, name)), tools, self._prices
+        )
         zombies: dict[int, int] = {}
         tracing = tracing_of(settings, name)
         return Worker(
@@ -191,6 +199,8 @@ class ExecutorProgram:
                 content=settings.event_content,
                 tracing=tracing,
                 longest_wait_s=settings.node_timeout,
+                breakers=self._breakers(link, name),
+                circuits=tools.circuits_of_function,
             ),
             Recycling(self._board, row, RecyclingLimits(settings.max_items_per_worker, settings.max_rss_mb * MIB)),
             redis_wait,
@@ -230,6 +240,7 @@ class ExecutorProgram:
                 settle_condemned=lambda held, failure_code: self._settle_condemned(link, held, failure_code),
                 interrupt=interrupt,
                 accounts=accounts_of(settings),
+                tool_places=self._tool_places,
                 queues=settings.queues,
                 tools=self._tools,
                 streams=sources.streams,
@@ -351,11 +362,15 @@ class ExecutorProgram:
 
         return make
 
-    def _executor(self, throttles: Throttles) -> Executor:
-        settings = self.settings
+    def _breakers(self, link: Link, name: str) -> FleetBreakers:
+        """Share with the whole fleet which tools bring no answer."""
+        head = self._board.head
+        active = lambda: head.tools_unanswered and head.redis_up  # noqa: E731
+        return FleetBreakers(link, name, pool_place(self.settings.queues), active=active)
+
+    def _tool_registry(self) -> ToolRegistry:
         host = self._tool_host.getsockname() if self._tool_host is not None else None
-        tools = ToolRegistry(tool_settings(settings), self._functions, logs.log, self._known_names, host)
-        return executor_of(settings, Models(model_settings(settings), throttles), tools, self._prices)
+        return ToolRegistry(tool_settings(self.settings), self._functions, logs.log, self._known_names, host)
 
 
 def pool_settings(settings: Settings, services: int = 0) -> PoolSettings:

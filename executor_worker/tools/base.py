@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
-from executor_worker.run_context import RunContext
+from executor_worker.run_context import Circuit, RunContext
 
 Effects = Literal["none", "idempotent", "unsafe"]
+OnOpen = Literal["wait", "fail"]
+"""What a call does while its tool, or the server that has it, is held back."""
 
 
 def key_header(key: str) -> dict[str, str]:
@@ -116,6 +119,10 @@ class Toolbox(Protocol):
             UnknownTool: No tool has that name; lists the nearest known ones.
             ToolUnavailable: It may belong to a server that was never reached.
         """
+        ...
+
+    def unreached(self, name: str) -> Sequence[Circuit]:
+        """Say, without waiting, which server was never reached and may have a tool of that name; empty: none."""
         ...
 
     def all(self) -> list[Tool]:

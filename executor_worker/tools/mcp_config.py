@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 from executor_worker.errors import ConfigError
+from executor_worker.run_context import Circuit
 from executor_worker.settings import addresses
 from executor_worker.settings.header_text import stray
 from executor_worker.tools.base import Effects
@@ -116,6 +118,25 @@ class ServerConfig:
     def timeout_of(self, tool: str) -> float | None:
         return self.tools.get(tool, self.rule).timeout or self.rule.timeout
 
+    @property
+    def circuit(self) -> Circuit:
+        """All its tools: told apart from others by its address, or how it is started, without secrets."""
+        place, secrets = self.place, self.secrets
+        words: list[str]
+        if isinstance(place, Remote):
+            words = [addresses.without_password(place.url)]
+        else:
+            given = [*place.args, *(f"{name}={value}" for name, value in sorted(place.env.items()))]
+            words = [place.command, *(word for word in given if not any(secret in word for secret in secrets))]
+        digest = hashlib.blake2b("\0".join(words).encode(), digest_size=6).hexdigest()
+        return Circuit("mcp", self.name, digest, self.rule.on_open == "fail")
+
+    def circuits_of(self, tool: str) -> tuple[Circuit, Circuit]:
+        """Say with what *tool* is held back: with its server, and by itself."""
+        on_open = self.tools.get(tool, self.rule).on_open or self.rule.on_open
+        fails, server = on_open == "fail", self.circuit
+        return replace(server, fails=fails), Circuit("tool", f"{self.name}.{tool}", server.place, fails)
+
 
 def _secret_arguments(args: Iterable[str]) -> Iterator[str]:
     """Find the secrets in `--token x`, `--token=x`, `NAME_KEY=x`, `Authorization: Bearer x` and addresses."""
@@ -193,7 +214,7 @@ def _server(name: str, entry: Entry, path: str, environ: Mapping[str, str]) -> S
     return ServerConfig(
         name,
         place,
-        ToolRule(effects=entry.effects, timeout=entry.timeout_s),
+        ToolRule(effects=entry.effects, timeout=entry.timeout_s, on_open=entry.on_open),
         entry.tools,
         None if entry.offered is None else frozenset(entry.offered),
         frozenset(entry.not_offered),

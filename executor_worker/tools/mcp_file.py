@@ -19,7 +19,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 from executor_worker.errors import ConfigError
 from executor_worker.text_files import read_text, settings_json
-from executor_worker.tools.base import Effects
+from executor_worker.tools.base import Effects, OnOpen
 
 _TABLES = ("mcpServers", "servers", "context_servers", "mcp_servers")
 _VARIABLE = re.compile(r"\$\{(?:env:)?(\w+)(?::-([^}]*))?\}")
@@ -50,6 +50,7 @@ class ToolRule(BaseModel):
 
     effects: Effects | None = None
     timeout: Annotated[float, Field(gt=0)] | None = None
+    on_open: OnOpen | None = None
 
 
 class Entry(BaseModel):
@@ -76,6 +77,7 @@ class Entry(BaseModel):
     disabled: bool = False
     enabled: bool = Field(True, validation_alias=AliasChoices("enabled", "isActive"))
     effects: Effects | None = None
+    on_open: OnOpen | None = None
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     tools: Annotated[dict[str, ToolRule], BeforeValidator(_without_nulls)] = {}
     offered: list[str] | None = Field(None, validation_alias=AliasChoices("includeTools", "enabled_tools"))

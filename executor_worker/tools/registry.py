@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from executor_worker.errors import ToolUnavailable, UnknownTool
+from executor_worker.run_context import Circuit
 from executor_worker.settings.proxies import proxy_problem
 from executor_worker.tools.base import Log, Tool, silent
 from executor_worker.tools.builtin.built_in import built_in_tools
@@ -72,6 +73,17 @@ class ToolRegistry:
         """Names of the functions, built-in ones included."""
         return sorted(self._functions)
 
+    def circuits_of_function(self, name: str) -> Sequence[Circuit]:
+        """Say with what a function is held back."""
+        circuits: Sequence[Circuit] = getattr(self._functions.get(name), "circuits", ())
+        return circuits
+
+    @property
+    def places(self) -> list[str]:
+        """Where its servers are, as circuits tell them apart."""
+        servers = [server.config.circuit.place for server in self._mcp.all()] if self._mcp else []
+        return [*servers, self._rest.circuit.place] if self._rest else servers
+
     def find(self, name: str) -> Tool:
         """
         Look a tool up by its exact name, or as `server.tool`; see `Toolbox.find`.
@@ -89,6 +101,15 @@ class ToolRegistry:
             return _prepared(found)
         self._refuse_while_unreached(name)
         raise UnknownTool(f"there is no tool {name!r}{self._suggestion(name)}")
+
+    def unreached(self, name: str) -> Sequence[Circuit]:
+        """Say which server was never reached and may have a tool of that name; see `Toolbox.unreached`."""
+        if name in self._functions or not (self._mcp or self._rest):
+            return ()
+        if (self._mcp and self._mcp.has(name)) or (self._rest and name in self._rest.names()):
+            return ()
+        servers = self._unreached_for(name)
+        return (servers[0][2],) if servers else ()
 
     def all(self) -> list[Tool]:
         """Every tool that can be called now, by name; servers that can't be reached are logged and left out."""
@@ -173,13 +194,16 @@ class ToolRegistry:
             raise problem
 
     def _refuse_while_unreached(self, name: str) -> None:
-        unreached = [(server.name, server.problem) for server in self._mcp.unreached()] if self._mcp else []
-        if self._rest and not self._rest.was_reached:
-            unreached.append(("of API_TOOLS_URL", self._rest.problem))
-        owner = [entry for entry in unreached if name.startswith(f"{entry[0]}.")]
-        if unreached:
-            server, problem = (owner or unreached)[0]
+        for server, problem, _ in self._unreached_for(name)[:1]:
             raise ToolUnavailable(f"there is no tool {name!r} so far, and server {server} was never reached: {problem}")
+
+    def _unreached_for(self, name: str) -> list[tuple[str, str, Circuit]]:
+        """Servers never reached that may have a tool of that name, the likeliest first: name, problem, circuit."""
+        servers = self._mcp.unreached() if self._mcp else []
+        unreached = [(server.name, server.problem, server.config.circuit) for server in servers]
+        if self._rest and not self._rest.was_reached:
+            unreached.append(("of API_TOOLS_URL", self._rest.problem, self._rest.circuit))
+        return sorted(unreached, key=lambda entry: not name.startswith(f"{entry[0]}."))
 
     def _suggestion(self, name: str) -> str:
         known = {*self._functions}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +11,8 @@ import httpx2
 import orjson
 
 from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
-from executor_worker.run_context import RunContext
+from executor_worker.run_context import Circuit, RunContext
+from executor_worker.settings.addresses import without_password
 from executor_worker.settings.proxies import proxy_for
 from executor_worker.tools.base import Answer, Effects, key_header
 from executor_worker.tools.functions.json_value import as_text, to_json
@@ -30,12 +32,15 @@ class RestTools:
     Attributes:
         problem: Why its tools could not be listed; empty when they could.
         was_reached: Whether they ever could.
+        circuit: All its tools, which are held back together.
     """
 
     def __init__(self, url: str, default_timeout: float) -> None:
         self.url = url.rstrip("/")
         self.problem = ""
         self.was_reached = False
+        digest = hashlib.blake2b(without_password(url).encode(), digest_size=6).hexdigest()
+        self.circuit = Circuit("rest", "API_TOOLS_URL", digest)
         self._default_timeout = default_timeout
         self._tools: dict[str, RestTool] = {}
         self._asked_at = -_LIST_AGAIN_SECONDS
@@ -112,6 +117,7 @@ class RestTool:
         self.effects: Effects | None = None
         self.timeout = timeout
         self.source = "rest"
+        self.circuits = (server.circuit, Circuit("tool", self.name, server.circuit.place))
         self._server = server
 
     def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:

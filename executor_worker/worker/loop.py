@@ -18,13 +18,13 @@ from types import FrameType
 
 from executor_worker.broker import Claim, Consumer, Held
 from executor_worker.broker.queue.reclaim_hints import read_notice
-from executor_worker.errors import Abandoned, Parked, StreamError
+from executor_worker.errors import Abandoned, Parked, StreamError, ToolTimeout
 from executor_worker.outcome import Failed, Mode
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
 from executor_worker.worker.intake import Intake
-from executor_worker.worker.poisoned import POISONED, tell_last_death
+from executor_worker.worker.poisoned import POISONED, phase_of_death, tell_last_death, tell_phase
 from executor_worker.worker.recycling import Recycling
 from executor_worker.worker.redis_wait import STUCK, STUCK_S, RedisWait, wait_for_wake
 from executor_worker.worker.report import Report
@@ -38,6 +38,7 @@ IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is
 POLL_S = 0.5
 TIDY_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0  # between items of which none could be worked on
+TOOL_PHASE = "tool:"
 FLUSH_S = 1.0  # for spans that are not sent yet, when we leave
 LEFT = 0
 
@@ -249,12 +250,22 @@ class Worker:
     def _open(self, claim: Claim) -> Work:
         failure_code = self._row.failure_code if self._killed_for() == claim.held.name else ""
         work = self._intake.open(claim, failure_code)
+        if failure_code:
+            self._answer_for_killed(work, failure_code)
         if isinstance(work.decision, Conclusion) and work.decision.dead_reason == POISONED:
             deaths = [row.death for row in self._board.rows()]
             work.decision = tell_last_death(work.decision, deaths, claim.held.name)
         if not work.is_upkeep:
             self._report.opened(work)
         return work
+
+    def _answer_for_killed(self, work: Work, failure_code: str) -> None:
+        """Say what our predecessor was at when it was ended for the item's sake."""
+        if isinstance(work.decision, Conclusion):
+            work.decision = tell_phase(work.decision, self._row.death, work.held.name)
+        tool = phase_of_death(self._row.death, work.held.name).partition(TOOL_PHASE)[2]
+        if failure_code == ToolTimeout.code and tool:
+            self._runs.note_overdue(tool)
 
     def _work_off(self, work: Work, started: float, span: Span) -> Claim | None:
         conclusion = self._conclude(work, started, span)

@@ -60,6 +60,25 @@ def tell_last_death(
     )
 
 
+def tell_phase(conclusion: Conclusion, death: tuple[str, str, str], item: tuple[str, str]) -> Conclusion:
+    """
+    Say for the log in the answer of an item whose worker was ended in which phase that was, as the tool's name tells.
+
+    Args:
+        death: What the slot's dead worker held, why it died, and in what phase.
+        item: Stream and entry.
+    """
+    outcome, phase = conclusion.outcome, phase_of_death(death, item)
+    if not phase or not isinstance(outcome, Failed) or outcome.where:
+        return conclusion
+    return replace(conclusion, outcome=replace(outcome, where=phase))
+
+
+def phase_of_death(death: tuple[str, str, str], item: tuple[str, str]) -> str:
+    """The phase in which the worker died that held *item*; empty if that was another one."""
+    return next((phase for held, _, phase in _parsed([death]) if held.name == item), "")
+
+
 def _parsed(deaths: Iterable[tuple[str, str, str]]) -> Iterable[tuple[Held, str, str]]:
     for text, cause, phase in deaths:
         with suppress(ValueError):

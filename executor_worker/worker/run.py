@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from executor_worker.broker.fleet.offers import lack
-from executor_worker.errors import Abandoned, Interrupt, Overdue, Stopped, StreamError
+from executor_worker.errors import Abandoned, Interrupt, Overdue, Stopped, StreamError, ToolTimeout
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Failed, Outcome
-from executor_worker.run_context import RunContext
+from executor_worker.run_context import Circuit, RunContext
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from executor_worker.worker.journal import RunJournal
 from executor_worker.worker.kinds import Kind, Kinds
-from executor_worker.worker.run_control import NOT_WANTED, RunControl
+from executor_worker.worker.run_control import NOT_WANTED, Breakers, RunControl
 from executor_worker.worker.stages import Conclusion, Run, Work
 from supervisor.scoreboard.scoreboard import Row
 
@@ -26,6 +26,8 @@ class Runs:
         pause: See `RunJournal`.
         content: Events tell prompts, arguments and results too.
         longest_wait_s: For a tool that only another pool has.
+        breakers: Hold tools back whose calls bring no answer; None: nothing does.
+        circuits: Say with what a function is held back.
     """
 
     def __init__(
@@ -39,6 +41,8 @@ class Runs:
         content: bool = False,
         tracing: Tracing = NO_TRACING,
         longest_wait_s: float = 900.0,
+        breakers: Breakers | None = None,
+        circuits: Callable[[str], Sequence[Circuit]] = lambda _: (),
     ) -> None:
         self._row = row
         self._executor = executor
@@ -48,6 +52,8 @@ class Runs:
         self._content = content
         self._tracing = tracing
         self._longest_wait_s = longest_wait_s
+        self._breakers = breakers
+        self._circuits = circuits
         self._recorder = Recorder(row.counters)
         self._interruptible = False
         self._unwanted: Interrupt | None = None
@@ -82,6 +88,11 @@ class Runs:
         finally:
             self._row.end_run()
         return Conclusion(outcome, journal=journal.written_as)
+
+    def note_overdue(self, tool: str) -> None:
+        """Note that a call of the function *tool* did not end in time, and could only be ended with its worker."""
+        if self._breakers is not None:
+            self._breakers.failed(self._circuits(tool), ToolTimeout.code)
 
     def abandon(self, reason: str) -> None:
         """
@@ -128,6 +139,7 @@ class Runs:
             tries=work.claim.delivery.refused,
             tracing=self._tracing,
             elsewhere=lambda tools: _elsewhere(work, tools, self._longest_wait_s),
+            breakers=self._breakers,
         )
 
 

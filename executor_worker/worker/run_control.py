@@ -5,10 +5,12 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from executor_worker.errors import Abandoned, Cancelled, NodeError, Parked
+from executor_worker.broker.fleet.breakers import HeldBack
+from executor_worker.errors import Abandoned, Cancelled, NodeError, Parked, ToolTimeout, ToolUnavailable
 from executor_worker.outcome import Usage
-from executor_worker.run_context import RunContext
+from executor_worker.run_context import Circuit, RunContext
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
@@ -21,6 +23,29 @@ NOT_WANTED = "the graph was cancelled while its node was being run"
 IN_PLACE_S = 1.0  # a shorter wait is not worth giving the item back
 
 
+class Breakers(Protocol):
+    """Circuit breakers of tools; see `FleetBreakers`."""
+
+    def admit(self, circuits: Sequence[Circuit]) -> HeldBack | None: ...
+
+    def failed(self, circuits: Sequence[Circuit], code: str) -> HeldBack | None: ...
+
+    def answered(self, circuits: Sequence[Circuit]) -> None: ...
+
+
+class NoBreakers:
+    """Holds nothing back."""
+
+    def admit(self, circuits: Sequence[Circuit]) -> HeldBack | None:
+        return None
+
+    def failed(self, circuits: Sequence[Circuit], code: str) -> HeldBack | None:
+        return None
+
+    def answered(self, circuits: Sequence[Circuit]) -> None:
+        return
+
+
 class RunControl(RunContext):
     """
     Limits a run by its lease and its graph's status as well, and shows it on the scoreboard and in the metrics.
@@ -29,6 +54,7 @@ class RunControl(RunContext):
         still_ours: Tells for certain whether the item is still held by this worker.
         cancelled: Asks whether the graph was cancelled; used if no other process looks.
         tries, tracing: See `RunContext`.
+        breakers: Ask whether a tool is held back.
         elsewhere: Tells what to wait for, and until when, if another pool has the tools that are not here.
     """
 
@@ -44,6 +70,7 @@ class RunControl(RunContext):
         tries: int = 0,
         tracing: Tracing = NO_TRACING,
         elsewhere: Callable[[Sequence[str]], tuple[str, float] | None] = lambda _: None,
+        breakers: Breakers | None = None,
     ) -> None:
         super().__init__(deadline, key, clock)
         self.tries = tries
@@ -53,6 +80,7 @@ class RunControl(RunContext):
         self._still_ours = still_ours
         self._cancelled = cancelled
         self._elsewhere = elsewhere
+        self._breakers: Breakers = breakers or NoBreakers()
         self._run = row.run
         self._looked_at = self.clock()
         self._mode = ""
@@ -89,6 +117,24 @@ class RunControl(RunContext):
         found = self._elsewhere(tools)
         if found is not None:
             raise Parked(found[0], self.tries, found[1])
+
+    def admit_tool(self, circuits: Sequence[Circuit]) -> None:
+        held_back = self._breakers.admit(circuits)
+        if held_back is None:
+            return
+        if held_back.circuit.fails:
+            said = f"{held_back.circuit} is held back: its calls bring no answer"
+            raise ToolUnavailable(f"{said} ({held_back.why}); one tries again in {held_back.seconds:.0f} s")
+        raise Parked(held_back.key)
+
+    def tool_unanswered(self, circuits: Sequence[Circuit], error: ToolUnavailable | ToolTimeout) -> None:
+        held_back = self._breakers.failed(circuits, error.code)
+        # What was sent is over, whatever became of it.
+        if held_back is not None and not held_back.circuit.fails and isinstance(error, ToolUnavailable):
+            raise Parked(held_back.key)
+
+    def tool_answered(self, circuits: Sequence[Circuit]) -> None:
+        self._breakers.answered(circuits)
 
     def _face_loss(self) -> None:
         if not self._still_ours():

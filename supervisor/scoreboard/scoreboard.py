@@ -78,6 +78,7 @@ class Head:
     keeper_dismissed = Flag(21)  # its SIGTERM is meant for it, and not for the whole process group
     on_trial = Flag(22)  # new settings are being rolled out: who finds them wrong says so, and the old ones come back
 
+    tools_unanswered = Flag(30)  # by the keeper: workers may have to hold calls of tools back
     port = Number(23)  # where the pool answers over HTTP; 0: nowhere
     demand = Number(25)  # by the keeper: items in hand and waiting, at a time when no worker was free; else 0
     room = Number(26)  # by the keeper: so many more workers fit into memory

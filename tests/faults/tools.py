@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 
+from executor_worker.errors import ToolUnavailable
 from executor_worker.tools import ToolContext, tool
 from tests.faults.journal import journal_here
 
@@ -254,3 +255,30 @@ def run_sleeper(mark: str) -> str:
     journal_here().write(mark, "start")
     subprocess.run([sys.executable, "-I", "-S", "-c", SLEEPER], check=True)
     return "slept"
+
+
+@tool
+def reach(mark: str) -> str:
+    """Reach its server, which the test has let go."""
+    if not journal_here().may_go("reach"):
+        raise ToolUnavailable("its server is away")
+    journal_here().write(mark, "start")
+    return "reached"
+
+
+@tool(on_open="fail")
+def reach_or_fail(mark: str) -> str:
+    """`reach`, for those who can't wait."""
+    return reach(mark)
+
+
+@tool(timeout=0.2)
+def drag(mark: str, hard: bool = False) -> str:
+    """Do not end in time, in C code if it is *hard*."""
+    journal_here().write(mark, "start")
+    if journal_here().may_go("drag"):
+        return "done"
+    if hard:
+        _lock_twice(ctypes.CDLL(None), time.time() + 600)
+    time.sleep(600)
+    return "late"

@@ -1,12 +1,15 @@
-"""The fleet's throttles as people see them: what is held back, since when, why, until when; and how to end that."""
+"""What holds models and tools back, as people see it: since when, why, until when; and how to end that."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import AWAITED, THROTTLE_PREFIX, THROTTLED_CHANNEL
+from executor_worker.broker.names import AWAITED, BREAKER_PREFIX, THROTTLE_PREFIX, THROTTLED_CHANNEL
+
+_PREFIXES = (THROTTLE_PREFIX.encode(), BREAKER_PREFIX.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class Throttled:
         since: When the first refusal came, in seconds since the epoch; 0: not known.
         why: The error code of it, or the status by which a key is refused.
         refused: It is the key that is refused.
+        is_tool: No model, but a tool or a server of tools: *provider* says which, *model* is its name.
         opens_s: Until calls are allowed again; 0: they are.
         at_once: How many calls may be made at the same time; None: as many as one likes.
         calling, waiting: Calls in flight, and items that wait.
@@ -36,6 +40,7 @@ class Throttled:
     since: float = 0.0
     why: str = ""
     refused: bool = False
+    is_tool: bool = False
 
     @property
     def name(self) -> str:
@@ -49,7 +54,7 @@ def throttled(link: Link) -> list[Throttled]:
     Raises:
         StreamUnavailable: No reply.
     """
-    names = sorted(name for name in link.call("SMEMBERS", AWAITED) if name.startswith(THROTTLE_PREFIX.encode()))
+    names = sorted(name for name in link.call("SMEMBERS", AWAITED) if name.startswith(_PREFIXES))
     now_s, now_us = link.call("TIME")
     seen = [_seen(link, name.decode("utf-8", "replace"), int(now_s) + int(now_us) / 1e6) for name in names]
     return [one for one in seen if one.opens_s or one.waiting or one.at_once is not None]
@@ -59,7 +64,8 @@ def _seen(link: Link, key: str, now: float) -> Throttled:
     fields = ("not_before", "limit", "since", "began", "why", "refused")
     not_before, limit, since, began, why, refused = link.call("HMGET", key, *fields)
     calling, waiting = (link.call("ZCARD", f"{key}:{row}") for row in ("calls", "waiting"))
-    provider, _, rest = key.removeprefix(THROTTLE_PREFIX).partition(":")
+    is_tool = key.startswith(BREAKER_PREFIX)
+    provider, _, rest = key.removeprefix(BREAKER_PREFIX if is_tool else THROTTLE_PREFIX).partition(":")
     account, _, model = rest.partition(":")
     put_back = int(since or 0) / 1000 > now  # the clock was: then it does not hold
     return Throttled(
@@ -74,6 +80,7 @@ def _seen(link: Link, key: str, now: float) -> Throttled:
         since=int(began or 0) / 1000,
         why=(why or b"").decode("utf-8", "replace"),
         refused=refused is not None,
+        is_tool=is_tool,
     )
 
 
@@ -108,14 +115,9 @@ class Refusal:
     waiting: int
 
 
-def refusals(link: Link) -> list[Refusal]:
-    """
-    List the models whose key is refused, of whatever pool.
-
-    Raises:
-        StreamUnavailable: No reply.
-    """
-    return [Refusal(one.key, one.name, one.why, one.since, one.waiting) for one in throttled(link) if one.refused]
+def refusals(held_back: Iterable[Throttled]) -> list[Refusal]:
+    """List the models whose key is refused, of whatever pool."""
+    return [Refusal(one.key, one.name, one.why, one.since, one.waiting) for one in held_back if one.refused]
 
 
 def waiting_for(link: Link, throttle: str, most: int) -> list[tuple[str, str]]:

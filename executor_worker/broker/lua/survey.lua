@@ -1,14 +1,14 @@
 -- Look at all that is waited for: keep the places of those who still call, forget what holds nobody back any more.
 -- KEYS: none. ARGV: lease_ms, most entries wanted, the pool's name and a dot, number of streams it serves, those, then
 -- consumers whose calls go on.
--- Reply: {things that are left, throttles of those, ms until the next may open or -1, then stream and entry of what could
--- be taken}.
+-- Reply: {things that are left, throttles of those, breakers of those, ms until the next may open or -1, then stream and
+-- entry of what could be taken}.
 
 local now, lease_ms, wanted, who = now_ms(), tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
 local served, callers = {}, {}
 for i = 5, 4 + ARGV[4] do served[ARGV[i]] = true end
 for i = 5 + ARGV[4], #ARGV do callers[#callers + 1] = ARGV[i] end
-local reply = {0, 0, -1}
+local reply = {0, 0, 0, -1}
 for _, key in ipairs(awaited()) do
   local gate = gate_of(key)
   if gate and gate.keep then gate.keep(key, callers, now, lease_ms) end
@@ -18,7 +18,8 @@ for _, key in ipairs(awaited()) do
   else
     reply[1] = reply[1] + 1
     if gate == gates.throttle then reply[2] = reply[2] + 1 end
-    if opens > 0 and (reply[3] < 0 or opens < reply[3]) then reply[3] = opens end
+    if gate == gates.breaker then reply[3] = reply[3] + 1 end
+    if opens > 0 and (reply[4] < 0 or opens < reply[4]) then reply[4] = opens end
   end
   local room = gate and math.min(gate.room(key, who, now), wanted) or 0
   if room > 0 then

@@ -28,7 +28,7 @@ class Releases:
     A subscription on a connection of its own; if the user may not subscribe it stays silent, sweeps do without.
 
     Args:
-        throttled: Called when a model was throttled.
+        throttled: Called when a model was throttled, or a tool brought no answer, with what holds its calls back.
         timer: Called when a timer of a run was set, with the seconds until it is due.
         opened: Called when something that items wait for may let them go.
 
@@ -39,7 +39,7 @@ class Releases:
     def __init__(
         self,
         link: Link,
-        throttled: Callable[[], None] = lambda: None,
+        throttled: Callable[[str], None] = lambda _: None,
         timer: Callable[[float], None] = lambda _: None,
         opened: Callable[[], None] = lambda: None,
     ) -> None:
@@ -70,7 +70,10 @@ class Releases:
             if kind != b"message":
                 continue
             if channel == THROTTLED_CHANNEL.encode():
-                (self._opened if message.startswith(OPEN) else self._throttled)()
+                if message.startswith(OPEN):
+                    self._opened()
+                else:
+                    self._throttled(message.decode("utf-8", "replace"))
                 continue
             if channel == TIMERS_CHANNEL.encode():
                 self._timer(int(message) / 1000 if message.isdigit() else 0.0)

@@ -102,7 +102,7 @@ class Groups:
 OURS = Groups()
 
 
-GATES: tuple[Part, ...] = ("waits", "throttle", "limits", "offers", "versions")
+GATES: tuple[Part, ...] = ("waits", "throttle", "limits", "offers", "versions", "breakers")
 """Parts that say when what items wait for lets them go."""
 _TAKING: tuple[Part, ...] = ("constants", "types", "standing", *GATES, "groups", "kinds")
 

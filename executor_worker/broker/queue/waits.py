@@ -19,6 +19,7 @@ class Survey:
     Attributes:
         awaited: How many things hold callers back, or are waited for.
         throttles: How many of them are throttles of models.
+        breakers: How many of them are tools, or servers of tools, whose last call brought no answer.
         opens_s: Until the next one may open; None where that is for something else to say.
         ready: Pairs of stream and entry that waited and could be taken now.
     """
@@ -27,6 +28,7 @@ class Survey:
     throttles: int
     opens_s: float | None
     ready: list[tuple[str, str]]
+    breakers: int = 0
 
 
 def survey(
@@ -56,10 +58,10 @@ def survey(
     if not _are_there(link):
         return Survey(0, 0, None, [])  # nearly always: one command, not a script and what it asks
     words: list[Word] = [int(place_s * 1000), most, f"{pool}.", len(streams), *streams, *calling]
-    left, throttles, opens_ms, *flat = link.run(script("survey", *gates), [AWAITED], words)
+    left, throttles, breakers, opens_ms, *flat = link.run(script("survey", *gates), [AWAITED], words)
     names = [word.decode() for word in flat]
     ready = list(zip(names[::2], names[1::2], strict=True))
-    return Survey(left, throttles, opens_ms / 1000 if opens_ms >= 0 else None, ready)
+    return Survey(left, throttles, opens_ms / 1000 if opens_ms >= 0 else None, ready, breakers)
 
 
 def _are_there(link: Link) -> bool:

@@ -178,7 +178,7 @@ def _throttles(snapshot: Snapshot) -> Table:
         ]
         for one in snapshot.throttles
     ]
-    return Table(("throttled model", "opens in", "calls", "parked"), rows)
+    return Table(("held back", "opens in", "calls", "parked"), rows)
 
 
 def _here(snapshot: Snapshot) -> list[Table]:

@@ -85,7 +85,7 @@ def _listed(node: AgentNode, context: Context) -> dict[str, Tool]:
         if name == ALL_TOOLS:
             tools |= {tool.name: tool for tool in context.tools.all()}
         else:
-            tools[name] = context.tools.find(name)
+            tools[name] = context.find_tool(name)
     return tools
 
 

@@ -19,6 +19,8 @@ def built_in_tools(http_allow: tuple[str, ...]) -> list[FunctionTool]:
     tools = [FunctionTool(function, _HARMLESS, "built-in") for function in (calculate, current_time, json_query)]
     if http_allow:
         tools.append(FunctionTool(make_http_request(http_allow), _UNDECLARED, "built-in"))
+    for tool in tools:
+        tool.circuits = ()  # whether they answer is up to what they are asked, and of whom
     return tools
 
 

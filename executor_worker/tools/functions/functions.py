@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, overload
 
 from executor_worker.errors import Cancelled, Interrupt, NodeError, NodeTimeout, ToolError, ToolFailed, ToolTimeout
-from executor_worker.run_context import RunContext
-from executor_worker.tools.base import Answer, Effects, Log, ToolContext, silent
+from executor_worker.run_context import Circuit, RunContext
+from executor_worker.tools.base import Answer, Effects, Log, OnOpen, ToolContext, silent
 from executor_worker.tools.functions.json_value import as_text, to_json
 from executor_worker.tools.functions.place import place_of
 from executor_worker.tools.functions.signature import Signature
@@ -51,6 +51,7 @@ class Mark:
     isolate: bool = False
     memory_mb: float | None = None
     retry: Mapping[str, Any] | None = None
+    on_open: OnOpen = "wait"
 
 
 @overload
@@ -65,6 +66,7 @@ def tool(
     isolate: bool = False,
     memory_mb: float | None = None,
     retry: Mapping[str, Any] | None = None,
+    on_open: OnOpen = "wait",
 ) -> Callable[[_F], _F]: ...
 def tool(
     function: Any = None,
@@ -77,6 +79,7 @@ def tool(
     isolate: bool = False,
     memory_mb: float | None = None,
     retry: Mapping[str, Any] | None = None,
+    on_open: OnOpen = "wait",
 ) -> Any:
     """
     Mark a function as a tool; it stays an ordinary function.
@@ -90,8 +93,11 @@ def tool(
         memory_mb: With `isolate`: MiB that a call may write to, beyond what its process begins with.
         retry: How a tool node that calls it is run again when it has failed, if its config says nothing of that:
             `{"max_attempts", "delay", "backoff", "max_delay", "on"}`.
+        on_open: What its calls do while it is held back, as five in a row brought no answer: `wait`, or `fail` at once.
     """
     _check_retry(retry)
+    if on_open not in get_args(OnOpen):
+        raise ValueError(f"@tool(on_open={on_open!r}): use one of {', '.join(get_args(OnOpen))}")
     if effects is not None and effects not in get_args(Effects):
         raise ValueError(f"@tool(effects={effects!r}): use one of {', '.join(get_args(Effects))}")
     if timeout is not None and not timeout > 0:
@@ -102,7 +108,7 @@ def tool(
         raise ValueError("@tool(name=''): a tool needs a name")
     if function is not None and not callable(function):
         raise TypeError(f"@tool takes options by name, e.g. @tool(name={function!r})")
-    mark = Mark(name, description, effects, timeout, isolate, memory_mb, retry)
+    mark = Mark(name, description, effects, timeout, isolate, memory_mb, retry, on_open)
 
     def marked(wanted: _F) -> _F:
         if not inspect.isroutine(wanted):
@@ -138,6 +144,7 @@ class FunctionTool:
         isolate: Asks to be called in a process of its own: the registry sees to it.
         memory_mb: What a call may use there, MiB; None: no limit.
         retry: How a tool node that calls it is run again; None: it is not.
+        circuits: With what it is held back; empty: it never is.
     """
 
     def __init__(
@@ -157,6 +164,7 @@ class FunctionTool:
         self.isolate = mark.isolate
         self.memory_mb = mark.memory_mb
         self.retry = mark.retry
+        self.circuits: tuple[Circuit, ...] = (Circuit("tool", self.name, fails=mark.on_open == "fail"),)
         self.timeout = mark.timeout or 300.0
         self.source = source or f"function {_file_of(function)}"
         self.function = function

@@ -76,6 +76,7 @@ class IsolatedTool:
         self.description = tool.description
         self.input_schema = tool.input_schema
         self.retry = tool.retry
+        self.circuits = tool.circuits
         self.effects = tool.effects
         self.timeout = tool.timeout
         self.source = f"{tool.source} (isolated)"

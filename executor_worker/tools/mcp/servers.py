@@ -95,6 +95,14 @@ class McpServers:
         named = [server for server in self._servers if name.startswith(f"{server.name}.")]
         return [server for server in named or self._servers if not server.was_reached]
 
+    def has(self, name: str) -> bool:
+        """Tell whether a server has listed a tool of that name, plain or as `server.tool`."""
+        return any(
+            name in server.tools or name.removeprefix(f"{server.name}.") in server.tools
+            for server in self._servers
+            if server.tools
+        )
+
     def all(self) -> list[McpServer]:
         return list(self._servers)
 

@@ -56,6 +56,7 @@ class McpTool:
         self.effects: Effects | None = server.config.effects_of(tool.name) or _declared(tool)
         self.timeout = server.config.timeout_of(tool.name) or default_timeout
         self.source = f"mcp {server.name}"
+        self.circuits = server.config.circuits_of(tool.name)
         self._server = server
         self._remote_name = tool.name
         self._loop = loop

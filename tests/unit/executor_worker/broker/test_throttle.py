@@ -73,8 +73,8 @@ def test_without_redis_nobody_is_held_back(fleet: Fleet, make_link: Callable[...
 
 def test_everybody_hears_of_a_refusal(fleet: Fleet, make_link: Callable[..., Link]) -> None:
     """At once, on the connection on which releases are heard of."""
-    heard: list[bool] = []
-    releases = Releases(make_link(), lambda: heard.append(True))
+    heard: list[str] = []
+    releases = Releases(make_link(), heard.append)
     assert releases.heard() == []
     fleet.refuse(fleet.worker("w.1"))
     wait_until(lambda: not releases.heard() and heard, 5)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from executor_worker.errors import UnknownTool
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
-from executor_worker.run_context import RunContext
+from executor_worker.run_context import Circuit, RunContext
 from executor_worker.tools.base import Answer, Effects, Tool
 
 
@@ -93,6 +93,9 @@ class Box:
         if name not in self.tools:
             raise UnknownTool(f"no tool is called {name!r}; known: {', '.join(self.tools)}")
         return self.tools[name]
+
+    def unreached(self, name: str) -> Sequence[Circuit]:
+        return ()
 
     def all(self) -> list[Tool]:
         return list(self.tools.values())

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from executor_worker.errors import Interrupt, NodeTimeout
-from executor_worker.nodes.journal import Record, ended
+from executor_worker.errors import Interrupt, NodeError, NodeTimeout, Parked, ToolUnavailable
+from executor_worker.nodes.journal import Record, ended, report
 from executor_worker.outcome import Completed, Failed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolTurn, UserTurn
-from executor_worker.run_context import RunContext
+from executor_worker.run_context import Circuit, RunContext
 from executor_worker.tools.base import Answer, Effects
 from tests.unit.executor_worker.nodes.conftest import execute
 from tests.unit.executor_worker.nodes.doubles import FunctionTool, ScriptedModel, call, reply
@@ -149,6 +149,42 @@ def test_what_was_sent_and_never_answered_is_told_as_unknown() -> None:
     assert results.results[1].is_error and "outcome of this call is unknown" in results.results[1].text
     assert [made["ok"] for made in outcome.output["tool_calls"]] == [True, False, True]
     assert "tool_uncertain" in kept.stored[5], "and it stays unknown in any further run"
+
+
+@pytest.mark.parametrize("effects", [None, "unsafe", "idempotent"])
+def test_call_that_could_not_be_sent_and_waited_is_made_later(effects: Effects | None) -> None:
+    """Its tool was held back: it was not sent, so its outcome is not unknown; no model is asked again."""
+    life, done, kept = Life(), Counter[str](), Kept()
+
+    class HeldBack(RunContext):
+        away = 2  # in two runs
+
+        def tool_unanswered(self, circuits: Sequence[Circuit], error: NodeError) -> None:
+            HeldBack.away -= 1
+            raise Parked("dago:breaker:tool:p:mail")
+
+    def body(**_: Any) -> Any:
+        if HeldBack.away:
+            raise ToolUnavailable("its server is away")
+        done["mail"] += 1
+        return "done"
+
+    model = Model(life, reply("First.", call("mail", {"to": "ada"}, "1")), reply("Done."))
+    config = {"llm_config": {"prompt": "Do it"}, "tools": ["mail"]}
+    for _ in range(2):
+        with pytest.raises(Parked):
+            execute(
+                config, model=model, tools=(FunctionTool("mail", body, effects=effects),), journal=kept,
+                run_context=HeldBack(time.monotonic() + 60),
+            )  # fmt: skip
+    outcome = execute(config, model=model, tools=(FunctionTool("mail", body, effects=effects),), journal=kept)
+    assert isinstance(outcome, Completed) and outcome.output["tool_calls"][0]["ok"]
+    assert done["mail"] == 1 and len(model.requests) == 2
+    assert kept.steps() == [
+        "began", "replied", "sent", "unsent", "sent", "unsent", "sent", "answered", "replied",
+    ]  # fmt: skip
+    usage, detail = report(kept.read()[:4])
+    assert usage is not None and detail["tool_calls"] == []
 
 
 def test_on_uncertain_fail_stops_for_a_person() -> None:

@@ -99,7 +99,9 @@ def test_a_marked_function_stays_a_function() -> None:
     assert mark_of(len) is None
 
 
-@pytest.mark.parametrize("options", [{"effects": "maybe"}, {"timeout": 0}, {"name": " "}, {"timeout": float("nan")}])
+@pytest.mark.parametrize(
+    "options", [{"effects": "maybe"}, {"timeout": 0}, {"name": " "}, {"timeout": float("nan")}, {"on_open": "no"}]
+)
 def test_a_wrong_mark_is_refused_where_it_stands(options: dict[str, Any]) -> None:
     """The author hears of it when the module is imported."""
     with pytest.raises(ValueError, match="@tool"):

@@ -71,6 +71,23 @@ def test_what_is_no_url_is_refused(word: str) -> None:
         load_servers([word], "", {})
 
 
+def test_what_calls_do_while_a_server_is_held_back(tmp_path: Path) -> None:
+    """They wait, unless the server's entry or the tool's says else; a server is told apart by where it is."""
+    entry: dict[str, Any] = {"command": "x", "args": ["--key", "s3cret"], "env": {"TOKEN": "t0ken", "ROOM": "1"}}
+    picky = {**entry, "on_open": "fail", "tools": {"read": {"on_open": "wait"}}}
+    servers = {"plain": entry, "picky": picky, "other": {**entry, "env": {"TOKEN": "n3w", "ROOM": "1"}}}
+    servers["moved"] = {**entry, "env": {"ROOM": "2"}}
+    plain, picked, other, moved = load_servers([], write(tmp_path, {"mcpServers": servers}), {})
+    server, tool = plain.circuits_of("read")
+    assert (str(server), str(tool), server.fails, tool.fails) == ("mcp/plain", "tool/plain.read", False, False)
+    assert [one.fails for name in ("read", "write") for one in picked.circuits_of(name)] == [False, False, True, True]
+    assert picked.circuit.fails and not plain.circuit.fails
+    assert plain.circuit.place == other.circuit.place, "no secret is told by it"
+    assert plain.circuit.place != moved.circuit.place
+    with pytest.raises(ConfigError, match="on_open"):
+        load_servers([], write(tmp_path, {"mcpServers": {"x": {**entry, "on_open": "no"}}}), {})
+
+
 def test_a_name_can_be_used_once(tmp_path: Path) -> None:
     """`server.tool` must be unambiguous."""
     with pytest.raises(ConfigError, match="two servers are called 'a'"):

@@ -1,0 +1,21 @@
+-- A call of a tool brought no answer. Too many in a row, whoever has made them, and it is held back; everybody is told of
+-- the first, so that all say from then on which calls are answered.
+-- KEYS: its breakers: the first that is open answers for those after it. ARGV: consumer, error code, how many in a row
+-- are too many, how long one is remembered (ms), channel.
+-- Reply: {ms until the next try, -1: nothing is held back; by which of them; 1 if it was before; failures in a row}.
+
+local now, too_many = now_ms(), tonumber(ARGV[3])
+for i, breaker in ipairs(KEYS) do
+  local failures = redis.call('HINCRBY', breaker, 'failures', 1)
+  if failures == 1 then redis.call('HSET', breaker, 'began', whole(now)) end
+  redis.call('HSET', breaker, 'why', ARGV[2])
+  local was_open = is_open(breaker)
+  local probed = redis.call('HGET', breaker, 'prober') == ARGV[1]
+  if probed then redis.call('HDEL', breaker, 'prober') end
+  if probed or (failures >= too_many and not was_open) then try_again_later(breaker, now) end
+  redis.call('PEXPIRE', breaker, ARGV[4])
+  redis.call('SADD', AWAITED, breaker)
+  if failures == 1 or (is_open(breaker) and not was_open) then redis.pcall('PUBLISH', ARGV[5], breaker) end
+  if is_open(breaker) then return {held_back(breaker, '', now), i, was_open and 1 or 0, failures} end
+end
+return {-1, 0, 0, 0}
