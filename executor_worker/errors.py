@@ -17,8 +17,10 @@ Every way a run can go wrong, split by who has to act.
     │   │     ModelTimeout llm_timeout · ModelRejected, ContextExceeded, ModelNotFound llm_rejected
     │   │     ModelRefused llm_refused · ModelBadResponse llm_bad_response
     │   └── NodeTimeout node_timeout · Poisoned poisoned · InternalError internal
-    └── StreamError            Redis; raised by `stream` only
-          StreamUnavailable · StreamRefused
+    ├── StreamError            Redis; raised by `stream` only
+    │     StreamUnavailable · StreamRefused
+    └── HistoryError           PostgreSQL; what is to be written there stays in Redis meanwhile
+          HistoryUnavailable · HistoryRefused
 
     Interrupt (BaseException)  stops a run from outside: never caught by a tool's `except Exception`
     ├── Overdue                the item's or the call's time is up
@@ -234,6 +236,29 @@ class StreamUnavailable(StreamError):
 
 class StreamRefused(StreamError):
     """Redis answers, but not to us: wrong password, missing permission, too old. The operator has to act."""
+
+
+class HistoryError(ExecutorError):
+    """PostgreSQL does not do what it was asked to."""
+
+
+class HistoryUnavailable(HistoryError):
+    """It can't be reached, or does not answer."""
+
+
+class HistoryRefused(HistoryError):
+    """
+    It answers, and will not.
+
+    Attributes:
+        unmigrated: Its tables are not there.
+        data: A value is to blame: other rows may be taken.
+    """
+
+    def __init__(self, said: str, *, unmigrated: bool = False, data: bool = False) -> None:
+        super().__init__(said)
+        self.unmigrated = unmigrated
+        self.data = data
 
 
 class Interrupt(BaseException):

@@ -15,11 +15,12 @@ import hypothesis
 import pytest
 from _pytest.nodeid import coerce_node_id
 
-from tests.kit import EverythingServer, ModelServer, Pool, Proxy, RedisServer, need
+from tests.kit import EverythingServer, ModelServer, Pool, PostgresServer, Proxy, RedisServer, need
 
 OURS = (
     "API",
     "CTL_",
+    "DATABASE_URL",
     "DAGO_",
     "DELETE_",
     "DRAIN_",
@@ -148,6 +149,14 @@ def start_server(place: Callable[[str], Path]) -> Iterator[Callable[..., RedisSe
 def redis_server(start_server: Callable[..., RedisServer]) -> RedisServer:
     """A Redis of its own."""
     return start_server("redis")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL for all tests of this process; each takes a database of its own, by `postgres_server.database()`."""
+    started = PostgresServer()
+    yield started
+    started.close()
 
 
 @pytest.fixture

@@ -16,7 +16,9 @@ from executor_worker.cli.display import print_json, print_json_line
 from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
 from executor_worker.cli.files import read_documents
 from executor_worker.envelopes.role_job import MOST_FIELDS
+from executor_worker.errors import HistoryError
 from executor_worker.json_text import dumps, loads
+from executor_worker.program.history import history_of
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 from executor_worker.settings.role_table import Role, read_roles
@@ -27,11 +29,13 @@ Json = dict[str, Any]
 
 
 def submit(settings: Settings, args: argparse.Namespace) -> int:
-    role = _role(settings, args.role)
+    role, ttl_s = _role(settings, args.role), settings.state_ttl
     jobs = _jobs(args)
     with closing(connect(settings)) as link:
         for job in jobs:
-            add_job(link, role.name, role.stream, job, now=time.time(), ttl_s=settings.state_ttl)
+            add_job(
+                link, role.name, role.stream, job, now=time.time(), ttl_s=ttl_s, history=bool(settings.database_url)
+            )
             if not args.wait:
                 print(job["jobId"], flush=True)
         if not args.wait:
@@ -46,13 +50,13 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
 
 def job(settings: Settings, args: argparse.Namespace) -> int:
     with closing(connect(settings)) as link:
-        record = _read(link, args.id)
+        record = _read(link, args.id) or _read_history(settings, args.id)
         if args.cancel and (record is None or record["status"] not in OVER):
             cancel_job(link, args.id, ttl_s=settings.state_ttl)
         elif args.cancel:
             assert record is not None
             print(f"it is {record['status']} already: there is nothing to cancel", file=sys.stderr)
-        if args.wait:
+        if args.wait and (record is None or record["status"] not in OVER):
             record = _wait(link, args.id, _deadline(args.timeout))
         if record is None:
             more = " It is not run where it still waits." if args.cancel else ""
@@ -105,6 +109,17 @@ def _read(link: Link, job_id: str) -> Json | None:
     except ValueError:
         found = None
     return found if isinstance(found, dict) and "status" in found else None
+
+
+def _read_history(settings: Settings, job_id: str) -> Json | None:
+    """Read what Redis has forgotten; None where there is no database."""
+    if not settings.database_url:
+        return None
+    with closing(history_of(settings)) as history:
+        try:
+            return history.job(job_id)
+        except HistoryError as error:
+            raise Quit(FAILED, f"Redis knows of no job {job_id!r}, and the database can't be asked: {error}.") from None
 
 
 def _wait(link: Link, job_id: str, deadline: float) -> Json:

@@ -63,6 +63,10 @@ _JOB = """\
   executor-worker job job-17 --cancel
 
 exit status: 1 where it has failed, or nothing is known of it"""
+_HISTORY = """\
+  executor-worker history migrate       make its tables, or bring them up to date
+  executor-worker history prune --older 90d
+  executor-worker history write         what waits is written now; pools do that by themselves"""
 _STATUS = """\
   executor-worker status
   executor-worker status --all
@@ -161,7 +165,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {program_version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
-        *(_run, _serve, _work, _demo, _once, _submit, _job, _status, _top, _tail),
+        *(_run, _serve, _work, _demo, _once, _submit, _job, _history, _status, _top, _tail),
         *(_graph, _health, _ctl, _dead, _failed, _throttle, _replay, _tools, _check),
         *(_unit, _completion, _man),
     ):
@@ -231,6 +235,16 @@ def _job(commands: _Commands) -> None:
     parser.add_argument("--cancel", action="store_true", help="end it where it runs, don't run it where it waits")
     seconds = _typed(duration(0.0, "5m"))
     parser.add_argument("--timeout", type=seconds, metavar="TIME", help="with --wait: give up after, e.g. 90s or 5m")
+
+
+def _history(commands: _Commands) -> None:
+    actions = _group(commands, "history", "look after the database that ended jobs are kept in", _HISTORY)
+    _add(actions, "migrate", "make its tables, or bring them up to date", "history:migrate")
+    parser = _add(actions, "prune", "delete what has ended long ago; prints how much", "history:prune")
+    age = _typed(duration(0.0, "90d"))
+    parser.add_argument("--older", type=age, metavar="TIME", required=True, help="ended longer ago, e.g. 90d")
+    parser = _add(actions, "write", "write what waits in Redis; prints how much", "history:write")
+    parser.add_argument("--follow", action="store_true", help="go on until stdin ends, as pools do")
 
 
 def _status(commands: _Commands) -> None:

@@ -17,6 +17,8 @@ from executor_worker.keeper.cancellation import Cancel
 from executor_worker.keeper.demand import DEMAND_S, Demand
 from executor_worker.keeper.graph_runs import EVERY_S as GRAPH_RUNS_S
 from executor_worker.keeper.graph_runs import GraphRuns
+from executor_worker.keeper.history import LOOK_S as HISTORY_S
+from executor_worker.keeper.history import History
 from executor_worker.keeper.housekeeping import MEMORY_S, Housekeeping, Memory
 from executor_worker.keeper.leases import Leases
 from executor_worker.keeper.limits import LOOK_S as LIMITS_S
@@ -82,6 +84,7 @@ class Duties:
             ),
         )
         self.limits = Limits(around)
+        self.history = History(around)
         self.rates = Rates(around.board)
         offers = Offers(around, around.tools)
         registration, hand_over = RegistrationDuty(around, self.rates), HandOver(around)
@@ -92,6 +95,7 @@ class Duties:
             Duty("cancel", CANCEL_S, self._while_up(Cancel(around).run)),
             Duty("throttling", LOOK_S, self._while_up(throttling.run)),
             Duty("limits", LIMITS_S, self._while_up(self.limits.run)),
+            Duty("history", HISTORY_S, self._while_up(self.history.run)),
             Duty("graph_runs", GRAPH_RUNS_S, self._while_up(self.graph_runs.run)),
             Duty("router_work", ROUTER_WORK_S, self._while_up(RouterWork(around).run)),
             Duty("offers", OFFERS_S, self._while_up(offers.run), self._while_up(offers.close)),

@@ -30,6 +30,7 @@ class PoolContext:
         tools: Gives the names of the tools that this pool has, as they are known now.
         queues: Those of them that are queues, by name, in order of preference.
         groups: By which each is read.
+        history: There is a database that records are written to.
         limits: How many items may be run at once on all hosts, by the limit's name.
     """
 
@@ -52,6 +53,7 @@ class PoolContext:
     tools: Callable[[], Iterable[str]] = tuple
     groups: Groups = OURS
     limits: Mapping[str, int] = field(default_factory=dict)
+    history: bool = False
 
     @property
     def worker_id(self) -> str:

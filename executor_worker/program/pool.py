@@ -21,6 +21,7 @@ from executor_worker.errors import ConfigError
 from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.pages import Health
 from executor_worker.program.credentials import Credentials
+from executor_worker.program.history import HistoryProcess, require_history
 from executor_worker.program.place_limits import place_limits
 from executor_worker.program.role_queues import chat_kind, role_kind
 from executor_worker.program.services import Services
@@ -73,6 +74,7 @@ WORKER_PATIENCE_S, LEAST_PATIENCE_S = 3.0, 0.5
 LEAST_SILENCE_S, LONGEST_SILENCE_S = 0.5, 10.0  # with less, a busy machine is taken for a keeper that hangs
 LEAST_WAIT_S = 0.1
 HOST_LOOK_S = 1.0
+HISTORY_LOOK_S = 1.0
 MIB = 2**20
 
 
@@ -122,6 +124,8 @@ class ExecutorProgram:
         self._known_names = KnownNames()
         if settings.workers.most:
             self._prepare_workers()
+        if settings.database_url:
+            require_history()
         "localhost".encode("idna")  # the codec is imported at the first connection: here once for all workers
         preload_dialling(endpoint)
 
@@ -246,15 +250,20 @@ class ExecutorProgram:
                 streams=sources.streams,
                 groups=sources.groups,
                 limits=place_limits(settings).most,
+                history=bool(settings.database_url),
             )
         )
-        gauges = lambda: [*duties.housekeeping.gauges(), *duties.throttling.gauges(), *duties.limits.gauges()]  # noqa: E731
+        counting = (duties.housekeeping, duties.throttling, duties.limits, duties.history)
+        gauges = lambda: [gauge for one in counting for gauge in one.gauges()]  # noqa: E731
         health = Health(settings.worker_id, board, gauges, token=settings.health_token, rates=duties.rates.of_pool)
         answer = lambda path, headers, local: health.answer(path.partition("?")[0], headers, local=local)  # noqa: E731
         routine = [Duty(**duty._asdict()) for duty in duties.all]
         if self._shared and self._tool_host is not None:
             host = HostProcess(self._shared, self._tool_host, os.environ, logs.log)
             routine.append(Duty("shared_tools", HOST_LOOK_S, host.tend, host.close))
+        if settings.database_url:
+            writer = HistoryProcess(str(self._endpoint) if settings.embedded else "")
+            routine.append(Duty("history_writer", HISTORY_LOOK_S, writer.tend, writer.close))
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
 
     def _tools(self) -> list[str]:

@@ -16,7 +16,7 @@ def role_kind(settings: Settings, limits: Limits) -> RoleKind:
     roles = settings.role_table
     start = "$" if settings.roles_start == "$" else "0"
     queues = [RoleQueue(role.name, role.stream, _limits_of(role, settings)) for role in roles]
-    source = role_source(queues, ttl_s=settings.state_ttl, start=start)
+    source = role_source(queues, ttl_s=settings.state_ttl, start=start, history=bool(settings.database_url))
     return RoleKind([_spec(role, settings) for role in roles], source, limits, settings.state_ttl)
 
 

@@ -400,7 +400,19 @@ class Settings(OrchestratorFields, RoleFields):
         headers = (value.rpartition(" ")[2] for value in self.otel_exporter_otlp_headers.values())
         tokens = (self.dago_token, *(entry.split(":", 2)[2] for entry in self.api_tokens))
         return tuple(
-            filter(None, (self.redis_pass, self.redis_connection, *keys, self.health_token, *tokens, *inside, *headers))
+            filter(
+                None,
+                (
+                    self.redis_pass,
+                    self.redis_connection,
+                    self.database_url,
+                    *keys,
+                    self.health_token,
+                    *tokens,
+                    *inside,
+                    *headers,
+                ),
+            )
         )
 
     @property

@@ -65,6 +65,10 @@ class OrchestratorFields(BaseSettings):
         "", description="An API that the `graph` commands talk to; empty: to Redis themselves"
     )
     dago_token: Annotated[str, kinds.token()] = Field("", description="The token they bring", repr=False)
+    database_url: Annotated[
+        str,
+        replace(kinds.text("a postgresql:// URL", "postgresql://user@host/name", r"postgres(ql)?://.+"), secret=True),
+    ] = Field("", description="PostgreSQL database that ended jobs are kept in (docs/ROLES.md)", repr=False)
     max_graph_bytes: Annotated[int, kinds.size("4MiB"), Shown("4MiB")] = Field(
         4 * 2**20, description="A larger body is refused"
     )

@@ -6,6 +6,7 @@ Fixtures (`tests/conftest.py`); each starts what it names and ends it after the 
     redis_server      a Redis of its own, empty                     -> RedisServer
     valkey_server     a Valkey of its own, empty                    -> RedisServer
     server            one after the other: the test runs on both    -> RedisServer
+    postgres_server   a PostgreSQL for the session                  -> PostgresServer
     start_server      start_server("redis", aof=True, password="s", tls=True, maxmemory="8mb", extra=[…])
     model_server      aimock, told what to answer by `.answer(…)`, `.calls_tool(…)`, `.fail_next(429)` -> ModelServer
     everything_http   MCP `server-everything` over Streamable HTTP   -> EverythingServer; everything_sse likewise
@@ -20,7 +21,7 @@ After a test with `executor` nothing the program started may live, or the test f
 Without a fixture: `wait_until(condition, seconds, message)`, `holds_for(condition, seconds)`, `free_port()`,
 `Stopwatch()`, `waited_for_a_core()`, `Process`, `alive(pid)`, `state_of(pid)`, `descendants(pid)`.
 
-    @pytest.mark.needs("redis", "aimock", "everything", "mcp-time", "node", "valkey", "root", "unshare",
+    @pytest.mark.needs("redis", "aimock", "everything", "mcp-time", "node", "valkey", "root", "unshare", "postgres",
                        "container-engine", "container-python", "systemd")
         says what a test can't do without (the fixtures say it themselves). Where it is missing the test is skipped
         and listed with the reason; where REQUIRE_REAL=1 is set it fails. `cannot_run(reason)` does so from within.
@@ -32,6 +33,7 @@ from tests.kit.counterparts import cannot_run, missing, need
 from tests.kit.mcp_servers import EverythingServer, everything_stdio, time_stdio
 from tests.kit.model_server import ModelServer
 from tests.kit.pool import PROGRAM, Pool
+from tests.kit.postgres import PostgresServer
 from tests.kit.processes import Process, alive, command_line, descendants, kill_all, marked, state_of
 from tests.kit.proxy import Proxy
 from tests.kit.redis_servers import RedisServer
@@ -42,6 +44,7 @@ __all__ = [
     "EverythingServer",
     "ModelServer",
     "Pool",
+    "PostgresServer",
     "Process",
     "Proxy",
     "RedisServer",

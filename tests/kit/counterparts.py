@@ -30,6 +30,7 @@ PATHS = {
     "promtool": CACHE / "prometheus" / "root" / "usr" / "bin" / "promtool",
     "container-engine": CACHE / "container-engine" / "root" / "usr" / "bin" / "podman",
     "container-python": CACHE / "container-python" / "root" / "usr" / "bin" / "python3",
+    "postgres": CACHE / "postgres" / "server" / "bin" / "postgres",
     "valkey": Path(_binary.get_binary_path()),
 }
 INSTALLED_AS = {

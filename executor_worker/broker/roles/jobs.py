@@ -10,6 +10,7 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
 from executor_worker.broker.names import CANCELLED_JOB_PREFIX, JOB_PREFIX
+from executor_worker.broker.roles.unwritten import KEEP_HISTORY
 from executor_worker.envelopes.role_job import decode_job, record
 from executor_worker.json_text import dumps
 
@@ -27,12 +28,15 @@ def cancel_key(job_id: bytes) -> bytes:
     return CANCELLED_JOB_PREFIX.encode() + _keyed(job_id)
 
 
-def add_job(link: Link, role: str, stream: str, fields: Mapping[str, str], *, now: float, ttl_s: float) -> str:
+def add_job(
+    link: Link, role: str, stream: str, fields: Mapping[str, str], *, now: float, ttl_s: float, history: bool = False
+) -> str:
     """
     Put a job with an id on its role's stream, its record beside it.
 
     Args:
         now: Seconds since the epoch.
+        history: Records are written to a database too.
 
     Returns:
         The entry's id.
@@ -46,7 +50,7 @@ def add_job(link: Link, role: str, stream: str, fields: Mapping[str, str], *, no
     before, _, after = text.partition(b'"entry_id":"0-0"')
     words: list[Word] = [before + b'"entry_id":"', b'"' + after, int(ttl_s * 1000)]
     flat: list[Word] = [word for pair in raw.items() for word in pair]
-    submit = script("roles/submit", "standing", "roles/record", flags="")
+    submit = script("roles/submit", "standing", "roles/record", *((KEEP_HISTORY,) if history else ()), flags="")
     entry: bytes = link.run(submit, [stream, record_key(raw[b"jobId"])], [*words, *flat])
     return entry.decode()
 

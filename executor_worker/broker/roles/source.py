@@ -17,6 +17,7 @@ from executor_worker.broker.names import (
 from executor_worker.broker.queue.commit import Terms
 from executor_worker.broker.queue.delivery import Held
 from executor_worker.broker.queue.source import SettleScript, Source, quoted
+from executor_worker.broker.roles.unwritten import KEEP_HISTORY
 
 SETTLE_JOB = SettleScript("roles/settle")
 
@@ -35,18 +36,19 @@ class RoleQueue:
     limits: tuple[str, ...] = ()
 
 
-def role_source(queues: Sequence[RoleQueue], *, ttl_s: float, start: str) -> Source:
+def role_source(queues: Sequence[RoleQueue], *, ttl_s: float, start: str, history: bool = False) -> Source:
     """
     Args:
         ttl_s: Of records.
         start: Where a group begins that is not there yet.
+        history: Records are written to a database too.
     """
     lines = [_entry(one) for one in queues]
     lines.append(f"record_ttl_ms = {int(ttl_s * 1000)}")
     return Source(
         "role",
         tuple(one.stream for one in queues),
-        ("roles/record", "kinds/role", LuaText("roles", "\n".join(lines))),
+        ("roles/record", *((KEEP_HISTORY,) if history else ()), "kinds/role", LuaText("roles", "\n".join(lines))),
         (SETTLE_JOB,),
         group=ROLE_GROUP,
         start=start,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 
 from executor_worker.cli.checks.finding import Finding, from_error
+from executor_worker.cli.checks.history import check_history
 from executor_worker.cli.checks.local import (
     check_exposure,
     check_names,
@@ -48,6 +49,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from check_exposure(settings)
     yield from check_redis(settings, pool)
     yield from check_roles(settings)
+    yield from check_history(settings)
     yield from check_model(settings)
     yield from check_tools(settings)
     yield from check_traces(settings)

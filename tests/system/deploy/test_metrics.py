@@ -105,7 +105,7 @@ def test_prometheus_takes_the_page_and_the_rules(executor: Callable[..., Pool], 
     need("promtool")
     page = executor(redis_server).get("/metrics").text
     said_by(PATHS["promtool"], "check", "metrics", stdin=page)
-    assert "12 rules found" in said_by(PATHS["promtool"], "check", "rules", ALERTS)
+    assert "13 rules found" in said_by(PATHS["promtool"], "check", "rules", ALERTS)
     assert "SUCCESS" in said_by(PATHS["promtool"], "test", "rules", ALERTS.with_name("alerts.test.yaml"))
 
 

