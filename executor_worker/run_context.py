@@ -19,7 +19,7 @@ from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 @dataclass(frozen=True, slots=True)
 class Circuit:
     """
-    What is held back as one if its calls bring no answer: a tool, or a server with all its tools.
+    Tools held back as one if its calls bring no answer: a tool, or a server with all its tools.
 
     Attributes:
         kind: `tool`, `mcp` or `rest`.

@@ -74,7 +74,7 @@ class Throttling:
         return found
 
     def _takeable(self, found: Sequence[Refusal]) -> list[tuple[str, str]]:
-        """What waits for keys that are refused, and can be run here by a key of our own."""
+        """Items that wait for keys that are refused, and can be run here by a key of our own."""
         ours = self._refused
         idle = sum(row.state == "idle" and not row.stopped for row in self._around.board.rows())
         if ours or not found or not self._around.accounts or not idle:

@@ -128,7 +128,8 @@ class ServerConfig:
         else:
             given = [*place.args, *(f"{name}={value}" for name, value in sorted(place.env.items()))]
             words = [place.command, *(word for word in given if not any(secret in word for secret in secrets))]
-        digest = hashlib.blake2b("\0".join(words).encode(), digest_size=6).hexdigest()
+        written = "\0".join(words).encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(written, digest_size=6).hexdigest()
         return Circuit("mcp", self.name, digest, self.rule.on_open == "fail")
 
     def circuits_of(self, tool: str) -> tuple[Circuit, Circuit]:

@@ -80,7 +80,7 @@ class ToolRegistry:
 
     @property
     def places(self) -> list[str]:
-        """Where its servers are, as circuits tell them apart."""
+        """Places of its servers, as circuits tell them apart."""
         servers = [server.config.circuit.place for server in self._mcp.all()] if self._mcp else []
         return [*servers, self._rest.circuit.place] if self._rest else servers
 

@@ -1,4 +1,4 @@
-"""What holds models and tools back, as people see it: since when, why, until when; and how to end that."""
+"""Brakes on models and tools, as people see it: since when, why, until when; and how to end that."""
 
 from __future__ import annotations
 
