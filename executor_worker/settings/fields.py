@@ -32,7 +32,7 @@ from executor_worker.settings.sources import (
     names_of,
     settings_file,
 )
-from executor_worker.settings.spelling import misspelt
+from executor_worker.settings.spelling import misspelt, without_effect
 
 MAX_SLOTS = 1024
 TRACES_PATH = "/v1/traces"
@@ -281,6 +281,8 @@ class Settings(OrchestratorFields, RoleFields):
 
     unknown: tuple[str, ...] = ()
     """Sentences about variables that look like settings and are none, or that have no effect."""
+    without_effect: tuple[str, ...] = ()
+    """The sentence about the original programs' variables that are set; empty where none is."""
     role_table: tuple[Role, ...] = ()
     """The roles that are served, with their limits."""
 
@@ -302,7 +304,8 @@ class Settings(OrchestratorFields, RoleFields):
         twice = given_twice(cls, environ, "the environment") + given_twice(cls, file, "the settings file")
         variables = {**file, **{name: text for name, text in environ.items() if text}}
         names = known_names() | _limits_of_roles(variables)
-        unknown = InitSettingsSource(cls, {"UNKNOWN": misspelt(names, environ, file) + twice, "ROLE_TABLE": ()})
+        said = {"UNKNOWN": misspelt(names, environ, file) + twice, "WITHOUT_EFFECT": without_effect(environ, file)}
+        unknown = InitSettingsSource(cls, {**said, "ROLE_TABLE": ()})
         passed_over: list[PassedOver] = []
         layers = (Layer(cls, variables, folder, problems, passed_over) for variables in (environ, file))
         try:
@@ -312,11 +315,11 @@ class Settings(OrchestratorFields, RoleFields):
         else:
             if not settings.traces_off:
                 problems += [_wrong(one.field, one.given) for one in passed_over if one.field.endswith("_endpoint")]
-            derived, said = settings._derived(variables, folder, problems)
+            derived, more = settings._derived(variables, folder, problems)
         if problems:
             raise ConfigErrors(problems)
-        said += settings._ineffective(passed_over)
-        return settings.model_copy(update={**derived, "unknown": settings.unknown + said})
+        more += settings._ineffective(passed_over)
+        return settings.model_copy(update={**derived, "unknown": settings.unknown + more})
 
     def _derived(
         self, variables: Mapping[str, str], folder: Path, problems: list[ConfigError]
@@ -377,10 +380,11 @@ class Settings(OrchestratorFields, RoleFields):
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences that an operator should read at every start."""
+        doubtful = (*self.unknown, *self.without_effect)
         if not self.api_tools_url:
-            return self.unknown
+            return doubtful
         advice = "serve these tools over MCP and name the server in MCP_SERVERS."
-        return (*self.unknown, f"API_TOOLS_URL is deprecated and will go: {advice}")
+        return (*doubtful, f"API_TOOLS_URL is deprecated and will go: {advice}")
 
     @property
     def embedded(self) -> bool:
@@ -473,11 +477,14 @@ class SettingField:
         return self.kind.secret
 
 
+_FOUND_OUT = ("unknown", "without_effect", "role_table")  # no variables
+
+
 def setting_fields() -> dict[str, SettingField]:
     """All settings by the names of their fields, in the order of the documentation."""
     fields = Settings.model_fields
     inherited = {**RoleFields.model_fields, **OrchestratorFields.model_fields}
-    ordered = [*(name for name in fields if name not in (*inherited, "unknown", "role_table")), *inherited]
+    ordered = [*(name for name in fields if name not in (*inherited, *_FOUND_OUT)), *inherited]
     return {name: _described(fields[name]) for name in ordered}
 
 

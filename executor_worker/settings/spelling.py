@@ -47,6 +47,28 @@ _MEANT = {
 }
 
 
+# The original programs' own: whoever moves here may have them set.
+_SAYS_IT_HERE = {"TIMEOUT_SHUTDOWN": "DRAIN_TIMEOUT"}
+OF_THE_ORIGINAL = (
+    *("REDIS_POOL_SIZE", "REDIS_MIN_IDLE_CONNS", "REDIS_MAX_RETRIES"),
+    *("REDIS_DIAL_TIMEOUT", "REDIS_READ_TIMEOUT", "REDIS_WRITE_TIMEOUT", "TIMEOUT_SHUTDOWN"),
+    *("STREAM_KEY", "CONSUMER_GROUP", "RESULT_STREAM", "BLOCK_TIME", "MAX_RETRIES", "CEL_ENABLED"),
+    *("PLANNER_SERVER_HOST", "PLANNER_SERVER_PORT", "PLANNER_MAX_ITERATIONS", "PLANNER_MAX_NODES"),
+    *("PLANNER_PROMPT_PATH", "PLANNER_LOG_LEVEL", "PLANNER_LOG_FORMAT", "PLANNER_LLM_PROVIDER", "PLANNER_LLM_API_KEY"),
+    *("PLANNER_LLM_MODEL", "PLANNER_LLM_MAX_TOKENS", "PLANNER_LLM_TEMPERATURE"),
+)
+
+
+def without_effect(environ: Mapping[str, str], file: Mapping[str, str]) -> tuple[str, ...]:
+    """Say in one sentence which of the original programs' variables are set; nothing if none is."""
+    found = [name for name in OF_THE_ORIGINAL if environ.get(name) or file.get(name)]
+    if not found:
+        return ()
+    said = "has no effect here: it is a variable" if len(found) == 1 else "have no effect here: they are variables"
+    instead = [f"; for {name} set {here}" for name, here in _SAYS_IT_HERE.items() if name in found]
+    return (f"{', '.join(found)} {said} of the original program{''.join(instead)}.",)
+
+
 def misspelt(names: Collection[str], environ: Mapping[str, str], file: Mapping[str, str]) -> list[str]:
     """
     Say which variables were probably meant to be ours.
@@ -56,7 +78,7 @@ def misspelt(names: Collection[str], environ: Mapping[str, str], file: Mapping[s
         file: The settings file's own: there, every name is meant for us.
     """
     found = []
-    for name in sorted({*environ, *file} - set(names)):
+    for name in sorted({*environ, *file} - {*names, *OF_THE_ORIGINAL}):
         meant = _meant(name, names, in_file=name in file)
         if meant:
             where = "the settings file" if name in file else "the environment"

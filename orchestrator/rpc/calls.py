@@ -70,6 +70,12 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             at = views.time_of(done.cancelled_at_ms)
             return messages.CancelGraphResponse(graph_id=done.graph_id, status="cancelled", cancelled_at=at)
 
+    async def SignalNode(self, request: Any, context: Any) -> Any:  # noqa: N802
+        async with self._answering(context, "SignalNode", "operate"):
+            payload = _json("payload_json", request.payload_json)
+            await self._service.runs.signal(request.graph_id, request.node_id, payload)
+            return messages.SignalNodeResponse(status="signalled")
+
     async def StreamGraphEvents(self, request: Any, context: Any) -> None:  # noqa: N802
         async with self._answering(context, "StreamGraphEvents", "read"):
             if request.after_seq < 0:

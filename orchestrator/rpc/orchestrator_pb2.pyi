@@ -89,6 +89,24 @@ class CancelGraphResponse(_message.Message):
     cancelled_at: str
     def __init__(self, graph_id: _Optional[str] = ..., status: _Optional[str] = ..., cancelled_at: _Optional[str] = ...) -> None: ...
 
+class SignalNodeRequest(_message.Message):
+    __slots__ = ("graph_id", "node_id", "payload_json", "idempotency_key")
+    GRAPH_ID_FIELD_NUMBER: _ClassVar[int]
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_JSON_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    graph_id: str
+    node_id: str
+    payload_json: str
+    idempotency_key: str
+    def __init__(self, graph_id: _Optional[str] = ..., node_id: _Optional[str] = ..., payload_json: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class SignalNodeResponse(_message.Message):
+    __slots__ = ("status",)
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    status: str
+    def __init__(self, status: _Optional[str] = ...) -> None: ...
+
 class StreamGraphEventsRequest(_message.Message):
     __slots__ = ("graph_id", "after_seq", "deltas")
     GRAPH_ID_FIELD_NUMBER: _ClassVar[int]

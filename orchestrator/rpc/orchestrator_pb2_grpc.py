@@ -54,6 +54,11 @@ class OrchestratorServiceStub:
                 request_serializer=orchestrator_dot_rpc_dot_orchestrator__pb2.CancelGraphRequest.SerializeToString,
                 response_deserializer=orchestrator_dot_rpc_dot_orchestrator__pb2.CancelGraphResponse.FromString,
                 _registered_method=True)
+        self.SignalNode = channel.unary_unary(
+                '/dago.v1.OrchestratorService/SignalNode',
+                request_serializer=orchestrator_dot_rpc_dot_orchestrator__pb2.SignalNodeRequest.SerializeToString,
+                response_deserializer=orchestrator_dot_rpc_dot_orchestrator__pb2.SignalNodeResponse.FromString,
+                _registered_method=True)
         self.StreamGraphEvents = channel.unary_stream(
                 '/dago.v1.OrchestratorService/StreamGraphEvents',
                 request_serializer=orchestrator_dot_rpc_dot_orchestrator__pb2.StreamGraphEventsRequest.SerializeToString,
@@ -92,6 +97,13 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SignalNode(self, request, context):
+        """Answer a node that waits for a signal.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamGraphEvents(self, request, context):
         """A run's events after a number, as they come, until its last one.
         """
@@ -121,6 +133,11 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.CancelGraph,
                     request_deserializer=orchestrator_dot_rpc_dot_orchestrator__pb2.CancelGraphRequest.FromString,
                     response_serializer=orchestrator_dot_rpc_dot_orchestrator__pb2.CancelGraphResponse.SerializeToString,
+            ),
+            'SignalNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignalNode,
+                    request_deserializer=orchestrator_dot_rpc_dot_orchestrator__pb2.SignalNodeRequest.FromString,
+                    response_serializer=orchestrator_dot_rpc_dot_orchestrator__pb2.SignalNodeResponse.SerializeToString,
             ),
             'StreamGraphEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.StreamGraphEvents,
@@ -236,6 +253,33 @@ class OrchestratorService:
             '/dago.v1.OrchestratorService/CancelGraph',
             orchestrator_dot_rpc_dot_orchestrator__pb2.CancelGraphRequest.SerializeToString,
             orchestrator_dot_rpc_dot_orchestrator__pb2.CancelGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignalNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dago.v1.OrchestratorService/SignalNode',
+            orchestrator_dot_rpc_dot_orchestrator__pb2.SignalNodeRequest.SerializeToString,
+            orchestrator_dot_rpc_dot_orchestrator__pb2.SignalNodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from executor_worker.broker.connection.asynchronous import Client
 from executor_worker.broker.graphs import RedisFull, RunEnded, RunError, RunNotEnded, RunStopping, Steps, runs
+from executor_worker.broker.graphs.duties import overdue_s
 from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.requests_async import adrive
 from executor_worker.errors import StreamUnavailable
@@ -121,10 +122,7 @@ class Runs:
         Raises:
             RunUnknown, NotFound: There is none.
         """
-        await self._do(runs.require(graph_id))
-        found = await self._do(runs.node(graph_id, name))
-        if found is None:
-            raise NotFound(f"the run {graph_id} has no node {name[:200]!r}")
+        found = await self._node(graph_id, name)
         return await self._do(detail.of(graph_id, found, self._rules.render))
 
     async def listing(self, wanted: runs.Filter, limit: int, cursor: str, offset: int) -> dict[str, Any]:
@@ -213,6 +211,18 @@ class Runs:
         except (RunEnded, RunStopping) as error:
             raise Conflict(str(error), details={"status": error.status}) from None
 
+    async def signal(self, graph_id: str, name: str, payload: Any) -> None:
+        """
+        Answer a node that waits for a signal.
+
+        Raises:
+            RunUnknown, NotFound: There is no such node.
+            Conflict: It waits for none: no type of node does yet.
+        """
+        found = await self._node(graph_id, name)
+        about = f"the node {name!r} is a {found.plan.type} node, and waits for no signal"
+        raise Conflict(about, details={"status": found.view.status})
+
     async def delete(self, graph_id: str) -> None:
         """
         Forget an ended run.
@@ -252,6 +262,21 @@ class Runs:
     async def active(self) -> int:
         """Count the runs that have not ended."""
         return await self._do(runs.active_count())
+
+    async def overdue_s(self) -> float:
+        """Tell for how long what keepers do for runs has been due."""
+        return await self._do(overdue_s())
+
+    async def _node(self, graph_id: str, name: str) -> runs.NodeDetail:
+        """
+        Raises:
+            RunUnknown, NotFound: There is none.
+        """
+        await self._do(runs.require(graph_id))
+        found = await self._do(runs.node(graph_id, name))
+        if found is None:
+            raise NotFound(f"the run {graph_id} has no node {name[:200]!r}")
+        return found
 
     async def _do(self, steps: Steps[T]) -> T:
         return await adrive(self._client, steps)

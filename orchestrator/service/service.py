@@ -25,6 +25,8 @@ Gauge = tuple[str, str, dict[tuple[tuple[str, str], ...], float]]
 T = TypeVar("T")
 LARGE = 64 * 1024
 """Bytes from which a body is read and checked in a thread."""
+LATE_S = 15.0
+"""After which what is due for runs has been left lying: keepers look every few seconds."""
 ANSWERS_S = 2.0  # a Redis that takes longer is not well
 
 
@@ -72,6 +74,7 @@ class Service:
         try:
             async with asyncio.timeout(ANSWERS_S):
                 checked(await self.client.ask([("PING",)]))
+                late_s = await self.runs.overdue_s()
                 alive = sum(one["status"] in ("idle", "busy") for one in await self.fleet.entries())
         except (StreamError, TimeoutError):
             unknown = "unknown: Redis does not answer"
@@ -79,6 +82,9 @@ class Service:
         else:
             if not alive:
                 checks["workers"], status = "no worker is up: runs wait for one", "degraded"
+            if late_s > LATE_S:
+                told = f"what has been due for {late_s:.0f} s is left lying: no keeper of a pool or an orchestrator does it"
+                checks["scheduler"], status = told, "degraded"
         now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {"status": status, "timestamp": now, "checks": checks}
 

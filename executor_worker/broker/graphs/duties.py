@@ -46,3 +46,11 @@ def work_off(shard: int = 0, *, hurry: bool = False) -> Steps[Due]:
         following = [ms for ms in (timer_ms, look_ms) if ms >= 0]
         if 0 not in following:
             return Due(min(following) / 1000 if following else None, fired, mended)
+
+
+def overdue_s(shard: int = 0) -> Steps[float]:
+    """Tell for how many seconds the oldest timer or look has been due: keepers leave nothing lying for long."""
+    firsts = [(b"ZRANGE", key(shard), 0, 0, b"WITHSCORES") for key in (timers_key, looks_key)]
+    *rows, now = checked((yield [*firsts, (b"TIME",)]))
+    due_ms = [float(row[1]) for row in rows if row]
+    return max(int(now[0]) - min(due_ms) / 1000, 0.0) if due_ms else 0.0

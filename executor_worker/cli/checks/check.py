@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from executor_worker.cli.checks.finding import Finding, from_error
 from executor_worker.cli.checks.history import check_history
 from executor_worker.cli.checks.local import (
+    check_api,
     check_exposure,
     check_names,
     check_paths,
@@ -47,6 +48,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
     yield from check_paths(settings)
     yield from check_port(settings, pool)
     yield from check_exposure(settings)
+    yield from check_api(settings)
     yield from check_redis(settings, pool)
     yield from check_roles(settings)
     yield from check_history(settings)

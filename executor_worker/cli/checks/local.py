@@ -24,6 +24,8 @@ def check_names(settings: Settings) -> Iterator[Finding]:
         yield fix(name, rest)
     if not settings.unknown:
         yield ok("settings", "all are understood, none looks misspelt")
+    for sentence in settings.without_effect:
+        yield ok("settings", sentence)
 
 
 def check_settings_file() -> Iterator[Finding]:
@@ -43,6 +45,19 @@ def check_exposure(settings: Settings) -> Iterator[Finding]:
     if any(word.partition(":")[0] == "*" for word in settings.http_allow):
         danger = "models may reach every address that this machine reaches on the internet, and send anything there"
         yield fix("HTTP_ALLOW", f"* is in it: {danger}; name the hosts that are needed.")
+
+
+def check_api(settings: Settings) -> Iterator[Finding]:
+    """Check what of the API travels where others may listen."""
+    host = settings.dago_http_host
+    if not settings.api_tokens or host in LOOPBACK or host.startswith("127."):
+        return
+    if settings.api_tls_cert:
+        yield ok("API_TLS_CERT", f"tokens and what they open travel encrypted at {host}")
+    else:
+        fault = f"tokens travel unencrypted to {host}, where other machines reach it"
+        advice = "set API_TLS_CERT and API_TLS_KEY, or listen at 127.0.0.1 behind a proxy that has a certificate"
+        yield fix("API_TLS_CERT", f"{fault}; {advice}.")
 
 
 def _pages(settings: Settings) -> str:

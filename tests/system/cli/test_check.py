@@ -163,6 +163,19 @@ def test_a_tool_that_reaches_everything_is_a_finding(run: Run, redis_server: Red
     assert "name the hosts" in only(run("check", **redis_server.env, HTTP_ALLOW="api.example.com,*"), "HTTP_ALLOW")
 
 
+def test_tokens_that_travel_openly_are_found(run: Run, redis_server: RedisServer) -> None:
+    """Where other machines reach the API, and no certificate is named."""
+    settings = {**redis_server.env, "HEALTH_PORT": "", "API_TOKENS": "ci:submit:word"}
+    assert run("check", **settings).status == 0
+    assert "API_TLS_KEY" in only(run("check", **settings, DAGO_HTTP_HOST="0.0.0.0"), "API_TLS_CERT")
+
+
+def test_variables_of_the_original_are_no_mistakes(run: Run, redis_server: RedisServer) -> None:
+    """They are named, and all is well."""
+    done = run("check", **redis_server.env, HEALTH_PORT="", REDIS_POOL_SIZE="10")
+    assert done.status == 0 and "ok  settings: REDIS_POOL_SIZE has no effect here" in done.out
+
+
 def test_who_sees_the_pages_is_said(run: Run) -> None:
     """On this machine only, with a token, by all."""
     given = {"REDIS_ADDR": "localhost:1", "HEALTH_PORT": str(free_port())}

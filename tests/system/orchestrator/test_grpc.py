@@ -131,6 +131,21 @@ def test_a_run_that_goes_on_has_no_result_and_can_be_cancelled(stub: Stub, tmp_p
     assert again == (code, "CANCELLATION_FAILED")
 
 
+def test_a_node_that_waits_for_no_signal_takes_none(stub: Stub, tmp_path: Path) -> None:
+    """A precondition that fails; a node or run that is not there, and what is no JSON, are said as such."""
+    graph = json.dumps(waiting(str(tmp_path / "gate")))
+    graph_id = stub.SubmitGraph(messages.SubmitGraphRequest(graph_json=graph), **OPERATE).graph_id
+    code, signal_of = grpc.StatusCode, messages.SignalNodeRequest
+    for named, payload, expected in (
+        ({"graph_id": graph_id, "node_id": "wait"}, "true", (code.FAILED_PRECONDITION, "CONFLICT")),
+        ({"graph_id": graph_id, "node_id": "other"}, "true", (code.NOT_FOUND, "NOT_FOUND")),
+        ({"graph_id": UNKNOWN, "node_id": "wait"}, "true", (code.NOT_FOUND, "NOT_FOUND")),
+        ({"graph_id": graph_id, "node_id": "wait"}, "yes", (code.INVALID_ARGUMENT, "INVALID_REQUEST")),
+    ):
+        assert refused(stub.SignalNode, signal_of(**named, payload_json=payload)) == expected
+    stub.CancelGraph(messages.CancelGraphRequest(graph_id=graph_id), **OPERATE)
+
+
 def test_a_deadline_ends_a_stream(stub: Stub, shared: Pool, tmp_path: Path) -> None:
     """As the client has set it; nobody reads on."""
     graph = json.dumps(waiting(str(tmp_path / "gate")))

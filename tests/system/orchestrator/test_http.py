@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import httpx2
 import pytest
 import trustme
 
+from executor_worker.broker.names import run_key, timers_key
 from tests.kit import Pool, RedisServer, alive, free_port, wait_until
 
 Client = Callable[..., httpx2.Client]
@@ -178,6 +180,19 @@ def test_served_alone_it_has_no_workers(executor: Callable[..., Pool], redis_ser
     wait_until(lambda: httpx2.get(f"{alone.api_url}/health").json()["status"] == "healthy")
     assert alone.drain() == 0
     assert port
+
+
+def test_what_is_left_lying_is_said(api: Callable[..., Pool], redis_server: RedisServer) -> None:
+    """A timer that no keeper works off: here one of a run that only a newer program can read."""
+    pool, run = api(), "01a224cc-a9d3-756e-a0e6-ffbc28845000"
+    assert httpx2.get(f"{pool.api_url}/health").json()["checks"]["scheduler"] == "ok"
+    redis = redis_server.client()
+    redis.hset(run_key(run), "v", 10**6)
+    redis.zadd(timers_key(0), {f"{run}\t\ttimeout\t1\t0": (time.time() - 60) * 1000})
+    health = httpx2.get(f"{pool.api_url}/health").json()
+    assert health["status"] == "degraded" and "due for 6" in health["checks"]["scheduler"]
+    redis.zrem(timers_key(0), f"{run}\t\ttimeout\t1\t0")
+    assert httpx2.get(f"{pool.api_url}/health").json()["status"] == "healthy"
 
 
 def test_a_port_in_use_is_said_with_its_setting(executor: Callable[..., Pool], redis_server: RedisServer) -> None:

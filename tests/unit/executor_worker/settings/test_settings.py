@@ -119,6 +119,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "roles_start": "group",
         "role_table": (),
         "unknown": (),
+        "without_effect": (),
     }
 
 
@@ -494,6 +495,16 @@ def test_what_is_misspelt_in_the_settings_file_gets_a_warning(tmp_path: Path) ->
     assert all("in the settings file" in warning for warning in warnings)
 
 
+def test_variables_of_the_original_are_said_to_have_no_effect(tmp_path: Path) -> None:
+    """In one sentence, wherever they stand; they are no misspellings, and what they hold does not matter."""
+    (tmp_path / ".env").write_text("REDIS_POOL_SIZE=lots\nTIMEOUT_SHUTDOWN=30s\n")
+    settings = load(tmp_path, REDIS_DIAL_TIMEOUT="5s", CEL_ENABLED="true")
+    (warning,) = settings.warnings
+    assert warning.startswith("REDIS_POOL_SIZE, REDIS_DIAL_TIMEOUT, TIMEOUT_SHUTDOWN, CEL_ENABLED have no effect here")
+    assert "for TIMEOUT_SHUTDOWN set DRAIN_TIMEOUT" in warning
+    assert settings.unknown == () and load(tmp_path, ENV_FILE="/dev/null").warnings == ()
+
+
 def test_legacy_tools_get_a_warning(tmp_path: Path) -> None:
     """They are deprecated; that is no misspelling."""
     settings = load(tmp_path, API_TOOLS_URL="http://tools/")
@@ -550,7 +561,7 @@ def test_settings_can_not_be_changed(tmp_path: Path) -> None:
 def test_every_setting_is_described(tmp_path: Path) -> None:
     """The tables in the documentation are made of this."""
     described = setting_fields()
-    assert len(described) == len(Settings.model_fields) - 2
+    assert len(described) == len(Settings.model_fields) - 3
     assert all(setting.meaning for setting in described.values())
     assert {name for name, setting in described.items() if setting.secret} == {
         "redis_pass",
