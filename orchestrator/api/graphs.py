@@ -54,7 +54,8 @@ class GraphRoutes:
         return answer(told, status, headers)
 
     async def validate(self, request: Request) -> Response:
-        report = await self._bodies.json(request, self._runs.validate)
+        offered = await self._service.fleet.tools()
+        report = await self._bodies.json(request, lambda body: self._runs.validate(body, offered))
         return answer(report.as_dict())
 
     async def listing(self, request: Request) -> Response:

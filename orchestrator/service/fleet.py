@@ -11,6 +11,7 @@ from typing import Any
 
 from executor_worker.broker.connection.asynchronous import Client
 from executor_worker.broker.fleet import directory
+from executor_worker.errors import StreamError
 from orchestrator.errors import InvalidWorkerType, WorkerNotFound
 
 TYPES = ("executor", "router")
@@ -110,6 +111,13 @@ class Fleet:
             "totalWorkers": stats["total_workers"],
             "type": kind,
         }
+
+    async def tools(self) -> frozenset[str] | None:
+        """Name the tools that workers offer at present; None if that is unknown."""
+        try:
+            return await directory.offered_tools(self._client)
+        except StreamError:
+            return None
 
     async def _entry(self, name: str) -> dict[str, Any]:
         entry = await directory.worker(self._client, name)

@@ -83,7 +83,7 @@ class Service:
             if not alive:
                 checks["workers"], status = "no worker is up: runs wait for one", "degraded"
             if late_s > LATE_S:
-                told = f"what has been due for {late_s:.0f} s is left lying: no keeper of a pool or an orchestrator does it"
+                told = f"what has been due for {late_s:.0f} s is left lying: no keeper does it"
                 checks["scheduler"], status = told, "degraded"
         now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {"status": status, "timestamp": now, "checks": checks}

@@ -7,9 +7,10 @@ from typing import Any
 from executor_worker.broker.connection.asynchronous import Client, checked
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.fleet.registry import SCAN_PAGE, entry_of
-from executor_worker.broker.names import REGISTRY_PREFIX
+from executor_worker.broker.names import OFFERS_PREFIX, POOLS, REGISTRY_PREFIX
 
 PAGE = 500  # entries in one command
+TOOL = b"tool "
 
 
 async def workers(client: Client) -> list[dict[str, Any]]:
@@ -41,3 +42,17 @@ async def worker(client: Client, name: str) -> dict[str, Any] | None:
         StreamUnavailable: No reply.
     """
     return entry_of(checked(await client.ask([("GET", REGISTRY_PREFIX + name)]))[0])
+
+
+async def offered_tools(client: Client) -> frozenset[str] | None:
+    """
+    Read which tools the live pools have; None if none says.
+
+    Raises:
+        StreamError: No reply, or we may not ask.
+    """
+    (pools,) = checked(await client.ask([("SMEMBERS", POOLS)]))
+    offers = checked(await client.ask([("HGETALL", OFFERS_PREFIX + pool.decode()) for pool in pools])) if pools else []
+    named = [name for offer in offers for name in offer[::2]]
+    tools = frozenset(name.removeprefix(TOOL).decode("utf-8", "replace") for name in named if name.startswith(TOOL))
+    return tools if named else None

@@ -222,6 +222,20 @@ def test_all_that_is_wrong_is_told_at_once(http: httpx2.Client) -> None:
     assert (good["valid"], good["order"]) == (True, [["first"], ["twice"], ["last"]])
 
 
+def test_a_tool_that_no_worker_has_is_warned_of(http: httpx2.Client) -> None:
+    """With the nearest one that there is; the graph is right all the same."""
+
+    def warnings(tool: str) -> list[dict[str, Any]]:
+        node = {"type": "tool", "config": {"tool_name": tool, "tool_params": {}}}
+        report = http.post("/graphs/validate", json={"graph": {"nodes": {"n": node}}}).json()
+        assert report["valid"]
+        return [one for one in report["warnings"] if one["code"] == "tool_not_offered"]
+
+    (warning,) = wait_until(lambda: warnings("wait_for_fiel"))
+    assert warning["pointer"] == "/graph/nodes/n/config/tool_name" and '"wait_for_file"' in warning["fix"]
+    assert warnings("wait_for_file") == []
+
+
 def test_runs_that_are_not_there_are_not_found(http: httpx2.Client) -> None:
     """By every route, whatever the id looks like."""
     for graph_id in (UNKNOWN, "nobody", "..", "x" * 500, "01a224cc-a9d3-756e-a0e6-ffbc2884500g"):
