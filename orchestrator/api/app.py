@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp
 
+from orchestrator.api.all_runs import AllRunsRoutes
 from orchestrator.api.gate import Front, Handler, Resource, nothing_here
 from orchestrator.api.graphs import GraphRoutes
 from orchestrator.api.live import EventSocket
@@ -59,6 +60,7 @@ def routes(service: Service, metrics: Metrics) -> list[BaseRoute]:
         at(f"{one}/events", read, GET=graphs.events),
         WebSocketRoute(f"{one}/ws", EventSocket(service)),
         at(f"{one}/nodes/{{node}}", read, GET=graphs.node),
+        at(f"{V1}/events", read, GET=AllRunsRoutes(service).events),
         at(f"{V1}/tickets", {"POST": "read"}, POST=graphs.ticket),
         at(f"{V1}/workers", read, GET=workers.listing),
         at(f"{V1}/workers/stats", read, GET=workers.stats),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 
 from starlette.datastructures import QueryParams
@@ -66,23 +66,28 @@ def stream(
     headers: Headers | None = None,
 ) -> Response:
     """Answer with a run's events as server-sent events."""
-    return _Events(service, graph_id, position, request, status, headers or {})
+    wanted = wanted_of(request.query_params)
+    batches = service.feeds.follow(graph_id, position, wanted)
+    return EventStream(service, batches, request, status, headers)
 
 
-class _Events(Response):
-    """A run's events for one reader over HTTP: until there are no more, or the reader is gone or too slow."""
+class EventStream(Response):
+    """Events for one reader over HTTP: until there are no more, or the reader is gone or too slow."""
 
     media_type = "text/event-stream"
 
     def __init__(
-        self, service: Service, graph_id: str, position: Position, request: Request, status: int, headers: Headers
+        self,
+        service: Service,
+        batches: AsyncGenerator[Batch | Mark],
+        request: Request,
+        status: int = 200,
+        headers: Headers | None = None,
     ) -> None:
-        super().__init__(b"", status, {**HEADERS, **headers})
+        super().__init__(b"", status, {**HEADERS, **(headers or {})})
         del self.headers["content-length"]
         self._service = service
-        self._graph_id = graph_id
-        self._position = position
-        self._wanted = wanted_of(request.query_params)
+        self._batches = batches
         self._renamed = request.query_params.get("names") == "underscore"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +113,7 @@ class _Events(Response):
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.body", "body": b"retry: %d\n\n" % RETRY_MS, "more_body": True})
-        async with aclosing(self._service.feeds.follow(self._graph_id, self._position, self._wanted)) as batches:
+        async with aclosing(self._batches) as batches:
             async for batch in batches:
                 # Short texts together, long ones apart: the line's buffer bounds what waits for a reader.
                 for part in (MARKS[batch],) if isinstance(batch, Mark) else self._parts(batch):

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from executor_worker.broker.connection.asynchronous import Client, checked
 from executor_worker.broker.graphs.runs import Submitted
 from executor_worker.errors import StreamError
+from orchestrator.all_events import AllEvents
 from orchestrator.errors import Invalid
 from orchestrator.events import Feeds
 from orchestrator.service.access import Access
@@ -60,12 +61,14 @@ class Service:
         self._at_work: set[asyncio.Future[None]] = set()
         self._large = asyncio.Semaphore(settings.bodies)
         self.feeds = Feeds(client, self.leaving)
+        self.all_events = AllEvents(client, self.leaving)
         self.runs = Runs(client, settings, rules, self.feeds)
 
     def leave(self) -> None:
         """Begin to end: no request waits for anything any more."""
         self.leaving.set()
         self.feeds.leave()
+        self.all_events.leave()
 
     async def health(self) -> dict[str, Any]:
         """Say how the system is: `status` is healthy, degraded or unhealthy."""

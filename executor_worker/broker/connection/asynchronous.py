@@ -169,6 +169,37 @@ def _of_sentinels(endpoint: Endpoint, service: str, options: dict[str, Any]) -> 
     return cast("ConnectionPool", sentinel.master_for(service).connection_pool)
 
 
+class OwnLine:
+    """A connection of one caller's own, for commands that block; it is made again after it was lost."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._connection: Any = None
+
+    async def ask(self, *words: Word, timeout_s: float) -> Any:
+        """
+        Send one command, and wait for its reply.
+
+        Raises:
+            StreamError: There is none in time, or it is an error.
+        """
+        try:
+            if self._connection is None:
+                self._connection = self._client.make_connection()
+                await self._connection.connect()
+            await self._connection.send_command(*words)
+            return await self._connection.read_response(timeout=timeout_s, disconnect_on_error=False)
+        except (redis.exceptions.RedisError, OSError) as error:
+            await self.close()
+            raise _refusal(error) from error
+
+    async def close(self) -> None:
+        """Hang up."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+
 class Subscriptions:
     """
     Channels that are listened to over one connection, which is made again whenever it is lost.

@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection, connect
 from tests.contract.conftest import WITH_TOOLS
 from tests.kit import Pool, RedisServer, wait_until
 from tests.system.orchestrator.graphs import chain, doubling, waiting
-from tests.system.orchestrator.sse import blocks, read
+from tests.system.orchestrator.sse import Block, blocks, read
 from tests.system.orchestrator.test_http import api_pid, code
 
 V1 = "/api/v1"
@@ -255,12 +255,42 @@ def test_a_reader_waits_while_redis_restarts(
     gate = tmp_path / "gate"
     with httpx2.Client(base_url=pool.api_url, timeout=30) as http:
         graph_id = submitted(http, waiting(str(gate)))
-        with http.stream("GET", f"{V1}/graphs/{graph_id}/events", headers={"Accept": "text/event-stream"}) as answer:
-            shown = blocks(answer)
+        headers = {"Accept": "text/event-stream"}
+        with (
+            http.stream("GET", f"{V1}/graphs/{graph_id}/events", headers=headers) as answer,
+            http.stream("GET", f"{V1}/events", headers=headers) as all_of_them,
+        ):
+            shown, of_runs = blocks(answer), blocks(all_of_them)
             assert [next(shown).name for _ in range(4)][-1] == "node.started"
+            assert [next(of_runs).name for _ in range(2)] == ["graph.submitted", "graph.started"]
             server.restart()
             gate.touch()
             assert [block.name for block in shown if block.name] == ["node.completed", "graph.completed"]
+            assert next(of_runs).name == "graph.completed"
+
+
+def test_what_happens_to_all_runs_is_shown(http: httpx2.Client) -> None:
+    """Page by page, and as it comes; runs' own events alone, with positions to go on from."""
+    path, stream = f"{V1}/events", {"Accept": "text/event-stream"}
+    (last,) = {http.get(path, params={"after": "now"}).json()["next_after"]}
+    with http.stream("GET", path, headers=stream, params={"after": last}) as answer:
+        shown = blocks(answer)
+        ids = [submitted(http, doubling(), x=1) for _ in range(2)]
+        came: list[Block] = []
+        while [one.name for one in came].count("graph.completed") < 2:
+            came.append(next(shown))
+    kinds = {one: [block.name for block in came if block.data["graph_id"] == one] for one in ids}
+    assert list(kinds.values()) == [["graph.submitted", "graph.started", "graph.completed"]] * 2
+    page = http.get(path, params={"after": last}).json()
+    assert page["events"] == [block.data for block in came]
+    assert (page["next_after"] >= came[-1].id, page["ended"]) == (True, False)
+    rest = http.get(path, params={"after": came[0].id, "types": "graph_completed", "names": "underscore"}).json()
+    assert [one["type"] for one in rest["events"]] == ["graph_completed"] * 2
+    first = http.get(path, params={"limit": 1}).json()
+    again = http.get(path, params={"after": first["next_after"], "limit": 1}).json()
+    assert first["events"][0]["type"] == "graph.submitted" and again["next_after"] > first["next_after"]
+    for wrong in ("x", "1-2-3", "-1"):
+        assert code(http.get(path, params={"after": wrong})) == "INVALID_REQUEST"
 
 
 def test_a_drain_says_farewell(api: Callable[..., Pool], tmp_path: Path) -> None:
@@ -271,12 +301,14 @@ def test_a_drain_says_farewell(api: Callable[..., Pool], tmp_path: Path) -> None
         graph_id = submitted(http, waiting(str(gate)))
         url = f"ws://127.0.0.1:{pool.api_port}{V1}/graphs/{graph_id}/ws"
         stream = http.stream("GET", f"{V1}/graphs/{graph_id}/events", headers={"Accept": "text/event-stream"})
-        with stream as answer, connect(url) as line:
+        of_all = http.stream("GET", f"{V1}/events", headers={"Accept": "text/event-stream"})
+        with stream as answer, of_all as answer_of_all, connect(url) as line:
             shown = blocks(answer)
             assert next(shown).name == "graph.submitted"
             pool.send(signal.SIGTERM)
             rest = list(shown)
             assert "join again" in rest[-1].comment
+            assert "join again" in list(blocks(answer_of_all))[-1].comment
             assert rest_of(line)[1] == 1012
     gate.touch()
     assert pool.wait() == 0
