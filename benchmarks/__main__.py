@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks import api, cpu, graphs, idle, memory, model_wait, recovery, scale, startup, wakeup
+from benchmarks import api, cpu, graphs, idle, limits, memory, model_wait, recovery, scale, startup, wakeup
 from benchmarks.figures import Figure, as_json, kept_form, table
 from benchmarks.plan import Plan, chosen
 from benchmarks.yardstick import cpu_per_1000
@@ -29,6 +29,7 @@ YARDSTICK_ITEMS = 3000
 ROWS: Mapping[str, Callable[[Plan], list[Figure]]] = {
     "cpu": cpu.measure,
     "graphs": graphs.measure,
+    "limits": limits.measure,
     "api": api.measure,
     "memory": memory.measure,
     "idle": idle.measure,

@@ -20,9 +20,9 @@ class Limits:
     def run(self) -> float:
         """Returns the seconds until the next look."""
         around = self._around
-        if not around.limits:
+        if not around.limits.most:
             return UNUSED_S
-        self.views = look_at_limits(around.link, around.limits, lease_s=around.lease_s)
+        self.views = look_at_limits(around.link, around.limits.most, lease_s=around.lease_s)
         return LOOK_S
 
     def gauges(self) -> list[Gauge]:

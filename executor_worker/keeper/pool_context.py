@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from executor_worker.broker import Held, Link, Made
 from executor_worker.broker.fleet.identity import Identity
 from executor_worker.broker.names import TAKEN_STREAMS
-from executor_worker.broker.queue.source import OURS, Groups
+from executor_worker.broker.queue.source import OURS, UNLIMITED, Groups, PlaceLimits
 from executor_worker.envelopes.queue_name import DEFAULT
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
@@ -31,7 +31,7 @@ class PoolContext:
         queues: Those of them that are queues, by name, in order of preference.
         groups: By which each is read.
         history: There is a database that records are written to.
-        limits: How many items may be run at once on all hosts, by the limit's name.
+        limits: How many items may be run at once on all hosts.
     """
 
     board: Scoreboard
@@ -52,7 +52,7 @@ class PoolContext:
     queues: Sequence[str] = (DEFAULT,)
     tools: Callable[[], Iterable[str]] = tuple
     groups: Groups = OURS
-    limits: Mapping[str, int] = field(default_factory=dict)
+    limits: PlaceLimits = UNLIMITED
     history: bool = False
 
     @property

@@ -9,6 +9,7 @@ from executor_worker.broker.fleet.cancelled import maybe_cancelled
 from executor_worker.broker.fleet.throttle import PLACE_S
 from executor_worker.broker.fleet.throttles import Refusal, Throttled, refusals, throttled, waiting_for
 from executor_worker.broker.names import BREAKER_PREFIX
+from executor_worker.broker.queue.source import GATES
 from executor_worker.broker.queue.waits import Survey, let_go, parked, survey
 from executor_worker.graph.state import is_cancelled
 from executor_worker.keeper.pool_context import PoolContext
@@ -61,7 +62,9 @@ class Throttling:
     def _survey(self) -> Survey:
         around = self._around
         calling = [around.consumer(row.slot) for row in around.board.rows() if row.pid and row.phase == CALLING]
-        return survey(around.link, around.worker_id, around.streams, calling, place_s=PLACE_S, most=MOST_READY)
+        gates = (*GATES, *around.limits.parts())
+        name, streams = around.worker_id, around.streams
+        return survey(around.link, name, streams, calling, place_s=PLACE_S, most=MOST_READY, gates=gates)
 
     def _unwanted(self) -> list[tuple[str, str]]:
         """Find parked items whose time is up or whose graph was cancelled: they are answered, not run."""

@@ -249,7 +249,7 @@ class ExecutorProgram:
                 tools=self._tools,
                 streams=sources.streams,
                 groups=sources.groups,
-                limits=place_limits(settings).most,
+                limits=place_limits(settings),
                 history=bool(settings.database_url),
             )
         )

@@ -31,6 +31,7 @@ Part = str | LuaText | Made
 
 _TEXT = r"'(?:[^'\\\n]|\\.)*'"
 _WORD = re.compile(_TEXT + r"""|"(?:[^"\\\n]|\\.)*"|\b[A-Z][A-Z_]+\b""")
+_REMARK = re.compile(r" +--[^'\"\n]*$")  # at a line's end; behind a quote it may be part of a text
 _CONSTANT = re.compile(rf"^local ([A-Z][A-Z_]+) = ({_TEXT}|\d+)[ \t]*(?:--.*)?\n", re.MULTILINE)
 
 
@@ -75,5 +76,5 @@ def _text(part: Part, folder: str = "") -> str:
         return f"makers[#makers + 1] = function()\n{_text(part.name, folder)}end\n"
     text = (files("executor_worker.broker") / "lua" / f"{folder}{part}.lua").read_text("utf-8")
     # Comments and indentation are for readers: a third of what would be sent to each server.
-    lines = (line.lstrip(" ") for line in text.splitlines(keepends=True))
+    lines = (_REMARK.sub("", line.lstrip(" ")) for line in text.splitlines(keepends=True))
     return "".join(line for line in lines if not line.startswith("--"))

@@ -44,5 +44,5 @@ def look_at_limits(link: Link, most: Mapping[str, int], *, lease_s: float) -> li
     words: list[Word] = [int(lease_s * 1000)]
     for name, number in most.items():
         words += (name, number)
-    flat = link.run(script("limits", "constants", "types", *GATES), [LIMITS], words)
+    flat = link.run(script("limits", "constants", "types", *GATES, "limits_watched"), [LIMITS], words)
     return [LimitView(flat[at].decode(), *flat[at + 1 : at + 4]) for at in range(0, len(flat), 4)]

@@ -2,7 +2,7 @@
 -- KEYS: limits that items wait for. ARGV: lease_ms, then name and most of each limit the caller keeps to.
 -- Reply: name, taken, most, waiting of each.
 
-place_lease_ms, doubting = tonumber(ARGV[1]), true
+place_lease_ms = tonumber(ARGV[1])
 local names, most, waiting, waited = {}, {}, {}, redis.call('HGETALL', KEYS[1])
 local function known(name, number)
   if not most[name] then names[#names + 1] = name end
@@ -10,10 +10,14 @@ local function known(name, number)
 end
 for i = 2, #ARGV, 2 do known(ARGV[i], ARGV[i + 1]) end
 for i = 1, #waited, 2 do known(waited[i], waited[i + 1]) end
-for _, key in ipairs(awaited()) do
-  local name = gate_of(key) == gates.limit and limit_of(key)
+local counted = {}
+local function count(key)
+  local name = not counted[key] and gate_of(key) == gates.limit and limit_of(key)
   if name and waiting[name] then waiting[name] = waiting[name] + redis.call('ZCARD', key .. ':waiting') end
+  counted[key] = true
 end
+for _, key in ipairs(awaited()) do count(key) end
+for _, line in ipairs(shut_lines()) do count(line[1]) end
 local now, reply = now_ms(), {}
 for _, name in ipairs(names) do
   free_of(name, 0, now) -- so that those whose time is up are looked at

@@ -9,6 +9,16 @@ local served, callers = {}, {}
 for i = 5, 4 + ARGV[4] do served[ARGV[i]] = true end
 for i = 5 + ARGV[4], #ARGV do callers[#callers + 1] = ARGV[i] end
 local reply = {0, 0, 0, -1}
+if not place_lease_ms then look_again = nil end -- this pool keeps to no limits
+for _, line in ipairs(shut_lines()) do
+  local key, name = line[1], line[2]
+  local is_looked_at = redis.call('SISMEMBER', AWAITED, key) == 1 or redis.call('EXISTS', key .. ':waiting') == 0
+  if is_looked_at or gates.limit.room(key, who, now) > 0 then
+    reopen(key, name)
+  else
+    reply[1] = reply[1] + 1
+  end
+end
 for _, key in ipairs(awaited()) do
   local gate = gate_of(key)
   if gate and gate.keep then gate.keep(key, callers, now, lease_ms) end

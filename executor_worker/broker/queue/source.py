@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import lcm
 from typing import TypeVar
 
@@ -66,9 +66,21 @@ class PlaceLimits:
         of_nodes: There are some that nodes name in their configs.
     """
 
-    most: Mapping[str, int]
-    lease_s: float
+    most: Mapping[str, int] = field(default_factory=dict)
+    lease_s: float = 60.0
     of_nodes: bool = False
+
+    def parts(self) -> tuple[Part, ...]:
+        """Tell scripts, behind the part `limits`, how many items may be run at once."""
+        if not self.most:
+            return ()
+        lines = [f"limit_max[{quoted(name)}] = {most}" for name, most in self.most.items()]
+        lines += [
+            "limits_kept = true",
+            f"node_limits_kept = {str(self.of_nodes).lower()}",
+            f"place_lease_ms = {int(self.lease_s * 1000)}",
+        ]
+        return (LuaText("kept-limits", "\n".join(lines)),)
 
 
 class Groups:
@@ -100,6 +112,7 @@ class Groups:
 
 
 OURS = Groups()
+UNLIMITED = PlaceLimits()
 
 
 GATES: tuple[Part, ...] = ("waits", "throttle", "limits", "offers", "versions", "breakers")
@@ -119,7 +132,7 @@ class Sources:
         groups: By which each stream is read.
     """
 
-    def __init__(self, *sources: Source, limits: PlaceLimits | None = None) -> None:
+    def __init__(self, *sources: Source, limits: PlaceLimits = UNLIMITED) -> None:
         self._sources = sources
         self._limits = limits
         self.urgent = _each(stream for source in sources for stream in source.urgent)
@@ -166,7 +179,7 @@ class Sources:
 
     def _parts(self, *more: Part) -> tuple[Part, ...]:
         own = (part for source in self._sources for part in source.lua)
-        return _each((*_TAKING, *self._named_groups(), *self._kept_limits(), *own, "reading", *more))
+        return _each((*_TAKING, *self._named_groups(), *self._limits.parts(), *own, "reading", *more))
 
     def _named_groups(self) -> Sequence[Part]:
         """Tell the scripts which streams are not read by our own group."""
@@ -174,18 +187,6 @@ class Sources:
             return ()
         lines = (f"groups[{quoted(stream)}] = {quoted(group)}" for stream, group in self.groups.named.items())
         return (LuaText("named-groups", "\n".join(lines)),)
-
-    def _kept_limits(self) -> Sequence[Part]:
-        """Tell the scripts how many items may be run at once."""
-        if self._limits is None or not self._limits.most:
-            return ()
-        lines = [f"limit_max[{quoted(name)}] = {most}" for name, most in self._limits.most.items()]
-        lines += [
-            "limits_kept = true",
-            f"node_limits_kept = {str(self._limits.of_nodes).lower()}",
-            f"place_lease_ms = {int(self._limits.lease_s * 1000)}",
-        ]
-        return (LuaText("kept-limits", "\n".join(lines)),)
 
 
 def quoted(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import Part, script
-from executor_worker.broker.names import AWAITED, PARKED
+from executor_worker.broker.names import AWAITED, LIMITS, PARKED
 from executor_worker.broker.queue.source import GATES
 from executor_worker.errors import StreamRefused
 
@@ -58,7 +58,7 @@ def survey(
     if not _are_there(link):
         return Survey(0, 0, None, [])  # nearly always: one command, not a script and what it asks
     words: list[Word] = [int(place_s * 1000), most, f"{pool}.", len(streams), *streams, *calling]
-    left, throttles, breakers, opens_ms, *flat = link.run(script("survey", *gates), [AWAITED], words)
+    left, throttles, breakers, opens_ms, *flat = link.run(script("survey", *gates, "limits_watched"), [AWAITED], words)
     names = [word.decode() for word in flat]
     ready = list(zip(names[::2], names[1::2], strict=True))
     return Survey(left, throttles, opens_ms / 1000 if opens_ms >= 0 else None, ready, breakers)
@@ -67,7 +67,7 @@ def survey(
 def _are_there(link: Link) -> bool:
     """Tell whether anything is waited for; a user who may not ask does without."""
     try:
-        return bool(link.call("SMEMBERS", AWAITED))
+        return bool(link.call("EXISTS", AWAITED, LIMITS))
     except StreamRefused:
         return False
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from executor_worker.broker.queue.source import PlaceLimits, Sources
+from executor_worker.broker.queue.source import UNLIMITED, PlaceLimits, Sources
 from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
 
 Kinds: TypeAlias = Mapping[str, Kind[Any]]
@@ -16,7 +16,7 @@ def by_name(*kinds: Kind[Any]) -> Kinds:
     return {kind.source.kind: kind for kind in kinds}
 
 
-def sources_of(kinds: Kinds, limits: PlaceLimits | None = None) -> Sources:
+def sources_of(kinds: Kinds, limits: PlaceLimits = UNLIMITED) -> Sources:
     return Sources(*(kind.source for kind in kinds.values()), limits=limits)
 
 

@@ -5,6 +5,8 @@
 -- dago:limit:<name>         sorted set: "group stream entry" of those that have a place → until when (ms) that is sure; from
 --                           then on the entry's pending row tells
 -- dago:limit:<name>|<line>  what items wait for
+-- dago:limit:<name>:shut    set: lines that nobody looks at before a place of that limit falls free. They are not in AWAITED,
+--                           so that full limits cost those who take nothing, however many there are
 -- LIMITS                    hash: name → most at once, of limits that items wait for
 -- TURNS                     hash: line's key → the turn in which it was served last; and one, "", counts them
 -- PLACES                    hash: "stream entry" → names of the limits it has places of
@@ -16,35 +18,35 @@ local limit_max = {} -- name → most at once; whoever keeps to them says so
 local limits_kept = false
 local node_limits_kept = false -- there are some that nodes name in their configs
 local place_lease_ms = nil
-local doubting = false -- keepers do, once a second: whoever takes goes by what is there
+local look_again = nil -- keepers do, once a second (limits_watched.lua): whoever takes goes by what is there
 local called_up = false -- an item is being taken out of its line: those before it were passed over
 
 local function line_key(name, line) return LIMIT_PREFIX .. name .. '|' .. line end
 
 local function limit_of(key) return string.match(string.sub(key, #LIMIT_PREFIX + 1), '^(.-)|') end
 
--- Look again at those whose time is up: most were renewed meanwhile.
-local function look_again(holders, members, now)
-  for _, member in ipairs(members) do
-    local group, stream, entry = string.match(member, '^(%S+) (.*) (%S+)$')
-    local rows = redis.pcall('XPENDING', stream, group, entry, entry, 1)
-    local row = not rows.err and rows[1]
-    if row and row[3] < place_lease_ms then
-      redis.call('ZADD', holders, now + place_lease_ms - row[3], member)
-    else
-      redis.call('ZREM', holders, member)
-    end
-  end
+local function shut_key(name) return LIMIT_PREFIX .. name .. ':shut' end
+
+-- Look at a line again.
+local function reopen(key, name)
+  redis.call('SADD', AWAITED, key)
+  redis.call('SREM', shut_key(name), key)
+end
+
+-- A place of a limit falls free.
+local function give_back(name, member)
+  redis.call('ZREM', LIMIT_PREFIX .. name, member)
+  for _, key in ipairs(redis.call('SMEMBERS', shut_key(name))) do reopen(key, name) end
 end
 
 -- How many places are free.
 local function free_of(name, most, now)
   local holders = LIMIT_PREFIX .. name
-  local free = most - redis.call('ZCARD', holders)
-  if free > 0 or not doubting then return math.max(free, 0) end
-  look_again(holders, redis.call('ZRANGEBYSCORE', holders, '-inf', whole(now)), now)
-  -- Further off than any lease: the clock was put back.
-  look_again(holders, redis.call('ZRANGEBYSCORE', holders, whole(now + 2 * place_lease_ms), '+inf'), now)
+  if look_again and redis.call('ZCARD', holders) >= most then
+    look_again(name, redis.call('ZRANGEBYSCORE', holders, '-inf', whole(now)), now)
+    -- Further off than any lease: the clock was put back.
+    look_again(name, redis.call('ZRANGEBYSCORE', holders, whole(now + 2 * place_lease_ms), '+inf'), now)
+  end
   return math.max(most - redis.call('ZCARD', holders), 0)
 end
 
@@ -52,11 +54,26 @@ local function most_of(name)
   return limit_max[name] or tonumber(redis.call('HGET', LIMITS, name) or nil)
 end
 
+local function is_full(name)
+  return limit_max[name] and redis.call('ZCARD', LIMIT_PREFIX .. name) >= limit_max[name]
+end
+
+-- The full limit for whose sake nobody of a line is let in now; nil where there is none.
+local function full_limit(key)
+  local name = limit_of(key)
+  if not name then return nil end
+  return is_full(name) and name or string.find(name, ROLE) and is_full(TOTAL) and TOTAL or nil
+end
+
+-- Nobody looks at a line until *full*, its own limit or the total, has room.
+local function shut(key, full)
+  local other = full == TOTAL and limit_of(key) or TOTAL
+  if other ~= full then redis.call('SREM', shut_key(other), key) end
+  redis.call('SADD', shut_key(full), key)
+  redis.call('SREM', AWAITED, key)
+end
+
 gates.limit = {
-  is_full = function(key)
-    local name = limit_of(key)
-    return name and limit_max[name] and redis.call('ZCARD', LIMIT_PREFIX .. name) >= limit_max[name]
-  end,
   room = function(key, _, now)
     local name = limit_of(key)
     local most = name and most_of(name)
@@ -74,7 +91,12 @@ local function in_turns(keys)
   local open = {}
   for _, key in ipairs(keys) do
     local gate = gate_of(key)
-    if not (gate and gate.is_full and gate.is_full(key)) then open[#open + 1] = key end
+    local full = gate == gates.limit and full_limit(key)
+    if full then
+      shut(key, full)
+    elseif not (gate and gate.is_full and gate.is_full(key)) then
+      open[#open + 1] = key
+    end
   end
   if #open < 2 then return open end
   local turns, served = {}, redis.call('HMGET', TURNS, unpack(open))
@@ -92,15 +114,17 @@ local function in_order(entry)
   return ms * 4096 + math.min(tonumber(seq), 4095)
 end
 
--- Whether it had any.
+-- The names of the limits it had a place of, nil where it had none. Whoever waits for those is looked at again.
 local function forget_place(group, stream, entry)
   local names = redis.call('HGET', PLACES, stream .. ' ' .. entry)
-  if not names then return false end
+  if not names then return nil end
+  local freed = {}
   for name in string.gmatch(names, '%S+') do
-    redis.call('ZREM', LIMIT_PREFIX .. name, group .. ' ' .. stream .. ' ' .. entry)
+    give_back(name, group .. ' ' .. stream .. ' ' .. entry)
+    freed[name] = true
   end
   redis.call('HDEL', PLACES, stream .. ' ' .. entry)
-  return true
+  return freed
 end
 
 local function someone_before(key, entry)
@@ -138,8 +162,7 @@ local function admitted(one, needs)
     if limit_max[name] then
       names[#names + 1] = name
       local key = line_key(name, needs.lines and needs.lines[name] or '')
-      local full = not redis.call('ZSCORE', LIMIT_PREFIX .. name, member)
-        and (someone_before(key, one.entry) or free_of(name, limit_max[name], now) == 0)
+      local full = (is_full(name) or someone_before(key, one.entry)) and not redis.call('ZSCORE', LIMIT_PREFIX .. name, member)
       if full then
         if one.how then break end -- without a row it can't wait
         if redis.call('HDEL', one.stream .. UNCOUNTED, one.entry .. ' pass') == 1 then return true end
@@ -155,10 +178,13 @@ local function admitted(one, needs)
   return true
 end
 
--- Tell everybody of one that may be taken now, for each line whose limit has room.
-local function call_up()
+-- Tell everybody of one that may be taken now, for each line that waits for a place of a limit of *freed* and has room.
+local function call_up(freed)
+  if seen_awaited and #seen_awaited == 0 then return end -- what has begun to wait since then waits for what is full
   for _, key in ipairs(awaited()) do
-    if gate_of(key) == gates.limit and gates.limit.room(key, '', now_ms()) > 0 then
+    local name = gate_of(key) == gates.limit and limit_of(key)
+    local concerned = name and (freed[name] or freed[TOTAL] and string.find(name, ROLE))
+    if concerned and gates.limit.room(key, '', now_ms()) > 0 then
       local first = redis.call('ZRANGE', key .. ':waiting', 0, 0)[1]
       if first then redis.pcall('PUBLISH', RELEASED_CHANNEL, first) end
     end
@@ -167,5 +193,6 @@ end
 
 -- An item is given back: its places are free.
 local function free_places(group, stream, entry)
-  if forget_place(group, stream, entry) then call_up() end
+  local freed = forget_place(group, stream, entry)
+  if freed then call_up(freed) end
 end

@@ -97,6 +97,7 @@ local function waiting(group, consumer, lease_ms, streams)
       local first = first_waiting(key, gate, served, 1, now)[1]
       if not first then break end
       unpark(first)
+      redis.call('ZREM', key .. ':waiting', first) -- whatever was noted of it: it must not stand before the others for good
       local stream, entry = string.match(first, '^(.*) (%S+)$')
       called_up = true
       local got = if_stale(stream, group, consumer, entry, lease_ms)
@@ -166,10 +167,10 @@ end
 local function next_entry(at)
   local freed = limits_kept and forget_place(ARGV[1], KEYS[1], ARGV[3])
   if ARGV[at] ~= '1' then
-    if freed then pcall(call_up) end
+    if freed then pcall(call_up, freed) end
     return false
   end
   local fine, got = pcall(take, ARGV, at + 1)
-  if freed then pcall(call_up) end
+  if freed then pcall(call_up, freed) end
   return fine and got or fine == false and {'unsure'}
 end

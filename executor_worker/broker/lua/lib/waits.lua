@@ -25,14 +25,23 @@ local gates = {}
 local function gate_of(key) return gates[string.match(key, '^dago:(%a+):')] end
 
 -- A user who may not ask does without: then nothing is waited for.
+local seen_awaited = nil -- the last answer within this call
+
 local function awaited()
   local all = redis.pcall('SMEMBERS', AWAITED)
-  return all.err and {} or all
+  seen_awaited = all.err and {} or all
+  return seen_awaited
 end
 
+local clock_ms = nil
+
+-- Stands still within a call.
 local function now_ms()
-  local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  if not clock_ms then
+    local time = redis.call('TIME')
+    clock_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  return clock_ms
 end
 
 local function whole(number) return string.format('%.0f', number) end

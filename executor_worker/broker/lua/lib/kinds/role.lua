@@ -47,35 +47,39 @@ local function adopt(one)
   return one.count - tonumber(redis.call('HGET', forgiven, one.entry) or 0)
 end
 
+-- {fields, id, whether it was cancelled}, found out once.
+local function job_of(one)
+  if not one.job then
+    local fields = fields_of_job(one.fields)
+    local id = fields.jobId
+    if not id or id == '' then id = one.stream .. '/' .. one.entry end
+    local watched = CANCELLED_JOB_PREFIX .. keyed(id)
+    one.job = {fields = fields, id = id, watched = watched, cancelled = redis.call('EXISTS', watched) == 1}
+  end
+  return one.job
+end
+
 -- A cancelled job is answered at once: it needs no place.
 local function limits_of_job(one)
   local role = roles[one.stream]
-  if not role.limits then return nil end
-  local id = fields_of_job(one.fields).jobId
-  if not id or id == '' then id = one.stream .. '/' .. one.entry end
-  local watched = CANCELLED_JOB_PREFIX .. keyed(id)
-  if redis.call('EXISTS', watched) == 1 then return nil end
-  return {names = role.limits, lines = {[TOTAL] = role.name}, watched = watched}
+  if not role.limits or job_of(one).cancelled then return nil end
+  return {names = role.limits, lines = {[TOTAL] = role.name}, watched = one.job.watched}
 end
 
 -- {'cancelled'} or {}; false: somebody had time to settle it, or it is unknown who did.
 local function open_job(one)
-  local role = roles[one.stream]
-  local fields = fields_of_job(one.fields)
-  local id = fields.jobId
-  if not id or id == '' then id = one.stream .. '/' .. one.entry end
-  local key = JOB_PREFIX .. keyed(id)
+  local job = job_of(one)
+  local key = JOB_PREFIX .. keyed(job.id)
   if one.how == 'lost' or one.how == 'late' then
     local record = record_at(key)
     local own = record and entry_of(record) == one.entry
     if own and is_finished(record) or one.how == 'late' and not own then return false end
   end
-  local cancelled = redis.call('EXISTS', CANCELLED_JOB_PREFIX .. keyed(id)) == 1
   if one.how ~= 'again' then
-    local attempt = adopt(one)
-    write_record(key, one.entry, running(role, one, id, fields, math.max(attempt, 1)), record_ttl_ms)
+    local attempt = math.max(adopt(one), 1)
+    write_record(key, one.entry, running(roles[one.stream], one, job.id, job.fields, attempt), record_ttl_ms)
   end
-  return cancelled and {'cancelled'} or {}
+  return job.cancelled and {'cancelled'} or {}
 end
 
 kinds[#kinds + 1] = {name = 'role', reads = function(one) return roles[one.stream] ~= nil end, open = open_job,
