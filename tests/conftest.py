@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import tempfile
@@ -11,11 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 from _pytest.nodeid import coerce_node_id
 
 from tests.kit import EverythingServer, ModelServer, Pool, PostgresServer, Proxy, RedisServer, need
+from tests.kit.effort import register_profile
 
 OURS = (
     "API",
@@ -44,14 +45,12 @@ OURS = (
     "WORKER",
 )
 
-
-# How long an example takes says how busy the machine is, nothing more.
-hypothesis.settings.register_profile("ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("ours")
+register_profile()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start from no settings at all, whatever the person running the tests has set."""
+    gc.disable()  # until all is collected: two SDKs make half a million objects, which stay
     config.addinivalue_line("markers", "unit(*lines, **settings): changes to the systemd unit and its settings file")
     config.addinivalue_line("markers", "needs(*names): real counterparts this test can't do without")
     for name in [name for name in os.environ if name.startswith(OURS)]:
@@ -72,6 +71,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         suffix = f"@{'_'.join(groups)}"
         if groups and not item.nodeid.endswith(suffix):
             item._id = coerce_node_id(item.nodeid + suffix)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of all later collections of garbage: they have nothing to find there."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -15,6 +15,7 @@ from supervisor.scoreboard.current_item import HELD_LIMIT
 from supervisor.scoreboard.row import WORDS, Row
 from supervisor.scoreboard.scoreboard import HEAD_WORDS, REASON_LIMIT, Head, Progress, Scoreboard
 from tests.kit import wait_until
+from tests.kit.effort import tries
 
 
 def in_child(act: Callable[[], object]) -> int:
@@ -139,7 +140,7 @@ def test_reader_never_sees_half_a_write_of_a_killed_writer(board: Scoreboard) ->
             row.enter(letter * 50, number)
             row.record_kill(letter * 30, letter)
 
-    for _ in range(30):
+    for _ in range(tries(30)):
         row.begin("a" * 200, "a" * 200, "a" * 60, 1)
         pid = in_child(write_forever)
         before = row.item_deadline_ns
@@ -184,7 +185,7 @@ def test_totals_are_exact_under_kills(board: Scoreboard) -> None:
             row.items_done += 1
             number += 1
 
-    for _ in range(20):
+    for _ in range(tries(20)):
         pid = in_child(add_forever)
         before = row.items_done
         wait_until(lambda: row.items_done > before + 100, 10, "some additions")  # noqa: B023

@@ -42,7 +42,7 @@ LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("a: !!python/object:os.system {}", "could not determine a constructor"),
         ("a: &a [*a]", "an alias stands for too much"),
         (LAUGHS, "an alias stands for too much"),
-        ("[" * 5000, "nested too deeply"),
+        ("[" * 1000, "nested too deeply"),
         ("\x00", "unacceptable character"),
     ],
 )

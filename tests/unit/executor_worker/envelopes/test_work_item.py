@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from executor_worker.envelopes.work_item import UnreadableItem, decode, names_in
 from executor_worker.errors import InvalidItem
+from tests.kit.effort import tries
 
 LIMIT = 4096
 MEMBERS = ["graph_id", "node_id", "data", "config", "x"]
@@ -191,7 +192,7 @@ def test_contradictions_and_foreign_events_are_refused() -> None:
     assert decode(event(graph_id="g"), LIMIT).graph_id == "g"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.binary(max_size=300) | st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(MEMBERS), inner),

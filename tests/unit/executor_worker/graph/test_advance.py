@@ -13,8 +13,9 @@ import pytest
 
 from executor_worker.graph.advance import ENDED, Answer, Run, Undecided
 from executor_worker.graph.plan import Place
+from tests.kit.effort import tries
 
-GRAPHS = int(os.environ.get("KERNEL_GRAPHS", "2000"))
+GRAPHS = int(os.environ.get("KERNEL_GRAPHS", tries(2000)))
 
 
 @dataclass

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from executor_worker.graph import fields
 from executor_worker.graph.problems import Problems
 from executor_worker.graph.schema import schema
+from tests.kit.effort import tries
 
 JSONSchema = jsonschema.Draft202012Validator(schema())
 
@@ -88,7 +89,7 @@ def takes(document: Any) -> bool:
     return not len(problems)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=tries(400), deadline=None)
 @given(GRAPH | ODD)
 def test_the_schema_takes_what_reading_takes(document: Any) -> None:
     assert JSONSchema.is_valid(document) == takes(document)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from executor_worker.errors import StateInvalid
 from executor_worker.graph.json_edit import Alone, lifted
 from executor_worker.graph.state import GraphState, new_document, requeue_node, splice_node
+from tests.kit.effort import tries
 
 ENTRY: dict[str, Any] = {
     "node_id": "n",
@@ -144,7 +145,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(
     document=st.dictionaries(st.text(max_size=5), JSON, max_size=5),
     nodes=st.dictionaries(st.sampled_from(["n", "m", 'q"', "é"]), JSON, max_size=4),

@@ -298,7 +298,7 @@ def test_arguments_nested_to_the_limit_of_a_parser_break_nothing() -> None:
     """They are taken for different."""
     deep: dict[str, Any] = {}
     other: dict[str, Any] = {}
-    for _ in range(200_000):
+    for _ in range(50_000):
         deep, other = {"x": deep}, {"x": other}
     repetition = Repetition()
     for arguments in (deep, other):

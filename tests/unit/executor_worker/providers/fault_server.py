@@ -37,7 +37,7 @@ class FaultServer:
         self._http.daemon_threads = True
         if tls:
             self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
-        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.002})
         self._thread.start()
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._http.server_port}"
 

@@ -67,30 +67,19 @@ def test_a_child_has_a_client_of_its_own(dialect: Dialect, faulty: FaultServer) 
     models.close()
 
 
-def test_only_the_configured_sdk_is_imported() -> None:
-    """Each weighs a second and many MiB; making the models imports none at all."""
+def test_only_the_configured_sdk_is_imported_and_starts_no_thread() -> None:
+    """Each weighs a second and many MiB; making the models imports none. A process that forks must have one thread."""
     code = (
-        "import sys, json\n"
+        "import os, sys, json\n"
         "from executor_worker.providers import Models, ModelSettings, preload\n"
         "loaded = lambda: [name for name in ('anthropic', 'openai', 'httpx2') if name in sys.modules]\n"
         "models = Models(ModelSettings('scripted')); models.default; preload('scripted'); steps = [loaded()]\n"
         "preload('anthropic'); steps.append(loaded())\n"
         "preload('openai'); steps.append(loaded())\n"
-        "print(json.dumps(steps))"
+        "print(json.dumps([*steps, len(os.listdir('/proc/self/task'))]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert json.loads(done.stdout) == [[], ["anthropic", "httpx2"], ["anthropic", "openai", "httpx2"]]
-
-
-def test_preloading_starts_no_thread() -> None:
-    """A process that forks must have but one."""
-    code = (
-        "import os\n"
-        "from executor_worker.providers import preload\n"
-        "preload('anthropic'); preload('openai'); print(len(os.listdir('/proc/self/task')))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.strip() == "1"
+    assert json.loads(done.stdout) == [[], ["anthropic", "httpx2"], ["anthropic", "openai", "httpx2"], 1]
 
 
 def test_a_missing_sdk_is_a_config_error(monkeypatch: pytest.MonkeyPatch) -> None:
