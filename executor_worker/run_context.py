@@ -133,6 +133,18 @@ class RunContext:
     def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
         """Say in which mode the node is run, and for an agent which of how many model calls is next."""
 
+    def begin_turn(self, turn: int) -> None:
+        """Say that the model call of that number, from 1, is about to be made."""
+
+    def text_delta(self, text: str) -> None:
+        """Show *text*, which a model has just said."""
+
+    def call_delta(self, place: int, name: str, arguments: str) -> None:
+        """Show that a model is asking for a tool; *arguments* is what came of their text just now."""
+
+    def void_deltas(self) -> None:
+        """Note that what a model has said is void: its call has failed, and is perhaps made again."""
+
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
         """Count a model call that has ended; *usage* is None if it failed."""
 

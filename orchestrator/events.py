@@ -20,6 +20,7 @@ from typing import Any
 from executor_worker.broker.connection.asynchronous import Client, Subscriptions
 from executor_worker.broker.graphs import live_channel, runs
 from executor_worker.broker.graphs.requests_async import adrive
+from executor_worker.broker.names import DELTAS_CHANNEL, deltas_channel
 from executor_worker.errors import StreamUnavailable
 from executor_worker.json_text import dumps, loads
 
@@ -62,6 +63,13 @@ class Shown:
         block = b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), kind.encode(), dumps(event))
         return cls(event["seq"], kind, event.get("node_id", ""), cursor, block)
 
+    @classmethod
+    def delta(cls, raw: bytes) -> Shown:
+        """Make one of what is shown between events: it has no number and no position."""
+        delta = loads(raw)
+        kind, node = str(delta["type"]), str(delta.get("node_id", ""))
+        return cls(0, kind, node, "", b"event: %b\ndata: %b\n\n" % (kind.encode(), dumps(delta)))
+
     @property
     def raw(self) -> bytes:
         """The event as JSON, in the usual names."""
@@ -102,6 +110,7 @@ class Wanted:
     types: Collection[str] = ()
     nodes: Collection[str] = ()
     outputs: bool = False  # also those that are too large to be told with each event
+    deltas: bool = False  # also what is shown between events, and kept nowhere
 
     @property
     def all(self) -> bool:
@@ -120,18 +129,31 @@ class Position:
 
 
 class Reader:
-    """A reader's place at a feed: woken when there is something new, and when there was nothing for a while."""
+    """
+    A reader's place at a feed: woken when there is something new, and when there was nothing for a while.
 
-    __slots__ = ("_news", "quiet", "quiet_at", "quiet_s")
+    Attributes:
+        deltas: What was shown between events since, the latest if it is much; None: this reader does not want it.
+    """
 
-    def __init__(self, quiet_s: float) -> None:
+    __slots__ = ("_news", "deltas", "quiet", "quiet_at", "quiet_s")
+
+    def __init__(self, quiet_s: float, *, deltas: bool = False) -> None:
         self._news = asyncio.Event()
+        self.deltas: deque[Shown] | None = deque(maxlen=KEPT) if deltas else None
         self.quiet = False
         self.quiet_s = quiet_s
         self.quiet_at = math.inf
 
     def wake(self) -> None:
         self._news.set()
+
+    def take_deltas(self, wanted: Wanted) -> Batch:
+        """Take what was shown between events and is wanted."""
+        found = Batch(filter(wanted.holds, self.deltas or ()))
+        if self.deltas:
+            self.deltas.clear()
+        return found
 
     def clear(self) -> None:
         self._news.clear()
@@ -173,6 +195,13 @@ class Feed:
             self.wake()
         elif self._reading is None:
             self._reading = asyncio.ensure_future(self._read_on())
+
+    def show(self, delta: Shown) -> None:
+        """Show something to the readers who want it, between events."""
+        for reader in self.readers:
+            if reader.deltas is not None:
+                reader.deltas.append(delta)
+                reader.wake()
 
     def wake(self) -> None:
         """Let all readers look."""
@@ -294,7 +323,7 @@ class Feeds:
             StreamUnavailable: Redis was not there at the beginning.
         """
         await adrive(self._client, runs.require(graph_id))
-        async with self._reading(graph_id, quiet_s) as (feed, reader):
+        async with self._reading(graph_id, quiet_s, deltas=wanted.deltas) as (feed, reader):
             seq, rebuilt = position.seq, -1
             four = position.four
             while True:
@@ -313,12 +342,14 @@ class Feeds:
                         yield Mark.LEAVING
                         return
                     continue
+                if deltas := reader.take_deltas(wanted):
+                    yield deltas
                 if shown:
                     yield shown
                     four = shown[-1].cursor.partition("-")[2] if shown[-1].seq == looked else ""
                 elif looked > seq:
                     four = ""
-                moved, seq = looked > seq, looked
+                moved, seq = looked > seq or bool(deltas), looked
                 if ended:
                     return
                 if self._leaving.is_set():
@@ -346,23 +377,26 @@ class Feeds:
         return await adrive(self._client, runs.check_cursor(graph_id, seq, four))
 
     @asynccontextmanager
-    async def _reading(self, graph_id: str, quiet_s: float) -> AsyncIterator[tuple[Feed, Reader]]:
+    async def _reading(
+        self, graph_id: str, quiet_s: float, *, deltas: bool = False
+    ) -> AsyncIterator[tuple[Feed, Reader]]:
         feed = self._feeds.get(graph_id)
         if feed is None:
             feed = self._feeds[graph_id] = Feed(graph_id, self._client)
-        reader = Reader(quiet_s)
+        reader = Reader(quiet_s, deltas=deltas)
         feed.readers.add(reader)
-        channel = live_channel(graph_id)
+        channels = [live_channel(graph_id), *([deltas_channel(graph_id)] if deltas else [])]
         if self._clock is None:
             self._look()
         try:
-            await self._subscriptions.add(channel)
+            await asyncio.gather(*map(self._subscriptions.add, channels))
             yield feed, reader
         finally:
             feed.readers.discard(reader)
             if not feed.readers and self._feeds.get(graph_id) is feed:
                 del self._feeds[graph_id]
-            await self._subscriptions.remove(channel)
+            for channel in channels:
+                await self._subscriptions.remove(channel)
 
     def _look(self) -> None:
         """Note the time at all readers: cheaper than a timer of each, each time."""
@@ -373,10 +407,15 @@ class Feeds:
                 reader.look(now)
         self._clock = loop.call_later(LOOK_S, self._look) if self._feeds else None
 
-    def _heard(self, channel: str) -> None:
+    def _heard(self, channel: str, said: bytes) -> None:
         feed = self._feeds.get(channel.rpartition(":")[2])
-        if feed is not None:
+        if feed is None:
+            return
+        if not channel.startswith(DELTAS_CHANNEL):
             feed.hear()
+            return
+        with suppress(ValueError, KeyError, TypeError):  # others may write there too
+            feed.show(Shown.delta(said))
 
     def _lost(self) -> None:
         for feed in self._feeds.values():

@@ -74,6 +74,8 @@ SWEEPER_PREFIX = "dago:executor:sweeper:"
 """And a stream: whose keeper looks through what is pending there now."""
 THROTTLED_CHANNEL = "dago:executor:throttled"
 RELEASED_CHANNEL = "dago:executor:released"
+DELTAS_CHANNEL = "dago:executor:deltas"
+"""Channel: what nodes show while they run, of all graphs; see `deltas_channel`."""
 MARKERS = "dago:executor:settled"
 """Hash: consumer → what it settled last, so that a repeated settle finds its own commit."""
 SETTLED_PREFIX = "dago:executor:settled:"
@@ -86,6 +88,11 @@ LAST_READ = "dago:executor:last"
 
 UNCOUNTED = ":forgiven"
 """After a stream: see `uncounted_key`."""
+
+
+def deltas_channel(graph_id: str) -> str:
+    """Channel: what a graph's nodes show while they run: models' texts and tool calls, progress of tools."""
+    return f"{DELTAS_CHANNEL}:{graph_id}"
 
 
 def dead_stream(stream: str) -> str:

@@ -11,16 +11,16 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-from executor_worker.broker.names import PROGRESS_STREAM, RESULT_STREAMS
+from executor_worker.broker.names import DELTAS_CHANNEL, PROGRESS_STREAM, RESULT_STREAMS
 from executor_worker.broker.queue.submit import Results
 from executor_worker.cli.display import COLOURS, as_json, console, on_terminal, one_line, print_json_line
 from executor_worker.cli.exits import DONE
+from executor_worker.cli.graph.following import shown_between
 from executor_worker.cli.parser import PROGRAM
 from executor_worker.cli.result_lines import output_text
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 
-LOOK_S = 1.0
 HELD_S = (
     0.25  # what belongs before an event that has come is here by then: workers write steps and results side by side
 )
@@ -30,14 +30,19 @@ Event = Mapping[str, Any]
 
 
 def tail(settings: Settings, args: argparse.Namespace) -> int:
-    with closing(connect(settings)) as link:
+    with closing(connect(settings)) as link, closing(link.another()) as ear:
+        if not args.no_follow:
+            ear.call("SUBSCRIBE", DELTAS_CHANNEL)
         events = Results(link, streams=(PROGRESS_STREAM, *RESULT_STREAMS), from_start=args.from_start)
         show = print_json_line if args.json else _Lines(outputs=args.outputs).show
         order, shown = _InOrder(), 0
         if not args.no_follow and on_terminal(sys.stderr):
             print(f"{PROGRAM}: waiting for {_wanted(args)}; Ctrl-C leaves", file=sys.stderr)
         while True:
-            found = events.next(0.0 if args.no_follow else HELD_S if order.held else LOOK_S)
+            found = events.next(0.0 if args.no_follow else HELD_S)
+            if not args.no_follow:
+                # How far tools have got stands in the stream as well.
+                found = [*found, *(one for one in shown_between(ear) if one["type"] == "llm.delta")]
             for event in found:
                 if _is_wanted(event, args):
                     order.put(event)
@@ -140,11 +145,19 @@ def line(kind: str, data: Event, *, outputs: bool = False) -> tuple[str, str]:
         case "node.progress":
             of = f" of {data['total']:g}" if data.get("total") is not None else ""
             return "progress", f"{_name(data)} {data.get('done', 0):g}{of}"
+        case "llm.delta":
+            return "says", _delta(data)
         case "node.completed":
             return "completed", f"in {_seconds(data)}" + (f" | {output_text(data.get('output'))}" if outputs else "")
         case "node.failed":
             return "failed", f"{data.get('error_code')}: {one_line(str(data.get('error')), 200)}"
     return one_line(kind, 40), ""
+
+
+def _delta(data: Event) -> str:
+    if "text" in data:
+        return f"| {one_line(str(data['text']), 160)}"
+    return f"{_name(data)} | {one_line(str(data.get('arguments')), 160)}"
 
 
 def _model(data: Event) -> str:

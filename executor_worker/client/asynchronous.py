@@ -119,9 +119,12 @@ class AsyncDagoClient:
                 raise NotEnded(graph_id, timeout or 0)
             await asyncio.sleep(PAUSES_S[0])
 
-    async def events(self, graph_id: str, after: int = 0) -> AsyncIterator[Document]:
+    async def events(self, graph_id: str, after: int = 0, *, deltas: bool = False) -> AsyncIterator[Document]:
         """
         Yield a run's events after number *after*, as they come, until its last one; rejoins by itself.
+
+        Args:
+            deltas: Also what models and tools say meanwhile, in pools with EVENT_CONTENT=1: events without id and seq.
 
         Raises:
             DagoError: There is no such run, or it may not be read.
@@ -130,7 +133,7 @@ class AsyncDagoClient:
         place, failures = Place(after), 0
         while True:
             try:
-                async for event in self._stream(graph_id, place):
+                async for event in self._stream(graph_id, place, deltas):
                     failures = 0
                     yield event
             except (DagoUnavailable, httpx2.TransportError) as error:
@@ -201,8 +204,8 @@ class AsyncDagoClient:
             raise DagoUnavailable(f"the API can't be reached: {error}") from error
         return protocol.answer_of(answer.status_code, answer.headers, answer.content)
 
-    async def _stream(self, graph_id: str, place: Place) -> AsyncIterator[Document]:
-        call = protocol.of_run(graph_id, "/events", after=place.cursor)
+    async def _stream(self, graph_id: str, place: Place, deltas: bool) -> AsyncIterator[Document]:
+        call = protocol.of_run(graph_id, "/events", after=place.cursor, deltas=int(deltas))
         headers = {"Accept": "text/event-stream"}
         blocks = Blocks()
         timeout = httpx2.Timeout(READ_S)

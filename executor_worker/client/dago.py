@@ -116,9 +116,12 @@ class DagoClient:
                 raise NotEnded(graph_id, timeout or 0)
             time.sleep(PAUSES_S[0])
 
-    def events(self, graph_id: str, after: int = 0) -> Iterator[Document]:
+    def events(self, graph_id: str, after: int = 0, *, deltas: bool = False) -> Iterator[Document]:
         """
         Yield a run's events after number *after*, as they come, until its last one; rejoins by itself.
+
+        Args:
+            deltas: Also what models and tools say meanwhile, in pools with EVENT_CONTENT=1: events without id and seq.
 
         Raises:
             DagoError: There is no such run, or it may not be read.
@@ -127,7 +130,7 @@ class DagoClient:
         place, failures = Place(after), 0
         while True:
             try:
-                for event in self._stream(graph_id, place):
+                for event in self._stream(graph_id, place, deltas):
                     failures = 0
                     yield event
             except (DagoUnavailable, httpx2.TransportError) as error:
@@ -198,8 +201,8 @@ class DagoClient:
             raise DagoUnavailable(f"the API can't be reached: {error}") from error
         return protocol.answer_of(answer.status_code, answer.headers, answer.content)
 
-    def _stream(self, graph_id: str, place: Place) -> Iterator[Document]:
-        call = protocol.of_run(graph_id, "/events", after=place.cursor)
+    def _stream(self, graph_id: str, place: Place, deltas: bool) -> Iterator[Document]:
+        call = protocol.of_run(graph_id, "/events", after=place.cursor, deltas=int(deltas))
         headers = {"Accept": "text/event-stream"}
         blocks = Blocks()
         timeout = httpx2.Timeout(READ_S)

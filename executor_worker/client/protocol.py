@@ -121,5 +121,5 @@ class Place:
         if name == "reset":
             self.cursor = ""
             return None
-        self.cursor = cursor
+        self.cursor = cursor or self.cursor  # what is shown between events has none
         return event

@@ -190,6 +190,7 @@ class Steps:
 
     def _asked(self, request: ModelRequest) -> ModelReply:
         started = self._run_context.clock()
+        self._run_context.begin_turn(self.replies + 1)
         try:
             reply = calls.ask_model(self._provider, self._run_context, request)
         except (ModelError, NodeTimeout):

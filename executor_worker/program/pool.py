@@ -205,6 +205,7 @@ class ExecutorProgram:
                 longest_wait_s=settings.node_timeout,
                 breakers=self._breakers(link, name),
                 circuits=tools.circuits_of_function,
+                redis_up=lambda: bool(head.redis_up),
             ),
             Recycling(self._board, row, RecyclingLimits(settings.max_items_per_worker, settings.max_rss_mb * MIB)),
             redis_wait,

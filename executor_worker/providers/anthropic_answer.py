@@ -13,6 +13,7 @@ from executor_worker.providers.base import ModelReply, ModelTurn, StopReason, To
 from executor_worker.providers.declared_tools import DeclaredTools
 from executor_worker.providers.faults import Unusable
 from executor_worker.providers.reply_json import mended, read_arguments
+from executor_worker.run_context import RunContext
 
 STOP_REASONS: dict[str, StopReason] = {
     "end_turn": "end_turn",
@@ -69,6 +70,20 @@ class Answer:
             self._add(self._place[event.get("index", 0)], event["delta"])
         elif kind == "message_delta":
             self._end(event)
+
+    def tell(self, event: Any, run_context: RunContext, tools: DeclaredTools) -> None:
+        """Show what an event that was taken has added."""
+        delta = event.get("delta") if event["type"] == "content_block_delta" else None
+        if isinstance(delta, dict) and isinstance(delta.get("text"), str):
+            run_context.text_delta(delta["text"])
+            return
+        more = delta.get("partial_json") if isinstance(delta, dict) else ""
+        if event["type"] in ("content_block_start", "content_block_delta") and isinstance(more, str):
+            place = self._place.get(event.get("index", 0), -1)
+            calls = [at for at, block in enumerate(self.blocks) if block.get("type") == "tool_use"]
+            if place in calls:
+                name = tools.own_name(str(self.blocks[place].get("name", "")))
+                run_context.call_delta(calls.index(place), name, more)
 
     def take_whole(self, message: Any) -> None:
         """Take a message that came in one piece."""

@@ -90,12 +90,12 @@ class AnthropicMessages:
         while True:
             body = self._body(request, tools, said)
             try:
-                return self._call(body, request.model, run_context)
+                return self._call(body, request.model, tools, run_context)
             except BadRequest as error:
                 if not self._left_out.learn(request.model, _parameters(body), str(error)):
                     raise
 
-    def _call(self, body: dict[str, Any], model: str, run_context: RunContext) -> Answer:
+    def _call(self, body: dict[str, Any], model: str, tools: DeclaredTools, run_context: RunContext) -> Answer:
         self._limit.begin(self._timeout_s, run_context)
         with (
             self._border.crossing(model, self._limit),
@@ -105,12 +105,14 @@ class AnthropicMessages:
                 )
             ) as stream,
         ):
-            answer = self._read(stream, model, run_context)
+            answer = self._read(stream, model, tools, run_context)
         if answer.stop_reason is None:
             raise ModelUnavailable(f"{self.name} {model}: the answer broke off before its end")
         return answer
 
-    def _read(self, stream: anthropic.Stream[object], model: str, run_context: RunContext) -> Answer:
+    def _read(
+        self, stream: anthropic.Stream[object], model: str, tools: DeclaredTools, run_context: RunContext
+    ) -> Answer:
         answer = Answer(model)
         if "json" in stream.response.headers.get("content-type", ""):
             # A gateway that does not stream answers with the whole message.
@@ -121,6 +123,7 @@ class AnthropicMessages:
             if isinstance(event, dict) and event.get("type") == "error":
                 raise self._border.said(f"{self.name} {model}", event, 200, stream.response.headers)
             answer.feed(event)
+            answer.tell(event, run_context, tools)
         answer.finish(stream.response.headers.get("content-type", "no content type"))
         return answer
 

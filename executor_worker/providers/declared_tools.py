@@ -29,6 +29,10 @@ class DeclaredTools:
         """Name a tool as the API is told of it."""
         return self._names.to_wire(name)
 
+    def own_name(self, wire_name: str) -> str:
+        """Name a tool as the node does; the name stays as written if there is none."""
+        return self._names.from_wire(wire_name)
+
     def form(self, schema: str) -> list[dict[str, Any]]:
         """
         Tell of all tools: name, description and schema.

@@ -75,6 +75,7 @@ class OllamaNative:
                 if part.get("error"):
                     raise self._border.said(f"{NAME} {request.model}", part, 200, response.headers)
                 answer.feed(part)
+                answer.tell(part, run_context, tools)
             return answer.reply(tools)
 
     def _refused(self, model: str, response: httpx2.Response) -> Exception:
@@ -144,6 +145,21 @@ class _Answer:
         self._reason = str(part.get("done_reason") or self._reason)
         if done or "eval_count" in part:
             self._usage = Usage(_count(part, "prompt_eval_count"), _count(part, "eval_count"))
+
+    def tell(self, part: dict[str, Any], run_context: RunContext, tools: DeclaredTools) -> None:
+        """Show what a part that was taken has added."""
+        message = part.get("message")
+        message = message if isinstance(message, dict) else {}
+        text = message.get("content") or part.get("response")
+        if isinstance(text, str):
+            run_context.text_delta(text)
+        calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
+        for place, call in enumerate(calls, len(self._calls) - len(calls)):
+            about = call.get("function")
+            about = about if isinstance(about, dict) else {}
+            arguments = about.get("arguments")
+            told = arguments if isinstance(arguments, str) else dumps(arguments).decode()
+            run_context.call_delta(place, tools.own_name(str(about.get("name") or "")), told)
 
     def reply(self, tools: DeclaredTools) -> ModelReply:
         """

@@ -12,6 +12,7 @@ from executor_worker.providers.base import ModelReply, ModelTurn, StopReason, To
 from executor_worker.providers.declared_tools import DeclaredTools
 from executor_worker.providers.faults import Unusable
 from executor_worker.providers.reply_json import mended, read_arguments
+from executor_worker.run_context import RunContext
 
 STOP_REASONS: dict[str, StopReason] = {
     "stop": "end_turn",
@@ -25,13 +26,18 @@ STOP_REASONS: dict[str, StopReason] = {
 
 class Answer:
     """
+    Args:
+        run_context: Is shown what comes as it comes.
+
     Attributes:
         finish_reason: As the server says it; None while the answer is not complete.
         message: The assistant's message, as it is to be handed back.
     """
 
-    def __init__(self, model: str, turn: int) -> None:
+    def __init__(self, model: str, turn: int, run_context: RunContext, tools: DeclaredTools) -> None:
         self.model = model
+        self._run_context = run_context
+        self._tools = tools
         self.finish_reason: str | None = None
         self.message: dict[str, Any] = {"role": "assistant"}
         self.usage = Usage()
@@ -75,8 +81,8 @@ class Answer:
             self.message["tool_calls"] = self._calls
         self.message = mended(self.message)
 
-    def reply(self, tools: DeclaredTools) -> ModelReply:
-        calls = tuple(_call(call, tools) for call in self.message.get("tool_calls", ()))
+    def reply(self) -> ModelReply:
+        calls = tuple(_call(call, self._tools) for call in self.message.get("tool_calls", ()))
         reason = STOP_REASONS.get(self.finish_reason or "", "end_turn")
         if refusal := str(self.message.get("refusal") or ""):
             reason = "refusal"
@@ -111,6 +117,8 @@ class Answer:
                 self._pieces[key] += [str(part.get("text", "")) for part in value if isinstance(part, dict)]
             elif isinstance(value, str) and key != "role":
                 self._pieces[key].append(value)
+                if key == "content":
+                    self._run_context.text_delta(value)
             elif isinstance(value, list):
                 self.message[key] = [*self.message.get(key, ()), *value]
             elif value is not None and key != "role":
@@ -123,7 +131,10 @@ class Answer:
                 function, name = call["function"], str(value.get("name") or "")
                 # Some servers say the name with every piece.
                 function["name"] += "" if function["arguments"] and name == function["name"] else name
-                function["arguments"] += _text(value.get("arguments"))
+                more = _text(value.get("arguments"))
+                function["arguments"] += more
+                place = next(at for at, one in enumerate(self._calls) if one is call)
+                self._run_context.call_delta(place, self._tools.own_name(function["name"]), more)
             elif value is not None and key != "index":
                 call[key] = value
 

@@ -109,7 +109,7 @@ class OpenAIChat:
         self, body: dict[str, Any], request: ModelRequest, tools: DeclaredTools, run_context: RunContext
     ) -> ModelReply:
         self._limit.begin(self._timeout_s, run_context)
-        answer = Answer(request.model, len(request.turns))
+        answer = Answer(request.model, len(request.turns), run_context, tools)
         with (
             self._border.crossing(request.model, self._limit),
             closing(
@@ -119,7 +119,7 @@ class OpenAIChat:
             ) as stream,
         ):
             self._read(stream, answer, run_context)
-            return self._judged(answer, request.model).reply(tools)
+            return self._judged(answer, request.model).reply()
 
     def _read(self, stream: openai.Stream[object], answer: Answer, run_context: RunContext) -> None:
         kind = stream.response.headers.get("content-type", "no content type")

@@ -129,6 +129,7 @@ class Retries:
             refused = True
             raise
         except ModelError as error:
+            run_context.void_deltas()
             asked = error if error.throttled and error.retryable else None
             answered = isinstance(error, ModelRejected)  # it was read, and by this key
             raise

@@ -18,6 +18,7 @@ A model that is not one: no network, no key, the same answer each time.
     {"error": "429", "retry_after_s": 0.2, "times": 2}      fail so often (default once) before the next rule:
                                     400, 401, 404, 429, 500, 503, 529, timeout, cut, html
     {"delay_s": 1.5}                wait before, in any rule; longer than LLM_TIMEOUT is a timeout
+    {"stream_s": 2}                 beside `reply`: say it word by word, for so long
     {"repeat": true}                this rule serves all further steps
 
 Rules that match, and those that name no `match`, are used up in order, a reply for each step of the conversation.
@@ -82,6 +83,7 @@ class Rule:
     retry_after_s: float | None = None
     times: int = 1
     delay_s: float = 0.0
+    stream_s: float = 0.0
     repeat: bool = False
 
     @classmethod
@@ -148,7 +150,9 @@ class Scripted:
             if rule.error is not None:
                 # Not `throttled`: each item's script is its own, and no other item is to wait for it.
                 raise ERRORS[str(rule.error)](f"{who}: {rule.error}, as scripted", retry_after=rule.retry_after_s)
-        return _reply(request, rule or _unscripted(request))
+        reply = _reply(request, rule or _unscripted(request))
+        _say(reply, rule.stream_s if rule is not None else 0.0, run_context)
+        return reply
 
 
 def _matching(rules: list[Rule], texts: list[str]) -> list[Rule]:
@@ -204,6 +208,16 @@ def _reply(request: ModelRequest, rule: Rule) -> ModelReply:
     usage = Usage(**rule.usage) if rule.usage else _estimate(request, raw)
     reason = cast("StopReason", rule.stop_reason or ("tool_use" if calls else "end_turn"))
     return ModelReply(text, ModelTurn(raw), reason, usage, request.model, calls)
+
+
+def _say(reply: ModelReply, seconds: float, run_context: RunContext) -> None:
+    """Show the reply as it would come from a model: text word by word, then the calls."""
+    words = re.findall(r"\S*\s*", reply.text) if seconds else [reply.text]
+    for word in filter(None, words):
+        run_context.text_delta(word)
+        pause(seconds / len(words), run_context)
+    for place, call in enumerate(reply.tool_calls):
+        run_context.call_delta(place, call.name, json.dumps(call.arguments))
 
 
 def _tool_call(call: dict[str, Any], call_id: str) -> ToolCall:

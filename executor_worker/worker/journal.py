@@ -17,6 +17,7 @@ from executor_worker.nodes.journal import Record, ended, report
 from executor_worker.outcome import Failed
 from executor_worker.run_context import RunContext
 from executor_worker.telemetry import logs
+from executor_worker.worker.deltas import Deltas
 from executor_worker.worker.stages import Conclusion, Work
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class RunJournal:
 
     Args:
         pause: Called after each lost reply with the number of tries so far; waits, and answers False to give up.
+        deltas: Shows progress to whoever listens as well; None: nothing does.
         content: Events tell prompts, arguments and results too.
 
     Attributes:
@@ -44,6 +46,7 @@ class RunJournal:
         run_context: RunContext,
         pause: Callable[[int], bool],
         worker_id: str,
+        deltas: Deltas | None = None,
         *,
         content: bool = False,
         wall: Callable[[], float] = time.time,
@@ -61,6 +64,7 @@ class RunJournal:
             "attempt": work.attempt,
         }
         self._content = content
+        self._deltas = deltas
         self._wall = wall
         self._own, self._key = _names(work)
         self._written: list[bytes] = []
@@ -104,6 +108,8 @@ class RunJournal:
         news = told(record, content=self._content)
         if news is not None:
             self._show(*news, enclosed=_soon_followed(record))
+            if self._deltas is not None and news[0] == "node.progress":
+                self._deltas.progress(news[1])
 
     def _traced(self, record: Record) -> Record:
         """Let a run's beginning name its span, for a run that goes on from it."""

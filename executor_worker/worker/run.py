@@ -13,6 +13,7 @@ from executor_worker.outcome import Failed, Outcome
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
+from executor_worker.worker.deltas import Deltas
 from executor_worker.worker.journal import RunJournal
 from executor_worker.worker.kinds import Kind, Kinds
 from executor_worker.worker.run_control import NOT_WANTED, Breakers, RunControl
@@ -28,6 +29,7 @@ class Runs:
         longest_wait_s: For a tool that only another pool has.
         breakers: Hold tools back whose calls bring no answer; None: nothing does.
         circuits: Say with what a function is held back.
+        redis_up: Says whether Redis answers, as far as the keeper knows.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Runs:
         longest_wait_s: float = 900.0,
         breakers: Breakers | None = None,
         circuits: Callable[[str], Sequence[Circuit]] = lambda _: (),
+        redis_up: Callable[[], bool] = lambda: True,
     ) -> None:
         self._row = row
         self._executor = executor
@@ -54,6 +57,7 @@ class Runs:
         self._longest_wait_s = longest_wait_s
         self._breakers = breakers
         self._circuits = circuits
+        self._redis_up = redis_up
         self._recorder = Recorder(row.counters)
         self._interruptible = False
         self._unwanted: Interrupt | None = None
@@ -74,9 +78,10 @@ class Runs:
         self._row.attempt = work.attempt
         self._row.begin_run(work.watched)
         kind = self._kinds[work.claim.delivery.kind]
-        run_context = self._run_context(work, kind, deadline)
+        deltas = self._deltas(work) if self._content else None
+        run_context = self._run_context(work, kind, deadline, deltas)
         journal = RunJournal(
-            work, kind.journal(work), run_context, self._pause, self._worker_id, content=self._content
+            work, kind.journal(work), run_context, self._pause, self._worker_id, deltas, content=self._content
         )  # fmt: skip
         try:
             outcome = self._execute(run.task, run_context, journal)
@@ -128,7 +133,10 @@ class Runs:
         finally:
             self._interruptible = False
 
-    def _run_context(self, work: Work, kind: Kind[Any], deadline: float) -> RunControl:
+    def _deltas(self, work: Work) -> Deltas:
+        return Deltas(work.claim.ask, work.names, work.attempt, self._redis_up)
+
+    def _run_context(self, work: Work, kind: Kind[Any], deadline: float, deltas: Deltas | None) -> RunControl:
         return RunControl(
             deadline,
             work.run_key,
@@ -140,6 +148,7 @@ class Runs:
             tracing=self._tracing,
             elsewhere=lambda tools: _elsewhere(work, tools, self._longest_wait_s),
             breakers=self._breakers,
+            deltas=deltas,
         )
 
 

@@ -14,6 +14,7 @@ from executor_worker.run_context import Circuit, RunContext
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
+from executor_worker.worker.deltas import Deltas
 from supervisor.scoreboard.scoreboard import Progress, Row
 
 BETWEEN_STEPS = "running"  # the phase
@@ -55,6 +56,7 @@ class RunControl(RunContext):
         cancelled: Asks whether the graph was cancelled; used if no other process looks.
         tries, tracing: See `RunContext`.
         breakers: Ask whether a tool is held back.
+        deltas: Shows what models say while they say it; None: nothing does.
         elsewhere: Tells what to wait for, and until when, if another pool has the tools that are not here.
     """
 
@@ -71,6 +73,7 @@ class RunControl(RunContext):
         tracing: Tracing = NO_TRACING,
         elsewhere: Callable[[Sequence[str]], tuple[str, float] | None] = lambda _: None,
         breakers: Breakers | None = None,
+        deltas: Deltas | None = None,
     ) -> None:
         super().__init__(deadline, key, clock)
         self.tries = tries
@@ -81,6 +84,7 @@ class RunControl(RunContext):
         self._cancelled = cancelled
         self._elsewhere = elsewhere
         self._breakers: Breakers = breakers or NoBreakers()
+        self._deltas = deltas
         self._run = row.run
         self._looked_at = self.clock()
         self._mode = ""
@@ -153,7 +157,25 @@ class RunControl(RunContext):
         self._mode = mode
         self._row.progress = Progress(mode, step, steps, int(self.deadline * 1e9))
 
+    def begin_turn(self, turn: int) -> None:
+        if self._deltas is not None:
+            self._deltas.begin(turn)
+
+    def text_delta(self, text: str) -> None:
+        if self._deltas is not None and text:
+            self._deltas.text(text)
+
+    def call_delta(self, place: int, name: str, arguments: str) -> None:
+        if self._deltas is not None:
+            self._deltas.call(place, name, arguments)
+
+    def void_deltas(self) -> None:
+        if self._deltas is not None:
+            self._deltas.void()
+
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
+        if self._deltas is not None:
+            self._deltas.end()
         record = self._recorder
         record.count("dago_llm_calls_total", model)
         record.observe("dago_llm_latency_seconds", seconds, model)

@@ -53,7 +53,8 @@ def wanted_of(query: QueryParams) -> Wanted:
         return frozenset(word.strip() for text in query.getlist(name) for word in text.split(",") if word.strip())
 
     types = frozenset(word.replace("_", ".", 1) for word in words("types"))
-    return Wanted(types, words("nodes"), "output" in words("include"))
+    deltas = query.get("deltas", "") in ("1", "true", "yes")
+    return Wanted(types, words("nodes"), "output" in words("include"), deltas)
 
 
 def stream(
@@ -125,8 +126,8 @@ class EventStream(Response):
 
 
 def _renamed_block(one: Shown) -> bytes:
-    kind = one.kind.replace(".", "_")
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (one.cursor.encode(), kind.encode(), one.renamed())
+    head, kind = one.block.partition(b"event: ")[0], one.kind.replace(".", "_")
+    return b"%bevent: %b\ndata: %b\n\n" % (head, kind.encode(), one.renamed())
 
 
 @asynccontextmanager

@@ -82,8 +82,8 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 raise InvalidRequest("after_seq has to be the number of an event, or 0")
             self._service.meter.subscribed(1)
             try:
-                feeds = self._service.feeds
-                async for batch in feeds.follow(request.graph_id, Position(request.after_seq), Wanted()):
+                feeds, wanted = self._service.feeds, Wanted(deltas=request.deltas)
+                async for batch in feeds.follow(request.graph_id, Position(request.after_seq), wanted):
                     await self._show(batch, request.graph_id, context)
             finally:
                 self._service.meter.subscribed(-1)
@@ -183,7 +183,7 @@ def _value(text: str) -> Any:
 def _message(one: Shown) -> Any:
     event = one.event
     return messages.GraphEvent(
-        id=event["id"],
+        id=event.get("id", ""),
         seq=one.seq,
         type=one.kind,
         graph_id=event["graph_id"],

@@ -205,11 +205,11 @@ class Subscriptions:
     Channels that are listened to over one connection, which is made again whenever it is lost.
 
     Args:
-        heard: Told of each message: its channel.
+        heard: Told of each message: its channel, and what it says.
         lost: Told whenever messages may have been missed, once the channels are listened to again.
     """
 
-    def __init__(self, client: Client, heard: Callable[[str], None], lost: Callable[[], None]) -> None:
+    def __init__(self, client: Client, heard: Callable[[str, bytes], None], lost: Callable[[], None]) -> None:
         self._client = client
         self._heard = heard
         self._lost = lost
@@ -284,7 +284,7 @@ class Subscriptions:
                 continue
             channel = message[1].decode()
             if message[0] == b"message":
-                self._heard(channel)
+                self._heard(channel, message[2])
             elif message[0] == b"subscribe":
                 if channel in self._confirmed:
                     self._confirmed[channel].set()

@@ -30,7 +30,7 @@ COMMANDS = (
     *("hmget", "hscan", "smembers", "sadd", "srem", "zadd", "zcard", "zrange", "zscore", "zrem"),
     *("zremrangebyscore",),
     # scripts, and what tells others that something was given back
-    *("eval", "evalsha", "publish", "subscribe"),
+    *("eval", "evalsha", "publish", "subscribe", "pubsub|numsub"),
 )
 
 

@@ -53,7 +53,7 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
             print_json_line({"graph_id": graph_id, "status": "submitted"})
             return DONE
         give_up_at = time.monotonic() + args.timeout if args.timeout else float("inf")
-        for event in follow(link, graph_id, give_up_at=give_up_at):
+        for event in follow(link, graph_id, give_up_at=give_up_at, deltas=args.follow):
             show(event)
         if not drive(link, runs.require(graph_id)).ended:
             raise Quit(FAILED, f"the run {graph_id} has not ended within {args.timeout:g} s; it goes on.")
@@ -115,7 +115,7 @@ def follow_run(settings: Settings, args: argparse.Namespace) -> int:
     """Show a run's events as they come, until it ends."""
     with closing(connect(settings)) as link:
         tell = print_json_line if args.json else teller()
-        for event in follow(link, args.id):
+        for event in follow(link, args.id, deltas=True):
             tell(event)
         return _status(drive(link, runs.require(args.id)))
 

@@ -5,19 +5,26 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import IO, Any
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.graphs import drive, live_channel, runs
+from executor_worker.broker.names import DELTAS_CHANNEL, deltas_channel
 from executor_worker.cli.display import COLOURS, console, on_terminal, one_line
+from executor_worker.json_text import loads
 
 SAFETY_S = 5.0  # between two looks where nobody tells of anything new
 
 
-def follow(link: Link, graph_id: str, after: int = 0, give_up_at: float = float("inf")) -> Iterator[dict[str, Any]]:
+def follow(
+    link: Link, graph_id: str, after: int = 0, give_up_at: float = float("inf"), *, deltas: bool = False
+) -> Iterator[dict[str, Any]]:
     """
     Yield a run's events from number *after* on, as they come, until its last one or *give_up_at* (monotonic).
+
+    Args:
+        deltas: Also what its nodes show meanwhile; that has no number.
 
     Raises:
         RunUnknown: There is no such run.
@@ -25,6 +32,8 @@ def follow(link: Link, graph_id: str, after: int = 0, give_up_at: float = float(
     """
     with closing(link.another()) as ear:
         ear.call("SUBSCRIBE", live_channel(graph_id))
+        if deltas:
+            ear.call("SUBSCRIBE", deltas_channel(graph_id))
         while True:
             page = drive(link, runs.events(graph_id, after, limit=1000))
             yield from page.events
@@ -37,7 +46,20 @@ def follow(link: Link, graph_id: str, after: int = 0, give_up_at: float = float(
             if left <= 0:
                 return
             select.select([ear], [], [], min(left, SAFETY_S))
-            ear.arrived()
+            yield from shown_between(ear)
+
+
+def shown_between(ear: Link) -> Iterator[dict[str, Any]]:
+    """
+    Yield what nodes have shown since, of all that *ear* is subscribed to.
+
+    Raises:
+        StreamUnavailable: Redis is gone.
+    """
+    for message in ear.arrived():
+        if isinstance(message, list) and message[0] == b"message" and message[1].startswith(DELTAS_CHANNEL.encode()):
+            with suppress(ValueError):
+                yield loads(message[2])
 
 
 def teller(stream: IO[str] | None = None) -> Callable[[dict[str, Any]], None]:
@@ -78,6 +100,12 @@ def told(event: dict[str, Any]) -> tuple[str, str]:
             usage = data.get("usage") or {}
             counts = f"{usage.get('input_tokens')} + {usage.get('output_tokens')} tokens"
             return event["type"], f"{data.get('model', '')}, {counts}"
+        case "llm.delta":
+            said = data.get("text") or f"{data.get('name')} {data.get('arguments')}"
+            return event["type"], one_line(str(said), 200)
+        case "node.progress":
+            of = f" of {data['total']:g}" if data.get("total") is not None else ""
+            return event["type"], f"{one_line(str(data.get('name', '')), 100)} {data.get('done', 0):g}{of}"
         case "tool.sent" | "tool.called":
             return event["type"], one_line(str(data.get("name", "")), 100)
         case "edge.error":

@@ -34,7 +34,7 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
             return DONE
         show = teller() if args.follow else teller_on_stderr()
         ends = time.monotonic() + args.timeout if args.timeout else float("inf")
-        for event in dago.events(graph_id):
+        for event in dago.events(graph_id, deltas=args.follow):
             show(event)
             if time.monotonic() > ends:
                 break
@@ -93,7 +93,7 @@ def follow_run(settings: Settings, args: argparse.Namespace) -> int:
     """Show a run's events as they come, until it ends."""
     tell = print_json_line if args.json else teller()
     with _client(settings) as dago:
-        for event in dago.events(args.id):
+        for event in dago.events(args.id, deltas=True):
             tell(event)
         return DONE if dago.get_status(args.id)["status"] == "completed" else FAILED
 

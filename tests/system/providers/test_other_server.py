@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import Provider, ToolResult, ToolSpec, ToolTurn
+from executor_worker.run_context import RunContext
 from tests.kit import ModelServer
 from tests.unit.executor_worker.providers.dialects import Dialect, asked, run_context
 
 WEATHER = ToolSpec("weather.now", "Tell the weather", {"type": "object", "properties": {"city": {"type": "string"}}})
 CONTENT = "Hello yourself, this is somewhat longer than one chunk."
+
+
+class Shown(RunContext):
+    """Remembers what is shown."""
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__(deadline)
+        self.texts: list[str] = []
+        self.calls: list[tuple[int, str, str]] = []
+
+    def text_delta(self, text: str) -> None:
+        self.texts.append(text)
+
+    def call_delta(self, place: int, name: str, arguments: str) -> None:
+        self.calls.append((place, name, arguments))
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +84,18 @@ def test_a_tool_loop_ends_with_an_answer(model: Provider, aimock: ModelServer) -
     result = ToolTurn((ToolResult(made.id, "28 °C"),))
     second = model.complete(asked("How is the weather?", tools=(WEATHER,), then=(first.turn, result)), run_context())
     assert (second.text, second.stop_reason) == ("It is warm.", "end_turn")
+
+
+def test_what_comes_is_shown_as_it_comes(model: Provider, aimock: ModelServer) -> None:
+    """A text in pieces, then a call under the tool's own name, its arguments growing."""
+    shown = Shown(time.monotonic() + 60)
+    aimock.answer("hello", CONTENT)
+    model.complete(asked("hello"), shown)
+    assert "".join(shown.texts) == CONTENT and len(shown.texts) > 1
+    aimock.calls_tool("weather", "weather_now", {"city": "Berlin"}, then="It is warm.")
+    model.complete(asked("How is the weather?", tools=(WEATHER,)), shown)
+    assert {(place, name) for place, name, _ in shown.calls} == {(0, "weather.now")}
+    assert json.loads("".join(arguments for *_, arguments in shown.calls)) == {"city": "Berlin"}
 
 
 def test_a_fault_is_tried_again(dialect: Dialect, model: Provider, aimock: ModelServer) -> None:
