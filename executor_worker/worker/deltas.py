@@ -31,7 +31,7 @@ _TEXT = -1
 
 @dataclass(slots=True)
 class _Pieces:
-    """What was said of one text or one tool call and is not shown yet; *at*: characters that came before."""
+    """Pieces of one text or one tool call that are not shown yet; *at*: characters that came before."""
 
     name: str = ""
     at: int = 0

@@ -27,7 +27,7 @@ COMMANDS = (
     # runs of graphs
     *("hlen", "expire", "persist", "unlink", "getrange", "lpush", "ltrim", "zrangebyscore", "zrevrangebyscore"),
     # throttles of models
-    *("hmget", "hscan", "smembers", "sadd", "srem", "zadd", "zcard", "zrange", "zscore", "zrem"),
+    *("hmget", "hscan", "smembers", "sismember", "sadd", "srem", "zadd", "zcard", "zrange", "zscore", "zrem"),
     *("zremrangebyscore",),
     # scripts, and what tells others that something was given back
     *("eval", "evalsha", "publish", "subscribe", "pubsub|numsub"),
