@@ -80,6 +80,10 @@ def need(*names: str) -> None:
     It is skipped with the reason; where REQUIRE_REAL=1 is set, as in `.ci/run`, it fails. So it does where nobody has
     tried to install them: who runs a single test wants to know that it has shown nothing.
     """
+    if os.environ.get("QUICK"):
+        pytest.fail(
+            f"a test that takes {', '.join(names)} belongs to tests/system: `make quick` has none", pytrace=False
+        )
     for name in names:
         reason = missing(name)
         if reason == NOT_INSTALLED:
