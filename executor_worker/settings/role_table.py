@@ -17,7 +17,7 @@ from executor_worker.text_files import read_text
 ROLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 CHAT = "chat"
 VARIABLE = "ROLES_CONFIG"
-_STREAM = re.compile(r"[!-~]{1,200}")
+_STREAM = re.compile(r"(?!executor\.|dago:|signalr:updates$|chat\.jobs)[!-~]{1,200}")  # those have another use
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,10 @@ class Role:
     temperature: float | None = None
     output_schema: dict[str, Any] | None = field(default=None, hash=False)
     model_from_job: bool = False
+
+    def model_beside(self, llm_model: str) -> str:
+        """Name the model of its jobs: the table's, else LLM_MODEL if that is set, else the role's own."""
+        return self.model or llm_model or self.own_model
 
     @property
     def needs_payload(self) -> bool:
@@ -147,7 +151,10 @@ def _is_names(value: Any) -> bool:
 
 _TEXT = (lambda value: isinstance(value, str), "text")
 _FIELDS: dict[str, tuple[Callable[[Any], object], str]] = {
-    "stream": (lambda value: isinstance(value, str) and _STREAM.fullmatch(value), "a stream's name without spaces"),
+    "stream": (
+        lambda value: isinstance(value, str) and _STREAM.fullmatch(value),
+        "the name of a stream with no other use, without spaces",
+    ),
     "model": _TEXT,
     "max_tokens": (_is_whole(1), "a whole number of at least 1"),
     "system": _TEXT,
