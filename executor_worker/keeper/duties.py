@@ -30,6 +30,8 @@ from executor_worker.keeper.rates import Rates
 from executor_worker.keeper.reclaim import Reclaim
 from executor_worker.keeper.redis_monitor import RedisMonitor
 from executor_worker.keeper.registration import HandOver, RegistrationDuty
+from executor_worker.keeper.role_queues import LOOK_S as ROLE_QUEUES_S
+from executor_worker.keeper.role_queues import RoleQueues
 from executor_worker.keeper.router_work import EVERY_S as ROUTER_WORK_S
 from executor_worker.keeper.router_work import RouterWork
 from executor_worker.keeper.summary import SUMMARY_S, Summary
@@ -95,6 +97,7 @@ class Duties:
             Duty("cancel", CANCEL_S, self._while_up(Cancel(around).run)),
             Duty("throttling", LOOK_S, self._while_up(throttling.run)),
             Duty("limits", LIMITS_S, self._while_up(self.limits.run)),
+            Duty("role_queues", ROLE_QUEUES_S, self._while_up(RoleQueues(around).run)),
             Duty("history", HISTORY_S, self._while_up(self.history.run)),
             Duty("graph_runs", GRAPH_RUNS_S, self._while_up(self.graph_runs.run)),
             Duty("router_work", ROUTER_WORK_S, self._while_up(RouterWork(around).run)),

@@ -30,21 +30,16 @@ def chat_kind(settings: Settings, limits: Limits) -> ChatKind:
     roles = BUILT_IN | {role.name: role for role in settings.role_table}
 
     def model(level: str) -> str:
-        return model_of(roles[level], settings) if level in roles else settings.llm_model
+        return roles[level].model_beside(settings.llm_model) if level in roles else settings.llm_model
 
     return ChatKind(limits, settings.state_ttl, model)
-
-
-def model_of(role: Role, settings: Settings) -> str:
-    """Name the model of a role's jobs: the role's table first, then LLM_MODEL if it is set, then the role's own."""
-    return role.model or settings.llm_model or role.own_model
 
 
 def _spec(role: Role, settings: Settings) -> RoleSpec:
     return RoleSpec(
         name=role.name,
         stream=role.stream,
-        model=model_of(role, settings),
+        model=role.model_beside(settings.llm_model),
         message=role.message,
         system=role.system,
         max_tokens=role.max_tokens,

@@ -71,6 +71,7 @@ def model_settings(settings: Settings) -> ModelSettings:
         script=settings.llm_script,
         keys=settings.fallback_keys,
         base_urls=settings.fallback_urls,
+        of_one_call=settings.llm_of_one_call,
     )
 
 

@@ -47,6 +47,7 @@ class ModelSettings:
         max_retries: Attempts after the first.
         script: File of rules for the scripted provider, or the replayed recording; empty: none.
         keys, base_urls: Of other providers, by name, for fallbacks that name them.
+        of_one_call: `base_url` is the address of a call: its server is asked for nothing else.
     """
 
     provider: str = "anthropic"
@@ -58,6 +59,7 @@ class ModelSettings:
     script: str = ""
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     base_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
+    of_one_call: bool = False
 
     def of(self, provider: str) -> ModelSettings:
         """
@@ -72,7 +74,7 @@ class ModelSettings:
         if not key and needs_key(provider, base_url):
             problem = f"it is not set, and a fallback to {provider} needs it."
             raise ConfigError(key_variable(provider), problem, f"Set it, or {key_variable(provider)}_FILE.")
-        return replace(self, provider=provider, api_key=key, base_url=base_url)
+        return replace(self, provider=provider, api_key=key, base_url=base_url, of_one_call=False)
 
 
 class Models:
@@ -165,6 +167,16 @@ class Models:
             return f"{provider.name} answers, but does not list the model {settings.model}"
         return f"{provider.name} answers" + (f" and has the model {settings.model}" if known and settings.model else "")
 
+    def lacking(self, models: Iterable[str], timeout_s: float = 10.0) -> list[str]:
+        """
+        Name those of *models* that the provider does not list; none if it lists nothing.
+
+        Raises:
+            ModelError: The provider can't be used as configured.
+        """
+        known = _bare(self.default.known_models(RunContext(time.monotonic() + timeout_s)))
+        return [model for model in models if known and not {model, f"{model}:latest"} & known]
+
     def close(self) -> None:
         if self._pid == os.getpid():
             for provider in self._providers.values():
@@ -224,6 +236,7 @@ def _openai(name: str) -> _Make:
         base_url=endpoint(name, settings.base_url),
         timeout_s=settings.timeout_s,
         retries=retries,
+        lists=not settings.of_one_call,
     )
 
 

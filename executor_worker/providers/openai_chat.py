@@ -54,21 +54,26 @@ class OpenAIChat:
 
     Args:
         name: What the operator calls the provider: openai, ollama, gemini.
+        lists: The server may be asked which models it has.
     """
 
-    def __init__(self, *, name: str, api_key: str, base_url: str, timeout_s: float, retries: Retries) -> None:
+    def __init__(
+        self, *, name: str, api_key: str, base_url: str, timeout_s: float, retries: Retries, lists: bool = True
+    ) -> None:
         self.name = name
         self._limit = Limit()
         self._timeout_s = timeout_s
         self._retries = retries
         self._is_openai = (urlsplit(base_url).hostname or "").endswith("openai.com")
+        self._url, self._lists = f"{base_url}/chat/completions", lists
+        self._http = http_client(self._limit, base_url)
         with hidden_from_sdk():
             self._client = openai.OpenAI(
                 api_key=api_key or "none",
                 base_url=base_url,
                 max_retries=0,
                 timeout=None,
-                http_client=http_client(self._limit, base_url),
+                http_client=self._http,
             )
         self._border = Border(name, openai, base_url, (api_key,) if api_key else ())
         self._left_out = LeftOut(name, SIGNS)
@@ -80,6 +85,9 @@ class OpenAIChat:
         """List the models the server has: proves the address and the key without paying for a call."""
         self._limit.begin(self._timeout_s, run_context)
         with self._border.crossing("models", self._limit):
+            if not self._lists:
+                self._http.request("HEAD", self._url)  # any answer is one
+                return []
             page: Any = self._client.get("/models", cast_to=object)
             return listed_models(page)
 

@@ -329,12 +329,20 @@ class Settings(OrchestratorFields, RoleFields):
         roles = served_roles(self.roles, self.roles_config, folder, taken, problems)
         given = {name: getattr(self, name) for name in self.model_fields_set if name in RoleFields.model_fields}
         derived: dict[str, Any] = {"role_table": with_limits(roles, given, variables, problems)}
-        path = self.llm_base_url.partition("?")[0].rstrip("/")
-        provider = next((name for end, name in PROVIDER_OF_PATH.items() if path.endswith(end)), "")
-        if provider and "llm_provider" not in self.model_fields_set:
-            derived["llm_provider"] = provider
+        if self._provider_of_path and "llm_provider" not in self.model_fields_set:
+            derived["llm_provider"] = self._provider_of_path
         redis, said = self._redis_of_connection(problems)
         return {**derived, **redis}, said
+
+    @property
+    def _provider_of_path(self) -> str:
+        path = self.llm_base_url.partition("?")[0].rstrip("/")
+        return next((name for end, name in PROVIDER_OF_PATH.items() if path.endswith(end)), "")
+
+    @property
+    def llm_of_one_call(self) -> bool:
+        """Tell whether the model's address is that of a call: its server is asked for nothing else."""
+        return self._provider_of_path == self.llm_provider
 
     def _redis_of_connection(self, problems: list[ConfigError]) -> tuple[dict[str, Any], tuple[str, ...]]:
         if not self.redis_connection:

@@ -20,6 +20,7 @@ class Outlook:
     Attributes:
         entries: In the stream, old ones that were settled included.
         grouped: The group is there: it goes on where it stood.
+        waiting: Entries that the group has not read yet; all there are while there is no group.
         left: Pending of consumers that are none of ours.
         foreign: Those of them that were active within a minute.
     """
@@ -27,6 +28,7 @@ class Outlook:
     stream: str
     entries: int = 0
     grouped: bool = False
+    waiting: int = 0
     left: int = 0
     foreign: list[str] = field(default_factory=list)
 
@@ -42,14 +44,17 @@ def look_at_queues(link: Link, streams: Sequence[str]) -> list[Outlook]:
 
 
 def _looked_at(link: Link, stream: str) -> Outlook:
-    found = Outlook(stream)
-    entries, consumers = link.batch([("XLEN", stream), ("XINFO", "CONSUMERS", stream, ROLE_GROUP)])
+    entries, groups, consumers = link.batch(
+        [("XLEN", stream), ("XINFO", "GROUPS", stream), ("XINFO", "CONSUMERS", stream, ROLE_GROUP)]
+    )
     if isinstance(entries, StreamError):
         raise entries
-    found.entries = entries
-    if isinstance(consumers, StreamError):
+    found = Outlook(stream, entries, waiting=entries)
+    if isinstance(groups, StreamError) or isinstance(consumers, StreamError):
         return found  # no stream, or no group: both are made at the start
     found.grouped = True
+    lags = [about.get("lag") for about in map(fields_of, groups) if about["name"] == ROLE_GROUP.encode()]
+    found.waiting = lags[0] if lags and lags[0] is not None else entries
     for about in map(fields_of, consumers):
         name = about["name"].decode("utf-8", "replace")
         if not _is_ours(link, name):

@@ -24,7 +24,7 @@ def check_model(settings: Settings) -> Iterator[Finding]:
         yield from_error(error, CONFIG)
         return
     yield from _prices(settings)
-    yield _endpoint(settings)
+    yield from _endpoint(settings)
     yield from _fallbacks(settings)
 
 
@@ -79,21 +79,34 @@ def _prices(settings: Settings) -> Iterator[Finding]:
         yield ok("LLM_PRICES", f"{settings.llm_prices} has the prices of {len(prices.table)} models")
 
 
-def _endpoint(settings: Settings) -> Finding:
+def _endpoint(settings: Settings) -> Iterator[Finding]:
     models = Models(model_settings(settings))
     where = without_password(settings.llm_base_url) or f"provider {settings.llm_provider}"
     try:
-        return ok("LLM_PROVIDER", models.check(PATIENCE_S))
+        yield ok("LLM_PROVIDER", models.check(PATIENCE_S))
+        yield from _models_of_roles(settings, models)
     except ConfigError as error:
-        return from_error(error)
+        yield from_error(error)
     except ModelError as error:
         if isinstance(error, ModelRefused):
-            return fix("LLM_API_KEY", f"{error}. Correct the key, or fill its account.")
+            yield fix("LLM_API_KEY", f"{error}. Correct the key, or fill its account.")
+            return
         advice = f"Start what should answer at {where}, or correct LLM_BASE_URL"
         if not settings.llm_base_url:
             advice = "See whether this machine may reach it, or name another address by LLM_BASE_URL"
-        return fix("LLM_BASE_URL", f"{error}. {advice}.")
+        yield fix("LLM_BASE_URL", f"{error}. {advice}.")
     except NodeError:
-        return fix("LLM_BASE_URL", f"{where} did not answer within {PATIENCE_S:g} s; see whether it can be reached.")
+        yield fix("LLM_BASE_URL", f"{where} did not answer within {PATIENCE_S:g} s; see whether it can be reached.")
     finally:
         models.close()
+
+
+def _models_of_roles(settings: Settings, models: Models) -> Iterator[Finding]:
+    """Look for models that roles ask for, and that the endpoint has not; one that lists none is not asked."""
+    asked: dict[str, list[str]] = {}
+    for role in settings.role_table:
+        asked.setdefault(role.model_beside(settings.llm_model), []).append(role.name)
+    for model in models.lacking(asked, PATIENCE_S) if asked else ():
+        roles = f"the role{'s' if len(asked[model]) > 1 else ''} {', '.join(asked[model])}"
+        advice = "Load it there, name another in ROLES_CONFIG, or one for all roles by LLM_MODEL"
+        yield fix("ROLES", f"{models.default.name} does not list {model}, the model of {roles}. {advice}.")

@@ -39,9 +39,17 @@ def _queue(one: Outlook, settings: Settings) -> Iterator[Finding]:
         names = ", ".join(one.foreign[:3])
         text = f"another executor reads {one.stream}: {names} was active within the last minute"
         yield fix("ROLES", f"{text}. It takes half of the jobs: stop it.")
-    if one.entries and not one.grouped and settings.roles_start != "$":
+    if one.entries and not one.grouped and settings.roles_start == "group":
         text = f"{one.stream} has {one.entries} entries and no group yet: all of them would be run"
-        yield fix("ROLES_START", f"{text}. Set ROLES_START=$ to begin with what comes from now on, if they are old.")
+        advice = "Set ROLES_START=$ to begin with what comes from now on, if they are old, or 0 if they are to be run"
+        yield fix("ROLES_START", f"{text}. {advice}.")
     elif not one.foreign:
-        left = f"; {one.left} left pending by another executor are taken over" if one.left else ""
-        yield ok("ROLES", f"{one.stream} holds {one.entries} entries{left}")
+        yield ok("ROLES", _waiting(one, settings))
+
+
+def _waiting(one: Outlook, settings: Settings) -> str:
+    passed_over = not one.grouped and settings.roles_start == "$"
+    count = 0 if passed_over else one.waiting
+    older = f"; {one.entries} older ones are passed over, as ROLES_START says" if passed_over and one.entries else ""
+    left = f"; {one.left} left pending by another executor are taken over after LEASE" if one.left else ""
+    return f"{count} jobs wait in {one.stream}{older}{left}"

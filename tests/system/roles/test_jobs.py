@@ -123,9 +123,14 @@ def test_a_job_left_pending_by_the_other_executor_is_adopted_uncounted(
     for _ in range(3):
         roles.redis.xreadgroup(GROUP, OLD_CONSUMER, {"jobs:manager": ">"}, count=1)
         roles.redis.xautoclaim("jobs:manager", GROUP, OLD_CONSUMER, 0)
-    serve(LEASE="1s", MAX_DELIVERIES="1")
+    pool = serve(LEASE="1s", MAX_DELIVERIES="1")
+    found = pool.wait_event("role_queue.found")
+    assert (found["stream"], found["waiting"], found["left_by_others"]) == ("jobs:manager", 0, 1)
     record = roles.wait(job, "completed")
     assert record["attempt"] == 1
+    shared = pool.wait_event("role_queue.shared")
+    assert (shared["stream"], shared["consumers"]) == ("jobs:manager", OLD_CONSUMER)
+    assert "stop it" in shared["advice"]
 
 
 def test_a_cancelled_job_ends_or_is_not_run(
@@ -171,14 +176,51 @@ def test_submit_puts_jobs_on_a_roles_queue_and_waits(
 
 
 def test_check_finds_another_executor_old_entries_and_limits_of_no_use(roles: Roles, cli: Callable[..., Any]) -> None:
-    """Each with what to do."""
+    """Each with what to do; what is meant so is no fault."""
+
+    def checked(**settings: str) -> list[tuple[bool, str, str]]:
+        found = json.loads(cli("check", "--json", **settings).stdout)
+        of_roles = ("ROLES", "ROLES_START", "MAX_AGENT")
+        return [(one["ok"], one["subject"], one["text"]) for one in found if one["subject"] in of_roles]
+
     roles.add("agent", task="old")
-    found = {one["subject"]: one["text"] for one in json.loads(cli("check", "--json").stdout)}
-    assert "1 entries and no group yet" in found["ROLES_START"]
+    [(fine, subject, text)] = checked()
+    assert (fine, subject) == (False, "ROLES_START")
+    assert "1 entries and no group yet: all of them would be run. Set ROLES_START=$" in text
+    assert checked(ROLES_START="0") == [(True, "ROLES", "1 jobs wait in jobs:agent")]
+    [(fine, _, text)] = checked(ROLES_START="$")
+    assert fine and text.startswith("0 jobs wait in jobs:agent; 1 older ones are passed over")
     roles.redis.xgroup_create("jobs:agent", GROUP, "0")
+    assert checked(MAX_AGENT="2", MAX_TOTAL="1") == [
+        (
+            False,
+            "MAX_AGENT",
+            "2 can never be reached: MAX_TOTAL lets 1 jobs of all roles run. Raise MAX_TOTAL, or lower it.",
+        ),
+        (True, "ROLES", "1 jobs wait in jobs:agent"),
+    ]
     roles.redis.xreadgroup(GROUP, OLD_CONSUMER, {"jobs:agent": ">"})
-    texts = [one["text"] for one in json.loads(cli("check", "--json").stdout) if one["subject"] == "ROLES"]
-    assert any(OLD_CONSUMER in text for text in texts)
+    [(fine, _, text)] = checked()
+    assert not fine and OLD_CONSUMER in text and text.endswith("It takes half of the jobs: stop it.")
+
+
+def test_check_asks_for_roles_models_only_where_models_are_listed(
+    roles: Roles, model_server: ModelServer, cli: Callable[..., Any]
+) -> None:
+    """An endpoint that is named by the path of its call is asked for nothing but whether it is there."""
+
+    def checked(**settings: str) -> list[tuple[bool, str]]:
+        found = json.loads(cli("check", "--json", **settings).stdout)
+        return [(one["ok"], one["text"]) for one in found if one["subject"] in ("LLM_PROVIDER", "ROLES")]
+
+    listing = {"LLM_PROVIDER": "openai", "LLM_BASE_URL": model_server.openai_url}
+    advice = "Load it there, name another in ROLES_CONFIG, or one for all roles by LLM_MODEL."
+    assert checked(**listing)[1:] == [
+        (True, "openai answers"),
+        (False, f"openai does not list trt-llm-agent, the model of the role agent. {advice}"),
+    ]
+    by_path = {"LLM_PROVIDER": "", "LLM_ENDPOINT": f"{model_server.openai_url}/chat/completions"}
+    assert checked(**by_path)[1:] == [(True, "openai answers")]
 
 
 def test_the_example_producer_gets_its_updates(
