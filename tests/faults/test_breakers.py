@@ -3,22 +3,68 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.stage import Stage
+from executor_worker.broker.graphs import drive, runs
+from tests.faults.stage import COMPLETED, FAILED, Stage
 from tests.faults.test_refused_key import cli, waiting
 from tests.faults.test_throttled import calls_tool
 from tests.kit import Pool, wait_until
+from tests.system.graphs.conftest import Kernel, calc, tool
 from tests.unit.executor_worker.providers.dialects import Dialect
-from tests.unit.executor_worker.providers.fault_server import FaultServer, stream
+from tests.unit.executor_worker.providers.fault_server import FaultServer, Handler, stream
 
 MESSAGES = Dialect("anthropic")
 ANSWER = stream(MESSAGES.begin(), MESSAGES.text("here"), MESSAGES.end())
+
+
+class Model:
+    """Calls `reach` once for each task, and answers when it has heard what came of it."""
+
+    def __init__(self) -> None:
+        self.server = FaultServer()
+        self.server.will(self._reply)
+
+    @staticmethod
+    def _reply(handler: Handler) -> None:
+        (task, *heard) = handler.body["messages"]
+        (ANSWER if heard else calls_tool("reach", mark=text_of(task)))(handler)
+
+
+def text_of(message: dict[str, Any]) -> str:
+    content = message["content"]
+    return str(content if isinstance(content, str) else content[0]["text"])
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[Model]:
+    made = Model()
+    yield made
+    made.server.close()
+
+
+@pytest.fixture(scope="module")
+def pools(shared_stage: Stage, model: Model, tmp_path_factory: pytest.TempPathFactory) -> list[Pool]:
+    """Two, with a server of tools that nobody has ever reached."""
+    path = tmp_path_factory.mktemp("mcp") / "mcp.json"
+    path.write_text(json.dumps({"mcpServers": {"away": {"url": "http://127.0.0.1:1/mcp"}}}))
+    talks = {"LLM_PROVIDER": "anthropic", "LLM_BASE_URL": model.server.url, "LLM_API_KEY": "k", "LLM_MODEL": "m"}
+    return [shared_stage.pool(workers=2, WORKER_ID=name, MCP_CONFIG=str(path), **talks) for name in ("one", "two")]
+
+
+@pytest.fixture
+def stage(shared_stage: Stage, pools: list[Pool]) -> Iterator[Stage]:
+    """The file's stage with nothing held back, and nothing left of the test before."""
+    yield shared_stage
+    for name in ("reach", "drag"):
+        (shared_stage.journal.folder / f"{name}.go").unlink(missing_ok=True)
+    cli(shared_stage, "throttle", "clear", "--all")
+    shared_stage.wait_nothing_left(20)
+    shared_stage.db.delete(COMPLETED, FAILED)
 
 
 def failed(stage: Stage) -> list[str]:
@@ -39,14 +85,17 @@ def listed(stage: Stage) -> dict[str, Any]:
     return {one["name"]: one for one in json.loads(cli(stage, "throttle", "list", "--json"))}
 
 
-def test_a_tool_that_is_away_holds_its_items_back(stage: Stage) -> None:
+def has_tried(stage: Stage, name: str) -> bool:
+    return bool(listed(stage)[f"tool/{name}"]["opens_s"] > 0)
+
+
+def test_a_tool_that_is_away_holds_its_items_back(stage: Stage, pools: list[Pool]) -> None:
     """
     Five fail, over all workers of both pools; the others wait, and other tools go on.
 
     Health, `throttle` and metrics say so. One call tries; it waits again, and no item fails for that. One that is
     answered lets all go on, and none has lost an attempt. What would rather fail does.
     """
-    pools = [stage.pool(workers=2, WORKER_ID=name).wait_ready(60) for name in ("one", "two")]
     graphs = [f"g{number}" for number in range(16)]
     for graph in graphs:
         stage.push("reach", graph)
@@ -64,7 +113,7 @@ def test_a_tool_that_is_away_holds_its_items_back(stage: Stage) -> None:
 
     parked = pools[0].metrics()["dago_items_postponed_total"] + pools[1].metrics()["dago_items_postponed_total"]
     try_now(stage, "reach")
-    wait_until(lambda: listed(stage)["tool/reach"]["opens_s"] > 0, 20, "one call has tried")
+    wait_until(lambda: has_tried(stage, "reach"), 20, "one call has tried")
     wait_until(
         lambda: sum(pool.metrics()["dago_items_postponed_total"] for pool in pools) == parked + 1, 10, "and no other"
     )
@@ -86,68 +135,96 @@ def test_a_tool_that_is_away_holds_its_items_back(stage: Stage) -> None:
     wait_until(lambda: pools[0].health()["status"] == "healthy", 10, "it is well again")
 
 
-def test_calls_that_do_not_end_count_also_where_the_worker_was_killed(stage: Stage) -> None:
+def test_calls_that_do_not_end_count_also_where_the_worker_was_killed(stage: Stage, pools: list[Pool]) -> None:
     """What was begun is over, whatever came of it: it fails. What comes then waits, until it is cleared."""
-    pool = stage.pool(workers=2).wait_ready(60)
     for number in range(4):
         stage.push("drag", f"g{number}")
     wait_until(lambda: len(failed(stage)) == 4, 20, lambda: stage.where())
     stage.push("drag", "hard", hard=True)
     assert stage.result("hard", 30)["data"]["error_code"] == "tool_timeout"
-    assert pool.wait_event("node.failed", 5, graph="hard")["where"] == "tool:drag"
+    assert seen_by_one(pools, "node.failed", graph="hard")["where"] == "tool:drag"
     stage.push("drag", "waits")
-    wait_until(lambda: waiting(pool) == 1, 20, lambda: stage.where())
-    assert pool.wait_event("tool.held_back", 5, level="warn")["name"] == "tool/drag"
+    wait_until(lambda: waiting(pools[0]) == 1, 20, lambda: stage.where())
+    assert seen_by_one(pools, "tool.held_back", level="warn", reason="tool_timeout")["name"] == "tool/drag"
     stage.journal.let_go("drag")
     assert "tool/drag is no longer held back; 1 items waited for it" in cli(stage, "throttle", "clear", "tool/drag")
     assert stage.result("waits", 20)["type"] == "node.completed"
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Callable[..., str]:
-    def write(**servers: dict[str, Any]) -> str:
-        path = tmp_path / "mcp.json"
-        path.write_text(json.dumps({"mcpServers": servers}))
-        return str(path)
-
-    return write
+def seen_by_one(pools: list[Pool], event: str, **fields: Any) -> dict[str, Any]:
+    """Wait for an event of either pool."""
+    found = wait_until(lambda: [seen for pool in pools for seen in pool.seen(event, **fields)], 5, event)
+    return dict(found[0])
 
 
 def pushed(stage: Stage, graph: str, config: dict[str, Any]) -> None:
     stage.push_raw(json.dumps({"graph_id": graph, "node_id": "n", "config": config, "inputs": {}}).encode())
 
 
-def test_a_server_that_was_never_reached_holds_its_items_back(stage: Stage, config: Callable[..., str]) -> None:
+def test_a_server_that_was_never_reached_holds_its_items_back(stage: Stage, pools: list[Pool]) -> None:
     """By its own name, as nothing is known of its tools."""
-    pool: Pool = stage.pool(workers=2, MCP_CONFIG=config(away={"url": "http://127.0.0.1:1/mcp"})).wait_ready(60)
     for number in range(7):
         pushed(stage, f"g{number}", {"tool_name": "away.search"})
-    wait_until(lambda: waiting(pool) == 2, 30, lambda: stage.where())
+    wait_until(lambda: waiting(pools[0]) == 2, 30, lambda: stage.where())
     assert failed(stage) == ["tool_unavailable"] * 5
     assert set(listed(stage)) == {"mcp/away"}
+    stage.db.delete("executor.work")
 
 
-def test_an_agent_waits_for_its_tool_and_goes_on(stage: Stage, config: Callable[..., str]) -> None:
+def test_an_agent_waits_for_its_tool_and_goes_on(stage: Stage, pools: list[Pool], model: Model) -> None:
     """No model is asked again, and the call is made once; until the tool is held back the model is told instead."""
-    server = FaultServer()
-    server.will(*(calls_tool("reach", mark=f"a{number}") if turn else ANSWER for number in range(5) for turn in (1, 0)))
-    talks = {"LLM_PROVIDER": "anthropic", "LLM_BASE_URL": server.url, "LLM_API_KEY": "k", "LLM_MODEL": "m"}
-    pool = stage.pool(workers=1, **talks).wait_ready(60)
-    agent = {"llm_config": {}, "task": "q", "tools": ["reach"]}
     for number in range(5):
-        pushed(stage, f"a{number}", agent)
+        pushed(stage, f"a{number}", agent(f"a{number}"))
     stage.wait_results(5)
     assert {result["type"] for result in stage.results()} == {"node.completed"}, "the model was told, and answered"
-    server.will(calls_tool("reach", mark="later"), ANSWER)
-    pushed(stage, "later", agent)
-    wait_until(lambda: waiting(pool) == 1, 20, lambda: stage.where())
-    asked = len(server.requests)
+    asked = len(model.server.requests)
+    pushed(stage, "later", agent("later"))
+    wait_until(lambda: waiting(pools[0]) == 1, 20, lambda: stage.where())
     try_now(stage, "reach")
-    wait_until(lambda: listed(stage)["tool/reach"]["opens_s"] > 0, 20, "its call has tried, in vain")
-    wait_until(lambda: waiting(pool) == 1, 20, "it waits again")
+    wait_until(lambda: has_tried(stage, "reach"), 20, "its call has tried, in vain")
+    wait_until(lambda: waiting(pools[0]) == 1, 20, "it waits again")
     stage.journal.let_go("reach")
     try_now(stage, "reach")
     output = stage.result("later", 20)["data"]["output"]
     assert (output["result"], output["tool_calls"][0]["ok"], len(output["tool_calls"])) == ("here", True, 1)
-    assert len(server.requests) == asked + 1 and len(stage.journal.starts("later")) == 1
-    server.close()
+    assert len(model.server.requests) == asked + 2 and len(stage.journal.starts("later")) == 1
+
+
+def agent(task: str) -> dict[str, Any]:
+    return {"llm_config": {}, "task": task, "tools": ["reach"]}
+
+
+def test_a_node_of_a_run_waits_for_its_tool_and_the_run_goes_on(stage: Stage, pools: list[Pool]) -> None:
+    """Its sibling is not kept waiting; no attempt is used up, and the node is started by nobody meanwhile."""
+    for number in range(5):
+        stage.push("reach", f"g{number}")
+    stage.wait_results(5)
+    kernel = Kernel(stage.server)
+    nodes = {"held": tool("reach", mark="run"), "free": calc("1"), "after": calc("{{free}} + 1")}
+    edges = [{"from": "held", "to": "after"}, {"from": "free", "to": "after"}]
+    run = kernel.submit({"nodes": nodes, "edges": edges})
+    wait_until(lambda: waiting(pools[0]) == 1, 20, lambda: f"{kernel.statuses(run)}; {stage.where()}")
+    wait_until(lambda: kernel.statuses(run)["free"] == "completed", 10, "the other goes on")
+    assert not kernel.head(run).ended
+    stage.journal.let_go("reach")
+    try_now(stage, "reach")
+    result = kernel.wait(run)
+    assert (result["status"], result["output"]) == ("completed", 2)
+    assert result["result"]["held"]["output"] == "reached"
+    assert result["result"]["held"]["metadata"]["attempt"] == 1
+    kernel.link.close()
+
+
+def test_a_run_that_waits_for_a_tool_can_be_cancelled(stage: Stage, pools: list[Pool]) -> None:
+    """What waits is let go, and is never called."""
+    for number in range(5):
+        stage.push("reach", f"g{number}")
+    stage.wait_results(5)
+    kernel = Kernel(stage.server)
+    run = kernel.submit({"nodes": {"held": tool("reach", mark="cancelled")}})
+    wait_until(lambda: waiting(pools[0]) == 1, 20, lambda: stage.where())
+    drive(kernel.link, runs.cancel(run))
+    assert kernel.wait(run)["status"] == "cancelled"
+    wait_until(lambda: waiting(pools[0]) == 0, 10, "nothing waits any more")
+    assert not stage.journal.starts("cancelled")
+    kernel.link.close()

@@ -77,9 +77,9 @@ class McpServers:
     def find_again(self, name: str) -> McpTool | None:
         """Look a name up that no server has: ask all servers once more, and give those that were not reached time."""
         unreached = self._unreached_for(name)
+        attempts = {server: server.attempts for server in unreached}  # before they hurry: some need no time to fail
         for server in unreached:
             self._loop.run(server.hurry)
-        attempts = {server: server.attempts for server in unreached}
         longest = max((server.config.place.connect_seconds for server in attempts), default=0.0)
 
         def tried() -> bool:

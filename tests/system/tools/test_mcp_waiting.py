@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from executor_worker.errors import UnknownTool
+from executor_worker.errors import ToolUnavailable, UnknownTool
 from executor_worker.run_context import RunContext
 from executor_worker.tools import ToolRegistry, tool
 from executor_worker.tools.functions.functions import FunctionTool
 from executor_worker.tools.known_names import KnownNames
+from executor_worker.tools.mcp.catalogue import End
 from tests.kit import Stopwatch
 
 Make = Callable[..., ToolRegistry]
@@ -95,3 +97,27 @@ def test_names_are_shared_between_processes() -> None:
     assert known.read() == {}
     known.note("a", ["one"])
     assert known.read() == {"a": ["one"]}
+
+
+def test_a_look_up_that_makes_a_server_be_tried_does_not_wait_for_the_try_after(
+    make_registry: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused connection takes no time: it has ended before the look-up begins to wait."""
+    registry = make_registry(away={"url": "http://127.0.0.1:1/mcp"})
+    with pytest.raises(ToolUnavailable):
+        registry.find("away.search")
+    servers = registry._mcp
+    assert servers is not None
+    (server,) = servers.all()
+    tried_at_once = threading.Event()
+
+    def run(act: Callable[..., Any], *arguments: Any) -> Any:
+        assert act == server.hurry
+        server._note_down(End("refused", "refused"), 0)
+        tried_at_once.set()
+
+    monkeypatch.setattr(servers._loop, "run", run)
+    began = Stopwatch()
+    servers.find_again("away.search")
+    assert tried_at_once.is_set() and began.own_s() < 0.5
+    monkeypatch.undo()
