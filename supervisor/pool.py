@@ -12,7 +12,7 @@ from supervisor.slots.worker_slot import WorkerSlot
 from supervisor.transitions import SlotEvent, SlotState, StopReason
 
 FORKS_AT_ONCE = 8  # then signals and the dead get their turn
-DESCRIPTORS, DESCRIPTORS_A_SLOT = 128, 2  # what the supervisor has open: for a slot its event fd and its worker's pidfd
+DESCRIPTORS, DESCRIPTORS_A_SLOT = 128, 3  # the supervisor's; for a slot its event fd, its stacks, its worker's pidfd
 UNCLAIMED_S = 30.0  # for the keeper to give back what a removed slot's worker held
 
 

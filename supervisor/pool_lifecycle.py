@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable
 
 from supervisor.control.control_socket import ControlSocket
-from supervisor.control.report import StackDump, rows_report
+from supervisor.control.report import Report, StackDump, rows_report
 from supervisor.control.systemd import Notify
 from supervisor.drain import Drain
 from supervisor.errors import WRONG_SETTINGS, ReloadRefused, UpgradeRefused
 from supervisor.pool_slots import PoolSlots
 from supervisor.processes.process_tree import MARK
 from supervisor.processes.processes import REOPEN_LOGS, Child, Exit, Processes
+from supervisor.processes.stacks import in_one_line
 from supervisor.program import PoolSettings, Program
 from supervisor.reload import Generations
 from supervisor.scaling import Bounds
@@ -67,7 +68,7 @@ class PoolLifecycle:
         self._drained: Drain | None = None
         self._reload_later = False
         self._drain_asked_at: float | None = None
-        self._dump = StackDump(host.now, host.log)
+        self._dump = StackDump(host.now)
         self._slots = PoolSlots(program, boards, host, self, processes.make_room)
         self._sizing = Sizing(self._slots.workers, program.pool, host.log, host.now)
 
@@ -175,16 +176,22 @@ class PoolLifecycle:
         self.log("info", "pool.status", mode=self.mode, summary=self.summary())
         for fields in self.rows():
             self.log("info", "slot.status", **fields)
-        self._dump.begin(self._slots.all)
+        self._dump.begin(self._slots.all, self._log_stacks)
 
-    def report_slot(self, number: int) -> bool:
-        """Report one slot's worker and its stack; False if there is none."""
-        slots = [slot for slot in self._slots.workers.slots if slot.row.slot == number and slot.child is not None]
-        for fields in self.rows():
-            if slots and fields["slot"] == number:
-                self.log("info", "slot.status", **fields)
-        self._dump.begin(slots)
-        return bool(slots)
+    def _log_stacks(self, reports: list[Report]) -> None:
+        for report in reports:
+            fields = {**report, "stack": in_one_line(str(report["stack"]))}
+            self.log("info", "service.stack" if "service" in report else "slot.stack", **fields)
+
+    def stacks(self, number: int | None, then: Callable[[list[Report]], None]) -> bool:
+        """Have *then* called with the stacks of slot *number*'s worker, or of all; False if there is no such worker."""
+        slots = [slot for slot in self._slots.all if slot.child is not None]
+        if number is not None:
+            slots = [slot for slot in self._slots.workers.slots if slot.row.slot == number and slot.child is not None]
+            if not slots:
+                return False
+        self._dump.begin(slots, then)
+        return True
 
     def reopen_logs(self) -> None:
         self._generations.current.program.reopen_logs()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from supervisor.scoreboard.row import Row
+
+if TYPE_CHECKING:
+    from supervisor.processes.stacks import Frame
 
 Log = Callable[[str, str, dict[str, object]], None]
 """Writes one line: level (debug, info, warn, error), event (past tense, dotted), fields."""
@@ -55,7 +58,8 @@ class Program(Protocol):
 
         Write `row.state = "idle"` and ring `board.event_fd` once up; the clock of `boot_timeout_s` runs until then.
         SIGTERM: finish what is in hand and return 0. SIGQUIT: give it back and return 0. `row.leaving` says
-        either was sent. SIGUSR1 dumps all stacks to stderr (already registered), SIGHUP: reopen logs.
+        either was sent. SIGUSR1 writes all stacks to where the supervisor
+        reads them (already registered), SIGHUP: reopen logs.
 
         Returns:
             The exit status: 0 asked to leave, 78 wrong settings (reason in `head.reason`), else a crash.
@@ -75,6 +79,9 @@ class Program(Protocol):
         Returns:
             The exit status, as for `work`; the reason goes to the head of the services' scoreboard.
         """
+
+    def place_in(self, frames: Sequence[Frame]) -> str:
+        """In the supervisor: name the place of the first of *frames*, innermost first, in the user's code; or ""."""
 
     def reload(self) -> Program:
         """

@@ -27,6 +27,7 @@ def command(args: argparse.Namespace) -> int:
     else:
         print(answer["said"])
         _print_workers(answer.get("workers"))
+        _print_stacks(answer.get("stacks"))
     return DONE
 
 
@@ -57,6 +58,13 @@ def _ask(address: str, line: str) -> dict[str, object]:
         reason = getattr(error, "strerror", None) or str(error)
         advice = "Name its socket by CTL_SOCKET or --socket; under systemd it is /run/executor-worker/ctl.sock."
         raise Quit(FAILED, f"no pool takes commands at {address} ({reason}). {advice}") from None
+
+
+def _print_stacks(stacks: object) -> None:
+    for one in stacks if isinstance(stacks, list) else []:
+        who = f"service {one['service']}" if "service" in one else f"slot {one['slot']}"
+        facts = [f"pid {one['pid']}", str(one["phase"]), str(one["item"])]
+        print(f"\n{who}, {', '.join(filter(None, facts))}\n{one['stack']}")
 
 
 def _print_workers(workers: object) -> None:

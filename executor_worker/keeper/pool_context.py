@@ -11,6 +11,7 @@ from executor_worker.broker.fleet.identity import Identity
 from executor_worker.broker.names import TAKEN_STREAMS
 from executor_worker.broker.queue.source import OURS, UNLIMITED, Groups, PlaceLimits
 from executor_worker.envelopes.queue_name import DEFAULT
+from supervisor.scoreboard.row import Death
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 
@@ -22,7 +23,7 @@ class PoolContext:
     Attributes:
         health_port: Where this pool answers; None: nowhere.
         beside: A predecessor of the same name still runs: what it has is its own.
-        settle_condemned: Settles an item as failed with that code, for a worker that was killed for it.
+        settle_condemned: Settles an item as failed with that code, for a worker that was killed for it and died so.
         interrupt: Interrupts the run of the one worker there is; None: the supervisor sees to that.
         streams: All that its workers read, whatever the kind of work.
         accounts: What the names of the throttles of this pool's own keys begin with.
@@ -44,7 +45,7 @@ class PoolContext:
     health_port: int | None
     beside: bool
     report_group: Callable[[Made], None]
-    settle_condemned: Callable[[Held, str], None]
+    settle_condemned: Callable[[Held, str, Death], None]
     interrupt: Callable[[], None] | None = None
     streams: Sequence[str] = TAKEN_STREAMS
     accounts: tuple[str, ...] = ()
@@ -68,7 +69,7 @@ class PoolContext:
         """Say for a dead worker that was ended for its item's sake what the item comes to: it gets no successor."""
         if row.failure_code and row.killed_for == row.held:
             with suppress(ValueError):
-                self.settle_condemned(Held.parse(row.held), row.failure_code)
+                self.settle_condemned(Held.parse(row.held), row.failure_code, row.death)
 
     def consumer(self, slot: int) -> str:
         """The name under which *slot*'s worker reads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from executor_worker.broker import Consumer, Endpoint, Held, Link, Made
@@ -43,6 +43,7 @@ from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
+from executor_worker.tools.functions.place import place_in
 from executor_worker.tools.functions.time_limit import settle_in
 from executor_worker.tools.known_names import KnownNames
 from executor_worker.tools.mcp_config import ServerConfig, load_servers
@@ -65,7 +66,9 @@ from executor_worker.worker.settle import Settler
 from supervisor.errors import ReloadRefused
 from supervisor.keeper.loop import Duty, Keeper
 from supervisor.processes.processes import reap_adopted
+from supervisor.processes.stacks import Frame
 from supervisor.program import PoolSettings
+from supervisor.scoreboard.row import Death
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 # The keeper answers for the whole pool: it must notice soon that Redis is frozen, and beat meanwhile.
@@ -242,7 +245,7 @@ class ExecutorProgram:
                 health_port=self._listener.getsockname()[1] if self._listener is not None else None,
                 beside=self._beside,
                 report_group=self._note_group,
-                settle_condemned=lambda held, failure_code: self._settle_condemned(link, held, failure_code),
+                settle_condemned=lambda *about: self._settle_condemned(link, *about),
                 interrupt=interrupt,
                 accounts=accounts_of(settings),
                 tool_places=self._tool_places,
@@ -277,6 +280,11 @@ class ExecutorProgram:
     def _where(self) -> Endpoint:
         """Return the Redis endpoint by the settings as they are now."""
         return self._load()[1]
+
+    def place_in(self, frames: Sequence[Frame]) -> str:
+        """In the supervisor: name the innermost of *frames* in a module of TOOL_MODULES, or of an entry point's."""
+        modules = [*self.settings.tool_modules, *(tool.function.__module__ for tool in self._functions or ())]
+        return place_in(frames, modules)
 
     def reload(self) -> ExecutorProgram:
         """Read the settings again; the health port and what Python has imported stay as they are."""
@@ -349,11 +357,11 @@ class ExecutorProgram:
             self._board.head.lost_wall_ns = time.time_ns()
         report_group(made)
 
-    def _settle_condemned(self, link: Link, held: Held, failure_code: str) -> None:
+    def _settle_condemned(self, link: Link, held: Held, failure_code: str, death: Death) -> None:
         """Settle *held* as failed in the name of its dead worker."""
         kinds, head = self._kinds(), self._board.head
         consumer = self._consumer(link, held.consumer, kinds)
-        settle_condemned(consumer, kinds, Report(Recorder(head.keeper_counters), head), held, failure_code)
+        settle_condemned(consumer, kinds, Report(Recorder(head.keeper_counters), head), held, failure_code, death)
 
     def _throttles(self, link: Link, name: str) -> Throttles:
         """Share what providers ask of us with the whole fleet."""

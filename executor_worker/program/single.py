@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import time
@@ -54,6 +55,7 @@ def work_alone(program: ExecutorProgram, board: Scoreboard) -> int:
 
     signal.signal(signal.SIGCHLD, on_death)
     signal.signal(signal.SIGINT, _leave_then_give_back())
+    faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False, file=logs.fileno())
     logs.info("worker.up", pid=os.getpid(), keeper=keeper.pid)
     status = program.worker(row).run()
     board.head.mode, row.pid = "draining", 0  # so that the keeper takes us out of the registry

@@ -8,16 +8,21 @@ from executor_worker.broker import Consumer, Held
 from executor_worker.telemetry import logs
 from executor_worker.worker.intake import Intake
 from executor_worker.worker.kinds import Kinds
+from executor_worker.worker.poisoned import tell_place
 from executor_worker.worker.report import Report
 from executor_worker.worker.settle import Settler
 from executor_worker.worker.stages import Conclusion
+from supervisor.scoreboard.row import Death
 
 
-def settle_condemned(consumer: Consumer, kinds: Kinds, report: Report, held: Held, failure_code: str) -> None:
+def settle_condemned(
+    consumer: Consumer, kinds: Kinds, report: Report, held: Held, failure_code: str, death: Death
+) -> None:
     """
     Settle *held* as failed with *failure_code*.
 
     Args:
+        death: The worker's.
         consumer: The dead worker's name, on a connection of the process that acts for it.
 
     Raises:
@@ -29,6 +34,7 @@ def settle_condemned(consumer: Consumer, kinds: Kinds, report: Report, held: Hel
     work = Intake(kinds).open(claim, failure_code)
     decision = work.decision
     assert isinstance(decision, Conclusion), "what was ended with its worker is not run"
+    decision = tell_place(decision, death, held.name)
     with logs.context(entry=held.entry, graph=work.graph_id, node=work.node_id):
         settler = Settler(kinds, held.consumer, lambda _: False)
         if settler.repeat(work, decision):

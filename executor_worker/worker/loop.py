@@ -8,7 +8,6 @@ interrupt a node that is running.
 
 from __future__ import annotations
 
-import faulthandler
 import random
 import signal
 import time
@@ -24,7 +23,7 @@ from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
 from executor_worker.worker.intake import Intake
-from executor_worker.worker.poisoned import POISONED, phase_of_death, tell_last_death, tell_phase
+from executor_worker.worker.poisoned import POISONED, death_with, tell_last_death, tell_place
 from executor_worker.worker.recycling import Recycling
 from executor_worker.worker.redis_wait import STUCK, STUCK_S, RedisWait, wait_for_wake
 from executor_worker.worker.report import Report
@@ -103,7 +102,6 @@ class Worker:
     # -- signals ----------------------------------------------------------------------------------
 
     def _heed_signals(self) -> None:
-        faulthandler.register(signal.SIGUSR1, all_threads=True, chain=False, file=logs.fileno())
         signal.signal(signal.SIGTERM, self._on_term)
         signal.signal(signal.SIGQUIT, self._on_quit)
         signal.signal(signal.SIGHUP, lambda *_: logs.reopen())
@@ -262,8 +260,9 @@ class Worker:
     def _answer_for_killed(self, work: Work, failure_code: str) -> None:
         """Say what our predecessor was at when it was ended for the item's sake."""
         if isinstance(work.decision, Conclusion):
-            work.decision = tell_phase(work.decision, self._row.death, work.held.name)
-        tool = phase_of_death(self._row.death, work.held.name).partition(TOOL_PHASE)[2]
+            work.decision = tell_place(work.decision, self._row.death, work.held.name)
+        death = death_with(self._row.death, work.held.name)
+        tool = death.phase.partition(TOOL_PHASE)[2] if death else ""
         if failure_code == ToolTimeout.code and tool:
             self._runs.note_overdue(tool)
 

@@ -11,6 +11,7 @@ from executor_worker.errors import Poisoned
 from executor_worker.outcome import Failed
 from executor_worker.worker.limits import Limits
 from executor_worker.worker.stages import Conclusion
+from supervisor.scoreboard.row import Death
 
 KILLED_FOR: Mapping[str, str] = {
     "node_timeout": "the node did not end within its time and could not be interrupted; its worker was ended",
@@ -37,52 +38,50 @@ def answer_of_history(attempt: int, failure_code: str, limits: Limits) -> Conclu
     return Conclusion(Failed.of(Poisoned(ended)), POISONED)
 
 
-def tell_last_death(
-    conclusion: Conclusion, deaths: Iterable[tuple[str, str, str]], item: tuple[str, str]
-) -> Conclusion:
+def tell_last_death(conclusion: Conclusion, deaths: Iterable[Death], item: tuple[str, str]) -> Conclusion:
     """
     Say in a poisoned item's answer how the last worker that ran it died; nothing if that was on another host.
 
     Args:
-        deaths: What each slot's dead worker held, why it died, and in what phase.
+        deaths: Each slot's last.
         item: Stream and entry.
     """
     outcome = conclusion.outcome
     if conclusion.dead_reason != POISONED or not isinstance(outcome, Failed):
         return conclusion
-    found = [(held.count, cause, phase) for held, cause, phase in _parsed(deaths) if held.name == item]
+    found = [(held.count, death) for held, death in _parsed(deaths) if held.name == item]
     if not found:
         return conclusion
-    _, cause, phase = max(found)
+    _, (_, cause, phase, _) = max(found)
     how = cause.removeprefix("signal:").replace("exit:", "exit status ")
     return replace(
         conclusion, outcome=replace(outcome, error=f"{outcome.error}. The last ended by {how} in phase {phase}")
     )
 
 
-def tell_phase(conclusion: Conclusion, death: tuple[str, str, str], item: tuple[str, str]) -> Conclusion:
+def tell_place(conclusion: Conclusion, death: Death, item: tuple[str, str]) -> Conclusion:
     """
-    Say for the log in the answer of an item whose worker was ended in which phase that was, as the tool's name tells.
+    Say for the log in the answer of an item whose worker was ended where that stood: file and line, or the phase.
 
     Args:
-        death: What the slot's dead worker held, why it died, and in what phase.
+        death: That of the slot's last worker.
         item: Stream and entry.
     """
-    outcome, phase = conclusion.outcome, phase_of_death(death, item)
-    if not phase or not isinstance(outcome, Failed) or outcome.where:
+    outcome, found = conclusion.outcome, death_with(death, item)
+    if found is None or not isinstance(outcome, Failed) or outcome.where:
         return conclusion
-    return replace(conclusion, outcome=replace(outcome, where=phase))
+    return replace(conclusion, outcome=replace(outcome, where=found.place or found.phase))
 
 
-def phase_of_death(death: tuple[str, str, str], item: tuple[str, str]) -> str:
-    """The phase in which the worker died that held *item*; empty if that was another one."""
-    return next((phase for held, _, phase in _parsed([death]) if held.name == item), "")
+def death_with(death: Death, item: tuple[str, str]) -> Death | None:
+    """Answer *death* if the worker held *item*."""
+    return next((one for held, one in _parsed([death]) if held.name == item), None)
 
 
-def _parsed(deaths: Iterable[tuple[str, str, str]]) -> Iterable[tuple[Held, str, str]]:
-    for text, cause, phase in deaths:
+def _parsed(deaths: Iterable[Death]) -> Iterable[tuple[Held, Death]]:
+    for death in deaths:
         with suppress(ValueError):
-            yield Held.parse(text), cause, phase
+            yield Held.parse(death.held), death
 
 
 def _runs(runs: int) -> str:

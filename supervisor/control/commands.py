@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from supervisor.control.control_socket import Call, ControlSocket
+from supervisor.control.report import Report
 from supervisor.program import Journal
 from supervisor.scaling import Bounds
 from supervisor.scoreboard.scoreboard import LEVELS, Scoreboard
@@ -34,8 +35,9 @@ class Executive(Protocol):
 
     def scale(self, bounds: Bounds) -> None: ...
     def pause(self, paused: bool) -> None: ...
-    def report(self) -> None: ...
-    def report_slot(self, number: int) -> bool: ...
+    def stacks(self, number: int | None, then: Callable[[list[Report]], None]) -> bool:
+        """Hand *then* the stacks of slot *number*'s worker, or of all, once; False: there is no such worker."""
+
     def rows(self) -> list[dict[str, object]]: ...
 
 
@@ -120,13 +122,12 @@ class Commands:
         self._control.answer(call, said=f"all processes log from level {argument} on, until the next reload")
 
     def _stacks(self, call: Call, argument: str) -> None:
-        if argument:
-            found = argument.isdecimal() and self._executive.report_slot(int(argument))
-            problem = "" if found else f"there is no worker in slot {argument}"
-            self._control.answer(call, error=problem, said=f"the stack of slot {argument}'s worker goes to the log")
-            return
-        self._executive.report()
-        self._control.answer(call, said="the pool's status and every worker's stack go to the log")
+        def written(reports: list[Report]) -> None:
+            self._control.answer(call, said=f"stacks of {_counted(len(reports))}", stacks=reports)
+
+        is_number = not argument or argument.isdecimal()
+        if not is_number or not self._executive.stacks(int(argument) if argument else None, written):
+            self._control.answer(call, error=f"there is no worker in slot {argument}")
 
     def _status(self, call: Call) -> None:
         head = self._executive.board.head

@@ -1,46 +1,70 @@
-"""Reports for the log: the scoreboard as fields, and every worker's stack."""
+"""Reports: the scoreboard as fields, and workers' stacks, for the log or for who has asked."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from supervisor.processes.processes import DUMP_STACKS
-from supervisor.program import Journal
+from supervisor.processes.stacks import is_whole
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.scoreboard.view import log_view
 from supervisor.slots.worker_slot import WorkerSlot
 
-DUMP_APART_S = 0.02  # between two workers' stacks
+LOOK_S = 0.01
+PATIENCE_S = 0.5  # for a child to write its stacks, which takes milliseconds unless it is stopped
+NONE_WRITTEN = "it has written none: it is stopped, or waits for a device (process state {state})"
+
+Report = dict[str, object]
+"""A worker's labels, `pid`, `phase`, `item`, and its `stack`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    slots: Sequence[WorkerSlot]
+    then: Callable[[list[Report]], None]
+    until: float
 
 
 class StackDump:
-    """
-    Has one worker after the other write its stack: what they write in many small pieces must not mix.
+    """Has workers write their stacks, and hands them on when they are there."""
 
-    Before each the log says whose it is.
-    """
-
-    def __init__(self, now: Callable[[], float], log: Journal) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._log = log
-        self._left: list[WorkerSlot] = []
-        self._next = 0.0
+        self._asked: _Asked | None = None
+        self._waiting: list[tuple[Sequence[WorkerSlot], Callable[[list[Report]], None]]] = []
 
-    def begin(self, slots: Sequence[WorkerSlot]) -> None:
-        self._left, self._next = list(slots), self._now()
+    def begin(self, slots: Sequence[WorkerSlot], then: Callable[[list[Report]], None]) -> None:
+        """Ask *slots*' workers; *then* is called once, with what they have written, soon."""
+        self._waiting.append((slots, then))
+        self.advance()
 
     def advance(self) -> None:
-        if self._left and self._now() >= self._next:
-            slot = self._left.pop(0)
-            if slot.child is not None:
-                row = slot.row
-                self._log("info", "slot.stack", **slot.label(), pid=slot.pid, phase=row.phase, item=row.item)
+        asked = self._asked
+        if asked is not None and (self._now() >= asked.until or all(map(_has_written, asked.slots))):
+            self._asked = None
+            asked.then([_report(slot) for slot in asked.slots])
+        if self._asked is None and self._waiting:
+            slots, then = self._waiting.pop(0)
+            asked_now = [slot for slot in slots if slot.child is not None and slot.kill_at is None]
+            for slot in asked_now:
+                slot.stacks.clear()
                 slot.signal(DUMP_STACKS)
-            self._next = self._now() + DUMP_APART_S
+            self._asked = _Asked(asked_now, then, self._now() + PATIENCE_S)
 
     def next_look(self) -> float | None:
-        return self._next if self._left else None
+        return None if self._asked is None else self._now() + LOOK_S
+
+
+def _has_written(slot: WorkerSlot) -> bool:
+    return slot.child is None or is_whole(slot.stacks.read())
+
+
+def _report(slot: WorkerSlot) -> Report:
+    row, state = slot.row, slot.child.look() if slot.child is not None else "X"
+    stack = slot.stacks.read() or NONE_WRITTEN.format(state=state)
+    return {**slot.label(), "pid": slot.pid, "phase": row.phase, "item": row.item, "stack": stack}
 
 
 def rows_report(board: Scoreboard) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from mmap import mmap
 from struct import Struct
 from time import monotonic_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from supervisor.scoreboard.cells import WORD, Flag, Number, Twin, clip
 from supervisor.scoreboard.counters import Counters
@@ -43,7 +43,7 @@ WORDS = 32
 KILL = Struct("<40p256p")  # failure code, what was held then
 RELEASED = Struct("<256p")
 WATCHED = Struct("<H510s")
-DEATH = Struct("<256p40p72p")  # what was held then, cause, phase
+DEATH = Struct("<256p40p72p256p")  # what was held then, cause, phase, place in the user's code
 
 _IN_HAND_AT = WORDS * WORD
 _KILL_AT = _IN_HAND_AT + CurrentItem.SIZE
@@ -54,7 +54,21 @@ _DEATH_AT = _PROGRESS_AT + ProgressCell.SIZE
 SIZE = 8192  # bytes
 assert _DEATH_AT + Twin.size(DEATH) <= SIZE
 
-FAILURE_CODE_LIMIT, WATCHED_LIMIT, CAUSE_LIMIT = 39, 510, 39  # bytes
+FAILURE_CODE_LIMIT, WATCHED_LIMIT, CAUSE_LIMIT, PLACE_LIMIT = 39, 510, 39, 255  # bytes
+
+
+class Death(NamedTuple):
+    """
+    The end of a worker with an item in hand.
+
+    Attributes:
+        place: File and line of the innermost frame in the user's code, if it was made to show its stack before.
+    """
+
+    held: str
+    cause: str
+    phase: str
+    place: str
 
 
 class Row(CurrentItem):
@@ -192,14 +206,14 @@ class Row(CurrentItem):
         self._released.write(whole(held))
 
     @property
-    def death(self) -> tuple[str, str, str]:
-        """The item that the last worker to die had in hand, why it died, and in what phase."""
-        held, cause, phase = map(text, self._death.read())
-        return held, cause, phase
+    def death(self) -> Death:
+        """The last death of a worker that had something in hand; of empty words: there was none."""
+        return Death(*map(text, self._death.read()))
 
-    def record_death(self, cause: str) -> None:
+    def record_death(self, cause: str, place: str = "") -> None:
         """Record that the worker has died with what it has in hand."""
-        self._death.write(whole(self.held), clip(cause, CAUSE_LIMIT), clip(self.phase, PHASE_LIMIT))
+        words = clip(cause, CAUSE_LIMIT), clip(self.phase, PHASE_LIMIT), clip(place, PLACE_LIMIT)
+        self._death.write(whole(self.held), *words)
 
     # Between processes.
 
@@ -234,5 +248,5 @@ class Row(CurrentItem):
         self.forget()
         self.clear_kill()
         self._released.write(b"")
-        self._death.write(b"", b"", b"")
+        self._death.write(b"", b"", b"", b"")
         self.state = "dead"

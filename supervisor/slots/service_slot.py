@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from supervisor.processes.stacks import Frame
 from supervisor.slots.worker_slot import GRACE_NS, WorkerSlot
 from supervisor.transitions import SlotState, StopReason
 
@@ -43,6 +44,9 @@ class ServiceSlot(WorkerSlot):
             self.kill("deadline", StopReason.HUNG)
 
     def record_kill(self, reason: str) -> None:
+        """Nothing: it had nothing in hand."""
+
+    def note_stack(self, frames: list[Frame]) -> None:
         """Nothing: it had nothing in hand."""
 
     def details(self) -> dict[str, object]:

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 
 from supervisor.errors import WRONG_SETTINGS
 from supervisor.processes.processes import DUMP_STACKS, Child, Exit
+from supervisor.processes.stacks import Frame, Stacks, frames_of, in_one_line
 from supervisor.slots.host import Host, Rules
 from supervisor.slots.respawn import DELAYS_S, Backoff
 from supervisor.transitions import FOLLOW, SLOT, Follow, SlotAction, SlotEvent, SlotState, StopReason
@@ -42,6 +43,7 @@ class Slot(ABC):
         self.forked_at = 0.0
         self.asked_at = 0.0
         self.kill_at: float | None = None
+        self.stacks = Stacks()
         self._exit = Exit(0)
         self._why = ""
 
@@ -92,6 +94,9 @@ class Slot(ABC):
     def record_kill(self, reason: str) -> None:
         """Record why the child is about to be killed."""
 
+    def note_stack(self, frames: list[Frame]) -> None:
+        """Note where the child stands that is about to be killed."""
+
     def details(self) -> dict[str, object]:
         """Return fields for the log about a child that has died."""
         return {}
@@ -136,7 +141,16 @@ class Slot(ABC):
         if self.kill_at is None:
             self.watch(now)
         elif now >= self.kill_at:
+            self._show_stack()
             self.kill_now()
+
+    def _show_stack(self) -> None:
+        """Log what the child that is about to be killed has written of its stacks."""
+        stack = self.stacks.read()
+        if self._why and stack:
+            self.note_stack(frames_of(stack))
+            self.host.log("error", f"{self.kind}.overdue_stack", **self.label(), pid=self.pid, stack=in_one_line(stack))
+        self.stacks.clear()
 
     def exited(self, died: Exit) -> None:
         """Note that the child is dead and reaped."""
@@ -205,12 +219,17 @@ class Slot(ABC):
         self.forked_at = self.host.now()
         self.prepare()
         try:
-            self.child = self.host.fork(self.name, self.main, self.set_handlers)
+            self.stacks.open()
+            self.child = self.host.fork(self.name, self.main, self._set_up)
         except OSError as error:
             self.host.log("error", f"{self.kind}.fork_failed", **self.label(), error=str(error))
             self.feed(SlotEvent.FORK_FAILED)
             return
         self.host.log("debug", f"{self.kind}.started", **self.label(), pid=self.pid)
+
+    def _set_up(self) -> None:
+        self.set_handlers()
+        self.stacks.receive()
 
     def welcome(self) -> None:
         self.backoff.came_up()
@@ -236,6 +255,7 @@ class Slot(ABC):
         facts = {**self.label(), "pid": self.pid, "process_state": state, **self.details()}
         self.host.log("error", f"{self.kind}.overdue", why=self._why, **facts)
         self.record_kill(self._why)
+        self.stacks.clear()
         self.signal(DUMP_STACKS)
         # A stopped one can't write anything.
         self.kill_at = self.host.now() + (0.0 if state in "Tt" else DUMP_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from supervisor.processes.processes import END_RUN, Exit
+from supervisor.processes.stacks import Frame
 from supervisor.program import Program
 from supervisor.scoreboard.row import Row
 from supervisor.scoreboard.scoreboard import Scoreboard
@@ -34,6 +35,7 @@ class WorkerSlot(Slot):
         self.program = program
         self._done_before = 0
         self._held = ""  # when its deadline was looked at
+        self._place = ""  # where it stood then, in code of the user's
         self._stopped_at: float | None = None
         self._turned_ns = 0
         self._woken_at: float | None = None
@@ -114,6 +116,7 @@ class WorkerSlot(Slot):
         self.row.respawn_at_ns = 0
         self._done_before = self.row.items_done
         self._stopped_at = None
+        self._place = ""
 
     def refills(self) -> bool:
         return not self.rules.draining
@@ -123,7 +126,7 @@ class WorkerSlot(Slot):
 
     def exited(self, died: Exit) -> None:
         if self.row.held:
-            self.row.record_death(died.cause)
+            self.row.record_death(died.cause, self._place)
         super().exited(died)
 
     def useful(self) -> bool:
@@ -137,6 +140,10 @@ class WorkerSlot(Slot):
         self.row.leaving = True  # should it come round in its last moment: it takes nothing more
         if reason not in (StopReason.HUNG_BOOT, "stuck", "stopped"):
             self.row.record_kill(reason, self._held)
+
+    def note_stack(self, frames: list[Frame]) -> None:
+        if self.row.held and self.row.held == self._held:
+            self._place = self.program.place_in(frames)
 
     def buried(self) -> None:
         self.row.state = "dead"

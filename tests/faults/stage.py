@@ -167,8 +167,3 @@ def cpu_seconds(pids: Iterable[int]) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += int(fields[11]) + int(fields[12])
     return total / os.sysconf("SC_CLK_TCK")
-
-
-def is_said(pool: Pool, text: str) -> bool:
-    """Say whether a line of the log that is no event, such as a stack, holds *text*."""
-    return any(text in str(event.get("text", "")) for event in list(pool.events))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -25,6 +26,34 @@ def place_of(error: BaseException, function: Callable[..., Any]) -> str:
             frame, line = frames[-1]
             return f"{_file(frame.f_code, _module(frame))}:{line}"
     return ""
+
+
+def place_in(frames: Iterable[tuple[str, int, str]], modules: Iterable[str]) -> str:
+    """
+    Name file and line of the first frame in the packages of *modules*; empty if there is none.
+
+    Args:
+        frames: File, line and function, the innermost first.
+    """
+    packages = {_package(module) for module in modules} - {_OURS}
+    places = [place for package in packages for place in _places_of(package)]
+    for file, line, _ in frames:
+        for place in places:
+            if Path(file).is_relative_to(place):
+                return f"{Path(file).relative_to(place.parent)}:{line}"
+    return ""
+
+
+def _places_of(package: str) -> list[Path]:
+    """Find the package's folders, or the module's file."""
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return []
+    if spec is None:
+        return []
+    found = spec.submodule_search_locations or [spec.origin or ""]
+    return [Path(place) for place in found if place]
 
 
 def trace_of(error: BaseException) -> str:

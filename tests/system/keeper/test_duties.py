@@ -72,7 +72,7 @@ class Scene:
             health_port=None,
             beside=False,
             report_group=lambda _: None,
-            settle_condemned=lambda held, failure_code: self.condemned.append((held, failure_code)),
+            settle_condemned=lambda held, failure_code, _: self.condemned.append((held, failure_code)),
         )
         self.around = around
         self.reclaim = Reclaim(around, Releases(self.links[2]))

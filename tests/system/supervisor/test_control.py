@@ -8,6 +8,7 @@ import socket
 import stat
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -69,27 +70,42 @@ def test_pause_and_resume(start: Start) -> None:
     assert not pool.page()["paused"]
 
 
-def test_stacks_go_to_the_log(start: Start) -> None:
-    """As ALRM does."""
+def test_stacks_go_to_who_asks(start: Start) -> None:
+    """Each with its slot, process, phase and item, the innermost frame first; the log has none. Also asked again."""
     pool = start()
     pool.tell(1, "sleep", 20)
-    assert tell(pool, "stacks")["ok"]
-    pool.wait_for("slot.status", slot=1)
-    wait_until(lambda: "in take" in pool.stderr, 10, "the stack")
-    whose = pool.wait_for("slot.stack", slot=1)
-    assert (whose["item"], whose["phase"], whose["pid"]) == ("sleep item", "sleep", pool.worker(1))
+    for _ in range(2):
+        answer = tell(pool, "stacks")
+        assert answer["ok"] and answer["said"] == "stacks of 2 workers"
+        first, second = answer["stacks"]
+        assert (first["slot"], first["pid"]) == (1, pool.worker(1))
+        assert (first["item"], first["phase"]) == ("sleep item", "sleep")
+        assert " in take\n" in first["stack"] and first["stack"].endswith(" in <module>")
+        assert second["slot"] == 2 and " in work\n" in second["stack"] and " in take\n" not in second["stack"]
+    assert not pool.lines("slot.stack") and "most recent call first" not in pool.stderr
 
 
 def test_the_stack_of_one_slot(start: Start) -> None:
-    """Others write nothing; a slot that is not there is an error."""
+    """A slot that is not there is an error."""
     pool = start(workers=2)
     pool.tell(2, "sleep", 20)
-    assert tell(pool, "stacks 2")["ok"]
-    wait_until(lambda: "in take" in pool.stderr, 10, "the stack")
-    assert [line["slot"] for line in pool.lines("slot.stack")] == [2]
-    assert [line["slot"] for line in pool.lines("slot.status")] == [2]
+    (only,) = tell(pool, "stacks 2")["stacks"]
+    assert only["slot"] == 2 and " in take\n" in only["stack"]
     for wrong in ("7", "x", "-1"):
         assert tell(pool, f"stacks {wrong}")["error"] == f"there is no worker in slot {wrong}"
+
+
+def test_stacks_of_several_askers_and_of_a_stopped_worker(start: Start) -> None:
+    """One that can't write is not waited for long, and it is said why there is nothing; nobody gets another's."""
+    pool = start(workers=2)
+    pool.tell(1, "spin", 1.5)  # in C, with the interpreter's lock
+    os.kill(pool.worker(2), signal.SIGSTOP)
+    with ThreadPoolExecutor(3) as askers:
+        answers = list(askers.map(lambda line: tell(pool, line), ("stacks", "stacks 1", "stacks")))
+    os.kill(pool.worker(2), signal.SIGCONT)
+    assert [[one["slot"] for one in answer["stacks"]] for answer in answers] == [[1, 2], [1], [1, 2]]
+    assert all("in spin_in_c\n" in answer["stacks"][0]["stack"] for answer in answers)
+    assert answers[0]["stacks"][1]["stack"].endswith("(process state T)")
 
 
 def test_drain_is_never_taken_for_a_hurry(start: Start) -> None:

@@ -252,13 +252,15 @@ def test_tstp_pauses_and_cont_resumes(start: Start) -> None:
 
 
 def test_alrm_reports_rows_and_stacks(start: Start) -> None:
-    """One line a slot in the log, every worker's stack on stderr."""
+    """One line a slot in the log, and one with its stack, which says whose it is."""
     pool = start()
     pool.tell(1, "sleep", 5)
     pool.signal(signal.SIGALRM)
     status = pool.wait_for("slot.status", slot=1)
     assert (status["state"], status["phase"], status["item"]) == ("busy", "sleep", "sleep item")
-    wait_until(lambda: "in take" in pool.stderr and "in work" in pool.stderr, 5, "the stacks")
+    stacks = {slot: pool.wait_for("slot.stack", slot=slot) for slot in (1, 2)}
+    assert (stacks[1]["item"], stacks[1]["pid"]) == ("sleep item", pool.worker(1))
+    assert " take < " in stacks[1]["stack"] and " take < " not in stacks[2]["stack"]
     assert len(pool.lines("slot.status")) == 2
 
 
