@@ -19,7 +19,8 @@ from executor_worker.broker.connection.asynchronous import Client, OwnLine, chec
 from executor_worker.broker.names import GRAPH_EVENTS
 from executor_worker.errors import StreamError
 from executor_worker.json_text import dumps, loads
-from orchestrator.events import AGAIN_S, QUIET_S, Batch, Mark, Shown
+from orchestrator.events import AGAIN_S, QUIET_S
+from orchestrator.shown import Batch, Mark, Shown
 
 OF_RUNS = "graph."  # what the types of a run's own events begin with
 KEPT = 1000

@@ -8,168 +8,22 @@ cost one reading; one that is slow, or begins far behind, reads from Redis by it
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from enum import Enum
-from functools import cached_property
-from typing import Any
 
 from executor_worker.broker.connection.asynchronous import Client, Subscriptions
 from executor_worker.broker.graphs import live_channel, runs
 from executor_worker.broker.graphs.requests_async import adrive
 from executor_worker.broker.names import DELTAS_CHANNEL, deltas_channel
 from executor_worker.errors import StreamUnavailable
-from executor_worker.json_text import dumps, loads
+from orchestrator.shown import KEPT, Batch, Mark, Position, Reader, Shown, Wanted
 
 QUIET_S = 15.0
-KEPT = 64  # events of one run that are kept for its readers
 PAGE = 500
-PART_BYTES = 16 * 1024  # of events that are sent at once
 PAGE_WITH_OUTPUTS = 8  # each of them may be megabytes
 LOOK_S = 0.5
 AGAIN_S = 0.5  # before Redis is asked again when it was away
-
-
-class Mark(Enum):
-    """The mark that a reader is told between events."""
-
-    QUIET = "quiet"  # nothing has come for a while
-    RESET = "reset"  # its position is one that the log no longer has: all comes again
-    LEAVING = "leaving"  # this process ends: join again at another
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """
-    One event.
-
-    Attributes:
-        cursor: The position after it, as SSE's `id`.
-        block: As a server-sent event: written once for all readers.
-    """
-
-    seq: int
-    kind: str
-    node: str
-    cursor: str
-    block: bytes
-
-    @classmethod
-    def of(cls, event: dict[str, Any]) -> Shown:
-        cursor, kind = runs.cursor_of(event), event["type"]
-        block = b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), kind.encode(), dumps(event))
-        return cls(event["seq"], kind, event.get("node_id", ""), cursor, block)
-
-    @classmethod
-    def delta(cls, raw: bytes) -> Shown:
-        """Make one of what is shown between events: it has no number and no position."""
-        delta = loads(raw)
-        kind, node = str(delta["type"]), str(delta.get("node_id", ""))
-        return cls(0, kind, node, "", b"event: %b\ndata: %b\n\n" % (kind.encode(), dumps(delta)))
-
-    @property
-    def raw(self) -> bytes:
-        """The event as JSON, in the usual names."""
-        return self.block.partition(b"\ndata: ")[2][:-2]
-
-    @property
-    def event(self) -> dict[str, Any]:
-        found: dict[str, Any] = loads(self.raw)
-        return found
-
-    def renamed(self) -> bytes:
-        """Write it in the names that the original's documents have: `node_completed`."""
-        return dumps({**self.event, "type": self.kind.replace(".", "_")})
-
-
-class Batch(tuple[Shown, ...]):  # noqa: SLOT001 - it keeps what was made of it
-    """Events that are shown at once, the same for all readers at one position."""
-
-    @cached_property
-    def parts(self) -> tuple[bytes, ...]:
-        """The events as server-sent events: short ones together, long ones apart."""
-        parts: list[bytes] = []
-        some: list[bytes] = []
-        size = 0
-        for one in self:
-            if some and size + len(one.block) > PART_BYTES:
-                parts.append(b"".join(some))
-                some, size = [], 0
-            some.append(one.block)
-            size += len(one.block)
-        return (*parts, b"".join(some)) if some else tuple(parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The events that a reader wants; empty: all."""
-
-    types: Collection[str] = ()
-    nodes: Collection[str] = ()
-    outputs: bool = False  # also those that are too large to be told with each event
-    deltas: bool = False  # also what is shown between events, and kept nowhere
-
-    @property
-    def all(self) -> bool:
-        return not self.types and not self.nodes
-
-    def holds(self, one: Shown) -> bool:
-        return (not self.types or one.kind in self.types) and (not self.nodes or one.node in self.nodes)
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Attributes: seq (of the last event that was read), four (the beginning of its id; "": not known)."""
-
-    seq: int = 0
-    four: str = ""
-
-
-class Reader:
-    """
-    A reader's place at a feed: woken when there is something new, and when there was nothing for a while.
-
-    Attributes:
-        deltas: What was shown between events since, the latest if it is much; None: this reader does not want it.
-    """
-
-    __slots__ = ("_news", "deltas", "quiet", "quiet_at", "quiet_s")
-
-    def __init__(self, quiet_s: float, *, deltas: bool = False) -> None:
-        self._news = asyncio.Event()
-        self.deltas: deque[Shown] | None = deque(maxlen=KEPT) if deltas else None
-        self.quiet = False
-        self.quiet_s = quiet_s
-        self.quiet_at = math.inf
-
-    def wake(self) -> None:
-        self._news.set()
-
-    def take_deltas(self, wanted: Wanted) -> Batch:
-        """Take what was shown between events and is wanted."""
-        found = Batch(filter(wanted.holds, self.deltas or ()))
-        if self.deltas:
-            self.deltas.clear()
-        return found
-
-    def clear(self) -> None:
-        self._news.clear()
-
-    async def wait(self) -> bool:
-        """Wait for something new, or for the end of this process; False: there was nothing for a while."""
-        self.quiet, self.quiet_at = False, asyncio.get_running_loop().time() + self.quiet_s
-        await self._news.wait()
-        self.quiet_at = math.inf
-        return not self.quiet
-
-    def look(self, now: float) -> None:
-        """Note the time."""
-        if now >= self.quiet_at:
-            self.quiet = True
-            self._news.set()
 
 
 class Feed:
@@ -178,6 +32,7 @@ class Feed:
     def __init__(self, graph_id: str, client: Client) -> None:
         self.graph_id = graph_id
         self.readers: set[Reader] = set()
+        self.heard = 0  # number of the last event that we were told of
         self.rebuilt = 0  # rises whenever the log may have become another one
         self._client = client
         self._kept: deque[Shown] = deque()
@@ -200,7 +55,7 @@ class Feed:
         """Show something to the readers who want it, between events."""
         for reader in self.readers:
             if reader.deltas is not None:
-                reader.deltas.append(delta)
+                reader.deltas.append((self.heard, delta))
                 reader.wake()
 
     def wake(self) -> None:
@@ -214,6 +69,7 @@ class Feed:
         self._together = None
         self._base = None
         self._failed = None
+        self.heard = 0
         self.rebuilt += 1
         self.wake()
 
@@ -334,6 +190,7 @@ class Feeds:
                         if seq and not await self._is_there(graph_id, seq, four):
                             yield Mark.RESET
                             seq, four = 0, ""
+                            reader.forget_deltas()
                     shown, looked, ended = await feed.after(seq, wanted)
                 except StreamUnavailable:
                     rebuilt = -1
@@ -342,14 +199,13 @@ class Feeds:
                         yield Mark.LEAVING
                         return
                     continue
-                if deltas := reader.take_deltas(wanted):
-                    yield deltas
+                if laid := reader.laid_between(shown, looked, wanted):
+                    yield laid
                 if shown:
-                    yield shown
                     four = shown[-1].cursor.partition("-")[2] if shown[-1].seq == looked else ""
                 elif looked > seq:
                     four = ""
-                moved, seq = looked > seq or bool(deltas), looked
+                moved, seq = looked > seq or len(laid) > len(shown), looked
                 if ended:
                     return
                 if self._leaving.is_set():
@@ -412,6 +268,7 @@ class Feeds:
         if feed is None:
             return
         if not channel.startswith(DELTAS_CHANNEL):
+            feed.heard = int(said) if said.isdigit() else feed.heard
             feed.hear()
             return
         with suppress(ValueError, KeyError, TypeError):  # others may write there too

@@ -15,8 +15,8 @@ from orchestrator.api.answers import answer
 from orchestrator.api.gate import caller_of, state_of
 from orchestrator.api.requests import Bodies, number, switch, words
 from orchestrator.errors import InvalidRequest
-from orchestrator.events import Position
 from orchestrator.service import Order, Service, context_of, filter_of, listed_filter, time_in, views
+from orchestrator.shown import Position
 
 V1 = "/api/v1"
 STREAM = "text/event-stream"

@@ -16,8 +16,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from executor_worker.telemetry import logs
 from orchestrator.errors import ApiError, Forbidden, Internal, InvalidRequest, NotFound, RateLimited, Unauthorized
-from orchestrator.events import Batch, Mark, Position, Shown, Wanted
 from orchestrator.service import Service, as_api_error
+from orchestrator.shown import Batch, Mark, Position, Shown, Wanted
 
 SLOW_S = 5.0  # a reader that takes nothing for so long is cut off
 RETRY_MS = 500

@@ -16,10 +16,10 @@ from grpc_status import rpc_status
 from executor_worker.json_text import dumps, loads
 from executor_worker.telemetry import logs
 from orchestrator.errors import ApiError, Internal, InvalidRequest, TooLarge, Unavailable
-from orchestrator.events import Batch, Mark, Position, Shown, Wanted
 from orchestrator.rpc import orchestrator_pb2 as messages
 from orchestrator.rpc import orchestrator_pb2_grpc
 from orchestrator.service import Caller, Context, Order, Service, as_api_error, context_of, views
+from orchestrator.shown import Batch, Mark, Position, Shown, Wanted
 
 Measured = Callable[[str, str, float], None]
 DOMAIN = "dago.v1"
