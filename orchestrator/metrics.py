@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from executor_worker.graph.ends import RunEnd
 from executor_worker.telemetry import metrics
 from executor_worker.telemetry.metrics import Family, Gauge, Recorder, Totals
 from supervisor.scoreboard.row import Row
@@ -12,6 +13,7 @@ LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 SUBSCRIBERS = "dago_event_subscribers"
 
 FAMILIES: Mapping[str, Family] = {
+    **metrics.RUNS,
     "dago_graphs_submitted_total": Family("Graphs that were submitted, or refused for what is wrong.", ("status",)),
     "dago_api_requests_total": Family("Requests that were answered.", ("route", "code")),
     "dago_api_latency_seconds": Family("From a request to the head of its answer.", (), LATENCY_S),
@@ -47,14 +49,18 @@ class ApiMetrics:
         """Count a graph that was submitted, or refused."""
         self._recorder.count("dago_graphs_submitted_total", status)
 
+    def ended(self, ends: Iterable[RunEnd]) -> None:
+        """Count runs that are over with what was asked for here: cancelled ones, those that needed no worker."""
+        for end in ends:
+            metrics.count_run(self._recorder, end.status, end.seconds)
+
     def subscribed(self, change: int) -> None:
         """Count readers of events that come (1) or go (-1)."""
         self._subscribers.count(SUBSCRIBERS, amount=float(change))
 
     def page(self, gauges: Iterable[Gauge]) -> bytes:
         """Render Prometheus' page, *gauges* beside what was counted."""
-        totals = metrics.total(self._areas())
-        beside = {} if self._beside is None else metrics.total(self._beside())
+        totals = metrics.total([*self._areas(), *(self._beside() if self._beside is not None else ())])
         readers: Gauge = (SUBSCRIBERS, "Readers of events that are connected.", {(): totals.get((SUBSCRIBERS,), 0.0)})
         families = FAMILIES if self._beside is None else {**FAMILIES, **metrics.FAMILIES}
-        return metrics.page(totals | beside, [readers, *gauges], families)
+        return metrics.page(totals, [readers, *gauges], families)

@@ -8,7 +8,7 @@ from executor_worker.broker.graphs import drive
 from executor_worker.broker.graphs.duties import work_off
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry import logs
-from executor_worker.telemetry.metrics import Recorder
+from executor_worker.telemetry.metrics import Recorder, count_run
 
 EVERY_S = 0.2  # whether something is due by now: Redis is not asked for that
 IDLE_S = 5.0  # between two questions while nothing is known to be due
@@ -39,6 +39,8 @@ class GraphRuns:
         if now < self._due_at:
             return
         due = drive(self._around.link, work_off(hurry=now < self._hurries_until))
+        for end in due.ends:
+            count_run(self._recorder, end.status, end.seconds)
         self._due_at = time.monotonic() + min(IDLE_S, IDLE_S if due.next_s is None else due.next_s)
         if due.mended:
             self.mended += due.mended

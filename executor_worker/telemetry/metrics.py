@@ -18,9 +18,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 SEPARATOR = "\x1f"
 LABEL_LIMIT = 100  # characters; a label is data from outside and stands in a fixed area
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
-
-STEP_SECONDS = (0.001, 0.002, 0.003, *SECONDS)
+# Bounds of buckets, in seconds: the original's, so that its boards and alerts go on working.
+RUN_S = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+EXECUTION_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+NODE_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+TOOL_S = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0)
+MODEL_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+WAIT_S = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+GAP_S = (0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +37,36 @@ class Family:
     buckets: tuple[float, ...] = ()
 
 
+RUNS: Mapping[str, Family] = {
+    "dago_graphs_completed_total": Family("Runs that have ended, by how.", ("status",)),
+    "dago_graphs_failed_total": Family("Runs that have failed."),
+    "dago_graph_duration_seconds": Family("From the start of a run to its end.", (), RUN_S),
+}
+"""What is counted of a run by the process that commits its end: a worker, a keeper, the API."""
+
 FAMILIES: Mapping[str, Family] = {
+    **RUNS,
     "dago_nodes_executed_total": Family("Nodes that were run to an end.", ("node_type", "status")),
+    "dago_nodes_failed_total": Family("Nodes that failed.", ("node_type",)),
     "dago_node_errors_total": Family("Nodes that failed, by error code.", ("code",)),
-    "dago_node_duration_seconds": Family("From taking an item to its outcome.", (), SECONDS),
-    "dago_queue_wait_time_seconds": Family("From being added to the stream to the first take.", (), SECONDS),
+    "dago_node_duration_seconds": Family("From taking an item to its outcome, by mode.", ("node_type",), NODE_S),
+    "dago_node_execution_duration_seconds": Family("From taking an item to its outcome.", (), EXECUTION_S),
+    "dago_queue_wait_time_seconds": Family("From being added to the stream to the first take.", (), WAIT_S),
     "dago_llm_calls_total": Family("Model calls that have ended.", ("model",)),
     "dago_llm_failures_total": Family("Model calls that brought no answer.", ("model",)),
     "dago_llm_tokens_total": Family("Tokens used: input, output, cache_read, cache_write.", ("model", "type")),
     "dago_llm_cost_usd_total": Family("US dollars spent, at the prices of LLM_PRICES.", ("model",)),
-    "dago_llm_latency_seconds": Family("Duration of a model call, retries included.", ("model",), SECONDS),
+    "dago_llm_latency_seconds": Family("Duration of a model call, retries included.", ("model",), MODEL_S),
     "dago_tool_executions_total": Family("Tool calls that have ended.", ("tool",)),
     "dago_tool_failures_total": Family("Tool calls that failed.", ("tool",)),
-    "dago_tool_duration_seconds": Family("Duration of a tool call.", ("tool",), SECONDS),
+    "dago_tool_duration_seconds": Family("Duration of a tool call.", ("tool",), TOOL_S),
     "dago_worker_restarts_total": Family("Workers replaced, by reason.", ("reason",)),
     "dago_items_reclaimed_total": Family("Items taken over from another run that did not end."),
     "dago_items_fenced_total": Family("Runs whose item was no longer theirs when they tried to settle it."),
     "dago_items_dead_total": Family("Items sent to a dead-letter stream.", ("reason",)),
     "dago_items_postponed_total": Family("Items given back until their throttled model may be called."),
     "dago_items_released_total": Family("Items given back unfinished."),
-    "dago_run_step_gap_seconds": Family("From the end of a run's node to the start of the next.", (), STEP_SECONDS),
+    "dago_run_step_gap_seconds": Family("From the end of a run's node to the start of the next.", (), GAP_S),
     "dago_runs_mended_total": Family("Items of runs that Redis had lost and that were queued again."),
 }
 
@@ -104,6 +119,14 @@ class Recorder:
             safe = [part[:LABEL_LIMIT].replace(SEPARATOR, " ") for part in parts]
             key = self._keys[parts] = SEPARATOR.join(safe).encode("utf-8", "replace")
         return key
+
+
+def count_run(recorder: Recorder, status: str, seconds: float) -> None:
+    """Count the end of a run."""
+    recorder.count("dago_graphs_completed_total", status)
+    if status == "failed":
+        recorder.count("dago_graphs_failed_total")
+    recorder.observe("dago_graph_duration_seconds", seconds)
 
 
 def total(areas: Iterable[Totals]) -> dict[tuple[str, ...], float]:

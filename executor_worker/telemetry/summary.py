@@ -24,7 +24,7 @@ _TOLD: Mapping[str, tuple[str, int | None]] = {
     "dago_llm_cost_usd_total": ("cost_usd", None),
     "dago_items_postponed_total": ("postponed", None),
     "dago_worker_restarts_total": ("restarts", 0),
-    "dago_node_duration_seconds": ("node_seconds", 0),
+    "dago_node_duration_seconds": ("node_seconds", 1),
 }
 _BY_LABEL = frozenset({"errors", "tokens", "restarts"})
 
@@ -105,7 +105,7 @@ def _sum(pairs: Iterable[tuple[tuple[str, str] | None, float]]) -> Tally:
 def _place_of(key: bytes) -> tuple[str, str] | None:
     name, *labels = key.decode("utf-8", "replace").split(SEPARATOR)
     told = _TOLD.get(name)
-    if told is None or (told[0] == "node_seconds" and labels != [SUM]):
+    if told is None or (told[0] == "node_seconds" and labels[1:] != [SUM]):
         return None
     if told[1] is None:
         return told[0], ""

@@ -40,4 +40,5 @@ def settle_condemned(
         if settler.repeat(work, decision):
             return
         result = settler.settle(work, decision, lambda: False)
+        report.ended(result.ends)
         report.settled(work, result, time.monotonic() - work.began)

@@ -278,6 +278,7 @@ class Worker:
             return None
         result = self._settler.settle(work, conclusion, self._wants_next)
         self._forget_kill()
+        self._report.ended(result.ends)
         if not work.is_upkeep:
             self._report.settled(work, result, time.monotonic() - started)
         span.ended(_fate(result), *_how(work, result))

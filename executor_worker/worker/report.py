@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from executor_worker.broker import added_at
+from executor_worker.graph.ends import RunEnd
 from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.telemetry import logs
-from executor_worker.telemetry.metrics import Recorder
+from executor_worker.telemetry.metrics import Recorder, count_run
 from executor_worker.worker.result import Result
 from executor_worker.worker.stages import Work
 from supervisor.scoreboard.scoreboard import Head
@@ -49,6 +51,11 @@ class Report:
             return
         self._ended(work, outcome, result.conclusion.dead_reason, seconds)
 
+    def ended(self, ends: Iterable[RunEnd]) -> None:
+        """Runs are over with what this worker has committed."""
+        for end in ends:
+            count_run(self._recorder, end.status, end.seconds)
+
     def lost(self, entry: str) -> None:
         """A run has ended because its item was taken over."""
         self._recorder.count("dago_items_fenced_total")
@@ -65,11 +72,13 @@ class Report:
         failed = isinstance(outcome, Failed)
         kind = outcome.mode or work.mode or (work.node_type if work.node_type in MODES else "unknown")
         self._recorder.count("dago_nodes_executed_total", kind, "failed" if failed else "completed")
-        self._recorder.observe("dago_node_duration_seconds", seconds)
+        self._recorder.observe("dago_node_duration_seconds", seconds, kind)
+        self._recorder.observe("dago_node_execution_duration_seconds", seconds)
         self._head.last_done_wall_ns = time.time_ns()
         if isinstance(outcome, Completed):
             logs.debug("node.completed", mode=kind, seconds=round(seconds, 4))
             return
+        self._recorder.count("dago_nodes_failed_total", kind)
         self._recorder.count("dago_node_errors_total", outcome.code)
         logs.warning(
             "node.failed", code=outcome.code, mode=kind, attempt=work.attempt, seconds=round(seconds, 4), **_at(outcome)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from executor_worker.broker import Claim
+from executor_worker.graph.ends import RunEnd
 from executor_worker.worker.stages import Conclusion
 
 
@@ -19,6 +20,7 @@ class Result:
         trimmed: The entry had been trimmed away meanwhile; the result was committed all the same.
         late: It was acknowledged only: its run had gone on, or ended, without it.
         next: The item taken in the same step.
+        ends: Of runs that are over with it.
     """
 
     settled: bool
@@ -26,3 +28,4 @@ class Result:
     trimmed: bool = False
     late: bool = False
     next: Claim | None = None
+    ends: tuple[RunEnd, ...] = ()

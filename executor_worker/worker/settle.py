@@ -10,9 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from executor_worker.broker import Settled
+from executor_worker.broker import Settled, Settlement
 from executor_worker.broker.connection.advice import advice_of
 from executor_worker.errors import StreamError, StreamRefused
+from executor_worker.graph.ends import RunEnd, run_ends
 from executor_worker.outcome import Failed
 from executor_worker.telemetry import logs
 from executor_worker.worker.kinds import Kinds, Stamp
@@ -90,4 +91,9 @@ class Settler:
             if not again:
                 over = answer.ending.over
                 late = answer.ending is Settled.late
-                return Result(over, draft.conclusion, draft.forced and over, late, answer.next)
+                ends = (*draft.ends, *_ends_of(answer))
+                return Result(over, draft.conclusion, draft.forced and over, late, answer.next, ends)
+
+
+def _ends_of(answer: Settlement) -> tuple[RunEnd, ...]:
+    return run_ends(answer.seen) if answer.ending is Settled.settled and answer.seen else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from executor_worker.broker.connection.asynchronous import Client
@@ -13,6 +13,7 @@ from executor_worker.broker.graphs.duties import overdue_s
 from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.requests_async import adrive
 from executor_worker.errors import StreamUnavailable
+from executor_worker.graph.ends import RunEnd
 from executor_worker.graph.validation import Report
 from executor_worker.json_text import dumps
 from orchestrator.errors import ApiError, Conflict, InvalidRequest, NotFound
@@ -36,13 +37,22 @@ class Runs:
     """
     Args:
         rules: Of those who run nodes.
+        ended: Is told of runs that are over with what is done here.
     """
 
-    def __init__(self, client: Client, settings: ApiSettings, rules: Rules, feeds: Feeds) -> None:
+    def __init__(
+        self,
+        client: Client,
+        settings: ApiSettings,
+        rules: Rules,
+        feeds: Feeds,
+        ended: Callable[[Iterable[RunEnd]], None],
+    ) -> None:
         self._client = client
         self._settings = settings
         self._rules = rules
         self._feeds = feeds
+        self._ended = ended
         self._known = KnownGraphs()
         self._room = Room()
 
@@ -79,11 +89,14 @@ class Runs:
         submission = submissions.submission_of(order, context, self._settings, runs.new_graph_id(), self._room)
         for attempt in range(1, TRIES + 1):
             try:
-                return await self._do(runs.submit(submission, self._rules.render))
+                made = await self._do(runs.submit(submission, self._rules.render))
             except StreamUnavailable as error:
                 if attempt == TRIES or isinstance(error, RedisFull):
                     raise
                 await asyncio.sleep(AGAIN_S)  # its reply may have been lost: then it is found again
+            else:
+                self._ended(made.ends)
+                return made
         raise AssertionError("unreachable")
 
     # What can be seen
@@ -182,7 +195,9 @@ class Runs:
         Raises:
             RunUnknown, RunEnded, RunStopping: It can't be cancelled.
         """
-        return await self._do(runs.cancel(graph_id))
+        done = await self._do(runs.cancel(graph_id))
+        self._ended(done.ends)
+        return done
 
     async def retry(self, graph_id: str, epoch: int | None = None) -> runs.Retried:
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from executor_worker.broker.connection.asynchronous import Client, checked
 from executor_worker.broker.graphs.runs import Submitted
 from executor_worker.errors import StreamError
+from executor_worker.graph.ends import RunEnd
 from orchestrator.all_events import AllEvents
 from orchestrator.errors import Invalid
 from orchestrator.events import Feeds
@@ -40,6 +41,9 @@ class Meter(Protocol):
     def submitted(self, status: str) -> None:
         """A graph was submitted, or has failed to be."""
 
+    def ended(self, ends: Iterable[RunEnd]) -> None:
+        """Runs are over with what was done here."""
+
 
 class Service:
     """
@@ -62,7 +66,7 @@ class Service:
         self._large = asyncio.Semaphore(settings.bodies)
         self.feeds = Feeds(client, self.leaving)
         self.all_events = AllEvents(client, self.leaving)
-        self.runs = Runs(client, settings, rules, self.feeds)
+        self.runs = Runs(client, settings, rules, self.feeds, meter.ended)
 
     def leave(self) -> None:
         """Begin to end: no request waits for anything any more."""

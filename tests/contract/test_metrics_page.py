@@ -19,6 +19,9 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 COMPLAIN = {"tool_name": "complain", "tool_params": {"message": "no"}}
 COUNTERS: dict[str, set[str]] = {
     "dago_nodes_executed_total": {"node_type", "status"},
+    "dago_nodes_failed_total": {"node_type"},
+    "dago_graphs_completed_total": {"status"},
+    "dago_graphs_failed_total": set(),
     "dago_llm_calls_total": {"model"},
     "dago_llm_tokens_total": {"model", "type"},
     "dago_tool_executions_total": {"tool"},
@@ -29,7 +32,9 @@ COUNTERS: dict[str, set[str]] = {
     "dago_items_dead_total": {"reason"},
 }
 HISTOGRAMS: dict[str, set[str]] = {
-    "dago_node_duration_seconds": set(),
+    "dago_node_duration_seconds": {"node_type"},
+    "dago_node_execution_duration_seconds": set(),
+    "dago_graph_duration_seconds": set(),
     "dago_llm_latency_seconds": {"model"},
     "dago_tool_duration_seconds": {"tool"},
     "dago_queue_wait_time_seconds": set(),
@@ -101,7 +106,7 @@ def test_every_family_is_there_from_the_start(fresh: Wire) -> None:
         assert types[name] == "gauge"
     found = samples(fresh)
     bare = frozenset[tuple[str, str]]()
-    for name in ("dago_items_reclaimed_total", "dago_items_fenced_total", "dago_node_duration_seconds_count"):
+    for name in ("dago_items_reclaimed_total", "dago_items_fenced_total", "dago_node_execution_duration_seconds_count"):
         assert found[name, bare] == 0
     assert found["dago_worker_pool_idle", bare] == 2
     assert found["dago_worker_pool_busy", bare] == found["dago_worker_pool_stopped", bare] == 0
@@ -124,6 +129,9 @@ def test_labels_and_values_after_some_work(fresh: Wire) -> None:
     expected: list[tuple[float, str, dict[str, str]]] = [
         (2, "dago_nodes_executed_total", {"node_type": "tool", "status": "completed"}),
         (1, "dago_nodes_executed_total", {"node_type": "tool", "status": "failed"}),
+        (1, "dago_nodes_failed_total", {"node_type": "tool"}),
+        (3, "dago_node_duration_seconds_count", {"node_type": "tool"}),
+        (1, "dago_node_duration_seconds_count", {"node_type": "agent"}),
         (1, "dago_nodes_executed_total", {"node_type": "llm", "status": "completed"}),
         (1, "dago_nodes_executed_total", {"node_type": "agent", "status": "completed"}),
         (1, "dago_llm_calls_total", {"model": "m-1"}),
@@ -154,8 +162,8 @@ def test_labels_and_values_after_some_work(fresh: Wire) -> None:
         assert labels_of(found, name + "_count") == labels_of(found, name + "_sum") == {frozenset(names)}, name
         assert labels_of(found, name + "_bucket") == {frozenset(names | {"le"})}, name
     bare = frozenset[tuple[str, str]]()
-    assert found["dago_node_duration_seconds_bucket", frozenset({("le", "+Inf")})] >= 5
-    assert 0 < found["dago_node_duration_seconds_sum", bare] < 5
+    assert found["dago_node_execution_duration_seconds_bucket", frozenset({("le", "+Inf")})] >= 5
+    assert 0 < found["dago_node_execution_duration_seconds_sum", bare] < 5
     assert 0 <= found["dago_queue_wait_time_seconds_sum", bare] < 5
 
 

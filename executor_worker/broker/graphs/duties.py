@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from executor_worker.broker.graphs.requests import ScriptCall, Steps, checked
 from executor_worker.broker.graphs.scripts import duties_script
 from executor_worker.broker.names import hurry_key, looks_key, timers_key
+from executor_worker.graph.ends import RunEnd, run_ends
 
 TIMERS_AT_ONCE = 20
 ITEMS_AT_ONCE = 100
@@ -19,11 +20,12 @@ LOOKS_A_TURN, HURRIED_LOOKS_A_TURN = 200, 2_000
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Attributes: next_s (seconds until something is due, None: nothing is), fired (timers), mended (items)."""
+    """Attributes: next_s (seconds until something is due, None: nothing is), fired (timers), mended (items), ends."""
 
     next_s: float | None
     fired: int
     mended: int
+    ends: tuple[RunEnd, ...] = ()
 
 
 def work_off(shard: int = 0, *, hurry: bool = False) -> Steps[Due]:
@@ -34,18 +36,20 @@ def work_off(shard: int = 0, *, hurry: bool = False) -> Steps[Due]:
         hurry: Redis may just have lost something: look at all runs now, ten times as fast as usual.
     """
     fired = mended = looked = 0
+    ends: tuple[RunEnd, ...] = ()
     most = HURRIED_LOOKS_A_TURN if hurry else LOOKS_A_TURN
     keys = [timers_key(shard), looks_key(shard), hurry_key(shard)]
     while True:
         args = [TIMERS_AT_ONCE, min(ITEMS_AT_ONCE, max(most - looked, 0)), LOOK_MS, int(hurry)]
         (reply,) = checked((yield [ScriptCall(duties_script(), keys, args)]))
-        timer_ms, look_ms, done, lost, seen = reply
+        timer_ms, look_ms, done, lost, seen, told = reply
         fired, mended, looked = fired + done, mended + lost, looked + seen
+        ends += run_ends(told)
         if look_ms == 0 and looked >= most:
             look_ms = int(TURN_S * 1000)
         following = [ms for ms in (timer_ms, look_ms) if ms >= 0]
         if 0 not in following:
-            return Due(min(following) / 1000 if following else None, fired, mended)
+            return Due(min(following) / 1000 if following else None, fired, mended, ends)
 
 
 def overdue_s(shard: int = 0) -> Steps[float]:

@@ -18,6 +18,7 @@ from executor_worker.broker.graphs.scripts import submit_script
 from executor_worker.broker.names import STATE_PREFIX, idempotency_key, run_key
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.definition import Graph
+from executor_worker.graph.ends import RunEnd, run_ends
 from executor_worker.graph.plan import LAYOUT, Plan, compile_graph
 from executor_worker.json_text import dumps
 
@@ -94,12 +95,14 @@ class Submitted:
     Attributes:
         status: "submitted"; of a replayed one what it is now, "deleted" if it is gone.
         replayed: Its idempotency key had made it before.
+        ends: Of the run, if it was over at once.
     """
 
     graph_id: str
     status: str
     submitted_at_ms: int
     replayed: bool = False
+    ends: tuple[RunEnd, ...] = ()
 
 
 def new_graph_id(shard: int = 0) -> str:
@@ -171,7 +174,7 @@ def _answered(run: Submission, reply: Sequence[Any]) -> Submitted:
     """
     match reply[0]:
         case b"submitted":
-            return Submitted(run.graph_id, "submitted", reply[1])
+            return Submitted(run.graph_id, "submitted", reply[1], ends=run_ends(reply[2]))
         case b"replayed":
             return Submitted(reply[1].decode(), reply[2].decode(), reply[3], replayed=True)
         case b"mismatch":

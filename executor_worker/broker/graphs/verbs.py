@@ -22,16 +22,18 @@ from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, c
 from executor_worker.broker.graphs.scripts import cancel_script, delete_script, hold_script, retry_script
 from executor_worker.broker.names import run_key
 from executor_worker.errors import StreamUnavailable
+from executor_worker.graph.ends import RunEnd, run_ends
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Attributes: running, queued (nodes that were so when the run was cancelled)."""
+    """Attributes: running, queued (nodes that were so when the run was cancelled), ends (the run's, if it is over)."""
 
     graph_id: str
     cancelled_at_ms: int
     running: int
     queued: int
+    ends: tuple[RunEnd, ...] = ()
 
 
 def cancel(graph_id: str) -> Steps[Cancelled]:
@@ -45,7 +47,8 @@ def cancel(graph_id: str) -> Steps[Cancelled]:
         raise RunUnknown(graph_id)
     (reply,) = checked((yield [ScriptCall(cancel_script(), [run_key(graph_id)], [])]))
     refuse(graph_id, reply)
-    return Cancelled(graph_id, *reply[1:4])
+    _, at_ms, running, queued, told = reply
+    return Cancelled(graph_id, at_ms, running, queued, run_ends(told))
 
 
 @dataclass(frozen=True, slots=True)

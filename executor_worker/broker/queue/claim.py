@@ -19,8 +19,8 @@ class Settlement(NamedTuple):
     The result of a settle script.
 
     Attributes:
-        seen: What the script has found instead, if nothing was written: the state as it is now (with conflict and
-            trimmed), what has to be decided (with judge).
+        seen: What the script tells: if nothing was written, the state as it is now (with conflict and trimmed), what
+            has to be decided (with judge); of runs that are over with what was written, their ends (with settled).
         next: The next item, taken in the same step.
     """
 

@@ -212,7 +212,7 @@ class Consumer:
             claim = self._received(reply[2], asked_at)
         if take_next:
             self._sure()
-        return Settlement(ending, None, claim)
+        return Settlement(ending, reply[3] if len(reply) > 3 else None, claim)
 
     def release(self, held: Held, *, counted: bool) -> bool:
         """

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from executor_worker.broker import Claim, JournalKeys, Settlement
 from executor_worker.broker.queue.commit import Commit
 from executor_worker.broker.queue.source import Source
+from executor_worker.graph.ends import RunEnd
 from executor_worker.worker.stages import Conclusion, Decision, Work
 
 W = TypeVar("W", bound=Work)
@@ -36,9 +37,11 @@ class Draft(ABC):
 
     Attributes:
         conclusion: As it is committed in the end.
+        ends: Of runs that were over before the commit, with what drawing it up takes.
     """
 
     conclusion: Conclusion
+    ends: tuple[RunEnd, ...] = ()
 
     @abstractmethod
     def commit(self) -> Commit:

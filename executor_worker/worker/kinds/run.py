@@ -191,7 +191,7 @@ class _StepDraft(Draft):
             self._claim.ask(lambda link: drive(link, write_document(graph_id, self._ttl_s)))
             return StepCommit()
         steps = step(graph_id, self._render, consumer=held.consumer, entry=held.entry, count=held.count)
-        self._claim.ask(lambda link: drive(link, steps))
+        self.ends += self._claim.ask(lambda link: drive(link, steps))
         return StepCommit()
 
     def heed(self, answer: Settlement) -> bool:

@@ -5,7 +5,7 @@
 -- ARGV: most timers to do in this call, most entries of items to look at, ms between two looks at a run,
 --       '1': Redis may just have lost something, so a hurry begins.
 -- Reply: {ms until the next timer, -1: there is none; ms until the next look, -1: none; timers done; items mended;
---         entries looked at}.
+--         entries looked at; runs that have ended (module.lua)}.
 
 local shard = string.match(KEYS[1], '^(.*:)timers$')
 local MOST_PASSED = 200 -- of the runs of a newer program, which are left to it
@@ -184,4 +184,4 @@ local function until_first(key, until_ms)
   local first = tonumber(redis.call('ZRANGE', key, passed[key], passed[key], 'WITHSCORES')[2])
   return not first and -1 or first <= until_ms and 0 or first - runs.clock()
 end
-return {until_first(KEYS[1], runs.clock()), until_first(KEYS[2], until_ms), done, mended, looked}
+return {until_first(KEYS[1], runs.clock()), until_first(KEYS[2], until_ms), done, mended, looked, runs.ends}

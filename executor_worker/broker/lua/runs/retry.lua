@@ -26,7 +26,7 @@ end
 for _, journal in ipairs(redis.call('LRANGE', KEYS[1] .. ':journals', 0, 999)) do redis.call('PERSIST', journal) end
 redis.call('PERSIST', STATE_PREFIX .. run.id)
 redis.call('HDEL', KEYS[1], 'ended', 'result', 'error')
-redis.call('HSET', KEYS[1], 'retried_by', ARGV[2])
+redis.call('HSET', KEYS[1], 'retried_by', ARGV[2], 'retried_at', runs.int(runs.clock()))
 redis.call('ZREM', run.shard .. 'expiries', run.id)
 redis.call('ZADD', run.shard .. 'looks', runs.int(runs.clock() + LOOK_MS), run.id)
 

@@ -4,7 +4,7 @@
 -- ARGV: group, consumer, entry, count, node, epoch, attempt, mirror ('' | 'always' | 'auto'),
 --       what ('ended', 'again'), delay_ms of 'again', the node's decision, number of decisions, those, the run's output
 --       or '', number of dead letter's words, those, take ('1'), then what take.lua takes.
--- Reply: {'settled' | 'already' | 'late', nil, next as take.lua has it}, {'fenced'},
+-- Reply: {'settled' | 'already' | 'late', nil, next as take.lua has it, runs that have ended (module.lua) or nil}, {'fenced'},
 --        {'judge', {node, those that ended before it in this very call, …}}: nothing was written.
 
 local stream, markers, resets = KEYS[1], KEYS[2], KEYS[3]
@@ -81,9 +81,10 @@ if missing then return {'judge', missing} end
 local copied = own.status == 'failed' and what == 'ended' and mirrored()
 if copied then must_hold('stream', KEYS[6]) end
 if #letter > 0 then must_hold('stream', KEYS[5]) end
-return {'settled', false, runs.write_around(run, output, function()
+local taken = runs.write_around(run, output, function()
   if copied then redis.call('XADD', KEYS[6], '*', 'data', run.mirrored[1][2]) end
   if #letter > 0 then redis.call('XADD', KEYS[5], '*', unpack(letter)) end
   acknowledge()
   return next_entry(taking)
-end)}
+end)
+return {'settled', false, taken or false, runs.ends[1] and runs.ends}

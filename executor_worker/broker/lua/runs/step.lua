@@ -2,7 +2,7 @@
 --
 -- KEYS: the run's head, stream of steps, settled markers.
 -- ARGV: group, consumer, entry ('' : nobody holds one), count, number of decisions, those, the run's output or ''.
--- Reply: {'more'}, {'done'}, {'judge', …}.
+-- Reply: {'more'}, {'done', runs that have ended (module.lua)}, {'judge', …}.
 
 local group, consumer, entry, count = word(), word(), word(), word()
 local run = runs.open_run(KEYS[1])
@@ -14,7 +14,7 @@ local function done()
     drop(KEYS[2], group, entry, 2)
     if open == KEYS[2] .. ' ' .. entry then redis.call('HDEL', run.base .. ':open', '') end
   end
-  return {'done'}
+  return {'done', runs.ends}
 end
 
 if entry ~= '' then must_hold('hash', KEYS[3], KEYS[2] .. UNCOUNTED) end

@@ -3,7 +3,7 @@
 -- KEYS: the run's head, idempotency key (or the head where there is none), state document.
 -- ARGV: the body's digest, most active runs (0: no limit), document, number of the head's words, those,
 --       number of decisions, those, the run's output or ''.
--- Reply: {'submitted', ms}, {'replayed', graph_id, status, ms}, {'mismatch', graph_id}, {'active', n}, {'judge', …},
+-- Reply: {'submitted', ms, runs that have ended (module.lua)}, {'replayed', graph_id, status, ms}, {'mismatch', graph_id}, {'active', n}, {'judge', …},
 --        {'unplanned'}: the plan is not there (any more).
 
 local base = KEYS[1]
@@ -20,7 +20,7 @@ if there[1] then -- the reply to it was lost
   for _, key in ipairs({base .. ':plan', base .. ':edges'}) do
     if ttl < 0 then redis.call('PERSIST', key) else redis.call('PEXPIRE', key, ttl) end
   end
-  return {'submitted', tonumber(there[2])}
+  return {'submitted', tonumber(there[2]), {}}
 end
 if KEYS[2] ~= base then
   local known = redis.call('GET', KEYS[2])
@@ -64,4 +64,4 @@ redis.call('ZADD', shard .. 'looks', runs.int(runs.clock() + LOOK_MS), run.id)
 if KEYS[2] ~= base then redis.call('SET', KEYS[2], run.id .. ' ' .. digest .. ' ' .. runs.int(runs.clock()), 'PX', 86400000) end
 if tonumber(head.timeout) > 0 then run.timers[#run.timers + 1] = {'', 'timeout', runs.clock() + tonumber(head.timeout), 0} end
 runs.write(run, output)
-return {'submitted', runs.clock()}
+return {'submitted', runs.clock(), runs.ends}

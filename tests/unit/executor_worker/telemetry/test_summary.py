@@ -30,7 +30,7 @@ def work(board: Scoreboard, slot: int, *, usd: float | None = None) -> None:
     """Count a node of each end, two seconds of them, and a model call."""
     recorder = Recorder(board.row(slot).counters)
     count = recorder.count
-    recorder.observe("dago_node_duration_seconds", 2.0)
+    recorder.observe("dago_node_duration_seconds", 2.0, "llm")
     count("dago_nodes_executed_total", "llm", "completed")
     count("dago_nodes_executed_total", "tool", "failed")
     count("dago_node_errors_total", "tool_failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from starlette.routing import Route
 
 from executor_worker.broker import Endpoint
 from executor_worker.broker.connection.asynchronous import connect
+from executor_worker.graph.ends import RunEnd
 from orchestrator.api import description
 from orchestrator.api.app import routes
 from orchestrator.api.gate import Resource
@@ -26,6 +28,9 @@ class Silent:
         """Nothing."""
 
     def submitted(self, status: str) -> None:
+        """Nothing."""
+
+    def ended(self, ends: Iterable[RunEnd]) -> None:
         """Nothing."""
 
 
