@@ -30,9 +30,10 @@ Part = str | LuaText | Made
 """A file of `broker/lua` by its name, or the text itself."""
 
 _TEXT = r"'(?:[^'\\\n]|\\.)*'"
-_WORD = re.compile(_TEXT + r"""|"(?:[^"\\\n]|\\.)*"|\b[A-Z][A-Z_]+\b""")
-_REMARK = re.compile(r" +--[^'\"\n]*$")  # at a line's end; behind a quote it may be part of a text
-_CONSTANT = re.compile(rf"^local ([A-Z][A-Z_]+) = ({_TEXT}|\d+)[ \t]*(?:--.*)?\n", re.MULTILINE)
+_TEXTS = _TEXT + r"""|"(?:[^"\\\n]|\\.)*\""""
+_WORD = re.compile(_TEXTS + r"|\b[A-Z][A-Z_]+\b")
+_SPARE = re.compile(_TEXTS + r"|--[^\n]*| ?([=~<>]=|=|,) ?")
+_CONSTANT = re.compile(rf"^local ([A-Z][A-Z_]+) ?= ?({_TEXT}|\d+)[ \t]*(?:--.*)?\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ def _text(part: Part, folder: str = "") -> str:
     if isinstance(part, Made):
         return f"makers[#makers + 1] = function()\n{_text(part.name, folder)}end\n"
     text = (files("executor_worker.broker") / "lua" / f"{folder}{part}.lua").read_text("utf-8")
-    # Comments and indentation are for readers: a third of what would be sent to each server.
-    lines = (_REMARK.sub("", line.lstrip(" ")) for line in text.splitlines(keepends=True))
-    return "".join(line for line in lines if not line.startswith("--"))
+    return _bare(text)
+
+
+def _bare(text: str) -> str:
+    """Leave out what is for readers: comments, indentation, empty lines, spaces around signs; a third of the text."""
+    lines = _SPARE.sub(lambda found: found[0] if found[0][0] in "'\"" else found[1] or "", text).splitlines()
+    return "".join(f"{line.strip(' ')}\n" for line in lines if line.strip(" "))

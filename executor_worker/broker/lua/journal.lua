@@ -14,8 +14,9 @@ local journal, before, count = KEYS[4], tonumber(ARGV[5]), tonumber(ARGV[7])
 local of_run, node, events = KEYS[6] ~= KEYS[2], ARGV[8], tonumber(ARGV[9])
 local first = 9 -- the words before the records
 if of_run then
-  local status = redis.call('HGET', KEYS[6], 'ended')
-  if status or redis.call('EXISTS', KEYS[6]) == 0 then return 'fenced' end
+  -- Its row may be gone since the run was stopped and begun again: then another item is the node's, or none.
+  local current = redis.call('HGET', KEYS[6] .. ':open', node) == KEYS[1] .. ' ' .. ARGV[3]
+  if not current or redis.call('HGET', KEYS[6], 'ended') then return 'fenced' end
 end
 
 if events > 0 then must_hold('stream', KEYS[5]) end

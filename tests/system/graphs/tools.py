@@ -53,6 +53,13 @@ def fails_until(file: str, times: int) -> int:
 
 
 @tool
+def answers(file: str, answer: str) -> str:
+    """Write a line to *file*, and return *answer*."""
+    noted(file)
+    return answer
+
+
+@tool
 def dies(file: str) -> str:
     """Kill the worker the first time."""
     if noted(file, "called") == 1:

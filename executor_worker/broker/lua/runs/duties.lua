@@ -103,6 +103,7 @@ end
 local function rebuild(run)
   local ids = runs.split(redis.call('HGET', run.base, 'ids'), '\t')
   local ended = {}
+  run.slots, run.running = 0, 0
   for from = 1, #ids, 500 do
     local some = {}
     for i = from, math.min(from + 499, #ids) do some[#some + 1] = {ids[i]} end
@@ -134,7 +135,8 @@ local function look(id)
   end
   if run.step_lost and run.todo > 0 then
     run.cursors, run.todo, run.drop_todo = redis.call('LRANGE', run.base .. ':todo', 0, -1), 0, true
-  elseif #open == 0 and run.todo == 0 and run.left > 0 and run.stopping == '' then
+  -- A run that is held has nothing on its way but what ran, and is well.
+  elseif #open == 0 and run.todo == 0 and run.left > 0 and run.stopping == '' and not (run.held == '1' and run.backlog > 0) then
     mended = mended + 1
     rebuild(run)
   end

@@ -47,11 +47,13 @@ if where == 'already' then return {'already', false, next_entry(taking)} end
 must_hold('hash', markers)
 if count > 1 then must_hold('hash', stream .. UNCOUNTED) end
 local node = run and runs.node_of(run, id)
-local current = node and node.st == 'running' and node.at == attempt and run.epoch == epoch
+-- A node that is queued was started too: Redis has lost that, and knows of the node what it knew before.
+local current = node and node.at == attempt and run.epoch == epoch and (node.st == 'running' or node.st == 'queued')
 if not current then
   acknowledge()
   return {'late', false, next_entry(taking)}
 end
+if node.st == 'queued' then runs.start_again(run, id, stream, entry, count, consumer) end
 
 if what == 'again' then
   if run.stopping ~= '' then
@@ -67,7 +69,13 @@ if what == 'again' then
       run.waiting = {id}
     else
       run.slots = run.slots - 1
-      runs.enqueue(run, id)
+      if run.held == '1' then
+        node.st = 'ready'
+        runs.set(run, id, node)
+        run.closed[#run.closed + 1], run.ready[#run.ready + 1] = id, id
+      else
+        runs.enqueue(run, id)
+      end
     end
   end
 else

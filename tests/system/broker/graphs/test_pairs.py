@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,8 +16,10 @@ from executor_worker.broker.graphs import IdempotencyMismatch, TooManyRuns, driv
 from executor_worker.broker.graphs.duties import work_off
 from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.graphs.source import RUNS
+from executor_worker.broker.graphs.taken import TakenNode, taken_of
 from executor_worker.broker.names import GROUP, looks_key, run_key, steps_stream, timers_key
 from executor_worker.broker.queue.document import DOCUMENTS
+from executor_worker.broker.queue.journal import JournalKeys, Kept
 from executor_worker.broker.queue.source import Sources
 from executor_worker.graph.definition import Graph
 from tests.system.broker.graphs.play import Client, Made, Play, nothing
@@ -81,6 +84,61 @@ def test_settle_whose_reply_was_lost_finds_its_own_commit(db: Client, play: Call
     assert log(db, run.id) == before and db.xlen("executor.work") == 1
 
 
+@pytest.mark.parametrize("then", ["nothing", "a look", "a hold"])
+def test_start_that_redis_has_lost_is_made_up_for_by_the_settle(
+    db: Client, play: Callable[..., Play], link: Link, then: str
+) -> None:
+    """Redis knows of the node what it knew before: its holder's end counts, and nothing is left of its item."""
+    run = play("a", "b")
+    db.xgroup_create("executor.work", GROUP, "0")
+    before = {key: db.dump(key) for key in db.keys("*")}
+    worker = run.workers[0]
+    run.take(worker)
+    for key in db.keys("*"):
+        if key in before:
+            db.restore(key, 0, before[key], replace=True)
+        else:
+            db.delete(key)
+    if then == "a look":
+        db.zadd(looks_key(), {run.id: 0})
+        assert drive(link, work_off()).mended == 0
+    if then == "a hold":
+        drive(link, runs.hold(run.id))
+        drive(link, runs.resume(run.id))
+    hand = run.hands[worker]
+    assert worker.settle(hand.claim.held, run._commit(hand.node), take_next=False).ending is Settled.settled
+    kinds = [record.split(b"\t")[0].decode() for record in log(db, run.id)]
+    again = ["node.queued"] if then == "a hold" else []
+    started = ["graph.submitted", "node.queued", *again, "graph.started", "node.started"]
+    assert kinds == [*started, "node.completed", "node.queued"]
+    statuses = {view.id: view.status for view in drive(link, runs.nodes(run.id)) or []}
+    assert statuses == {"a": "completed", "b": "queued"}
+    assert db.xlen("executor.work") == 1 and not db.xpending("executor.work", GROUP)["pending"]
+    db.zadd(looks_key(), {run.id: 0})
+    assert drive(link, work_off()).mended == 0
+
+
+def test_node_that_fails_while_its_run_is_held_is_not_begun_again(
+    db: Client, play: Callable[..., Play], link: Link
+) -> None:
+    """Its next attempt follows when the run goes on."""
+    run = play("a")
+    worker = run.workers[0]
+    run.take(worker)
+    drive(link, runs.hold(run.id))
+    hand = run.hands[worker]
+    commit = replace(run._commit(hand.node), delay_ms=0)
+    assert worker.settle(hand.claim.held, commit, take_next=True).next is None
+    assert [view.status for view in drive(link, runs.nodes(run.id)) or []] == ["ready"]
+    db.zadd(looks_key(), {run.id: 0})
+    assert drive(link, work_off()).mended == 0, "a run that is held has nothing on its way, and is well"
+    drive(link, runs.resume(run.id))
+    claim = worker.take()
+    assert claim is not None
+    taken = taken_of(claim.delivery.brought)
+    assert isinstance(taken, TakenNode) and taken.attempt == 2
+
+
 def test_late_settle_after_cancel_and_its_timer_changes_nothing(
     db: Client, play: Callable[..., Play], link: Link
 ) -> None:
@@ -100,6 +158,8 @@ def test_late_settle_after_cancel_and_its_timer_changes_nothing(
     drive(link, runs.step(run.id, nothing))
     retried = log(db, run.id)
     hand = run.hands[worker]
+    journal = JournalKeys(link, hand.claim.held, ttl_s=9, run=(run_key(run.id), "a"))
+    assert journal.append("journal", -1, [b"{}"], [], log=[("llm.called", b"{}")]) is Kept.fenced
     commit = run._commit(hand.node)
     assert worker.settle(hand.claim.held, commit, take_next=False).ending in (Settled.late, Settled.fenced)
     assert log(db, run.id) == retried

@@ -101,7 +101,7 @@ def test_cancelled_run_takes_back_what_waits_for_a_newer_worker(
 
 def replace_layout(source: bytes) -> bytes:
     """The same script, of a newer program."""
-    newer = source.replace(b"local newest_layout = 1", b"local newest_layout = 2")
+    newer = source.replace(b"local newest_layout=1", b"local newest_layout=2")
     assert newer != source
     return newer
 

@@ -28,6 +28,27 @@ function runs.past_of(run, node, place)
   return found
 end
 
+-- A node begins with what a worker holds of it.
+function runs.start(run, id, node, count, consumer)
+  runs.begin_run(run)
+  if node.st == 'queued' then
+    node.st, node.s = 'running', runs.clock()
+    run.running = run.running + 1
+    runs.set(run, id, node)
+  end
+  if count == 0 then return end -- it was started before, and is only to be answered
+  runs.log_node(run, 'node.started', id, '{"attempt":' .. node.at .. ',"delivery":' .. count .. ',"worker_id":'
+    .. runs.quoted(consumer) .. '}', GRAPH_EVENTS)
+end
+
+-- Redis has lost the start of a node whose holder comes to settle it. Where it was queued again meanwhile that entry goes.
+function runs.start_again(run, id, stream, entry, count, consumer)
+  local where = redis.call('HGET', run.base .. ':open', id)
+  local there, other = string.match(where or '', '^(.*) (%S+)$')
+  if there and where ~= stream .. ' ' .. entry then run.removed[#run.removed + 1] = {there, other} end
+  runs.start(run, id, runs.node_of(run, id), count, consumer)
+end
+
 -- {kind, …} of a run's item: 'node' with all that is needed to run it, 'step', 'late' where it must not be run, or
 -- 'version' with the layout and the run's head where a newer program has to run it.
 function runs.started(one)
@@ -48,16 +69,7 @@ function runs.started(one)
     or (run.opened[name] or redis.call('HGET', run.base .. ':open', name)) ~= one.stream .. ' ' .. one.entry then
     return {'late'}
   end
-  runs.begin_run(run)
-  if node.st == 'queued' then
-    node.st, node.s = 'running', runs.clock()
-    run.running = run.running + 1
-    runs.set(run, name, node)
-  end
-  if one.how ~= 'again' then -- else it was started before, and is only to be answered
-    runs.log_node(run, 'node.started', name, '{"attempt":' .. node.at .. ',"delivery":' .. one.count .. ',"worker_id":'
-      .. runs.quoted(one.consumer) .. '}', GRAPH_EVENTS)
-  end
+  runs.start(run, name, node, one.how ~= 'again' and one.count or 0, one.consumer)
   local place = runs.place_of(run, name)
   local about = redis.call('HMGET', run.base, 'traceparent', 'tracestate', place.inputs and 'inputs' or 'v')
   if run ~= runs.deferred then runs.write(run) end
