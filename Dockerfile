@@ -37,22 +37,30 @@ RUN python -m pip --python /opt/executor-worker/bin/python install --no-compile 
 # hadolint ignore=DL3006
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="da-node-executor" \
-      org.opencontainers.image.description="Runs the agent, llm and tool nodes of a graph, taken from Redis Streams" \
+      org.opencontainers.image.description="Runs graphs of agent, llm and tool nodes over Redis Streams: workers and their API" \
       org.opencontainers.image.licenses="MIT"
 # What changes rarely comes first: a new version of the program is a layer of a few megabytes.
 COPY --from=dependencies /opt/executor-worker /opt/executor-worker
 # The import compiles what it takes of Python's own library, which the base image has as source only.
-RUN groupadd --gid 10001 executor \
-    && useradd --uid 10001 --gid executor --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin executor \
+RUN groupadd --gid 1000 executor \
+    && useradd --uid 1000 --gid executor --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin executor \
+    && install --directory --owner 1000 --group 1000 --mode 0700 /run/dago \
     && /opt/executor-worker/bin/python -c "import anthropic, openai, mcp.client, pydantic_settings, redis, requests, rich.live, psutil, http.client"
 COPY --from=program /program /opt/executor-worker
+# Where the programs are in the images that this one takes the place of.
+RUN mkdir /app && ln -s /opt/executor-worker/bin/executor-worker /opt/executor-worker/bin/dago /app/
+# The API (`serve`, or /app/dago) is of no use on a container's own loopback; without tokens it makes one in a file there,
+# whose name is no secret.
+# hadolint ignore=DL3064
 ENV PATH=/opt/executor-worker/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    LOG_FORMAT=json
-USER 10001:10001
+    LOG_FORMAT=json \
+    DAGO_HTTP_HOST=0.0.0.0 \
+    API_TOKENS_CREATE=/run/dago/api_tokens
+USER 1000:1000
 WORKDIR /tmp
-EXPOSE 8081
+EXPOSE 8080 8081 9090
 STOPSIGNAL SIGTERM
 # Reads the pool's own table: neither HEALTH_PORT nor the network has to be there for it.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 CMD ["executor-worker", "health"]

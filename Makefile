@@ -136,6 +136,18 @@ run: $(PROGRAM) ## run a pool here with the settings of .env, on a private Redis
 docker-build: ## build the container image (IMAGE=name)
 	docker build --tag $(IMAGE) .
 
+.PHONY: secrets
+secrets: secrets/redis_password ## make the password of compose.yaml's Redis
+secrets/redis_password:
+	@mkdir -p -m 700 secrets # nobody else reaches what is in it; the users inside containers may read it
+	@od -An -N24 -tx1 /dev/urandom | tr -d ' \n' > $@ && chmod 444 $@
+
+.PHONY: docker-compose-up docker-compose-down
+docker-compose-up: secrets ## run Redis, API and pools in containers (PODS=3)
+	docker compose up --build --detach --scale executor-worker=$(or $(PODS),1)
+docker-compose-down: ## end them; what Redis holds stays
+	docker compose down
+
 .PHONY: docker-push
 docker-push: docker-build ## build the image and push it (IMAGE=registry/name:tag)
 	docker push $(IMAGE)

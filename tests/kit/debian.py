@@ -2,7 +2,7 @@
 Debian's packages without installing them, as a program of its own.
 
     debian.py unpack FOLDER PACKAGE…    what this machine lacks of these and of what they need, into FOLDER/root
-    debian.py python FOLDER             a small file system with Debian's Python, into FOLDER/root
+    debian.py python FOLDER             a small file system with Debian's Python and Redis, into FOLDER/root
 
 Both ask the package sources that this machine is set up with, and change nothing outside FOLDER.
 """
@@ -20,6 +20,7 @@ PYTHON_SUITE = "trixie"  # has the Python that the Dockerfile names
 # libstdc++6 is in every image of Debian: apt needs it.
 PYTHON_PACKAGES = (
     *("base-files", "base-passwd", "coreutils", "dash", "libc-bin", "libstdc++6", "passwd", "python3-venv"),
+    *("redis-server", "redis-tools"),  # for what stands in for Redis' image
 )
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

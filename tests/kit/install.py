@@ -125,8 +125,10 @@ def install_postgres(folder: Path) -> None:
 
 
 def install_deploy_checkers(folder: Path) -> None:
-    """Install what knows how Dockerfiles, workflows, Compose files and Kubernetes' manifests must look."""
+    """Install what knows and carries out Dockerfiles, workflows, Compose files, charts and Kubernetes' manifests."""
     make_environment(folder, LOCKS / "deploy-checkers.lock")
+    for copy in folder.glob("lib/python*/site-packages/helm_python/lib/libhelm_c.so.0*"):
+        copy.unlink()  # the same 80 MiB under other names, which nobody loads
 
 
 def install_prometheus(folder: Path) -> None:
@@ -137,6 +139,17 @@ def install_prometheus(folder: Path) -> None:
         (folder / "root/usr/bin/promtool").symlink_to(found)
         return
     run(sys.executable, KIT / "debian.py", "unpack", folder, "prometheus")
+
+
+def install_nginx(folder: Path) -> None:
+    """Find nginx, or unpack Debian's."""
+    found = shutil.which("nginx")
+    program = folder / "root/usr/sbin/nginx"
+    if found is not None:
+        program.parent.mkdir(parents=True)
+        program.symlink_to(found)
+        return
+    run(sys.executable, KIT / "debian.py", "unpack", folder, "nginx")
 
 
 def redis_on_path() -> Path | None:
@@ -215,6 +228,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "postgres": install_postgres,
     "deploy-checkers": install_deploy_checkers,
     "prometheus": install_prometheus,
+    "nginx": install_nginx,
     "container-engine": install_container_engine,
     "container-python": install_container_python,
     "systemd": install_systemd,

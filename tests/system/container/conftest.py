@@ -20,7 +20,7 @@ from tests.kit.paths import ROOT
 TOOLS = Path(__file__).parent / "tools"
 IMAGE = "localhost/da-node-executor:test"
 PASSWORD = "a-password-for-containers"
-USER = 10001
+USER = 1000
 MEMORY_MIB = 384
 HARDENED = (
     "--read-only",

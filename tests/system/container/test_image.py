@@ -33,7 +33,7 @@ def test_image_holds_what_it_needs(engine: Engine, image: str) -> None:
     """An ordinary user, TERM to stop, a health check by the program itself; small."""
     known = json.loads(engine.run("image", "inspect", image).said)[0]
     settings = known["Config"]
-    assert settings["User"] == "10001:10001"
+    assert settings["User"] == "1000:1000"
     assert settings["StopSignal"] == "SIGTERM"
     assert settings["Entrypoint"] == ["executor-worker"] and settings["Cmd"] == ["run"]
     assert known["Healthcheck"]["Test"] == ["CMD", "executor-worker", "health"]
@@ -51,7 +51,7 @@ def test_hardened_container_works(launch: Launch) -> None:
         facts = dict(
             line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
         )
-        assert facts["Uid"].split()[0] == "10001" and int(facts["CapEff"], 16) == 0 and facts["NoNewPrivs"] == "1"
+        assert facts["Uid"].split()[0] == "1000" and int(facts["CapEff"], 16) == 0 and facts["NoNewPrivs"] == "1"
     code = "import importlib.util as u; print([name for name in ('pip', 'setuptools', 'redis') if u.find_spec(name)])"
     assert "['redis']" in pool.container.execute("python", "-c", code).said, "no installer is left in it"
     assert PASSWORD not in pool.container.logs()

@@ -9,6 +9,7 @@ import pytest
 from executor_worker.errors import ConfigError
 from executor_worker.settings import ConfigErrors, Settings
 from orchestrator.settings import api_settings, is_loopback
+from orchestrator.tokens_file import _make
 
 
 def load(folder: Path, **environ: str) -> Settings:
@@ -64,3 +65,40 @@ def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
 def test_a_rate_is_shared_by_the_processes(tmp_path: Path) -> None:
     """Together they allow what is set."""
     assert api_settings(load(tmp_path, API_RATE="10", API_PROCESSES="4")).rate == 2.5
+
+
+def test_a_token_is_made_once_and_kept(tmp_path: Path) -> None:
+    """Beyond loopback, if there is none: the file is its user's own, and all who share the folder read the same."""
+    file = tmp_path / "tokens"
+    given = {"DAGO_HTTP_HOST": "0.0.0.0", "API_TOKENS_CREATE": str(file)}
+    (made,) = api_settings(load(tmp_path, **given)).tokens
+    assert (made.name, made.role) == ("dago", "operate") and len(made.secret) > 40
+    assert file.stat().st_mode & 0o777 == 0o600 and made.secret in file.read_text()
+    assert api_settings(load(tmp_path, **given)).tokens == (made,)
+    assert [path.name for path in tmp_path.iterdir()] == ["tokens"]
+
+
+@pytest.mark.parametrize("more", [{"API_TOKENS": "a:read:x"}, {"API_OPEN": "1"}, {"DAGO_HTTP_HOST": "127.0.0.1"}])
+def test_no_token_is_made_where_none_is_needed(tmp_path: Path, more: dict[str, str]) -> None:
+    """Tokens that are given, a word that it is open, and loopback go first."""
+    given = {"DAGO_HTTP_HOST": "0.0.0.0", "API_TOKENS_CREATE": str(tmp_path / "tokens"), **more}
+    assert [token.name for token in api_settings(load(tmp_path, **given)).tokens] == ["a"] * ("API_TOKENS" in more)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_token_that_can_not_be_made_or_read_is_said(tmp_path: Path) -> None:
+    """With the folder to mount, and never with what the file holds."""
+    given = {"DAGO_HTTP_HOST": "0.0.0.0", "API_TOKENS_CREATE": str(tmp_path / "gone" / "tokens")}
+    with pytest.raises(ConfigError, match=r"API_TOKENS_CREATE: .*can't be made or read.*Mount a folder"):
+        api_settings(load(tmp_path, **given))
+    (tmp_path / "tokens").write_text("my secret\n")
+    with pytest.raises(ConfigError, match="does not hold a list of name:role:token") as refused:
+        api_settings(load(tmp_path, **given | {"API_TOKENS_CREATE": str(tmp_path / "tokens")}))
+    assert "secret" not in str(refused.value)
+
+
+def test_of_two_hosts_that_make_one_the_first_wins(tmp_path: Path) -> None:
+    """The name is given once, to a file that is whole."""
+    file = tmp_path / "tokens"
+    assert _make(file) and not _make(file)
+    assert [path.name for path in tmp_path.iterdir()] == ["tokens"]

@@ -91,6 +91,7 @@ def test_nothing_set_gives_the_documented_defaults(tmp_path: Path) -> None:
         "dago_http_port": 8080,
         "dago_grpc_port": 9090,
         "api_tokens": (),
+        "api_tokens_create": "",
         "api_open": False,
         "api_tls_cert": "",
         "api_tls_key": "",
