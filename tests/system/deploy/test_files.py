@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from pathlib import Path
@@ -13,10 +12,20 @@ from executor_worker.settings.fields import setting_fields
 from executor_worker.settings.kinds import duration
 from tests.kit import need
 from tests.kit.counterparts import PATHS
-from tests.system.deploy.conftest import DEPLOY, KEDA, ROOT, WORKFLOWS, read_yaml, said_by
+from tests.system.deploy.conftest import (
+    CHECK,
+    DEPLOY,
+    KEDA,
+    ROOT,
+    WORKFLOWS,
+    assert_keda_takes,
+    known_not,
+    read_yaml,
+    said_by,
+)
 
-CHECK = Path(__file__).with_name("check.cjs")
 MANIFESTS = DEPLOY / "kubernetes" / "executor.yaml"
+API_MANIFESTS = DEPLOY / "kubernetes" / "dago.yaml"
 
 
 def seconds(text: str) -> float:
@@ -25,12 +34,6 @@ def seconds(text: str) -> float:
 
 def drain_timeout() -> float:
     return seconds(setting_fields()["drain_timeout"].default)
-
-
-def known(names: set[str]) -> set[str]:
-    """Those of *names* that are no settings of the program."""
-    settings = {name.upper() for name in setting_fields()}
-    return names - settings - {f"{name}_FILE" for name in settings}
 
 
 def test_dockerfile_is_clean() -> None:
@@ -71,17 +74,17 @@ def test_compose_file_is_understood() -> None:
     assert services.keys() == {"redis", "dago", "executor-worker"}
     for name, service in services.items():
         assert service["read_only"] and service["cap_drop"] == ["ALL"], name
-        assert known(set(service.get("environment", ()))) == set()
+        assert known_not(service.get("environment", ())) == set()
         assert name == "redis" or seconds(service["stop_grace_period"]) > drain_timeout()
 
 
 def test_manifests_follow_the_schemas() -> None:
     """Kubernetes' own, strictly; KEDA's from its resource definitions."""
     need("kubernetes-validate", "node", "keda-schemas")
-    said_by(PATHS["kubernetes-validate"], "--strict", MANIFESTS)
+    said_by(PATHS["kubernetes-validate"], "--strict", MANIFESTS, API_MANIFESTS)
     objects = [document for path in KEDA for document in read_yaml(path)]
     assert {document["kind"] for document in objects} == {"ScaledObject", "TriggerAuthentication"}
-    assert said_by(PATHS["node"], CHECK, "keda", stdin=json.dumps(objects)) == ""
+    assert_keda_takes(objects)
 
 
 def test_a_wrong_manifest_is_noticed(tmp_path: Path) -> None:
@@ -94,7 +97,7 @@ def test_a_wrong_manifest_is_noticed(tmp_path: Path) -> None:
     (scaled,) = (document for document in read_yaml(KEDA[0]) if document["kind"] == "ScaledObject")
     scaled["spec"]["triggers"][0]["metadata"]["streamLength"] = 5
     with pytest.raises(AssertionError, match="must be string"):
-        said_by(PATHS["node"], CHECK, "keda", stdin=json.dumps([scaled]))
+        assert_keda_takes([scaled])
 
 
 def test_pods_fit_the_program() -> None:
@@ -102,7 +105,7 @@ def test_pods_fit_the_program() -> None:
     configuration, deployment, budget = read_yaml(MANIFESTS)
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    assert known(set(configuration["data"]) | {entry["name"] for entry in container["env"]}) == set()
+    assert known_not([*configuration["data"], *(entry["name"] for entry in container["env"])]) == set()
     assert pod["terminationGracePeriodSeconds"] > seconds(configuration["data"]["DRAIN_TIMEOUT"])
     assert "lifecycle" not in container
     assert container["livenessProbe"]["httpGet"]["path"] == "/live"
@@ -113,6 +116,23 @@ def test_pods_fit_the_program() -> None:
         scaled = read_yaml(path)[-1]["spec"]
         assert scaled["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
         assert scaled["advanced"]["scalingModifiers"]["target"] == configuration["data"]["WORKERS"]
+
+
+def test_api_pods_fit_the_program() -> None:
+    """They listen beyond their loopback with tokens, are asked by the right paths, and are scaled, spread and found."""
+    objects = {document["kind"]: document for document in read_yaml(API_MANIFESTS)}
+    data, pod = objects["ConfigMap"]["data"], objects["Deployment"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert known_not([*data, *(entry["name"] for entry in container["env"])]) == set()
+    assert data["DAGO_HTTP_HOST"] == "0.0.0.0" and "API_TOKENS_FILE" in data
+    assert pod["terminationGracePeriodSeconds"] > seconds(data["DRAIN_TIMEOUT"])
+    assert container["command"] == ["/app/dago"]
+    paths = [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")]
+    assert paths == ["/live", "/live", "/ready"]
+    selector = objects["Deployment"]["spec"]["selector"]["matchLabels"]
+    assert objects["Service"]["spec"]["selector"] == selector
+    assert objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == selector
+    assert objects["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]["name"] == "dago"
 
 
 def test_wheel_and_source_archive_are_whole(tmp_path: Path) -> None:
