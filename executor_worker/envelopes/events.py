@@ -16,7 +16,8 @@ COMPLETED, FAILED = "node.completed", "node.failed"
 
 # One of our own, since a tool may seed the common one. Nothing rests on ids being secret: the kernel is asked but once.
 _ids = random.Random()
-os.register_at_fork(after_in_child=_ids.seed)
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=_ids.seed)
 
 
 def completed_event(

@@ -81,7 +81,7 @@ class Executor:
         """
         Run *task*; whatever goes wrong is an outcome.
 
-        A node's own `timeout` moves *watch*'s deadline nearer.
+        A node's own `timeout` moves the run's deadline nearer.
 
         Args:
             journal: What earlier runs of the item have done, and where this one's steps are kept; None: nowhere.

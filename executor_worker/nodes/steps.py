@@ -109,7 +109,7 @@ class Steps:
         """
         Raises:
             ModelError: No answer, or the model refused.
-            NodeTimeout, Cancelled, Abandoned: From the watch.
+            NodeTimeout, Cancelled, Abandoned: From the run context.
         """
         reply = self._history.reply(self.replies) or self._asked(self._history.opened(request))
         self.replies += 1
@@ -134,7 +134,7 @@ class Steps:
         Raises:
             ToolError: It did not answer; whatever else a tool raises becomes `ToolFailed`.
             ToolUncertain: It may have been called: the line was lost, or an earlier run was.
-            NodeTimeout, Cancelled, Abandoned: From the watch.
+            NodeTimeout, Cancelled, Abandoned: From the run context.
         """
         unsafe = tool.effects == "unsafe"
         kept = unsafe or self.replies > 0

@@ -220,12 +220,12 @@ class Provider(Protocol):
         """
         Call the model, with retries, until it answers or time is up.
 
-        Calls `watch.check()` between events and attempts and never waits past `watch.deadline`.
-        Does not call `watch.phase` or count: its caller does.
+        Calls `run_context.check()` between events and attempts and never waits past `run_context.deadline`.
+        Does not call `run_context.phase` or count: its caller does.
 
         Raises:
             ModelError: A subclass says which kind; foreign exceptions never escape.
-            NodeTimeout, Cancelled, Abandoned: From `watch.check()`.
+            NodeTimeout, Cancelled, Abandoned: From `run_context.check()`.
         """
         ...
 

@@ -156,7 +156,7 @@ class Retries:
 
 
 def pause(seconds: float, run_context: RunContext, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Wait, asking the watch now and then."""
+    """Wait, asking the run context now and then."""
     until = run_context.clock() + seconds
     while (left := until - run_context.clock()) > 0:
         run_context.check()

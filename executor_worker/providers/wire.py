@@ -2,7 +2,7 @@
 HTTP under a call's own time limit.
 
 The SDKs know timeouts per read only: a server that trickles a byte a minute is never late. Here every connect,
-read and write is bounded by what is left of the call, waits are cut into slices, and the watch is asked between
+read and write is bounded by what is left of the call, waits are cut into slices, and the run context is asked between
 them. Connections are made after fork; only the TLS context may come from before it.
 """
 
@@ -36,7 +36,7 @@ class Limit:
     The limit of the attempt in progress: what it may still take.
 
     Attributes:
-        stopped: What the watch said when it ended the attempt; the SDKs wrap it, so it is kept here.
+        stopped: What the run context said when it ended the attempt; the SDKs wrap it, so it is kept here.
     """
 
     def __init__(self) -> None:
@@ -54,10 +54,10 @@ class Limit:
 
     def next_wait(self) -> float:
         """
-        Ask the watch, then say how long to wait before asking again.
+        Ask the run context, then say how long to wait before asking again.
 
         Raises:
-            NodeError: From the watch.
+            NodeError: From the run context.
             httpcore2.ReadTimeout: The attempt's time is up.
         """
         if self._run_context:

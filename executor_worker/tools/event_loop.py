@@ -48,7 +48,15 @@ class Loop:
                 started.set_result(portal)
                 await portal.sleep_until_stopped()
 
-        self._thread = threading.Thread(target=anyio.run, args=(serve,), name="tools", daemon=True)
+        def live() -> None:
+            try:
+                anyio.run(serve)
+            except BaseException as error:
+                if started.done():
+                    raise
+                started.set_exception(error)  # it could not be made: no descriptor was left
+
+        self._thread = threading.Thread(target=live, name="tools", daemon=True)
         self._thread.start()
         return started.result()
 
@@ -66,7 +74,7 @@ def ended(
         meanwhile: Called ten times a second, and once when it has ended.
 
     Raises:
-        NodeTimeout, Cancelled, Abandoned: From `watch.check()`, asked ten times a second; *future* is cancelled.
+        NodeTimeout, Cancelled, Abandoned: From `run_context.check()`, asked ten times a second; *future* is cancelled.
     """
     try:
         while not future.done():

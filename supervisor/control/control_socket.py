@@ -213,6 +213,8 @@ def ask(address: str, line: str, timeout_s: float | None = None) -> dict[str, ob
     Raises:
         OSError: No process answers there.
     """
+    if not hasattr(socket, "AF_UNIX"):  # Windows, where no pool runs
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), address)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         _stand_in_line(client, address, timeout_s)
         client.sendall(line.encode() + b"\n")

@@ -7,7 +7,6 @@ It runs in a thread of the keeper. A client that is slow, silent or rude costs o
 
 from __future__ import annotations
 
-import ipaddress
 import selectors
 import socket
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from supervisor.keeper.loopback import is_loopback
 from supervisor.processes.after_fork import describe
 from supervisor.program import Journal
 
@@ -187,15 +187,6 @@ class HttpServer:
         self._connections.pop(connection.socket.fileno(), None)
         self._selector.unregister(connection.socket)
         connection.socket.close()
-
-
-def is_loopback(peer: tuple[object, ...]) -> bool:
-    """Tell whether a socket's address is this machine's own, IPv4 in IPv6 included."""
-    try:
-        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
-    except ValueError:
-        return False
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def parse(head: bytes) -> tuple[str, str, dict[str, str]]:

@@ -45,7 +45,7 @@ class ParentDeath:
         """
         # Until here we die with the supervisor, so its number can't have gone to another.
         supervisor = os.pidfd_open(self._supervisor)
-        threading.Thread(target=self._watch, args=(supervisor,), name="aftermath", daemon=True).start()
+        threading.Thread(target=self._watch, args=(supervisor,), name="parent-death", daemon=True).start()
         live_without_supervisor()
         if os.getppid() != self._supervisor:
             raise ProcessLookupError(f"the supervisor {self._supervisor} is gone")

@@ -1,4 +1,4 @@
-"""Fork, signal, reap: with `descent`, the only place that knows process numbers."""
+"""Fork, signal, reap: with `process_tree`, the only place that knows process numbers."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import socket
 import ssl
@@ -41,6 +42,8 @@ class Dialler:
         return self._tcp(*endpoint.hosts[0])
 
     def _unix(self, path: str) -> socket.socket:
+        if not hasattr(socket, "AF_UNIX"):
+            raise OSError(errno.EAFNOSUPPORT, "this system has no UNIX sockets: name Redis by host and port")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(self._timeout_s)

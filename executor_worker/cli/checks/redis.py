@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from executor_worker.broker.connection.advice import as_config_error
-from executor_worker.broker.connection.embedded import find_server
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.permissions import rule
 from executor_worker.broker.connection.server import Server, describe
+from executor_worker.broker.connection.server_program import find_server
 from executor_worker.broker.fleet.identity import BEAT_S, TTL_S, Identity, started_at
 from executor_worker.broker.fleet.registry import registered
 from executor_worker.broker.names import (
@@ -36,7 +36,7 @@ from executor_worker.envelopes.queue_name import NOTHING
 from executor_worker.errors import ConfigError, StreamError, StreamRefused, StreamUnavailable
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
-from supervisor.keeper.http_server import is_loopback
+from supervisor.keeper.loopback import is_loopback
 
 # A supervisor that lives has beaten since.
 SILENT_S = 2 * BEAT_S

@@ -82,6 +82,8 @@ class Target:
             os.write(self.fd if self._own is None else self._own, line)
 
     def _ready(self) -> bool:
+        if not hasattr(select, "poll"):  # Windows
+            return True
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
         ready = bool(poll.poll(0 if self._stalled else PATIENCE_MS))
@@ -124,6 +126,8 @@ def _unblocked(fd: int) -> int | None:
 
     O_NONBLOCK belongs to the open file, which the process that started us shares: it is set on one of our own.
     """
+    if not hasattr(os, "O_NONBLOCK"):  # Windows
+        return None
     try:
         return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:  # another user's pipe, or no /proc

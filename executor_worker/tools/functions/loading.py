@@ -61,11 +61,14 @@ def modules_starting_threads(modules: Sequence[str]) -> list[str]:
     Name those of *modules* that start threads when imported, by importing them in a child that is thrown away.
 
     Such a module must not be imported before forking. Call it while this process has one thread.
-    One that can't be imported, or not within a minute, is not named: importing it here will tell why.
+    One that can't be imported, or not within a minute, is not named: importing it here will tell why. Elsewhere than
+    on Linux nothing forks, and none is named.
 
     Raises:
         ConfigError: Importing one ends the process, so that nothing could tell why any more.
     """
+    if not hasattr(os, "pidfd_open"):
+        return []
     reader, writer = os.pipe()
     # What a handler raises while the fork is being finished is lost, and before `try` it would leave the child.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))

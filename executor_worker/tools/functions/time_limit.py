@@ -16,6 +16,7 @@ from executor_worker.errors import Overdue
 
 _STDOUT, _STDERR = 1, 2
 _EARLY_SECONDS = 0.01  # a timer's own inexactness
+_TIMERS = hasattr(signal, "setitimer")
 _AGAIN_SECONDS = 1.0  # a tool that swallows the interruption is interrupted again; its cleanup has so long
 
 
@@ -29,6 +30,7 @@ class time_limit:  # noqa: N801 - used like a function
 
     Works in the main thread only, where Python runs signal handlers, and not inside a C call that never
     returns to the interpreter: those are ended from outside, by the supervisor. One block at a time.
+    Windows has no such timers: there nothing is interrupted.
     """
 
     __slots__ = ("_before", "_seconds", "_timed")
@@ -41,7 +43,7 @@ class time_limit:  # noqa: N801 - used like a function
         self._seconds = seconds
 
     def __enter__(self) -> None:
-        self._timed = threading.current_thread() is threading.main_thread()
+        self._timed = _TIMERS and threading.current_thread() is threading.main_thread()
         if not self._timed:
             return
         if not time_limit.settled or getsignal(signal.SIGALRM) is not _interrupt:  # a tool may have set its own

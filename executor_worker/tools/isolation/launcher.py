@@ -16,7 +16,7 @@ from contextlib import suppress
 import psutil
 
 from executor_worker.errors import ToolFailed
-from executor_worker.tools.isolation.zygote import READY
+from executor_worker.tools.isolation.handshake import READY
 
 # The worker's own path: what it can import, that process can.
 _BOOT = "import sys; sys.path[:] = sys.argv[5:]; from executor_worker.tools.isolation.zygote import main; main()"

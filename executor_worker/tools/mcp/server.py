@@ -27,7 +27,6 @@ from executor_worker.tools.mcp.http import sse, streamable_http
 from executor_worker.tools.mcp.lenient import Lenient, mended_result
 from executor_worker.tools.mcp.listing import LeftOut
 from executor_worker.tools.mcp.output_schema import OutputSchema
-from executor_worker.tools.mcp.shared import shared
 from executor_worker.tools.mcp.stdio import stdio
 from executor_worker.tools.mcp.ways import Way, end_of_all, may_be_another, ways_to
 from executor_worker.tools.mcp.wire import FLIGHT, Flight
@@ -202,6 +201,8 @@ class McpServer:
     def _transport(self, way: Way) -> AbstractAsyncContextManager[Any]:
         if isinstance(way.place, Local):
             if way.hosted and self._host is not None:
+                from executor_worker.tools.mcp.shared import shared  # what it needs, Windows has not got
+
                 return shared(self.name, way.place.command, self._host)
             return stdio(way.place, self._environ, self._heard_stderr)
         return (sse if way.by_sse else streamable_http)(way.place, self._statuses.append)

@@ -7,12 +7,11 @@ and never shows what a server said on stderr before it died.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
 import subprocess
-import termios
+import sys
 from array import array
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -33,6 +32,10 @@ from executor_worker.tools.mcp.wire import (
 )
 from executor_worker.tools.mcp_config import Local, server_environment
 
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
 _LEAVE_SECONDS = 0.5  # after its stdin was closed
 _TERM_SECONDS = 0.5
 _KILL_SECONDS = 1.0
@@ -51,6 +54,8 @@ async def stdio(local: Local, environ: Mapping[str, str], on_stderr: OnLine) -> 
     Raises:
         ConnectionLost: It ended by itself, or can't be started.
     """
+    if str(sys.platform) == "win32":  # its pipes can't be waited for together with all else
+        raise ConnectionLost("MCP over stdio needs Linux or macOS: name the server by its URL", "it can't be started")
     with _Child(local, environ) as child:
         outgoing = _Stdin(child)
         writer, reader = incoming()

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from executor_worker.broker.connection.embedded import Embedded, find_server
+from executor_worker.broker.connection.embedded import Embedded
+from executor_worker.broker.connection.server_program import find_server
 from executor_worker.errors import ConfigError
 from tests.kit import alive, wait_until
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 
 from supervisor.keeper import http_server
-from supervisor.keeper.http_server import HttpServer, is_loopback
+from supervisor.keeper.http_server import HttpServer
+from supervisor.keeper.loopback import is_loopback
 from supervisor.program import Journal
 from tests.kit import wait_until
 

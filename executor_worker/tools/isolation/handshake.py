@@ -1,0 +1,3 @@
+"""The first word of the process that isolated calls are forked from, to the worker that started it."""
+
+READY = b"ready"
