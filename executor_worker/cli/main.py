@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from executor_worker.broker.connection.advice import as_config_error
-from executor_worker.cli.exits import CONFIG, DONE, FAILED, INTERRUPTED, Quit, ToldToLeave
+from executor_worker.cli.exits import CONFIG, DONE, FAILED, INTERRUPTED, USAGE, Quit, ToldToLeave
 from executor_worker.cli.parser import PROGRAM, build_parser
 from executor_worker.errors import ConfigError, ExecutorError, StreamRefused
 from executor_worker.program.start_logs import start_logs
@@ -63,8 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def dago() -> int:
-    """Run `executor-worker serve`."""
-    return main(["serve", *sys.argv[1:]])
+    """Run `executor-worker serve`; what stands before any command may stand before nothing."""
+    given, at = sys.argv[1:], 0
+    while at < len(given) and given[at].partition("=")[0] in ("--env-file", "--redis"):
+        at += 1 if "=" in given[at] else 2
+    return main([*given[:at], "serve", *given[at:]])
 
 
 def _sentence(error: ExecutorError) -> str:
@@ -80,10 +83,26 @@ def _give_up_stdout() -> None:
 def _run_or_help(arguments: Sequence[str]) -> int:
     """Without a command show a person the help; a container or systemd, which bring no terminal, get the pool."""
     parser = build_parser()
-    if not arguments and os.isatty(0):
-        parser.print_help()
-        return DONE
-    return _run(parser.parse_args(arguments or ["run"]))
+    args = parser.parse_args(arguments)
+    if "entry" not in args:
+        if os.isatty(0):
+            parser.print_help()
+            return DONE
+        args = parser.parse_args([*arguments, "run"])
+    _apply_common_options(args)
+    return _run(args)
+
+
+def _apply_common_options(args: argparse.Namespace) -> None:
+    """Put what stands before the command into the environment, where reloads and children find it too."""
+    if args.env_file is not None:
+        if not Path(args.env_file).exists():
+            raise Quit(USAGE, f"--env-file {args.env_file}: there is no such file.")
+        os.environ["ENV_FILE"] = args.env_file
+    if args.redis_addr is not None:
+        os.environ["REDIS_ADDR"] = args.redis_addr
+        if "redis" in args:  # `graph run` has a Redis of its own unless it is told another
+            args.redis = args.redis or args.redis_addr
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -11,7 +11,10 @@ from executor_worker.version import program_version
 _FILES = (
     (
         ".env",
-        "Settings, where the environment has none; ENV_FILE names another one. Each setting is in docs/SETTINGS.md.",
+        (
+            "Settings, where the environment has none; ENV_FILE or --env-file names another one."
+            " Each setting is in docs/SETTINGS.md."
+        ),
     ),
 )
 

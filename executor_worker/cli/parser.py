@@ -19,8 +19,9 @@ start here:
   executor-worker once agent.json       run one node from a file, without Redis
   executor-worker check                 is everything set as it should be?
   executor-worker run --workers 4       work for real
+  executor-worker --redis staging:6379 status
 
-Settings come from the environment, then from the file that ENV_FILE names (default .env).
+Settings come from the environment, then from the file that ENV_FILE or --env-file names (default .env).
 Results go to stdout, logs to stderr.
 
 Without a command: run where stdin is no terminal, this help where it is one.
@@ -104,7 +105,7 @@ _CTL_ACTIONS = {
     "reload": "read the settings file again, check it, then replace the workers one by one",
     "pause": "stop taking items",
     "resume": "take items again",
-    "stacks": "log the pool's status and every worker's stack",
+    "stacks": "show where every worker stands: its stack",
     "status": "show what the supervisor knows of its workers",
 }
 _TOOLS = """\
@@ -163,7 +164,10 @@ def build_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {program_version()}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    parser.add_argument("--env-file", metavar="FILE", help="before any command: the settings file, instead of ENV_FILE")
+    about = "before any command: the Redis it is about, instead of REDIS_ADDR"
+    parser.add_argument("--redis", dest="redis_addr", metavar="ADDR", type=_address, help=about)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for add in (
         *(_run, _serve, _work, _demo, _once, _submit, _job, _history, _status, _top, _tail),
         *(_graph, _health, _ctl, _dead, _failed, _throttle, _replay, _tools, _check),
@@ -506,6 +510,13 @@ def _add_json(parser: argparse.ArgumentParser, about: str = "print JSON") -> Non
 
 def _add_state(parser: argparse.ArgumentParser, about: str) -> None:
     parser.add_argument("--state", metavar="FILE", help=about)
+
+
+def _address(text: str) -> str:
+    """What is wrong with one is said by its setting; none at all would be the default."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it must be host:port or an address as REDIS_ADDR takes it")
+    return text.strip()
 
 
 def _typed(kind: Kind) -> Callable[[str], Any]:

@@ -137,6 +137,58 @@ print([name for name in ("anthropic", "openai", "mcp", "pydantic", "httpx2") if 
     assert done.stdout.splitlines()[-1] == str(may_load), done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments", [("dead", "list"), ("submit", "-"), ("status",), ("throttle", "list"), ("graph", "list"), ("tail",)]
+)
+@pytest.mark.parametrize("before", [("--redis", "there:1x"), ("--redis=there:1x",), ("--env-file", "there.env")])
+def test_redis_is_named_before_any_command(
+    run: Run, folder: Path, arguments: tuple[str, ...], before: tuple[str, ...]
+) -> None:
+    """Over what the environment and `.env` say, or by the file that is named instead of `.env`."""
+    (folder / ".env").write_text("REDIS_ADDR=localhost:2\n")
+    (folder / "there.env").write_text("REDIS_ADDR=there:1x\n")
+    elsewhere = {} if before[0] == "--env-file" else {"REDIS_ADDR": "localhost:3"}
+    done = run(*before, *arguments, **elsewhere)
+    assert done.status == 78 and "REDIS_ADDR: 'there:1x'" in done.err, done
+
+
+def test_a_command_goes_to_the_redis_that_is_named_before_it(run: Run, redis_server: RedisServer) -> None:
+    """Though the environment names one that is not there."""
+    done = run("--redis", redis_server.addr, "dead", "list", "--json", REDIS_ADDR="localhost:1")
+    assert (done.status, done.out, done.err) == (0, "[]\n", "")
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("once", "-"), ("check",), ("graph", "list"), ()])
+def test_the_settings_file_is_named_before_any_command(run: Run, folder: Path, arguments: tuple[str, ...]) -> None:
+    """Also before none, where a pool is started; the environment goes before it, as before any settings file."""
+    (folder / "mine.env").write_text("WORKERS=many\nLEASE=soon\n")
+    done = run("--env-file", "mine.env", *arguments, LEASE="30s")
+    told = done.out + done.err
+    assert done.status == 78 and "WORKERS" in told and "'many'" in told and "LEASE" not in told, done
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--env-file", "none.env", "status"), "--env-file none.env: there is no such file."),
+        (("--redis", "", "status"), "it must be host:port"),
+        (("status", "--env-file", "x"), "unrecognized arguments"),
+    ],
+)
+def test_what_stands_wrong_before_a_command_is_said(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    """Status 2, as for all wrong usage."""
+    done = run(*arguments)
+    assert done.status == 2 and said in done.err, done
+
+
+def test_graph_run_goes_where_redis_is_said_to_be(run: Run, folder: Path) -> None:
+    """Before the command and behind it."""
+    (folder / "g.json").write_text('{"nodes": [{"id": "a", "type": "tool", "tool_name": "current_time"}]}')
+    for arguments in (("--redis", "localhost:1", "graph", "run"), ("graph", "run", "--redis", "localhost:1")):
+        done = run(*arguments, "g.json")
+        assert done.status == 1 and "localhost:1" in done.err, done
+
+
 def test_a_reader_that_has_seen_enough_is_no_failure(folder: Path) -> None:
     """`executor-worker tools list | head -1`: no complaint, status 0."""
     reader, writer = os.pipe()
