@@ -1,4 +1,4 @@
-"""The API's unit under a real systemd, as `unit --api` prints it: runs and their streams outlive what happens to it."""
+"""The API's units under a real systemd, as `unit --api` prints them: runs and streams outlive what happens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.kit import RedisServer, alive, free_port, wait_until
 from tests.system.orchestrator.sse import Block, read
 from tests.system.systemd.conftest import DROP_IN, PASSWORD
 from tests.system.systemd.machine import Machine
-from tests.system.systemd.unit import Unit, kill
+from tests.system.systemd.unit import FOLDER, Unit, kill
 
 pytestmark = [pytest.mark.xdist_group("systemd"), pytest.mark.timeout(180)]
 Took = Callable[[str, float], None]
@@ -32,8 +32,8 @@ GRAPH = {"nodes": {"a": {"type": "tool", "config": {"tool_name": "calculate", "t
 class Api(Unit):
     """The unit, its API, and those who follow a run there."""
 
-    def __init__(self, machine: Machine) -> None:
-        super().__init__(machine, "dago", "/etc/executor-worker/dago.env", free_port())
+    def __init__(self, machine: Machine, name: str = "dago", settings: str = "/etc/executor-worker/dago.env") -> None:
+        super().__init__(machine, name, settings, free_port())
         self.api_port = free_port()
         self.readers = ThreadPoolExecutor(8)
 
@@ -65,6 +65,22 @@ class Api(Unit):
         future = self.readers.submit(work)
         assert begun.wait(20), "the stream begins"
         return future
+
+
+@pytest.fixture
+def both(machine: Machine, server: RedisServer) -> Iterator[Api]:
+    """A pool's unit with the API in it, as `unit --pool both --api` prints it, up."""
+    made = Api(machine, "executor-worker@both", "/etc/executor-worker/both.env")
+    printed = machine.run("/opt/executor-worker/bin/executor-worker", "unit", "--pool", "both", "--api").stdout
+    machine.write(f"{FOLDER}/executor-worker@both.service", printed)
+    machine.write("/etc/executor-worker/api_tokens", f"ops:operate:{TOKEN}\n", mode=0o600)
+    made.drop_in(DROP_IN.replace("/var/lib/executor-worker", "/var/lib/executor-worker-both") + CREDENTIAL)
+    # A database of its own, too: what else is left there has no worker.
+    made.configure({**settings(made, server), "REDIS_DB": 2, "WORKERS": 1, "LLM_PROVIDER": "scripted"})
+    made.systemctl("start")
+    yield made
+    machine.run("systemctl", "stop", "executor-worker@both.service")
+    made.readers.shutdown(cancel_futures=True)
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +197,14 @@ def test_stop_ends_open_streams_and_leaves_clean(api: Api, took: Took) -> None:
         http.post(f"/api/v1/graphs/{run}/cancel")
         rest = read(http, run, last_id=seen[-1].id)
     assert [block.data["seq"] for block in (*seen, *rest)] == list(range(1, len(seen) + len(rest) + 1))
+
+
+def test_a_pool_with_the_api_runs_what_it_accepts(both: Api) -> None:
+    """One unit is enough: a graph that is submitted there ends, and it is there after a reload."""
+    seen = both.follow(both.submit("both")).result(20)
+    assert seen[-1].name == "graph.completed"
+    both.systemctl("reload")
+    assert both.submit("both") == seen[0].data["graph_id"], "the same key is the same run"
+    assert both.show("ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
+    with both.http() as http:
+        assert http.get("/health").json()["checks"]["workers"] == "ok"
