@@ -154,7 +154,7 @@ class GraphRoutes:
             graph_id,
             live.position_of(request).seq,
             number(request, "limit", 500, least=1, most=1000),
-            words(request, "types"),
+            tuple(word.replace("_", ".", 1) for word in words(request, "types")),
             words(request, "nodes"),
             outputs="output" in words(request, "include"),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from executor_worker.broker.connection.asynchronous import Client
@@ -12,6 +13,7 @@ from executor_worker.broker.graphs import RedisFull, RunEnded, RunError, RunNotE
 from executor_worker.broker.graphs.duties import overdue_s
 from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.requests_async import adrive
+from executor_worker.envelopes.traces import trace_id
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.ends import RunEnd
 from executor_worker.graph.validation import Report
@@ -29,6 +31,7 @@ TRIES = 3  # of a submission whose reply is lost: the same run each time
 AGAIN_S = 0.2
 LONGEST_WAIT_S = 300
 EVENTS_MOST = 1000
+PAGES_MOST = 20  # of a log that one request looks through
 LIST_MOST = 100
 _CURSOR = re.compile(r"\d{1,16}_[0-9a-f-]{36}")
 
@@ -110,15 +113,16 @@ class Runs:
 
     async def document(self, graph_id: str, *, full: bool = False) -> bytes:
         """
-        Write all of a run: its state document, its nodes in order, what it has used.
+        Write all of a run: its state document, its trace, its nodes in order, what it has used.
 
         Raises:
             RunUnknown: There is no such run.
         """
-        await self._do(runs.require(graph_id))
+        head = await self._do(runs.require(graph_id))
         found = await self._do(runs.nodes(graph_id)) or []
         document = await self._do(runs.document(graph_id, full=full)) or b"{}"
-        more = dumps({"nodes": [views.node_of(one) for one in found], "usage": views.usage_of(found)})
+        nodes = [views.node_of(one) for one in found]
+        more = dumps({"trace_id": trace_id(head.traceparent), "nodes": nodes, "usage": views.usage_of(found)})
         return document[:-1] + (b"," if len(document) > 2 else b"") + more[1:]
 
     async def result(self, graph_id: str, *, full: bool = False) -> bytes:
@@ -161,13 +165,24 @@ class Runs:
         self, graph_id: str, after: int, limit: int, types: tuple[str, ...], nodes: tuple[str, ...], *, outputs: bool
     ) -> runs.EventPage:
         """
-        Read one page of a run's log.
+        Read one page of a run's log: as many events as asked for of those that are wanted, unless they are rare.
 
         Raises:
             RunUnknown: There is no such run.
         """
         limit = min(limit, EVENTS_MOST)
-        return await self._do(runs.events(graph_id, after, limit, types=types, nodes=nodes, include_output=outputs))
+        chosen = bool(types or nodes)
+        size = EVENTS_MOST if chosen and not outputs else limit
+        found: list[dict[str, Any]] = []
+        for _ in range(PAGES_MOST):
+            page = await self._do(runs.events(graph_id, after, size, types=types, nodes=nodes, include_output=outputs))
+            found += page.events
+            after = page.next_after
+            if len(found) >= limit or after >= page.last_seq:
+                break
+        if len(found) > limit:
+            return replace(page, events=found[:limit], next_after=found[limit - 1]["seq"], ended=False)
+        return replace(page, events=found)
 
     async def wait(self, graph_id: str, seconds: float, after: int | None = None) -> runs.Head:
         """

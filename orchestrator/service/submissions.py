@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +12,7 @@ import orjson
 
 from executor_worker.broker.graphs import runs
 from executor_worker.broker.graphs.memory import Room
+from executor_worker.envelopes.traces import is_traceparent, new_traceparent
 from executor_worker.graph import durations
 from executor_worker.graph.problems import Problem
 from executor_worker.graph.validation import Limits, Report, check
@@ -23,7 +22,6 @@ from orchestrator.service.rules import Rules
 from orchestrator.settings import ApiSettings
 
 LONGEST_KEY = 255
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _FIELDS = ("graph", "inputs", "metadata", "labels", "timeout")
 _LATER = {
     "definition": "definitions are not kept yet; send the graph itself",
@@ -66,9 +64,9 @@ class Context:
     @property
     def trace(self) -> tuple[str, str]:
         """Return the trace that the run carries: the caller's if it is one."""
-        if _TRACEPARENT.fullmatch(self.traceparent):
-            return self.traceparent, self.tracestate[:512]
-        return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01", ""
+        return (
+            (self.traceparent, self.tracestate[:512]) if is_traceparent(self.traceparent) else (new_traceparent(), "")
+        )
 
 
 def read(body: Mapping[str, Any], settings: ApiSettings, rules: Rules, known: KnownGraphs, *, keyed: bool) -> Order:

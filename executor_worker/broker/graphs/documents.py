@@ -120,10 +120,10 @@ def _state(name: str, node: NodeField, output: bytes | None, cut: bool) -> bytes
         metadata, output = {**metadata, "output_bytes": len(output)}, None
     parts = {
         "node_id": dumps(name),
-        "status": dumps("running" if node.status == "running" else node.status),
+        "status": dumps("pending" if node.status in ("ready", "queued") else node.status),
         "output": output or b"null",
         "error": dumps(node.error),
-        "started_at": _time(node.started_ms or None),
+        "started_at": _time(node.began_ms or None),
         "completed_at": _time(node.ended_ms or None),
         "metadata": dumps(metadata),
     }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from executor_worker.broker.graphs.heads import Head, hash_of, head, ids_of
+from executor_worker.broker.graphs.reasons import parked_reasons
 from executor_worker.broker.graphs.records import NodeField
 from executor_worker.broker.graphs.requests import Steps, checked
 from executor_worker.broker.names import run_key
@@ -63,30 +64,42 @@ def nodes(graph_id: str) -> Steps[list[NodeView] | None]:
             for line in raw.decode().split("\n")[2:]:
                 parents.setdefault(line.split("\t", 1)[0], []).append(name)
     over = about.status if about.ended and about.status == "cancelled" else "pending"
+    held_back = {} if about.ended else (yield from parked_reasons(base, _under_way(states)))
     views = []
     for name in ids:
         state = states.get(name) or NodeField(status=over)
         kind = places[name].decode().split("\n", 1)[0].split("\t")[3] if name in places else ""
-        views.append(view_of(name, kind, state, () if about.ended else _reasons(state, parents.get(name, ()), about)))
+        reasons = () if about.ended else _reasons(state, parents.get(name, ()), about)
+        views.append(view_of(name, kind, state, reasons, held_back.get(name, "")))
     return views
 
 
-def view_of(name: str, kind: str, state: NodeField, waiting_for: Iterable[str] = ()) -> NodeView:
-    """Make a view of a node's field."""
+def _under_way(states: Mapping[str, NodeField]) -> list[str]:
+    """Name the nodes that have an item in a stream."""
+    return [name for name, state in states.items() if state.status in ("queued", "running")]
+
+
+def view_of(name: str, kind: str, state: NodeField, waiting_for: Iterable[str] = (), held_back: str = "") -> NodeView:
+    """
+    Make a view of a node's field.
+
+    Args:
+        held_back: For what its item waits, held by no worker.
+    """
     return NodeView(
         id=name,
         type=kind,
-        status=state.status,
+        status="waiting" if held_back else state.status,
         attempt=state.attempt,
         ready_seq=state.ready,
         ended_seq=state.ended,
         queued_at_ms=state.queued_ms or None,
-        started_at_ms=state.started_ms or None,
+        started_at_ms=state.began_ms or None,
         completed_at_ms=state.ended_ms or None,
         error=state.error,
         metadata=state.metadata or {},
         took=state.took,
-        waiting_for=tuple(waiting_for),
+        waiting_for=(held_back,) if held_back else tuple(waiting_for),
     )
 
 
@@ -116,4 +129,6 @@ def node(graph_id: str, name: str) -> Steps[NodeDetail | None]:
         return None
     plan = NodePlan.load(record)
     state = NodeField.parse(raw) if raw is not None else NodeField()
-    return NodeDetail(view_of(name, plan.type, state, _reasons(state, (), about)), plan, output, about.epoch)
+    held_back = {} if about.ended else (yield from parked_reasons(base, _under_way({name: state})))
+    view = view_of(name, plan.type, state, _reasons(state, (), about), held_back.get(name, ""))
+    return NodeDetail(view, plan, output, about.epoch)

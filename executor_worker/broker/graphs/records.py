@@ -37,6 +37,11 @@ class NodeField:
     error: str | None = None
     metadata: dict[str, Any] | None = None
 
+    @property
+    def began_ms(self) -> int:
+        """Return when it began: one that takes no worker, when it ended."""
+        return self.started_ms or (self.ended_ms if self.status in ("completed", "failed") else 0)
+
     @classmethod
     def parse(cls, raw: bytes) -> NodeField:
         head, *rest = raw.split(b"\n", 2)

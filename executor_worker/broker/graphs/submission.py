@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, checked
 from executor_worker.broker.graphs.scripts import submit_script
 from executor_worker.broker.names import STATE_PREFIX, idempotency_key, run_key
+from executor_worker.envelopes.traces import new_traceparent
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.definition import Graph
 from executor_worker.graph.ends import RunEnd, run_ends
@@ -36,12 +37,14 @@ class StoredPlan:
         records: Fields and values of the plan.
         places: Of what scripts need to know.
         document: The graph as it came, as JSON.
+        states: Of its nodes before any has begun, as JSON.
     """
 
     plan: Plan
     records: tuple[Any, ...]
     places: tuple[Any, ...]
     document: bytes
+    states: bytes
 
     @classmethod
     def of(cls, graph: Graph) -> StoredPlan:
@@ -52,7 +55,7 @@ class StoredPlan:
         for node in plan.nodes:
             records += (node, plan.nodes[node].dump())
             places += (node, plan.places[node].dump())
-        return cls(plan, tuple(records), tuple(places), dumps(graph.document))
+        return cls(plan, tuple(records), tuple(places), dumps(graph.document), _pending(plan.nodes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Submission:
         graph_id: From `new_graph_id`: with the same one a repetition finds the run it has made.
         idempotency_key: With its scope before it; "": none.
         body_digest: Of the request, so that the same key with another body is noticed.
+        traceparent, tracestate: Of the trace that it belongs to; "": it begins one.
         room: What this process knows of the server's memory; a new one asks.
         timeout_s: Goes before the graph's own; None: the graph's, else *default_timeout_s*; 0: none.
     """
@@ -160,7 +164,7 @@ def _about(run: Submission, stored: StoredPlan) -> list[Word]:
     inputs = dumps(dict(run.inputs))
     prefix = _prefix(run, stored.document, inputs)
     head = _head(run, stored.plan, len(prefix), inputs)
-    document = prefix + b',"status":"submitted","node_states":{},"submitted_at":null}'
+    document = prefix + b',"status":"submitted","node_states":' + stored.states + b',"submitted_at":"'
     fields = [word for pair in head.items() for word in pair]
     return [run.body_digest, run.max_active, document, len(fields), *fields]
 
@@ -188,6 +192,12 @@ def _idempotency(run: Submission, base: str) -> str:
     if not run.idempotency_key:
         return base
     return idempotency_key(hashlib.sha256(run.idempotency_key.encode()).hexdigest())
+
+
+def _pending(nodes: Iterable[str]) -> bytes:
+    """Write the states of nodes that have not begun."""
+    beside: dict[str, Any] = {"output": None, "error": None, "started_at": None, "completed_at": None, "metadata": {}}
+    return dumps({name: {"node_id": name, "status": "pending", **beside} for name in nodes})
 
 
 def _prefix(run: Submission, document: bytes, inputs: bytes) -> bytes:
@@ -231,7 +241,7 @@ def _head(run: Submission, plan: Plan, prefix: int, inputs: bytes) -> dict[str, 
         "labels": dumps(dict(run.labels)),
         "metadata": dumps(dict(run.metadata)),
         "submitted_by": run.submitted_by,
-        "traceparent": run.traceparent,
+        "traceparent": run.traceparent or new_traceparent(),
         "tracestate": run.tracestate,
         "told": dumps({"name": graph.name or graph.id, "total": total}),
     }

@@ -2,7 +2,7 @@
 --
 -- KEYS: the run's head, idempotency key (or the head where there is none), state document.
 -- ARGV: the body's digest, most active runs (0: no limit), document, number of the head's words, those,
---       number of decisions, those, the run's output or ''.
+--       number of decisions, those, the run's output or ''. The document lacks its end: the time, and what closes it.
 -- Reply: {'submitted', ms, runs that have ended (module.lua)}, {'replayed', graph_id, status, ms}, {'mismatch', graph_id}, {'active', n}, {'judge', …},
 --        {'unplanned'}: the plan is not there (any more).
 
@@ -57,7 +57,7 @@ redis.call('HSET', base, unpack(words))
 redis.call('HSET', base, 'submitted', runs.int(runs.clock()))
 redis.call('PERSIST', base .. ':plan')
 redis.call('PERSIST', base .. ':edges')
-redis.call('SET', KEYS[3], document)
+redis.call('SET', KEYS[3], document .. runs.rfc3339(runs.clock()) .. '"}')
 redis.call('ZADD', shard .. 'runs', runs.int(runs.clock()), run.id)
 redis.call('ZADD', shard .. 'runs:running', runs.int(runs.clock()), run.id)
 redis.call('ZADD', shard .. 'looks', runs.int(runs.clock() + LOOK_MS), run.id)

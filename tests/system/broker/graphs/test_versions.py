@@ -65,7 +65,7 @@ def test_item_waits_for_a_worker_that_reads_it(
     assert db.hexists(PARKED, f"executor.work {entry.decode()}")
     (row,) = db.xpending_range("executor.work", GROUP, "-", "+", 10)
     assert row["times_delivered"] == 1, "it does not spin between older workers"
-    assert {view.status for view in drive(link, runs.nodes(play.id)) or []} == {"queued", "pending"}
+    assert {view.status for view in drive(link, runs.nodes(play.id)) or []} == {"waiting", "pending"}
     claim = new.take()
     assert claim is not None and claim.held.attempt == 1 and claim.delivery.brought[0] == b"node"
     assert not db.exists(PARKED)

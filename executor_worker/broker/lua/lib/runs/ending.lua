@@ -17,9 +17,10 @@ end
 function runs.time_or_null(ms) return ms > 0 and '"' .. runs.rfc3339(ms) .. '"' or 'null' end
 
 function runs.state_of_node(id, node, output)
+  local began = node.s == 0 and (node.st == 'completed' or node.st == 'failed') and node.d or node.s
   local err, metadata = string.match(node.rest, '^\n([^\n]*)\n(.*)$')
   return '{"node_id":' .. runs.quoted(id) .. ',"status":"' .. node.st .. '","output":' .. (output or 'null') .. ',"error":'
-    .. (err or 'null') .. ',"started_at":' .. runs.time_or_null(node.s) .. ',"completed_at":' .. runs.time_or_null(node.d)
+    .. (err or 'null') .. ',"started_at":' .. runs.time_or_null(began) .. ',"completed_at":' .. runs.time_or_null(node.d)
     .. ',"metadata":' .. (metadata or '{}') .. '}'
 end
 
