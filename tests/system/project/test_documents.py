@@ -145,3 +145,10 @@ def test_graphs_page_lists_every_code_of_a_check() -> None:
     checked = read("docs/GRAPHS.md").split("## What is checked")[1]
     rows = "".join(line.split(" | ")[0] for line in checked.splitlines() if line.startswith("| `"))
     assert set(re.findall(r"`([a-z_]+)`", rows)) == codes_of_checks()
+
+
+def test_readme_can_be_read_in_one_go() -> None:
+    """200 lines; details have pages of their own, and its first screen says what it is not."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) <= 200, "put details into docs/"
+    assert "**It is not**" in "\n".join(lines[:24])
