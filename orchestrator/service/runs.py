@@ -12,6 +12,7 @@ from executor_worker.broker.connection.asynchronous import Client
 from executor_worker.broker.graphs import RedisFull, RunEnded, RunError, RunNotEnded, RunStopping, Steps, runs
 from executor_worker.broker.graphs.duties import overdue_s
 from executor_worker.broker.graphs.memory import Room
+from executor_worker.broker.graphs.overview import RunsOverview, overview
 from executor_worker.broker.graphs.requests_async import adrive
 from executor_worker.envelopes.traces import trace_id
 from executor_worker.errors import StreamUnavailable
@@ -289,9 +290,9 @@ class Runs:
                     pass
                 break
 
-    async def active(self) -> int:
-        """Count the runs that have not ended."""
-        return await self._do(runs.active_count())
+    async def overview(self) -> RunsOverview:
+        """Look at all runs together."""
+        return await self._do(overview())
 
     async def overdue_s(self) -> float:
         """Tell for how long what keepers do for runs has been due."""

@@ -99,14 +99,22 @@ class Service:
         """Read what is shown beside what was counted; nothing while Redis is away."""
         try:
             async with asyncio.timeout(ANSWERS_S):
-                active, stats = await self.runs.active(), await self.fleet.stats()
+                seen, late_s, stats = await self.runs.overview(), await self.runs.overdue_s(), await self.fleet.stats()
         except (StreamError, TimeoutError):
             return []
         workers: dict[tuple[tuple[str, str], ...], float] = {
             (("node_type", kind),): float(one["total_workers"]) for kind, one in stats.items()
         }
         return [
-            ("dago_active_executions", "Number of currently active executions.", {(): float(active)}),
+            ("dago_active_executions", "Number of currently active executions.", {(): float(seen.active)}),
+            ("dago_oldest_run_age_seconds", "Since the oldest active run was submitted.", {(): seen.oldest_s}),
+            (
+                "dago_run_nodes_ready",
+                "Nodes of the oldest active runs that wait for a worker.",
+                {(): float(seen.ready)},
+            ),
+            ("dago_run_nodes_running", "Nodes of the oldest active runs in hand.", {(): float(seen.running)}),
+            ("dago_runs_overdue_seconds", "For how long what is due for runs has been left lying.", {(): late_s}),
             ("dago_worker_count", "Current number of workers by type.", workers),
         ]
 

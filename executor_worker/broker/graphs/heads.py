@@ -9,7 +9,7 @@ from typing import Any
 from executor_worker.broker.graphs.errors import RunUnknown
 from executor_worker.broker.graphs.records import OVER
 from executor_worker.broker.graphs.requests import Request, Steps, checked
-from executor_worker.broker.names import listing_key, run_key
+from executor_worker.broker.names import run_key
 from executor_worker.json_text import loads
 
 PAGE = 1000
@@ -144,9 +144,3 @@ def ids_of(graph_id: str) -> Steps[list[str]]:
     """Read the ids of a run's nodes, in the graph's order."""
     (ids,) = checked((yield [(b"HGET", run_key(graph_id), "ids")]))
     return ids.decode().split("\t") if ids else []
-
-
-def active_count() -> Steps[int]:
-    """Count the runs that have not ended."""
-    (count,) = checked((yield [(b"ZCARD", listing_key("running"))]))
-    return int(count)

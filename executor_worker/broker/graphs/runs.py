@@ -2,7 +2,7 @@
 
 from executor_worker.broker.graphs.documents import document, result
 from executor_worker.broker.graphs.event_pages import EventPage, check_cursor, cursor_of, events
-from executor_worker.broker.graphs.heads import Head, active_count, head, require
+from executor_worker.broker.graphs.heads import Head, head, require
 from executor_worker.broker.graphs.listings import Filter, Listing, listing
 from executor_worker.broker.graphs.node_views import NodeDetail, NodeView, node, nodes
 from executor_worker.broker.graphs.stepping import step
@@ -21,7 +21,6 @@ __all__ = [
     "StoredPlan",
     "Submission",
     "Submitted",
-    "active_count",
     "cancel",
     "check_cursor",
     "cursor_of",
