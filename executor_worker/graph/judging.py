@@ -110,10 +110,15 @@ def _packed(marks: str) -> str:
     return NONE if "1" not in marks else marks
 
 
-def judge(plan: NodePlan, node: str, seen: Seen) -> Judgement:
-    """Decide a node that needs no worker: a deterministic router, a start or an end with conditions behind it."""
+def judge(plan: NodePlan, node: str, seen: Seen, led: Any = None) -> Judgement:
+    """
+    Decide a node that needs no worker: a deterministic router, a start or an end with conditions behind it.
+
+    Args:
+        led: An end's output: what has led to it.
+    """
     if plan.type != "router":
-        output = dict(seen.inputs) if plan.type == "start" else None
+        output = dict(seen.inputs) if plan.type == "start" else led
         took, errors = edges_taken(plan, node, "completed", output, seen)
         return Judgement("completed", took, output, errors=errors)
     decided = routing.decide(routing.read(plan.config, None, Problems()), seen.rules())

@@ -109,8 +109,8 @@ class Place:
     The place of a node in its graph, for scripts; see `parse_place` in lua/lib/runs/model.lua.
 
     Attributes:
-        inline: "w" a worker runs it; "a" it is completed at once, all its edges are taken; "i" it is decided by
-            the process that ends its last parent.
+        inline: "w" a worker runs it; "a" it is completed at once, all its edges are taken; "s" so too, and its output
+            is stored for those that name it; "i" it is decided by the process that ends its last parent.
         need: How many edges must be taken; 0: all must be decided and one taken.
         edges: How many lead to it.
         out: Target, its need and its edges.
@@ -175,10 +175,12 @@ def compile_graph(graph: Graph) -> Plan:
     plans = {
         name: _plan_of(node, outgoing[name], incoming[name], graph.nodes, past) for name, node in graph.nodes.items()
     }
+    output_reads = _output_reads(graph)
+    named = {*output_reads, *(name for plan in plans.values() for name in plan.reads)}
     needs = {node: need_of(graph.nodes[node], len(edges)) for node, edges in incoming.items()}
     places = {
         node: Place(
-            inline=_inline(graph.nodes[node], plan),
+            inline=_inline(graph.nodes[node], plan, node in named),
             need=needs[node],
             edges=len(incoming[node]),
             type=plan.type,
@@ -197,7 +199,7 @@ def compile_graph(graph: Graph) -> Plan:
         places,
         roots,
         tuple(node for node, edges in outgoing.items() if not edges),
-        _output_reads(graph),
+        output_reads,
     )
 
 
@@ -272,10 +274,10 @@ def _led_from(incoming: Iterable[tuple[str, int]]) -> tuple[str, ...]:
     return tuple(word for source, at in incoming for word in (source, str(at + 1)))
 
 
-def _inline(node: Node, plan: NodePlan) -> str:
+def _inline(node: Node, plan: NodePlan, named: bool) -> str:
     if node.type in INLINE_TYPES:
         plain = all(way.on != "failure" and way.condition is None for way in plan.out)
-        return "a" if plain else "i"
+        return "i" if not plain else "s" if named else "a"
     if node.type == "router":
         return "w" if routing.read(node.config, None, Problems()).needs_worker else "i"
     return "w"

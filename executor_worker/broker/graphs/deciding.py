@@ -50,13 +50,19 @@ class Deciding:
         return [*words, self.output if self.render is not None else LATER]
 
     def decide(self, asked: Sequence[bytes]) -> Steps[None]:
-        """Decide what *asked* names: pairs of a node ("" for the run's output) and what ended before it in the call."""
-        pairs = [(asked[at].decode(), asked[at + 1].decode()) for at in range(0, len(asked), 2)]
+        """
+        Decide what *asked* names: pairs of a node ("" for the run's output) and what ended before it in the call.
+
+        The latter is written by `ended_here` in lua/lib/runs/advance.lua; an end that is asked for too, with
+        its output.
+        """
+        pairs = [(asked[at].decode(), asked[at + 1]) for at in range(0, len(asked), 2)]
         yield from self._know([node for node, _ in pairs if node])
         for node, ended in pairs:
-            just_ended = frozenset(ended.split("\t")) if ended else frozenset[str]()
+            just_ended = dict(map(_end_of, ended.split(b"\n"))) if ended else {}
             if node:
-                yield from self._decide_node(node, just_ended)
+                led = just_ended.pop(node, None)
+                yield from self._decide_node(node, just_ended, led and led.output)
             else:
                 yield from self._decide_output(just_ended)
 
@@ -78,14 +84,14 @@ class Deciding:
         if self.inputs is None:
             self.inputs = loads(replies[0] or b"{}")
 
-    def _decide_node(self, node: str, just_ended: frozenset[str]) -> Steps[None]:
+    def _decide_node(self, node: str, just_ended: Mapping[str, NodeEnd], led: Any) -> Steps[None]:
         plan = self.plans[node]
         past, assumed = yield from self._past(plan.reads, just_ended, node)
-        judged = judge(plan, node, Seen(self.graph_id, self.inputs or {}, past))
+        judged = judge(plan, node, Seen(self.graph_id, self.inputs or {}, past), led)
         decided = decided_of(self.graph_id, node, plan.type, judged, assumed)
         self.given[node] = self.local[node] = decided
 
-    def _decide_output(self, just_ended: frozenset[str]) -> Steps[None]:
+    def _decide_output(self, just_ended: Mapping[str, NodeEnd]) -> Steps[None]:
         if self.skeleton is None:
             (reply,) = checked((yield [(b"HGET", f"{run_key(self.graph_id)}:plan", "")]))
             self.skeleton = reply
@@ -100,7 +106,7 @@ class Deciding:
             self.output = b"null"
 
     def _past(
-        self, reads: Sequence[str], just_ended: frozenset[str], node: str
+        self, reads: Sequence[str], just_ended: Mapping[str, NodeEnd], node: str
     ) -> Steps[tuple[dict[str, NodeEnd], tuple[str, ...]]]:
         """Read what *node* may see of *reads*, and which of them had not ended for it."""
         elsewhere = [one for one in reads if one not in just_ended]
@@ -123,10 +129,16 @@ class Deciding:
         past = {}
         for one in reads:
             if one in just_ended:
-                past[one] = self.local[one].seen if one in self.local else NodeEnd("completed")
+                past[one] = self.local[one].seen if one in self.local else just_ended[one]
             else:
                 past[one] = found.get(one, NodeEnd(""))
         return past, tuple(one for one in elsewhere if one not in found)
+
+
+def _end_of(line: bytes) -> tuple[str, NodeEnd]:
+    """Read what a script tells of a node that has ended in its very call: an output that it has made, or none."""
+    node, status, output = line.split(b"\t", 2)
+    return node.decode(), NodeEnd(status.decode(), loads(output) if output else None)
 
 
 def past_node(field: bytes | None, output: bytes | None, ready: int | None) -> NodeEnd | None:

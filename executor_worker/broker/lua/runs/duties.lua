@@ -128,6 +128,8 @@ local function look(id)
     redis.call('ZREM', KEYS[2], id)
     return 0, 0
   end
+  -- What still runs of a run that stops ends with its timer.
+  if run.stopping ~= '' and redis.call('ZSCORE', KEYS[1], run.id .. '\t\tstop\t' .. run.epoch .. '\t0') then return 1, 0 end
   local open = redis.call('HGETALL', run.base .. ':open')
   local mended = 0
   for i = 1, #open, 2 do

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from executor_worker.broker.names import run_key
 from executor_worker.graph.advance import Answer, Run
 from executor_worker.graph.definition import Graph
 from executor_worker.graph.plan import compile_graph
+from executor_worker.graph.scopes import NodeEnd
 
 Client = Any
 
@@ -64,7 +65,9 @@ class Made:
             edges += [{"from": source, "to": name} for source in sources]
         for name in names:
             if nodes[name]["type"] == "router":
-                nodes[name]["config"] = {"rules": [{"condition": "true", "target": "n0"}]}
+                targets = [edge["to"] for edge in edges if edge["from"] == name]
+                nodes[name]["config"] = {"rules": [{"condition": "true", "target": target} for target in targets]}
+                nodes[name]["type"] = "router" if targets else "end"
         document = {"nodes": nodes, "edges": edges, "failure": chance.choice(["fail_fast", "finish", "finish"])}
         return cls(chance.randint(0, 2**30), document, past)
 
@@ -82,7 +85,7 @@ class Scripted(Deciding):
 
     made: Made
 
-    def _decide_node(self, node: str, just_ended: frozenset[str]) -> Steps[None]:
+    def _decide_node(self, node: str, just_ended: Mapping[str, NodeEnd], led: Any) -> Steps[None]:
         past, assumed = yield from self._past(sorted(self.made.past[node]), just_ended, node)
         seen = [(name, one.status) for name, one in past.items() if name not in assumed]
         took = self.made.took(node, len(self.plans[node].out), seen)

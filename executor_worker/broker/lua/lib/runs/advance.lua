@@ -113,13 +113,24 @@ function runs.derived_output(run, id, place)
   return #led > 0 and '{' .. table.concat(parts, ',') .. '}' or nil
 end
 
+-- For who decides: *lines* and those of the nodes that have ended in this very call, each a node, its status, and its output
+-- where it was made here.
+function runs.ended_here(run, lines)
+  for _, id in ipairs(run.now_ended) do
+    lines[#lines + 1] = id .. '\t' .. runs.node_of(run, id).st .. '\t' .. (run.derived[id] or '')
+  end
+  return table.concat(lines, '\n')
+end
+
 -- A node that needs no worker is ready: it is done here if it was decided, else the caller has to decide it first.
 function runs.do_inline(run, id)
   local node, place = runs.node_of(run, id), runs.place_of(run, id)
   runs.begin_run(run)
-  if place.inline == 'a' then
+  if place.inline ~= 'i' then
     local output = runs.derived_output(run, id, place) or 'null'
+    run.derived[id] = output
     local about = {
+      output = place.inline == 's' and output,
       took = '*', data = '{"mode":' .. runs.quoted(place.kind) .. '}', stream = COMPLETED_STREAM,
       mirror = '"type":"node.completed","graph_id":' .. runs.quoted(run.id) .. ',"execution_id":' .. runs.quoted(run.id)
         .. ',"node_id":' .. runs.quoted(id) .. ',"data":{"graph_id":' .. runs.quoted(run.id) .. ',"node_id":' .. runs.quoted(id)
@@ -129,7 +140,8 @@ function runs.do_inline(run, id)
   end
   local decision = run.given[id]
   if not decision or runs.outdated(run, node.r, decision.assumed) then
-    run.judge[#run.judge + 1] = {id, table.concat(run.now_ended, '\t')}
+    local own = place.kind == 'end' and {id .. '\tready\t' .. (runs.derived_output(run, id, place) or 'null')} or {}
+    run.judge[#run.judge + 1] = {id, runs.ended_here(run, own)}
     return
   end
   for _, event in ipairs(decision.events) do runs.log(run, event[1], id, event[2]) end

@@ -182,7 +182,7 @@ function runs.undecided(run, output)
     run.cursors = {'end\t\t1'}
   end
   if #names == 0 and not output and run.has_output and run.stopping == '' and run.left == 0 and run.error == '' then
-    names = {'', table.concat(run.now_ended, '\t')}
+    names = {'', runs.ended_here(run, {})}
   end
   return #names > 0 and names
 end
