@@ -513,7 +513,7 @@ def _add_state(parser: argparse.ArgumentParser, about: str) -> None:
 
 
 def _address(text: str) -> str:
-    """What is wrong with one is said by its setting; none at all would be the default."""
+    """Refuse an empty address: it would mean the default. Its setting says what else may be wrong."""
     if not text.strip():
         raise argparse.ArgumentTypeError("it must be host:port or an address as REDIS_ADDR takes it")
     return text.strip()
