@@ -20,7 +20,6 @@ from executor_worker.broker.queue.consumers import (
 )
 from executor_worker.broker.queue.leases import renew
 from executor_worker.broker.queue.stale import Sweeper
-from tests.kit import wait_until
 from tests.unit.executor_worker.broker.acts import EVENTS, WORK, Client, commit, fill, pending, push, settle, take
 
 Make = Callable[..., Consumer]
@@ -31,9 +30,10 @@ def test_renewed_entries_start_their_lease_again_uncounted(db: Client, consumer:
     entries = [push(db), push(db)]
     workers = [consumer("w.1"), consumer("w.2")]
     taken = [take(worker) for worker in workers]
-    wait_until(lambda: all(idle > 30 for _, idle, _ in pending(db).values()))
+    for name, entry in zip(("w.1", "w.2"), entries, strict=True):
+        db.xclaim(WORK, GROUP, name, 0, [entry], idle=60_000, justid=True)
     assert renew(link, [one.held for one in taken]) == []
-    assert all(idle < 30 and count == 1 for _, idle, count in pending(db).values())
+    assert all(idle < 30_000 and count == 1 for _, idle, count in pending(db).values())
     assert sorted(pending(db)) == sorted(entries)
     assert settle(workers[0], taken[0]).name == "settled"
 

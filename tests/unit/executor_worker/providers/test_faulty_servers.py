@@ -316,30 +316,37 @@ def test_the_nodes_deadline_goes_before_all(how: str, dialect: Dialect, faulty: 
     """It ends a call that could go on, and no further one is made."""
     provider = dialect.provider(faulty.url, timeout_s=30)
     faulty.will({"mute": mute(), "trickle": trickle(dialect.ping(), 0.05), "hang": hang(dialect.begin())}[how])
-    began = Stopwatch()
-    with pytest.raises(NodeTimeout):
-        provider.complete(asked(), run_context(0.2))
-    assert began.own_s() < 1.5
+    for seconds in (0.2, 2, 10):  # on a busy machine the request may not get there in time
+        began = Stopwatch()
+        with pytest.raises(NodeTimeout):
+            provider.complete(asked(), run_context(seconds))
+        assert began.own_s() < seconds + 1.3
+        if faulty.requests:
+            break
     assert len(faulty.requests) == 1
     provider.close()
 
 
 class Stopping(RunContext):
-    """A watch that says *error* after so many seconds."""
+    """A run that is ended by *error*, so many seconds after the server was asked."""
 
-    def __init__(self, after_s: float, error: BaseException) -> None:
-        super().__init__(time.monotonic() + 30)
-        self._at = time.monotonic() + after_s
+    def __init__(self, after_s: float, error: BaseException, asked: Callable[[], object]) -> None:
+        super().__init__(time.monotonic() + 60)
+        self._after_s = after_s
+        self._asked = asked
+        self._at: float | None = None
         self._error = error
 
     def check(self) -> None:
-        if time.monotonic() > self._at:
+        if self._at is None and self._asked():
+            self._at = time.monotonic() + self._after_s
+        if self._at is not None and time.monotonic() > self._at:
             raise self._error
 
 
 @pytest.mark.parametrize("error", [Cancelled("its graph was cancelled"), Abandoned("the lease is gone")])
 @pytest.mark.parametrize("reply", ["mute", "trickle", "waiting"])
-def test_what_the_watch_says_is_heard_while_a_server_is_silent(
+def test_what_ends_the_run_is_heard_while_a_server_is_silent(
     error: BaseException, reply: str, dialect: Dialect, faulty: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A cancelled graph or a lost lease ends the call within a slice, as itself, and no retry follows."""
@@ -350,7 +357,7 @@ def test_what_the_watch_says_is_heard_while_a_server_is_silent(
     )
     began = Stopwatch()
     with pytest.raises(type(error), match=str(error)):
-        provider.complete(asked(), Stopping(0.1, error))
+        provider.complete(asked(), Stopping(0.1, error, lambda: faulty.requests))
     assert began.own_s() < 2
     assert len(faulty.requests) == 1
     provider.close()
