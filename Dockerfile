@@ -47,8 +47,12 @@ RUN groupadd --gid 1000 executor \
     && install --directory --owner 1000 --group 1000 --mode 0700 /run/dago \
     && /opt/executor-worker/bin/python -c "import anthropic, openai, mcp.client, pydantic_settings, redis, requests, rich.live, psutil, http.client"
 COPY --from=program /program /opt/executor-worker
-# Where the programs are in the images that this one takes the place of.
-RUN mkdir /app && ln -s /opt/executor-worker/bin/executor-worker /opt/executor-worker/bin/dago /app/
+# Where the programs are in the images that this one takes the place of. Until a program has a handler the kernel drops a
+# TERM to PID 1: one that is blocked waits for it.
+RUN mkdir /app && for name in executor-worker dago; do \
+        printf '#!/bin/sh\nexec env --block-signal=TERM,INT /opt/executor-worker/bin/%s "$@"\n' "$name" > "/app/$name" \
+        && chmod 755 "/app/$name" || exit; \
+    done
 # The API (`serve`, or /app/dago) is of no use on a container's own loopback; without tokens it makes one in a file there,
 # whose name is no secret.
 # hadolint ignore=DL3064
@@ -64,5 +68,5 @@ EXPOSE 8080 8081 9090
 STOPSIGNAL SIGTERM
 # Reads the pool's own table: neither HEALTH_PORT nor the network has to be there for it.
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s --retries=3 CMD ["executor-worker", "health"]
-ENTRYPOINT ["executor-worker"]
+ENTRYPOINT ["env", "--block-signal=TERM,INT", "executor-worker"]
 CMD ["run"]

@@ -108,10 +108,11 @@ def _apply_common_options(args: argparse.Namespace) -> None:
 def _run(args: argparse.Namespace) -> int:
     if args.forks:
         _require_linux(args.command)
-    if args.needs == "nothing":
-        return _entry(args.entry)(args)
     if args.needs == "pool":
         _leave_when_told()
+    _hear_what_came_before()
+    if args.needs == "nothing":
+        return _entry(args.entry)(args)
     from executor_worker.settings import Settings  # pydantic: a tenth of a second that `--help` can do without
 
     settings = Settings.load(os.environ)
@@ -136,6 +137,16 @@ def _leave_when_told() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, leave)
+
+
+def _hear_what_came_before() -> None:
+    """
+    Unblock what the image has blocked for us.
+
+    The kernel drops a signal to PID 1 that has no handler; one that is blocked waits until there is one.
+    """
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
 
 
 def _entry(name: str) -> Command:

@@ -35,7 +35,7 @@ def test_image_holds_what_it_needs(engine: Engine, image: str) -> None:
     settings = known["Config"]
     assert settings["User"] == "1000:1000"
     assert settings["StopSignal"] == "SIGTERM"
-    assert settings["Entrypoint"] == ["executor-worker"] and settings["Cmd"] == ["run"]
+    assert settings["Entrypoint"][-1] == "executor-worker" and settings["Cmd"] == ["run"]
     assert known["Healthcheck"]["Test"] == ["CMD", "executor-worker", "health"]
     assert mib(engine, image) - mib(engine, "localhost/stand-in-for-python") < LARGEST_MIB
 
@@ -105,6 +105,13 @@ def test_term_drains(launch: Launch) -> None:
     result = pool.wire.wait_result(graph_id)
     assert result["data"]["output"] == "held" and result["data"]["attempt"] == 1
     assert pool.wire.redis.xlen("executor.work") == 0
+
+
+def test_term_at_the_very_start_ends_it(launch: Launch) -> None:
+    """PID 1 has no handler yet: what comes then waits until it has."""
+    pool = launch(wait=False)
+    pool.container.kill("TERM")
+    assert pool.container.wait() == 0
 
 
 def test_deadline_passed_in_a_drain_is_told_and_loses_nothing(launch: Launch) -> None:
