@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
 from executor_worker.broker.connection.link import Link
-from executor_worker.broker.graphs import RunError, drive, runs
-from executor_worker.cli.display import on_terminal, print_json, print_json_line, print_table
-from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
+from executor_worker.broker.graphs import drive, runs
+from executor_worker.cli.display import print_json, print_json_line, print_table
+from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.cli.graph import remote
 from executor_worker.cli.graph.following import follow, teller
+from executor_worker.cli.graph.many import ACTIVE, OVER, each
 from executor_worker.cli.graph.reading import read_request
 from executor_worker.cli.graph.running import print_result, read_graph, submit_graph, teller_on_stderr
 from executor_worker.envelopes.events import rfc3339
@@ -124,79 +123,55 @@ def follow_run(settings: Settings, args: argparse.Namespace) -> int:
 def cancel(settings: Settings, args: argparse.Namespace) -> int:
     """Cancel runs, named or by a filter."""
     with closing(connect(settings)) as link:
-        return _each(link, args, "cancelled", _ACTIVE, lambda graph_id: _cancelled(drive(link, runs.cancel(graph_id))))
+        return each(
+            args,
+            "cancelled",
+            ACTIVE,
+            _found(link, args),
+            lambda graph_id: _cancelled(drive(link, runs.cancel(graph_id))),
+        )
 
 
 @_or_over_api
 def retry(settings: Settings, args: argparse.Namespace) -> int:
     """Begin failed or cancelled runs again, named or by a filter."""
     with closing(connect(settings)) as link:
-        return _each(link, args, "retried", _OVER, lambda graph_id: _retried(drive(link, runs.retry(graph_id))))
+        return each(
+            args, "retried", OVER, _found(link, args), lambda graph_id: _retried(drive(link, runs.retry(graph_id)))
+        )
 
 
 @_or_over_api
 def hold(settings: Settings, args: argparse.Namespace) -> int:
     """Let nothing new of runs start."""
     with closing(connect(settings)) as link:
-        return _each(link, args, "held", (), lambda graph_id: as_json(drive(link, runs.hold(graph_id))))
+        return each(args, "held", (), _found(link, args), lambda graph_id: as_json(drive(link, runs.hold(graph_id))))
 
 
 @_or_over_api
 def resume(settings: Settings, args: argparse.Namespace) -> int:
     """Let held runs go on."""
     with closing(connect(settings)) as link:
-        return _each(link, args, "going on", (), lambda graph_id: as_json(drive(link, runs.resume(graph_id))))
+        return each(
+            args, "going on", (), _found(link, args), lambda graph_id: as_json(drive(link, runs.resume(graph_id)))
+        )
 
 
-_ACTIVE, _OVER = ("running",), ("failed", "cancelled")
+def _found(link: Link, args: argparse.Namespace) -> Callable[[str], list[str]]:
+    since_ms = int((time.time() - args.since) * 1000) if getattr(args, "since", None) else None
 
+    def of_status(status: str) -> list[str]:
+        wanted = runs.Filter(status=status, code=args.code or "", since_ms=since_ms)
+        found: list[str] = []
+        cursor = ""
+        while True:
+            page = drive(link, runs.listing(wanted, limit=100, cursor=cursor))
+            found += [head.graph_id for head in page.runs]
+            if page.next_cursor is None:
+                return found
+            cursor = page.next_cursor
 
-def _each(
-    link: Link, args: argparse.Namespace, done: str, statuses: Sequence[str], act: Callable[[str], dict[str, Any]]
-) -> int:
-    """
-    Do something to each run that was named, or that a filter finds; say of each what came of it.
-
-    Raises:
-        Quit: None was named, and there is no filter.
-    """
-    named = list(args.ids)
-    filters = {name: getattr(args, name, None) for name in ("status", "code", "since")}
-    if not named and not any(filters.values()):
-        raise Quit(USAGE, "name runs, or say which by --status, --code or --since.")
-    if not named:
-        named = [name for status in ([args.status] if args.status else statuses) for name in _found(link, args, status)]
-    failed = 0
-    for graph_id in named:
-        if getattr(args, "dry_run", False):
-            print(f"{graph_id} would be {done}" if on_terminal() else json.dumps({"graph_id": graph_id}), flush=True)
-            continue
-        try:
-            told = act(graph_id)
-        except RunError as error:
-            failed += 1
-            print(f"executor-worker: {error}.", file=sys.stderr)
-            continue
-        if on_terminal():
-            print(f"{graph_id} is {done}", flush=True)
-        else:
-            print_json_line(told)
-    if not named:
-        print("executor-worker: there are no such runs.", file=sys.stderr)
-    return FAILED if failed else DONE
-
-
-def _found(link: Link, args: argparse.Namespace, status: str) -> list[str]:
-    since_ms = int((time.time() - args.since) * 1000) if args.since else None
-    wanted = runs.Filter(status=status, code=args.code or "", since_ms=since_ms)
-    found: list[str] = []
-    cursor = ""
-    while True:
-        page = drive(link, runs.listing(wanted, limit=100, cursor=cursor))
-        found += [head.graph_id for head in page.runs]
-        if page.next_cursor is None:
-            return found
-        cursor = page.next_cursor
+    return of_status
 
 
 def _cancelled(done: runs.Cancelled) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from executor_worker.cli.display import on_terminal, print_json, print_json_line, print_table
-from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
+from executor_worker.cli.display import print_json, print_json_line, print_table
+from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.cli.graph.following import teller
+from executor_worker.cli.graph.many import ACTIVE, OVER, each
 from executor_worker.cli.graph.reading import read_request
 from executor_worker.cli.graph.running import teller_on_stderr
 from executor_worker.client import DagoClient, DagoError
@@ -101,71 +101,39 @@ def follow_run(settings: Settings, args: argparse.Namespace) -> int:
 def cancel(settings: Settings, args: argparse.Namespace) -> int:
     """Cancel runs, named or by a filter."""
     with _client(settings) as dago:
-        return _each(dago, args, "cancelled", ("running",), dago.cancel)
+        return each(args, "cancelled", ACTIVE, _found(dago, args), dago.cancel)
 
 
 def retry(settings: Settings, args: argparse.Namespace) -> int:
     """Begin failed or cancelled runs again, named or by a filter."""
     with _client(settings) as dago:
-        return _each(dago, args, "retried", ("failed", "cancelled"), dago.retry)
+        return each(args, "retried", OVER, _found(dago, args), dago.retry)
 
 
 def hold(settings: Settings, args: argparse.Namespace) -> int:
     """Let nothing new of runs start."""
     with _client(settings) as dago:
-        return _each(dago, args, "held", (), dago.hold)
+        return each(args, "held", (), _found(dago, args), dago.hold)
 
 
 def resume(settings: Settings, args: argparse.Namespace) -> int:
     """Let held runs go on."""
     with _client(settings) as dago:
-        return _each(dago, args, "going on", (), dago.resume)
+        return each(args, "going on", (), _found(dago, args), dago.resume)
 
 
 def _client(settings: Settings) -> DagoClient:
     return DagoClient(settings.dago_url, settings.dago_token or None)
 
 
-def _each(
-    dago: DagoClient,
-    args: argparse.Namespace,
-    done: str,
-    statuses: Sequence[str],
-    act: Callable[[str], dict[str, Any]],
-) -> int:
-    """
-    Do something to each run that was named, or that a filter finds; say of each what came of it.
+def _found(dago: DagoClient, args: argparse.Namespace) -> Callable[[str], list[str]]:
+    since = rfc3339(time.time() - args.since) if getattr(args, "since", None) else None
 
-    Raises:
-        Quit: None was named, and there is no filter.
-    """
-    named = list(args.ids)
-    filters = {name: getattr(args, name, None) for name in ("status", "code", "since")}
-    if not named and not any(filters.values()):
-        raise Quit(USAGE, "name runs, or say which by --status, --code or --since.")
-    if not named:
-        since = rfc3339(time.time() - args.since) if args.since else None
-        for status in [args.status] if args.status else statuses:
-            wanted = {"status": status, "code": args.code, "since": since}
-            named += [run["graph_id"] for run in _all(dago, wanted, sys.maxsize)]
-    failed = 0
-    for graph_id in named:
-        if getattr(args, "dry_run", False):
-            print(f"{graph_id} would be {done}" if on_terminal() else json.dumps({"graph_id": graph_id}), flush=True)
-            continue
-        try:
-            told = act(graph_id)
-        except DagoError as error:
-            failed += 1
-            print(f"executor-worker: {error}.", file=sys.stderr)
-            continue
-        if on_terminal():
-            print(f"{graph_id} is {done}", flush=True)
-        else:
-            print_json_line(told)
-    if not named:
-        print("executor-worker: there are no such runs.", file=sys.stderr)
-    return FAILED if failed else DONE
+    def of_status(status: str) -> list[str]:
+        wanted = {"status": status, "code": args.code, "since": since}
+        return [run["graph_id"] for run in _all(dago, wanted, sys.maxsize)]
+
+    return of_status
 
 
 def _all(dago: DagoClient, wanted: dict[str, Any], most: int) -> list[dict[str, Any]]:
