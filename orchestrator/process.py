@@ -28,6 +28,7 @@ from supervisor.scoreboard.scoreboard import Row
 BEAT_S = 1.0
 HANGS_S = 15.0  # a loop that has not turned for so long is replaced
 KEEP_ALIVE_S = 60
+FLUSH_S = 1.0  # for spans that were not sent yet
 PING_S = 15.0  # of WebSocket, as the comments of SSE
 LEAST_DRAIN_S, MOST_DRAIN_S = 1, 5  # for what is being answered when we are asked to leave
 
@@ -44,7 +45,8 @@ async def _serve(services: ApiServices, row: Row) -> None:
     logs.bind(worker_id=services.name, service=row.slot)
     client = connect(services.endpoint, f"{services.name}.api.{row.slot}")
     metrics = ApiMetrics(row, services.board.all_counters, services.pool.all_counters if services.alone else None)
-    service = Service(client, services.settings, services.rules, metrics)
+    tracing = services.tracing(f"{services.name}.api.{row.slot}")
+    service = Service(client, services.settings, services.rules, metrics, tracing)
     server = _HttpServer(_config(services, service, metrics))
     loop = asyncio.get_running_loop()
 
@@ -70,6 +72,7 @@ async def _serve(services: ApiServices, row: Row) -> None:
         await service.finish(MOST_DRAIN_S)
         await service.feeds.close()
         await client.aclose()
+        tracing.close(FLUSH_S)
 
 
 async def _serve_http(services: ApiServices, server: uvicorn.Server, service: Service) -> None:

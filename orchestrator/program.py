@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from executor_worker.broker.connection.endpoint import Endpoint
 from executor_worker.errors import ConfigError
 from executor_worker.settings import Settings
+from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from orchestrator.listening import Listening
 from orchestrator.service.rules import Renders, Rules
 from orchestrator.settings import ApiSettings, api_settings
@@ -25,9 +27,11 @@ class ApiServices:
         pool: The workers' scoreboard.
         rules: Of those who run nodes.
         alone: There is no other page for what the keeper counts.
+        tracing: Makes what traces a process, of the settings and its name.
 
     Attributes:
         count: API processes wanted.
+        tracing: Makes what traces a process, by its name.
         board: Their scoreboard.
 
     Raises:
@@ -44,6 +48,7 @@ class ApiServices:
         *,
         alone: bool = False,
         board: Scoreboard | None = None,
+        tracing: Callable[[Settings, str], Tracing] = lambda *_: NO_TRACING,
     ) -> None:
         self.settings: ApiSettings = api_settings(settings)
         self.endpoint = endpoint
@@ -51,6 +56,8 @@ class ApiServices:
         self.pool = pool
         self.rules = rules
         self.alone = alone
+        self.tracing = partial(tracing, settings)
+        self._tracing = tracing
         self.count = settings.api_processes
         self.board = Scoreboard(MOST_PROCESSES, hidden=True) if board is None else board
         self.name = settings.worker_id
@@ -67,7 +74,14 @@ class ApiServices:
             ConfigError: They can't be used.
         """
         return ApiServices(
-            settings, endpoint, self.listening, self.pool, self.rules, alone=self.alone, board=self.board
+            settings,
+            endpoint,
+            self.listening,
+            self.pool,
+            self.rules,
+            alone=self.alone,
+            board=self.board,
+            tracing=self._tracing,
         )
 
     def serve(self, row: Row) -> int:
@@ -88,6 +102,7 @@ def prepare(
     inherited: tuple[int, ...] = (),
     *,
     alone: bool = False,
+    tracing: Callable[[Settings, str], Tracing] = lambda *_: NO_TRACING,
 ) -> ApiServices:
     """
     Bind the API's ports and make its services.
@@ -95,14 +110,14 @@ def prepare(
     Args:
         render, config, retired: See `service.rules.Rules`.
         inherited: Descriptors of a predecessor's sockets; empty: there is none.
-        alone: There is no other page for what the keeper counts.
+        alone, tracing: See `ApiServices`.
 
     Raises:
         ConfigError: The settings can't be used, or a port can't be listened on.
     """
     api_settings(settings)  # before anything is bound
     rules = Rules(render, config, retired)
-    return ApiServices(settings, endpoint, Listening.of(settings, inherited), pool, rules, alone=alone)
+    return ApiServices(settings, endpoint, Listening.of(settings, inherited), pool, rules, alone=alone, tracing=tracing)
 
 
 def _check_tls(cert: str, key: str) -> None:

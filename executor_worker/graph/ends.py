@@ -17,9 +17,10 @@ class RunEnd(NamedTuple):
 
     status: str
     seconds: float
+    graph_id: str
 
 
 def run_ends(told: Sequence[bytes]) -> tuple[RunEnd, ...]:
-    """Read the ends that a script's reply tells of: '<status> <ms>' each."""
-    pairs = [text.decode().partition(" ") for text in told]
-    return tuple(RunEnd(status, int(ms) / 1000) for status, _, ms in pairs)
+    """Read the ends that a script's reply tells of: '<status> <ms> <id>' each."""
+    parts = [text.decode().split(" ", 2) for text in told]
+    return tuple(RunEnd(status, int(ms) / 1000, graph_id) for status, ms, graph_id in parts)

@@ -99,7 +99,7 @@ class Duties:
             Duty("limits", LIMITS_S, self._while_up(self.limits.run)),
             Duty("role_queues", ROLE_QUEUES_S, self._while_up(RoleQueues(around).run)),
             Duty("history", HISTORY_S, self._while_up(self.history.run)),
-            Duty("graph_runs", GRAPH_RUNS_S, self._while_up(self.graph_runs.run)),
+            Duty("graph_runs", GRAPH_RUNS_S, self._while_up(self.graph_runs.run), self.graph_runs.close),
             Duty("router_work", ROUTER_WORK_S, self._while_up(RouterWork(around).run)),
             Duty("offers", OFFERS_S, self._while_up(offers.run), self._while_up(offers.close)),
             Duty("registry", REGISTRY_S, self._while_up(registration.run), self._while_up(registration.close)),

@@ -6,12 +6,15 @@ import time
 
 from executor_worker.broker.graphs import drive
 from executor_worker.broker.graphs.duties import work_off
+from executor_worker.broker.graphs.traces import trace_of_run
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder, count_run
+from executor_worker.telemetry.tracing import RunFacts
 
 EVERY_S = 0.2  # whether something is due by now: Redis is not asked for that
 IDLE_S = 5.0  # between two questions while nothing is known to be due
+FLUSH_S = 1.0  # for spans that were not sent yet
 HURRY_S = 5.0  # for so long all runs are looked at faster, once Redis may have lost something
 
 
@@ -41,12 +44,18 @@ class GraphRuns:
         due = drive(self._around.link, work_off(hurry=now < self._hurries_until))
         for end in due.ends:
             count_run(self._recorder, end.status, end.seconds)
+            if self._around.tracing.wanted and (found := drive(self._around.link, trace_of_run(end.graph_id))):
+                self._around.tracing.run(RunFacts(*found))
         self._due_at = time.monotonic() + min(IDLE_S, IDLE_S if due.next_s is None else due.next_s)
         if due.mended:
             self.mended += due.mended
             self._recorder.count("dago_runs_mended_total", amount=float(due.mended))
             advice = "Redis had lost items of runs, or their streams were changed by others; they are queued again"
             logs.error("run.mended", items=due.mended, advice=advice)
+
+    def close(self) -> None:
+        """Send what is left of traces."""
+        self._around.tracing.close(FLUSH_S)
 
     def hurry(self) -> None:
         """Redis may have lost something: look at all runs at once, and ten times as fast as usual."""

@@ -11,6 +11,7 @@ from executor_worker.broker.fleet.identity import Identity
 from executor_worker.broker.names import TAKEN_STREAMS
 from executor_worker.broker.queue.source import OURS, UNLIMITED, Groups, PlaceLimits
 from executor_worker.envelopes.queue_name import DEFAULT
+from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from supervisor.scoreboard.row import Death
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
@@ -32,6 +33,7 @@ class PoolContext:
         queues: Those of them that are queues, by name, in order of preference.
         groups: By which each is read.
         history: There is a database that records are written to.
+        tracing: For spans of runs that a duty ends.
         limits: How many items may be run at once on all hosts.
     """
 
@@ -55,6 +57,7 @@ class PoolContext:
     groups: Groups = OURS
     limits: PlaceLimits = UNLIMITED
     history: bool = False
+    tracing: Tracing = NO_TRACING
 
     @property
     def worker_id(self) -> str:

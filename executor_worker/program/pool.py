@@ -255,6 +255,7 @@ class ExecutorProgram:
                 groups=sources.groups,
                 limits=place_limits(settings),
                 history=bool(settings.database_url),
+                tracing=tracing_of(settings, f"{settings.worker_id}.keeper"),
             )
         )
         counting = (duties.housekeeping, duties.throttling, duties.limits, duties.history)

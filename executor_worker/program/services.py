@@ -11,6 +11,7 @@ from typing import Protocol
 from executor_worker.broker import Endpoint
 from executor_worker.errors import ConfigError
 from executor_worker.nodes import spec
+from executor_worker.program.wiring import tracing_of
 from executor_worker.providers import retired
 from executor_worker.settings import Settings
 from executor_worker.worker.output import rendered
@@ -70,7 +71,7 @@ def api_services(
         fix = "Install the extra: pip install 'da-node-executor[orchestrator]'."
         raise ConfigError("API", f"the API needs the package {missing[0]}, which is not installed.", fix)
     made: Services = importlib.import_module("orchestrator.program").prepare(
-        settings, endpoint, pool, rendered, spec.read, _retired(settings), inherited, alone=alone
+        settings, endpoint, pool, rendered, spec.read, _retired(settings), inherited, alone=alone, tracing=tracing_of
     )
     return made
 

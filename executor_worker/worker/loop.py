@@ -11,17 +11,20 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType
 
 from executor_worker.broker import Claim, Consumer, Held
+from executor_worker.broker.graphs.requests import drive
+from executor_worker.broker.graphs.traces import trace_of_run
 from executor_worker.broker.queue.reclaim_hints import read_notice
 from executor_worker.errors import Abandoned, Parked, StreamError, ToolTimeout
+from executor_worker.graph.ends import RunEnd
 from executor_worker.outcome import Failed, Mode
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
-from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
+from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, RunFacts, Span, Tracing
 from executor_worker.worker.intake import Intake
 from executor_worker.worker.poisoned import POISONED, death_with, tell_last_death, tell_place
 from executor_worker.worker.recycling import Recycling
@@ -278,11 +281,21 @@ class Worker:
             return None
         result = self._settler.settle(work, conclusion, self._wants_next)
         self._forget_kill()
-        self._report.ended(result.ends)
+        if result.ends:
+            self._note_ends(work.claim, result.ends)
         if not work.is_upkeep:
             self._report.settled(work, result, time.monotonic() - started)
         span.ended(_fate(result), *_how(work, result))
         return result.next
+
+    def _note_ends(self, claim: Claim, ends: Iterable[RunEnd]) -> None:
+        """Runs are over with what was committed: count them, and tell of their spans."""
+        self._report.ended(ends)
+        for end in ends if self._tracing.wanted else ():
+            with suppress(StreamError):  # then its span is missing
+                found = claim.ask(lambda link, end=end: drive(link, trace_of_run(end.graph_id)))  # type: ignore[misc]
+                if found is not None:
+                    self._tracing.run(RunFacts(*found))
 
     def _conclude(self, work: Work, started: float, span: Span) -> Conclusion | None:
         """Run the item if it is to be run; None if it was parked instead."""

@@ -94,6 +94,11 @@ class Work:
         return self.claim.held
 
     @property
+    def queued_at(self) -> float | None:
+        """When it was queued, if it waited as part of a run; in seconds since the epoch."""
+        return None
+
+    @property
     def attempt(self) -> int:
         """The number of this run of the item, from 1, as events tell it."""
         return self.claim.held.attempt
@@ -147,4 +152,5 @@ class Work:
             execution_id=self.execution_id,
             traceparent=self.traceparent,
             tracestate=self.tracestate,
+            queued_at=self.queued_at,
         )

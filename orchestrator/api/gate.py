@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from executor_worker.errors import StreamRefused
 from executor_worker.telemetry import logs
+from executor_worker.telemetry.tracing import NO_REQUEST, RequestSpan
 from orchestrator.api.answers import problem
 from orchestrator.errors import ApiError, Internal, MethodNotAllowed, NotFound
 from orchestrator.service import Access, Caller, Service, as_api_error
@@ -22,6 +23,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 EXPOSED = "ETag, Location, Retry-After, Idempotency-Replayed"
 ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, traceparent, tracestate"
 PREFLIGHT_S = 600
+TRACED = "/api/"
+SERVER_ERROR = 500
 
 
 class Resource:
@@ -52,11 +55,21 @@ class Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         scope["dago.route"] = self.path
+        span = self._span(request)
+        scope["dago.span"] = span
         try:
             response = await self._answer(request)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem
             response = _problem_of(error, request)
+        span.ended(str(response.status_code), failed=response.status_code >= SERVER_ERROR)  # a stream goes on
         await response(scope, receive, send)
+
+    def _span(self, request: Request) -> RequestSpan:
+        """Begin to trace *request*, unless it only asks how this process is."""
+        tracing = self._service.tracing
+        if not (tracing.wanted and self.path.startswith(TRACED)):
+            return NO_REQUEST
+        return tracing.request(f"{request.method} {self.path}", "http", request.headers)
 
     async def _answer(self, request: Request) -> Response:
         if request.method == "OPTIONS":
@@ -84,6 +97,12 @@ def admit(request: Request, access: Access, role: str | None) -> Caller | None:
     access.spend(caller.name or (request.client.host if request.client else ""))
     caller.require(role)
     return caller
+
+
+def span_of(request: Request) -> RequestSpan:
+    """Answer with what *request* is traced by."""
+    span: RequestSpan = request.scope.get("dago.span", NO_REQUEST)
+    return span
 
 
 def caller_of(request: Request) -> Caller:

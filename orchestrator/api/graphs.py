@@ -12,7 +12,7 @@ from starlette.responses import Response
 from executor_worker.envelopes.events import rfc3339
 from orchestrator.api import live
 from orchestrator.api.answers import answer
-from orchestrator.api.gate import caller_of, state_of
+from orchestrator.api.gate import caller_of, span_of, state_of
 from orchestrator.api.requests import Bodies, number, switch, words
 from orchestrator.errors import InvalidRequest
 from orchestrator.service import Order, Service, context_of, filter_of, listed_filter, time_in, views
@@ -32,7 +32,7 @@ class GraphRoutes:
         self._bodies = Bodies(service)
 
     async def submit(self, request: Request) -> Response:
-        context = context_of(request.headers, caller_of(request).name)
+        context = context_of({**request.headers, **span_of(request).headers}, caller_of(request).name)
 
         def read(body: dict[str, Any]) -> Order:
             return self._runs.read(body, keyed=bool(context.key))
@@ -109,6 +109,8 @@ class GraphRoutes:
 
     async def retry(self, request: Request) -> Response:
         epoch = number(request, "epoch", 0) or None
+        if self._service.tracing.wanted:
+            span_of(request).link((await self._runs.head(state_of(request, "id"))).traceparent)
         done = await self._runs.retry(state_of(request, "id"), epoch)
         told = {"graph_id": done.graph_id, "status": "running", "epoch": done.epoch}
         return answer({**told, "kept": done.kept, "again": done.again})

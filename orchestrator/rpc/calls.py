@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 
 from executor_worker.json_text import dumps, loads
 from executor_worker.telemetry import logs
+from executor_worker.telemetry.tracing import RequestSpan
 from orchestrator.errors import ApiError, Internal, InvalidRequest, TooLarge, Unavailable
 from orchestrator.rpc import orchestrator_pb2 as messages
 from orchestrator.rpc import orchestrator_pb2_grpc
@@ -34,8 +35,8 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self._measured = measured
 
     async def SubmitGraph(self, request: Any, context: Any) -> Any:  # noqa: N802
-        async with self._answering(context, "SubmitGraph", "submit") as caller:
-            about = context_of(_metadata(context), caller.name)
+        async with self._answering(context, "SubmitGraph", "submit") as (caller, span):
+            about = context_of({**_metadata(context), **span.headers}, caller.name)
             about = Context(about.name, request.idempotency_key or about.key, about.traceparent, about.tracestate)
             size = request.ByteSize()
             if size > self._service.settings.max_graph_bytes:
@@ -105,13 +106,14 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                         await context.write(_message(one))
 
     @asynccontextmanager
-    async def _answering(self, context: Any, name: str, role: str) -> AsyncIterator[Caller]:
+    async def _answering(self, context: Any, name: str, role: str) -> AsyncIterator[tuple[Caller, RequestSpan]]:
         """Admit the caller, and turn whatever goes wrong into a status."""
         began, code = time.monotonic(), "OK"
+        span = self._service.tracing.request(f"{DOMAIN}.OrchestratorService/{name}", "grpc", _metadata(context))
         try:
             caller = self._admit(context)
             caller.require(role)
-            yield caller
+            yield caller, span
         except asyncio.CancelledError:
             code = "CANCELLED"
             raise
@@ -122,6 +124,7 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             code = known.grpc
             await context.abort_with_status(rpc_status.to_status(_status(known)))  # type: ignore[no-untyped-call]
         finally:
+            span.ended(code, failed=code in ("INTERNAL", "UNAVAILABLE"))
             self._measured(f"/{DOMAIN}.OrchestratorService/{name}", code, time.monotonic() - began)
 
     def _admit(self, context: Any) -> Caller:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from executor_worker.broker.graphs.duties import overdue_s
 from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.overview import RunsOverview, overview
 from executor_worker.broker.graphs.requests_async import adrive
+from executor_worker.broker.graphs.traces import RunTrace, trace_of_run
 from executor_worker.envelopes.traces import trace_id
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.ends import RunEnd
@@ -50,7 +51,7 @@ class Runs:
         settings: ApiSettings,
         rules: Rules,
         feeds: Feeds,
-        ended: Callable[[Iterable[RunEnd]], None],
+        ended: Callable[[Sequence[RunEnd]], None],
     ) -> None:
         self._client = client
         self._settings = settings
@@ -293,6 +294,10 @@ class Runs:
     async def overview(self) -> RunsOverview:
         """Look at all runs together."""
         return await self._do(overview())
+
+    async def trace(self, graph_id: str) -> RunTrace | None:
+        """Look at an ended run's trace."""
+        return await self._do(trace_of_run(graph_id))
 
     async def overdue_s(self) -> float:
         """Tell for how long what keepers do for runs has been due."""

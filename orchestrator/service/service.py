@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -13,6 +13,7 @@ from executor_worker.broker.connection.asynchronous import Client, checked
 from executor_worker.broker.graphs.runs import Submitted
 from executor_worker.errors import StreamError
 from executor_worker.graph.ends import RunEnd
+from executor_worker.telemetry.tracing import NO_TRACING, RunFacts, Tracing
 from orchestrator.all_events import AllEvents
 from orchestrator.errors import Invalid
 from orchestrator.events import Feeds
@@ -55,10 +56,13 @@ class Service:
         leaving: Set when this process is to end: streams say so and close.
     """
 
-    def __init__(self, client: Client, settings: ApiSettings, rules: Rules, meter: Meter) -> None:
+    def __init__(
+        self, client: Client, settings: ApiSettings, rules: Rules, meter: Meter, tracing: Tracing = NO_TRACING
+    ) -> None:
         self.client = client
         self.settings = settings
         self.meter = meter
+        self.tracing = tracing
         self.access = Access(settings.tokens, settings.rate)
         self.fleet = Fleet(client)
         self.leaving = asyncio.Event()
@@ -66,7 +70,7 @@ class Service:
         self._large = asyncio.Semaphore(settings.bodies)
         self.feeds = Feeds(client, self.leaving)
         self.all_events = AllEvents(client, self.leaving)
-        self.runs = Runs(client, settings, rules, self.feeds, meter.ended)
+        self.runs = Runs(client, settings, rules, self.feeds, self._ended)
 
     def leave(self) -> None:
         """Begin to end: no request waits for anything any more."""
@@ -117,6 +121,18 @@ class Service:
             ("dago_runs_overdue_seconds", "For how long what is due for runs has been left lying.", {(): late_s}),
             ("dago_worker_count", "Current number of workers by type.", workers),
         ]
+
+    def _ended(self, ends: Sequence[RunEnd]) -> None:
+        """Count runs that are over with what was done here, and tell of their spans."""
+        self.meter.ended(ends)
+        if ends and self.tracing.wanted:
+            self.later(self._trace(ends))
+
+    async def _trace(self, ends: Sequence[RunEnd]) -> None:
+        with suppress(StreamError):  # then a span is missing
+            for end in ends:
+                if found := await self.runs.trace(end.graph_id):
+                    self.tracing.run(RunFacts(*found))
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do *work* while other requests are served."""

@@ -16,7 +16,7 @@ from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, checked
 from executor_worker.broker.graphs.scripts import submit_script
 from executor_worker.broker.names import STATE_PREFIX, idempotency_key, run_key
-from executor_worker.envelopes.traces import new_traceparent
+from executor_worker.envelopes.traces import within
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.definition import Graph
 from executor_worker.graph.ends import RunEnd, run_ends
@@ -216,6 +216,7 @@ def _prefix(run: Submission, document: bytes, inputs: bytes) -> bytes:
 
 def _head(run: Submission, plan: Plan, prefix: int, inputs: bytes) -> dict[str, Any]:
     graph = plan.graph
+    traceparent, parent = within(run.traceparent)
     limits = [limit for limit in (run.timeout_s, graph.timeout_s, run.default_timeout_s) if limit is not None]
     window = max(graph.max_parallel or run.queued_max, 1)
     total = len(graph.nodes)
@@ -241,7 +242,8 @@ def _head(run: Submission, plan: Plan, prefix: int, inputs: bytes) -> dict[str, 
         "labels": dumps(dict(run.labels)),
         "metadata": dumps(dict(run.metadata)),
         "submitted_by": run.submitted_by,
-        "traceparent": run.traceparent or new_traceparent(),
+        "traceparent": traceparent,
+        "trace_parent": parent,
         "tracestate": run.tracestate,
         "told": dumps({"name": graph.name or graph.id, "total": total}),
     }

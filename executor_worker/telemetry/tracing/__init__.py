@@ -1,14 +1,16 @@
 """
 Spans of what a worker does, one inside the other; the worker knows nothing of where they go.
 
-    item ─┬─ model, tool              llm and tool nodes
-          └─ agent ── model, tool     agents
+    request ── run ─┬─ wait            in its queue
+                    └─ item ─┬─ model, tool              llm and tool nodes
+                             └─ agent ── model, tool     agents
 
 Here none are made, and each costs a call that returns. `otlp` makes them and sends them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -26,6 +28,7 @@ class ItemFacts:
         attempt: From 1; drains do not raise it.
         taken_at: Seconds since the epoch.
         traceparent, tracestate: As they came with it; None if it brought none.
+        queued_at: When it was, if it is a run's and was not taken before.
     """
 
     stream: str
@@ -40,6 +43,44 @@ class ItemFacts:
     execution_id: str
     traceparent: str | None = None
     tracestate: str | None = None
+    queued_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """The facts of a run that has ended; see `broker.graphs.traces.RunTrace`, whose they are."""
+
+    graph_id: str
+    name: str
+    status: str
+    traceparent: str
+    tracestate: str
+    parent: str
+    epoch: int
+    began_s: float
+    ended_s: float
+
+
+class RequestSpan:
+    """
+    A request that is being answered; many are at once. This one is none.
+
+    Attributes:
+        headers: What tells others which request they are called in; empty if it is not traced.
+    """
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {}
+
+    def link(self, traceparent: str) -> None:
+        """It is about what another trace tells of."""
+
+    def ended(self, code: str, *, failed: bool) -> None:
+        """It is answered, with HTTP's status or gRPC's."""
+
+
+NO_REQUEST = RequestSpan()
 
 
 class Span:
@@ -102,6 +143,19 @@ class Tracing:
 
     def tool(self, name: str, source: str) -> Span:
         return NO_SPAN
+
+    def request(self, name: str, kind: str, headers: Mapping[str, str]) -> RequestSpan:
+        """
+        Begin to answer a request.
+
+        Args:
+            kind: http or grpc.
+            headers: That came with it.
+        """
+        return NO_REQUEST
+
+    def run(self, facts: RunFacts) -> None:
+        """Tell of a run that has ended."""
 
     def resumed(self, traceparent: str) -> None:
         """The item's run goes on from that of another span."""

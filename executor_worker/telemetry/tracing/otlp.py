@@ -17,7 +17,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from executor_worker.errors import Abandoned, NodeError, Overdue, Parked, Stopped, StreamError
 from executor_worker.outcome import Mode, Usage
-from executor_worker.telemetry.tracing import ItemFacts, Span, Tracing
+from executor_worker.telemetry.tracing import ItemFacts, RequestSpan, RunFacts, Span, Tracing
 from executor_worker.telemetry.tracing.sending import Sender
 
 GROUP = "executor-workers"  # as in `stream`, which is out of sight here; a test holds the two together
@@ -69,7 +69,51 @@ class OtlpTracing(Tracing):
             "dago.item.attempt": facts.attempt,
         }
         name, began_ns = f"process {facts.stream}", int(facts.taken_at * 1e9)
-        return self._begin(name, SpanKind.CONSUMER, attributes, _sender_of(facts), began_ns)
+        around = _around(facts.traceparent, facts.tracestate)
+        if facts.queued_at is not None:
+            self._waited(facts, around)
+        return self._begin(name, SpanKind.CONSUMER, attributes, around, began_ns)
+
+    def _waited(self, facts: ItemFacts, around: Context) -> None:
+        """Tell how long an item of a run was in its queue."""
+        began_ns = int((facts.queued_at or 0.0) * 1e9)
+        told = {"dago.graph.id": _clean(facts.graph_id), "dago.node.id": _clean(facts.node_id)}
+        span = self._sender.tracer.start_span(
+            f"wait {facts.stream}", around, SpanKind.INTERNAL, told, start_time=began_ns
+        )
+        span.end(max(int(facts.taken_at * 1e9), began_ns))
+
+    def request(self, name: str, kind: str, headers: Mapping[str, str]) -> RequestSpan:
+        around = _around(headers.get("traceparent"), headers.get("tracestate"))
+        span = self._sender.tracer.start_span(name, around, SpanKind.SERVER, {"dago.protocol": kind})
+        return _Request(span)
+
+    def run(self, facts: RunFacts) -> None:
+        own = _around(facts.traceparent, facts.tracestate)
+        known = trace.get_current_span(own).get_span_context()
+        if not known.is_valid:
+            return
+        attributes: dict[str, str | int] = {
+            "dago.graph.id": facts.graph_id,
+            "dago.graph.name": facts.name,
+            "dago.graph.status": facts.status,
+            "dago.graph.epoch": facts.epoch,
+        }
+        first = facts.epoch == 1
+        around = _around(_renamed(facts.traceparent, facts.parent), facts.tracestate) if facts.parent else Context()
+        links = () if first else (trace.Link(known, {"dago.link": "retried"}),)
+        with self._sender.ids.given(known.trace_id, known.span_id if first else None):
+            span = self._sender.tracer.start_span(
+                str(_clean(f"run {facts.name or 'graph'}")),
+                around,
+                SpanKind.INTERNAL,
+                {key: _clean(value) for key, value in attributes.items() if value != ""},
+                links,
+                int(facts.began_s * 1e9),
+            )
+        if facts.status == "failed":
+            span.set_status(StatusCode.ERROR)
+        span.end(int(facts.ended_s * 1e9))
 
     def agent(self, node_id: str, model: str) -> Span:
         return self._of_model("invoke_agent", node_id, SpanKind.INTERNAL, model, {"gen_ai.agent.name": node_id})
@@ -182,12 +226,40 @@ def named(provider: str) -> str:
     return _PROVIDERS.get(provider, provider)
 
 
-def _sender_of(facts: ItemFacts) -> Context:
-    """Find the trace that the item belongs to; none if it brought nothing that can be read."""
-    carrier = {"traceparent": facts.traceparent or ""}
-    if facts.tracestate and len(facts.tracestate) <= _LONGEST_STATE:
-        carrier["tracestate"] = facts.tracestate
+class _Request(RequestSpan):
+    def __init__(self, span: trace.Span) -> None:
+        self._span = span
+
+    @property
+    def headers(self) -> dict[str, str]:
+        carrier: dict[str, str] = {}
+        _W3C.inject(carrier, trace.set_span_in_context(self._span, Context()))
+        return carrier
+
+    def link(self, traceparent: str) -> None:
+        about = trace.get_current_span(_around(traceparent, None)).get_span_context()
+        if about.is_valid:
+            self._span.add_link(about, {"dago.link": "about"})
+
+    def ended(self, code: str, *, failed: bool) -> None:
+        self._span.set_attribute("dago.response.code", code)
+        if failed:
+            self._span.set_status(StatusCode.ERROR)
+        self._span.end()
+
+
+def _around(traceparent: str | None, tracestate: str | None) -> Context:
+    """Find the span that these name; none if they are nothing that can be read."""
+    carrier = {"traceparent": traceparent or ""}
+    if tracestate and len(tracestate) <= _LONGEST_STATE:
+        carrier["tracestate"] = tracestate
     return _W3C.extract(carrier, Context())
+
+
+def _renamed(traceparent: str, span: str) -> str:
+    """Name another *span* of the same trace."""
+    version, trace_id, _, flags = traceparent.split("-")
+    return f"{version}-{trace_id}-{span}-{flags}"
 
 
 def _clean(value: str | int) -> str | int:

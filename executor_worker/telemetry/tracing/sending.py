@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import requests
@@ -13,6 +13,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider, sampling
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.version import __version__
 from opentelemetry.trace import NoOpTracer, Tracer
 
@@ -48,10 +49,39 @@ class Collector:
     ratio: float = 1.0
 
 
+class Ids(RandomIdGenerator):
+    """Ids of spans and traces: by chance, unless a run's span is told, which has been named when it was submitted."""
+
+    def __init__(self) -> None:
+        self._trace: int | None = None
+        self._span: int | None = None
+
+    @contextmanager
+    def given(self, trace: int, span: int | None) -> Iterator[None]:
+        """Name what begins within so; *span*: None: by chance."""
+        self._trace, self._span = trace, span
+        try:
+            yield
+        finally:
+            self._trace = self._span = None
+
+    def generate_trace_id(self) -> int:
+        return self._trace or super().generate_trace_id()
+
+    def generate_span_id(self) -> int:
+        return self._span or super().generate_span_id()
+
+
 class Sender:
-    """Begins when its tracer is asked for: that starts a thread. If it can't, no spans are made."""
+    """
+    Begins when its tracer is asked for: that starts a thread. If it can't, no spans are made.
+
+    Attributes:
+        ids: Of its spans.
+    """
 
     def __init__(self, collector: Collector) -> None:
+        self.ids = Ids()
         self._collector = collector
         self._provider: TracerProvider | None = None
         self._tracer: Tracer | None = None
@@ -91,6 +121,7 @@ class Sender:
             sampler_of(collector.sampler, collector.ratio),
             Resource({**_SDK, **collector.resource}),  # not `create`, which looks through all that is installed
             shutdown_on_exit=False,
+            id_generator=self.ids,
         )
         reporting = Reporting(self._exporter(), collector.shown)
         provider.add_span_processor(

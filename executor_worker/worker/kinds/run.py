@@ -12,7 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Claim, JournalKeys, Settled, Settlement
+from executor_worker.broker import (
+    COMPLETED_STREAM,
+    FAILED_STREAM,
+    Claim,
+    JournalKeys,
+    Settled,
+    Settlement,
+    added_at,
+)
 from executor_worker.broker.graphs.deciding import Deciding, Render, sized
 from executor_worker.broker.graphs.documents import write_document
 from executor_worker.broker.graphs.records import Decided, mirrored, rest_of
@@ -59,6 +67,10 @@ class RunWork(Work):
 
     def last_attempt(self, conclusion: Conclusion) -> int:
         return self.attempt
+
+    @property
+    def queued_at(self) -> float | None:
+        return added_at(self.held.entry) if self.held.count == 1 else None
 
     @property
     def mode(self) -> Mode | None:

@@ -126,7 +126,7 @@ end
 -- Write what a run's end needs beside its last event.
 function runs.write_end(run, output)
   local began = tonumber(redis.call('HGET', run.base, 'retried_at') or run.started)
-  runs.ends[#runs.ends + 1] = run.status .. ' ' .. runs.int(math.max(runs.clock() - began, 0))
+  runs.ends[#runs.ends + 1] = run.status .. ' ' .. runs.int(math.max(runs.clock() - began, 0)) .. ' ' .. run.id
   redis.call('HSET', run.base, 'ended', runs.int(runs.clock()))
   redis.call('ZREM', run.shard .. 'looks', run.id)
   redis.call('ZREM', run.shard .. 'timers', run.id .. '\t\tstop\t' .. run.epoch .. '\t0',

@@ -1,0 +1,43 @@
+"""The trace of a run: the span that stands for all of it, which is told when it ends."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from executor_worker.broker.graphs.requests import Steps, checked
+from executor_worker.broker.names import run_key
+
+
+class RunTrace(NamedTuple):
+    """
+    Attributes:
+        traceparent: Names the run's own span: its nodes' are within it.
+        parent: The id of the span that has submitted it; "": none has.
+        epoch: A run that was retried has a span more each time, linked to the first.
+        began_s, ended_s: Of the epoch, in seconds since the epoch of the clock.
+    """
+
+    graph_id: str
+    name: str
+    status: str
+    traceparent: str
+    tracestate: str
+    parent: str
+    epoch: int
+    began_s: float
+    ended_s: float
+
+
+_FIELDS = ("name", "status", "traceparent", "tracestate", "trace_parent", "epoch", "submitted", "retried_at", "ended")
+
+
+def trace_of_run(graph_id: str) -> Steps[RunTrace | None]:
+    """Look at the trace of an ended run; None if it has gone, or has none."""
+    (fields,) = checked((yield [(b"HMGET", run_key(graph_id), *_FIELDS)]))
+    name, status, traceparent, tracestate, parent, epoch, submitted, retried, ended = (
+        value.decode() if value is not None else "" for value in fields
+    )
+    if not traceparent or not ended:
+        return None
+    began = int(retried or submitted) / 1000
+    return RunTrace(graph_id, name, status, traceparent, tracestate, parent, int(epoch), began, int(ended) / 1000)
