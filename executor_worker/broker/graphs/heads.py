@@ -13,10 +13,11 @@ from executor_worker.broker.names import run_key
 from executor_worker.json_text import loads
 
 PAGE = 1000
+MICRO = 1_000_000
 _FIELDS = (
     "graph_id", "status", "stopping", "epoch", "held", "name", "submitted", "started", "ended", "total", "left",
     "completed", "failed", "skipped", "cancelled", "running", "slots", "error", "labels", "metadata", "submitted_by",
-    "traceparent", "ttl",
+    "traceparent", "ttl", "cost",
 )  # fmt: skip
 
 
@@ -30,6 +31,7 @@ class Head:
         stopping: It was cancelled or has failed, and what it runs is about to end.
         left: Nodes that have not ended.
         queued: Nodes that wait for a worker, or for their next attempt.
+        cost_usd: US dollars that its nodes have spent, all attempts of all epochs; None if no call had a price.
         error: Of the first node whose failure the run could not bear: `error`, `error_code`, `node_id`.
     """
 
@@ -101,6 +103,7 @@ def head_of(fields: Sequence[bytes | None], seq: int) -> Head | None:
         metadata=loads(text["metadata"].encode() or b"{}"),
         submitted_by=text["submitted_by"],
         traceparent=text["traceparent"],
+        cost_usd=count["cost"] / MICRO if text["cost"] else None,
     )
 
 
