@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from executor_worker.graph.ends import RunEnd
 from executor_worker.telemetry import metrics
 from executor_worker.telemetry.metrics import Family, Gauge, Recorder, Totals
+from executor_worker.telemetry.run_ends import run_ended
 from supervisor.scoreboard.row import Row
 
 LATENCY_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -52,7 +53,7 @@ class ApiMetrics:
     def ended(self, ends: Iterable[RunEnd]) -> None:
         """Count runs that are over with what was asked for here: cancelled ones, those that needed no worker."""
         for end in ends:
-            metrics.count_run(self._recorder, end.status, end.seconds)
+            run_ended(self._recorder, *end)
 
     def subscribed(self, change: int) -> None:
         """Count readers of events that come (1) or go (-1)."""

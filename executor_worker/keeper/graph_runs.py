@@ -9,7 +9,8 @@ from executor_worker.broker.graphs.duties import work_off
 from executor_worker.broker.graphs.traces import trace_of_run
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry import logs
-from executor_worker.telemetry.metrics import Recorder, count_run
+from executor_worker.telemetry.metrics import Recorder
+from executor_worker.telemetry.run_ends import run_ended
 from executor_worker.telemetry.tracing import RunFacts
 
 EVERY_S = 0.2  # whether something is due by now: Redis is not asked for that
@@ -43,7 +44,7 @@ class GraphRuns:
             return
         due = drive(self._around.link, work_off(hurry=now < self._hurries_until))
         for end in due.ends:
-            count_run(self._recorder, end.status, end.seconds)
+            run_ended(self._recorder, *end)
             if self._around.tracing.wanted and (found := drive(self._around.link, trace_of_run(end.graph_id))):
                 self._around.tracing.run(RunFacts(*found))
         self._due_at = time.monotonic() + min(IDLE_S, IDLE_S if due.next_s is None else due.next_s)

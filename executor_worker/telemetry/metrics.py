@@ -121,14 +121,6 @@ class Recorder:
         return key
 
 
-def count_run(recorder: Recorder, status: str, seconds: float) -> None:
-    """Count the end of a run."""
-    recorder.count("dago_graphs_completed_total", status)
-    if status == "failed":
-        recorder.count("dago_graphs_failed_total")
-    recorder.observe("dago_graph_duration_seconds", seconds)
-
-
 def total(areas: Iterable[Totals]) -> dict[tuple[str, ...], float]:
     """Sum areas up: (name, label values…, for histograms the bucket) → value."""
     totals: dict[tuple[str, ...], float] = {}

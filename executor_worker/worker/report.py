@@ -9,7 +9,8 @@ from executor_worker.broker import added_at
 from executor_worker.graph.ends import RunEnd
 from executor_worker.outcome import Completed, Failed, Outcome
 from executor_worker.telemetry import logs
-from executor_worker.telemetry.metrics import Recorder, count_run
+from executor_worker.telemetry.metrics import Recorder
+from executor_worker.telemetry.run_ends import run_ended
 from executor_worker.worker.result import Result
 from executor_worker.worker.stages import Work
 from supervisor.scoreboard.scoreboard import Head
@@ -54,7 +55,7 @@ class Report:
     def ended(self, ends: Iterable[RunEnd]) -> None:
         """Runs are over with what this worker has committed."""
         for end in ends:
-            count_run(self._recorder, end.status, end.seconds)
+            run_ended(self._recorder, *end)
 
     def lost(self, entry: str) -> None:
         """A run has ended because its item was taken over."""

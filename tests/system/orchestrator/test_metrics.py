@@ -76,6 +76,10 @@ def test_every_end_of_a_run_is_counted_once(api: Callable[..., Pool], tmp_path: 
         "completed": 2, "failed": 2, "cancelled": 1,
     }  # fmt: skip
     assert found["dago_graphs_failed_total", ""] == 2
+    wait_until(lambda: len(pool.seen("run.ended")) == 5, 10)
+    told = pool.seen("run.ended")
+    assert len({event["graph"] for event in told}) == 5, "one line a run"
+    assert sorted(event["status"] for event in told) == ["cancelled", "completed", "completed", "failed", "failed"]
     assert found["dago_graph_duration_seconds_count", ""] == 5
     assert found["dago_graphs_submitted_total", "status=submitted"] == 5
     own, workers = pages()

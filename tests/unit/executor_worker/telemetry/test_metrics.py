@@ -6,7 +6,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from executor_worker.telemetry.metrics import FAMILIES, Recorder, count_run, page, total
+from executor_worker.telemetry.metrics import FAMILIES, Recorder, page, total
+from executor_worker.telemetry.run_ends import run_ended
 from orchestrator.metrics import FAMILIES as OF_THE_API
 
 
@@ -134,7 +135,7 @@ def test_the_end_of_a_run_is_counted() -> None:
     area = Area()
     recorder = Recorder(area)
     for status in ("completed", "failed", "cancelled", "failed"):
-        count_run(recorder, status, 2.0)
+        run_ended(recorder, status, 2.0, "g")
     found = samples(area)
     assert found["dago_graphs_completed_total", "status=failed"] == found[("dago_graphs_failed_total",)] == 2
     assert found["dago_graphs_completed_total", "status=completed"] == 1
