@@ -8,6 +8,7 @@ from collections.abc import Callable
 import psutil
 
 from executor_worker.broker import ensure_groups
+from executor_worker.broker.connection.server import connections
 from executor_worker.broker.names import PROGRESS_STREAM, RESULT_STREAMS, ROLE_GROUP, UPDATES_STREAM
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.broker.queue.consumers import prune_consumers, prune_forgiven
@@ -16,6 +17,7 @@ from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry.metrics import Gauge
 
 PRUNE_S = 600.0
+CONNECTIONS_S = 30.0  # between two looks at how many connections Redis has
 MEMORY_S, MEMORY_LATEST_S = 1.0, 3.0  # between measuring one worker and the next
 MEMORY_SHARE = 0.0005  # of a core
 FIRST, FIRST_S = 16, 0.05  # so many are measured right after a start, so soon one after the other
@@ -35,6 +37,8 @@ class Housekeeping:
         self._on_lost_group = on_lost_group
         self._known = False
         self._next_prune = time.monotonic() + PRUNE_S
+        self._next_count = 0.0
+        self._connections: tuple[int, int] | None = None
         self.backlogs: list[Backlog] = []
 
     def run(self) -> None:
@@ -51,6 +55,9 @@ class Housekeeping:
                 self._on_lost_group()
         self._known = True
         trim(around.link, around.results_maxlen, streams=self._results())
+        if time.monotonic() >= self._next_count:
+            self._next_count = time.monotonic() + CONNECTIONS_S
+            self._connections = connections(around.link)
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + PRUNE_S
             names = {around.consumer(row.slot) for row in around.board.rows()}
@@ -92,7 +99,12 @@ class Housekeeping:
                 "Age of the oldest item not settled yet.",
                 {(): max((one.oldest_age_s for one in now), default=0.0)},
             ),
+            ("dago_redis_connections", "Connections that Redis has, of whatever client.", self._connections_of(0)),
+            ("dago_redis_connections_max", "Connections that Redis takes at most.", self._connections_of(1)),
         ]
+
+    def _connections_of(self, at: int) -> dict[tuple[tuple[str, str], ...], float]:
+        return {(): float(self._connections[at])} if self._connections is not None else {}
 
 
 class Memory:

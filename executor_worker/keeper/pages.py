@@ -28,7 +28,8 @@ class Health:
     Args:
         gauges: What is known of the streams now.
         token: What a request for a guarded path has to bring; empty: nothing.
-        recent: Says what was done lately, and since the start.
+        rates: Says what was done lately, and since the start.
+        cpu: Totals of CPU time by metric and role.
         wall, clock: Seconds since the epoch, monotonic seconds.
     """
 
@@ -41,7 +42,9 @@ class Health:
         clock: Callable[[], float] = time.monotonic,
         token: str = "",
         rates: Callable[[], Mapping[str, Any]] = dict,
+        cpu: Callable[[], Mapping[tuple[str, ...], float]] = dict,
     ) -> None:
+        self._cpu = cpu
         self._rates = rates
         self._token = token.encode()
         self._worker_id = worker_id
@@ -116,11 +119,8 @@ class Health:
         return 200, JSON, orjson.dumps(body | dict(self._rates()))
 
     def metrics(self) -> Answer:
-        return (
-            200,
-            PROMETHEUS,
-            metrics.page(metrics.total(self._board.all_counters()), [*self._pool_gauges(), *self._gauges()]),
-        )
+        totals = {**metrics.total(self._board.all_counters()), **self._cpu()}
+        return 200, PROMETHEUS, metrics.page(totals, [*self._pool_gauges(), *self._gauges()])
 
     # -- readings ---------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from executor_worker.broker.fleet.throttle import scripts as throttle_scripts
 from executor_worker.broker.queue.park import park_script
 from executor_worker.envelopes.queue_name import NOTHING
 from executor_worker.errors import ConfigError
+from executor_worker.keeper.cpu_times import CpuTimes, processes_of
 from executor_worker.keeper.duties import Duties, PoolContext
 from executor_worker.keeper.pages import Health
 from executor_worker.program.credentials import Credentials
@@ -40,7 +41,7 @@ from executor_worker.providers.throttle import Throttles
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.settings.role_table import CHAT
 from executor_worker.telemetry import logs
-from executor_worker.telemetry.metrics import Recorder
+from executor_worker.telemetry.metrics import Gauge, Recorder
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
 from executor_worker.tools.functions.place import place_in
@@ -110,6 +111,7 @@ class ExecutorProgram:
     ) -> None:
         self.settings = settings
         self._tool_host = tool_host
+        self._servers: list[ServerConfig] = []
         self._shared: list[ServerConfig] = []
         self._tool_places: frozenset[str] = frozenset()
         self.services = services
@@ -143,6 +145,7 @@ class ExecutorProgram:
         self._function_names = registry.function_names
         servers = load_servers(settings.mcp_servers, settings.mcp_config, os.environ)
         self._tool_places = frozenset((pool_place(settings.queues), *registry.places))
+        self._servers = servers
         self._shared = shared(servers)
         if self._shared and self._tool_host is None:
             self._tool_host = listen()
@@ -259,8 +262,11 @@ class ExecutorProgram:
             )
         )
         counting = (duties.housekeeping, duties.throttling, duties.limits, duties.history)
-        gauges = lambda: [gauge for one in counting for gauge in one.gauges()]  # noqa: E731
-        health = Health(settings.worker_id, board, gauges, token=settings.health_token, rates=duties.rates.of_pool)
+        gauges = lambda: [*(gauge for one in counting for gauge in one.gauges()), self._servers_up()]  # noqa: E731
+        services, parent = self.services.board if self.services is not None else None, os.getppid()
+        cpu = CpuTimes(lambda: processes_of(board, services, parent)).totals
+        told = duties.rates.of_pool
+        health = Health(settings.worker_id, board, gauges, token=settings.health_token, rates=told, cpu=cpu)
         answer = lambda path, headers, local: health.answer(path.partition("?")[0], headers, local=local)  # noqa: E731
         routine = [Duty(**duty._asdict()) for duty in duties.all]
         if self._shared and self._tool_host is not None:
@@ -270,6 +276,14 @@ class ExecutorProgram:
             writer = HistoryProcess(str(self._endpoint) if settings.embedded else "")
             routine.append(Duty("history_writer", HISTORY_LOOK_S, writer.tend, writer.close))
         return Keeper(board, routine, self._listener, answer, log_fields, duties.reclaim.sources).run()
+
+    def _servers_up(self) -> Gauge:
+        """Say which MCP servers workers reach."""
+        states = self._known_names.states.read([server.name for server in self._servers])
+        values: dict[tuple[tuple[str, str], ...], float] = {
+            (("server", name),): float(up) for name, up in states.items()
+        }
+        return "dago_mcp_server_up", "Whether a worker reached it when one last tried, by server.", values
 
     def _tools(self) -> list[str]:
         """Name the tools that items may name: functions, and what MCP servers have listed to any worker."""

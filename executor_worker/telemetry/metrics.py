@@ -66,6 +66,7 @@ FAMILIES: Mapping[str, Family] = {
     "dago_items_dead_total": Family("Items sent to a dead-letter stream.", ("reason",)),
     "dago_items_postponed_total": Family("Items given back until their throttled model may be called."),
     "dago_items_released_total": Family("Items given back unfinished."),
+    "dago_cpu_seconds_total": Family("CPU time used: supervisor, keeper, worker, api.", ("role",)),
     "dago_run_step_gap_seconds": Family("From the end of a run's node to the start of the next.", (), GAP_S),
     "dago_runs_mended_total": Family("Items of runs that Redis had lost and that were queued again."),
 }

@@ -13,6 +13,8 @@ import struct
 import zlib
 from collections.abc import Iterable
 
+from executor_worker.tools.server_states import ServerStates
+
 _BYTES = 1 << 17
 _HEAD = struct.Struct("<II")  # length, checksum
 
@@ -20,9 +22,15 @@ Names = dict[str, list[str] | None]
 
 
 class KnownNames:
-    """Names of tools, shared by the workers without a lock: a half-written entry is ignored, and soon written again."""
+    """
+    Names of tools, shared by the workers without a lock: a half-written entry is ignored, and soon written again.
+
+    Attributes:
+        states: Which servers were reached.
+    """
 
     def __init__(self) -> None:
+        self.states = ServerStates()
         self._memory = mmap.mmap(-1, _BYTES)
 
     def read(self) -> Names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.contract.wire import WORK, WORK_EVENTS, Wire
 from tests.kit import RedisServer, wait_until
+from tests.kit.paths import SERVERS
 
+LOOK = json.dumps([{"name": "look", "inputSchema": {"type": "object"}}])
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 COMPLAIN = {"tool_name": "complain", "tool_params": {"message": "no"}}
 COUNTERS: dict[str, set[str]] = {
@@ -225,3 +228,28 @@ def test_node_types_from_outside_make_no_series(fresh: Wire) -> None:
         fresh.wait_result(graph_id)
     types = {dict(labels)["node_type"] for name, labels in samples(fresh) if name == "dago_nodes_executed_total"}
     assert types <= {"tool", "llm", "agent", "unknown"}
+
+
+def test_servers_of_tools_connections_and_cpu_are_told(
+    start: Callable[..., Wire], shared_redis: RedisServer, room: Path
+) -> None:
+    """A server that is there, one that is not, and one that dies and comes back; nothing before anybody has tried."""
+    servers = {
+        "here": {"command": sys.executable, "args": [str(SERVERS / "told.py")], "env": {"TOOLS": LOOK}},
+        "gone": {"command": sys.executable, "args": ["-c", ""]},
+        "away": {"url": "http://127.0.0.1:1/mcp"},
+    }
+    (room / "servers.json").write_text(json.dumps({"mcpServers": servers}))
+    wire = start(shared_redis, workers=1, WORKER_ID="told", QUEUES="told", MCP_CONFIG=str(room / "servers.json"))
+    assert not any(name == "dago_mcp_server_up" for name, _ in samples(wire))
+    wire.output({"tool_name": "here.look"}, stream="executor.work:told")
+    for server, up in (("here", 1.0), ("gone", 0.0), ("away", 0.0)):
+        wait_until(partial(has, wire, "dago_mcp_server_up", server=server), 15, server)
+        assert value(wire, "dago_mcp_server_up", server=server) == up
+    assert 2 <= value(wire, "dago_redis_connections") <= value(wire, "dago_redis_connections_max")
+    before = {role: value(wire, "dago_cpu_seconds_total", role=role) for role in ("supervisor", "keeper", "worker")}
+    assert min(before.values()) > 0
+    os.kill(wire.pool.worker_pid(1), signal.SIGKILL)
+    wire.output({"tool_name": "here.look"}, stream="executor.work:told")
+    assert all(value(wire, "dago_cpu_seconds_total", role=role) >= used for role, used in before.items())
+    assert wire.pool.drain() == 0

@@ -102,6 +102,23 @@ def describe(link: Link) -> Server:
     )
 
 
+def connections(link: Link) -> tuple[int, int] | None:
+    """
+    Ask how many clients are connected, and how many may be; None: this user may not ask, or it does not say.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    (reply,) = link.batch([("INFO", "clients")])
+    if not isinstance(reply, bytes):
+        return None
+    facts = dict(line.partition(b":")[::2] for line in reply.split(b"\r\n"))
+    try:
+        return int(facts[b"connected_clients"]), int(facts[b"maxclients"])
+    except (KeyError, ValueError):
+        return None
+
+
 def forbidden(link: Link, probes: Sequence[Sequence[str]] = PROBES) -> list[str] | None:
     """
     Ask which of the commands we need the user may not give; nothing of it is done.

@@ -9,7 +9,7 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.replies import GroupLost
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, RESETS, TAKEN_STREAMS
+from executor_worker.broker.names import GROUP, MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, RESETS, TAKEN_STREAMS
 from executor_worker.broker.queue.delivery import Held
 from executor_worker.broker.queue.source import OURS, Groups
 from executor_worker.errors import StreamError
@@ -109,7 +109,8 @@ def prune_consumers(
     """
     Delete consumers of vanished hosts and slots: idle for long, nothing pending, in no registry.
 
-    What stands of those that were lost with their group goes too.
+    What stands of those that were lost with their group goes too. Of a group of another system, which its own programs
+    read as well, only those are deleted that have settled something as ours do: all others are not ours to judge.
 
     Args:
         keep: Names that stay in any case: our own.
@@ -119,7 +120,8 @@ def prune_consumers(
     """
     quiet = _quiet(link, idle_s, streams, groups)
     marked = {name.decode() for name in link.call("HGETALL", MARKERS)[::2]}
-    names = sorted(name for name in {*quiet, *marked} if quiet.get(name, True) and name not in keep)
+    ours = _quiet(link, idle_s, [stream for stream in streams if groups.of(stream) == GROUP], groups)
+    names = sorted(name for name in {*ours, *marked} if quiet.get(name, True) and name not in keep)
     registered = link.batch([("EXISTS", REGISTRY_PREFIX + name) for name in names])
     gone = [name for name, there in zip(names, registered, strict=True) if there == 0]
     return [name for name in gone if delete_consumer(link, name, streams=streams, groups=groups)]

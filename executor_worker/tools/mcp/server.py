@@ -61,11 +61,13 @@ class McpServer:
         log: Log,
         listed: Callable[[str, Iterable[str]], None] = lambda _name, _tools: None,
         host: bytes | str | None = None,
+        reached: Callable[[bool], None] = lambda _up: None,
     ) -> None:
         """
         Args:
             host: Address of the pool's host of shared servers; None: there is none, each server is our own.
             listed: Is told the names of its tools, each time they are listed.
+            reached: Is told whether it could be reached, after each attempt, and when a connection ends.
         """
         self.config = config
         self.name = config.name
@@ -81,6 +83,7 @@ class McpServer:
         self._log = log
         self._listed = listed
         self._host = host
+        self._reached = reached
         self._client: Client | None = None
         self._ways = ways_to(config.place, hosted=host is not None)
         self._statuses: list[int] = []
@@ -280,6 +283,7 @@ class McpServer:
             self._client = client
             self.problem = self._told = ""
             self.changed.notify_all()
+        self._reached(True)
         self._note_tools(listing)
         at = {"at": way.at} if way.at else {}
         self._log("info", "mcp.connected", server=self.name, transport=way.transport, tools=len(self.tools or ()), **at)
@@ -303,6 +307,7 @@ class McpServer:
             self.attempts += 1
             self.problem = end.problem
             self.changed.notify_all()
+        self._reached(False)
         # Once for each reason: while a caller waits, it is tried five times a second.
         level, self._told = "debug" if end.reason == self._told else "warn", end.reason
         self._log(level, "mcp.disconnected", server=self.name, reason=end.reason, after_s=round(seconds, 1))

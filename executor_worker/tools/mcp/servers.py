@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
+from functools import partial
 
 from executor_worker.errors import UnknownTool
 from executor_worker.tools.base import Log
@@ -43,7 +44,10 @@ class McpServers:
             known: What other processes have seen of the servers.
             host: See `McpServer`.
         """
-        self._servers = [McpServer(config, environ, log, known.note, host) for config in configs]
+        self._servers = [
+            McpServer(config, environ, log, known.note, host, partial(known.states.note, at))
+            for at, config in enumerate(configs)
+        ]
         self._known_names = known
         self._loop = loop
         self._default_timeout = default_timeout

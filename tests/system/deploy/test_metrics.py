@@ -25,6 +25,7 @@ from tests.system.orchestrator.graphs import doubling
 ALERTS = DEPLOY / "prometheus" / "alerts.yaml"
 FROM_PROMETHEUS = {"job", "instance"}  # labels it puts on whatever it scrapes; `up` is its own too
 NOT_SEEN = {"code"}  # of answers: the queries ask for errors that did not happen
+AWAY = {"MCP_SERVERS": "away=http://127.0.0.1:1/mcp"}
 Series = dict[str, list[dict[str, str]]]
 
 
@@ -84,11 +85,18 @@ def series(executor: Callable[..., Pool], redis_server: RedisServer, tmp_path: P
     prices = tmp_path / "prices.json"
     prices.write_text('{"m": {"input": 1, "output": 2}}')
     pool = executor(
-        redis_server, command=("run", "--api"), workers=2, LLM_MAX_RETRIES="0", LLM_PRICES=str(prices), **WITH_TOOLS
+        redis_server,
+        command=("run", "--api"),
+        workers=2,
+        LLM_MAX_RETRIES="0",
+        LLM_PRICES=str(prices),
+        **AWAY,
+        **WITH_TOOLS,
     )
     wire = Wire(redis_server, pool)
     wire.output({"tool_name": "renamed"})
     wire.error({"tool_name": "complain", "tool_params": {"message": "no"}})
+    wire.error({"tool_name": "away.search"})
     wire.output({"llm_config": scripted(reply="x")})
     wire.error({"llm_config": scripted(error="401")})
     wire.wait_letter(wire.add(b"no item"))
@@ -126,7 +134,7 @@ def test_prometheus_takes_the_page_and_the_rules(executor: Callable[..., Pool], 
         # Of the original's names one ends as only histograms' should.
         lines = [line for line in page.splitlines(keepends=True) if "dago_worker_count" not in line]
         said_by(PATHS["promtool"], "check", "metrics", stdin="".join(lines))
-    assert "23 rules found" in said_by(PATHS["promtool"], "check", "rules", ALERTS)
+    assert "26 rules found" in said_by(PATHS["promtool"], "check", "rules", ALERTS)
     assert "SUCCESS" in said_by(PATHS["promtool"], "test", "rules", ALERTS.with_name("alerts.test.yaml"))
 
 

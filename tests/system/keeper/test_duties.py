@@ -16,7 +16,7 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.script import Script
 from executor_worker.broker.fleet.cancelled import LARGEST
 from executor_worker.broker.fleet.identity import Identity
-from executor_worker.broker.names import RELEASED_CHANNEL
+from executor_worker.broker.names import RELEASED_CHANNEL, SWEEPER_PREFIX
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.keeper import housekeeping
 from executor_worker.keeper.cancellation import Cancel
@@ -114,6 +114,32 @@ def test_what_a_dead_worker_had_is_given_back(scene: Scene) -> None:
     scene.take_and_die()
     scene.reclaim.run()
     assert scene.idle_ms() > 1e9 and scene.row.released == scene.row.held
+
+
+def test_only_the_first_sweep_does_not_wait_for_its_turn(scene: Scene) -> None:
+    """A pool that has just started looks though another one has the stream; later it waits until that lets go."""
+    scene.consumer.take()  # makes the group
+    turn = SWEEPER_PREFIX + WORK
+    scene.db.set(turn, "other")
+
+    def left_lying() -> str:
+        entry = str(scene.db.xadd(WORK, {"data": "{}"}).decode())
+        scene.db.xreadgroup(GROUP, "gone.1", {WORK: ">"}, count=1)
+        scene.db.xclaim(WORK, GROUP, "gone.1", 0, [entry], idle=60_000, justid=True)
+        return entry
+
+    def offered() -> str:
+        scene.reclaim._next_sweep = 0.0
+        scene.reclaim.run()
+        return scene.board.head.notice
+
+    first = left_lying()
+    assert first in offered()
+    scene.db.xack(WORK, GROUP, first)
+    second = left_lying()
+    assert second not in offered()
+    scene.db.delete(turn)
+    assert second in offered()
 
 
 def test_what_a_successor_takes_meanwhile_stays_its_own(scene: Scene) -> None:

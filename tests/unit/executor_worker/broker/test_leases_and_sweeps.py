@@ -19,6 +19,7 @@ from executor_worker.broker.queue.consumers import (
     release_held,
 )
 from executor_worker.broker.queue.leases import renew
+from executor_worker.broker.queue.source import Groups
 from executor_worker.broker.queue.stale import Sweeper
 from tests.unit.executor_worker.broker.acts import EVENTS, WORK, Client, commit, fill, pending, push, settle, take
 
@@ -202,6 +203,23 @@ def test_consumers_stay_bounded_over_a_thousand_restarts(db: Client, link: Link,
     names = {about["name"].decode() for stream in (WORK, EVENTS) for about in db.xinfo_consumers(stream, GROUP)}
     assert names == {"holding.1", "registered.1", "ours.1"}
     assert len(pending(db)) == 1
+
+
+def test_consumers_of_another_systems_group_are_left_alone(db: Client, consumer: Make, link: Link) -> None:
+    """Whatever they are called, also like ours: only those go that have settled something as ours do."""
+    stream, group = "work:planner", "executor-group"
+    db.xgroup_create(stream, group, "0", mkstream=True)
+    foreign = ("executor-7f3a", "planner-host.3", "host.1")
+    for name in (*foreign, "gone.1", "gone.2"):
+        db.xgroup_createconsumer(stream, group, name)
+    for name in ("gone.1", "stays.1"):
+        push(db)
+        worker = consumer(name)
+        settle(worker, take(worker), commit(state_key=None))
+    register(link, [Registration("stays.1", "idle", 0, 0)])
+    streams, groups = (WORK, EVENTS, stream), Groups({stream: group})
+    assert prune_consumers(link, idle_s=0, streams=streams, groups=groups) == ["gone.1"]
+    assert {about["name"].decode() for about in db.xinfo_consumers(stream, group)} == {*foreign, "gone.2"}
 
 
 def test_marks_of_consumers_that_went_with_their_group_are_pruned(db: Client, consumer: Make, link: Link) -> None:
