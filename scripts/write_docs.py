@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from executor_worker.settings.fields import SettingField, setting_fields
+from executor_worker.settings.catalogue import SettingField, setting_fields
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "SETTINGS.md"

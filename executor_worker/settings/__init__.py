@@ -8,13 +8,23 @@ from typing import TYPE_CHECKING, Any
 from executor_worker.settings.problems import ConfigErrors
 
 if TYPE_CHECKING:
-    from executor_worker.settings.fields import MAX_SLOTS, SettingField, Settings, known_names, setting_fields
+    from executor_worker.settings.catalogue import SettingField, known_names, setting_fields
+    from executor_worker.settings.fields import Settings
+    from executor_worker.settings.pool import MAX_SLOTS
 
 __all__ = ["MAX_SLOTS", "ConfigErrors", "SettingField", "Settings", "known_names", "setting_fields"]
+
+_MODULES = {
+    "MAX_SLOTS": "pool",
+    "SettingField": "catalogue",
+    "Settings": "fields",
+    "known_names": "catalogue",
+    "setting_fields": "catalogue",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Import pydantic only where settings are read: it takes a tenth of a second, and `--help` does without."""
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.fields"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
 from executor_worker.settings import kinds
 from executor_worker.settings.kinds import Shown
+from executor_worker.settings.part import Part
 
 ROLES = ("read", "submit", "operate")
 _TOKEN = re.compile(rf"[A-Za-z0-9_.-]{{1,64}}:(?:{'|'.join(ROLES)}):[!-+\--~]+")
@@ -20,7 +20,7 @@ TOKENS = replace(
 _ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
 
 
-class OrchestratorFields(BaseSettings):
+class OrchestratorFields(Part):
     """The orchestrator's part of `Settings`; durations are seconds, sizes bytes."""
 
     api: Annotated[bool, kinds.switch("1")] = Field(

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
-from pydantic_settings import BaseSettings
 
 from executor_worker.errors import ConfigError
 from executor_worker.settings import kinds
 from executor_worker.settings.kinds import Kind
+from executor_worker.settings.part import Part
 from executor_worker.settings.role_table import BUILT_IN, CHAT, ROLE_NAME, Role, read_roles
 
 _LIMIT = re.compile(r"([A-Za-z0-9_.-]{1,100})\s*=\s*([1-9][0-9]{0,8})")
@@ -39,7 +39,7 @@ def _limits() -> Kind:
     return Kind("a list of name=n, each name once and n at least 1", "search-api=4,gpu=2", read, show)
 
 
-class RoleFields(BaseSettings):
+class RoleFields(Part):
     """The role queues' part of `Settings`."""
 
     roles: Annotated[

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from executor_worker.settings.fields import setting_fields
+from executor_worker.settings.catalogue import setting_fields
 from tests.kit import need
 from tests.kit.counterparts import PATHS
 from tests.kit.install import CACHE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from executor_worker.settings.fields import setting_fields
+from executor_worker.settings.catalogue import setting_fields
 from executor_worker.settings.kinds import duration
 from tests.kit import need
 from tests.kit.counterparts import PATHS

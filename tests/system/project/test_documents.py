@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from executor_worker.settings.fields import setting_fields
+from executor_worker.settings.catalogue import setting_fields
 from scripts import write_docs
 from tests.kit.paths import ROOT
 
