@@ -15,7 +15,7 @@ from typing import NamedTuple
 from supervisor.processes.after_fork import DUMP_STACKS
 
 LONGEST = 256 * 1024  # bytes
-FRAMES_CUT = "  ..."  # the fault handler's own word, after a hundred frames
+MOST_FRAMES = 100  # of a thread; the fault handler leaves out those further out, and not every Python says so
 _FRAME = re.compile(r'^  File "(.*)", line (\d+) in (.*)$', re.MULTILINE)
 _THREAD = re.compile(r"^(?:Thread|Current thread) .*:$", re.MULTILINE)
 
@@ -73,9 +73,9 @@ def main_thread_first(text: str) -> str:
 
 
 def is_whole(text: str) -> bool:
-    """Tell whether the main thread's outermost frame, with which the fault handler ends, was written."""
+    """Tell whether the main thread's outermost frame was written, or as many as the fault handler writes."""
     first = text.partition("\n\n")[0]
-    return first.endswith((f" in {_outermost()}", FRAMES_CUT))
+    return first.endswith(f" in {_outermost()}") or len(_FRAME.findall(first)) == MOST_FRAMES
 
 
 def frames_of(text: str) -> list[Frame]:
