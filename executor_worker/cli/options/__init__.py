@@ -1,0 +1,1 @@
+"""Options, help and examples of all commands, by what they are for."""
