@@ -131,7 +131,7 @@ def line(kind: str, data: Event, *, outputs: bool = False) -> tuple[str, str]:
     """Word an event: its kind, and the rest of the line."""
     match kind:
         case "node.started":
-            return "started", f"{data.get('mode')}, run {data.get('attempt')}, by {data.get('worker_id')}"
+            return "started", f"run {data.get('attempt')}, by {data.get('worker_id')}"
         case "node.resumed":
             done = f"{_count(data.get('model_calls'), 'answer')} and {_count(data.get('tool_calls'), 'tool call')}"
             return "resumed", f"after {done} of earlier runs"

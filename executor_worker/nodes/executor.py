@@ -101,7 +101,7 @@ class Executor:
                 run_context.deadline = min(run_context.deadline, run_context.clock() + node.timeout)
             run_context.check()
             run_context.show(mode)
-            steps.begin(mode)
+            steps.begin()
             return _completed(_run(task, node, self._context(task, steps, run_context)), mode, steps)
         except Stopped as error:
             return _failed(Cancelled(str(error)), mode, steps)
@@ -125,7 +125,7 @@ class Executor:
         """
         context.run_context.check()
         context.run_context.show("router")
-        context.steps.begin("router")
+        context.steps.begin()
         output, errors = router.run(task.config, rules, context)
         detail: dict[str, Any] = {"edge_errors": errors} if errors else {}
         if context.steps.fallback is not None:

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeAlias
 
 from executor_worker.errors import NodeError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain, UnknownTool
 from executor_worker.nodes.templates import short
-from executor_worker.outcome import Mode, Usage
+from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, UserTurn
 from executor_worker.tools.base import Answer
 
@@ -60,7 +60,11 @@ class Journal(Protocol):
         ...
 
     def tell(self, record: Record) -> None:
-        """Show *record* to the run's watchers, now; it is not kept, and this never fails."""
+        """
+        Show *record* to the run's watchers; it is not kept, and this never fails.
+
+        A call, and what came of it, is shown with the run's end: whoever watches has seen the beginning.
+        """
         ...
 
 
@@ -159,9 +163,9 @@ def _sent(steps: Sequence[Record]) -> set[str]:
     return calls
 
 
-def started(mode: Mode) -> Record:
+def started() -> Record:
     """Only told, as is `progressed`."""
-    return {"step": "started", "mode": mode}
+    return {"step": "started"}
 
 
 def progressed(name: str, done: float, total: float | None) -> Record:

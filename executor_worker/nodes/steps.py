@@ -29,7 +29,7 @@ from executor_worker.errors import (
 from executor_worker.nodes import calls, journal
 from executor_worker.nodes.journal import Config, History, Journal, Record, Unkept
 from executor_worker.nodes.templates import short
-from executor_worker.outcome import Mode, Usage
+from executor_worker.outcome import Usage
 from executor_worker.providers.base import Answering, Fallback, ModelReply, ModelRequest
 from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Answer, Tool
@@ -101,9 +101,9 @@ class Steps:
         self.made: list[Made] = []
         self.fallback: Fallback | None = None
 
-    def begin(self, mode: Mode) -> None:
+    def begin(self) -> None:
         """Show that the run has begun."""
-        self._journal.tell(journal.started(mode))
+        self._journal.tell(journal.started())
 
     def model(self, request: ModelRequest) -> ModelReply:
         """

@@ -53,6 +53,7 @@ class RunJournal:
     ) -> None:
         self.written_as: str | None = None
         self._attempt = work.attempt
+        self._start_told = work.claim.delivery.start_told
         self._keys = keys
         self._run_context = run_context
         self._pause = pause
@@ -105,10 +106,13 @@ class RunJournal:
 
     def tell(self, record: Record) -> None:
         """See `nodes.journal.Journal`."""
+        step = record["step"]
+        if (step == "started" and self._start_told) or (step == "sent" and not self._content):
+            return
         news = told(record, content=self._content)
         if news is not None:
-            self._show(*news, enclosed=_soon_followed(record))
-            if self._deltas is not None and news[0] == "node.progress":
+            self._show(*news, when_settled=step in ("sent", "answered"))
+            if self._deltas is not None and step == "progressed":
                 self._deltas.progress(news[1])
 
     def _traced(self, record: Record) -> Record:
@@ -116,9 +120,9 @@ class RunJournal:
         traceparent = self._run_context.tracing.item_traceparent if record["step"] == "began" else ""
         return {**record, "traceparent": traceparent} if traceparent else record
 
-    def _show(self, kind: str, data: dict[str, Any], *, enclosed: bool = False) -> None:
+    def _show(self, kind: str, data: dict[str, Any], *, when_settled: bool = False) -> None:
         try:
-            self._keys.tell(self._event(kind, data), enclosed=enclosed)
+            self._keys.tell(self._event(kind, data), when_settled=when_settled)
         except ValueError:  # no JSON: its reader will say so
             return
 
@@ -146,12 +150,6 @@ class RunJournal:
 
     def _event(self, kind: str, data: dict[str, Any]) -> bytes:
         return event(kind, *self._names, {**self._facts, **data}, self._wall())
-
-
-def _soon_followed(record: Record) -> bool:
-    """Tell whether more is sent at once: a tool node's call after its beginning, its result after its call."""
-    step: str = record["step"]
-    return step == "answered" or (step == "started" and record["mode"] == "tool")
 
 
 def recall(work: Work, conclusion: Conclusion, keys: JournalKeys) -> Conclusion:
@@ -186,7 +184,7 @@ def told(record: Record, *, content: bool) -> tuple[str, dict[str, Any]] | None:
     """The event that tells of *record*: its type and its data."""
     match record["step"]:
         case "started":
-            return "node.started", {"mode": record["mode"]}
+            return "node.started", {}
         case "progressed":
             return "node.progress", {name: record[name] for name in ("name", "done", "total")}
         case "replied":

@@ -63,7 +63,6 @@ class Link:
         self._buffer = bytearray(BUFFER_BYTES)
         self._owed = 0  # replies still to come for what was sent
         self._unwanted = 0  # so many of those that come first are not waited for
-        self._enclosed: list[bytes] = []  # commands that go out with the next one
 
     @property
     def connected(self) -> bool:
@@ -125,7 +124,6 @@ class Link:
         """Drop the connection; the next use makes a new one."""
         sock, self._sock, self._reader = self._sock, None, None
         self.client_id = self._owed = self._unwanted = 0
-        self._enclosed.clear()
         if sock is not None:
             sock.close()
 
@@ -164,7 +162,7 @@ class Link:
         if self._sock is None or self._owed:
             return
         try:
-            self._sock.sendall(self._with_enclosed(packed))
+            self._sock.sendall(packed)
         except OSError:
             self.close()
         except BaseException:
@@ -172,11 +170,6 @@ class Link:
             raise
         else:
             self._unwanted += 1
-
-    def enclose(self, packed: bytes) -> None:
-        """As `cast`, but together with whatever is sent next: for what is told just before something else is asked."""
-        if self._sock is not None and not self._owed:
-            self._enclosed.append(packed)
 
     def read(self, timeout_s: float | None = None) -> Any:
         """Fetch the reply to what was sent; waits *timeout_s*, else as long as the link is told to."""
@@ -232,21 +225,13 @@ class Link:
             assert self._sock is not None
         self._owed = replies
         try:
-            self._sock.sendall(self._with_enclosed(packed))
+            self._sock.sendall(packed)
         except OSError as error:
             self.close()
             raise StreamUnavailable(f"lost {self.endpoint} while sending: {error}") from error
         except BaseException:
             self.close()
             raise
-
-    def _with_enclosed(self, packed: bytes) -> bytes:
-        if not self._enclosed:
-            return packed
-        self._unwanted += len(self._enclosed)
-        packed = b"".join((*self._enclosed, packed))
-        self._enclosed.clear()
-        return packed
 
     def _receive(self, timeout_s: float) -> Any:
         """The next reply; an error reply is returned, and whatever makes the line unusable is raised."""

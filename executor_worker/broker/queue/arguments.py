@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.names import GROUP
 from executor_worker.broker.queue.source import Sources
+from executor_worker.envelopes.events import rfc3339
 
 
 class TakeOrders:
@@ -31,7 +34,8 @@ class TakeOrders:
         """
         after = self._after[self._turn]
         self._turn = (self._turn + 1) % len(self._after)
-        return *self._before, self.own if may_have_unseen else b"", " ".join(uncounted or ()), *after
+        own = self.own if may_have_unseen else b""
+        return rfc3339(time.time()), *self._before, own, " ".join(uncounted or ()), *after
 
     def forgive(self) -> None:
         """Take what is pending unseen from now on as lost on its way here: it never ran and does not count."""

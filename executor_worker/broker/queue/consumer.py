@@ -23,13 +23,14 @@ from executor_worker.broker.queue.consumers import release_held
 from executor_worker.broker.queue.delivery import Delivery, Held
 from executor_worker.broker.queue.document import DOCUMENTS
 from executor_worker.broker.queue.group import Made, ensure_groups
-from executor_worker.broker.queue.journal import JournalKeys
+from executor_worker.broker.queue.journal import JournalKeys, tell
 from executor_worker.broker.queue.leases import renew
 from executor_worker.broker.queue.park import park_held
 from executor_worker.broker.queue.source import Sources
+from executor_worker.envelopes.events import rfc3339
 from executor_worker.errors import StreamError
 
-TAKEN_PARTS = 8  # of a script's answer that brings an entry
+TAKEN_PARTS = 9  # of a script's answer that brings an entry
 ONLY_DOCUMENTS = Sources(DOCUMENTS)
 
 T = TypeVar("T")
@@ -76,6 +77,7 @@ class Consumer:
         self._blocking = BlockingRead(link, name, sources.groups.apart(self._streams))
         self._exchange = _Exchange(self)
         self._names = {stream.encode(): stream for stream in self._streams}
+        self._untold: list[bytes] = []  # what the next settle script tells of the item in hand
         self._take_script, self._confirm_script = sources.taking("take"), sources.taking("confirm")
         self._orders = TakeOrders(name, sources, lease_s=lease_s, delete_settled=delete_settled)
 
@@ -188,7 +190,9 @@ class Consumer:
 
     def journal(self, held: Held, *, ttl_s: float, run: tuple[str, str] | None = None) -> JournalKeys:
         """Give access to journals as *held*'s holder; *run*: see `JournalKeys`."""
-        return JournalKeys(self._link, held, ttl_s=ttl_s, group=self._groups.of(held.stream), run=run)
+        return JournalKeys(
+            self._link, held, ttl_s=ttl_s, group=self._groups.of(held.stream), run=run, untold=self._untold
+        )
 
     # -- settle and release -------------------------------------------------------------------------
 
@@ -202,6 +206,7 @@ class Consumer:
             StreamRefused: The operator has to act; nothing was written.
         """
         keys, words = commit.words(held, self._terms_of(held.stream))
+        words += (len(self._untold), *self._untold)
         words += (b"1", *self._orders.next(may_have_unseen=self.may_have_unseen)) if take_next else (b"",)
         asked_at = time.monotonic()
         with self._exchange:
@@ -209,6 +214,7 @@ class Consumer:
             ending = Settled(reply[0])
             if not ending.over:
                 return Settlement(ending, reply[1] if len(reply) > 1 else None)
+            self._untold.clear()
             claim = self._received(reply[2], asked_at)
         if take_next:
             self._sure()
@@ -227,6 +233,7 @@ class Consumer:
         Raises:
             StreamUnavailable: No reply.
         """
+        self._tell()
         return self.ask(lambda link: release_held(link, held, counted=counted, groups=self._groups))
 
     def park(
@@ -240,6 +247,7 @@ class Consumer:
         due_s: float | None = None,
     ) -> bool:
         """Give *held* back until its throttle has room for its call; see `park_held`."""
+        self._tell()
         with self._exchange:
             return park_held(
                 self._link,
@@ -253,6 +261,12 @@ class Consumer:
             )
 
     # -- inside -------------------------------------------------------------------------------------
+
+    def _tell(self) -> None:
+        """Tell what no settle script is going to tell: the item in hand is given back."""
+        for event in self._untold:
+            tell(self._link, event)
+        self._untold.clear()
 
     def _terms_of(self, stream: str) -> Terms:
         """Return the terms that items of a stream's group are settled by."""
@@ -291,11 +305,11 @@ class Consumer:
         return Claim(self._delivery(reply, asked_at), self)
 
     def _delivery(self, reply: Any, asked_at: float, held: Held | None = None) -> Delivery:
-        stream, entry, count, uncounted, refused, words, kind, brought = reply
+        stream, entry, count, uncounted, refused, words, kind, brought, told = reply
         if held is None:
             held = Held(self._names[stream], entry.decode(), count, self.name, uncounted)
         fields = dict(zip(words[::2], words[1::2], strict=True))
-        return Delivery(held, fields, kind.decode(), brought, asked_at=asked_at, refused=refused)
+        return Delivery(held, fields, kind.decode(), brought, asked_at=asked_at, refused=refused, start_told=bool(told))
 
     def _received_many(self, reply: list[Any], asked_at: float) -> Claim | None:
         """Keep the first of what a blocking read brought; COUNT is for each stream, so there may be more."""
@@ -312,14 +326,16 @@ class Consumer:
         """Make sure that what came is still ours, and let its kind open it; None if another worker has it."""
         now = time.monotonic()
         late = b"1" if now > asked_at + self.lease_s else b""
-        given: list[Word] = [self._groups.of(held.stream), held.consumer, held.entry, held.count, late, *words]
+        given: list[Word] = [self._groups.of(held.stream), held.consumer, held.entry, held.count, late]
+        given += (rfc3339(time.time()), *words)
         where, *opened = self._link.run(self._confirm_script, [held.stream, MARKERS, RESETS], given)
         if not opened:
             self.may_have_unseen = True  # it may wait now, and another be there for us
             return None
-        kind, brought = opened
+        kind, brought, told = opened
         fields = dict(zip(words[::2], words[1::2], strict=True))
-        return Claim(Delivery(held, fields, kind.decode(), brought, where == b"gone", asked_at=now), self)
+        delivery = Delivery(held, fields, kind.decode(), brought, where == b"gone", asked_at=now, start_told=bool(told))
+        return Claim(delivery, self)
 
     def _new(self, stream: bytes, entry: bytes) -> Held:
         return Held(self._names[stream], entry.decode(), 1, self.name)

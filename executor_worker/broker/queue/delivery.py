@@ -60,6 +60,7 @@ class Delivery:
         asked_at: When it was asked for, in seconds on the monotonic clock: its lease began no sooner, and the answer
             may have been read much later.
         refused: How often a throttled provider refused its call, in runs that were given back for that.
+        start_told: Watchers were told of it in the step that took it.
     """
 
     held: Held
@@ -69,6 +70,7 @@ class Delivery:
     row_lost: bool = False
     asked_at: float = field(default_factory=time.monotonic)
     refused: int = 0
+    start_told: bool = False
 
     @property
     def data(self) -> bytes | None:

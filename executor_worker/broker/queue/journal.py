@@ -9,7 +9,7 @@ from typing import Any
 
 from executor_worker.broker.connection.command import Prepared, Word
 from executor_worker.broker.connection.link import Link
-from executor_worker.broker.connection.script import script
+from executor_worker.broker.connection.script import Script, script
 from executor_worker.broker.names import (
     GROUP,
     JOURNAL_PREFIX,
@@ -52,17 +52,25 @@ class JournalKeys:
 
     Args:
         run: Head's key of the run and the node that the item is for; None if it is no run's.
+        untold: What the holder's next settle script tells watchers.
     """
 
     def __init__(
-        self, link: Link, held: Held, *, ttl_s: float, group: str = GROUP, run: tuple[str, str] | None = None
+        self,
+        link: Link,
+        held: Held,
+        *,
+        ttl_s: float,
+        group: str = GROUP,
+        run: tuple[str, str] | None = None,
+        untold: list[bytes] | None = None,
     ) -> None:
         self._link = link
         self._held = held
         self._ttl_ms = int(ttl_s * 1000)
         self._group = group
         self._head, self._node = run or (MARKERS, "")
-        self._script = script("journal", "types", "standing", flags="")
+        self._untold = untold
 
     def read(self, *keys: str) -> list[list[bytes]]:
         """
@@ -102,17 +110,28 @@ class JournalKeys:
         words: list[Word] = [self._group, held.consumer, held.entry, held.count, before, self._ttl_ms, len(records)]
         words += (self._node, len(events))
         told = [word for event in log if self._node for word in event]
-        return Kept(self._link.run(self._script, keys, [*words, *records, *events, *told]))
+        return Kept(self._link.run(_script(), keys, [*words, *records, *events, *told]))
 
-    def tell(self, event: bytes, *, enclosed: bool = False) -> None:
+    def tell(self, event: bytes, *, when_settled: bool = False) -> None:
         """
         Write *event* to the progress stream without waiting for an answer; if that can't be, it is left out.
 
         Args:
-            enclosed: Send it along with what is sent next, which is about to come.
+            when_settled: The holder's next settle script writes it.
         """
-        send = self._link.enclose if enclosed else self._link.cast
-        send(_TELL(event))
+        if when_settled and self._untold is not None:
+            self._untold.append(event)
+        else:
+            tell(self._link, event)
+
+
+def tell(link: Link, event: bytes) -> None:
+    """Write *event* to the progress stream without waiting for an answer; if that can't be, it is left out."""
+    link.cast(_TELL(event))
+
+
+def _script() -> Script:
+    return script("journal", "types", "standing", flags="")
 
 
 def last_run(link: Link, graph_id: str, node_id: str, metadata: Mapping[str, Any]) -> list[bytes]:

@@ -40,6 +40,7 @@ kinds[#kinds + 1] = {{
   reads = function(one) return one.stream == '{STREAM}' end,
   open = function(one)
     if one.how == 'lost' or one.how == 'late' then return false end
+    one.names = names_of('chat', 'chat', one.entry)
   end,
   feed = function(group)
     local rows = redis.pcall('XPENDING', '{STREAM}', group)

@@ -87,10 +87,10 @@ def written(server: RedisServer, *events: dict[str, Any]) -> None:
 
 KEPT = (
     told("a-graph", "n", "node.completed", 30, output={"sum": 42}, duration_ms=20),
-    told("a-graph", "n", "node.started", 10, mode="tool", attempt=1, worker_id="w.1"),
+    told("a-graph", "n", "node.started", 10, attempt=1, worker_id="w.1"),
     told("b", "a-longer-name", "node.failed", 20, error="it is broken", error_code="tool_failed"),
     told("b", "a-longer-name", "tool.called", 20, name="x", ok=False, error_code="tool_failed"),
-    told("b", "a-longer-name", "node.started", 20, mode="tool", attempt=1, worker_id="w.2"),
+    told("b", "a-longer-name", "node.started", 20, attempt=1, worker_id="w.2"),
 )
 
 

@@ -8,6 +8,9 @@
 --   feed   function(group, consumer), or nil: bring into a stream of the group what came elsewhere, before new entries
 --          are read
 --
+-- `open` leaves in one.names whose progress the item's is, and in one.attempt which it is where that is no delivery, see
+-- progress.lua.
+--
 -- *one* is a delivery: stream, entry, fields, count, group, consumer, and how it came: nil: now, it is about to be run;
 -- 'lost': so too, but it has no pending row any more; 'late': so too, and for longer than a lease; 'again': it is read
 -- again to be answered, nothing begins.

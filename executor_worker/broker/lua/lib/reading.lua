@@ -2,8 +2,8 @@
 
 local MOST_PASSED = 100 -- entries a call passes over, since they are not to be run now; then it answers that there is nothing
 
--- {stream, entry, count, uncounted, refused, fields, kind, what the kind brings along or false}; false where its kind
--- says that it is not to be run now. *how* it came: see lib/kinds.lua.
+-- {stream, entry, count, uncounted, refused, fields, kind, what the kind brings along or false, whether its start was told};
+-- false where its kind says that it is not to be run now. *how* it came: see lib/kinds.lua.
 local function handed(stream, entry, fields, count, group, consumer, how)
   local one = {
     stream = stream, entry = entry, fields = fields, count = count, group = group, consumer = consumer, how = how,
@@ -18,7 +18,8 @@ local function handed(stream, entry, fields, count, group, consumer, how)
     uncounted = tonumber(redis.call('HGET', stream .. UNCOUNTED, entry) or 0)
     refused = tonumber(redis.call('HGET', stream .. UNCOUNTED, entry .. ' refused') or 0)
   end
-  return {stream, entry, count, uncounted, refused, fields, kind.name, brought ~= nil and brought}
+  local told = tell_start(one, uncounted) and 1 or 0
+  return {stream, entry, count, uncounted, refused, fields, kind.name, brought ~= nil and brought, told}
 end
 
 -- XPENDING of nothing: an empty list where the group is not there.
@@ -135,12 +136,13 @@ local function unread(streams, ours, consumer, keep)
   return false
 end
 
--- args from index *at*: consumer, our group (see groups.lua), lease_ms, own ('' no, 'counted', 'forgiven'), stream and entry not to be
--- counted or '',
--- keep ('1': remember what was read last), number of streams, streams in the order to be asked, then pairs of
--- stream and entry that may be stale.
+-- args from index *at*: the time (RFC 3339), consumer, our group (see groups.lua), lease_ms, own ('' no, 'counted',
+-- 'forgiven'), stream and entry not to be counted or '', keep ('1': remember what was read last), number of streams,
+-- streams in the order to be asked, then pairs of stream and entry that may be stale.
 -- Returns what `handed` does, false where there is nothing, or {'nogroup', stream}.
 local function take(args, at)
+  told_at = args[at]
+  at = at + 1
   local consumer, group, lease_ms = args[at], args[at + 1], tonumber(args[at + 2])
   local streams = {}
   for i = 1, tonumber(args[at + 6]) do streams[i] = args[at + 6 + i] end
@@ -161,10 +163,16 @@ local function take(args, at)
   return unread(streams, group, consumer, args[at + 5] == '1')
 end
 
--- For a settle script, whose stream is KEYS[1], and its group and entry ARGV[1] and ARGV[3]: free the item's places, and
--- take the next entry where one is wanted: ARGV[at] is '1', then what `take` reads of ARGV. What was committed stays so,
+-- For a settle script, whose stream is KEYS[1], and its group and entry ARGV[1] and ARGV[3]: tell what the item's run has
+-- to tell, free its places, and take the next entry where one is wanted. From ARGV[at]: number of events, events, '1' or
+-- '', then what `take` reads of ARGV. What was committed stays so,
 -- whatever is wrong with the streams: the next plain take says what.
 local function next_entry(at)
+  local events = tonumber(ARGV[at])
+  if not was_settled then
+    for i = at + 1, at + events do tell(ARGV[i]) end
+  end
+  at = at + events + 1
   local freed = limits_kept and forget_place(ARGV[1], KEYS[1], ARGV[3])
   if ARGV[at] ~= '1' then
     if freed then pcall(call_up, freed) end

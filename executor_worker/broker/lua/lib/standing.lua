@@ -47,6 +47,7 @@ end
 
 -- ours: pending for this consumer, in this very delivery.   fenced: somebody else has it or has settled it.
 -- already: this consumer has settled this delivery.         gone: the row is lost and nobody is known to have settled it.
+local was_settled = false -- by this very consumer: it is told once
 local function standing(stream, group, consumer, entry, count, markers, resets)
   local row = redis.pcall('XPENDING', stream, group, entry, entry, 1)
   if row.err and string.sub(row.err, 1, 7) ~= 'NOGROUP' then return row end
@@ -55,10 +56,14 @@ local function standing(stream, group, consumer, entry, count, markers, resets)
     if row[2] == consumer and row[4] == count then return 'ours', row[3] end
     return 'fenced'
   end
-  if redis.call('HGET', markers, consumer) == stream .. ' ' .. entry .. ' ' .. count then return 'already' end
+  if redis.call('HGET', markers, consumer) == stream .. ' ' .. entry .. ' ' .. count then
+    was_settled = true
+    return 'already'
+  end
   if marked(markers, stream, entry) then return 'fenced' end
   local settler = redis.call('GET', settled_key(stream, entry))
-  if settler then return settler == consumer .. ' ' .. count and 'already' or 'fenced' end
+  was_settled = settler == consumer .. ' ' .. count
+  if settler then return was_settled and 'already' or 'fenced' end
   if #redis.call('XRANGE', stream, entry, entry) == 0 then return 'gone' end
   return row_was_lost(stream, group, entry, resets) and 'gone' or 'fenced'
 end

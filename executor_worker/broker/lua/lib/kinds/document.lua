@@ -22,14 +22,13 @@ end
 -- again after it has decoded the item. One that comes late with no row somebody else had time to settle: where the state,
 -- which would tell, is gone as well it is let go.
 local function bring_state(one)
-  for i = 1, #one.fields, 2 do
-    if one.fields[i] == 'data' then
-      local graph = string.match(one.fields[i + 1], '"graph_id"%s*:%s*"([^"\\]+)"')
-      if not graph or #graph > 512 then break end
-      local key = STATE_PREFIX .. graph
-      local state = document(key)
-      return (one.how ~= 'late' or state) and {key, state, repeats_of(one)}
-    end
+  local data = data_field(one.fields)
+  local graph = data and string.match(data, '"graph_id"%s*:%s*"([^"\\]+)"')
+  if graph and #graph <= 512 then
+    local key = STATE_PREFIX .. graph
+    local state = document(key)
+    one.names = names_in(data)
+    return (one.how ~= 'late' or state) and {key, state, repeats_of(one)}
   end
   if one.how == 'late' then return false end
   local repeats = repeats_of(one)

@@ -79,7 +79,10 @@ local function open_job(one)
     local attempt = math.max(adopt(one), 1)
     write_record(key, one.entry, running(roles[one.stream], one, job.id, job.fields, attempt), record_ttl_ms)
   end
-  return job.cancelled and {'cancelled'} or {}
+  if job.cancelled then return {'cancelled'} end
+  local role, workflow = roles[one.stream].name, job.fields.workflowId or 'unknown'
+  one.names = names_of(role, workflow ~= '' and workflow or role, job.id)
+  return {}
 end
 
 kinds[#kinds + 1] = {name = 'role', reads = function(one) return roles[one.stream] ~= nil end, open = open_job,

@@ -15,6 +15,10 @@ local function bring_run(one)
     set_aside(one.stream, one.group, one.consumer, one.entry, version_key(run[2]), 0, run[3])
     return false
   end
+  if run[1] == 'node' then
+    local graph, node = '"' .. run[2] .. '"', string.match(data_of(one.fields), '"node_id":(".*")}$')
+    one.names, one.attempt = {graph, graph, node}, run[5]
+  end
   if run[1] ~= 'late' then return run end
   drop(one.stream, one.group, one.entry, one.count)
   return false
