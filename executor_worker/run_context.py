@@ -38,9 +38,6 @@ class Circuit:
 
 class RunContext:
     """
-    Attributes:
-        on_progress: Told how far the call in progress says it has got, of how much in all.
-
     Args:
         deadline: The item's hard limit, in seconds on *clock*.
         key: Names this run of this item; prefix of the idempotency keys of its calls.
@@ -58,7 +55,6 @@ class RunContext:
         self.deadline = deadline
         self.key = key
         self.clock = clock
-        self.on_progress: Callable[[float, float | None], None] = lambda _done, _total: None
         self.kept_back = 0.0
         self.tries = 0
 

@@ -21,6 +21,7 @@ from executor_worker.outcome import Completed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
 from executor_worker.run_context import RunContext
 from executor_worker.tools import Answer, Effects, FunctionTool, Tool
+from executor_worker.tools.base import OnProgress, unheard
 from executor_worker.tools.functions.functions import Mark
 from executor_worker.worker.journal import RunJournal
 from executor_worker.worker.kinds.document import DocumentWork
@@ -123,7 +124,9 @@ class Loose:
         self.timeout = 1.0
         self._material = material
 
-    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
+    def call(
+        self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
+    ) -> Answer:
         material = self._material
         if material.chance(0.1):
             raise material.random.choice((ToolFailed, ToolTimeout))("it could not")
@@ -184,7 +187,7 @@ class Keys:
         self.kept[key] = [*([] if before < 0 else self.kept.get(key, [])), *records]
         return Kept.kept
 
-    def tell(self, event: bytes, *, enclosed: bool = False) -> None:
+    def tell(self, event: bytes, *, when_settled: bool = False) -> None:
         assert json.loads(event)
 
 

@@ -28,7 +28,7 @@ from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.providers.prices import Prices
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.settings import Settings
-from executor_worker.tools.base import Answer, Effects, Tool, Toolbox
+from executor_worker.tools.base import Answer, Effects, OnProgress, Tool, Toolbox, unheard
 from executor_worker.worker.journal import told
 
 
@@ -195,5 +195,7 @@ class _OldTool:
         self.name = name
         self.input_schema: dict[str, Any] = {}
 
-    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
+    def call(
+        self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
+    ) -> Answer:
         raise ToolUnavailable(f"{self.name} is not called: the run is replayed from its journal")

@@ -16,7 +16,7 @@ from executor_worker.outcome import Usage
 from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.telemetry import logs
-from executor_worker.tools.base import Answer, Tool
+from executor_worker.tools.base import Answer, OnProgress, Tool
 
 GRACE_S = 1.0
 """What a call that is over its time gets to end by itself, before the worker may be ended for it."""
@@ -43,8 +43,11 @@ def ask_model(provider: Callable[[], Answering], run_context: RunContext, reques
     model = request.model
     try:
         with run_context.tracing.model(model) as span:
-            with _standing("llm"):
+            try:
                 reply = provider().complete(request, run_context)
+            except BaseException as error:
+                _note_step(error, "llm")
+                raise
             by = reply.fallback.provider if reply.fallback else ""
             span.answered(reply.model, by, reply.stop_reason, reply.usage)
         usage, model = reply.usage, reply.fallback.model if reply.fallback else model
@@ -73,14 +76,19 @@ def call_tool(
     left = run_context.left()
     ends_node = left < tool.timeout
     seconds, failure_code = (left, "node_timeout") if ends_node else (tool.timeout, "tool_timeout")
-    run_context.phase(f"tool:{name}", seconds + GRACE_S, failure_code)
+    step = f"tool:{name}"
+    run_context.phase(step, seconds + GRACE_S, failure_code)
     started = run_context.clock()
-    run_context.on_progress = _now_and_then(name, run_context, shown)
     ok = False
     try:
-        with run_context.tracing.tool(name, tool.source) as span:
-            with _standing(f"tool:{name}"), logs.context(tool=name):
-                answer = _caught(tool, name, lambda: tool.call(_own_copy(arguments), run_context, key))
+        with run_context.tracing.tool(name, tool.source) as span, logs.context(tool=name):
+            try:
+                answer = tool.call(_own_copy(arguments), run_context, key, _now_and_then(name, run_context, shown))
+            except (Interrupt, NodeError) as error:
+                _note_step(error, step)
+                raise
+            except BaseException as error:  # foreign code may do anything, `sys.exit` included
+                raise _broken(tool, name, error) from error
             if answer.is_error:
                 span.failed(ToolFailed.code)
         ok = not answer.is_error
@@ -99,7 +107,6 @@ def call_tool(
         raise
     finally:
         run_context.tool_called(name, run_context.clock() - started, ok)
-        run_context.phase("running")
 
 
 def circuits_of(tool: Tool) -> Sequence[Circuit]:
@@ -108,23 +115,13 @@ def circuits_of(tool: Tool) -> Sequence[Circuit]:
     return circuits
 
 
-class _standing:  # noqa: N801 - used like a function
-    """Note in what ends the block because time is up where it stood, unless that is known better."""
-
-    __slots__ = ("_step",)
-
-    def __init__(self, step: str) -> None:
-        self._step = step
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, NodeTimeout | ToolTimeout | Overdue):
-            error.where = error.where or self._step
+def _note_step(error: BaseException, step: str) -> None:
+    """Note in what ends a call because time is up where it stood, unless that is known better."""
+    if isinstance(error, NodeTimeout | ToolTimeout | Overdue):
+        error.where = error.where or step
 
 
-def _now_and_then(name: str, run_context: RunContext, shown: Journal) -> Callable[[float, float | None], None]:
+def _now_and_then(name: str, run_context: RunContext, shown: Journal) -> OnProgress:
     """Show what a call says of itself, but not all of it if it says a lot."""
     said_at = -PROGRESS_S
 
@@ -138,17 +135,12 @@ def _now_and_then(name: str, run_context: RunContext, shown: Journal) -> Callabl
     return show
 
 
-def _caught(tool: Tool, name: str, call: Callable[[], Answer]) -> Answer:
-    """Make whatever a tool raises an error of ours: foreign code may do anything, `sys.exit` included."""
-    try:
-        return call()
-    except (Interrupt, NodeError):
-        raise
-    except BaseException as error:
-        kind = type(error).__name__
-        logger.bind(tool=name, source=tool.source).opt(exception=error).warning("tool.broke")
-        said = _said(error)
-        raise ToolFailed(f"{short(name)} broke with {kind}{': ' if said else ''}{said}") from error
+def _broken(tool: Tool, name: str, error: BaseException) -> ToolFailed:
+    """Make whatever a tool raises an error of ours."""
+    kind = type(error).__name__
+    logger.bind(tool=name, source=tool.source).opt(exception=error).warning("tool.broke")
+    said = _said(error)
+    return ToolFailed(f"{short(name)} broke with {kind}{': ' if said else ''}{said}")
 
 
 def _own_copy(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class Executor:
                 mode = "router"
                 return self._routed(task, task.rules, self._context(task, steps, run_context))
             mode = spec.mode_of(task.config)
-            node = spec.read(task.config)
+            node = spec.read(task.config, mode)
             if node.timeout is not None:
                 run_context.deadline = min(run_context.deadline, run_context.clock() + node.timeout)
             run_context.check()

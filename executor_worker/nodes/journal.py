@@ -34,7 +34,14 @@ _ERRORS: dict[str, type[NodeError]] = {
 
 
 class Journal(Protocol):
-    """The journal as nodes see it: it keeps records, and is told progress."""
+    """
+    The journal as nodes see it: it keeps records, and is told progress.
+
+    Attributes:
+        content: What was said is shown too.
+    """
+
+    content: bool
 
     def read(self) -> list[Record]:
         """
@@ -71,6 +78,8 @@ class Journal(Protocol):
 class Unkept:
     """Keeps nothing and shows nothing: for runs that no other process can go on with."""
 
+    content = False
+
     def read(self) -> list[Record]:
         return []
 
@@ -83,6 +92,8 @@ class Unkept:
 
 class Recorded:
     """Has been read already, and keeps what is added: for replays."""
+
+    content = False
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = list(records)
@@ -197,18 +208,21 @@ def unsent(call: str) -> Record:
     return {"step": "unsent", "call": call}
 
 
-def answered(call: str, name: str, answer: Answer, seconds: float, *, with_value: bool) -> Record:
-    """Args: with_value: The run wants the answer as a value, not as a model reads it."""
-    record: Record = {
-        "step": "answered",
-        "call": call,
-        "name": name,
-        "ok": not answer.is_error,
-        "text": answer.text,
-        "blocks": list(answer.blocks),
-        "seconds": round(seconds, 3),
-    }
-    return record | {"value": answer.value} if with_value else record
+def answered(
+    call: str, name: str, answer: Answer, seconds: float, *, with_value: bool, with_text: bool = True
+) -> Record:
+    """
+    Args:
+        with_value: The run wants the answer as a value, not as a model reads it.
+        with_text: False: it is only told, and nobody reads what was answered.
+    """
+    record: Record = {"step": "answered", "call": call, "name": name, "ok": not answer.is_error}
+    record["seconds"] = round(seconds, 3)
+    if with_text:
+        record |= {"text": answer.text, "blocks": list(answer.blocks)}
+        if with_value:
+            record["value"] = answer.value
+    return record
 
 
 def failed(call: str, name: str, error: NodeError, seconds: float) -> Record:

@@ -71,7 +71,10 @@ class Flat:
         if type(value) is not dict or not self.required <= value.keys():
             return False
         kinds = self.kinds
-        return all(type(member) in kinds.get(name, ()) for name, member in value.items())
+        for name, member in value.items():  # noqa: SIM110 - a generator takes twice as long
+            if type(member) not in kinds.get(name, ()):
+                return False
+        return True
 
 
 class Schema:

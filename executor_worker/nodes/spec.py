@@ -115,12 +115,15 @@ def mode_of(config: dict[str, Any]) -> Mode:
     return "agent" if config.get("tools") else "llm"
 
 
-def read(config: dict[str, Any]) -> Node:
+def read(config: dict[str, Any], mode: Mode | None = None) -> Node:
     """
+    Args:
+        mode: As `mode_of` says, if it was asked already.
+
     Raises:
         InvalidNode: The field that is missing or wrong is named, with what was found.
     """
-    mode = mode_of(config)
+    mode = mode or mode_of(config)
     timeout = fields.number(config, "timeout", above=0, limit=_MAX_SECONDS)
     if mode == "tool":
         return _tool_node(config, timeout)

@@ -80,7 +80,7 @@ class Steps:
     Attributes:
         usage: What all model calls have cost, those of earlier runs included; None while none was made.
         replies: Model calls that have answered, in this run or an earlier one.
-        made: Tool calls, in order.
+        made: Tool calls that models have asked for, in order.
         fallback: Set if the last answer was another model's than the one asked for.
     """
 
@@ -138,7 +138,9 @@ class Steps:
         """
         unsafe = tool.effects == "unsafe"
         kept = unsafe or self.replies > 0
-        return self._once(_Call(tool, f"{self.replies}.0", name, arguments, again=not unsafe, value=True, kept=kept))
+        call = _Call(tool, f"{self.replies}.0", name, arguments, again=not unsafe, value=True, kept=kept)
+        known = self._history.answered(call.id) if kept else None
+        return self._made(call) if known is None else journal.answer(known)
 
     def asked_tool(self, tool: Tool | None, place: int, name: str, arguments: dict[str, Any]) -> Answer:
         """
@@ -204,49 +206,60 @@ class Steps:
         return reply
 
     def _once(self, call: _Call) -> Answer:
-        """Answer *call* from the journal, or make it."""
+        """Answer *call* from the journal, or make it; either way it is one of the run's calls."""
         started = self._run_context.clock()
-        known = self._history.answered(call.id) if call.kept else None
+        known = self._history.answered(call.id)
         ok = False
         try:
-            answer = self._answered(call) if known is None else journal.answer(known)
+            answer = self._made(call) if known is None else journal.answer(known)
             ok = not answer.is_error
             return answer
         finally:
-            self.note(
-                call.name, ok=ok, seconds=self._run_context.clock() - started if known is None else known["seconds"]
-            )
+            seconds = self._run_context.clock() - started if known is None else known["seconds"]
+            self.note(call.name, ok=ok, seconds=seconds)
 
-    def _answered(self, call: _Call) -> Answer:
+    def _made(self, call: _Call) -> Answer:
         """Make *call*, unless an earlier run may have made it and it is not to be repeated."""
-        started = self._run_context.clock()
-        keep = self._keep if call.kept else self._journal.tell
+        run_context, shown = self._run_context, self._journal
+        started = run_context.clock()
+        keep = self._keep if call.kept else shown.tell
         try:
-            answer = self._sent(call, keep)
+            tool, key = self._sent(call, keep)
             try:
-                seconds = self._run_context.clock() - started
-                keep(journal.answered(call.id, call.name, answer, seconds, with_value=call.value))
+                answer = calls.call_tool(tool, call.name, call.arguments, key, run_context, shown)
+            except Parked:
+                keep(journal.unsent(call.id))  # else the run that goes on would take its outcome for unknown
+                raise
+            if call.kept:
+                run_context.phase("running")  # to write down may take as long as Redis is away
+            try:
+                record = journal.answered(
+                    call.id, call.name, answer, run_context.clock() - started,
+                    with_value=call.value, with_text=call.kept or shown.content,
+                )  # fmt: skip
+                keep(record)
             except ValueError:
                 raise ToolFailed(f"{short(call.name)} returned output that is not JSON") from None
             return answer
         except (ToolError, UnknownTool) as error:
-            keep(journal.failed(call.id, call.name, error, self._run_context.clock() - started))
+            if call.kept:
+                run_context.phase("running")
+            keep(journal.failed(call.id, call.name, error, run_context.clock() - started))
             raise
 
-    def _sent(self, call: _Call, keep: Callable[[Record], None]) -> Answer:
+    def _sent(self, call: _Call, keep: Callable[[Record], None]) -> tuple[Tool, str]:
+        """Write down that *call* is sent; answers what is called, and by which idempotency key."""
+        tool, key = call.tool, self._run_context.key
         was_sent = call.kept and self._history.sent(call.id)
         if was_sent and not call.again:
             raise ToolUncertain(f"an earlier run was interrupted while it called {short(call.name)}")
-        if call.tool is None:
+        if tool is None:
             raise UnknownTool(f"there is no tool {short(call.name)!r} any more")
         if not was_sent:
-            self._run_context.admit_tool(calls.circuits_of(call.tool))
-            self._run_context.check()  # what is stopped here was not sent, and no reader should have to wonder
+            self._run_context.admit_tool(calls.circuits_of(tool))
+            if call.kept:
+                self._run_context.check()  # what is stopped here was not sent, and no reader should have to wonder
             keep(journal.sent(call.id, call.name, call.arguments))
-        began_as = self._history.key if call.kept else None
-        key = f"{began_as or self._run_context.key}:{call.id}"
-        try:
-            return calls.call_tool(call.tool, call.name, call.arguments, key, self._run_context, self._journal)
-        except Parked:
-            keep(journal.unsent(call.id))  # else the run that goes on would take its outcome for unknown
-            raise
+        if call.kept:
+            key = self._history.key or key
+        return tool, f"{key}:{call.id}"

@@ -111,7 +111,7 @@ def _told(reply: ModelReply, problem: str) -> Turn:
 def _output(answer: Answer, name: str) -> Any:
     if answer.is_error:
         raise ToolFailed(f"{short(name)}: {short(answer.text, _TOLD_CHARS) or 'failed and gave no reason'}")
-    if not _is_json(answer.value):
+    if not answer.is_json and not _is_json(answer.value):
         raise ToolFailed(f"{short(name)} returned output that is not JSON")
     return answer.value
 

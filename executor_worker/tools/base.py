@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import quote
+
+import orjson
 
 from executor_worker.run_context import Circuit, RunContext
 
 Effects = Literal["none", "idempotent", "unsafe"]
 OnOpen = Literal["wait", "fail"]
 """What a call does while its tool, or the server that has it, is held back."""
+OnProgress: TypeAlias = Callable[[float, float | None], None]
+"""Told how far a call says it has got, of how much in all."""
+
+
+def unheard(done: float, total: float | None) -> None:
+    """Tell nobody how far a call has got."""
 
 
 def key_header(key: str) -> dict[str, str]:
@@ -45,6 +54,7 @@ class ToolContext:
     _run_context: RunContext
     _name: str
     _log: Log
+    _on_progress: OnProgress = unheard
 
     def left(self) -> float:
         """Seconds until the call's time is up."""
@@ -58,27 +68,57 @@ class ToolContext:
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Say how far it has got; a cancelled or overdue item ends here."""
         self._log("debug", "tool.progressed", tool=self._name, done=done, total=total, message=message)
-        self._run_context.on_progress(done, total)
+        self._on_progress(done, total)
         self._run_context.check()
 
 
-@dataclass(frozen=True, slots=True)
 class Answer:
     """
     The answer of a tool.
 
+    Args:
+        text: None: *value* as `as_text` writes it.
+
     Attributes:
         value: What a tool node's output is: any JSON value (MCP: structured content as it is, else the text where
             all is text, else the blocks).
-        text: The same for a model to read.
+        text: The same for a model to read; written only when one does.
         blocks: Images, links and the like for a model, MCP content blocks; empty where `text` says all.
         is_error: The tool itself said that it failed; `text` is then its message.
+        is_json: *value* is surely a JSON value: it need not be looked through again.
     """
 
-    value: Any
-    text: str
-    blocks: tuple[dict[str, Any], ...] = ()
-    is_error: bool = False
+    __slots__ = ("_text", "blocks", "is_error", "is_json", "value")
+
+    def __init__(
+        self,
+        value: Any,
+        text: str | None = None,
+        blocks: tuple[dict[str, Any], ...] = (),
+        is_error: bool = False,
+        is_json: bool = False,
+    ) -> None:
+        self.value = value
+        self._text = text
+        self.blocks = blocks
+        self.is_error = is_error
+        self.is_json = is_json
+
+    @property
+    def text(self) -> str:
+        if self._text is None:
+            self._text = as_text(self.value)
+        return self._text
+
+
+def as_text(value: Any) -> str:
+    """Write a JSON value for a model to read: a string as it is, all else as JSON."""
+    if isinstance(value, str):
+        return value
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # integers over 64 bits, lone surrogates
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 class Tool(Protocol):
@@ -96,9 +136,12 @@ class Tool(Protocol):
     timeout: float
     source: str
 
-    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
+    def call(
+        self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
+    ) -> Answer:
         """
-        Call it once; *arguments* were validated against the schema, *key* is the call's idempotency key.
+        Call it once, right after `run_context.check()`; *arguments* were validated against the schema, *key* is the
+        call's idempotency key.
 
         Raises:
             ToolFailed: It could not be called or broke; also output that is not JSON.

@@ -14,8 +14,8 @@ from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeo
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.settings.addresses import without_password
 from executor_worker.settings.proxies import proxy_for
-from executor_worker.tools.base import Answer, Effects, key_header
-from executor_worker.tools.functions.json_value import as_text, to_json
+from executor_worker.tools.base import Answer, Effects, OnProgress, key_header, unheard
+from executor_worker.tools.functions.json_value import to_json
 from executor_worker.tools.functions.time_limit import CallOverdue, time_limit
 
 _CONNECT_SECONDS = 5.0
@@ -120,7 +120,9 @@ class RestTool:
         self.circuits = (server.circuit, Circuit("tool", self.name, server.circuit.place))
         self._server = server
 
-    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
+    def call(
+        self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
+    ) -> Answer:
         """POST the parameters; see `Tool.call`."""
         run_context.check()
         left = run_context.left()
@@ -140,7 +142,7 @@ class RestTool:
         if status >= 400:
             raise self._refusal(status, body)
         value = to_json(_value(body))
-        return Answer(value, as_text(value))
+        return Answer(value, is_json=True)
 
     def _post(self, arguments: dict[str, Any], headers: dict[str, str]) -> tuple[int, bytes]:
         url = f"{self._server.url}/tools/{quote(self.name, safe='')}"

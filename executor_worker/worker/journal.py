@@ -64,7 +64,7 @@ class RunJournal:
             "worker_id": worker_id,
             "attempt": work.attempt,
         }
-        self._content = content
+        self.content = content
         self._deltas = deltas
         self._wall = wall
         self._own, self._key = _names(work)
@@ -92,7 +92,7 @@ class RunJournal:
     def append(self, records: Sequence[Record], *, anew: bool = False) -> None:
         """See `nodes.journal.Journal`."""
         packed = [dumps(self._traced(record)) for record in records]
-        news = [said for record in records if (said := told(record, content=self._content)) is not None]
+        news = [said for record in records if (said := told(record, content=self.content)) is not None]
         if anew:
             self._written = []
         kept = self._append(self._key, -1 if anew else len(self._written), packed, news)
@@ -107,9 +107,9 @@ class RunJournal:
     def tell(self, record: Record) -> None:
         """See `nodes.journal.Journal`."""
         step = record["step"]
-        if (step == "started" and self._start_told) or (step == "sent" and not self._content):
+        if (step == "started" and self._start_told) or (step == "sent" and not self.content):
             return
-        news = told(record, content=self._content)
+        news = told(record, content=self.content)
         if news is not None:
             self._show(*news, when_settled=step in ("sent", "answered"))
             if self._deltas is not None and step == "progressed":

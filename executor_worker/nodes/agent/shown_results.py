@@ -16,7 +16,7 @@ from executor_worker.nodes.templates import sendable, short
 from executor_worker.providers.base import ToolResult
 from executor_worker.providers.tool_content import described, is_image
 from executor_worker.run_context import RunContext
-from executor_worker.tools.base import Answer, Effects
+from executor_worker.tools.base import Answer, Effects, OnProgress, unheard
 
 LONGEST_IMAGE_CHARS = 5_000_000  # of base64; APIs refuse the whole request for a larger one
 MOST_IMAGES = 10
@@ -125,7 +125,9 @@ class ReadResult:
             "additionalProperties": False,
         }
 
-    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
+    def call(
+        self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
+    ) -> Answer:
         return self.read(arguments)
 
     def read(self, arguments: dict[str, Any]) -> Answer:

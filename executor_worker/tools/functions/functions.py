@@ -25,11 +25,11 @@ from typing import Any, TypeVar, get_args, overload
 
 from executor_worker.errors import Cancelled, Interrupt, NodeError, NodeTimeout, ToolError, ToolFailed, ToolTimeout
 from executor_worker.run_context import Circuit, RunContext
-from executor_worker.tools.base import Answer, Effects, Log, OnOpen, ToolContext, silent
-from executor_worker.tools.functions.json_value import as_text, to_json
+from executor_worker.tools.base import Answer, Effects, Log, OnOpen, OnProgress, ToolContext, silent, unheard
+from executor_worker.tools.functions.json_value import to_json
 from executor_worker.tools.functions.place import place_of
 from executor_worker.tools.functions.signature import Signature
-from executor_worker.tools.functions.time_limit import CallOverdue, one_process, prints_to_stderr, time_limit
+from executor_worker.tools.functions.time_limit import CallOverdue, foreign_call, one_process
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 _Told = TypeVar("_Told", bound=NodeError | Interrupt)
@@ -172,13 +172,16 @@ class FunctionTool:
         self._signature = signature
         self._awaited = inspect.iscoroutinefunction(inspect.unwrap(function))
 
-    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
+    def call(
+        self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
+    ) -> Answer:
         """Run it in this thread; see `Tool.call`."""
-        run_context.check()
         left = run_context.left()
+        if left <= 0:
+            run_context.check()
         seconds = min(self.timeout, left)
         try:
-            value = self._run(arguments, run_context, key, seconds)
+            value = self._run(arguments, run_context, key, seconds, on_progress)
         except CallOverdue as overdue:
             raise self._placed(self._timeout(item_first=left <= self.timeout), overdue) from overdue
         except (Interrupt, ToolError, NodeTimeout, Cancelled) as error:
@@ -186,7 +189,7 @@ class FunctionTool:
             raise
         except BaseException as error:  # sys.exit, RecursionError, MemoryError … of a tool end the call, not the worker
             raise self._placed(_failure(self.name, error), error) from error
-        return Answer(value, as_text(value))
+        return Answer(value, is_json=True)
 
     def _timeout(self, *, item_first: bool) -> NodeTimeout | ToolTimeout:
         if item_first:
@@ -198,19 +201,20 @@ class FunctionTool:
         error.where = error.where or place_of(cause, self.function)
         return error
 
-    def _run(self, arguments: dict[str, Any], run_context: RunContext, key: str, seconds: float) -> Any:
-        with prints_to_stderr(), time_limit(seconds + (_CLEANUP_SECONDS if self._awaited else 0)):
-            context = self._context(run_context, key, seconds) if self._signature.context else None
+    def _run(
+        self, arguments: dict[str, Any], run_context: RunContext, key: str, seconds: float, on_progress: OnProgress
+    ) -> Any:
+        with foreign_call(seconds + (_CLEANUP_SECONDS if self._awaited else 0)):
+            context = None
+            if self._signature.context:
+                ends_at = time.monotonic() + seconds
+                context = ToolContext(key, ends_at, run_context, self.name, self.log, on_progress)
             positional, named = self._signature.bind(arguments, context)
-            with one_process():
-                value = self.function(*positional, **named)
+            value = self.function(*positional, **named)
             if type(value) not in _PLAIN and inspect.isawaitable(value):
                 with asyncio.Runner() as runner:
                     value = runner.run(_within(value, seconds, self.name))
             return to_json(value)
-
-    def _context(self, run_context: RunContext, key: str, seconds: float) -> ToolContext:
-        return ToolContext(key, time.monotonic() + seconds, run_context, self.name, self.log)
 
 
 async def _within(awaitable: Awaitable[Any], seconds: float, name: str) -> Any:

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from pydantic import BaseModel
 
 from executor_worker.errors import ToolFailed
@@ -30,18 +29,6 @@ def to_json(value: Any) -> Any:
         ToolFailed: It holds something JSON has no form for, or is nested too deeply.
     """
     return _convert(value, "", 0)
-
-
-def as_text(value: Any) -> str:
-    """Write a JSON value for a model to read: a string as it is, all else as JSON."""
-    if isinstance(value, str):
-        return value
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # integers over 64 bits, lone surrogates
-        import json  # only then
-
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _convert(value: Any, path: str, depth: int) -> Any:

@@ -38,17 +38,23 @@ class time_limit:  # noqa: N801 - used like a function
     due: ClassVar[float | None] = None  # on the monotonic clock, of the block in progress
     owner: ClassVar[FrameType | None] = None  # whose block it is
     settled: ClassVar[bool] = False  # the handler stays where it is
+    main_thread: ClassVar[int] = 0  # its number, once that does not change any more
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
     def __enter__(self) -> None:
-        self._timed = _TIMERS and threading.current_thread() is threading.main_thread()
+        self.arm(sys._getframe(1))
+
+    def arm(self, owner: FrameType) -> None:
+        """Begin: from now on *owner*, and what it calls, may be interrupted."""
+        main_thread = time_limit.main_thread or threading.main_thread().ident
+        self._timed = _TIMERS and threading.get_ident() == main_thread
         if not self._timed:
             return
         if not time_limit.settled or getsignal(signal.SIGALRM) is not _interrupt:  # a tool may have set its own
             self._before = signal.signal(signal.SIGALRM, _interrupt)
-        time_limit.owner = sys._getframe(1)
+        time_limit.owner = owner
         time_limit.due = time.monotonic() + self._seconds - _EARLY_SECONDS
         signal.setitimer(signal.ITIMER_REAL, max(self._seconds, 0.001), _AGAIN_SECONDS)
 
@@ -107,9 +113,33 @@ class prints_to_stderr:  # noqa: N801 - used like a function
     def __exit__(self, *_: object) -> None:
         sys.stdout = self._stdout
         if self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.dup2(self._descriptor, _STDOUT)
-            os.close(self._descriptor)
+            _lead_back(self._descriptor)
+
+
+class foreign_call(time_limit):  # noqa: N801 - used like a function
+    """
+    Keep a block of foreign code within *seconds*, its prints out of our results, and what it forks from going on in it.
+
+    All of `time_limit`, `prints_to_stderr` and `one_process` in one, for what is called with every item.
+    """
+
+    __slots__ = ("_descriptor", "_pid", "_stdout")
+
+    def __enter__(self) -> None:
+        self._pid = os.getpid()
+        self._stdout, sys.stdout = sys.stdout, sys.stderr
+        self._descriptor = None if prints_to_stderr.given_up else _diverted()
+        self.arm(sys._getframe(1))
+
+    def __exit__(self, *_: object) -> None:
+        if os.getpid() != self._pid:
+            os._exit(1)
+        try:
+            time_limit.__exit__(self)
+        finally:  # an interruption may come up to the last moment
+            sys.stdout = self._stdout
+            if self._descriptor is not None:
+                _lead_back(self._descriptor)
 
 
 def settle_in() -> None:
@@ -121,9 +151,16 @@ def settle_in() -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGALRM, _interrupt)
         time_limit.settled = True
+        time_limit.main_thread = threading.get_ident()
     with contextlib.suppress(OSError):
         os.dup2(_STDERR, _STDOUT)
         prints_to_stderr.given_up = True
+
+
+def _lead_back(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.dup2(descriptor, _STDOUT)
+    os.close(descriptor)
 
 
 def _diverted() -> int | None:

@@ -11,9 +11,8 @@ from typing import Any
 from executor_worker import json_text
 from executor_worker.errors import NodeError, NodeTimeout, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
 from executor_worker.run_context import RunContext
-from executor_worker.tools.base import Answer, Log, silent
+from executor_worker.tools.base import Answer, Log, OnProgress, silent, unheard
 from executor_worker.tools.functions.functions import FunctionTool
-from executor_worker.tools.functions.json_value import as_text
 from executor_worker.tools.isolation.launcher import Launcher
 
 _BOOT_SECONDS = 30.0
@@ -88,7 +87,9 @@ class IsolatedTool:
         """Make ready what a call needs, before its time begins to run."""
         self._isolation.prepare()
 
-    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
+    def call(
+        self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
+    ) -> Answer:
         """Run it in a process of its own; see `Tool.call`."""
         run_context.check()
         began = time.monotonic()
@@ -101,7 +102,7 @@ class IsolatedTool:
             "left": left,
             "memory_mb": self._memory_mb,
         }
-        call = _Call(self._isolation.launcher(), run_context, self._log)
+        call = _Call(self._isolation.launcher(), run_context, self._log, on_progress)
         overdue = False
         try:
             call.make(_as_json(request, self.name), began + min(self.timeout, left) + _NOTICE_SECONDS)
@@ -134,13 +135,14 @@ class _Call:
         outcome: What it said in the end, as JSON; empty if it said nothing.
     """
 
-    def __init__(self, launcher: Launcher, run_context: RunContext, log: Log) -> None:
+    def __init__(self, launcher: Launcher, run_context: RunContext, log: Log, on_progress: OnProgress) -> None:
         self.ended = False
         self.problem: str | None = None
         self.outcome = b""
         self._launcher = launcher
         self._run_context = run_context
         self._log = log
+        self._on_progress = on_progress
         self._unread = bytearray()
         self._pipe, self._others_end = os.pipe()
         os.set_blocking(self._pipe, False)
@@ -196,7 +198,7 @@ class _Call:
             level, event, fields = json_text.loads(line)["log"]
             self._log(level, event, **fields)
         elif line.startswith(b'{"progress"'):
-            self._run_context.on_progress(*json_text.loads(line)["progress"])
+            self._on_progress(*json_text.loads(line)["progress"])
         else:
             self.outcome = line
 
@@ -218,7 +220,7 @@ def _answer(call: _Call, name: str) -> Answer:
         raise ToolFailed(f"tool {name} gave no result: {call.problem or 'its process ended'}")
     said = json_text.loads(call.outcome)
     if "value" in said:
-        return Answer(said["value"], as_text(said["value"]))
+        return Answer(said["value"], is_json=True)
     error = _ERRORS.get(said["error"], ToolFailed)(said["said"])
     error.where, error.trace = said["where"], said["trace"]
     raise error

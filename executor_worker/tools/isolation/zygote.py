@@ -142,14 +142,14 @@ def _outcome(call: dict[str, Any], pipe: int, tools: Tools) -> bytes:
         _write(pipe, json.dumps({"log": [level, event, fields]}, default=str, skipkeys=True).encode())
 
     run_context = RunContext(time.monotonic() + call["left"], call["key"])
-    run_context.on_progress = lambda done, total: _write(pipe, json_text.dumps({"progress": [done, total]}))
+    on_progress = lambda done, total: _write(pipe, json_text.dumps({"progress": [done, total]}))  # noqa: E731
     tool = tools[call["tool"]]
     tool.log = pass_on
     tool_log.redirect(pass_on)
     tool.timeout = call["timeout"]
     try:
         _limit_memory(call["memory_mb"])
-        answer = tool.call(call["arguments"], run_context, call["key"])
+        answer = tool.call(call["arguments"], run_context, call["key"], on_progress)
         return json_text.dumps({"value": answer.value})
     except NodeError as error:
         limited = call["memory_mb"] and isinstance(error.__cause__, MemoryError)

@@ -6,8 +6,8 @@ from typing import Any
 
 from mcp_types import CallToolResult, TextContent
 
-from executor_worker.tools.base import Answer
-from executor_worker.tools.functions.json_value import as_text, to_json
+from executor_worker.tools.base import Answer, as_text
+from executor_worker.tools.functions.json_value import to_json
 
 
 def answer_of(result: CallToolResult, *, trust_structure: bool = True) -> Answer:

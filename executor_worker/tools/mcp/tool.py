@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
 from executor_worker.run_context import RunContext
-from executor_worker.tools.base import Answer, Effects
+from executor_worker.tools.base import Answer, Effects, OnProgress, unheard
 from executor_worker.tools.event_loop import Loop, ended
 from executor_worker.tools.mcp.content import answer_of
 from executor_worker.tools.mcp.server import IDEMPOTENCY_KEY, McpServer
@@ -61,7 +61,9 @@ class McpTool:
         self._remote_name = tool.name
         self._loop = loop
 
-    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
+    def call(
+        self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
+    ) -> Answer:
         """Call it on its server; see `Tool.call`."""
         run_context.check()
         item_first = run_context.left() <= self.timeout
@@ -72,7 +74,7 @@ class McpTool:
             client = self._connected(deadline, run_context, lost)
             flight = Flight()
             future = self._loop.run(self._server.call, client, flight, self._remote_name, arguments, meta)
-            if not ended(future, deadline, run_context, _passed_on(flight, run_context)):
+            if not ended(future, deadline, run_context, _passed_on(flight, on_progress)):
                 raise self._overdue(item_first)
             fate = self._outcome(future, flight)
             if isinstance(fate, Answer):
@@ -154,15 +156,15 @@ class McpTool:
         )
 
 
-def _passed_on(flight: Flight, run_context: RunContext) -> Callable[[], None]:
-    """Tell *watch* of the call's progress, in the thread that waits for it."""
+def _passed_on(flight: Flight, on_progress: OnProgress) -> Callable[[], None]:
+    """Tell of the call's progress in the thread that waits for it."""
     told: tuple[float, float | None] | None = None
 
     def tell() -> None:
         nonlocal told
         if flight.progress is not None and flight.progress != told:
             told = flight.progress
-            run_context.on_progress(*told)
+            on_progress(*told)
 
     return tell
 

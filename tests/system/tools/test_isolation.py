@@ -82,9 +82,9 @@ def test_arguments_and_results_pass_exactly(call: Callable[..., Any], value: Any
 def test_an_async_function_and_progress(registry: ToolRegistry, run_context: RunContext, log: Log) -> None:
     """They work as without isolation: progress reaches whoever watches the run, and the log."""
     seen: list[tuple[float, float | None]] = []
-    run_context.on_progress = lambda done, total: seen.append((done, total))
+    on_progress = lambda done, total: seen.append((done, total))  # noqa: E731
     assert registry.find("wait_a_moment").call({}, run_context, "k").value == "waited"
-    assert registry.find("report").call({}, run_context, "k").value == "done"
+    assert registry.find("report").call({}, run_context, "k", on_progress).value == "done"
     assert seen == [(1, 2)]
     assert ("debug", "tool.progressed", {"tool": "report", "done": 1, "total": 2, "message": "half"}) in log
 

@@ -121,9 +121,9 @@ def test_progress_goes_to_whom_it_concerns(pool: Callable[..., Pool], odd: Odd) 
     seen: dict[int, list[float]] = {0: [], 1: []}
     for number in seen:
         context = RunContext(time.monotonic() + 20)
-        context.on_progress = lambda done, _total, number=number: seen[number].append(done)  # type: ignore[misc]
+        on_progress = lambda done, _total, number=number: seen[number].append(done)  # noqa: E731
         tool = here.worker().find("steps")
-        assert tool.call({"steps": [number + 1], "total": 9}, context, "k").value == "done"
+        assert tool.call({"steps": [number + 1], "total": 9}, context, "k", on_progress).value == "done"
     assert seen == {0: [1], 1: [2]}
 
 

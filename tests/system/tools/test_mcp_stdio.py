@@ -97,12 +97,12 @@ def test_progress_that_a_server_reports_reaches_whoever_watches(
 ) -> None:
     """In the worker's own thread, so that it may be written to Redis; what is no number is not passed on."""
     seen: list[tuple[float, float | None, int]] = []
-    run_context.on_progress = lambda done, total: seen.append((done, total, threading.get_ident()))
+    on_progress = lambda done, total: seen.append((done, total, threading.get_ident()))  # noqa: E731
     tool = make_registry(odd=odd()).find("steps")
-    assert tool.call({"steps": [1, 2, 3], "total": 3}, run_context, "k").value == "done"
+    assert tool.call({"steps": [1, 2, 3], "total": 3}, run_context, "k", on_progress).value == "done"
     assert seen.pop() == (3, 3, threading.get_ident())
     seen.clear()
-    assert tool.call({"steps": [1, float("inf")], "total": float("nan")}, run_context, "k").value == "done"
+    assert tool.call({"steps": [1, float("inf")], "total": float("nan")}, run_context, "k", on_progress).value == "done"
     assert seen.pop() == (1, None, threading.get_ident())
 
 

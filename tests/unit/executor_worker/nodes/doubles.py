@@ -10,7 +10,7 @@ from executor_worker.errors import UnknownTool
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
 from executor_worker.run_context import Circuit, RunContext
-from executor_worker.tools.base import Answer, Effects, Tool
+from executor_worker.tools.base import Answer, Effects, OnProgress, Tool, unheard
 
 
 def reply(
@@ -71,7 +71,9 @@ class FunctionTool:
         self.keys: list[str] = []
         self._body = body
 
-    def call(self, arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
+    def call(
+        self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
+    ) -> Answer:
         self.calls.append(arguments)
         self.keys.append(key)
         value = self._body(**arguments)

@@ -17,7 +17,7 @@ from executor_worker.nodes.journal import Record, ended, report
 from executor_worker.outcome import Completed, Failed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolTurn, UserTurn
 from executor_worker.run_context import Circuit, RunContext
-from executor_worker.tools.base import Answer, Effects
+from executor_worker.tools.base import Answer, Effects, OnProgress
 from tests.unit.executor_worker.nodes.conftest import execute
 from tests.unit.executor_worker.nodes.doubles import FunctionTool, ScriptedModel, call, reply
 
@@ -45,6 +45,7 @@ class Kept:
     life: Life = field(default_factory=Life)
     stored: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    content: bool = False
 
     def read(self) -> list[Record]:
         return [json.loads(text) for text in self.stored]
@@ -288,13 +289,13 @@ def test_idempotency_key_stays_the_same() -> None:
     keys: list[str] = []
     fine = tool_.call
 
-    def call_once(arguments: dict[str, Any], run_context: Any, key: str) -> Answer:
+    def call_once(arguments: dict[str, Any], run_context: Any, key: str, on_progress: OnProgress) -> Answer:
         keys.append(key)
         if len(keys) == 1:
             raise Killed
         return fine(arguments, run_context, key)
 
-    tool_.call = call_once  # type: ignore[method-assign]
+    tool_.call = call_once  # type: ignore[assignment, method-assign]
     config = {"llm_config": {"prompt": "x"}, "tools": ["look"]}
     answers = (reply("", call("look", {}, "1")), reply("ok"))
     with pytest.raises(Killed):
@@ -312,12 +313,12 @@ def test_what_a_tool_says_of_itself_is_told(completed: Callable[..., Completed])
     run_context = RunContext(time.monotonic() + 60)
     tool_ = FunctionTool("look")
 
-    def call_(arguments: dict[str, Any], run_context: RunContext, key: str) -> Answer:
+    def call_(arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress) -> Answer:
         for done in range(1001):
-            run_context.on_progress(done, 1000)
+            on_progress(done, 1000)
         return Answer(1, "1")
 
-    tool_.call = call_  # type: ignore[method-assign]
+    tool_.call = call_  # type: ignore[assignment, method-assign]
     completed({"tool_name": "look"}, tools=(tool_,), journal=kept, run_context=run_context)
     assert 2 <= kept.told.count("progressed") < 100
 

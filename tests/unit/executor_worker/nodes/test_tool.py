@@ -56,10 +56,10 @@ def test_tool_that_changes_its_arguments_changes_nothing_else(completed: Done) -
 
 
 def test_call_is_shown_and_counted(completed: Done) -> None:
-    """The phase names the tool and its limit; afterwards it is over."""
+    """The phase names the tool and its limit; to settle is the next."""
     run_context = SeenRunContext()
     completed({"tool_name": "t"}, tools=(FunctionTool("t", timeout=7.0),), run_context=run_context)
-    assert run_context.phases == [("tool:t", 8.0, "tool_timeout"), ("running", None, "node_timeout")]
+    assert run_context.phases == [("tool:t", 8.0, "tool_timeout")]
     assert run_context.tools == [("t", True)]
 
 
@@ -127,7 +127,6 @@ def test_whatever_a_tool_raises_is_an_outcome(failed: Bad, error: BaseException,
     if outcome.code == "tool_failed" and not isinstance(error, ToolFailed):
         assert type(error).__name__ in outcome.error
     assert run_context.tools == [("t", False)]
-    assert run_context.phases[-1][0] == "running"
 
 
 def test_exception_that_can_not_be_shown_is_an_outcome(failed: Bad) -> None:
