@@ -85,7 +85,8 @@ def decode(data: bytes, max_bytes: int) -> Item:
     except ValueError as error:
         raise UnreadableItem(f"the item is not JSON: {error}", _salvage_raw(data)) from None
     try:
-        _check_depth(envelope, data)
+        if data.count(b"{") + data.count(b"[") >= DEEP:
+            _check_depth(envelope)
         return _item(envelope)
     except InvalidItem as error:
         raise UnreadableItem(str(error), _salvage_parsed(envelope)) from None
@@ -97,10 +98,8 @@ def names_in(data: bytes) -> tuple[str, str]:
     return names.get("graph_id", ""), names.get("node_id", "")
 
 
-def _check_depth(envelope: Any, data: bytes) -> None:
+def _check_depth(envelope: Any) -> None:
     """Refuse what could be read but not be written again, as part of a state or an event."""
-    if data.count(b"{") + data.count(b"[") < DEEP:
-        return
     for _ in range(MARGIN):
         envelope = [envelope]
     try:
@@ -118,22 +117,33 @@ def _item(envelope: Any) -> Item:
         body = envelope["data"]
         _check_event(envelope, body)
     graph_id = _name(body, "graph_id")
-    metadata = _object(body, "metadata") or (_object(envelope, "metadata") if event else None) or {}
+    item = Item(graph_id, _name(body, "node_id"), execution_id=graph_id)
+    # Most items bring few of these: what is not there need not be looked at.
+    if "node_type" in body:
+        item.node_type = _text(body, "node_type") or ""
+    if "config" in body:
+        item.config = _object(body, "config")
+    if "inputs" in body or "inputs" in envelope:
+        item.inputs = _either(body, envelope, "inputs")
+    if event:
+        item.state_inputs = _object(body, "state")
+    if "execution_id" in envelope or "execution_id" in body:
+        item.execution_id = _text(envelope, "execution_id") or _text(body, "execution_id") or graph_id
+    if "id" in envelope:
+        item.work_id = _text(envelope, "id")
+    if "deadline" in body or "deadline" in envelope:
+        item.deadline = _deadline(body if body.get("deadline") is not None else envelope)
+    if "metadata" in body or "metadata" in envelope:
+        _read_trace(item, _object(body, "metadata") or (_object(envelope, "metadata") if event else None) or {})
+    if "dependencies" in body:
+        item.dependencies = _list(body, "dependencies")
+    return item
+
+
+def _read_trace(item: Item, metadata: dict[str, Any]) -> None:
     traceparent, tracestate = metadata.get("traceparent"), metadata.get("tracestate")
-    return Item(
-        graph_id=graph_id,
-        node_id=_name(body, "node_id"),
-        node_type=_text(body, "node_type") or "",
-        config=_object(body, "config"),
-        inputs=_either(body, envelope, "inputs"),
-        state_inputs=_object(body, "state") if event else None,
-        execution_id=_text(envelope, "execution_id") or _text(body, "execution_id") or graph_id,
-        work_id=_text(envelope, "id"),
-        deadline=_deadline(body if body.get("deadline") is not None else envelope),
-        traceparent=traceparent if isinstance(traceparent, str) else None,
-        tracestate=tracestate if isinstance(tracestate, str) else None,
-        dependencies=_list(body, "dependencies"),
-    )
+    item.traceparent = traceparent if isinstance(traceparent, str) else None
+    item.tracestate = tracestate if isinstance(tracestate, str) else None
 
 
 def _check_event(envelope: dict[str, Any], body: dict[str, Any]) -> None:

@@ -126,6 +126,32 @@ def lifted(text: str, name: str, paths: Paths, behind: str | None = None) -> Nod
     return child and Node(text, 0, len(text), [(name, Member(value, value, child.end, child))])
 
 
+def room_in(text: str, name: str, behind: str | None = None) -> int | None:
+    """
+    Find where another member may be put into the object that is the member *name*: right behind its last one.
+
+    Args:
+        text, behind: As for `lifted`, but the object may be empty.
+
+    Returns:
+        None if that takes a closer look.
+    """
+    value = _only(text, name, 0, len(text))
+    if value is None or text[value : value + 1] != "{":
+        return None
+    found = _up_to(text, value, behind) if behind is not None else _to_the_end(text, value)
+    return len(text[: found[1] - 1].rstrip(" \t\n\r")) if found is not None else None
+
+
+def _to_the_end(text: str, start: int) -> tuple[dict[str, Any], int] | None:
+    """The object at *start*, if nothing but the end of the one around it follows."""
+    value = text[start : text.rindex("}")].rstrip(" \t\n\r")
+    try:
+        return orjson.loads(value), start + len(value)
+    except orjson.JSONDecodeError:
+        return None
+
+
 def _node(text: str, start: int, paths: Paths) -> Node:
     if text[start : start + 1] != "{":
         raise ValueError("it is not an object")

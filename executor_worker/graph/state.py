@@ -13,7 +13,7 @@ from typing import Any
 
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.errors import StateInvalid
-from executor_worker.graph.json_edit import Alone, Node, lifted, whole
+from executor_worker.graph.json_edit import Alone, Node, lifted, room_in, whole
 from executor_worker.json_text import dumps, loads
 
 FINISHED = frozenset({"completed", "failed"})
@@ -30,6 +30,7 @@ class GraphState:
     Attributes:
         status: "" if the document says none.
         outputs: Node → output, of the nodes that have one.
+        has_nodes: There is an object of nodes, though maybe an empty one.
         behind_nodes: The member that comes next after the nodes; None if they are the last.
     """
 
@@ -38,6 +39,7 @@ class GraphState:
     outputs: dict[str, Any] = field(default_factory=dict)
     nodes: dict[str, Any] = field(default_factory=dict)
     graph: Any = None
+    has_nodes: bool = False
     behind_nodes: str | None = None
 
     @classmethod
@@ -55,9 +57,14 @@ class GraphState:
         status = document.get("status")
         if status is not None and not isinstance(status, str):
             raise StateInvalid("the state's 'status' is not a string")
-        nodes = _object(document, "node_states")
-        inputs, graph = _object(document, "inputs"), document.get("graph")
-        return cls(status or "", inputs, _outputs(nodes), nodes, graph, _behind(document, "node_states"))
+        nodes, inputs, graph = document.get("node_states"), document.get("inputs"), document.get("graph")
+        has_nodes = type(nodes) is dict
+        if type(nodes) is not dict:
+            nodes = _object(document, "node_states")
+        if type(inputs) is not dict:
+            inputs = _object(document, "inputs")
+        behind = _behind(document, "node_states") if has_nodes else None
+        return cls(status or "", inputs, _outputs(nodes), nodes, graph, has_nodes, behind)
 
     @staticmethod
     def digest(raw: bytes) -> bytes:
@@ -116,6 +123,12 @@ def splice_node(raw: bytes, node_id: str, entry: dict[str, Any], known: GraphSta
         ValueError: *entry* holds what is no JSON value.
     """
     known = known or GraphState.parse(raw)
+    if node_id not in known.nodes:
+        text = raw.decode("utf-8")
+        at = room_in(text, "node_states", known.behind_nodes) if known.has_nodes else None
+        if at is not None:
+            comma = "," if known.nodes else ""
+            return f"{text[:at]}{comma}{dumps({node_id: entry}).decode()[1:-1]}{text[at:]}".encode()
     root = _taken_apart(raw, node_id, known)
     return _text(root.rendered({"node_states": _nodes_with(root, node_id, entry)}), root)
 

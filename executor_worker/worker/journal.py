@@ -67,11 +67,14 @@ class RunJournal:
         self.content = content
         self._deltas = deltas
         self._wall = wall
-        self._own, self._key = _names(work)
+        self._work = work
+        self._key = ""  # until it is read
+        self._own = ""
         self._written: list[bytes] = []
 
     def read(self) -> list[Record]:
         """See `nodes.journal.Journal`."""
+        self._own, self._key = _names(self._work)
         keys = list(dict.fromkeys((self._own, self._key)))
         found = dict(zip(keys, self._insist(lambda: self._keys.read(*keys)), strict=True))
         self._key = next((key for key in keys if found[key]), self._key)
@@ -90,7 +93,7 @@ class RunJournal:
         return records
 
     def append(self, records: Sequence[Record], *, anew: bool = False) -> None:
-        """See `nodes.journal.Journal`."""
+        """See `nodes.journal.Journal`; what was kept before is read by then."""
         packed = [dumps(self._traced(record)) for record in records]
         news = [said for record in records if (said := told(record, content=self.content)) is not None]
         if anew:
@@ -194,8 +197,10 @@ def told(record: Record, *, content: bool) -> tuple[str, dict[str, Any]] | None:
             return "tool.sent", {**about, "arguments": record["arguments"]} if content else about
         case "answered":
             about = {"call": record["call"], "name": record["name"], "ok": record["ok"]}
-            inside = ("error_code", "text", "error") if content else ("error_code",)
-            return "tool.called", {**about, **_picked(record, *inside), **_duration(record)}
+            if not record["ok"] or content:
+                about |= _picked(record, *(("error_code", "text", "error") if content else ("error_code",)))
+            about["duration_ms"] = round(record["seconds"] * 1000)
+            return "tool.called", about
     return None
 
 

@@ -98,6 +98,7 @@ class Worker:
             if claim is not None:
                 claim = self._process(claim)
         if claim is not None:
+            self._row.end(done=False)  # what is in hand by the row was settled
             self._give_back(claim)
         self._tracing.close(FLUSH_S)
         return LEFT
@@ -188,9 +189,8 @@ class Worker:
 
     def _wants_next(self) -> bool:
         """Tell whether the next item may be taken in the same step: not when something else comes first."""
-        head = self._head
-        wanted_elsewhere = self._leaving or head.paused or self._row.leaving or self._recycling.spent()
-        return not wanted_elsewhere and head.noticed in (0, self._tried_notice)
+        wanted_elsewhere = self._leaving or self._row.leaving or self._recycling.spent()
+        return not wanted_elsewhere and self._head.lets_take(self._tried_notice)
 
     def _killed_for(self) -> tuple[str, str] | None:
         """
@@ -216,27 +216,37 @@ class Worker:
     # -- one item ---------------------------------------------------------------------------------
 
     def _process(self, claim: Claim) -> Claim | None:
+        """Work off *claim*; answers the one that was taken with its settlement."""
         started = time.monotonic()
-        row = self._row
-        row.lost = False
         # What we may have read long after it was sent starts nothing before its lease is renewed.
-        row.lease_until_ns = int((claim.delivery.asked_at + self._consumer.lease_s) * 1e9)
-        row.begin(str(claim.held), "", "preparing")
-        row.enter("preparing", _stuck_ns(), STUCK)
+        lease_until_ns = int((claim.delivery.asked_at + self._consumer.lease_s) * 1e9)
+        self._row.take(str(claim.held), "preparing", _stuck_ns(started), STUCK, lease_until_ns)
         # What this raises ends us: then it stays in hand for our successor, and is not taken for done.
         upcoming = self._answer(claim, started)
-        row.end(done=not self._pausing)
+        if upcoming is None:
+            self._row.end(done=not self._pausing)
+        else:
+            self._row.count_done()
         self._untidy = True
-        self._tidy(time.monotonic())
+        self._tidy(started)
         self._recycling.item_done()
         return upcoming
 
     def _answer(self, claim: Claim, started: float) -> Claim | None:
-        entry = claim.held.entry
-        with logs.context(entry=entry) as known:  # also of items that are let go
+        held = claim.held
+        with logs.context(entry=held.entry) as known:  # also of items that are let go
             try:
-                work = self._open(claim)
+                failure_code = self._row.failure_code if self._killed_for() == held.name else ""
+                work = self._intake.open(claim, failure_code)
                 known.add(graph=work.graph_id, node=work.node_id)
+                if failure_code:
+                    self._answer_for_killed(work, failure_code)
+                decision = work.decision
+                if isinstance(decision, Conclusion) and decision.dead_reason == POISONED:
+                    deaths = [row.death for row in self._board.rows()]
+                    work.decision = tell_last_death(decision, deaths, held.name)
+                if not work.is_upkeep:
+                    self._report.opened(work)
                 with self._span(work) as span:
                     return self._work_off(work, started, span)
             except Abandoned as reason:
@@ -245,20 +255,8 @@ class Worker:
             except StreamError as error:
                 # Only when asked to give up: it stays pending for us until Redis can be told.
                 advice = "it is taken over after LEASE"
-                logs.warning("item.unsettled", entry=entry, reason=str(error), advice=advice)
+                logs.warning("item.unsettled", entry=held.entry, reason=str(error), advice=advice)
                 return None
-
-    def _open(self, claim: Claim) -> Work:
-        failure_code = self._row.failure_code if self._killed_for() == claim.held.name else ""
-        work = self._intake.open(claim, failure_code)
-        if failure_code:
-            self._answer_for_killed(work, failure_code)
-        if isinstance(work.decision, Conclusion) and work.decision.dead_reason == POISONED:
-            deaths = [row.death for row in self._board.rows()]
-            work.decision = tell_last_death(work.decision, deaths, claim.held.name)
-        if not work.is_upkeep:
-            self._report.opened(work)
-        return work
 
     def _answer_for_killed(self, work: Work, failure_code: str) -> None:
         """Say what our predecessor was at when it was ended for the item's sake."""
@@ -270,12 +268,21 @@ class Worker:
             self._runs.note_overdue(tool)
 
     def _work_off(self, work: Work, started: float, span: Span) -> Claim | None:
-        conclusion = self._conclude(work, started, span)
-        if conclusion is None:
-            return None
+        """Run the item if it is to be run, and settle what has come of it."""
+        conclusion = work.decision
+        if isinstance(conclusion, Run):
+            try:
+                conclusion = self._runs.run(work, conclusion, started)
+            except Parked as reason:
+                span.ended("postponed", work.mode)
+                self._park(work, reason)
+                return None
+            except Abandoned:
+                span.ended("lost" if self._row.lost else "released", work.mode)
+                raise
         self._parked = 0
-        self._row.finish("settling", _stuck_ns(), STUCK)
-        if self._settler.repeat(work, conclusion):
+        self._row.finish("settling", _stuck_ns(time.monotonic()), STUCK)
+        if isinstance(conclusion.outcome, Failed) and self._settler.repeat(work, conclusion):
             self._forget_kill()
             span.ended("postponed", work.mode)
             return None
@@ -285,7 +292,8 @@ class Worker:
             self._note_ends(work.claim, result.ends)
         if not work.is_upkeep:
             self._report.settled(work, result, time.monotonic() - started)
-        span.ended(_fate(result), *_how(work, result))
+        if span is not NO_SPAN:
+            span.ended(_fate(result), *_how(work, result))
         return result.next
 
     def _note_ends(self, claim: Claim, ends: Iterable[RunEnd]) -> None:
@@ -296,21 +304,6 @@ class Worker:
                 found = claim.ask(lambda link, end=end: drive(link, trace_of_run(end.graph_id)))  # type: ignore[misc]
                 if found is not None:
                     self._tracing.run(RunFacts(*found))
-
-    def _conclude(self, work: Work, started: float, span: Span) -> Conclusion | None:
-        """Run the item if it is to be run; None if it was parked instead."""
-        decision = work.decision
-        if not isinstance(decision, Run):
-            return decision
-        try:
-            return self._runs.run(work, decision, started)
-        except Parked as reason:
-            span.ended("postponed", work.mode)
-            self._park(work, reason)
-            return None
-        except Abandoned:
-            span.ended("lost" if self._row.lost else "released", work.mode)
-            raise
 
     def _span(self, work: Work) -> Span:
         tracing = self._tracing
@@ -361,9 +354,9 @@ def _sooner(*ends: float | None) -> float:
     return min((end for end in ends if end), default=0.0)
 
 
-def _stuck_ns() -> int:
+def _stuck_ns(now: float) -> int:
     """Until when a worker has to come round that prepares or settles an item; see `RedisWait`."""
-    return time.monotonic_ns() + int(STUCK_S * 1e9)
+    return int((now + STUCK_S) * 1e9)
 
 
 def _how(work: Work, result: Result) -> tuple[Mode | None, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import resource
+import time
 from dataclasses import dataclass
 
 import psutil
@@ -12,6 +13,7 @@ import psutil
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 DESCRIPTORS_IN_USE = 0.75  # of those allowed: a worker beyond it is replaced
+LOOK_AGAIN_S = 0.01  # no tool opens the rest of them in so short a time without doing little else
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,18 @@ class Recycling:
         self._row = row
         self._limits = limits
         self._items = 0
+        self._look_at = 0.0
         self._itself = psutil.Process()
 
     def spent(self) -> bool:
         """Tell whether nothing more can be taken; alone there is no supervisor that would replace us."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + LOOK_AGAIN_S
         spent = _descriptors_run_out() and self._board.head.supervisor_pid != os.getpid()
         if spent:
+            self._look_at = now  # it stays so
             self._ask()
         return spent
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from executor_worker.broker import added_at
 from executor_worker.graph.ends import RunEnd
-from executor_worker.outcome import Completed, Failed, Outcome
+from executor_worker.outcome import Failed
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.run_ends import run_ended
@@ -50,7 +50,15 @@ class Report:
         if outcome is None:
             logs.info("item.repeated", advice="its node has this item's result already; it was acknowledged only")
             return
-        self._ended(work, outcome, result.conclusion.dead_reason, seconds)
+        kind = outcome.mode or work.mode or (work.node_type if work.node_type in MODES else "unknown")
+        self._recorder.observe("dago_node_duration_seconds", seconds, kind)
+        self._recorder.observe("dago_node_execution_duration_seconds", seconds)
+        self._head.last_done_wall_ns = time.time_ns()
+        if isinstance(outcome, Failed):
+            self._failed(work, outcome, kind, result.conclusion.dead_reason, seconds)
+            return
+        self._recorder.count("dago_nodes_executed_total", kind, "completed")
+        logs.debug("node.completed", mode=kind, seconds=round(seconds, 4))
 
     def ended(self, ends: Iterable[RunEnd]) -> None:
         """Runs are over with what this worker has committed."""
@@ -69,16 +77,8 @@ class Report:
     def released(self) -> None:
         self._recorder.count("dago_items_released_total")
 
-    def _ended(self, work: Work, outcome: Outcome, dead_reason: str | None, seconds: float) -> None:
-        failed = isinstance(outcome, Failed)
-        kind = outcome.mode or work.mode or (work.node_type if work.node_type in MODES else "unknown")
-        self._recorder.count("dago_nodes_executed_total", kind, "failed" if failed else "completed")
-        self._recorder.observe("dago_node_duration_seconds", seconds, kind)
-        self._recorder.observe("dago_node_execution_duration_seconds", seconds)
-        self._head.last_done_wall_ns = time.time_ns()
-        if isinstance(outcome, Completed):
-            logs.debug("node.completed", mode=kind, seconds=round(seconds, 4))
-            return
+    def _failed(self, work: Work, outcome: Failed, kind: str, dead_reason: str | None, seconds: float) -> None:
+        self._recorder.count("dago_nodes_executed_total", kind, "failed")
         self._recorder.count("dago_nodes_failed_total", kind)
         self._recorder.count("dago_node_errors_total", outcome.code)
         logs.warning(

@@ -75,8 +75,7 @@ class Runs:
         """
         deadline = started + run.seconds
         self._row.proceed(work.label, "running", int(deadline * 1e9))
-        self._row.attempt = work.attempt
-        self._row.begin_run(work.watched)
+        self._row.begin_run(work.watched, work.attempt)
         kind = self._kinds[work.claim.delivery.kind]
         deltas = self._deltas(work) if self._content else None
         run_context = self._run_context(work, kind, deadline, deltas)

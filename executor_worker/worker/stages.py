@@ -11,7 +11,7 @@ Stages of an item on its way through a worker; each value is made in one room.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from executor_worker.broker import JOURNAL_PREFIX, Claim, Held
@@ -35,7 +35,7 @@ class Run:
     seconds: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)  # so that one may stand as a default
 class Conclusion:
     """
     The conclusion that an item has come to.
@@ -52,6 +52,7 @@ class Conclusion:
 
 
 Decision: TypeAlias = Run | Conclusion
+NOTHING = Conclusion(None)
 
 
 @dataclass(slots=True)
@@ -85,7 +86,7 @@ class Work:
     traceparent: str | None = None
     tracestate: str | None = None
     watched: str = ""
-    decision: Decision = field(default_factory=lambda: Conclusion(None))
+    decision: Decision = NOTHING
     is_upkeep: bool = False
     gap_s: float | None = None
 

@@ -89,13 +89,13 @@ class Twin:
         self._shared = shared
         self._ints = memoryview(shared)[offset : offset + WORD].cast("q")
         self._layout = layout
-        self._step = _padded(layout.size)
+        self._step = padded(layout.size)
         self._copies = (offset + WORD, offset + WORD + self._step)
 
     @staticmethod
     def size(layout: Struct) -> int:
         """Bytes a twin of *layout* takes."""
-        return WORD + 2 * _padded(layout.size)
+        return WORD + 2 * padded(layout.size)
 
     def write(self, *values: object) -> None:
         version = self._ints[0] + 1
@@ -135,7 +135,7 @@ class Text:
         return str(raw[:length], "utf-8", "replace")
 
 
-def _padded(size: int) -> int:
+def padded(size: int) -> int:
     return (size + WORD - 1) // WORD * WORD
 
 

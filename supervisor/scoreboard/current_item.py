@@ -10,29 +10,36 @@ from __future__ import annotations
 from mmap import mmap
 from struct import Struct
 from time import monotonic_ns
+from typing import Any
 
-from supervisor.scoreboard.cells import Choice, Number, Twin, clip
-from supervisor.scoreboard.words import ITEMS_DONE, STATE, RowWord
+from supervisor.scoreboard.cells import READ_ATTEMPTS, WORD, Choice, Number, clip, padded
+from supervisor.scoreboard.words import ITEMS_DONE, LEASE_UNTIL, LOST, STATE, RowWord
 
 STATES = ("dead", "starting", "idle", "busy", "draining")
 IDLE, BUSY = STATES.index("idle"), STATES.index("busy")
 ITEM_FAILURE_CODE = "node_timeout"
 
 # `p` holds its own length in its first byte: one byte less than it says.
-JOB = Struct("<256p256pq40p")  # held, item, item_deadline_ns, failure code at the item's deadline
-PHASE = Struct("<72pqq40p")  # phase, since_ns, deadline_ns, failure code at the deadline
+RECORD = Struct(
+    "<256p256pq40p"  # held, item, item_deadline_ns, failure code at the item's deadline
+    "72pqq40p"  # phase, since_ns, deadline_ns, failure code at the deadline
+)
+HELD, ITEM, LIMIT, LIMIT_CODE, PHASE, SINCE, DEADLINE, CODE = range(8)
 HELD_LIMIT, ITEM_LIMIT, PHASE_LIMIT = 255, 255, 71  # bytes
+_SINCE = int(RowWord.SINCE)
 
 
 class CurrentItem:
     """
+    One record, written in one step and kept twice as a `Twin` is: what is in hand, and what is being done with it.
+
     Args:
         ints: The words of the whole row.
-        offset: Where the records begin in *shared*.
+        offset: Where the record begins in *shared*.
     """
 
-    __slots__ = ("_in_hand", "_job", "_limit", "_phase", "_phases", "ints")
-    SIZE = Twin.size(JOB) + Twin.size(PHASE)  # bytes of the records
+    __slots__ = ("_copies", "_held", "_item", "_limit", "_limit_code", "_phases", "_shared", "_version", "ints")
+    SIZE = WORD + 2 * padded(RECORD.size)  # bytes
 
     # Words of the row; the others are in `row.py`.
     _state = Choice(STATE, STATES)
@@ -41,12 +48,13 @@ class CurrentItem:
 
     def __init__(self, ints: memoryview[int], shared: mmap, offset: int) -> None:
         self.ints = ints
-        self._job = Twin(shared, offset, JOB)
-        self._phase = Twin(shared, offset + Twin.size(JOB), PHASE)
+        self._shared = shared
+        self._version = memoryview(shared)[offset : offset + WORD].cast("q")
+        self._copies = (offset + WORD, offset + WORD + padded(RECORD.size))
         self._phases: dict[str, bytes] = {}
-        # What the job says, for its writer: held and item, then deadline and failure code.
-        self._in_hand: tuple[bytes, bytes] = (b"", b"")
-        self._limit: tuple[int, bytes] = (0, b"")
+        # The record's first half, for its writer.
+        self._held = self._item = self._limit_code = b""
+        self._limit = 0
 
     def begin(
         self, held: str, item: str, phase: str, item_deadline_ns: int = 0, on_deadline: str = ITEM_FAILURE_CODE
@@ -63,48 +71,61 @@ class CurrentItem:
         Raises:
             ValueError: *held* is longer than `HELD_LIMIT` bytes: half a name would be worse than none.
         """
-        now, failure_code = monotonic_ns(), self._short(on_deadline)
-        # In this order a kill in between leaves at worst an item in hand that was not begun.
-        self._take_in_hand(whole(held), clip(item, ITEM_LIMIT), item_deadline_ns, failure_code)
-        self._phase.write(self._short(phase), now, item_deadline_ns, failure_code)
-        self.since_ns = now
-        self.ints[STATE] = BUSY
+        failure_code = self._short(on_deadline)
+        self._held, self._item = whole(held), clip(item, ITEM_LIMIT)
+        self._limit, self._limit_code = item_deadline_ns, failure_code
+        self._begin(phase, item_deadline_ns, failure_code)
+
+    def take(self, held: str, phase: str, deadline_ns: int, on_deadline: str, lease_until_ns: int) -> None:
+        """
+        Say that *held* is in hand and nothing is known of it yet; the worker is killed if it still is in *phase* at
+        *deadline_ns*.
+
+        Raises:
+            ValueError: See `begin`.
+        """
+        self._held, self._item, self._limit, self._limit_code = whole(held), b"", 0, b""
+        self.ints[LOST] = 0
+        self.ints[LEASE_UNTIL] = lease_until_ns
+        self._begin(phase, deadline_ns, self._short(on_deadline))
 
     def proceed(self, item: str, phase: str, item_deadline_ns: int, on_deadline: str = ITEM_FAILURE_CODE) -> None:
         """Say what the item in hand is called, and how long it may take; see `begin`."""
         failure_code = self._short(on_deadline)
-        self._take_in_hand(self._in_hand[0], clip(item, ITEM_LIMIT), item_deadline_ns, failure_code)
-        self._phase.write(self._short(phase), monotonic_ns(), item_deadline_ns, failure_code)
+        self._item, self._limit, self._limit_code = clip(item, ITEM_LIMIT), item_deadline_ns, failure_code
+        self._write(self._short(phase), monotonic_ns(), item_deadline_ns, failure_code)
 
     def enter(self, phase: str, deadline_ns: int = 0, on_deadline: str = ITEM_FAILURE_CODE) -> None:
         """Say what is being done now, and until when at the latest: the item's own deadline holds as well."""
-        item_deadline_ns, item_failure_code = self._limit
-        if item_deadline_ns and not 0 < deadline_ns < item_deadline_ns:
-            self._phase.write(self._short(phase), monotonic_ns(), item_deadline_ns, item_failure_code)
+        if self._limit and not 0 < deadline_ns < self._limit:
+            self._write(self._short(phase), monotonic_ns(), self._limit, self._limit_code)
         else:
-            self._phase.write(self._short(phase), monotonic_ns(), deadline_ns, self._short(on_deadline))
+            self._write(self._short(phase), monotonic_ns(), deadline_ns, self._short(on_deadline))
 
     def finish(self, phase: str, deadline_ns: int = 0, on_deadline: str = "") -> None:
         """Say that the item's own deadline no longer holds: only its result is still to be handed in."""
-        self._take_in_hand(*self._in_hand, 0, b"")
-        self._phase.write(self._short(phase), monotonic_ns(), deadline_ns, self._short(on_deadline))
+        self._limit, self._limit_code = 0, b""
+        self._write(self._short(phase), monotonic_ns(), deadline_ns, self._short(on_deadline))
 
     def postpone(self, deadline_ns: int) -> None:
         """Move the deadline of a phase that has one of its own; the item's stays where it is."""
-        phase, since_ns, own_ns, failure_code = self._phase.read()
-        if own_ns and not self._limit[0]:
-            self._phase.write(phase, since_ns, deadline_ns, failure_code)
+        *_, phase, since_ns, own_ns, failure_code = self._read()
+        if own_ns and not self._limit:
+            self._write(phase, since_ns, deadline_ns, failure_code)
 
     def end(self, phase: str = "waiting", *, done: bool = True) -> None:
         """Say that nothing is in hand any more; *done*: one item more was finished."""
         now = monotonic_ns()
-        # The deadline goes first: it must never be found passed with nothing in hand.
-        self._phase.write(self._short(phase), now, 0, b"")
-        self._take_in_hand(b"", b"", 0, b"")
+        self._have(b"", b"", 0, b"")
+        self._write(self._short(phase), now, 0, b"")
         if done:
             self.ints[ITEMS_DONE] += 1
         self.since_ns = now
         self.ints[STATE] = IDLE
+
+    def count_done(self) -> None:
+        """Count an item more; the next is in hand already."""
+        self.ints[ITEMS_DONE] += 1
 
     @property
     def activity(self) -> str:
@@ -113,62 +134,89 @@ class CurrentItem:
 
     @property
     def held(self) -> str:
-        return text(self._job.read()[0])
+        return text(self._read()[HELD])
 
     @held.setter
     def held(self, held: str) -> None:
-        self._take_in_hand(whole(held), *self._job.read()[1:])
+        _, item, *limit, phase, since_ns, deadline_ns, failure_code = self._read()
+        self._have(whole(held), item, *limit)
+        self._write(phase, since_ns, deadline_ns, failure_code)
 
     @property
     def item(self) -> str:
-        return text(self._job.read()[1])
+        return text(self._read()[ITEM])
 
     @item.setter
     def item(self, item: str) -> None:
-        held, _, *limit = self._job.read()
-        self._take_in_hand(held, clip(item, ITEM_LIMIT), *limit)
+        held, _, *limit, phase, since_ns, deadline_ns, failure_code = self._read()
+        self._have(held, clip(item, ITEM_LIMIT), *limit)
+        self._write(phase, since_ns, deadline_ns, failure_code)
 
     @property
     def item_deadline_ns(self) -> int:
-        return int(self._job.read()[2])
+        return int(self._read()[LIMIT])
 
     @property
     def phase(self) -> str:
-        return text(self._phase.read()[0])
+        return text(self._read()[PHASE])
 
     @phase.setter
     def phase(self, phase: str) -> None:
+        self._have(*self._read()[:PHASE])
         self.enter(phase)
 
     @property
     def phase_since_ns(self) -> int:
-        return int(self._phase.read()[1])
+        return int(self._read()[SINCE])
 
     @property
     def deadline_ns(self) -> int:
         """The time at which the worker is killed unless it goes on: the phase's or the item's, whichever is first."""
-        return int(self._phase.read()[2])
+        return int(self._read()[DEADLINE])
 
     @property
     def on_deadline(self) -> str:
-        return text(self._phase.read()[3])
+        return text(self._read()[CODE])
 
     # Only while the slot has no worker.
 
     def leave_to_successor(self) -> None:
         """Keep what is in hand, for the next worker; not its time limit, or that one would be killed for it."""
-        held, item, _, _ = self._job.read()
-        self._take_in_hand(held, item, 0, b"")
-        self._phase.write(b"starting", monotonic_ns(), 0, b"")
+        held, item, *_ = self._read()
+        self._have(held, item, 0, b"")
+        self._write(b"starting", monotonic_ns(), 0, b"")
 
     def forget(self) -> None:
         """Have nothing in hand, and be at nothing."""
-        self._take_in_hand(b"", b"", 0, b"")
-        self._phase.write(b"", 0, 0, b"")
+        self._have(b"", b"", 0, b"")
+        self._write(b"", 0, 0, b"")
 
-    def _take_in_hand(self, held: bytes, item: bytes, deadline_ns: int, failure_code: bytes) -> None:
-        self._in_hand, self._limit = (held, item), (deadline_ns, failure_code)
-        self._job.write(held, item, deadline_ns, failure_code)
+    def _begin(self, phase: str, deadline_ns: int, failure_code: bytes) -> None:
+        now = monotonic_ns()
+        # In this order a kill in between leaves at worst an item in hand that was not begun.
+        self._write(self._short(phase), now, deadline_ns, failure_code)
+        self.ints[_SINCE] = now
+        self.ints[STATE] = BUSY
+
+    def _have(self, held: bytes, item: bytes, limit: int, limit_code: bytes) -> None:
+        self._held, self._item, self._limit, self._limit_code = held, item, limit, limit_code
+
+    def _write(self, phase: bytes, since_ns: int, deadline_ns: int, failure_code: bytes) -> None:
+        version = self._version[0] + 1
+        RECORD.pack_into(
+            self._shared, self._copies[version & 1], self._held, self._item, self._limit, self._limit_code,
+            phase, since_ns, deadline_ns, failure_code,
+        )  # fmt: skip
+        self._version[0] = version
+
+    def _read(self) -> tuple[Any, ...]:
+        values: tuple[Any, ...] = ()
+        for _ in range(READ_ATTEMPTS):
+            version = self._version[0]
+            values = RECORD.unpack_from(self._shared, self._copies[version & 1])
+            if self._version[0] == version:
+                break
+        return values
 
     def _short(self, name: str) -> bytes:
         # Phases and failure codes are few and come again and again.

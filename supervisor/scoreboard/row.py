@@ -25,6 +25,7 @@ from supervisor.scoreboard.counters import Counters
 from supervisor.scoreboard.current_item import IDLE, PHASE_LIMIT, CurrentItem, text, whole
 from supervisor.scoreboard.progress import Progress, ProgressCell
 from supervisor.scoreboard.words import (
+    ATTEMPT,
     LEASE_UNTIL,
     LOST,
     OF_ONE_WORKER,
@@ -115,23 +116,25 @@ class Row(CurrentItem):
         self._progress = ProgressCell(shared, offset + _PROGRESS_AT)
         self._death = Twin(shared, offset + _DEATH_AT, DEATH)
 
-    def begin_run(self, watched: str) -> int:
+    def begin_run(self, watched: str, attempt: int = 1) -> int:
         """
         Say that what is in hand is run from now on, until `end_run`; returns the run's name.
 
         Args:
             watched: Where the keeper sees whether it is still wanted; what is too long is not watched.
+            attempt: Which run of the item it is, from 1.
         """
-        raw = watched.encode()
+        raw, words = watched.encode(), self.ints
         shown = raw if len(raw) <= WATCHED_LIMIT else b""
         self._watched.write(len(shown), shown)
-        self.run = run = monotonic_ns()
+        words[ATTEMPT] = attempt
+        words[RUN] = run = monotonic_ns()
         if not shown:
             self.unwatched_run = run
         return run
 
     def end_run(self) -> None:
-        self.run = 0
+        self.ints[RUN] = 0
 
     @property
     def progress(self) -> Progress:
@@ -140,7 +143,7 @@ class Row(CurrentItem):
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        self._progress.write(self.run, progress)
+        self._progress.write(self.ints[RUN], progress)
 
     @property
     def watched(self) -> str:

@@ -32,6 +32,7 @@ HIDDEN_NAME = "executor-services"
 HEAD_WORDS = 32
 REASON_LIMIT, NOTICE_LIMIT, NAME_LIMIT, ADDRESS_LIMIT, AWAY_LIMIT = 700, 700, 128, 108, 200  # bytes
 HELD_BACK_LIMIT = 500
+_PAUSED, _NOTICED = 3, 17  # words of the head that are read with every item
 
 
 class Totals(Protocol):
@@ -57,7 +58,7 @@ class Head:
     supervisor_beat_ns = Number(0)
     keeper_beat_ns = Number(1)  # by the keeper
     mode = Choice(2, MODES)
-    paused = Flag(3)  # by SIGTSTP: take nothing
+    paused = Flag(_PAUSED)  # by SIGTSTP: take nothing
     configured = Number(4)  # slots wanted
     first_slot = Number(5)
     highest_slot = Number(6)  # of all there ever were
@@ -71,7 +72,7 @@ class Head:
     keeper_restarts = Number(14)
     started_ns = Number(15)
     heir = Flag(16)  # a predecessor still answers for us
-    noticed = Number(17)  # by the keeper: changes with each notice, 0 while there is none
+    noticed = Number(_NOTICED)  # by the keeper: changes with each notice, 0 while there is none
     capacity = Number(CAPACITY_WORD)  # slots at most: what the size of all else follows from
     log_level = Choice(19, LEVELS)  # in place of the settings'; '' = theirs
     throttled = Flag(20)  # by the keeper: workers may have to hold calls back
@@ -94,6 +95,11 @@ class Head:
         self.counters, self.keeper_counters, self.inherited = (Counters(shared, at, size) for at, size in areas)
         found = texts(shared, words_end, offset + HEAD_BYTES)
         self._reason, self._notice, self._name, self._control, self._away, self._held_back = found
+
+    def lets_take(self, noticed: int) -> bool:
+        """Tell whether a worker may take the next item at once: no pause, and no notice that it has not tried."""
+        words = self.ints
+        return words[_PAUSED] == 0 and words[_NOTICED] in (0, noticed)
 
     @property
     def reason(self) -> str:

@@ -241,10 +241,11 @@ class Link:
         try:
             if timeout_s != self.timeout_s:
                 sock.settimeout(timeout_s)
-            reply = self._wanted(gets)
-            while reply is _MISSING:
-                self._feed(sock)
-                reply = self._wanted(gets)
+            while (reply := gets()) is _MISSING or self._unwanted:
+                if reply is _MISSING:
+                    self._feed(sock)
+                else:
+                    self._unwanted -= 1
             if timeout_s != self.timeout_s:
                 sock.settimeout(self.timeout_s)
         except BaseException as error:
@@ -279,7 +280,8 @@ class Link:
 
     def _arrived(self, reply: Any) -> Any:
         self.answered_at = time.monotonic()
-        self._owed = max(self._owed - 1, 0)
+        if self._owed:
+            self._owed -= 1
         if isinstance(reply, Misplaced):
             self.close()
         return reply

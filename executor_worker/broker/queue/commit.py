@@ -20,6 +20,8 @@ class Settled(Enum):
     The way in which settling ended.
 
     Attributes:
+        over: The item is off the stream by now.
+
         settled: Committed and acknowledged.
         already: It had been; the reply to that was lost.
         late: Acknowledged, nothing else: what it was for has gone on without it.
@@ -38,13 +40,8 @@ class Settled(Enum):
     trimmed = b"trimmed"
     judge = b"judge"
 
-    @property
-    def over(self) -> bool:
-        """Tell whether the item is off the stream by now."""
-        return self in _OVER
-
-
-_OVER = frozenset({Settled.settled, Settled.already, Settled.late})
+    def __init__(self, word: bytes) -> None:
+        self.over = word in (b"settled", b"already", b"late")
 
 
 @dataclass(frozen=True, slots=True)

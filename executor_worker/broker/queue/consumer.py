@@ -35,6 +35,8 @@ ONLY_DOCUMENTS = Sources(DOCUMENTS)
 
 T = TypeVar("T")
 
+_ENDINGS = {ending.value: ending for ending in Settled}  # an enum takes its time to look one up
+
 
 class Consumer:
     """
@@ -205,17 +207,20 @@ class Consumer:
                 read-only): nothing was written.
             StreamRefused: The operator has to act; nothing was written.
         """
-        keys, words = commit.words(held, self._terms_of(held.stream))
+        keys, words = commit.words(held, self._terms.get(held.stream) or self._terms_of(held.stream))
         words += (len(self._untold), *self._untold)
         words += (b"1", *self._orders.next(may_have_unseen=self.may_have_unseen)) if take_next else (b"",)
         asked_at = time.monotonic()
-        with self._exchange:
+        try:
             reply = self._link.run(self._sources.settling(commit.script), keys, words)
-            ending = Settled(reply[0])
+            ending = _ENDINGS[reply[0]]
             if not ending.over:
                 return Settlement(ending, reply[1] if len(reply) > 1 else None)
             self._untold.clear()
             claim = self._received(reply[2], asked_at)
+        except BaseException:
+            self.may_have_unseen = True
+            raise
         if take_next:
             self._sure()
         return Settlement(ending, reply[3] if len(reply) > 3 else None, claim)
@@ -269,11 +274,8 @@ class Consumer:
         self._untold.clear()
 
     def _terms_of(self, stream: str) -> Terms:
-        """Return the terms that items of a stream's group are settled by."""
-        group = self._groups.of(stream)
-        if group not in self._terms:
-            self._terms[group] = Terms(group, self._delete_settled, self._mirror)
-        return self._terms[group]
+        """Return the terms that a stream's items are settled by."""
+        return self._terms.setdefault(stream, Terms(self._groups.of(stream), self._delete_settled, self._mirror))
 
     def _sure(self) -> None:
         """Take what is pending unseen from now on as lost on its way here: it never ran and does not count."""

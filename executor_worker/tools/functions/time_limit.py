@@ -129,17 +129,24 @@ class foreign_call(time_limit):  # noqa: N801 - used like a function
         self._pid = os.getpid()
         self._stdout, sys.stdout = sys.stdout, sys.stderr
         self._descriptor = None if prints_to_stderr.given_up else _diverted()
-        self.arm(sys._getframe(1))
+        try:
+            self.arm(sys._getframe(1))
+        except BaseException:  # an interruption may come from the first moment
+            self._print_again()
+            raise
 
     def __exit__(self, *_: object) -> None:
         if os.getpid() != self._pid:
             os._exit(1)
         try:
             time_limit.__exit__(self)
-        finally:  # an interruption may come up to the last moment
-            sys.stdout = self._stdout
-            if self._descriptor is not None:
-                _lead_back(self._descriptor)
+        finally:  # … up to the last
+            self._print_again()
+
+    def _print_again(self) -> None:
+        sys.stdout = self._stdout
+        if self._descriptor is not None:
+            _lead_back(self._descriptor)
 
 
 def settle_in() -> None:

@@ -156,16 +156,20 @@ class DocumentKind(Kind[DocumentWork]):
             assert work.unreadable is not None
             work.keep_state = work.keep_state or work.state is None
             return Conclusion(Failed.of(work.unreadable), "invalid_item")
-        work.graph, broken = _parse(work.state)
-        state = work.graph
+        state, broken = work.graph, None
+        if work.state is not None:
+            try:
+                state = work.graph = GraphState.parse(work.state)
+            except StateInvalid as error:
+                broken = error
         work.config = item.config if item.config is not None or state is None else state.config_of(item.node_id)
         if work.config is None and state is not None and item.node_type == ROUTER:
             work.config = router_config(state, item.node_id)
-        if state is not None and _settled_before(work.claim, item, state):
+        if state is not None and item.node_id in state.nodes and _settled_before(work.claim, item, state):
             return Conclusion(None)
         if broken is not None or (state is None and item.given_inputs is None):
             work.keep_state = True
-        wrong = self._read_retry(work)
+        wrong = self._read_retry(work) if work.config and "retry" in work.config else ""
         answer = answer_of_history(work.held.attempt - work.repeats, failure_code, self._limits)
         if answer is not None:
             return answer
@@ -200,9 +204,12 @@ class DocumentKind(Kind[DocumentWork]):
         left = limit if item.deadline is None else min(limit, item.deadline - now)
         if left <= 0:
             return Conclusion(Failed("the item's deadline had passed before it was run", "node_timeout"))
-        config = _config(work, state)
-        check_named_limits(config, self._limits)
-        return Run(_task(item, config, state), min(left, own_timeout(config)))
+        config = work.config if work.config is not None else _config(work, state)
+        if "limit" in config:
+            check_named_limits(config, self._limits)
+        if "timeout" in config:
+            left = min(left, own_timeout(config))
+        return Run(_task(item, config, state), left)
 
     def give_up(self, work: DocumentWork, error: str) -> Conclusion:
         if work.item is not None:
@@ -236,15 +243,6 @@ class DocumentKind(Kind[DocumentWork]):
         return _DocumentDraft(work, conclusion, stamp, self._ttl_s)
 
 
-def _parse(raw: bytes | None) -> tuple[GraphState | None, StateInvalid | None]:
-    if raw is None:
-        return None, None
-    try:
-        return GraphState.parse(raw), None
-    except StateInvalid as error:
-        return None, error
-
-
 def _settled_before(claim: Claim, item: Item, state: GraphState) -> bool:
     """Tell whether the node has this very item's result, even if it came late and another worker had settled it."""
     if item.work_id and state.finished_work_id(item.node_id) == item.work_id:
@@ -253,8 +251,10 @@ def _settled_before(claim: Claim, item: Item, state: GraphState) -> bool:
 
 
 def _config(work: DocumentWork, state: GraphState | None) -> dict[str, Any]:
-    if work.config is not None:
-        return work.config
+    """
+    Raises:
+        StateMissing, InvalidNode: Neither the item nor its graph has a config.
+    """
     if state is None:
         advice = 'add "config" to the item, or store the state first'
         raise StateMissing(f"the item brings no config and there is no state {work.watched} to find it in: {advice}")
@@ -262,19 +262,18 @@ def _config(work: DocumentWork, state: GraphState | None) -> dict[str, Any]:
 
 
 def _task(item: Item, config: dict[str, Any], state: GraphState | None) -> Task:
-    routes = item.node_type == ROUTER and not config.get("tool_name")
-    rules = _rules(item, state) if routes else None
-    return Task(
-        graph_id=item.graph_id,
-        node_id=item.node_id,
-        node_type=item.node_type,
-        config=config,
-        inputs={**(state.inputs if state is not None else {}), **(item.given_inputs or {})},
-        outputs=state.outputs if state is not None else {},
-        unfinished=_unfinished(state),
-        rules=rules,
-        further={"state": rules["state"]} if rules is not None else {},
-    )
+    given = item.given_inputs or {}
+    if state is None:
+        task = Task(item.graph_id, item.node_id, item.node_type, config, {**given}, {})
+    else:
+        inputs = {**state.inputs, **given}
+        task = Task(item.graph_id, item.node_id, item.node_type, config, inputs, state.outputs)
+        if len(state.outputs) < len(state.nodes):
+            task.unfinished = _unfinished(state)
+    if item.node_type == ROUTER and not config.get("tool_name"):
+        task.rules = _rules(item, state)
+        task.further = {"state": task.rules["state"]}
+    return task
 
 
 def router_config(state: GraphState, node_id: str) -> dict[str, Any] | None:
@@ -296,10 +295,8 @@ def _rules(item: Item, state: GraphState | None) -> dict[str, Any]:
     return condition_scope(inputs, ends, item.graph_id)
 
 
-def _unfinished(state: GraphState | None) -> dict[str, str]:
+def _unfinished(state: GraphState) -> dict[str, str]:
     """Status by id of the nodes that have no output."""
-    if state is None:
-        return {}
     waiting = {node: entry for node, entry in state.nodes.items() if node not in state.outputs}
     statuses = {node: entry.get("status") for node, entry in waiting.items() if isinstance(entry, dict)}
     return {node: status if isinstance(status, str) else "" for node, status in statuses.items()}
@@ -377,18 +374,17 @@ class _DocumentDraft(Draft):
             ttl_s=self._ttl_s,
             events=self._events,
             failure=isinstance(conclusion.outcome, Failed),
-            dead=self._dead(),
+            dead=self._dead() if conclusion.dead_reason is not None else None,
             journal=conclusion.journal,
             last_record=LAST_RECORD,
             force=self._force,
             graph_id=work.graph_id,
-            failed_node=work.node_id if self._is_kept() else "",
+            failed_node=work.node_id if isinstance(conclusion.outcome, Failed) and self._is_kept() else "",
         )
 
     def _is_kept(self) -> bool:
         """Tell whether the item may be put up again later: its state says that the node has failed."""
-        failed = isinstance(self.conclusion.outcome, Failed) and self._work.item is not None
-        return failed and not self._work.keep_state and self._entry is not None
+        return self._work.item is not None and not self._work.keep_state and self._entry is not None
 
     def _is_untouched(self, current: bytes | None) -> bool:
         """Tell whether this node was settled by none since its state was read, as far as the state can say so."""
@@ -432,13 +428,15 @@ class _DocumentDraft(Draft):
         work, outcome = self._work, self.conclusion.outcome
         if outcome is None:
             return None
-        mark = {"work_id": work.work_id} if work.work_id else {}
+        metadata = {**self._facts, "entry": work.held.entry, "delivery": work.held.count}
+        if work.work_id:
+            metadata["work_id"] = work.work_id
         return node_entry(
             node_id=work.node_id,
             outcome=outcome,
             started_at=work.taken_at,
             completed_at=self._stamp.now,
-            metadata={**self._facts, "entry": work.held.entry, "delivery": work.held.count, **mark},
+            metadata=metadata,
         )
 
     def _draw_events(self) -> list[tuple[str, bytes]]:

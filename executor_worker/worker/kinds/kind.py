@@ -15,7 +15,7 @@ from executor_worker.worker.stages import Conclusion, Decision, Work
 W = TypeVar("W", bound=Work)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
 class Stamp:
     """
     The stamp of a commit: the worker that draws it up, and the time.

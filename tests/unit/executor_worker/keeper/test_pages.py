@@ -135,9 +135,8 @@ def test_status_says_all_that_is_known_of_a_run(board: Scoreboard) -> None:
     """Its mode and step, which run it is, when its time and that of its call are up; and of the pool what it did."""
     told = Health("w", board, list, lambda: 1.8e9, lambda: NOW_S, rates=lambda: {"totals": {"completed": 3}})
     row, lonely = board.row(1), board.row(2)
-    row.attempt = 2
     busy(row, 60)
-    row.begin_run("")
+    row.begin_run("", 2)
     row.progress = Progress("agent", 3, 10, int((NOW_S + 30) * 1e9))
     row.enter("llm", int((NOW_S + 10) * 1e9))
     lonely.state, lonely.stopped = "dead", True

@@ -143,7 +143,9 @@ def test_what_nobody_has_thought_of_is_an_answer(
     def break_down(*_: object) -> None:
         raise RecursionError("with words of the item")
 
-    monkeypatch.setattr(f"executor_worker.worker.kinds.document.{'_parse' if dead is None else 'decode'}", break_down)
+    monkeypatch.setattr(
+        f"executor_worker.worker.kinds.document.{'GraphState.parse' if dead is None else 'decode'}", break_down
+    )
     work = opened(data)
     assert (code(work), answer_to(work).dead_reason) == ("internal", dead)
     assert "words" not in str(answer_to(work).outcome)
