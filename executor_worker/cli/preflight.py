@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.fleet.registry import read_registry, registry_keys
 from executor_worker.broker.names import STATE_PREFIX
+from executor_worker.broker.queue.queues import queue_of
 from executor_worker.broker.queue.submit import states_of
 from executor_worker.cli.exits import FAILED, Quit
 from executor_worker.cli.parser import PROGRAM
-from executor_worker.cli.status.pools import pools_of
+from executor_worker.cli.status.pools import PoolEntry, pools_of
+from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.envelopes.work_item import Item
 from executor_worker.errors import StateInvalid, StreamError
 from executor_worker.graph.state import GraphState
 
 NOTHING = "Nothing was submitted."
 SHOWN_PROBLEMS = 20
+SHOWN_POOLS = 5
 _IDLE_CONDITIONS = ("paused", "draining", "unhealthy")
 
 
@@ -74,17 +77,33 @@ def _without_config(item: Item, raw: bytes) -> str:
     )
 
 
-def tell_of_missing_pool(link: Link) -> None:
-    """Say on stderr that no pool takes the items, if it is so; they wait."""
+def tell_of_missing_pool(link: Link, streams: Iterable[str]) -> None:
+    """Say on stderr of each queue among *streams* that no pool takes from it, if it is so; its items wait."""
     try:
         pools = pools_of(read_registry(link, registry_keys(link)))
     except StreamError:
         return  # without the right to look nothing is said
+    for queue in dict.fromkeys(map(queue_of, streams)):
+        problem = _no_pool_for(queue, pools)
+        if problem:
+            print(f"{PROGRAM}: {problem}.", file=sys.stderr)
+        if not pools:
+            return
+
+
+def _no_pool_for(queue: str, pools: Sequence[PoolEntry]) -> str:
+    """Say why no pool takes from *queue* now; empty if one does."""
     if not pools:
-        problem = "no pool takes from this Redis: items wait until one does; `executor-worker run` starts one"
-    elif all(pool.condition in _IDLE_CONDITIONS for pool in pools):
-        told = ", ".join(f"{pool.worker_id} is {pool.condition}" for pool in pools[:5])
-        problem = f"no pool takes from this Redis now ({told}): items wait"
-    else:
-        return
-    print(f"{PROGRAM}: {problem}.", file=sys.stderr)
+        return "no pool takes from this Redis: items wait until one does; `executor-worker run` starts one"
+    serving = [pool for pool in pools if pool.queues is None or queue in pool.queues]
+    if not serving:
+        others = ", ".join(f"{pool.worker_id} serves {' and '.join(pool.queues or [])}" for pool in pools[:SHOWN_POOLS])
+        return (
+            f"no pool on this Redis takes from the queue {queue} ({others}): items wait until one does;"
+            f" `QUEUES={queue} executor-worker run` starts one"
+        )
+    if any(pool.condition not in _IDLE_CONDITIONS for pool in serving):
+        return ""
+    told = ", ".join(f"{pool.worker_id} is {pool.condition}" for pool in serving[:SHOWN_POOLS])
+    whence = "this Redis" if queue == DEFAULT else f"the queue {queue}"
+    return f"no pool takes from {whence} now ({told}): items wait"

@@ -69,9 +69,9 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
         entries = _add(link, submissions)
         if results is None:
             _tell(submissions, entries, as_json=args.json)
-            tell_of_missing_pool(link)
+            tell_of_missing_pool(link, [one.stream for one in submissions])
             return DONE
-        tell_of_missing_pool(link)
+        tell_of_missing_pool(link, [one.stream for one in submissions])
         expected = [Expected(one.item, one.stream, entry) for one, entry in zip(submissions, entries, strict=True)]
         show = shower_of(expected, as_json=args.json)
         return wait_for_results(link, results, expected, args.timeout, show)

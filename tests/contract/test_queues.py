@@ -126,11 +126,39 @@ def test_status_metrics_and_registry_know_queues(plain: Wire, gpu: Wire) -> None
     assert pools[plain.pool.env["WORKER_ID"]] == ["default"]
 
 
+@pytest.mark.parametrize("wait", [(), ("--wait", "--timeout", "0.1s")])
+@pytest.mark.parametrize(
+    ("queues", "said"),
+    [
+        (("default",), []),
+        (("gpu", "later"), []),
+        (("lonely",), ["lonely"]),
+        (("lonely", "default", "lost", "gpu"), ["lonely", "lost"]),
+    ],
+)
+def test_submit_says_of_each_queue_that_no_pool_takes_from(
+    plain: Wire, gpu: Wire, queues: tuple[str, ...], said: list[str], wait: tuple[str, ...]
+) -> None:
+    """And which serve what; nothing of queues that are served, however idle their pool is."""
+    items = [
+        {"graph_id": plain.new_graph(), "node_id": "n", "config": calc("1", queue=queue), "inputs": {}}
+        for queue in queues
+    ]
+    done = command(plain, "submit", "-", *wait, stdin=json.dumps(items))
+    lines = [line for line in done.stderr.splitlines() if "no pool" in line]
+    assert len(lines) == len(said), done.stderr
+    assert all(f"takes from the queue {name} (" in line for name, line in zip(said, lines, strict=True))
+    assert all(f"{gpu.pool.env['WORKER_ID']} serves gpu and later" in line for line in lines)
+    assert all(f"`QUEUES={name} executor-worker run`" in line for name, line in zip(said, lines, strict=True))
+    plain.redis.delete("executor.work:lonely", "executor.work:lost")
+
+
 def test_what_no_pool_serves_waits_and_is_found(plain: Wire) -> None:
     """`status` counts it, `check` says that no pool serves it."""
     graph = plain.new_graph()
     item = {"graph_id": graph, "node_id": "n", "config": calc("1", queue="lonely"), "inputs": {}}
-    assert command(plain, "submit", "-", stdin=json.dumps(item)).returncode == 0
+    done = command(plain, "submit", "-", stdin=json.dumps(item))
+    assert done.returncode == 0 and "takes from the queue lonely" in done.stderr
     streams = json.loads(command(plain, "status", "--json").stdout)["streams"]
     assert [one["depth"] for one in streams if one["stream"] == "executor.work:lonely"] == [1]
     said = command(plain, "check")

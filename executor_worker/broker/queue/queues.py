@@ -16,6 +16,11 @@ def streams_of(queue: str) -> tuple[str, ...]:
     return WORK_STREAMS if queue == DEFAULT else (QUEUE_PREFIX + queue,)
 
 
+def queue_of(stream: str) -> str:
+    """Name the queue of a work stream."""
+    return stream.removeprefix(QUEUE_PREFIX) if stream.startswith(QUEUE_PREFIX) else DEFAULT
+
+
 def ranked(queues: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """Name the streams of *queues*, in order of preference; those of one queue are equals."""
     return tuple(streams_of(queue) for queue in queues if queue != NOTHING)

@@ -53,6 +53,12 @@ class PoolEntry:
         return "degraded" if states["unhealthy"] + states["stopped"] else "healthy"
 
     @property
+    def queues(self) -> list[str] | None:
+        """The queues it serves; None: its version does not say."""
+        told = self._pool.get("queues")
+        return [str(queue) for queue in told] if isinstance(told, list) else None
+
+    @property
     def last_minute(self) -> dict[str, Any]:
         """Add up what the pool's workers did lately."""
         return added(lately for entry in self.workers if isinstance(lately := about(entry).get("last_minute"), dict))
