@@ -17,6 +17,7 @@ from executor_worker.broker.graphs.errors import (
     StaleEpoch,
 )
 from executor_worker.broker.graphs.heads import Head, hash_of, ids_of, known_id, require
+from executor_worker.broker.graphs.letters import forget_letters
 from executor_worker.broker.graphs.records import NodeField
 from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, checked
 from executor_worker.broker.graphs.scripts import cancel_script, delete_script, hold_script, retry_script
@@ -164,13 +165,14 @@ def _hold(graph_id: str, word: str) -> Steps[Head]:
 
 def delete(graph_id: str) -> Steps[None]:
     """
-    Forget an ended run, with its events and journals.
+    Forget an ended run, with its events, journals and dead letters.
 
     Raises:
         RunUnknown, RunNotEnded: It can't be deleted.
     """
-    if not known_id(graph_id):
-        raise RunUnknown(graph_id)
+    about = yield from require(graph_id)
+    if about.ended:
+        yield from forget_letters(graph_id)  # first: where this breaks off the run can still be named
     (reply,) = checked((yield [ScriptCall(delete_script(), [run_key(graph_id)], [])]))
     if reply[0] in (b"running", b"stopping"):
         raise RunNotEnded(graph_id, reply[1].decode())
