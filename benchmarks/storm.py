@@ -5,7 +5,8 @@ Workers, keepers and supervisors are killed and stopped, lines to Redis are cut,
 are thrown out, Redis is killed, restarted (AOF, so that it keeps what it has acknowledged) and frozen; with --sentinel
 it is a pair that fails over, as planned and by the loss of its primary. Then everything is read back: each item must
 have one result, each node of each shared graph its entry and all else its very bytes, each run more than one its
-reason, and nothing may be left over. The exit status is 1 where that is not so.
+reason, and nothing may be left over. The exit status is 1 where that is not so. With --graphs it is runs of graphs that
+are submitted: each must end as it must, once, and nothing may have to be mended.
 
 *seed* decides which faults come when and for how long; whom they meet depends on the machine as well.
 """
@@ -27,6 +28,7 @@ from typing import Any
 
 from benchmarks.storm_failover import DOWN_AFTER_MS, ONE_REPLICA, WatchedRedis
 from benchmarks.storm_faults import Faults
+from benchmarks.storm_graphs import GraphStorm
 from benchmarks.storm_redis import SingleRedis
 from benchmarks.storm_report import GROUP, RESULT_STREAMS, WORK_STREAMS, Report, Work, judge
 from tests.faults.journal import Journal
@@ -234,6 +236,20 @@ def lines(report: Report, plan: Plan) -> Iterator[str]:
     yield from report.lines()
 
 
+def _graphs(given: argparse.Namespace) -> int:
+    seconds = given.seconds or max(given.faults * FAULT_EVERY_S, given.graphs / 10)
+    with tempfile.TemporaryDirectory(prefix="ex-") as name:
+        storm, redis = Path(name) / "storm", Path(name) / "redis"
+        storm.mkdir()
+        redis.mkdir()
+        with closing(RedisServer(redis, aof=True)) as server:
+            size = (given.supervisors, given.workers, given.lease)
+            report = GraphStorm(given.graphs, given.faults, given.seed, seconds, storm, server, *size).run()
+    text = json.dumps(report.as_json(), indent=1) if given.json else "\n".join(report.lines())
+    sys.stdout.write(f"{text}\n")
+    return 0 if report.fine else 1
+
+
 def main() -> int:
     options = argparse.ArgumentParser(
         prog="python -m benchmarks.storm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -246,8 +262,11 @@ def main() -> int:
     options.add_argument("--lease", type=float, default=3.0, help="LEASE in seconds")
     options.add_argument("--seconds", type=float, default=0.0, help="how long faults come; default: by their number")
     options.add_argument("--sentinel", action="store_true", help="failovers instead of bad lines and restarts")
+    options.add_argument("--graphs", type=int, default=0, metavar="N", help="runs of N mixed graphs instead of items")
     options.add_argument("--json", action="store_true")
     given = options.parse_args()
+    if given.graphs:
+        return _graphs(given)
     plan = Plan(given.items, given.faults, given.seed, given.supervisors, given.workers, given.lease, given.seconds)
     report = rage(plan, sentinel=given.sentinel)
     text = json.dumps(report.as_json(), indent=1) if given.json else "\n".join(lines(report, plan))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.storm import Plan, Storm
+from benchmarks.storm_graphs import GraphStorm
 from benchmarks.storm_record import Disturbance, Hit, Seen
 from benchmarks.storm_report import Report, check_runs
 from tests.faults.journal import Fact
@@ -27,6 +28,13 @@ def test_short_storm(start_server: Server, place: Place) -> None:
     assert report.fine, "\n".join(report.lines())
     assert report.results == plan.items and sum(report.faults.values()) == plan.faults
     assert report.recovery["worker killed"].runs, "items were hit in the midst of a run"
+
+
+def test_short_storm_over_runs_of_graphs(start_server: Server, place: Place) -> None:
+    """Each ends as it must, and once; Redis is killed too; nothing has to be mended."""
+    report = GraphStorm(40, 12, 7, 5.0, place("storm"), start_server("redis", aof=True)).run()
+    assert report.fine, "\n".join(report.lines())
+    assert report.statuses.total() == 40 and sum(report.faults.values()) == 12
 
 
 @pytest.mark.parametrize(("seconds", "where", "explained"), [(1.4, "s0", True), (0.5, "s0", False), (1.4, "s1", False)])
