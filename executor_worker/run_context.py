@@ -46,6 +46,7 @@ class RunContext:
     Attributes:
         kept_back: Seconds before the deadline that are kept for bringing the run to an end; 0: none.
         tries: How often the model call that is next has failed by itself, in runs that gave the item back as well.
+        spent: Tries of the models that are asked before the one that is next: they have had theirs.
         tracing: Takes up each step as a span.
     """
 
@@ -56,7 +57,7 @@ class RunContext:
         self.key = key
         self.clock = clock
         self.kept_back = 0.0
-        self.tries = 0
+        self.tries = self.spent = 0
 
     def left(self) -> float:
         """Seconds until the item's deadline, without those kept back; negative when it has passed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from loguru import logger
@@ -124,7 +124,7 @@ class Models:
         asked = Choice(request.model, canonical(self.settings.provider))
         listed = choices(request, asked.provider)
         missed: list[Miss] = []
-        for choice in listed:
+        for choice in self._not_given_up(listed, run_context):
             started = run_context.clock()
             try:
                 reply = self._ask(choice, request, run_context, required=choice == listed[0])
@@ -138,8 +138,20 @@ class Models:
                 _count(missed, run_context)
                 told = fallback(choice, asked, missed) or reply.fallback  # a recording's own
                 return replace(reply, turn=spoken(choice, reply.turn, asked), fallback=told)
-        _count(missed[1:], run_context)  # the first is counted by the caller, as the model that was asked for
+        # The first is counted by the caller, as the model that was asked for.
+        _count([miss for miss in missed if miss.choice != listed[0]], run_context)
         raise unanswered(missed)
+
+    def _not_given_up(self, listed: Sequence[Choice], run_context: RunContext) -> Iterator[Choice]:
+        """Yield what is to be asked: a model that was given up before the item was given back is not asked again."""
+        each, before = self.settings.max_retries + 1, run_context.tries
+        first = min(before // each, len(listed) - 1)
+        try:
+            for at in range(first, len(listed)):
+                run_context.spent, run_context.tries = at * each, before - at * each if at == first else 0
+                yield listed[at]
+        finally:
+            run_context.spent = 0
 
     def _ask(self, choice: Choice, request: ModelRequest, run_context: RunContext, *, required: bool) -> ModelReply:
         try:

@@ -115,12 +115,12 @@ class RunControl(RunContext):
     def hold_off(self, seconds: float, place: str) -> None:
         # Whatever the run has done by now is written down.
         if place and seconds > IN_PLACE_S:
-            raise Parked(place, self.tries)
+            raise Parked(place, self.spent + self.tries)
 
     def lack(self, tools: Sequence[str]) -> None:
         found = self._elsewhere(tools)
         if found is not None:
-            raise Parked(found[0], self.tries, found[1])
+            raise Parked(found[0], self.spent + self.tries, found[1])
 
     def admit_tool(self, circuits: Sequence[Circuit]) -> None:
         held_back = self._breakers.admit(circuits)

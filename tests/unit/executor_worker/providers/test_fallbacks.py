@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,17 +13,21 @@ import pytest
 from executor_worker.errors import (
     ConfigError,
     ModelBadResponse,
+    ModelError,
     ModelNotFound,
     ModelRateLimited,
     ModelRefused,
     ModelRejected,
     ModelUnavailable,
+    Parked,
 )
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Failed
 from executor_worker.providers import Models, ModelSettings
 from executor_worker.providers.base import Choice, ModelRequest, ModelTurn, UserTurn
 from executor_worker.providers.fallbacks import choices
+from executor_worker.providers.throttle import Wait
+from executor_worker.run_context import RunContext
 from tests.unit.executor_worker.nodes.doubles import Box, FunctionTool, SeenRunContext
 from tests.unit.executor_worker.providers.dialects import KEY, Dialect, asked, run_context
 from tests.unit.executor_worker.providers.fault_server import FaultServer, Handler, Reply, failure, page, reset, stream
@@ -252,3 +257,62 @@ def test_a_model_that_is_not_there_is_told_apart(dialect: Dialect, faulty: Fault
         with pytest.raises(ModelNotFound):
             provider.complete(asked(), run_context())
     provider.close()
+
+
+class Closed:
+    """A throttle that others' refusals close before some calls of one model; the item is given back then."""
+
+    def __init__(self, model: str, before: list[int]) -> None:
+        self.model, self.before, self.calls = model, before, 0
+
+    def admit(self, model: str, _: RunContext) -> Wait | None:
+        if model != self.model:
+            return None
+        if self.calls in self.before:
+            self.before.remove(self.calls)
+            return Wait(60.0, "place")
+        self.calls += 1
+        return None
+
+    def ended(self, model: str, run_context: RunContext, error: ModelError | None, *, answered: bool) -> None:
+        """Nothing is counted."""
+
+    def refused(self, *_: object) -> None:
+        """No key is."""
+
+    def place(self, model: str) -> str:
+        return "place"
+
+
+class GivenBack(RunContext):
+    """A run in a pool: it does not wait for a throttle."""
+
+    def hold_off(self, seconds: float, place: str) -> None:
+        raise Parked(place, self.spent + self.tries)
+
+
+@pytest.mark.parametrize(
+    ("closed", "before"),
+    [("second", [0]), ("second", [0, 0, 1]), ("first", [0, 1]), ("first", [1, 1]), ("second", [1]), ("third", [0])],
+)
+def test_a_model_that_was_given_up_is_not_asked_again_after_a_park(
+    faulty: FaultServer, closed: str, before: list[int]
+) -> None:
+    """Each is asked as often as it may, however often the item was given back meanwhile, and for whichever of them."""
+    gate = Closed(closed, before)
+    settings = ModelSettings(api_key=KEY, base_url=faulty.url, timeout_s=5, max_retries=1)
+    models = Models(settings, lambda *_: gate)
+    faulty.will(by_model(first=failure(500), second=failure(500), third=says(ANTHROPIC)))
+    tries = 0
+    for _ in range(10):
+        seen = GivenBack(time.monotonic() + 1000)
+        seen.tries = tries
+        try:
+            reply = models.complete(request(Choice("second"), Choice("third")), seen)
+            break
+        except Parked as given_back:
+            tries = given_back.refused
+    assert sent(faulty) == ["first"] * 2 + ["second"] * 2 + ["third"]
+    assert reply.fallback is not None and reply.fallback.model == "third"
+    assert (seen.tries, seen.spent) == (0, 0), "the next call begins anew"
+    models.close()
