@@ -232,15 +232,12 @@ class Run:
         self.stopping = why
         if why == "cancelled":
             self.status = "cancelled"
-        for node, state in list(self.nodes.items()):
-            if state.status in ("queued", "waiting"):
-                self._finish(node, "cancelled", "-")
         self.ready.clear()
 
     def _cancel_rest(self) -> None:
         for node in self.places:
             state = self.nodes.get(node)
-            if state is None or state.status == "ready":
+            if state is None or state.status in ("ready", "queued", "waiting"):
                 self._finish(node, "cancelled", "-")
 
     def _end_if_over(self) -> None:

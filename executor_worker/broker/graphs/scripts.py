@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from executor_worker.broker.connection.script import Script, script
+from executor_worker.broker.connection.script import Made, Script, script
 from executor_worker.broker.graphs.source import LIBRARY
 
 _LIBRARY = ("constants", "types", "waits", "versions", *LIBRARY, "runs/arguments")
+_GOING_ON = (Made("runs/resuming"), Made("runs/pages"))
 
 
 def submit_script() -> Script:
-    return script("runs/submit", *_LIBRARY, flags="")
+    return script("runs/submit", *_LIBRARY, *_GOING_ON, flags="")
 
 
 def step_script() -> Script:
-    return script("runs/step", *_LIBRARY, flags="")
+    return script("runs/step", *_LIBRARY, *_GOING_ON, flags="")
 
 
 def cancel_script() -> Script:
@@ -21,7 +22,7 @@ def cancel_script() -> Script:
 
 
 def duties_script() -> Script:
-    return script("runs/duties", "standing", *_LIBRARY, flags="")
+    return script("runs/duties", "standing", *_LIBRARY, *_GOING_ON, flags="")
 
 
 def retry_script() -> Script:

@@ -1,4 +1,4 @@
-"""Accept a run: its plan first, then its head, its key and its first items in one step."""
+"""Accept a run: its plan and its document first, then its head, its key and its first items in one step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from executor_worker.graph.plan import LAYOUT, Plan, compile_graph
 from executor_worker.json_text import dumps
 
 PLANNED_S = 300
-"""How long a plan is kept that no run was made of."""
+"""How long a plan and a document are kept that no run was made of."""
 SLICE = 500  # fields in one command
 
 
@@ -140,8 +140,17 @@ def submit(run: Submission, render: Render | None = None, deciding: Deciding | N
     deciding.inputs, deciding.skeleton = run.inputs, stored.records[1]
     deciding.plans.update(stored.plan.nodes)
     keys = [base, _idempotency(run, base), STATE_PREFIX + run.graph_id]
-    about = _about(run, stored)
-    requests = _plan_requests(base, stored)
+    inputs = dumps(dict(run.inputs))
+    prefix = _prefix(run, stored.document, inputs)
+    document = prefix + b',"status":"submitted","node_states":' + stored.states + b',"submitted_at":"'
+    head = _head(run, stored.plan, len(prefix), inputs)
+    about: list[Word] = [
+        run.body_digest,
+        run.max_active,
+        2 * len(head),
+        *(word for pair in head.items() for word in pair),
+    ]
+    requests = [*_plan_requests(base, stored), (b"SET", keys[2], document, b"EX", PLANNED_S, b"NX")]
     while True:
         *_, reply = checked((yield [*requests, ScriptCall(submit_script(), keys, [*about, *deciding.words()])]))
         if reply[0] != b"judge":
@@ -157,16 +166,6 @@ def _plan_requests(base: str, stored: StoredPlan) -> list[Request]:
         requests += [(b"HSET", key, *fields[at : at + 2 * SLICE]) for at in range(0, len(fields), 2 * SLICE)]
         requests.append((b"EXPIRE", key, PLANNED_S))
     return requests
-
-
-def _about(run: Submission, stored: StoredPlan) -> list[Word]:
-    """Say all that the script has to know of a run, up to what is decided of it."""
-    inputs = dumps(dict(run.inputs))
-    prefix = _prefix(run, stored.document, inputs)
-    head = _head(run, stored.plan, len(prefix), inputs)
-    document = prefix + b',"status":"submitted","node_states":' + stored.states + b',"submitted_at":"'
-    fields = [word for pair in head.items() for word in pair]
-    return [run.body_digest, run.max_active, document, len(fields), *fields]
 
 
 def _answered(run: Submission, reply: Sequence[Any]) -> Submitted:

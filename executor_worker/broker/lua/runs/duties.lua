@@ -22,29 +22,57 @@ local function passes(key, id)
   return true
 end
 
+-- Queue a node again that had been queued before, with the attempt it is at.
+local function requeue(run, id)
+  if run.held == '1' then
+    local node = runs.node_of(run, id)
+    node.st = 'ready'
+    runs.set(run, id, node)
+    run.ready[#run.ready + 1] = id
+  else
+    runs.enqueue(run, id)
+  end
+end
+
 local function fire_retry(run, node, attempt)
   local one = runs.node_of(run, node)
   if run.stopping ~= '' or not one or one.st ~= 'waiting' or one.at ~= attempt then return end
   run.slots = run.slots - 1
   run.closed[#run.closed + 1] = node
-  runs.requeue(run, node)
+  requeue(run, node)
+end
+
+-- What a worker still holds counts no longer, whether it can be reached or not; and no step has to be waited for.
+local function end_held(run)
+  if run.todo > 0 then runs.resume_todo(run) end
+  local open, rest = runs.open_from(run, '0')
+  for i = 1, #open, 2 do
+    local node = open[i] ~= '' and runs.node_of(run, open[i])
+    if node and not runs.ENDED[node.st] then
+      local stream, entry = string.match(open[i + 1], '^(.*) (%S+)$')
+      if stream then run.removed[#run.removed + 1] = {stream, entry} end
+      runs.finish(run, open[i], 'cancelled', {took = '-'})
+    end
+  end
+  if rest ~= '0' or run.todo + #run.cursors > 0 then run.timers[1] = {'', 'stop', runs.clock(), 0} end
 end
 
 local function fire(member)
   local parts = runs.split(member, '\t')
   local id, node, kind, epoch, attempt = parts[1], parts[2], parts[3], tonumber(parts[4]), tonumber(parts[5])
   local run = runs.open_run(shard .. 'run:' .. id)
-  if not run or run.epoch ~= epoch or (runs.OVER[run.status] and run.stopping == '') then return end
+  if not run or run.epoch ~= epoch or (runs.OVER[run.status] and run.stopping == '') then return 0 end
   if kind == 'retry' then
     fire_retry(run, node, attempt)
   elseif kind == 'timeout' and run.stopping == '' then
     run.error = '{"error":"the run did not end within its time","error_code":"graph_timeout"}'
     runs.begin_stop(run, 'failed')
   elseif kind == 'stop' then
-    runs.end_held(run)
+    end_held(run)
   end
   runs.settle_down(run)
   runs.write(run)
+  return run.ops
 end
 
 -- Whether an item is still on its way: it is pending, or the group has not come to it yet.
@@ -94,9 +122,24 @@ local function mend(run, id, where)
     if node.st == 'running' then run.running = run.running + 1 end
     runs.finish(run, id, 'cancelled', {took = '-'})
   else
-    runs.requeue(run, id)
+    requeue(run, id)
   end
   return true
+end
+
+-- Decide everything anew behind *ended* nodes, which keep their ends and the edges they took; *ids*: all nodes.
+local function begin_anew(run, ended, ids)
+  redis.call('UNLINK', run.base .. ':joins')
+  local kept = {}
+  for _, id in ipairs(ended) do kept[id] = true end
+  run.cursors, run.ready, run.backlog, run.drop_ready = {}, {}, 0, true
+  for _, id in ipairs(ids) do
+    if not kept[id] and runs.place_of(run, id).edges == 0 then run.cursors[#run.cursors + 1] = 'root\t' .. id .. '\t1' end
+  end
+  for _, id in ipairs(ended) do run.cursors[#run.cursors + 1] = 'edges\t' .. id .. '\t1' end
+  local cursors = run.cursors
+  run.cursors = {}
+  for i = runs.go_on_from(run, cursors) + 1, #cursors do run.cursors[#run.cursors + 1] = cursors[i] end
 end
 
 -- Nothing of it is on its way though it has not ended: its counters are made anew of what its nodes say.
@@ -106,8 +149,8 @@ local function rebuild(run)
   run.slots, run.running = 0, 0
   for from = 1, #ids, 500 do
     local some = {}
-    for i = from, math.min(from + 499, #ids) do some[#some + 1] = {ids[i]} end
-    runs.prefetch(run, some, 1)
+    for i = from, math.min(from + 499, #ids) do some[#some + 1] = ids[i] end
+    runs.prefetch(run, some)
   end
   for _, id in ipairs(ids) do
     local node = runs.node_of(run, id)
@@ -119,7 +162,7 @@ local function rebuild(run)
     end
   end
   table.sort(ended, function(a, b) return run.nodes[a].e < run.nodes[b].e end)
-  runs.begin_anew(run, ended, ids)
+  begin_anew(run, ended, ids)
 end
 
 local function look(id)
@@ -130,15 +173,23 @@ local function look(id)
   end
   -- What still runs of a run that stops ends with its timer.
   if run.stopping ~= '' and redis.call('ZSCORE', KEYS[1], run.id .. '\t\tstop\t' .. run.epoch .. '\t0') then return 1, 0 end
-  local open = redis.call('HGETALL', run.base .. ':open')
-  local mended = 0
+  local open, rest = runs.open_from(run, redis.call('HGET', run.base, 'looked') or '0')
+  local mended, step_open = 0, redis.call('HEXISTS', run.base .. ':open', '') == 1
   for i = 1, #open, 2 do
     if mend(run, open[i], open[i + 1]) then mended = mended + 1 end
   end
-  if run.step_lost and run.todo > 0 then
-    run.cursors, run.todo, run.drop_todo = redis.call('LRANGE', run.base .. ':todo', 0, -1), 0, true
+  if rest ~= '0' then
+    redis.call('HSET', run.base, 'looked', rest)
+    redis.call('ZADD', KEYS[2], runs.int(runs.clock()), id)
+  elseif #open > 0 then
+    redis.call('HDEL', run.base, 'looked')
+  end
+  if run.todo > 0 and (run.step_lost or not step_open) then
+    mended = math.max(mended, 1)
+    run.waiting_step = true
   -- A run that is held has nothing on its way but what ran, and is well.
-  elseif #open == 0 and run.todo == 0 and run.left > 0 and run.stopping == '' and not (run.held == '1' and run.backlog > 0) then
+  elseif run.todo == 0 and run.left > 0 and run.stopping == '' and not (run.held == '1' and run.backlog > 0)
+    and redis.call('EXISTS', run.base .. ':open') == 0 then
     mended = mended + 1
     rebuild(run)
   end
@@ -153,11 +204,12 @@ local function look(id)
   return #open / 2 + 1, mended
 end
 
-local done, looked, mended = 0, 0, 0
+local done, looked, mended, ops = 0, 0, 0, 0
 for _, member in ipairs(due_of(KEYS[1], runs.clock(), tonumber(ARGV[1]))) do
+  if ops >= runs.most_ops then break end
   if not passes(KEYS[1], string.match(member, '^[^\t]*')) then
     redis.call('ZREM', KEYS[1], member)
-    fire(member)
+    ops = ops + fire(member)
     done = done + 1
   end
 end

@@ -20,9 +20,8 @@ end
 if entry ~= '' then must_hold('hash', KEYS[3], KEYS[2] .. UNCOUNTED) end
 if not run or run.todo == 0 then return done() end
 local output = read_decisions(run)
-run.cursors = redis.call('LRANGE', run.base .. ':todo', 0, -1)
-run.todo, run.drop_todo, run.step_open = 0, true, open and true
-runs.resume_cursors(run)
+run.step_open = open and true or false
+runs.resume_todo(run)
 runs.settle_down(run)
 local missing = runs.undecided(run, output)
 if missing then return {'judge', missing} end

@@ -1,18 +1,19 @@
--- Accept a run: its head, its key and its first items, in one step. Its plan was written before, with a TTL.
+-- Accept a run: its head, its key and its first items, in one step. Its plan and its document were written before, with
+-- a TTL.
 --
 -- KEYS: the run's head, idempotency key (or the head where there is none), state document.
--- ARGV: the body's digest, most active runs (0: no limit), document, number of the head's words, those,
---       number of decisions, those, the run's output or ''. The document lacks its end: the time, and what closes it.
--- Reply: {'submitted', ms, runs that have ended (module.lua)}, {'replayed', graph_id, status, ms}, {'mismatch', graph_id}, {'active', n}, {'judge', …},
---        {'unplanned'}: the plan is not there (any more).
+-- ARGV: the body's digest, most active runs (0: no limit), number of the head's words, those, number of decisions, those,
+--       the run's output or ''. The document lacks its end: the time, and what closes it.
+-- Reply: {'submitted', ms, runs that have ended (module.lua)}, {'replayed', graph_id, status, ms}, {'mismatch', graph_id},
+--        {'active', n}, {'judge', …}, {'unplanned'}: the plan or the document is not there (any more).
 
 local base = KEYS[1]
 local shard = string.match(base, '^(.*:)run:[^:]*$')
-local digest, most, document = word(), number(), word()
+local digest, most = word(), number()
 local words = {}
 for i = 1, number() do words[i] = word() end
 
-local function discard() redis.call('UNLINK', base .. ':plan', base .. ':edges') end
+local function discard() redis.call('UNLINK', base .. ':plan', base .. ':edges', KEYS[3]) end
 
 local there = redis.call('HMGET', base, 'status', 'submitted')
 if there[1] then -- the reply to it was lost
@@ -36,15 +37,17 @@ if most > 0 and active >= most then
   discard()
   return {'active', active}
 end
-if redis.call('HLEN', base .. ':edges') == 0 then return {'unplanned'} end
-
--- Seen as if it was there: nothing is written before all is decided.
 local head = {}
 for i = 1, #words, 2 do head[words[i]] = words[i + 1] end
+if redis.call('HLEN', base .. ':edges') == 0 or redis.call('STRLEN', KEYS[3]) <= tonumber(head.prefix) then
+  return {'unplanned'}
+end
+
+-- Seen as if it was there: nothing is written before all is decided.
 local was = {}
 for i, name in ipairs(runs.HEAD) do was[i] = head[name] or false end
 local run = runs.new_run(base, was)
-run.inputs, run.roots = head.inputs, head.roots
+run.inputs, run.roots, run.ids = head.inputs, head.roots, head.ids
 local output = read_decisions(run)
 runs.log_run(run, 'graph.submitted', head.told)
 runs.ready_roots(run, 1)
@@ -57,7 +60,8 @@ redis.call('HSET', base, unpack(words))
 redis.call('HSET', base, 'submitted', runs.int(runs.clock()))
 redis.call('PERSIST', base .. ':plan')
 redis.call('PERSIST', base .. ':edges')
-redis.call('SET', KEYS[3], document .. runs.rfc3339(runs.clock()) .. '"}')
+redis.call('APPEND', KEYS[3], runs.rfc3339(runs.clock()) .. '"}')
+redis.call('PERSIST', KEYS[3])
 redis.call('ZADD', shard .. 'runs', runs.int(runs.clock()), run.id)
 redis.call('ZADD', shard .. 'runs:running', runs.int(runs.clock()), run.id)
 redis.call('ZADD', shard .. 'looks', runs.int(runs.clock() + LOOK_MS), run.id)

@@ -16,7 +16,7 @@ from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.graphs.settling import NodeCommit
 from executor_worker.broker.graphs.taken import TakenNode, TakenStep, taken_of
 from executor_worker.broker.names import run_key
-from executor_worker.graph.advance import Answer, Run
+from executor_worker.graph.advance import ENDED, Answer, Run
 from executor_worker.graph.definition import Graph
 from executor_worker.graph.plan import compile_graph
 from executor_worker.graph.scopes import NodeEnd
@@ -104,9 +104,17 @@ class Hand:
 
 
 class Play:
-    """One run, played by the scripts and by the model."""
+    """
+    One run, played by the scripts and by the model.
 
-    def __init__(self, made: Made, db: Client, link: Link, workers: list[Consumer], window: int) -> None:
+    Args:
+        follows: The model is asked for each step; else the scripts play alone.
+    """
+
+    def __init__(
+        self, made: Made, db: Client, link: Link, workers: list[Consumer], window: int, *, follows: bool = True
+    ) -> None:
+        self.follows = follows
         self.made, self.db, self.link, self.workers = made, db, link, workers
         graph = Graph.read({**made.document, "max_parallel": window})
         self.plan = compile_graph(graph)
@@ -114,7 +122,8 @@ class Play:
         self.hands: dict[Consumer, Hand] = {}
         self.model = Run(self.plan.places, window=window, failure=graph.failure)
         drive(link, runs.submit(runs.Submission(graph, {}, self.id), nothing, self._deciding()))
-        self.model.submit(self.plan.roots, self._judge)
+        if follows:
+            self.model.submit(self.plan.roots, self._judge)
 
     def over(self) -> bool:
         return not self.hands and self.model.status in ("completed", "failed", "cancelled") and not self.model.stopping
@@ -129,7 +138,7 @@ class Play:
             drive(self.link, runs.step(self.id, nothing, consumer=claim.held.consumer, entry=claim.held.entry))
             return
         self.hands[worker] = Hand(claim, taken)
-        assert self.model.start(taken.node)
+        assert not self.follows or self.model.start(taken.node)
 
     def settle(self, worker: Consumer) -> Settled:
         """A worker tries to settle; where something has to be decided first it does that, and no more for now."""
@@ -144,6 +153,8 @@ class Play:
             hand.claim.ask(lambda link: drive(link, steps))
             return ending
         del self.hands[worker]
+        if not self.follows:
+            return ending
         decided = hand.commit.decided
         counted = self.model.end(decided.node, decided.status, decided.took, self._judge)
         assert counted == (ending is Settled.settled), (ending, self.model)
@@ -153,9 +164,9 @@ class Play:
         try:
             drive(self.link, runs.cancel(self.id))
         except RunError:
-            assert not self.model.cancel(self._judge)
+            assert not self.follows or not self.model.cancel(self._judge)
         else:
-            assert self.model.cancel(self._judge)
+            assert not self.follows or self.model.cancel(self._judge)
 
     def compare(self) -> None:
         """Check that everything stored is as the model has it."""
@@ -188,10 +199,18 @@ class Play:
         seen = [(other, run.nodes[other].status) for other in self.made.past[node] if run.sees(node, other)]
         return Answer("completed", self.made.took(node, len(self.plan.nodes[node].out), seen))
 
+    def seen(self, node: str, other: str) -> str | None:
+        """How *other* had ended before *node* became ready; None if it had not."""
+        if self.follows:
+            return self.model.nodes[other].status if self.model.sees(node, other) else None
+        raw = self.db.hmget(f"{run_key(self.id)}:nodes", other, node)
+        one, own = (NodeField.parse(field) if field is not None else NodeField() for field in raw)
+        return one.status if one.status in ENDED and one.ended <= own.ready else None
+
     def _commit(self, node: TakenNode) -> NodeCommit:
         status = self.made.outcome(node.node)
-        past = [other for other in self.made.past[node.node] if self.model.sees(node.node, other)]
-        seen = [(other, self.model.nodes[other].status) for other in past]
+        past = [(other, self.seen(node.node, other)) for other in self.made.past[node.node]]
+        seen = [(other, status) for other, status in past if status is not None]
         handled = status == "completed" or self.plan.places[node.node].handled
         took = self.made.took(node.node, len(self.plan.nodes[node.node].out), seen) if handled else "-"
         decided = Decided(node.node, status, took, b"null", rest_of(None, {}))

@@ -1,6 +1,9 @@
 -- The transitions of a run: what follows when a node ends. Nothing is written here, see write.lua; `graph/advance.py`
 -- does the same over Python's values, and a test compares both.
 
+local EDGES_READ = 100 -- at once
+local QUEUED = 100 -- nodes that a call queues
+
 -- The first node of it begins.
 function runs.begin_run(run)
   if run.started > 0 or run.status ~= 'submitted' then return end
@@ -69,17 +72,25 @@ function runs.decide(run, source, edge, taken)
   end
 end
 
-function runs.decide_edges(run, id, from)
-  local took, out = runs.node_of(run, id).took, runs.out_of(runs.place_of(run, id))
-  runs.prefetch(run, out, from)
-  for i = from, #out do
-    if run.ops >= MOST then
-      run.cursors[#run.cursors + 1] = 'edges\t' .. id .. '\t' .. i
-      return
+-- The edges of an ended node are decided, from number *from* on, which stands at byte *at* of its place.
+function runs.decide_edges(run, id, from, at)
+  local took, place, out = runs.node_of(run, id).took, runs.place_of(run, id), nil
+  at = at or place.at
+  while at <= #place.raw do
+    out, at = runs.edges_from(place, at, EDGES_READ)
+    local targets = {}
+    for i, edge in ipairs(out) do targets[i] = edge[1] end
+    runs.prefetch(run, targets)
+    for i, edge in ipairs(out) do
+      if run.ops >= runs.most_ops then
+        run.cursors[#run.cursors + 1] = 'edges\t' .. id .. '\t' .. from .. '\t' .. edge[4]
+        return
+      end
+      local taken = string.sub(took, from, from)
+      if took == '*' then taken = '1' elseif took == '-' then taken = '0' elseif took == 'x' then taken = 'x' end
+      runs.decide(run, id, edge, taken)
+      from = from + 1
     end
-    local taken = string.sub(took, i, i)
-    if took == '*' then taken = '1' elseif took == '-' then taken = '0' elseif took == 'x' then taken = 'x' end
-    runs.decide(run, id, out[i], taken)
   end
 end
 
@@ -174,7 +185,7 @@ function runs.work_off(run)
       run.work = {}
       return
     end
-    if run.ops >= MOST then
+    if run.ops >= runs.most_ops then
       run.cursors[#run.cursors + 1] = 'node\t' .. id .. '\t1'
     else
       if runs.node_of(run, id).st == 'ready' then runs.do_inline(run, id) end
@@ -194,7 +205,8 @@ end
 
 -- Queue what is ready, the oldest first, as far as the run's window is open.
 function runs.pump(run)
-  local room = (run.held == '1' or run.stopping ~= '') and 0 or run.window - run.slots
+  local open = (run.held == '1' or run.stopping ~= '') and 0 or run.window - run.slots
+  local room = math.min(open, QUEUED)
   run.popped = 0
   if room > 0 and run.backlog > 0 then
     for _, id in ipairs(redis.call('LRANGE', run.base .. ':ready', 0, room - 1)) do
@@ -213,11 +225,14 @@ function runs.pump(run)
     end
   end
   run.ready = rest
+  if open > QUEUED and room == 0 and (#rest > 0 or run.backlog > run.popped) then
+    run.cursors[#run.cursors + 1] = 'pump\t\t1'
+  end
 end
 
 -- All that follows from what was put into `work` and `cursors`; afterwards write.lua may write.
 function runs.settle_down(run)
   runs.work_off(run)
-  if run.stopping ~= '' and #run.cursors > 0 then runs.resume_cursors(run) end
   runs.pump(run)
+  if runs.is_over(run) then runs.has_to_document(run) end
 end

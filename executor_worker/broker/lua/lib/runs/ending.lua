@@ -1,7 +1,7 @@
 -- The end of a run: its last event, its state document, how long it is kept. Used after write.lua.
 
 local DOCUMENT_MOST = 1048576 -- bytes of a state document that is written with the run's end
-local DOCUMENT_NODES = 1500
+local DOCUMENT_NODES = 100 -- of it that are written at once
 
 function runs.expire_all(run)
   local ttl = runs.int(run.ttl_ms)
@@ -11,7 +11,9 @@ function runs.expire_all(run)
   for _, journal in ipairs(redis.call('LRANGE', run.base .. ':journals', 0, 999)) do
     redis.call('PEXPIRE', journal, ttl)
   end
-  redis.call('UNLINK', run.base .. ':joins', run.base .. ':open', run.base .. ':ready', run.base .. ':todo')
+  for _, part in ipairs({':joins', ':open', ':ready', ':todo', ':document', ':sinks'}) do
+    redis.call('UNLINK', run.base .. part)
+  end
 end
 
 function runs.time_or_null(ms) return ms > 0 and '"' .. runs.rfc3339(ms) .. '"' or 'null' end
@@ -24,31 +26,59 @@ function runs.state_of_node(id, node, output)
     .. ',"metadata":' .. (metadata or '{}') .. '}'
 end
 
--- The whole document, or nil where it is too large to be made here.
-function runs.document_of(run, about)
-  local ids = runs.split(about.ids, '\t')
-  if #ids > DOCUMENT_NODES then return nil end
-  local prefix = redis.pcall('GETRANGE', STATE_PREFIX .. run.id, 0, tonumber(about.prefix) - 1)
-  if type(prefix) ~= 'string' or #prefix ~= tonumber(about.prefix) then return nil end
-  local parts, size = {}, #prefix
-  for from = 1, #ids, 500 do
-    local last = math.min(from + 499, #ids)
-    local fields = redis.call('HMGET', run.base .. ':nodes', unpack(ids, from, last))
-    local outputs = redis.call('HMGET', run.base .. ':outputs', unpack(ids, from, last))
-    for i = from, last do
-      local raw, output = fields[i - from + 1], outputs[i - from + 1]
-      local node = raw and runs.parse_node(raw) or {st = run.status == 'cancelled' and 'cancelled' or 'pending', s = 0, d = 0, rest = ''}
-      if not output and node.st == 'completed' then output = runs.derived_output(run, ids[i], runs.place_of(run, ids[i])) end
-      local text = runs.quoted(ids[i]) .. ':' .. runs.state_of_node(ids[i], node, output)
-      size = size + #text + 1
-      if size > DOCUMENT_MOST then return nil end
-      parts[#parts + 1] = text
+-- The states of some nodes for the document, from byte *at* of the run's ids on; the outputs of those that are the run's own
+-- too, where it has several; and the byte of the rest. nil where they take more than *room* bytes.
+function runs.states_from(run, at, room)
+  local ids, rest = runs.page(run.ids, '\t', at, DOCUMENT_NODES)
+  local states, sinks = {}, {}
+  local several = run.over_as == 'completed' and not run.has_output and string.find(run.sinks, '\t', 1, true)
+  if several then runs.prefetch_places(run, ids) end
+  runs.prefetch(run, ids)
+  for _, id in ipairs(ids) do room = room - redis.call('HSTRLEN', run.base .. ':outputs', id) end
+  if room < 0 then return nil end
+  local outputs = redis.call('HMGET', run.base .. ':outputs', unpack(ids))
+  for i, id in ipairs(ids) do
+    local node, output = runs.node_of(run, id), run.outputs[id] or outputs[i]
+    node = node or {st = run.over_as == 'cancelled' and 'cancelled' or 'pending', s = 0, d = 0, rest = ''}
+    local place = several and runs.place_of(run, id)
+    if node.st == 'completed' then
+      output = output or runs.derived_output(run, id, runs.place_of(run, id))
+      if place and place.at > #place.raw then sinks[#sinks + 1] = runs.quoted(id) .. ':' .. (output or 'null') end
     end
+    states[i] = runs.quoted(id) .. ':' .. runs.state_of_node(id, node, output)
   end
-  return prefix .. ',"status":"' .. run.status .. '","node_states":{' .. table.concat(parts, ',') .. '},"submitted_at":"'
-    .. runs.rfc3339(tonumber(about.submitted)) .. '","started_at":' .. runs.time_or_null(run.started) .. ',"completed_at":"'
-    .. runs.rfc3339(runs.clock()) .. '","error":' .. (about.message or 'null') .. ',"output":'
-    .. (about.output or 'null') .. '}'
+  return table.concat(states, ','), table.concat(sinks, ','), rest
+end
+
+function runs.ended_as(run)
+  return run.stopping == 'cancelled' and 'cancelled' or run.error ~= '' and 'failed' or 'completed'
+end
+
+-- What of the head the document is made of.
+function runs.read_for_document(run)
+  if run.over_as then return end
+  local found = redis.call('HMGET', run.base, 'ids', 'prefix', 'submitted', 'sinks')
+  run.ids, run.prefix, run.submitted, run.sinks = found[1], tonumber(found[2]), tonumber(found[3]), found[4]
+  run.over_as = runs.OVER[run.status] and run.stopping == '' and run.status or runs.ended_as(run)
+end
+
+function runs.document_begin(run)
+  local prefix = run.prefix <= DOCUMENT_MOST and redis.pcall('GETRANGE', STATE_PREFIX .. run.id, 0, run.prefix - 1)
+  if type(prefix) ~= 'string' or #prefix ~= run.prefix then return nil end
+  return prefix .. ',"status":"' .. run.over_as .. '","node_states":{'
+end
+
+function runs.document_end(run, output)
+  local message = string.match(run.error, '"error":("[^\n]*"),"error_code"')
+  return '},"submitted_at":"' .. runs.rfc3339(run.submitted) .. '","started_at":' .. runs.time_or_null(run.started)
+    .. ',"completed_at":"' .. runs.rfc3339(runs.clock()) .. '","error":' .. (message or 'null') .. ',"output":'
+    .. (output or 'null') .. '}'
+end
+
+-- Whether the run is over but for its document: then the first page of it is left to do.
+function runs.has_to_document(run)
+  if run.documented or run.completed + run.failed + run.skipped + run.cancelled + run.left <= DOCUMENT_NODES then return end
+  run.cursors[#run.cursors + 1] = 'document\t\t1'
 end
 
 -- The outputs of the completed nodes without outgoing edges: of the only one itself, else by id.
@@ -78,24 +108,43 @@ end
 
 -- The last event of an epoch. The output of a run that has none of its own is read off its nodes when it is over.
 function runs.log_end(run)
-  local ended_as = run.stopping == 'cancelled' and 'cancelled' or run.error ~= '' and 'failed' or 'completed'
+  local ended_as = runs.ended_as(run)
   runs.begin_run(run)
   run.status, run.stopping = ended_as, ''
   runs.log_run(run, 'graph.' .. ended_as, ended_as == 'failed' and runs.event_of_error(run.error) or '{}')
 end
 
-function runs.write_document(run, output)
-  local found = redis.call('HMGET', run.base, 'ids', 'prefix', 'submitted', 'sinks')
-  local about = {ids = found[1], prefix = found[2], submitted = found[3]}
-  about.message = string.match(run.error, '"error":("[^\n]*"),"error_code"')
-  if run.status == 'completed' then about.output = output or runs.default_output(run, runs.split(found[4], '\t')) end
-  if output then redis.call('HSET', run.base, 'result', output) end
-  local document = runs.document_of(run, about)
-  if document then
-    redis.call('SET', STATE_PREFIX .. run.id, document, 'PX', runs.int(run.ttl_ms))
-  else
-    runs.push_step(run, 'render')
+function runs.whole_document(run, output)
+  local begun = runs.document_begin(run)
+  local states = begun and runs.states_from(run, 1, DOCUMENT_MOST - #begun)
+  return states and #begun + #states <= DOCUMENT_MOST and begun .. states .. runs.document_end(run, output)
+end
+
+-- What the run has come to: *output* is what its own template gave, else its nodes say it.
+function runs.result_of(run, output)
+  if run.status ~= 'completed' then return nil end
+  if output then
+    redis.call('HSET', run.base, 'result', output)
+    return output
   end
+  local several = run.documented == 'paged' and redis.call('GET', run.base .. ':sinks')
+  return several and '{' .. several .. '}' or runs.default_output(run, runs.split(run.sinks, '\t'))
+end
+
+function runs.write_document(run, output)
+  runs.read_for_document(run)
+  if run.documented == 'later' then return runs.push_step(run, 'render') end
+  output = runs.result_of(run, output)
+  local key, ttl = STATE_PREFIX .. run.id, runs.int(run.ttl_ms)
+  if run.documented == 'paged' then
+    redis.call('APPEND', run.base .. ':document', runs.document_end(run, output))
+    redis.call('RENAME', run.base .. ':document', key)
+    redis.call('PEXPIRE', key, ttl)
+    return
+  end
+  local document = runs.whole_document(run, output)
+  if not document then return runs.push_step(run, 'render') end
+  redis.call('SET', key, document, 'PX', ttl)
 end
 
 function runs.list_as(run, status)
@@ -107,12 +156,27 @@ function runs.list_as(run, status)
 end
 
 function runs.write_removed(run)
-  for _, one in ipairs(run.removed) do
-    local stream, entry = one[1], one[2]
-    redis.pcall('XACK', stream, GROUP, entry)
-    redis.call('XDEL', stream, entry)
-    redis.call('HDEL', stream .. UNCOUNTED, entry, entry .. ' refused', entry .. ' repeats', entry .. ' since')
-    unpark(stream .. ' ' .. entry)
+  local streams, members = {}, {}
+  for i, one in ipairs(run.removed) do
+    local entries = streams[one[1]] or {}
+    streams[one[1]], entries[#entries + 1] = entries, one[2]
+    members[i] = one[1] .. ' ' .. one[2]
+  end
+  for stream, entries in pairs(streams) do
+    redis.pcall('XACK', stream, GROUP, unpack(entries))
+    redis.call('XDEL', stream, unpack(entries))
+    if redis.call('EXISTS', stream .. UNCOUNTED) == 1 then
+      local fields = {}
+      for _, entry in ipairs(entries) do
+        for _, about in ipairs({'', ' refused', ' repeats', ' since'}) do fields[#fields + 1] = entry .. about end
+      end
+      redis.call('HDEL', stream .. UNCOUNTED, unpack(fields))
+    end
+  end
+  if redis.call('EXISTS', PARKED) == 1 then
+    for i, about in ipairs(runs.values_of(PARKED, members)) do
+      if about then unpark(members[i]) end
+    end
   end
 end
 

@@ -1,7 +1,6 @@
 -- A run as scripts see it: what is read of it is kept in tables, what changes is written at the end, in one place.
 -- The hash at `base` is the run's head; the other keys of the run begin with it. Names: broker/names.
 
-local MOST = 2000 -- edges, fields, entries and events a call may touch; what remains is left as a cursor
 local STOP_MS = 1700 -- from a cancellation to the end of what can't be reached; keepers look every 0.2 s
 local LOOK_MS = 5000 -- until a run is looked at for the first time
 runs.ENDED = {completed = true, failed = true, skipped = true, cancelled = true}
@@ -59,6 +58,17 @@ function runs.split(text, separator)
   return parts
 end
 
+-- Parts of *text* from byte *at* on, and the byte where the next begins, nil at the end.
+function runs.page(text, separator, at, most)
+  local parts = {}
+  while at <= #text and #parts < most do
+    local last = string.find(text, separator, at, true) or #text + 1
+    parts[#parts + 1] = string.sub(text, at, last - 1)
+    at = last + 1
+  end
+  return parts, at <= #text and at or nil
+end
+
 -- Call *command* on *key* with any number of words, in slices that the stack holds.
 function runs.sliced(command, key, words)
   for from = 1, #words, 4000 do
@@ -103,15 +113,15 @@ function runs.parse_place(raw)
   }
 end
 
--- Its outgoing edges: {target, need, edges} of each.
-function runs.out_of(place)
-  if place.out then return place.out end
-  local out = {}
-  for target, need, edges in string.gmatch(string.sub(place.raw, place.at), '\n([^\t]*)\t(%d+)\t(%d+)') do
-    out[#out + 1] = {target, tonumber(need), tonumber(edges)}
+-- Some of its outgoing edges, from byte *at* on: {target, need, edges, its byte} of each; and the byte of the next one.
+function runs.edges_from(place, at, most)
+  local out, raw = {}, place.raw
+  while #out < most and at <= #raw do
+    local target, need, edges, next_at = string.match(raw, '^\n([^\t]*)\t(%d+)\t(%d+)()', at)
+    out[#out + 1] = {target, tonumber(need), tonumber(edges), at}
+    at = next_at
   end
-  place.out = out
-  return out
+  return out, at
 end
 
 -- A run as its head's fields say; *was*: their values in HEAD's order, false or '' where there is none.
@@ -124,7 +134,7 @@ function runs.new_run(base, was)
     failure = was[18], has_output = was[19] == '1', ttl_ms = (tonumber(was[20]) or 86400) * 1000,
     nodes = {}, changed = {}, joins = {}, joined = {}, places = {}, outputs = {}, opened = {}, closed = {}, removed = {},
     queue = {}, ready = {}, now_ended = {}, events = {}, mirrored = {}, work = {}, cursors = {}, judge = {}, given = {},
-    timers = {}, waiting = {}, forgotten = {}, derived = {},
+    timers = {}, waiting = {}, forgotten = {}, popped = 0, derived = {},
   }
   for i = 1, NUMBERS do run[HEAD[i]] = tonumber(was[i]) or 0 end
   run.had_slots = run.slots
@@ -200,19 +210,23 @@ function runs.close_join(run, id)
   if known then run.joined[id] = known.stored and 'gone' or nil end
 end
 
--- Read the fields of *targets* from position *from* on at once.
-function runs.prefetch(run, targets, from)
-  local ids = {}
-  for i = from, math.min(#targets, from + MOST) do
-    local id = targets[i][1]
-    if run.nodes[id] == nil then ids[#ids + 1] = id end
+-- Read the fields of *ids* at once.
+function runs.prefetch(run, ids)
+  local unknown = {}
+  for _, id in ipairs(ids) do
+    if run.nodes[id] == nil then unknown[#unknown + 1] = id end
   end
-  for at = 1, #ids, 2000 do
-    local last = math.min(at + 1999, #ids)
-    local fields = redis.call('HMGET', run.base .. ':nodes', unpack(ids, at, last))
-    for i = at, last do
-      run.nodes[ids[i]] = fields[i - at + 1] and runs.parse_node(fields[i - at + 1]) or false
-    end
+  if #unknown == 0 then return end
+  for i, raw in ipairs(runs.values_of(run.base .. ':nodes', unknown)) do
+    run.nodes[unknown[i]] = raw and runs.parse_node(raw) or false
+  end
+end
+
+-- Read the places of *ids* at once.
+function runs.prefetch_places(run, ids)
+  if #ids == 0 then return end
+  for i, raw in ipairs(redis.call('HMGET', run.base .. ':edges', unpack(ids))) do
+    if raw then run.places[ids[i]] = runs.parse_place(raw) end
   end
 end
 
@@ -230,15 +244,16 @@ function runs.log(run, kind, node, data, stream, mirror)
 end
 
 function runs.log_run(run, kind, data)
-  local inner = '"graph_id":' .. runs.quoted(run.id) .. (data ~= '{}' and ',' .. string.sub(data, 2) or '}')
+  local inner = '"graph_id":' .. run.quoted .. (data ~= '{}' and ',' .. string.sub(data, 2) or '}')
   runs.log(run, kind, '', data, GRAPH_EVENTS,
-    '"type":"' .. kind .. '","graph_id":' .. runs.quoted(run.id) .. ',"execution_id":' .. runs.quoted(run.id) .. ',"data":{' .. inner .. '}')
+    '"type":"' .. kind .. '","graph_id":' .. run.quoted .. ',"execution_id":' .. run.quoted .. ',"data":{' .. inner .. '}')
 end
 
 function runs.log_node(run, kind, node, data, stream)
   if not stream then return runs.log(run, kind, node, data) end
-  local inner = '"graph_id":' .. runs.quoted(run.id) .. ',"node_id":' .. runs.quoted(node)
+  local name = runs.quoted(node)
+  local inner = '"graph_id":' .. run.quoted .. ',"node_id":' .. name
     .. (data ~= '{}' and ',' .. string.sub(data, 2) or '}')
-  runs.log(run, kind, node, data, stream, '"type":"' .. kind .. '","graph_id":' .. runs.quoted(run.id) .. ',"execution_id":'
-    .. runs.quoted(run.id) .. ',"node_id":' .. runs.quoted(node) .. ',"data":{' .. inner .. '}')
+  runs.log(run, kind, node, data, stream, '"type":"' .. kind .. '","graph_id":' .. run.quoted .. ',"execution_id":'
+    .. run.quoted .. ',"node_id":' .. name .. ',"data":{' .. inner .. '}')
 end

@@ -1,8 +1,8 @@
 -- Write what a run's transitions have changed. Used after advance.lua.
 
 function runs.is_over(run)
-  if runs.OVER[run.was[14]] and (run.was[15] or '') == '' or run.put_off then return false end
-  if run.stopping ~= '' then return run.running == 0 and run.todo == 0 and #run.cursors == 0 end
+  if runs.OVER[run.was[14]] and (run.was[15] or '') == '' or run.todo + #run.cursors > 0 then return false end
+  if run.stopping ~= '' then return run.running == 0 end
   return run.left == 0
 end
 
@@ -48,13 +48,19 @@ function runs.write_nodes(run)
   runs.sliced('HSET', run.base .. ':outputs', outputs)
 end
 
+-- What is left to do. Whoever leaves the first of it asks for a step; *step_open*: see step.lua.
 function runs.write_cursors(run)
-  if run.drop_todo then redis.call('DEL', run.base .. ':todo') end
+  local stepping = run.step_open or run.step_open == nil and run.todo > 0
+  if run.drop_todo then
+    redis.call('UNLINK', run.base .. ':todo')
+  elseif run.trimmed then
+    redis.call('LTRIM', run.base .. ':todo', run.trimmed, -1)
+  end
   if #run.cursors > 0 then
     runs.sliced('RPUSH', run.base .. ':todo', run.cursors)
     run.todo = run.todo + #run.cursors
   end
-  if (#run.cursors > 0 and run.step_open ~= true) or run.waiting_step then run.opened[''] = runs.push_step(run, 'step') end
+  if (run.todo > 0 and not stepping) or run.waiting_step then run.opened[''] = runs.push_step(run, 'step') end
 end
 
 function runs.write_log(run)
@@ -75,9 +81,10 @@ function runs.must_be_writable(run, over)
   must_hold('list', base .. ':log')
   if over or next(run.joined) then must_hold('hash', base .. ':joins') end
   if over or next(run.outputs) then must_hold('hash', base .. ':outputs') end
-  if #run.ready > 0 or run.popped then must_hold('list', base .. ':ready') end
-  if #run.cursors > 0 then must_hold('list', base .. ':todo') end
-  if over or #run.cursors > 0 or run.waiting_step then must_hold('stream', shard .. 'steps') end
+  if #run.ready > 0 or run.popped > 0 then must_hold('list', base .. ':ready') end
+  if #run.cursors > 0 or run.trimmed then must_hold('list', base .. ':todo') end
+  if over or run.todo + #run.cursors > 0 or run.waiting_step then must_hold('stream', shard .. 'steps') end
+  if run.page then must_hold('string', base .. ':document', base .. ':sinks') end
   if #run.timers > 0 then must_hold('zset', shard .. 'timers') end
   if over then
     runs.must_be_endable(run)
@@ -96,15 +103,16 @@ end
 function runs.write_entries(run)
   local over = runs.is_over(run)
   if over then
-    run.left, run.drop_todo, run.drop_ready, run.todo = 0, true, true, 0
+    run.left, run.drop_ready = 0, true
     runs.log_end(run)
   end
   runs.must_be_writable(run, over)
+  if run.page then runs.write_page(run) end
   if #run.removed > 0 then runs.write_removed(run) end
   if #run.forgotten > 0 then runs.sliced('HDEL', run.base .. ':nodes', run.forgotten) end
   runs.write_queue(run)
   if run.drop_ready then
-    redis.call('DEL', run.base .. ':ready')
+    redis.call('UNLINK', run.base .. ':ready')
     run.backlog = 0
   elseif run.popped and run.popped > 0 then
     redis.call('LTRIM', run.base .. ':ready', run.popped, -1)
@@ -177,12 +185,12 @@ function runs.undecided(run, output)
     names[#names + 1] = one[1]
     names[#names + 1] = one[2]
   end
-  if output == LATER and run.left == 0 and run.has_output and run.stopping == '' and run.error == '' then
-    run.put_off = true
-    run.cursors = {'end\t\t1'}
-  end
-  if #names == 0 and not output and run.has_output and run.stopping == '' and run.left == 0 and run.error == '' then
-    names = {'', runs.ended_here(run, {})}
+  if run.has_output and run.left == 0 and run.stopping == '' and run.error == '' and runs.is_over(run) then
+    if output == LATER then
+      run.cursors[1] = 'end\t\t1'
+    elseif #names == 0 and not output then
+      names = {'', runs.ended_here(run, {})}
+    end
   end
   return #names > 0 and names
 end

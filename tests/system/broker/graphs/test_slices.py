@@ -1,0 +1,107 @@
+"""What has to be left to steps comes out as if it had been done at once, however little a call may do."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from executor_worker.broker import Consumer, Link
+from executor_worker.broker.connection.script import LuaText
+from executor_worker.broker.graphs import drive, runs, scripts
+from executor_worker.broker.graphs.duties import work_off
+from executor_worker.broker.graphs.records import NodeField
+from executor_worker.broker.graphs.source import LIBRARY, RUNS
+from executor_worker.broker.names import looks_key, run_key, steps_stream
+from executor_worker.broker.queue.document import DOCUMENTS
+from executor_worker.broker.queue.source import Sources
+from executor_worker.graph.definition import Graph
+from tests.system.broker.graphs.play import Client, Made, Play, nothing
+
+FEW = LuaText("few", "runs.most_ops = 3")
+AT = LIBRARY.index("runs/module") + 1
+SLICED = Sources(replace(RUNS, lua=(*LIBRARY[:AT], FEW, *LIBRARY[AT:], "kinds/run")), DOCUMENTS)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call may touch three things."""
+    at = scripts._LIBRARY.index("runs/module") + 1
+    monkeypatch.setattr(scripts, "_LIBRARY", (*scripts._LIBRARY[:at], FEW, *scripts._LIBRARY[at:]))
+
+
+@settings(
+    max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(st.integers(0, 2**40))
+@pytest.mark.usefixtures("few")
+def test_each_node_ends_as_its_edges_say(db: Client, link: Link, consumer: Callable[..., Consumer], seed: int) -> None:
+    """Three workers take, settle and do steps in any order; sometimes the run is cancelled."""
+    db.flushall()
+    chance = random.Random(seed)
+    made = Made.by(chance)
+    workers = [consumer(f"w.{at}", sources=SLICED) for at in range(3)]
+    play = Play(made, db, link, workers, window=chance.choice([1, 2, 500]), follows=False)
+    cancels, turns = chance.random() < 0.3, 0
+    while play.hands or not drive(link, runs.require(play.id)).ended:
+        turns += 1
+        worker = chance.choice(workers)
+        if (cancels and chance.random() < 0.05) or turns == 300:  # graphs made up may have circles that nothing enters
+            play.cancel()
+        elif worker in play.hands:
+            play.settle(worker)
+        else:
+            play.take(worker)
+    _assert_ended_rightly(play, db)
+
+
+def _assert_ended_rightly(play: Play, db: Client) -> None:
+    head = drive(play.link, runs.require(play.id))
+    base = run_key(play.id)
+    nodes = {name.decode(): NodeField.parse(raw) for name, raw in db.hgetall(f"{base}:nodes").items()}
+    assert head.ended and head.left == head.running == head.queued == 0
+    for part in ("joins", "open", "ready", "todo", "document", "sinks"):
+        assert not db.exists(f"{base}:{part}"), part
+    for stream in ("executor.work", steps_stream()):
+        assert not db.xlen(stream), stream
+    kinds = [record.decode().split("\t")[::2][:2] for record in db.lrange(f"{base}:log", 0, -1)]
+    ends = Counter(node for kind, node in kinds if node and kind.split(".")[1] in ("completed", "failed", "skipped"))
+    assert not ends or max(ends.values()) == 1
+    roots = set(play.plan.roots)
+    if head.status == "completed" or (head.status == "failed" and play.made.document["failure"] == "finish"):
+        for name, place in play.plan.places.items():
+            if name not in roots:
+                assert nodes[name].status in _ways(play, nodes, name, place.need), name
+    elif roots:
+        assert set(nodes) == set(play.plan.places)
+
+
+def _ways(play: Play, nodes: dict[str, NodeField], name: str, need: int) -> tuple[str, ...]:
+    """How a node may have ended, as the nodes before it have."""
+    marks = [
+        nodes[source].took if nodes[source].took in "*-x" else nodes[source].took[at]
+        for source, place in play.plan.places.items()
+        for at, (target, _, _) in enumerate(place.out)
+        if target == name
+    ]
+    taken = sum(mark in "*1" for mark in marks)
+    runs_it = taken >= need if need else taken > 0 and "x" not in marks
+    return ("completed", "failed") if runs_it else ("skipped",)
+
+
+def test_all_items_of_a_wide_run_are_looked_at(db: Client, link: Link) -> None:
+    """A look takes some of what is open, the next one goes on there; what was lost is queued again."""
+    nodes = {f"n{at}": {"type": "tool", "config": {"tool_name": "x"}} for at in range(600)}
+    graph = Graph.read({"nodes": nodes, "max_parallel": 600})
+    run = drive(link, runs.submit(runs.Submission(graph, {}, runs.new_graph_id()), nothing)).graph_id
+    drive(link, runs.step(run, nothing))
+    assert db.xlen("executor.work") == 600
+    db.delete("executor.work")
+    db.zadd(looks_key(), {run: 1})
+    looks = [drive(link, work_off()).mended for _ in range(6)]
+    assert sum(looks) == 600 and looks[-1] == 0 and db.xlen("executor.work") == 600
