@@ -54,3 +54,11 @@ def test_a_graph_that_fails_is_1_and_says_why(tmp_path: Any) -> None:
     result = json.loads(done.stdout)
     assert done.returncode == 1 and result["status"] == "failed" and "1 / 0" not in done.stdout.split("result")[0]
     assert "zero" in result["error"] and result["result"]["a"]["status"] == "failed"
+
+
+def test_the_graph_of_the_readme_runs_to_its_end(tmp_path: Any) -> None:
+    """The first thing a reader sees, as it stands there."""
+    file = tmp_path / "graph.yaml"
+    file.write_text((ROOT / "README.md").read_text().split("```yaml\n")[1].split("```")[0])
+    done = graph_run(str(file), "-i", "topic=tides")
+    assert done.returncode == 0 and json.loads(done.stdout)["result"].keys() == {"plan", "facts", "answer"}, done.stderr
