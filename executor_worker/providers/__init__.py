@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl, urlsplit
 
 from loguru import logger
 
@@ -248,6 +249,7 @@ def _openai(name: str) -> _Make:
         base_url=endpoint(name, settings.base_url),
         timeout_s=settings.timeout_s,
         retries=retries,
+        query=dict(parse_qsl(urlsplit(settings.base_url).query, keep_blank_values=True)),
         lists=not settings.of_one_call,
     )
 

@@ -7,9 +7,10 @@ Compatible servers differ in what they take: a parameter they refuse is left out
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -54,18 +55,27 @@ class OpenAIChat:
 
     Args:
         name: What the operator calls the provider: openai, ollama, gemini.
+        query: Goes with each call.
         lists: The server may be asked which models it has.
     """
 
     def __init__(
-        self, *, name: str, api_key: str, base_url: str, timeout_s: float, retries: Retries, lists: bool = True
+        self,
+        *,
+        name: str,
+        api_key: str,
+        base_url: str,
+        timeout_s: float,
+        retries: Retries,
+        query: Mapping[str, str] = MappingProxyType({}),
+        lists: bool = True,
     ) -> None:
         self.name = name
         self._limit = Limit()
         self._timeout_s = timeout_s
         self._retries = retries
         self._is_openai = (urlsplit(base_url).hostname or "").endswith("openai.com")
-        self._url, self._lists = f"{base_url}/chat/completions", lists
+        self._url, self._query, self._lists = f"{base_url}/chat/completions", dict(query), lists
         self._http = http_client(self._limit, base_url)
         with hidden_from_sdk():
             self._client = openai.OpenAI(
@@ -73,6 +83,7 @@ class OpenAIChat:
                 base_url=base_url,
                 max_retries=0,
                 timeout=None,
+                default_query=self._query,
                 http_client=self._http,
             )
         self._border = Border(name, openai, base_url, (api_key,) if api_key else ())
@@ -86,7 +97,7 @@ class OpenAIChat:
         self._limit.begin(self._timeout_s, run_context)
         with self._border.crossing("models", self._limit):
             if not self._lists:
-                self._http.request("HEAD", self._url)  # any answer is one
+                self._http.request("HEAD", self._url, params=self._query)  # any answer is one
                 return []
             page: Any = self._client.get("/models", cast_to=object)
             return listed_models(page)

@@ -17,6 +17,7 @@ from executor_worker.text_files import read_text
 ROLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 CHAT = "chat"
 VARIABLE = "ROLES_CONFIG"
+_OF_PAYLOAD = re.compile(r"\{\{\s*(inputs\.)?(fields\.)?payload\s*[.}]")
 _STREAM = re.compile(r"(?!executor\.|dago:|signalr:updates$|chat\.jobs)[!-~]{1,200}")  # those have another use
 
 
@@ -54,7 +55,7 @@ class Role:
     @property
     def needs_payload(self) -> bool:
         """Tell whether its message is made of the payload, so that a job without a task may run."""
-        return "payload" in json.dumps(self.message)
+        return _OF_PAYLOAD.search(json.dumps(self.message)) is not None
 
 
 _CODE = {"code": "{{payload}}", "task": "{{task}}"}

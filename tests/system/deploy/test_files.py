@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from executor_worker.providers import endpoint
+from executor_worker.settings import Settings
 from executor_worker.settings.catalogue import setting_fields
 from executor_worker.settings.kinds import duration
 from tests.kit import need
@@ -71,11 +73,22 @@ def test_compose_file_is_understood() -> None:
     need("check-jsonschema")
     said_by(PATHS["check-jsonschema"], "--builtin-schema", "vendor.compose-spec", ROOT / "compose.yaml")
     services = read_yaml(ROOT / "compose.yaml")[0]["services"]
-    assert services.keys() == {"redis", "dago", "executor-worker"}
+    assert services.keys() == {"redis", "dago", "executor-worker", "ollama"}
     for name, service in services.items():
         assert service["read_only"] and service["cap_drop"] == ["ALL"], name
         assert known_not(service.get("environment", ())) == set()
-        assert name == "redis" or seconds(service["stop_grace_period"]) > drain_timeout()
+        assert name in ("redis", "ollama") or seconds(service["stop_grace_period"]) > drain_timeout()
+
+
+def test_models_of_ones_own_are_named_in_the_compose_file_and_switched_off() -> None:
+    """A profile of its own; what its comment says to set are settings that lead there, without a key."""
+    services = read_yaml(ROOT / "compose.yaml")[0]["services"]
+    assert {name for name, service in services.items() if "profiles" in service} == {"ollama"}
+    comment = " ".join(re.findall(r"^  # (.*)", (ROOT / "compose.yaml").read_text(), re.MULTILINE))
+    said = dict(re.findall(r"([A-Z_]+)=([^\s,]+)", comment))
+    assert said.pop("COMPOSE_PROFILES") == services["ollama"]["profiles"][0]
+    settings = Settings.load(said, cwd=Path("/"))
+    assert endpoint(settings.llm_provider, settings.llm_base_url) == "http://ollama:11434/v1"
 
 
 def test_manifests_follow_the_schemas() -> None:

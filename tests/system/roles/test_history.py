@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.kit import ModelServer, Pool, PostgresServer, alive, command_line, wait_until
-from tests.system.roles.conftest import Roles
+from tests.system.roles.conftest import Hub, Roles
 
 WAITING = "dago_history_waiting"
 GRANTS = (
@@ -79,6 +79,39 @@ def test_jobs_are_written_behind_redis_whatever_becomes_of_the_database(
     last = cli("submit", "--role", "agent", "--task", "do it", DATABASE_URL=few_rights).stdout.strip()
     wait_until(lambda: rows(postgres_server, url).get(last) == ("completed", "done"), 30, "another keeper's writer")
     assert not alive(writer)
+
+
+def test_all_three_roles_reach_the_database_and_one_route_each(
+    roles: Roles,
+    serve: Callable[..., Pool],
+    model_server: ModelServer,
+    postgres_server: PostgresServer,
+    cli: Callable[..., Any],
+) -> None:
+    """From a producer to model, record, table and hub: what is there is the same everywhere."""
+    for task in ("plan it", "look at it", "do it"):
+        model_server.answer(task, f"answer to {task}")
+    url = postgres_server.database()
+    cli("history", "migrate", DATABASE_URL=url)
+    hub = Hub(roles.server)
+    serve(DATABASE_URL=url, QUEUES="none")
+    routes = {
+        roles.add("manager", task="plan it", workflowId="w-1"): ("group", "w-1"),
+        roles.add("inspector", task="look at it", payload='{"nodeId":"n-1"}', userId="uid", workflowId="w-2"): (
+            "user",
+            "uid",
+        ),
+        roles.add("agent", task="do it", connectionId="c-1", userId="uid", workflowId="w-3"): ("connection", "c-1"),
+    }
+    assert {job: hub.wait(job)[0] for job in routes} == routes
+    assert sum(map(len, hub.delivered.values())) == 3
+    wait_until(lambda: len(rows(postgres_server, url)) == 3, 20, "all are written")
+    wait_until(lambda: not roles.redis.exists("dago:history:jobs"), 20, "none is left to be written")
+    kept = {job: roles.wait(job) for job in routes}
+    roles.redis.delete(*(f"dago:job:{job}" for job in routes))
+    for job, record in kept.items():
+        assert json.loads(cli("job", job, DATABASE_URL=url).stdout) == record
+        assert record["output"] == f"answer to {record['task']}"
 
 
 def test_history_commands_write_at_once_and_prune(

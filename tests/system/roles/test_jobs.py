@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from tests.kit import ModelServer, Pool
@@ -111,6 +112,54 @@ def test_what_can_not_be_run_is_published_and_goes_to_the_dead_letters_flat(
     assert own.items() <= fields.items()
     assert set(fields) - set(own) == {"original_id", "failed_at", "reason", "error", "deliveries", "consumer"}
     assert fields["reason"] == "invalid_item"
+
+
+CONFIG = """
+[roles.director]
+model = "d"
+system = "You direct {{projectId}}."
+message = "{{fields.mood}}: {{task}}"
+temperature = 0.5
+limit = 1
+
+[roles.judge]
+message = { code = "{{payload}}", of = "{{userId}}" }
+output_schema = { type = "object", properties = { ok = { type = "boolean" } }, required = ["ok"] }
+
+[roles.agent]
+tools = ["calculate"]
+model_from_job = true
+"""
+
+
+def test_roles_are_what_their_table_says(
+    roles: Roles, serve: Callable[..., Pool], model_server: ModelServer, tmp_path: Path
+) -> None:
+    """Added ones and changed ones, from a file, on a Redis named as the other system names it."""
+    (tmp_path / "roles.toml").write_text(CONFIG)
+    model_server.answer("calmly: plan", "planned")
+    model_server.answer('"code"', '{"ok":true}')
+    model_server.calls_tool("count", "calculate", {"expression": "6*7"}, "42")
+    address = roles.server.env["REDIS_ADDR"]
+    pool = serve(
+        ROLES="director,judge,agent",
+        ROLES_CONFIG=str(tmp_path / "roles.toml"),
+        REDIS_ADDR="",
+        REDIS_CONNECTION=f"{address},abortConnect=false,defaultDatabase=0",
+        DEFAULT_MODEL="m",
+    )
+    director = roles.wait(roles.add("director", task="plan", projectId="12", mood="calmly"))
+    judge = roles.wait(roles.add("judge", payload='{"a":1}', userId="u"))
+    agent = roles.wait(roles.add("agent", task="count", model="mine"))
+    assert [one["output"] for one in (director, judge, agent)] == ["planned", {"ok": True}, "42"]
+    assert [roles.updates(one["jobId"])[0]["Payload"] for one in (judge, agent)] == ['{"ok":true}', "42"]
+    bodies = {one["body"]["model"]: one["body"] for one in model_server.requests()}
+    assert set(bodies) == {"d", "m", "mine"}
+    said = [(message["role"], message["content"]) for message in bodies["d"]["messages"]]
+    assert said == [("system", "You direct 12."), ("user", "calmly: plan")]
+    assert (bodies["d"]["temperature"], "max_tokens" in bodies["d"], bodies["mine"]["max_tokens"]) == (0.5, False, 128)
+    assert bodies["m"]["messages"][-1]["content"] == '{"code":{"a":1},"of":"u"}'
+    assert pool.metrics()['dago_limit_max{limit="role:director"}'] == 1
 
 
 def test_a_job_left_pending_by_the_other_executor_is_adopted_uncounted(

@@ -149,3 +149,13 @@ def test_the_path_of_the_endpoint_says_which_provider_it_is(
     assert endpoint(provider, given) == url
     assert not needs_key(provider, given)
     assert Settings.load({"LLM_ENDPOINT": given, "LLM_PROVIDER": "ollama"}, tmp_path).llm_provider == "ollama"
+
+
+def test_an_endpoint_is_used_as_it_is_with_its_query(server: Server) -> None:
+    """And its server is asked for nothing else; a whole completion without a reason to finish is one."""
+    server.answers.append((200, "application/json", json.dumps({"choices": [{"message": {"content": "ok"}}]})))
+    url = server.url.replace("/api/chat", "/odd/chat/completions?version=2&x=")
+    models = Models(ModelSettings("openai", base_url=url, max_retries=0, of_one_call=True))
+    assert models.complete(ModelRequest("m", (UserTurn("hi"),)), RunContext(time.monotonic() + 10)).text == "ok"
+    models.close()
+    assert [path for path, _ in server.seen] == ["/odd/chat/completions?version=2&x="]

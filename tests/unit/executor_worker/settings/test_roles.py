@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,21 @@ def test_model_is_the_tables_then_the_settings_then_the_roles(tmp_path: Path) ->
     ):
         settings = load(tmp_path, **config, **more)
         assert [role.model_beside(settings.llm_model) for role in settings.role_table] == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "needs"),
+    [
+        ("{{payload}}", True),
+        ("{{ payload.code.0 }}", True),
+        ("{{fields.payload}}", True),
+        ({"a": ["{{inputs.payload}}"]}, True),
+        ("Of the payload: {{task}}", False),
+        ({"payload": "{{task}}"}, False),
+    ],
+)
+def test_a_message_is_made_of_the_payload_where_a_template_names_it(message: str | dict[str, Any], needs: bool) -> None:
+    assert Role("x", "jobs:x", message=message).needs_payload is needs
 
 
 @pytest.mark.parametrize(
