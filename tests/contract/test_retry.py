@@ -78,6 +78,24 @@ def test_attempts_beyond_the_deliveries_of_poison_are_run(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fares", "attempts", "calls"),
+    [("kf.", 2, 3), ("fk.", 2, 3), ("kff.", 3, 4), ("kff.", 2, 3), ("fkf.", 2, 3), ("kkf.", 2, 4)],
+)
+def test_retry_after_a_worker_was_killed(wire: Wire, fares: str, attempts: int, calls: int) -> None:
+    """That costs a delivery, not an attempt: as many follow as were asked for, before it or behind it."""
+    path = mark(wire)
+    retry = {"max_attempts": attempts, "delay": 0.05, "backoff": 1}
+    data = wire.run({"tool_name": "fare", "tool_params": {"path": str(path), "fares": fares}, "retry": retry})
+    assert path.stat().st_size == calls == data["attempt"]
+    if fares[calls - 1] == ".":
+        assert data["output"] == calls
+    else:
+        assert (data["error_code"], f"call {calls} fails" in data["error"]) == ("tool_failed", True)
+    wait_until(lambda: wire.redis.xpending(WORK, GROUP)["pending"] == 0)
+    assert not wire.redis.exists(f"{WORK}:forgiven") and not wire.redis.exists(f"{WORK}:dead")
+
+
+@pytest.mark.parametrize(
     ("retry", "said"),
     [
         (3, "retry must be"),

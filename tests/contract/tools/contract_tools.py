@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,20 @@ def fail_times(path: str, times: int) -> int:
         file.write("x")
     calls = Path(path).stat().st_size
     if calls <= times:
+        raise RuntimeError(f"call {calls} fails")
+    return calls
+
+
+@tool(effects="none")
+def fare(path: str, fares: str) -> int:
+    """Fare as told for each call: killed with the worker (k), failed (f), else well."""
+    with Path(path).open("a") as file:
+        file.write("x")
+    calls = Path(path).stat().st_size
+    how = fares[calls - 1 : calls]
+    if how == "k":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "f":
         raise RuntimeError(f"call {calls} fails")
     return calls
 
