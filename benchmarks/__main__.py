@@ -20,6 +20,7 @@ from pathlib import Path
 
 from benchmarks import api, cpu, graphs, idle, limits, memory, model_wait, recovery, scale, startup, wakeup
 from benchmarks.figures import Figure, as_json, kept_form, table
+from benchmarks.interpreter import described, is_plain
 from benchmarks.plan import Plan, chosen
 from benchmarks.yardstick import cpu_per_1000
 from tests.kit import RedisServer
@@ -62,7 +63,10 @@ def main() -> int:
         show(f"{name} …")
         figures += ROWS[name](plan)
     kept: dict[str, float] = json.loads(KEPT.read_text())["figures"] if KEPT.exists() else {}
-    shown = as_json(figures, kept, loop_s, machine()) if given.json else table(figures, kept, loop_s)
+    if given.json:
+        shown = as_json(figures, kept, loop_s, machine())
+    else:
+        shown = f"{table(figures, kept, loop_s)}\n\n{described(plain=is_plain())}"
     sys.stdout.write(shown + "\n")
     if given.keep:
         keep(kept | kept_form(figures, loop_s))
@@ -80,6 +84,7 @@ def machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
         "python": platform.python_version(),
+        "plain_build": is_plain(),
         "kernel": platform.release(),
     }
 

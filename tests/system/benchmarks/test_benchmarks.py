@@ -7,6 +7,7 @@ import json
 import pytest
 
 from benchmarks.figures import Figure, as_json, change, kept_form, percentile, table
+from benchmarks.interpreter import described, is_plain
 from benchmarks.plan import chosen
 from benchmarks.slow_model import flying, repeated
 from benchmarks.stage import item, state
@@ -32,6 +33,14 @@ def test_a_regression_is_seen_on_a_machine_of_another_speed() -> None:
     assert change(twice_as_slow, kept, loop_s=0.5) == pytest.approx(2.0)
     assert change(Figure.of("weight", [15.0], "MiB"), kept, loop_s=1.0) == pytest.approx(1.5)
     assert change(Figure.of("new", [1.0]), kept, loop_s=1.0) is None
+
+
+def test_a_plain_build_of_the_interpreter_is_named() -> None:
+    """As configure was told: distributions and images optimise, who builds one without saying so gets a plain one."""
+    assert is_plain("'--prefix=/opt/python' '--enable-shared'")
+    assert not is_plain("'--enable-loadable-sqlite-extensions' '--enable-optimizations' '--with-lto'")
+    assert "a plain build" in described(plain=True)
+    assert "plain" not in described(plain=False)
 
 
 def test_the_table_puts_ratios_first_and_marks_what_is_too_much() -> None:
