@@ -1,4 +1,4 @@
-"""Follow a run to its end, one line a step."""
+"""Follow a run to its end: one line a step, on a terminal a tree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO, Any
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.graphs import drive, live_channel, runs
 from executor_worker.broker.names import DELTAS_CHANNEL, deltas_channel
-from executor_worker.cli.display import COLOURS, console, on_terminal, one_line
+from executor_worker.cli.display import console, on_terminal, one_line
 from executor_worker.json_text import loads
 
 SAFETY_S = 5.0  # between two looks where nobody tells of anything new
@@ -63,22 +63,17 @@ def shown_between(ear: Link) -> Iterator[dict[str, Any]]:
 
 
 def teller(stream: IO[str] | None = None) -> Callable[[dict[str, Any]], None]:
-    """Make what shows events as lines on *stream* (stdout): in colour on a terminal."""
-    screen = console(stream) if on_terminal(stream) else None
+    """Make what shows events on *stream* (stdout): as lines, on a terminal as a tree that changes in place."""
+    if on_terminal(stream):
+        from executor_worker.cli.graph.live_tree import LiveTree
+
+        tree = LiveTree(console(stream))
+        return lambda event: tree.show(event, told(event)[1])
 
     def show(event: dict[str, Any]) -> None:
         word, text = told(event)
         clock, place = event["timestamp"][11:23], one_line(event.get("node_id", ""), 40)
-        if screen is None:
-            print(f"{clock}  {word:<16}  {place:<20}  {text}".rstrip(), file=stream, flush=True)
-            return
-        from rich.text import Text
-
-        style = COLOURS.get(word.rpartition(".")[2], "cyan")
-        screen.print(
-            Text.assemble((f"{clock}  ", "dim"), (f"{word:<16}  ", style), (f"{place:<20}  ", "bold"), text),
-            soft_wrap=True,
-        )
+        print(f"{clock}  {word:<16}  {place:<20}  {text}".rstrip(), file=stream, flush=True)
 
     return show
 
