@@ -46,6 +46,15 @@ def test_of_two_jobs_of_one_id_the_later_entrys_record_stays(db: Client, consume
     assert db.xlen(STREAM) == 0 and db.xlen(UPDATES_STREAM) == 2
 
 
+def test_a_job_that_is_no_text_has_a_record_while_it_runs(db: Client, consumer: Make) -> None:
+    """Bytes that are no UTF-8 stand as escapes; texts of all scripts as they are."""
+    texts = {"task": 'ü ß 中 😀 \\ " \t', "x": b"\xff\x80a", "y": "ü".encode("latin-1")}
+    db.xadd(STREAM, {"jobId": "odd", **texts})
+    assert consumer("p.1", sources=SOURCES).take() is not None
+    fields = json.loads(db.get("dago:job:odd") or b"")["fields"]
+    assert fields == {"jobId": "odd", "task": texts["task"], "x": "\\xff\\x80a", "y": "\\xfc"}
+
+
 def test_updates_wait_for_groups_that_are_there_and_for_no_others(
     db: Client, link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,9 +18,21 @@ local function keyed(id)
   return #id > LONGEST_ID and redis.sha1hex(id) or id
 end
 
+-- As JSON; bytes that are no UTF-8 as escapes.
+local function json(text)
+  if string.find(text, '[\128-\255]') then
+    local odd = string.gsub(text, '[\194-\223][\128-\191]', '')
+    odd = string.gsub(string.gsub(odd, '[\224-\239][\128-\191][\128-\191]', ''),
+      '[\240-\244][\128-\191][\128-\191][\128-\191]', '')
+    if string.find(odd, '[\128-\255]') then
+      text = string.gsub(text, '[\128-\255]', function(byte) return string.format('\\x%02x', string.byte(byte)) end)
+    end
+  end
+  return cjson.encode(text)
+end
+
 local function running(role, one, id, fields, attempt)
   local created = tonumber((string.match(one.entry, '^(%d+)')))
-  local json = cjson.encode
   local all = {}
   for i = 1, #one.fields, 2 do
     if fields[one.fields[i]] == one.fields[i + 1] then
