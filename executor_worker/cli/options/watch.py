@@ -82,9 +82,7 @@ def ctl(commands: Commands) -> None:
         add_json(parser)
         if name == "stacks":
             kind = typed(whole(1, 10**6, 3))
-            parser.add_argument(
-                "--slot", dest="argument", type=kind, default="", metavar="N", help="of this slot alone"
-            )
+            parser.add_argument("--slot", dest="argument", type=kind, metavar="N", help="of this slot alone")
     about = "have N slots from now on, or as many as there is work for between two, until the next reload"
     parser = add(actions, "scale", about, "ctl:command", needs="nothing")
     parser.add_argument("argument", type=typed(span(1, 1024, 4)), metavar="N", help="slots, or 2-20")

@@ -57,6 +57,15 @@ def test_status_tells_what_each_worker_is_at(
         1,
     )
     assert 200 < busy["left_s"] <= 300
+    for which in ((), ("--slot", "1")):
+        stacks = run("ctl", "stacks", *which, **env)
+        assert (stacks.status, stacks.err) == (0, "")
+        whose = f"stacks of 1 worker\n\nslot 1, pid {pool.worker_pid(1)}, llm, g/n\n"
+        assert stacks.out.startswith(f"{whose}Current thread ") and " in <module>\n" in stacks.out
+    (told,) = run("ctl", "stacks", "--json", **env).json["stacks"]
+    assert (told["slot"], told["item"]) == (1, "g/n") and not pool.seen("slot.stack")
+    nobody = run("ctl", "stacks", "--slot", "7", **env)
+    assert (nobody.status, nobody.err) == (1, "executor-worker: there is no worker in slot 7.\n")
     row = run("ctl", "status", **env).out.splitlines()[-1].split()
     assert row[:2] == ["1", "busy"] and row[3:6] == ["agent", "2/10", "llm"] and row[8] == "g/n", row
 
