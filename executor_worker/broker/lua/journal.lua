@@ -6,6 +6,8 @@
 -- Reply: 'kept', also where a lost reply makes it the second time; 'fenced'; 'other' where other records are there.
 -- With an interpreter line this script is refused before its first command where memory is full.
 
+local JOURNALS_MOST = 1000 -- that are given a run's time to live with its end (lib/runs/ending.lua)
+
 local where = standing(KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), KEYS[2], KEYS[3])
 if type(where) == 'table' then return where end
 if where ~= 'ours' and where ~= 'gone' then return 'fenced' end
@@ -31,6 +33,7 @@ local function written()
 end
 
 local there = redis.pcall('LLEN', journal)
+local expires = of_run and redis.call('PTTL', journal) > 0
 if before < 0 then
   redis.call('DEL', journal)
 elseif type(there) == 'table' then
@@ -44,8 +47,9 @@ if not of_run then
   redis.call('PEXPIRE', journal, ARGV[6])
   return 'kept'
 end
--- What belongs to a run lives as long as it does.
-if there == 0 then redis.call('RPUSH', KEYS[6] .. ':journals', journal) end
+-- What belongs to a run lives as long as it does; beyond the journals that its end can name at once, as long as an item's.
+if there == 0 then expires = redis.call('RPUSH', KEYS[6] .. ':journals', journal) > JOURNALS_MOST end
+if expires then redis.call('PEXPIRE', journal, ARGV[6]) end
 local time = redis.call('TIME')
 local ms = time[1] .. string.format('%03d', math.floor(time[2] / 1000))
 for i = first + count + events + 1, #ARGV, 2 do

@@ -166,6 +166,25 @@ def test_late_settle_after_cancel_and_its_timer_changes_nothing(
     assert {view.id: view.status for view in drive(link, runs.nodes(run.id)) or []} == {"a": "queued", "b": "pending"}
 
 
+def test_no_journal_of_a_large_run_stays_for_ever(db: Client, play: Callable[..., Play], link: Link) -> None:
+    """The run's end names a thousand; those beyond have an item's time to live from the start, renewed as they grow."""
+    run = play("a")
+    worker = run.workers[0]
+    run.take(worker)
+    held = run.hands[worker].claim.held
+    journal = JournalKeys(link, held, ttl_s=9, run=(run_key(run.id), "a"))
+    assert journal.append("first", 0, [b"{}"], []) is Kept.kept
+    assert db.ttl("first") == -1
+    db.rpush(f"{run_key(run.id)}:journals", *(f"other-{n}" for n in range(999)))
+    assert journal.append("late", 0, [b"{}"], []) is Kept.kept
+    assert 0 < db.pttl("late") <= 9_000
+    db.pexpire("late", 500)
+    assert journal.append("late", 1, [b"{}"], []) is Kept.kept
+    assert db.pttl("late") > 500
+    assert journal.append("late", -1, [b"{}"], []) is Kept.kept
+    assert db.pttl("late") > 500
+
+
 def test_cancel_while_a_worker_holds_a_step_of_the_run(db: Client, play: Callable[..., Play], link: Link) -> None:
     """A retry's first step was just taken: the cancel counts, and the step finds nothing left to do."""
     run = play("a")
