@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeAlias, cast
 from executor_worker.errors import ConfigError, InvalidNode
 from executor_worker.nodes import fields
 from executor_worker.outcome import Mode
+from executor_worker.providers import canonical
 from executor_worker.providers.base import Choice
-from executor_worker.providers.endpoint import canonical
 
 OnLimit = Literal["fail", "finalize", "partial"]
 OnUncertain = Literal["tell", "fail"]

@@ -7,22 +7,24 @@ in the parent before fork (`preload`), and makes its client in the worker, on fi
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from urllib.parse import parse_qsl, urlsplit
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from loguru import logger
 
 from executor_worker.errors import ConfigError, ModelError, ModelNotFound
 from executor_worker.providers.base import Choice, ModelReply, ModelRequest, Provider
-from executor_worker.providers.endpoint import PLACES, canonical, default_model, endpoint, key_variable, needs_key
+from executor_worker.providers.endpoint import default_model, endpoint, key_variable, needs_key
 from executor_worker.providers.fallbacks import ELSEWHERE, Miss, choices, fallback, spoken, unanswered
+from executor_worker.providers.model_settings import ModelSettings
 from executor_worker.providers.retirement import retired
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.throttle import Throttles, alone
 from executor_worker.run_context import RunContext
+from executor_worker.settings.known_providers import KNOWN, canonical
 
 __all__ = [
     "ModelSettings",
@@ -35,47 +37,6 @@ __all__ = [
     "preload",
     "retired",
 ]
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """
-    Attributes:
-        provider: Name or alias.
-        base_url: Empty: the provider's own endpoint.
-        model: Used by callers wherever a node names none.
-        timeout_s: Limit of one attempt, from connecting to the last event.
-        max_retries: Attempts after the first.
-        script: File of rules for the scripted provider, or the replayed recording; empty: none.
-        keys, base_urls: Of other providers, by name, for fallbacks that name them.
-        of_one_call: `base_url` is the address of a call: its server is asked for nothing else.
-    """
-
-    provider: str = "anthropic"
-    api_key: str = field(default="", repr=False)
-    base_url: str = field(default="", repr=False)  # may hold a password, as URLs do
-    model: str = ""
-    timeout_s: float = 120.0
-    max_retries: int = 3
-    script: str = ""
-    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
-    base_urls: Mapping[str, str] = field(default_factory=dict, repr=False)
-    of_one_call: bool = False
-
-    def of(self, provider: str) -> ModelSettings:
-        """
-        Give what holds for *provider*, the configured one or another.
-
-        Raises:
-            ConfigError: It needs a key, and there is none.
-        """
-        if provider == canonical(self.provider):
-            return self
-        key, base_url = self.keys.get(provider, ""), self.base_urls.get(provider, "")
-        if not key and needs_key(provider, base_url):
-            problem = f"it is not set, and a fallback to {provider} needs it."
-            raise ConfigError(key_variable(provider), problem, f"Set it, or {key_variable(provider)}_FILE.")
-        return replace(self, provider=provider, api_key=key, base_url=base_url, of_one_call=False)
 
 
 class Models:
@@ -110,7 +71,7 @@ class Models:
             settings = self.settings.of(name)
             throttle = self._throttles(name, endpoint(name, settings.base_url), settings.api_key)
             retries = Retries(settings.max_retries, throttle=throttle)
-            self._providers[name] = _adapter(name)(settings, retries)
+            self._providers[name] = _adapter(name)(name, settings, retries)
         return self._providers[name]
 
     def complete(self, request: ModelRequest, run_context: RunContext) -> ModelReply:
@@ -211,85 +172,22 @@ def preload(provider: str) -> None:
     """
     name = canonical(provider)
     _adapter(name)
-    if PLACES[name].base_url:
+    if KNOWN[name].base_url:
         # Imported here for the same reason as the adapters: it brings in the HTTP client.
         from executor_worker.providers.wire import tls_context
 
         tls_context()
 
 
-_Make = Callable[[ModelSettings, Retries], Provider]
-
-
-def _adapter(name: str) -> _Make:
+def _adapter(name: str) -> Callable[[str, ModelSettings, Retries], Provider]:
+    """Import what makes *name*: only where it is configured."""
     try:
-        return _ADAPTERS[name]()
+        module = importlib.import_module(f"{__name__}.{KNOWN[name].adapter}")
     except ModuleNotFoundError as error:
         problem = f"{name} needs the package {error.name}, which is not installed."
         raise ConfigError("LLM_PROVIDER", problem, f"Install it: pip install {error.name}") from error
-
-
-def _anthropic() -> _Make:
-    from executor_worker.providers.anthropic_messages import AnthropicMessages  # only where configured
-
-    return lambda settings, retries: AnthropicMessages(
-        api_key=settings.api_key,
-        base_url=endpoint("anthropic", settings.base_url),
-        timeout_s=settings.timeout_s,
-        retries=retries,
-    )
-
-
-def _openai(name: str) -> _Make:
-    from executor_worker.providers.openai_chat import OpenAIChat  # only where configured
-
-    return lambda settings, retries: OpenAIChat(
-        name=name,
-        api_key=settings.api_key,
-        base_url=endpoint(name, settings.base_url),
-        timeout_s=settings.timeout_s,
-        retries=retries,
-        query=dict(parse_qsl(urlsplit(settings.base_url).query, keep_blank_values=True)),
-        lists=not settings.of_one_call,
-    )
-
-
-def _ollama_native() -> _Make:
-    from executor_worker.providers.ollama_native import OllamaNative  # only where configured
-
-    return lambda settings, retries: OllamaNative(
-        api_key=settings.api_key,
-        url=endpoint("ollama-native", settings.base_url),
-        timeout_s=settings.timeout_s,
-        retries=retries,
-    )
-
-
-def _scripted() -> _Make:
-    from executor_worker.providers.scripted import Scripted  # only where configured
-
-    return lambda settings, retries: Scripted(
-        timeout_s=settings.timeout_s,
-        retries=retries,
-        script=settings.script,
-    )
-
-
-def _replay() -> _Make:
-    from executor_worker.providers.replay import Replay  # only where configured
-
-    return lambda settings, retries: Replay(settings.script)
-
-
-_ADAPTERS: dict[str, Callable[[], _Make]] = {
-    "anthropic": _anthropic,
-    "openai": lambda: _openai("openai"),
-    "ollama": lambda: _openai("ollama"),
-    "gemini": lambda: _openai("gemini"),
-    "ollama-native": _ollama_native,
-    "scripted": _scripted,
-    "replay": _replay,
-}
+    make: Callable[[str, ModelSettings, Retries], Provider] = module.make
+    return make
 
 
 def _bare(models: list[str]) -> set[str]:

@@ -16,10 +16,12 @@ import anthropic
 
 from executor_worker.errors import ModelRejected, ModelUnavailable
 from executor_worker.providers.anthropic_answer import Answer, reply_of
-from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolResult, ToolTurn, Turn
+from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, Provider, ToolResult, ToolTurn, Turn
 from executor_worker.providers.declared_tools import DeclaredTools
+from executor_worker.providers.endpoint import endpoint
 from executor_worker.providers.faults import BadRequest, Border, listed_models
 from executor_worker.providers.left_out import LeftOut
+from executor_worker.providers.model_settings import ModelSettings
 from executor_worker.providers.reply_json import read_reply
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.schemas import closed, in_words
@@ -244,3 +246,12 @@ def _content(result: ToolResult) -> Iterator[dict[str, Any]]:
             yield {"type": "image", "source": source}
         elif text := described(block):
             yield {"type": "text", "text": text}
+
+
+def make(_name: str, settings: ModelSettings, retries: Retries) -> Provider:
+    return AnthropicMessages(
+        api_key=settings.api_key,
+        base_url=endpoint("anthropic", settings.base_url),
+        timeout_s=settings.timeout_s,
+        retries=retries,
+    )

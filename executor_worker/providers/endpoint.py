@@ -1,61 +1,21 @@
-"""Endpoints of the providers: their addresses, their names, and what each needs."""
+"""Endpoints of the providers, in the form each one's SDK takes, and what they need."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from executor_worker.errors import ConfigError
+from executor_worker.settings.known_providers import KNOWN, canonical
 
 _CALLS = ("/chat/completions", "/messages", "/models", "/api/chat", "/api/generate", "/api")
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """
-    Attributes:
-        base_url: Its own endpoint; empty if there is none.
-        default_model: None if the operator has to name one.
-        keyed: Whether its own endpoint wants a key.
-    """
-
-    base_url: str
-    default_model: str | None
-    keyed: bool
-
-
-PLACES = {
-    "anthropic": Place("https://api.anthropic.com", "claude-sonnet-5-5", keyed=True),
-    "openai": Place("https://api.openai.com/v1", None, keyed=True),
-    "ollama": Place("http://localhost:11434/v1", None, keyed=False),
-    "ollama-native": Place("http://localhost:11434/api/chat", None, keyed=False),
-    "gemini": Place("https://generativelanguage.googleapis.com/v1beta/openai", None, keyed=True),
-    "scripted": Place("", "scripted", keyed=False),
-    "replay": Place("", "replay", keyed=False),
-}
-ALIASES = {"claude": "anthropic", "gpt": "openai", "local": "ollama", "google": "gemini"}
-
-
-def canonical(provider: str) -> str:
-    """
-    Give the provider's own name for a name or alias, in any case.
-
-    Raises:
-        ConfigError: There is no such provider.
-    """
-    name = provider.strip().lower()
-    name = ALIASES.get(name, name)
-    if name not in PLACES:
-        raise ConfigError("LLM_PROVIDER", f"{provider!r} is no provider.", f"Set one of {', '.join(PLACES)}.")
-    return name
 
 
 def needs_key(provider: str, base_url: str = "") -> bool:
     """Tell whether a call without a key is bound to fail; a compatible server of one's own may want none."""
     name = canonical(provider)
-    own = name == "anthropic" or endpoint(name, base_url) == PLACES[name].base_url
-    return PLACES[name].keyed and own
+    own = name == "anthropic" or endpoint(name, base_url) == KNOWN[name].base_url
+    return KNOWN[name].keyed and own
 
 
 def key_variable(provider: str) -> str:
@@ -64,7 +24,7 @@ def key_variable(provider: str) -> str:
 
 
 def default_model(provider: str) -> str | None:
-    return PLACES[canonical(provider)].default_model
+    return KNOWN[canonical(provider)].default_model
 
 
 def endpoint(provider: str, base_url: str = "") -> str:
@@ -79,8 +39,8 @@ def endpoint(provider: str, base_url: str = "") -> str:
     """
     name = canonical(provider)
     given = base_url.strip()
-    if not given or not PLACES[name].base_url:
-        return PLACES[name].base_url
+    if not given or not KNOWN[name].base_url:
+        return KNOWN[name].base_url
     parts = urlsplit(given if "://" in given else f"{_scheme(given)}://{given}")
     try:
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0

@@ -12,9 +12,20 @@ import httpx2
 from executor_worker.errors import ModelRejected, ModelUnavailable
 from executor_worker.json_text import dumps
 from executor_worker.outcome import Usage
-from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolTurn, Turn, UserTurn
+from executor_worker.providers.base import (
+    ModelReply,
+    ModelRequest,
+    ModelTurn,
+    Provider,
+    StopReason,
+    ToolTurn,
+    Turn,
+    UserTurn,
+)
 from executor_worker.providers.declared_tools import DeclaredTools
+from executor_worker.providers.endpoint import endpoint
 from executor_worker.providers.faults import Border, Unusable
+from executor_worker.providers.model_settings import ModelSettings
 from executor_worker.providers.reply_json import mended, read_arguments, read_reply
 from executor_worker.providers.retries import Retries
 from executor_worker.providers.tool_content import described, is_image
@@ -236,3 +247,12 @@ def _results(turn: ToolTurn) -> Iterator[dict[str, Any]]:
         yield {"role": "tool", "content": text, **({"images": images} if images else {})}
     if turn.text:
         yield {"role": "user", "content": turn.text}
+
+
+def make(name: str, settings: ModelSettings, retries: Retries) -> Provider:
+    return OllamaNative(
+        api_key=settings.api_key,
+        url=endpoint(name, settings.base_url),
+        timeout_s=settings.timeout_s,
+        retries=retries,
+    )

@@ -12,15 +12,17 @@ from contextlib import closing
 from functools import partial
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import openai
 
 from executor_worker.errors import ModelRejected, ModelUnavailable
-from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, ToolTurn, Turn, UserTurn
+from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, Provider, ToolTurn, Turn, UserTurn
 from executor_worker.providers.declared_tools import DeclaredTools
+from executor_worker.providers.endpoint import endpoint
 from executor_worker.providers.faults import BadRequest, Border, listed_models
 from executor_worker.providers.left_out import LeftOut
+from executor_worker.providers.model_settings import ModelSettings
 from executor_worker.providers.openai_answer import Answer
 from executor_worker.providers.property_names import PropertyNames
 from executor_worker.providers.reply_json import read_arguments, read_reply
@@ -269,3 +271,15 @@ def _results(turn: ToolTurn, images: bool) -> Iterator[dict[str, Any]]:
 
 def _image(block: dict[str, Any]) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": f"data:{block['mimeType']};base64,{block['data']}"}}
+
+
+def make(name: str, settings: ModelSettings, retries: Retries) -> Provider:
+    return OpenAIChat(
+        name=name,
+        api_key=settings.api_key,
+        base_url=endpoint(name, settings.base_url),
+        timeout_s=settings.timeout_s,
+        retries=retries,
+        query=dict(parse_qsl(urlsplit(settings.base_url).query, keep_blank_values=True)),
+        lists=not settings.of_one_call,
+    )

@@ -14,7 +14,9 @@ from typing import Any
 
 from executor_worker.errors import ConfigError, ModelRejected
 from executor_worker.json_text import loads
-from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, UserTurn
+from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, Provider, UserTurn
+from executor_worker.providers.model_settings import ModelSettings
+from executor_worker.providers.retries import Retries
 from executor_worker.run_context import RunContext
 from executor_worker.text_files import as_utf8
 
@@ -85,3 +87,7 @@ def _runs(recording: str) -> list[_Run]:
 
 def _record(line: bytes) -> dict[str, Any] | None:
     return loads(line) if line.strip() else None
+
+
+def make(_name: str, settings: ModelSettings, _retries: Retries) -> Provider:
+    return Replay(settings.script)

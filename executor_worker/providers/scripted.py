@@ -47,7 +47,17 @@ from executor_worker.errors import (
     ModelUnavailable,
 )
 from executor_worker.outcome import Usage
-from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall, ToolTurn, UserTurn
+from executor_worker.providers.base import (
+    ModelReply,
+    ModelRequest,
+    ModelTurn,
+    Provider,
+    StopReason,
+    ToolCall,
+    ToolTurn,
+    UserTurn,
+)
+from executor_worker.providers.model_settings import ModelSettings
 from executor_worker.providers.retries import Retries, pause
 from executor_worker.providers.sample import sample
 from executor_worker.run_context import RunContext
@@ -260,3 +270,7 @@ def _file_rules(path: str) -> list[Rule]:
         raise ConfigError("LLM_SCRIPT", f"{path!r} can't be read: {error.strerror}.", fix) from error
     except (ValueError, TypeError, re.error) as error:
         raise ConfigError("LLM_SCRIPT", f"{path!r} is no script: {error}.", fix) from error
+
+
+def make(_name: str, settings: ModelSettings, retries: Retries) -> Provider:
+    return Scripted(timeout_s=settings.timeout_s, retries=retries, script=settings.script)

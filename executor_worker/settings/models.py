@@ -8,9 +8,10 @@ from pydantic import AliasChoices, Field
 
 from executor_worker.settings import addresses, kinds
 from executor_worker.settings.kinds import Shown
+from executor_worker.settings.known_providers import KNOWN
 from executor_worker.settings.part import Key, Part, Text
 
-PROVIDERS = ("anthropic", "openai", "ollama", "gemini", "scripted")
+PROVIDERS = tuple(name for name, known in KNOWN.items() if known.elsewhere)
 # What the path of LLM_ENDPOINT says if LLM_PROVIDER says nothing.
 PROVIDER_OF_PATH = {"/chat/completions": "openai", "/api/chat": "ollama-native", "/api/generate": "ollama-native"}
 
@@ -26,13 +27,7 @@ class ModelFields(Part):
 
     llm_provider: Annotated[
         str,
-        kinds.choice(
-            *(*PROVIDERS, "replay", "ollama-native"),
-            claude="anthropic",
-            gpt="openai",
-            local="ollama",
-            google="gemini",
-        ),
+        kinds.choice(*KNOWN, **{alias: name for name, known in KNOWN.items() for alias in known.aliases}),
     ] = Field(
         "anthropic",
         description="`anthropic`, `openai` (any compatible endpoint), `ollama`, `gemini`, `scripted`, `replay` (neither"

@@ -315,15 +315,21 @@ def test_a_trickling_server_is_a_timeout_all_the_same(dialect: Dialect, faulty: 
 def test_the_nodes_deadline_goes_before_all(how: str, dialect: Dialect, faulty: FaultServer) -> None:
     """It ends a call that could go on, and no further one is made."""
     provider = dialect.provider(faulty.url, timeout_s=30)
-    faulty.will({"mute": mute(), "trickle": trickle(dialect.ping(), 0.05), "hang": hang(dialect.begin())}[how])
-    for seconds in (0.2, 2, 10):  # on a busy machine the request may not get there in time
+    replies: dict[str, Callable[[], Reply]] = {
+        "mute": mute,
+        "trickle": lambda: trickle(dialect.ping(), 0.05),
+        "hang": lambda: hang(dialect.begin()),
+    }
+    for attempt, seconds in enumerate((0.2, 2, 10), 1):  # on a busy machine the request may not get there in time
+        faulty.will(replies[how]())
         began = Stopwatch()
         with pytest.raises(NodeTimeout):
             provider.complete(asked(), run_context(seconds))
         assert began.own_s() < seconds + 1.3
+        assert len(faulty.requests) <= attempt
         if faulty.requests:
             break
-    assert len(faulty.requests) == 1
+    assert faulty.requests
     provider.close()
 
 

@@ -9,11 +9,14 @@ import sys
 import traceback
 from collections.abc import Callable
 from datetime import date
+from types import ModuleType
 
 import pytest
 
 from executor_worker.errors import ConfigError, ModelRefused
-from executor_worker.providers import Models, ModelSettings, preload, retired
+from executor_worker.providers import Models, ModelSettings, canonical, endpoint, preload, retired
+from executor_worker.settings import Settings
+from executor_worker.settings.known_providers import KNOWN, Known
 from tests.unit.executor_worker.providers.dialects import KEY, Dialect, asked, run_context
 from tests.unit.executor_worker.providers.fault_server import FaultServer, failure, page, stream
 
@@ -127,3 +130,22 @@ def test_every_date_the_sdk_gives_is_understood() -> None:
     said = [retired(model, date(2030, 1, 1)) or "" for model in DEPRECATED_MODELS]
     assert said
     assert all(" was retired on 20" in text for text in said)
+
+
+@pytest.mark.parametrize("name", [name for known, one in KNOWN.items() for name in (known, *one.aliases)])
+def test_settings_take_every_provider_that_is_known(name: str) -> None:
+    """By name and alias: what the list has needs no other place."""
+    assert Settings.load({"LLM_PROVIDER": name, "ENV_FILE": os.devnull}).llm_provider == canonical(name)
+
+
+def test_a_provider_is_a_file_and_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name, its endpoint and its `make` are all that is asked for."""
+    made = ModuleType("made_up")
+    vars(made)["make"] = lambda name, settings, retries: (name, settings.model)
+    monkeypatch.setitem(sys.modules, "executor_worker.providers.made_up", made)
+    monkeypatch.setitem(KNOWN, "mine", Known("made_up", "https://models.example.com", "m", keyed=False))
+    models = Models(ModelSettings("mine", model="m"))
+    made_of: object = models.default
+    assert made_of == ("mine", "m")
+    assert endpoint("mine") == "https://models.example.com"
+    preload("mine")
