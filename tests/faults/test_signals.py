@@ -55,6 +55,7 @@ class Load:
         """Have all workers call *tool*, with more waiting; return the graphs."""
         held = [self.push(tool, runs) for _ in range(WORKERS)]
         self.until(lambda: all(row["phase"] == f"tool:{tool}" for row in self.pool.workers()))
+        wait_until(lambda: all(self.stage.journal.starts(graph) for graph in held))  # the phase comes first
         return held
 
     def until(self, condition: Callable[[], object]) -> int:

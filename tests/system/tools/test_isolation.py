@@ -213,7 +213,7 @@ def test_the_process_that_forks_may_die(call: Callable[..., Any], log: Log) -> N
     assert call("give_back", value=1) == 1
     (zygote,) = zygotes()
     os.kill(zygote, signal.SIGKILL)
-    wait_until(lambda: not zygotes(), 5)
+    wait_until(lambda: not alive(zygote), 5)
     assert call("give_back", value=2) == 2
     assert zygotes() != [zygote]
 
