@@ -14,12 +14,12 @@ from supervisor.control.report import Report, StackDump, rows_report
 from supervisor.control.systemd import Notify
 from supervisor.drain import Drain
 from supervisor.errors import WRONG_SETTINGS, ReloadRefused, UpgradeRefused
+from supervisor.generations import Generations
 from supervisor.pool_slots import PoolSlots
 from supervisor.processes.process_tree import MARK
 from supervisor.processes.processes import REOPEN_LOGS, Child, Exit, Processes
 from supervisor.processes.stacks import in_one_line
 from supervisor.program import PoolSettings, Program
-from supervisor.reload import Generations
 from supervisor.scaling import Bounds
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.sizing import Sizing, bounds_of

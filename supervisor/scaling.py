@@ -1,4 +1,8 @@
-"""Scaling of a pool: the number of slots it should have, computed from its load and the clock alone."""
+"""
+Scaling of a pool: the number of slots it should have, computed from its load and the clock alone.
+
+The keeper measures the load, `sizing` opens and closes slots by what is said here.
+"""
 
 from __future__ import annotations
 

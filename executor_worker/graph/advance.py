@@ -1,7 +1,8 @@
 """
 The transitions of a run, pure: what `broker/lua/lib/runs/advance.lua` does in Redis, here over Python's values.
 
-Scripts and this must agree on every step (a test compares them for graphs, ends and orders made up by chance), so this
+The engine is the script: this is its model, run by tests and a benchmark alone, so a breakpoint here is never reached
+in a pool. Both must agree on every step (a test compares them for graphs, ends and orders made up by chance), so this
 is where to read what follows when a node ends: edges are decided, joins counted, skips cascade, nodes without work
 are done at once, what is ready is queued as far as the run's window is open.
 """

@@ -35,7 +35,7 @@ from executor_worker.keeper.role_queues import RoleQueues
 from executor_worker.keeper.router_work import EVERY_S as ROUTER_WORK_S
 from executor_worker.keeper.router_work import RouterWork
 from executor_worker.keeper.summary import SUMMARY_S, Summary
-from executor_worker.keeper.throttling import LOOK_S, Throttling
+from executor_worker.keeper.waits import LOOK_S, Throttling
 from executor_worker.keeper.wrong_keys import LOOK_S as LOOK_AT_KEYS_S
 from executor_worker.keeper.wrong_keys import WrongKeys
 from executor_worker.telemetry import logs

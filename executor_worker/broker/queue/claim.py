@@ -1,4 +1,8 @@
-"""A delivery that is ours, with all that can be done with it."""
+"""
+A delivery that is ours, with all that can be done with it.
+
+What another consumer left is taken over by `if_stale` in lua/lib/taking.lua (XAUTOCLAIM).
+"""
 
 from __future__ import annotations
 

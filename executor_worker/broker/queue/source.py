@@ -179,7 +179,7 @@ class Sources:
 
     def _parts(self, *more: Part) -> tuple[Part, ...]:
         own = (part for source in self._sources for part in source.lua)
-        return _each((*_TAKING, *self._named_groups(), *self._limits.parts(), *own, "reading", *more))
+        return _each((*_TAKING, *self._named_groups(), *self._limits.parts(), *own, "taking", *more))
 
     def _named_groups(self) -> Sequence[Part]:
         """Tell the scripts which streams are not read by our own group."""

@@ -1,7 +1,7 @@
 """
 Find stale items that no worker has in hand: the safety net under leases and releases.
 
-The worker that will run one claims it, by XAUTOCLAIM: `if_stale` in `lua/lib/reading.lua`.
+The worker that will run one claims it, by XAUTOCLAIM: `if_stale` in `lua/lib/taking.lua`.
 """
 
 from __future__ import annotations
