@@ -207,4 +207,4 @@ def test_a_pool_with_the_api_runs_what_it_accepts(both: Api) -> None:
     assert both.submit("both") == seen[0].data["graph_id"], "the same key is the same run"
     assert both.show("ActiveState", "NRestarts") == {"ActiveState": "active", "NRestarts": "0"}
     with both.http() as http:
-        assert http.get("/health").json()["checks"]["workers"] == "ok"
+        wait_until(lambda: http.get("/health").json()["checks"]["workers"] == "ok")
