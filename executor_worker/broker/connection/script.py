@@ -32,7 +32,7 @@ Part = str | LuaText | Made
 _TEXT = r"'(?:[^'\\\n]|\\.)*'"
 _TEXTS = _TEXT + r"""|"(?:[^"\\\n]|\\.)*\""""
 _WORD = re.compile(_TEXTS + r"|\b[A-Z][A-Z_]+\b")
-_SPARE = re.compile(_TEXTS + r"|--[^\n]*| ?([=~<>]=|=|,) ?")
+_SPARE = re.compile(_TEXTS + r"|--[^\n]*| ?([=~<>]=|[=,+*/%<>]) ?|(?<=[^\d.\s]) (\.\.) (?!\.)")
 _CONSTANT = re.compile(rf"^local ([A-Z][A-Z_]+) ?= ?({_TEXT}|\d+)[ \t]*(?:--.*)?\n", re.MULTILINE)
 
 
@@ -81,5 +81,7 @@ def _text(part: Part, folder: str = "") -> str:
 
 def _bare(text: str) -> str:
     """Leave out what is for readers: comments, indentation, empty lines, spaces around signs; a third of the text."""
-    lines = _SPARE.sub(lambda found: found[0] if found[0][0] in "'\"" else found[1] or "", text).splitlines()
+    lines = _SPARE.sub(
+        lambda found: found[0] if found[0][0] in "'\"" else found[1] or found[2] or "", text
+    ).splitlines()
     return "".join(f"{line.strip(' ')}\n" for line in lines if line.strip(" "))

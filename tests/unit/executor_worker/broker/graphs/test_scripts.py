@@ -10,7 +10,7 @@ from executor_worker.broker.graphs.source import RUNS, SETTLE_NODE
 from executor_worker.broker.queue.document import DOCUMENTS
 from executor_worker.broker.queue.source import Sources
 
-MOST_BYTES = 64 * 1024
+MOST_BYTES = 60 * 1024
 ALL = [
     *(getattr(scripts, name)() for name in dir(scripts) if name.endswith("_script")),
     Sources(RUNS, DOCUMENTS).settling(SETTLE_NODE),
