@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from executor_worker.broker.fleet.registry import Registration, register, unregister
-from executor_worker.broker.queue.consumers import delete_consumer, release_consumer
+from executor_worker.broker.queue.consumers import delete_consumer, delete_left, release_consumer
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.keeper.rates import Rates
@@ -49,8 +49,10 @@ class RegistrationDuty:
 
     def close(self) -> None:
         """Leave: nothing of ours stays in the registry, nor in the group where nothing is pending."""
-        if self._around.ending:
-            self._strike(self._around.board.listed())
+        around = self._around
+        if around.ending:
+            self._strike(around.board.listed())
+            delete_left(around.link, f"{around.worker_id}.", streams=around.streams, groups=around.groups)
 
     def _strike(self, rows: list[Row]) -> None:
         consumers = [self._around.consumer(row.slot) for row in rows]

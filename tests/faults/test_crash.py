@@ -164,7 +164,7 @@ def test_06_supervisor_killed(stage: Stage) -> None:
     for graph in ("child", "busy"):
         stage.journal.let_go(graph)
     taken_over = [stage.started(graph, 2) for graph in ("child", "busy", "blocked")]
-    assert max(fact.at for fact in taken_over) - killed_at < stage.lease_s + 8
+    assert max(fact.at for fact in taken_over) - killed_at < stage.lease_s + 4
     assert stage.result("blocked")["data"]["error_code"] == "node_timeout"
     stage.assert_settled_once(["child", "busy", "blocked"])
 

@@ -122,9 +122,27 @@ def prune_consumers(
     marked = {name.decode() for name in link.call("HGETALL", MARKERS)[::2]}
     ours = _quiet(link, idle_s, [stream for stream in streams if groups.of(stream) == GROUP], groups)
     names = sorted(name for name in {*ours, *marked} if quiet.get(name, True) and name not in keep)
-    registered = link.batch([("EXISTS", REGISTRY_PREFIX + name) for name in names])
-    gone = [name for name, there in zip(names, registered, strict=True) if there == 0]
+    gone = _unregistered(link, names)
     return [name for name in gone if delete_consumer(link, name, streams=streams, groups=groups)]
+
+
+def delete_left(link: Link, prefix: str, *, streams: Sequence[str] = TAKEN_STREAMS, groups: Groups = OURS) -> list[str]:
+    """
+    Delete consumers whose names begin with *prefix*, that nobody registers and that have nothing pending.
+
+    A predecessor whose last items were given back at its end could not delete its own: these were pending until others
+    took them.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    left = _unregistered(link, consumers_of(link, prefix, streams=streams, groups=groups))
+    return [name for name in left if delete_consumer(link, name, streams=streams, groups=groups)]
+
+
+def _unregistered(link: Link, names: Sequence[str]) -> list[str]:
+    registered = link.batch([("EXISTS", REGISTRY_PREFIX + name) for name in names])
+    return [name for name, there in zip(names, registered, strict=True) if there == 0]
 
 
 def prune_forgiven(link: Link, *, streams: Sequence[str] = TAKEN_STREAMS, groups: Groups = OURS) -> int:

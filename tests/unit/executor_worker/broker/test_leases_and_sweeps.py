@@ -13,6 +13,7 @@ from executor_worker.broker.names import MARKERS, uncounted_key
 from executor_worker.broker.queue.consumers import (
     consumers_of,
     delete_consumer,
+    delete_left,
     prune_consumers,
     prune_forgiven,
     release_consumer,
@@ -160,6 +161,21 @@ def test_consumers_are_named_by_pool(db: Client, link: Link) -> None:
         for name in names:
             db.xgroup_createconsumer(stream, GROUP, name)
     assert consumers_of(link, "w.") == ["w.1", "w.12", "w.3"]
+
+
+def test_what_a_predecessor_could_not_delete_goes_with_its_successor(db: Client, consumer: Make, link: Link) -> None:
+    """Its last item was given back as it left, and taken by the other afterwards; who is registered stays."""
+    entry = push(db)
+    take(consumer("w.1"))
+    register(link, [Registration("w.3", "idle", 0, 0)])
+    db.xgroup_createconsumer(WORK, GROUP, "w.3")
+    db.xgroup_createconsumer(WORK, GROUP, "x.1")
+    release_consumer(link, "w.1", counted=False)
+    assert delete_left(link, "w.") == [], "what is pending is not dropped"
+    worker = consumer("w.2")
+    settle(worker, take(worker, stale=[(WORK, entry)]))
+    assert delete_left(link, "w.") == ["w.1", "w.2"]
+    assert {row["name"] for row in db.xinfo_consumers(WORK, GROUP)} == {b"w.3", b"x.1"}
 
 
 def test_giving_back_uncounted_twice_forgives_once(db: Client, consumer: Make, link: Link) -> None:
