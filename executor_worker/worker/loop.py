@@ -24,7 +24,7 @@ from executor_worker.graph.ends import RunEnd
 from executor_worker.outcome import Failed, Mode
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
-from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, RunFacts, Span, Tracing
+from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
 from executor_worker.worker.intake import Intake
 from executor_worker.worker.poisoned import POISONED, death_with, tell_last_death, tell_place
 from executor_worker.worker.recycling import Recycling
@@ -303,7 +303,7 @@ class Worker:
             with suppress(StreamError):  # then its span is missing
                 found = claim.ask(lambda link, end=end: drive(link, trace_of_run(end.graph_id)))  # type: ignore[misc]
                 if found is not None:
-                    self._tracing.run(RunFacts(*found))
+                    self._tracing.run(found)
 
     def _span(self, work: Work) -> Span:
         tracing = self._tracing

@@ -14,12 +14,13 @@ from executor_worker.broker.graphs.duties import overdue_s
 from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.overview import RunsOverview, overview
 from executor_worker.broker.graphs.requests_async import adrive
-from executor_worker.broker.graphs.traces import RunTrace, trace_of_run
+from executor_worker.broker.graphs.traces import trace_of_run
 from executor_worker.envelopes.traces import trace_id
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.ends import RunEnd
 from executor_worker.graph.validation import Report
 from executor_worker.json_text import dumps
+from executor_worker.telemetry.tracing import RunFacts
 from orchestrator.errors import ApiError, Conflict, InvalidRequest, NotFound
 from orchestrator.events import Feeds
 from orchestrator.service import detail, submissions, views
@@ -295,7 +296,7 @@ class Runs:
         """Look at all runs together."""
         return await self._do(overview())
 
-    async def trace(self, graph_id: str) -> RunTrace | None:
+    async def trace(self, graph_id: str) -> RunFacts | None:
         """Look at an ended run's trace."""
         return await self._do(trace_of_run(graph_id))
 

@@ -13,7 +13,7 @@ from executor_worker.broker.connection.asynchronous import Client, checked
 from executor_worker.broker.graphs.runs import Submitted
 from executor_worker.errors import StreamError
 from executor_worker.graph.ends import RunEnd
-from executor_worker.telemetry.tracing import NO_TRACING, RunFacts, Tracing
+from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from orchestrator.all_events import AllEvents
 from orchestrator.errors import Invalid
 from orchestrator.events import Feeds
@@ -132,7 +132,7 @@ class Service:
         with suppress(StreamError):  # then a span is missing
             for end in ends:
                 if found := await self.runs.trace(end.graph_id):
-                    self.tracing.run(RunFacts(*found))
+                    self.tracing.run(found)
 
     def later(self, work: Coroutine[Any, Any, None]) -> None:
         """Do *work* while other requests are served."""

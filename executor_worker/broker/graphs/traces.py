@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from executor_worker.broker.graphs.requests import Steps, checked
 from executor_worker.broker.names import run_key
-
-
-class RunTrace(NamedTuple):
-    """
-    Attributes:
-        traceparent: Names the run's own span: its nodes' are within it.
-        parent: The id of the span that has submitted it; "": none has.
-        epoch: A run that was retried has a span more each time, linked to the first.
-        began_s, ended_s: Of the epoch, in seconds since the epoch of the clock.
-    """
-
-    graph_id: str
-    name: str
-    status: str
-    traceparent: str
-    tracestate: str
-    parent: str
-    epoch: int
-    began_s: float
-    ended_s: float
-
+from executor_worker.telemetry.tracing import RunFacts
 
 _FIELDS = ("name", "status", "traceparent", "tracestate", "trace_parent", "epoch", "submitted", "retried_at", "ended")
 
 
-def trace_of_run(graph_id: str) -> Steps[RunTrace | None]:
+def trace_of_run(graph_id: str) -> Steps[RunFacts | None]:
     """Look at the trace of an ended run; None if it has gone, or has none."""
     (fields,) = checked((yield [(b"HMGET", run_key(graph_id), *_FIELDS)]))
     name, status, traceparent, tracestate, parent, epoch, submitted, retried, ended = (
@@ -40,4 +18,4 @@ def trace_of_run(graph_id: str) -> Steps[RunTrace | None]:
     if not traceparent or not ended:
         return None
     began = int(retried or submitted) / 1000
-    return RunTrace(graph_id, name, status, traceparent, tracestate, parent, int(epoch), began, int(ended) / 1000)
+    return RunFacts(graph_id, name, status, traceparent, tracestate, parent, int(epoch), began, int(ended) / 1000)

@@ -48,7 +48,15 @@ class ItemFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """The facts of a run that has ended; see `broker.graphs.traces.RunTrace`, whose they are."""
+    """
+    The facts of a run that has ended.
+
+    Attributes:
+        traceparent: Names the run's own span: its nodes' are within it.
+        parent: The id of the span that has submitted it; "": none has.
+        epoch: A run that was retried has a span more each time, linked to the first.
+        began_s, ended_s: Of the epoch, in seconds since the epoch of the clock.
+    """
 
     graph_id: str
     name: str
