@@ -23,8 +23,9 @@ WANTED: dict[str, tuple[tuple[str, ...], Any, tuple[str, ...]]] = {
 """Arguments, the run's output or a part of it, and the nodes that are skipped."""
 
 
-def graph_run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {name: value for name, value in os.environ.items() if name != "REDIS_ADDR"} | {"LLM_PROVIDER": "scripted"}
+def graph_run(*arguments: str, provider: str = "scripted") -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in os.environ.items() if name not in ("REDIS_ADDR", "LLM_API_KEY")}
+    env["LLM_PROVIDER"] = provider
     command = [str(PROGRAM), "graph", "run", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, env=env, check=False)
 
@@ -54,6 +55,14 @@ def test_a_graph_that_fails_is_1_and_says_why(tmp_path: Any) -> None:
     result = json.loads(done.stdout)
     assert done.returncode == 1 and result["status"] == "failed" and "1 / 0" not in done.stdout.split("result")[0]
     assert "zero" in result["error"] and result["result"]["a"]["status"] == "failed"
+
+
+def test_a_pool_that_can_not_start_says_why() -> None:
+    """In its own words, below ours; the program's name stands once on each line."""
+    done = graph_run(str(ROOT / "examples" / "graphs" / "research.yaml"), provider="anthropic")
+    ended, why = done.stderr.splitlines()
+    assert done.returncode == 1 and ended == "executor-worker: the pool ended with status 78:"
+    assert why.startswith("executor-worker: LLM_API_KEY: it is not set")
 
 
 def test_the_graph_of_the_readme_runs_to_its_end(tmp_path: Any) -> None:
