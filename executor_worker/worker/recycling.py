@@ -13,7 +13,7 @@ import psutil
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 DESCRIPTORS_IN_USE = 0.75  # of those allowed: a worker beyond it is replaced
-LOOK_AGAIN_S = 0.01  # no tool opens the rest of them in so short a time without doing little else
+LOOK_AGAIN_S = 0.01  # with no item done since: what a tool's threads left open
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class Recycling:
     def item_done(self) -> None:
         """Count an item, and ask for a replacement if that was enough."""
         self._items += 1
+        self._look_at = 0.0  # quick items leave a hundred descriptors in a millisecond
         limits = self._limits
         worn = limits.items and self._items >= limits.items
         if worn or (limits.rss_bytes and self._itself.memory_info().rss > limits.rss_bytes):

@@ -60,16 +60,20 @@ def test_item_that_comes_with_a_pause(condemned: bool) -> None:
 
 @pytest.mark.parametrize(("supervised", "leaks"), [(True, True), (True, False), (False, True)])
 def test_worker_without_descriptors_asks_for_its_replacement(supervised: bool, leaks: bool) -> None:
-    """Whenever it looks, so also where it was told to wait before it could; alone there is nobody to ask."""
+    """After each item, however quick it was: no 100 items in a row take the rest; alone there is nobody to ask."""
     board = Scoreboard(capacity=1)
     row = board.place(1)
     child = os.fork()
     if not child:
         board.head.supervisor_pid = os.getppid() if supervised else os.getpid()
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        recycling = Recycling(board, row, Limits())
+        if recycling.spent():
+            os._exit(1)
         if leaks:
             os.dup2(0, 150)
-        os._exit(10 + Recycling(board, row, Limits()).spent())
+        recycling.item_done()
+        os._exit(10 + recycling.spent())
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10 + (supervised and leaks)
     assert row.wants_replacement is (supervised and leaks)
 
