@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from executor_worker.errors import ConfigError
-from executor_worker.settings.orchestrator import TOKENS
+from executor_worker.settings.parts.orchestrator import TOKENS
 from executor_worker.telemetry import logs
 from executor_worker.text_files import read_text
 

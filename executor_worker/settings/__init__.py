@@ -9,15 +9,15 @@ from executor_worker.settings.problems import ConfigErrors
 
 if TYPE_CHECKING:
     from executor_worker.settings.catalogue import SettingField, known_names, setting_fields
-    from executor_worker.settings.fields import Settings
-    from executor_worker.settings.pool import MAX_SLOTS
+    from executor_worker.settings.parts.pool import MAX_SLOTS
+    from executor_worker.settings.settings import Settings
 
 __all__ = ["MAX_SLOTS", "ConfigErrors", "SettingField", "Settings", "known_names", "setting_fields"]
 
 _MODULES = {
-    "MAX_SLOTS": "pool",
+    "MAX_SLOTS": "parts.pool",
     "SettingField": "catalogue",
-    "Settings": "fields",
+    "Settings": "settings",
     "known_names": "catalogue",
     "setting_fields": "catalogue",
 }

@@ -11,16 +11,16 @@ from pydantic_core import ErrorDetails
 from executor_worker.errors import ConfigError
 from executor_worker.settings import addresses
 from executor_worker.settings.kinds import Kind, Shown
-from executor_worker.settings.models import ModelFields
-from executor_worker.settings.observing import ObservingFields
-from executor_worker.settings.orchestrator import OrchestratorFields
-from executor_worker.settings.part import Part
-from executor_worker.settings.pool import PoolFields
-from executor_worker.settings.roles import RoleFields
+from executor_worker.settings.parts.models import ModelFields
+from executor_worker.settings.parts.observing import ObservingFields
+from executor_worker.settings.parts.orchestrator import OrchestratorFields
+from executor_worker.settings.parts.part import Part
+from executor_worker.settings.parts.pool import PoolFields
+from executor_worker.settings.parts.roles import RoleFields
+from executor_worker.settings.parts.tools import ToolFields
+from executor_worker.settings.parts.tracing import TraceFields
+from executor_worker.settings.parts.work import WorkFields
 from executor_worker.settings.sources import Given, comes_as_file, names_of
-from executor_worker.settings.tools import ToolFields
-from executor_worker.settings.tracing import TraceFields
-from executor_worker.settings.work import WorkFields
 
 # In the order of the documentation.
 PARTS: tuple[type[Part], ...] = (

@@ -12,13 +12,16 @@ from pydantic_settings import InitSettingsSource
 from executor_worker.errors import ConfigError
 from executor_worker.settings import addresses, kinds, stackexchange
 from executor_worker.settings.catalogue import complaint, fault_of, known_names, setting_fields, shown_of, wrong
-from executor_worker.settings.models import ModelFields
-from executor_worker.settings.observing import ObservingFields
-from executor_worker.settings.orchestrator import OrchestratorFields
-from executor_worker.settings.pool import PoolFields
+from executor_worker.settings.parts.models import ModelFields
+from executor_worker.settings.parts.observing import ObservingFields
+from executor_worker.settings.parts.orchestrator import OrchestratorFields
+from executor_worker.settings.parts.pool import PoolFields
+from executor_worker.settings.parts.roles import RoleFields, served_roles, settings_of_limits, with_limits
+from executor_worker.settings.parts.tools import ToolFields
+from executor_worker.settings.parts.tracing import OTLP, TraceFields
+from executor_worker.settings.parts.work import WorkFields
 from executor_worker.settings.problems import ConfigErrors
 from executor_worker.settings.role_table import Role
-from executor_worker.settings.roles import RoleFields, served_roles, settings_of_limits, with_limits
 from executor_worker.settings.sources import (
     Credentials,
     Layer,
@@ -27,9 +30,6 @@ from executor_worker.settings.sources import (
     settings_file,
 )
 from executor_worker.settings.spelling import misspelt, without_effect
-from executor_worker.settings.tools import ToolFields
-from executor_worker.settings.tracing import OTLP, TraceFields
-from executor_worker.settings.work import WorkFields
 
 
 class Settings(

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from executor_worker.settings import kinds
 from executor_worker.settings.kinds import Shown
-from executor_worker.settings.part import Part
+from executor_worker.settings.parts.part import Part
 
 ROLES = ("read", "submit", "operate")
 _TOKEN = re.compile(rf"[A-Za-z0-9_.-]{{1,64}}:(?:{'|'.join(ROLES)}):[!-+\--~]+")

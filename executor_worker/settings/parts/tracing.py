@@ -8,7 +8,7 @@ from pydantic import Field
 
 from executor_worker.settings import kinds
 from executor_worker.settings.kinds import Shown
-from executor_worker.settings.part import Part, Text
+from executor_worker.settings.parts.part import Part, Text
 
 TRACES_PATH = "/v1/traces"
 OTLP = "otlp"

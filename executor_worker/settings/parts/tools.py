@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from executor_worker.settings import kinds
-from executor_worker.settings.part import Part, Text
+from executor_worker.settings.parts.part import Part, Text
 
 
 class ToolFields(Part):

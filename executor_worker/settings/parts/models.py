@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field
 from executor_worker.settings import addresses, kinds
 from executor_worker.settings.kinds import Shown
 from executor_worker.settings.known_providers import KNOWN
-from executor_worker.settings.part import Key, Part, Text
+from executor_worker.settings.parts.part import Key, Part, Text
 
 PROVIDERS = tuple(name for name, known in KNOWN.items() if known.elsewhere)
 # What the path of LLM_ENDPOINT says if LLM_PROVIDER says nothing.

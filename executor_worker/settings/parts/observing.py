@@ -9,7 +9,7 @@ from pydantic import Field
 from executor_worker.settings import kinds
 from executor_worker.settings.control import FILE
 from executor_worker.settings.kinds import Shown
-from executor_worker.settings.part import Part, Text
+from executor_worker.settings.parts.part import Part, Text
 
 
 class ObservingFields(Part):

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field
 from executor_worker.settings import kinds
 from executor_worker.settings.control import default_worker_id
 from executor_worker.settings.kinds import Shown
-from executor_worker.settings.part import Part, Secret, Text
+from executor_worker.settings.parts.part import Part, Secret, Text
 
 MAX_SLOTS = 1024
 

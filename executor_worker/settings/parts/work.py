@@ -9,7 +9,7 @@ from pydantic import Field
 from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.settings import kinds
 from executor_worker.settings.kinds import Shown
-from executor_worker.settings.part import Part
+from executor_worker.settings.parts.part import Part
 
 
 class WorkFields(Part):

@@ -13,7 +13,7 @@ from pydantic import Field
 from executor_worker.errors import ConfigError
 from executor_worker.settings import kinds
 from executor_worker.settings.kinds import Kind
-from executor_worker.settings.part import Part
+from executor_worker.settings.parts.part import Part
 from executor_worker.settings.role_table import BUILT_IN, CHAT, ROLE_NAME, Role, read_roles
 
 _LIMIT = re.compile(r"([A-Za-z0-9_.-]{1,100})\s*=\s*([1-9][0-9]{0,8})")

@@ -1,0 +1,1 @@
+"""Parts of the settings, a file for each: what an operator sets about one thing."""
