@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import Any
 
-from executor_worker.broker.fleet.throttles import Throttled, clear, throttled
+from executor_worker.broker.fleet.throttle_views import Throttled, clear, throttled
 from executor_worker.cli.display import ago, print_json, print_table
 from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.keeper.pool_health import rfc3339

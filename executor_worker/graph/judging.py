@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from executor_worker.graph import routing
+from executor_worker.graph import router, router_config
 from executor_worker.graph.conditions import Condition, ConditionError
 from executor_worker.graph.plan import NodePlan, Way
 from executor_worker.graph.problems import Problems
@@ -121,13 +121,13 @@ def judge(plan: NodePlan, node: str, seen: Seen, led: Any = None) -> Judgement:
         output = dict(seen.inputs) if plan.type == "start" else led
         took, errors = edges_taken(plan, node, "completed", output, seen)
         return Judgement("completed", took, output, errors=errors)
-    decided = routing.decide(routing.read(plan.config, None, Problems()), seen.rules())
+    decided = router.decide(router_config.read(plan.config, None, Problems()), seen.rules())
     raised = [EdgeError(each.rule.target, each.rule.condition, each.message) for each in decided.errors]
-    if isinstance(decided, routing.Decision):
+    if isinstance(decided, router.Decision):
         output = decided.output()
         took, errors = edges_taken(plan, node, "completed", output, seen)
         return Judgement("completed", took, output, errors=raised + errors)
-    reason = decided.reason if isinstance(decided, routing.NoRoute) else "it has no model to ask"
+    reason = decided.reason if isinstance(decided, router.NoRoute) else "it has no model to ask"
     error = f"the router has no way to go: {reason}"
     took, errors = edges_taken(plan, node, "failed", None, seen, error)
     return Judgement("failed", took, None, error, "no_route", raised + errors)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from executor_worker.envelopes.queue_name import named_queue
-from executor_worker.graph import routing
+from executor_worker.graph import router_config
 from executor_worker.graph.definition import Graph
 from executor_worker.graph.parts import INLINE_TYPES, Edge, Node, Retry
 from executor_worker.graph.past import Past
@@ -232,7 +232,7 @@ def output_of(skeleton: bytes) -> tuple[Any, tuple[str, ...]]:
 def _plan_of(
     node: Node, out: Sequence[Edge], incoming: Sequence[tuple[str, int]], known: Mapping[str, Node], past: _Pasts
 ) -> NodePlan:
-    router = routing.read(node.config, None, Problems()) if node.type == "router" else None
+    router = router_config.read(node.config, None, Problems()) if node.type == "router" else None
     ways = tuple(Way(edge.target, edge.on, edge.condition) for edge in out)
     needed = [needs_of(node, known, router)]
     needed += [condition_needs(way.condition, node.id, known) for way in ways if way.condition]
@@ -279,7 +279,7 @@ def _inline(node: Node, plan: NodePlan, named: bool) -> str:
         plain = all(way.on != "failure" and way.condition is None for way in plan.out)
         return "i" if not plain else "s" if named else "a"
     if node.type == "router":
-        return "w" if routing.read(node.config, None, Problems()).needs_worker else "i"
+        return "w" if router_config.read(node.config, None, Problems()).needs_worker else "i"
     return "w"
 
 

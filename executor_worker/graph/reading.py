@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from executor_worker.graph import durations, fields, parts, routing
+from executor_worker.graph import durations, fields, parts, router_config
 from executor_worker.graph.parts import Cache, Edge, Join, Node, On, Retry
 from executor_worker.graph.problems import Place, Problems, shown
-from executor_worker.graph.routing import Routing
+from executor_worker.graph.router import Routing
 
 _OWN = {*fields.LISTED_NODE.fields}
 
@@ -27,7 +27,7 @@ _REQUEST_FIELDS = ("url", "method", "headers", "body")
 
 CONFIG_FIELDS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(parts.WORK_TYPES, (*_WORK_FIELDS, *_REQUEST_FIELDS)),
-    "router": routing.FIELDS,
+    "router": router_config.FIELDS,
     "map": ("over", "node", "graph", "max_parallel", "on_item_failure"),
     "graph": ("graph", "definition", "inputs"),
     "loop": ("graph", "while", "max_iterations", "on_limit"),
@@ -125,7 +125,7 @@ def _node(name: str, given: Mapping[str, Any], place: Place, problems: Problems)
     if kind != "router":
         return PlacedNode(node, place, given)
     nested = isinstance(given.get("config"), dict)
-    return PlacedNode(node, place, given, routing.read(config, (place, "config") if nested else place, problems))
+    return PlacedNode(node, place, given, router_config.read(config, (place, "config") if nested else place, problems))
 
 
 def _config(given: Mapping[str, Any], kind: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from executor_worker.graph import prompts
 from executor_worker.graph.conditions import Condition, ConditionError
 from executor_worker.graph.parts import Node
 from executor_worker.graph.problems import Place
-from executor_worker.graph.routing import Routing
+from executor_worker.graph.router import Routing
 
 TEMPLATE_FIELDS = (
     *(("llm_config", "prompt"), ("llm_config", "system"), ("llm_config", "system_prompt")),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from executor_worker.broker.fleet.cancelled import maybe_cancelled
 from executor_worker.broker.fleet.throttle import PLACE_S
-from executor_worker.broker.fleet.throttles import Refusal, Throttled, refusals, throttled, waiting_for
+from executor_worker.broker.fleet.throttle_views import Refusal, Throttled, refusals, throttled, waiting_for
 from executor_worker.broker.names import BREAKER_PREFIX
 from executor_worker.broker.queue.source import GATES
 from executor_worker.broker.queue.waits import Survey, let_go, parked, survey

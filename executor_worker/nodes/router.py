@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from executor_worker.errors import ConfigError, InvalidNode, ModelError, NoRoute, TemplateError
-from executor_worker.graph import prompts, routing
+from executor_worker.graph import prompts, router, router_config
 from executor_worker.graph.problems import Problems
+from executor_worker.graph.router import Decision, Model, NeedsModel, Routing, answered, decide, unanswered
 from executor_worker.nodes import llm, spec
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.templates import short
@@ -31,22 +32,22 @@ def run(config: dict[str, Any], scope: Mapping[str, Any], context: Context) -> t
     Raises:
         NoRoute: Nothing matched and there is no fallback.
     """
-    router = routing.read(config, None, Problems())
-    decided = routing.decide(router, scope)
-    if isinstance(decided, routing.NeedsModel):
-        decided = _asked(router, decided, scope, context)
+    routing = router_config.read(config, None, Problems())
+    decided = decide(routing, scope)
+    if isinstance(decided, NeedsModel):
+        decided = _asked(routing, decided, scope, context)
     errors = [
         {"target": one.rule.target, "condition": one.rule.condition, "error": one.message} for one in decided.errors
     ]
-    if isinstance(decided, routing.NoRoute):
+    if isinstance(decided, router.NoRoute):
         raise NoRoute(f"the router has no way to go: {decided.reason}")
     usage = context.steps.usage
     return decided.output(usage.as_json() if usage is not None else None), errors
 
 
 def _asked(
-    router: routing.Routing, needed: routing.NeedsModel, scope: Mapping[str, Any], context: Context
-) -> routing.Decision | routing.NoRoute:
+    routing: Routing, needed: NeedsModel, scope: Mapping[str, Any], context: Context
+) -> Decision | router.NoRoute:
     """Ask the model; whatever keeps it from answering leads to the fallback."""
     try:
         prompt = prompts.render(needed.model.prompt, context.scope, scope["state"])
@@ -56,11 +57,11 @@ def _asked(
         request = replace(llm.opening(node.llm, context, prompt), output_schema=_schema(needed.model))
         text, _ = llm.ask(request, context)
     except (TemplateError, ModelError, InvalidNode, ConfigError) as error:
-        return routing.unanswered(router, short(str(error), _SHOWN_CHARS), needed.errors)
-    return routing.answered(router, _answer_in(text), needed.errors)
+        return unanswered(routing, short(str(error), _SHOWN_CHARS), needed.errors)
+    return answered(routing, _answer_in(text), needed.errors)
 
 
-def _schema(model: routing.Model) -> dict[str, Any]:
+def _schema(model: Model) -> dict[str, Any]:
     label = {"type": "string", "enum": list(model.routes)}
     return {"type": "object", "properties": {_FIELD: label}, "required": [_FIELD], "additionalProperties": False}
 

@@ -11,7 +11,7 @@ from executor_worker.broker.connection.advice import as_config_error
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.fleet.limits import LimitView, look_at_limits
 from executor_worker.broker.fleet.registry import read_registry, registry_keys
-from executor_worker.broker.fleet.throttles import Throttled, throttled
+from executor_worker.broker.fleet.throttle_views import Throttled, throttled
 from executor_worker.broker.graphs import drive
 from executor_worker.broker.graphs.overview import RunsOverview, overview
 from executor_worker.broker.names import ROLE_GROUP

@@ -8,7 +8,7 @@ from executor_worker.graph.checks.structure import unknown_node
 from executor_worker.graph.checks.subject import Subject
 from executor_worker.graph.problems import Place, named
 from executor_worker.graph.reading import PlacedNode, targets_of
-from executor_worker.graph.routing import Routing
+from executor_worker.graph.router import Routing
 
 
 def check(subject: Subject) -> None:

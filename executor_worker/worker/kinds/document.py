@@ -30,9 +30,9 @@ from executor_worker.envelopes.events import completed_event, failed_event, node
 from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.envelopes.work_item import Item, UnreadableItem, decode
 from executor_worker.errors import InvalidNode, StateInvalid, StateMissing
-from executor_worker.graph import routing
 from executor_worker.graph.fields import RETRY
 from executor_worker.graph.parts import Retry
+from executor_worker.graph.router_config import FIELDS as ROUTER_FIELDS
 from executor_worker.graph.problems import Problems
 from executor_worker.graph.reading import retry_of
 from executor_worker.graph.scopes import NodeEnd, condition_scope
@@ -282,7 +282,7 @@ def router_config(state: GraphState, node_id: str) -> dict[str, Any] | None:
     node = nodes.get(node_id) if isinstance(nodes, dict) else None
     if isinstance(nodes, list):
         node = next((one for one in nodes if isinstance(one, dict) and one.get("id") == node_id), None)
-    return {name: node[name] for name in routing.FIELDS if name in node} if isinstance(node, dict) else None
+    return {name: node[name] for name in ROUTER_FIELDS if name in node} if isinstance(node, dict) else None
 
 
 def _rules(item: Item, state: GraphState | None) -> dict[str, Any]:

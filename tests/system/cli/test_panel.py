@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from executor_worker.broker.fleet.throttles import Throttled
+from executor_worker.broker.fleet.throttle_views import Throttled
 from executor_worker.broker.graphs.overview import RunsOverview
 from executor_worker.broker.queue.backlog import Backlog
 from executor_worker.cli.display import coloured, in_short, money, rich_table

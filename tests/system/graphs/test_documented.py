@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.kit import Pool, RedisServer
 from tests.system.graphs.conftest import Kernel, calc
-from tests.unit.executor_worker.graph.test_routing import CASES
+from tests.unit.executor_worker.graph.test_router import CASES
 
 
 def test_nine_documented_routing_cases_give_their_routes(

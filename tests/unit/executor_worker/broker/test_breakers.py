@@ -8,7 +8,7 @@ import pytest
 
 from executor_worker.broker import Endpoint, Link
 from executor_worker.broker.fleet.breakers import TOO_MANY, FleetBreakers, pool_place
-from executor_worker.broker.fleet.throttles import clear, throttled
+from executor_worker.broker.fleet.throttle_views import clear, throttled
 from executor_worker.run_context import Circuit
 from tests.unit.executor_worker.broker.acts import Client, survey
 

@@ -10,7 +10,7 @@ import pytest
 
 from executor_worker.broker import Consumer, Link
 from executor_worker.broker.fleet.throttle import FleetThrottle
-from executor_worker.broker.fleet.throttles import clear, throttled
+from executor_worker.broker.fleet.throttle_views import clear, throttled
 from executor_worker.broker.names import AWAITED
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.broker.queue.releases import Releases

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from executor_worker.graph.problems import Problems
-from executor_worker.graph.routing import Decision, NeedsModel, NoRoute, Routing, answered, decide, read, unanswered
+from executor_worker.graph.router import Decision, NeedsModel, NoRoute, Routing, answered, decide, unanswered
+from executor_worker.graph.router_config import read
 from executor_worker.graph.scopes import condition_scope
 
 Config = dict[str, Any]
