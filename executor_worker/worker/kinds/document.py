@@ -32,9 +32,9 @@ from executor_worker.envelopes.work_item import Item, UnreadableItem, decode
 from executor_worker.errors import InvalidNode, StateInvalid, StateMissing
 from executor_worker.graph.fields import RETRY
 from executor_worker.graph.parts import Retry
-from executor_worker.graph.router_config import FIELDS as ROUTER_FIELDS
 from executor_worker.graph.problems import Problems
 from executor_worker.graph.reading import retry_of
+from executor_worker.graph.router_config import FIELDS as ROUTER_FIELDS
 from executor_worker.graph.scopes import NodeEnd, condition_scope
 from executor_worker.graph.state import CANCELLED, GraphState, is_cancelled, new_document, splice_node
 from executor_worker.json_text import dumps
