@@ -13,9 +13,21 @@ from typing import Any, Literal
 from executor_worker.graph import durations, fields, reading
 from executor_worker.graph.parts import Cache, Edge, Join, Node, On, OnFailure, Retry
 from executor_worker.graph.problems import InvalidGraph, Problems
-from executor_worker.graph.reading import PlacedEdge, PlacedNode
+from executor_worker.graph.reading import LocatedEdge, LocatedNode
 
-__all__ = ["Cache", "Edge", "Failure", "Graph", "InvalidGraph", "Join", "Node", "On", "OnFailure", "Placed", "Retry"]
+__all__ = [
+    "Cache",
+    "Edge",
+    "Failure",
+    "Graph",
+    "InvalidGraph",
+    "Join",
+    "LocatedGraph",
+    "Node",
+    "On",
+    "OnFailure",
+    "Retry",
+]
 
 Failure = Literal["fail_fast", "finish"]
 
@@ -56,10 +68,10 @@ class Graph:
             InvalidGraph: With all that is wrong with its shape.
         """
         problems = Problems()
-        placed = Placed.read(document, problems)
+        located = LocatedGraph.read(document, problems)
         if len(problems):
             raise InvalidGraph(problems)
-        return placed.graph
+        return located.graph
 
     def roots(self) -> tuple[str, ...]:
         """Answer the nodes without incoming edges."""
@@ -73,15 +85,15 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """A graph with the place of each node and edge in its document: what messages need."""
+class LocatedGraph:
+    """A graph with the location of each node and edge in its document: what messages need."""
 
     graph: Graph
-    nodes: dict[str, PlacedNode]
-    edges: list[PlacedEdge]
+    nodes: dict[str, LocatedNode]
+    edges: list[LocatedEdge]
 
     @classmethod
-    def read(cls, document: Any, problems: Problems) -> Placed:
+    def read(cls, document: Any, problems: Problems) -> LocatedGraph:
         """Read as much of *document* as can be read, and add what is wrong with its shape."""
         fields.GRAPH.check(document, None, problems)
         given: Mapping[str, Any] = document if isinstance(document, dict) else {}
@@ -90,11 +102,11 @@ class Placed:
         return cls(_graph(given, nodes, edges), nodes, edges)
 
 
-def _graph(given: Mapping[str, Any], nodes: Mapping[str, PlacedNode], edges: list[PlacedEdge]) -> Graph:
+def _graph(given: Mapping[str, Any], nodes: Mapping[str, LocatedNode], edges: list[LocatedEdge]) -> Graph:
     parallel, metadata, output = given.get("max_parallel"), given.get("metadata"), given.get("output")
     return Graph(
-        nodes={name: placed.node for name, placed in nodes.items()},
-        edges=tuple(placed.edge for placed in edges),
+        nodes={name: located.node for name, located in nodes.items()},
+        edges=tuple(located.edge for located in edges),
         id=reading.text(given, "id"),
         name=reading.text(given, "name"),
         version=reading.text(given, "version"),

@@ -1,4 +1,4 @@
-"""Problems of a graph: each with its place, a code, a sentence and what to do."""
+"""Problems of a graph: each with its location, a code, a sentence and what to do."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MOST_TOLD = 1000
 _SHOWN = 60
 _MOST_SUGGESTED = 50
 
-Place: TypeAlias = "tuple[Place, str | int] | None"
-"""A value in the document: the place it stands in, and its key or position there. None is the document itself."""
+Location: TypeAlias = "tuple[Location, str | int] | None"
+"""A value in the document: the location of what holds it, and its key or position there. None: the document itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,10 @@ class Problems:
     _untold: int = 0
     _suggested: int = 0
 
-    def add(self, place: Place, code: str, message: str, fix: str = "") -> None:
+    def add(self, location: Location, code: str, message: str, fix: str = "") -> None:
         """Tell one more."""
         if len(self._told) < MOST_TOLD:
-            self._told.append(Problem(pointer(place), code, message, fix))
+            self._told.append(Problem(pointer(location), code, message, fix))
         else:
             self._untold += 1
 
@@ -94,11 +94,11 @@ class Problems:
         return any(problem.code == code for problem in self._told)
 
 
-def pointer(place: Place) -> str:
-    """Write *place* as a JSON pointer."""
+def pointer(location: Location) -> str:
+    """Write *location* as a JSON pointer."""
     parts: list[str] = []
-    while place is not None:
-        place, key = place
+    while location is not None:
+        location, key = location
         parts.append(str(key).replace("~", "~0").replace("/", "~1"))
     return "".join(f"/{part}" for part in reversed(parts))
 

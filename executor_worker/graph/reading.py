@@ -1,7 +1,7 @@
 """
 Reading of a graph's document, in any of its spellings, into nodes and edges.
 
-Each is kept with its place in the document, for messages. What has the wrong shape was told before and is left out.
+Each is kept with its location in the document, for messages. What has the wrong shape was told before and is left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from executor_worker.graph import durations, fields, parts, router_config
 from executor_worker.graph.parts import Cache, Edge, Join, Node, On, Retry
-from executor_worker.graph.problems import Place, Problems, shown
+from executor_worker.graph.problems import Location, Problems, shown
 from executor_worker.graph.router import Routing
 
 _OWN = {*fields.LISTED_NODE.fields}
@@ -37,7 +37,7 @@ CONFIG_FIELDS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedNode:
+class LocatedNode:
     """
     Attributes:
         given: The node as it came.
@@ -45,43 +45,43 @@ class PlacedNode:
     """
 
     node: Node
-    place: Place
+    location: Location
     given: Mapping[str, Any]
     routing: Routing | None = None
 
-    def place_of(self, *path: str) -> Place:
+    def location_of(self, *path: str) -> Location:
         """Answer where a field of its config stands: in `config`, or on the node itself."""
-        place = self.place
+        location = self.location
         config = self.given.get("config")
         if isinstance(config, dict) and (not path or config.get(path[0]) is not None or path[0] not in self.given):
-            place = (place, "config")
+            location = (location, "config")
         for part in path:
-            place = (place, part)
-        return place
+            location = (location, part)
+        return location
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedEdge:
+class LocatedEdge:
     """An edge, and where it or what it stands for is in the document."""
 
     edge: Edge
-    place: Place
+    location: Location
 
 
-def nodes_of(document: Mapping[str, Any], problems: Problems) -> dict[str, PlacedNode]:
+def nodes_of(document: Mapping[str, Any], problems: Problems) -> dict[str, LocatedNode]:
     """Read the nodes, in the document's order."""
-    nodes: dict[str, PlacedNode] = {}
-    for name, given, place in _named(document.get("nodes"), problems):
+    nodes: dict[str, LocatedNode] = {}
+    for name, given, location in _named(document.get("nodes"), problems):
         if name in nodes:
             message = f"there is a node {shown(name)} already"
-            problems.add(place, "duplicate_id", message, "Give each node an id of its own.")
+            problems.add(location, "duplicate_id", message, "Give each node an id of its own.")
         else:
-            nodes[name] = _node(name, given, place, problems)
+            nodes[name] = _node(name, given, location, problems)
     return nodes
 
 
-def _named(nodes: Any, problems: Problems) -> Iterator[tuple[str, Mapping[str, Any], Place]]:
-    at: Place = (None, "nodes")
+def _named(nodes: Any, problems: Problems) -> Iterator[tuple[str, Mapping[str, Any], Location]]:
+    at: Location = (None, "nodes")
     if isinstance(nodes, dict):
         for name, given in nodes.items():
             if isinstance(given, dict):
@@ -97,7 +97,7 @@ def _named(nodes: Any, problems: Problems) -> Iterator[tuple[str, Mapping[str, A
                 yield name, given, (at, index)
 
 
-def _node(name: str, given: Mapping[str, Any], place: Place, problems: Problems) -> PlacedNode:
+def _node(name: str, given: Mapping[str, Any], location: Location, problems: Problems) -> LocatedNode:
     kind = text(given, "type") or "executor"
     config = _config(given, kind)
     timeout = _first_duration(given.get("timeout"), config.get("timeout"))
@@ -123,9 +123,11 @@ def _node(name: str, given: Mapping[str, Any], place: Place, problems: Problems)
         metadata=_mapping(given, "metadata") or {},
     )
     if kind != "router":
-        return PlacedNode(node, place, given)
+        return LocatedNode(node, location, given)
     nested = isinstance(given.get("config"), dict)
-    return PlacedNode(node, place, given, router_config.read(config, (place, "config") if nested else place, problems))
+    return LocatedNode(
+        node, location, given, router_config.read(config, (location, "config") if nested else location, problems)
+    )
 
 
 def _config(given: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -147,25 +149,25 @@ def _work_config(given: Mapping[str, Any], config: dict[str, Any], timeout: floa
     return config if timeout is None else {**config, "timeout": timeout}
 
 
-def edges_of(document: Mapping[str, Any], nodes: Mapping[str, PlacedNode]) -> list[PlacedEdge]:
+def edges_of(document: Mapping[str, Any], nodes: Mapping[str, LocatedNode]) -> list[LocatedEdge]:
     """Read the edges: those written, then those of `dependencies`, then those of routers' targets that have none."""
     edges = list(_written(document.get("edges")))
-    ways = {(placed.edge.source, placed.edge.target) for placed in edges}
-    for placed in (*_dependencies(nodes), *_routes(nodes)):
-        way = (placed.edge.source, placed.edge.target)
+    ways = {(located.edge.source, located.edge.target) for located in edges}
+    for located in (*_dependencies(nodes), *_routes(nodes)):
+        way = (located.edge.source, located.edge.target)
         if way not in ways:
             ways.add(way)
-            edges.append(placed)
+            edges.append(located)
     return edges
 
 
-def _written(edges: Any) -> Iterator[PlacedEdge]:
-    at: Place = (None, "edges")
+def _written(edges: Any) -> Iterator[LocatedEdge]:
+    at: Location = (None, "edges")
     for index, given in enumerate(edges if isinstance(edges, list) else ()):
         if isinstance(given, dict):
             source, target = _end(given, "from", "source"), _end(given, "to", "target")
             if source and target:
-                yield PlacedEdge(_edge(source, target, given), (at, index))
+                yield LocatedEdge(_edge(source, target, given), (at, index))
 
 
 def _edge(source: str, target: str, given: Mapping[str, Any]) -> Edge:
@@ -187,34 +189,36 @@ def _end(given: Mapping[str, Any], name: str, other: str) -> str | None:
     return text(given, name) or text(given, other)
 
 
-def _dependencies(nodes: Mapping[str, PlacedNode]) -> Iterator[PlacedEdge]:
-    for node, placed in nodes.items():
-        given = placed.given.get("dependencies")
+def _dependencies(nodes: Mapping[str, LocatedNode]) -> Iterator[LocatedEdge]:
+    for node, located in nodes.items():
+        given = located.given.get("dependencies")
         for index, source in enumerate(given if isinstance(given, list) else ()):
             if isinstance(source, str):
-                yield PlacedEdge(Edge(source, node, implied=True), ((placed.place, "dependencies"), index))
+                yield LocatedEdge(Edge(source, node, implied=True), ((located.location, "dependencies"), index))
 
 
-def _routes(nodes: Mapping[str, PlacedNode]) -> Iterator[PlacedEdge]:
-    for node, placed in nodes.items():
-        for target, place in _targets(placed.routing):
+def _routes(nodes: Mapping[str, LocatedNode]) -> Iterator[LocatedEdge]:
+    for node, located in nodes.items():
+        for target, location in _targets(located.routing):
             if target in nodes:
-                yield PlacedEdge(Edge(node, target, implied=True), place)
+                yield LocatedEdge(Edge(node, target, implied=True), location)
 
 
-def _targets(routing: Routing | None) -> Iterator[tuple[str, Place]]:
+def _targets(routing: Routing | None) -> Iterator[tuple[str, Location]]:
     if routing is not None:
-        yield from ((rule.target, (rule.place, "target")) for rule in sorted(routing.rules, key=lambda one: one.number))
+        yield from (
+            (rule.target, (rule.location, "target")) for rule in sorted(routing.rules, key=lambda one: one.number)
+        )
         if routing.model is not None:
-            at: Place = (routing.model.place, "routes")
+            at: Location = (routing.model.location, "routes")
             yield from ((target, (at, label)) for label, target in routing.model.routes.items())
         if routing.fallback is not None:
-            yield routing.fallback, routing.fallback_place
+            yield routing.fallback, routing.fallback_location
 
 
-def targets_of(placed: PlacedNode) -> Iterable[tuple[str, Place]]:
+def targets_of(located: LocatedNode) -> Iterable[tuple[str, Location]]:
     """Answer a router's targets, each with where it is named."""
-    return _targets(placed.routing)
+    return _targets(located.routing)
 
 
 def retry_of(given: Mapping[str, Any]) -> Retry:

@@ -14,7 +14,7 @@ from executor_worker.errors import TemplateError
 from executor_worker.graph import prompts
 from executor_worker.graph.conditions import Condition, ConditionError
 from executor_worker.graph.parts import Node
-from executor_worker.graph.problems import Place
+from executor_worker.graph.problems import Location
 from executor_worker.graph.router import Routing
 
 TEMPLATE_FIELDS = (
@@ -80,22 +80,22 @@ def condition_needs(condition: str, source: str, ids: Mapping[str, Any]) -> Need
     return Needs(frozenset(mentioned), any(_all_nodes(parts) for parts in paths))
 
 
-def node_names(node: Node, routing: Routing | None = None) -> Iterator[tuple[Place, str]]:
-    """Yield the names in a node's templates and mappings, each with its place in the config or node."""
+def node_names(node: Node, routing: Routing | None = None) -> Iterator[tuple[Location, str]]:
+    """Yield the names in a node's templates and mappings, each with its location in the config or node."""
     if node.works:
         for name in node.config.keys() & _RENDERED.keys():
             for path in _RENDERED[name]:
                 value = _at(node.config, path)
                 if value is not None:
-                    yield from template_names(value, _place(("config", *path)))
+                    yield from template_names(value, _location(("config", *path)))
     if routing is not None and routing.model is not None:
-        yield from ((_place(("config", "prompt_template")), name) for name, _ in prompt_names(routing.model.prompt))
+        yield from ((_location(("config", "prompt_template")), name) for name, _ in prompt_names(routing.model.prompt))
         for field_name in ("system", "system_prompt"):
-            yield from template_names(routing.model.settings.get(field_name), _place(("config", field_name)))
+            yield from template_names(routing.model.settings.get(field_name), _location(("config", field_name)))
     for name, path_text in node.input_mapping.items():
-        yield (_place(("input_mapping", name)), path_text.strip())
+        yield (_location(("input_mapping", name)), path_text.strip())
     if node.cache is not None:
-        yield from template_names(node.cache.key, _place(("cache", "key")))
+        yield from template_names(node.cache.key, _location(("cache", "key")))
 
 
 def prompt_names(template: str) -> tuple[tuple[str, bool], ...]:
@@ -106,13 +106,13 @@ def prompt_names(template: str) -> tuple[tuple[str, bool], ...]:
         return ()
 
 
-def template_names(value: Any, place: Place = None) -> Iterator[tuple[Place, str]]:
-    """Yield the names in all texts of *value*, at any depth, each with its place."""
+def template_names(value: Any, location: Location = None) -> Iterator[tuple[Location, str]]:
+    """Yield the names in all texts of *value*, at any depth, each with its location."""
     if isinstance(value, str):
         for name in names_in(value):
-            yield place, name
+            yield location, name
         return
-    waiting: list[tuple[Place, Any]] = [(place, value)]
+    waiting: list[tuple[Location, Any]] = [(location, value)]
     while waiting:
         at, one = waiting.pop()
         if isinstance(one, str):
@@ -171,8 +171,8 @@ def _at(config: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     return value
 
 
-def _place(path: tuple[str, ...]) -> Place:
-    place: Place = None
+def _location(path: tuple[str, ...]) -> Location:
+    location: Location = None
     for part in path:
-        place = (place, part)
-    return place
+        location = (location, part)
+    return location

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from executor_worker.graph.conditions import Condition, ConditionError
-from executor_worker.graph.problems import Place, cut
+from executor_worker.graph.problems import Location, cut
 
 Mode = Literal["deterministic", "llm", "hybrid"]
 Way = Literal["fast", "slow", "fallback"]
@@ -25,15 +25,15 @@ ALWAYS = "true"
 class Rule:
     """
     Attributes:
-        number: Its place in the document, from 0; what messages call it.
-        place: Where it stands in the config.
+        number: Counted from 0 in the document; what messages call it.
+        location: Where it stands in the config.
     """
 
     condition: str
     target: str
     priority: float = 0
     number: int = 0
-    place: Place = field(default=None, compare=False)
+    location: Location = field(default=None, compare=False)
 
     @property
     def always(self) -> bool:
@@ -54,7 +54,7 @@ class Model:
     prompt: str
     routes: dict[str, str]
     settings: dict[str, Any] = field(default_factory=dict)
-    place: Place = field(default=None, compare=False)
+    location: Location = field(default=None, compare=False)
 
     def label_of(self, answer: str) -> str | None:
         """Answer the label that *answer* means, None if it means none or several."""
@@ -80,7 +80,7 @@ class Routing:
     rules: tuple[Rule, ...] = ()
     model: Model | None = None
     fallback: str | None = None
-    fallback_place: Place = field(default=None, compare=False)
+    fallback_location: Location = field(default=None, compare=False)
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from executor_worker.graph.problems import Place, Problems, shown
+from executor_worker.graph.problems import Location, Problems, shown
 from executor_worker.graph.router import ALWAYS, Mode, Model, Routing, Rule
 
 MODES: tuple[Mode, ...] = ("deterministic", "llm", "hybrid")
@@ -19,24 +19,24 @@ FIELDS = (
 """All that a router's config may hold, or that may stand on its node."""
 
 
-def read(config: Mapping[str, Any], place: Place, problems: Problems) -> Routing:
+def read(config: Mapping[str, Any], location: Location, problems: Problems) -> Routing:
     """Read a router's config; what is wrong with it is added, and left out of what is answered."""
-    rules = tuple(sorted(_rules(config, place, problems), key=lambda rule: -rule.priority))
-    model = _model(config, place, problems)
-    fallback, fallback_place = _fallback_of(config, place, problems)
-    mode = _mode(config, rules, model, place, problems)
+    rules = tuple(sorted(_rules(config, location, problems), key=lambda rule: -rule.priority))
+    model = _model(config, location, problems)
+    fallback, fallback_location = _fallback_of(config, location, problems)
+    mode = _mode(config, rules, model, location, problems)
     if mode == "llm":
         rules = ()
     if mode == "deterministic":
         model = None
     if not rules and model is None and fallback is None and mode != "llm":
         fix = 'Add "rules", "routes", or "llm_config" with a prompt and routes.'
-        problems.add(place, "router_without_targets", "the router has nowhere to go", fix)
-    return Routing(mode, rules, model, fallback, fallback_place)
+        problems.add(location, "router_without_targets", "the router has nowhere to go", fix)
+    return Routing(mode, rules, model, fallback, fallback_location)
 
 
 def _mode(
-    config: Mapping[str, Any], rules: tuple[Rule, ...], model: Model | None, place: Place, problems: Problems
+    config: Mapping[str, Any], rules: tuple[Rule, ...], model: Model | None, location: Location, problems: Problems
 ) -> Mode:
     said = config.get("mode")
     natural: Mode = "hybrid" if rules and model else "llm" if model else "deterministic"
@@ -44,13 +44,13 @@ def _mode(
         return natural
     if said not in MODES:
         message = f"the mode must be one of {', '.join(MODES)}; found {shown(said)}"
-        problems.add((place, "mode"), "unknown_value", message, f"Write {problems.suggest(said, MODES) or natural}.")
+        problems.add((location, "mode"), "unknown_value", message, f"Write {problems.suggest(said, MODES) or natural}.")
         return natural
     if said in ("llm", "hybrid") and model is None and not _tries_model(config):
         fix = 'Add "prompt_template" and "routes", an object of answer and node.'
-        problems.add((place, "mode"), "missing", f"mode {said} needs a prompt and routes", fix)
+        problems.add((location, "mode"), "missing", f"mode {said} needs a prompt and routes", fix)
     if said in ("deterministic", "hybrid") and not rules and not _list(config, "rules", "fast_rules", "routes"):
-        problems.add((place, "mode"), "missing", f"mode {said} needs rules", 'Add "rules" of condition and target.')
+        problems.add((location, "mode"), "missing", f"mode {said} needs rules", 'Add "rules" of condition and target.')
     mode: Mode = said
     return mode
 
@@ -63,7 +63,7 @@ def _list(config: Mapping[str, Any], *names: str) -> bool:
     return any(isinstance(config.get(name), list) and config[name] for name in names)
 
 
-def _rules(config: Mapping[str, Any], place: Place, problems: Problems) -> Iterator[Rule]:
+def _rules(config: Mapping[str, Any], location: Location, problems: Problems) -> Iterator[Rule]:
     number = 0
     for name in ("rules", "fast_rules", "routes"):
         given = config.get(name)
@@ -71,67 +71,71 @@ def _rules(config: Mapping[str, Any], place: Place, problems: Problems) -> Itera
             continue
         if not isinstance(given, list):
             kind = "a list of rules, or an object of answer and node" if name == "routes" else "a list of rules"
-            problems.add((place, name), "wrong_type", f"must be {kind}, found {shown(given)}", f"Write {kind}.")
+            problems.add((location, name), "wrong_type", f"must be {kind}, found {shown(given)}", f"Write {kind}.")
             continue
         for index, one in enumerate(given):
-            rule = _rule(one, number, name == "routes", ((place, name), index), problems)
+            rule = _rule(one, number, name == "routes", ((location, name), index), problems)
             if rule is not None:
                 yield rule
             number += 1
 
 
-def _rule(given: Any, number: int, may_lack: bool, place: Place, problems: Problems) -> Rule | None:
+def _rule(given: Any, number: int, may_lack: bool, location: Location, problems: Problems) -> Rule | None:
     if not isinstance(given, dict):
-        problems.add(place, "wrong_type", f"a rule must be an object, found {shown(given)}", "Write it as { … }.")
+        problems.add(location, "wrong_type", f"a rule must be an object, found {shown(given)}", "Write it as { … }.")
         return None
     condition, target, priority = given.get("condition"), given.get("target"), given.get("priority")
     if not isinstance(target, str) or not target:
-        problems.add((place, "target"), "missing", f"a rule needs a target, found {shown(target)}", "Name a node.")
+        problems.add((location, "target"), "missing", f"a rule needs a target, found {shown(target)}", "Name a node.")
     if condition in (None, "") and may_lack:
         condition = ALWAYS
     elif not isinstance(condition, str) or not condition.strip():
         message = f"a rule needs a condition, found {shown(condition)}"
-        problems.add((place, "condition"), "missing", message, 'Write one in CEL; "true" is always true.')
+        problems.add((location, "condition"), "missing", message, 'Write one in CEL; "true" is always true.')
     if priority is not None and (isinstance(priority, bool) or not isinstance(priority, (int, float))):
-        problems.add((place, "priority"), "wrong_type", f"must be a number, found {shown(priority)}", "Write a number.")
+        problems.add(
+            (location, "priority"), "wrong_type", f"must be a number, found {shown(priority)}", "Write a number."
+        )
         priority = None
     if not (isinstance(target, str) and target and isinstance(condition, str) and condition.strip()):
         return None
-    return Rule(condition, target, priority or 0, number, place)
+    return Rule(condition, target, priority or 0, number, location)
 
 
-def _model(config: Mapping[str, Any], place: Place, problems: Problems) -> Model | None:
+def _model(config: Mapping[str, Any], location: Location, problems: Problems) -> Model | None:
     """Read `llm_config`, `llm_fallback`, or the same fields beside `mode`."""
     for name in ("llm_config", "llm_fallback"):
         within = config.get(name)
         if isinstance(within, dict):
-            return _model_of({**_settings(config), **within}, (place, name), problems)
+            return _model_of({**_settings(config), **within}, (location, name), problems)
         if within is not None:
-            problems.add((place, name), "wrong_type", f"must be an object, found {shown(within)}", "Write it as { … }.")
+            problems.add(
+                (location, name), "wrong_type", f"must be an object, found {shown(within)}", "Write it as { … }."
+            )
     if config.get("prompt_template") is not None or isinstance(config.get("routes"), dict):
-        return _model_of(config, place, problems)
+        return _model_of(config, location, problems)
     return None
 
 
-def _model_of(given: Mapping[str, Any], place: Place, problems: Problems) -> Model | None:
+def _model_of(given: Mapping[str, Any], location: Location, problems: Problems) -> Model | None:
     prompt, routes = given.get("prompt_template", given.get("prompt")), given.get("routes")
     if not isinstance(prompt, str) or not prompt.strip():
         message = f"a model needs a prompt_template, found {shown(prompt)}"
-        problems.add((place, "prompt_template"), "missing", message, "Write what the model is asked.")
-    labels = _labels(routes, (place, "routes"), problems)
+        problems.add((location, "prompt_template"), "missing", message, "Write what the model is asked.")
+    labels = _labels(routes, (location, "routes"), problems)
     if not isinstance(prompt, str) or not prompt.strip() or not labels:
         return None
-    return Model(prompt, labels, _settings(given), place)
+    return Model(prompt, labels, _settings(given), location)
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in MODEL_FIELDS if given.get(name) is not None}
 
 
-def _labels(routes: Any, place: Place, problems: Problems) -> dict[str, str]:
+def _labels(routes: Any, location: Location, problems: Problems) -> dict[str, str]:
     if not isinstance(routes, dict) or not routes:
         message = f"a model needs routes, an object of answer and node; found {shown(routes)}"
-        problems.add(place, "missing", message, 'Write { "answer": "node" }.')
+        problems.add(location, "missing", message, 'Write { "answer": "node" }.')
         return {}
     labels: dict[str, str] = {}
     seen: set[str] = set()
@@ -139,20 +143,20 @@ def _labels(routes: Any, place: Place, problems: Problems) -> dict[str, str]:
         said = label.strip().casefold()
         if not said or said in seen:
             message = "an answer may not be empty" if not said else f"{shown(label)} stands there twice but for case"
-            problems.add((place, label), "bad_label", message, "Give each answer a text of its own.")
+            problems.add((location, label), "bad_label", message, "Give each answer a text of its own.")
         elif not isinstance(target, str) or not target:
-            problems.add((place, label), "wrong_type", f"must be a node's id, found {shown(target)}", "Name a node.")
+            problems.add((location, label), "wrong_type", f"must be a node's id, found {shown(target)}", "Name a node.")
         else:
             labels[label] = target
         seen.add(said)
     return labels
 
 
-def _fallback_of(config: Mapping[str, Any], place: Place, problems: Problems) -> tuple[str | None, Place]:
+def _fallback_of(config: Mapping[str, Any], location: Location, problems: Problems) -> tuple[str | None, Location]:
     for name in ("fallback", "default_route"):
         given = config.get(name)
         if isinstance(given, str) and given:
-            return given, (place, name)
+            return given, (location, name)
         if given not in (None, ""):
-            problems.add((place, name), "wrong_type", f"must be a node's id, found {shown(given)}", "Name a node.")
+            problems.add((location, name), "wrong_type", f"must be a node's id, found {shown(given)}", "Name a node.")
     return None, None

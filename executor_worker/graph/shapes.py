@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from executor_worker.graph import durations
-from executor_worker.graph.problems import Place, Problems, shown
+from executor_worker.graph.problems import Location, Problems, shown
 
 Schema = dict[str, Any]
 
@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 class Shape(Protocol):
     """The shape that a value must have."""
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Add what is wrong with *value*."""
 
     def schema(self) -> Schema:
@@ -33,7 +33,7 @@ class Anything:
 
     says: str = ""
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Accept it."""
 
     def schema(self) -> Schema:
@@ -48,12 +48,12 @@ class Text:
     says: str = ""
     least: int = 0
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Add what is wrong with *value*."""
         if not isinstance(value, str):
-            problems.add(place, "wrong_type", f"must be a text, found {shown(value)}", "Write it as a text.")
+            problems.add(location, "wrong_type", f"must be a text, found {shown(value)}", "Write it as a text.")
         elif len(value) < self.least:
-            problems.add(place, "empty", "must not be empty", "Write it, or leave the field out.")
+            problems.add(location, "empty", "must not be empty", "Write it, or leave the field out.")
 
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
@@ -69,15 +69,15 @@ class Id:
     _forbidden = r"[\u0000-\u001f\u007f-\u009f.\[\]{}/#]"
     _matches = re.compile(r"[^\u0000-\u001f\u007f-\u009f.\[\]{}/#]{1,128}\Z").match
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Add what is wrong with *value*."""
         if not isinstance(value, str):
-            problems.add(place, "wrong_type", f"must be a node's id, found {shown(value)}", "Write it as a text.")
+            problems.add(location, "wrong_type", f"must be a node's id, found {shown(value)}", "Write it as a text.")
         elif not self._matches(value):
             message = (
                 f"{shown(value)} can't be an id: 1 to 128 characters, no control characters, none of . [ ] {{ }} / #"
             )
-            problems.add(place, "bad_id", message, "Rename it, for example with - or _ instead.")
+            problems.add(location, "bad_id", message, "Rename it, for example with - or _ instead.")
 
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
@@ -94,11 +94,11 @@ class Choice:
     says: str = ""
     code: str = "unknown_value"
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Add what is wrong with *value*."""
         if not isinstance(value, str) or value not in self.words:
             message = f"must be one of {', '.join(self.words)}; found {shown(value)}"
-            problems.add(place, self.code, message, f"Write {problems.suggest(value, self.words) or self.words[0]}.")
+            problems.add(location, self.code, message, f"Write {problems.suggest(value, self.words) or self.words[0]}.")
 
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
@@ -112,12 +112,12 @@ class Whole:
     least: int = 1
     says: str = ""
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Add what is wrong with *value*."""
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         if isinstance(value, bool) or not whole or value < self.least:
             message = f"must be a whole number of at least {self.least}, found {shown(value)}"
-            problems.add(place, "wrong_type", message, f"Write {self.least} or more.")
+            problems.add(location, "wrong_type", message, f"Write {self.least} or more.")
 
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
@@ -131,11 +131,11 @@ class Number:
     least: float
     says: str = ""
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Add what is wrong with *value*."""
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= self.least:
             message = f"must be a number of at least {self.least:g}, found {shown(value)}"
-            problems.add(place, "wrong_type", message, f"Write {self.least:g} or more.")
+            problems.add(location, "wrong_type", message, f"Write {self.least:g} or more.")
 
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
@@ -149,12 +149,12 @@ class Duration:
     says: str = ""
     positive: bool = False
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Add what is wrong with *value*."""
         length = durations.seconds(value)
         if length is None or (self.positive and length <= 0):
             message = f"must be a duration{' above 0' if self.positive else ''}, found {shown(value)}"
-            problems.add(place, "bad_duration", message, "Write seconds, or a text like 90s, 5m, 1h.")
+            problems.add(location, "bad_duration", message, "Write seconds, or a text like 90s, 5m, 1h.")
 
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
@@ -177,15 +177,15 @@ class ListOf:
     of: Shape
     says: str = ""
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Add what is wrong with *value*."""
         if not isinstance(value, list):
-            problems.add(place, "wrong_type", f"must be a list, found {shown(value)}", "Write it as [ … ].")
+            problems.add(location, "wrong_type", f"must be a list, found {shown(value)}", "Write it as [ … ].")
             return
         for index, item in enumerate(value):
             if problems.full:
                 return
-            self.of.check(item, (place, index), problems)
+            self.of.check(item, (location, index), problems)
 
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
@@ -200,10 +200,10 @@ class MapOf:
     says: str = ""
     names: Shape | None = None
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Add what is wrong with *value*."""
         if not isinstance(value, dict):
-            problems.add(place, "wrong_type", f"must be an object, found {shown(value)}", "Write it as { … }.")
+            problems.add(location, "wrong_type", f"must be an object, found {shown(value)}", "Write it as { … }.")
             return
         if self.names is None and isinstance(self.of, Anything):
             return
@@ -211,8 +211,8 @@ class MapOf:
             if problems.full:
                 return
             if self.names is not None:
-                self.names.check(key, (place, key), problems)
-            self.of.check(item, (place, key), problems)
+                self.names.check(key, (location, key), problems)
+            self.of.check(item, (location, key), problems)
 
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
@@ -233,18 +233,18 @@ class Record:
     needs: Sequence[tuple[str, ...]] = ()
     says: str = ""
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Add what is wrong with *value*."""
         if not isinstance(value, dict):
-            problems.add(place, "wrong_type", f"must be an object, found {shown(value)}", "Write it as { … }.")
+            problems.add(location, "wrong_type", f"must be an object, found {shown(value)}", "Write it as { … }.")
             return
         for names in self.needs:
             if all(value.get(name) is None for name in names):
-                problems.add(place, "missing", f"{' or '.join(names)} is missing", f'Add "{names[0]}".')
+                problems.add(location, "missing", f"{' or '.join(names)} is missing", f'Add "{names[0]}".')
         for name, item in value.items():
             shape = self.fields.get(name)
             if shape is not None and item is not None:
-                shape.check(item, (place, name), problems)
+                shape.check(item, (location, name), problems)
 
     def schema(self) -> Schema:
         """Say it as JSON Schema."""
@@ -266,13 +266,13 @@ class ByType:
     must: str = ""
     says: str = ""
 
-    def check(self, value: Any, place: Place, problems: Problems) -> None:
+    def check(self, value: Any, location: Location, problems: Problems) -> None:
         """Add what is wrong with *value*."""
         shape = self._shape(value)
         if shape is None:
-            problems.add(place, "wrong_type", f"must be {self.must}, found {shown(value)}", f"Write {self.must}.")
+            problems.add(location, "wrong_type", f"must be {self.must}, found {shown(value)}", f"Write {self.must}.")
         else:
-            shape.check(value, place, problems)
+            shape.check(value, location, problems)
 
     def _shape(self, value: Any) -> Shape | None:
         if isinstance(value, dict):

@@ -13,7 +13,7 @@ from typing import Any
 from executor_worker import json_text
 from executor_worker.graph.checks import advice, names, routers, sizes, structure, work
 from executor_worker.graph.checks.subject import ConfigRules, Retired, Subject
-from executor_worker.graph.definition import Placed
+from executor_worker.graph.definition import LocatedGraph
 from executor_worker.graph.problems import Problem, Problems
 
 __all__ = ["ConfigRules", "Limits", "Report", "Retired", "check", "parse"]
@@ -29,14 +29,14 @@ class Report:
     Attributes:
         order: Ids that can run together, level by level; of a graph with circles what comes before them.
         circles: Closed paths: the last id is the first again.
-        placed: The graph as it was read; None if it was too large to be looked at.
+        located: The graph as it was read; None if it was too large to be looked at.
     """
 
     errors: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     order: tuple[tuple[str, ...], ...] = ()
     circles: tuple[tuple[str, ...], ...] = ()
-    placed: Placed | None = field(default=None, repr=False)
+    located: LocatedGraph | None = field(default=None, repr=False)
 
     @property
     def valid(self) -> bool:
@@ -96,15 +96,15 @@ def check(
     errors, warnings = Problems(), Problems()
     if not sizes.fits(document, limits or Limits(), errors):
         return Report(tuple(errors))
-    placed = Placed.read(document, errors)
-    subject = Subject.of(placed, errors, warnings, inputs)
+    located = LocatedGraph.read(document, errors)
+    subject = Subject.of(located, errors, warnings, inputs)
     for checks in _CHECKS:
         checks(subject)
     work.check_configs(subject, config_rules)
     advice.check_circumstances(subject, offered_tools, retired)
     advice.check_limits(subject, bounded)
     order, circles = subject.past.levels, tuple((*circle, circle[0]) for circle in subject.past.circles)
-    return Report(tuple(errors), tuple(warnings), order, circles, placed)
+    return Report(tuple(errors), tuple(warnings), order, circles, located)
 
 
 _CHECKS: tuple[Callable[[Subject], None], ...] = (

@@ -28,8 +28,8 @@ class Checked:
     @cached_property
     def stored(self) -> StoredPlan:
         """The plan as it is stored; the graph has to be right."""
-        assert self.report.placed is not None, "it was not read"
-        return StoredPlan.of(self.report.placed.graph)
+        assert self.report.located is not None, "it was not read"
+        return StoredPlan.of(self.report.located.graph)
 
 
 class KnownGraphs:

@@ -68,9 +68,9 @@ def _graph_in(document: Any) -> Graph:
         Quit: There is nothing to draw; status 1.
     """
     report = checked(document)
-    if report.placed is None or not report.placed.nodes:
+    if report.located is None or not report.located.nodes:
         raise Quit(FAILED, *lines(report.errors))
-    return report.placed.graph
+    return report.located.graph
 
 
 def _wrapped(document: Any) -> bool:

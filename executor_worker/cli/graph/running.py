@@ -60,9 +60,9 @@ def read_graph(request: Request, settings: Settings) -> Graph:
         Quit: It can't; with all that is wrong.
     """
     report = check(request.graph, limits_of(settings), config_rules=spec.read, inputs=request.inputs)
-    if report.placed is None or not report.valid:
+    if report.located is None or not report.valid:
         raise Quit(FAILED, *lines(report.errors))
-    return report.placed.graph
+    return report.located.graph
 
 
 def submit_graph(link: Link, graph: Graph, request: Request, settings: Settings) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from executor_worker.graph import fields
 from executor_worker.graph.checks.subject import Retired, Subject
-from executor_worker.graph.problems import Place, named
-from executor_worker.graph.reading import CONFIG_FIELDS, PlacedNode
+from executor_worker.graph.problems import Location, named
+from executor_worker.graph.reading import CONFIG_FIELDS, LocatedNode
 from executor_worker.graph.references import MODEL_FIELDS, needs_of
 
 SPECIAL_IDS = frozenset({"inputs", "nodes", "state", "output", "item", "index", "previous", "iteration"})
@@ -24,50 +24,50 @@ def check_names(subject: Subject) -> None:
     """Warn of ids that mean something else in templates, and of fields that are not read."""
     document = subject.graph.document
     _unread(subject, document, _GRAPH_FIELDS, None)
-    for node, placed in subject.nodes.items():
+    for node, located in subject.nodes.items():
         if node in SPECIAL_IDS:
             message = f"in templates and conditions {named(node)} means something else first"
-            subject.warnings.add(placed.place, "special_id", message, "Give the node another id.")
-        _unread(subject, placed.given, _NODE_FIELDS.get(placed.node.type, _ANY_NODE_FIELDS), placed.place)
+            subject.warnings.add(located.location, "special_id", message, "Give the node another id.")
+        _unread(subject, located.given, _NODE_FIELDS.get(located.node.type, _ANY_NODE_FIELDS), located.location)
     edges = document.get("edges")
     for index, edge in enumerate(edges if isinstance(edges, list) else ()):
         if isinstance(edge, dict):
             _unread(subject, edge, _EDGE_FIELDS, ((None, "edges"), index))
 
 
-def _unread(subject: Subject, given: Mapping[str, Any], known: frozenset[str], place: Place) -> None:
+def _unread(subject: Subject, given: Mapping[str, Any], known: frozenset[str], location: Location) -> None:
     if given.keys() <= known or subject.warnings.full:
         return
     for name in sorted(given.keys() - known):
         near = subject.warnings.suggest(name, sorted(known))
         fix = f'Write "{near}".' if near else "Leave it out, or put it into metadata."
-        subject.warnings.add((place, name), "unknown_field", f"{named(name)} is not read", fix)
+        subject.warnings.add((location, name), "unknown_field", f"{named(name)} is not read", fix)
 
 
 def check_failures(subject: Subject) -> None:
     """Warn of a failure that is let pass if no edge then leads on."""
-    for node, placed in subject.nodes.items():
+    for node, located in subject.nodes.items():
         edges = subject.outgoing.get(node, [])
-        if placed.node.on_failure == "continue" and edges and all(one.edge.on == "success" for one in edges):
+        if located.node.on_failure == "continue" and edges and all(one.edge.on == "success" for one in edges):
             message = f"when {named(node)} fails, none of its edges is taken: all are for success"
             fix = 'Let an edge follow with "on": "always" or "failure", or leave on_failure out.'
-            subject.warnings.add((placed.place, "on_failure"), "continues_nowhere", message, fix)
+            subject.warnings.add((located.location, "on_failure"), "continues_nowhere", message, fix)
 
 
 def check_chains(subject: Subject) -> None:
     """Warn of nodes that wait for one another though neither needs the other's output."""
     for node, edges in subject.incoming.items():
-        edge, placed = edges[0].edge, subject.nodes[node]
+        edge, located = edges[0].edge, subject.nodes[node]
         before = subject.nodes[edge.source].node
         plain = len(edges) == 1 and edge.on == "success" and edge.condition is None
-        if plain and before.works and placed.node.works and not _needs(subject, placed, edge.source):
+        if plain and before.works and located.node.works and not _needs(subject, located, edge.source):
             message = f"{named(node)} waits for {named(edge.source)}, but uses nothing of it: both could run at once"
             fix = "Take the edge away where the order does not matter."
-            subject.warnings.add(edges[0].place, "needless_order", message, fix)
+            subject.warnings.add(edges[0].location, "needless_order", message, fix)
 
 
-def _needs(subject: Subject, placed: PlacedNode, source: str) -> bool:
-    needs = needs_of(placed.node, subject.nodes, placed.routing)
+def _needs(subject: Subject, located: LocatedNode, source: str) -> bool:
+    needs = needs_of(located.node, subject.nodes, located.routing)
     return needs.whole_past or needs.parents or source in needs.nodes
 
 
@@ -75,65 +75,65 @@ def check_limits(subject: Subject, bounded: bool) -> None:
     """Warn of models that may go on for as long as the pool lets them."""
     if bounded or subject.graph.timeout_s:
         return
-    for node, placed in subject.nodes.items():
-        if placed.node.timeout_s is None and _calls_model(placed) and not placed.node.config.get("budget"):
+    for node, located in subject.nodes.items():
+        if located.node.timeout_s is None and _calls_model(located) and not located.node.config.get("budget"):
             message = f"{named(node)} calls a model and has neither timeout nor budget, nor has the graph"
-            subject.warnings.add(placed.place, "no_limit", message, 'Give the graph a "timeout", or the node one.')
+            subject.warnings.add(located.location, "no_limit", message, 'Give the graph a "timeout", or the node one.')
 
 
-def _calls_model(placed: PlacedNode) -> bool:
-    if placed.routing is not None:
-        return placed.routing.model is not None
+def _calls_model(located: LocatedNode) -> bool:
+    if located.routing is not None:
+        return located.routing.model is not None
     return (
-        placed.node.works
-        and not placed.node.config.get("tool_name")
-        and bool(placed.node.config.keys() & set(MODEL_FIELDS))
+        located.node.works
+        and not located.node.config.get("tool_name")
+        and bool(located.node.config.keys() & set(MODEL_FIELDS))
     )
 
 
 def check_circumstances(subject: Subject, offered: frozenset[str] | None, retired: Retired | None) -> None:
     """Warn of tools that no worker offers at present, and of models that are retired."""
-    for placed in subject.nodes.values():
-        for tool, place in _tools(placed) if offered is not None else ():
+    for located in subject.nodes.values():
+        for tool, location in _tools(located) if offered is not None else ():
             if offered is not None and tool not in offered:
                 near = subject.warnings.suggest(tool, sorted(offered))
                 message = f"no worker offers the tool {named(tool)} at present"
                 fix = f'Write "{near}", or start a pool that has it.' if near else "Start a pool that has it."
-                subject.warnings.add(place, "tool_not_offered", message, fix)
-        for model, place in _models(placed) if retired is not None else ():
+                subject.warnings.add(location, "tool_not_offered", message, fix)
+        for model, location in _models(located) if retired is not None else ():
             sentence = retired(model) if retired is not None else None
             if sentence:
-                subject.warnings.add(place, "retired_model", sentence, "Name another model, or none.")
+                subject.warnings.add(location, "retired_model", sentence, "Name another model, or none.")
 
 
-def _tools(placed: PlacedNode) -> Iterator[tuple[str, Place]]:
-    config = placed.node.config
-    if not placed.node.works:
+def _tools(located: LocatedNode) -> Iterator[tuple[str, Location]]:
+    config = located.node.config
+    if not located.node.works:
         return
     if isinstance(config.get("tool_name"), str) and config["tool_name"]:
-        yield config["tool_name"], placed.place_of("tool_name")
+        yield config["tool_name"], located.location_of("tool_name")
     elif isinstance(config.get("tools"), list):
         for index, tool in enumerate(config["tools"]):
             if isinstance(tool, str) and tool != _ALL_TOOLS:
-                yield tool, (placed.place_of("tools"), index)
+                yield tool, (located.location_of("tools"), index)
 
 
-def _models(placed: PlacedNode) -> Iterator[tuple[str, Place]]:
-    if placed.routing is not None and placed.routing.model is not None:
-        model = placed.routing.model
-        yield from _models_in(model.settings, model.place)
-    elif placed.node.works:
-        yield from _models_in(placed.node.config, placed.place_of())
-        within = placed.node.config.get("llm_config")
+def _models(located: LocatedNode) -> Iterator[tuple[str, Location]]:
+    if located.routing is not None and located.routing.model is not None:
+        model = located.routing.model
+        yield from _models_in(model.settings, model.location)
+    elif located.node.works:
+        yield from _models_in(located.node.config, located.location_of())
+        within = located.node.config.get("llm_config")
         if isinstance(within, dict):
-            yield from _models_in(within, placed.place_of("llm_config"))
+            yield from _models_in(within, located.location_of("llm_config"))
 
 
-def _models_in(settings: Mapping[str, Any], place: Place) -> Iterator[tuple[str, Place]]:
+def _models_in(settings: Mapping[str, Any], location: Location) -> Iterator[tuple[str, Location]]:
     if isinstance(settings.get("model"), str):
-        yield settings["model"], (place, "model")
+        yield settings["model"], (location, "model")
     others = settings.get("fallbacks")
     for index, one in enumerate(others if isinstance(others, list) else ()):
         name = one.get("model") if isinstance(one, dict) else one
         if isinstance(name, str):
-            yield name, ((place, "fallbacks"), index)
+            yield name, ((location, "fallbacks"), index)

@@ -9,8 +9,8 @@ from executor_worker.graph.checks.structure import unknown_node
 from executor_worker.graph.checks.subject import Subject
 from executor_worker.graph.conditions import ROOTS, Condition, ConditionError
 from executor_worker.graph.expressions import Path
-from executor_worker.graph.problems import Place, cut, named
-from executor_worker.graph.reading import PlacedNode
+from executor_worker.graph.problems import Location, cut, named
+from executor_worker.graph.reading import LocatedNode
 from executor_worker.graph.references import node_in_path, node_names, prompt_names, template_names
 
 MOST_CEL = 128 * 1024
@@ -42,50 +42,50 @@ def check_conditions(subject: Subject) -> None:
     """Compile the conditions of edges and routers, and look at what they name."""
     seen: set[str] = set()
     budget = MOST_CEL
-    for text, view, place in _conditions(subject):
+    for text, view, location in _conditions(subject):
         budget -= 0 if text in seen else len(text)
         seen.add(text)
         if subject.errors.full:
             return
         if budget < 0:
             message = f"the conditions have more than {MOST_CEL:,} characters together; the rest was not looked at"
-            subject.errors.add(place, "too_much_cel", message, "Compute what they share in a node before.")
+            subject.errors.add(location, "too_much_cel", message, "Compute what they share in a node before.")
             return
-        _check_condition(subject, text, view, place)
+        _check_condition(subject, text, view, location)
 
 
-def _conditions(subject: Subject) -> Iterable[tuple[str, _Viewpoint, Place]]:
-    for one in subject.placed.edges:
+def _conditions(subject: Subject) -> Iterable[tuple[str, _Viewpoint, Location]]:
+    for one in subject.located.edges:
         if one.edge.condition is not None and one.edge.source in subject.nodes:
-            yield one.edge.condition, _Viewpoint(one.edge.source, itself=True), (one.place, "condition")
-    for node, placed in subject.nodes.items():
-        for rule in placed.routing.rules if placed.routing else ():
-            yield rule.condition, _Viewpoint(node), (rule.place, "condition")
+            yield one.edge.condition, _Viewpoint(one.edge.source, itself=True), (one.location, "condition")
+    for node, located in subject.nodes.items():
+        for rule in located.routing.rules if located.routing else ():
+            yield rule.condition, _Viewpoint(node), (rule.location, "condition")
 
 
-def _check_condition(subject: Subject, text: str, view: _Viewpoint, place: Place) -> None:
+def _check_condition(subject: Subject, text: str, view: _Viewpoint, location: Location) -> None:
     try:
         condition = Condition.compile(text)
     except ConditionError as error:
         column = f" (column {error.column})" if error.column is not None else ""
-        subject.errors.add(place, "invalid_condition", f"{error}{column}", error.fix or "Write it in CEL.")
+        subject.errors.add(location, "invalid_condition", f"{error}{column}", error.fix or "Write it in CEL.")
         return
     for path in condition.names():
-        _check_path(subject, path, view, place)
+        _check_path(subject, path, view, location)
 
 
-def _check_path(subject: Subject, path: Path, view: _Viewpoint, place: Place) -> None:
+def _check_path(subject: Subject, path: Path, view: _Viewpoint, location: Location) -> None:
     root, column = path.parts[0], f" (column {path.at + 1})"
     if root not in ROOTS or (root == "output" and not view.itself):
         message = f"there is no {named(root)} here{column}; what there is: {', '.join(ROOTS)}"
-        subject.errors.add(place, "unknown_name", message, _root_fix(subject, root, view))
+        subject.errors.add(location, "unknown_name", message, _root_fix(subject, root, view))
         return
     node = node_in_path(path.parts)
     if node is not None:
-        _check_node(subject, node, view, place, column)
+        _check_node(subject, node, view, location, column)
     if path.parts[:2] == ("state", "node_states") and len(path.parts) > 3 and path.parts[3] not in NODE_STATE_FIELDS:
         message = f"a node's state has {', '.join(NODE_STATE_FIELDS)}, no {named(path.parts[3])}{column}"
-        subject.errors.add(place, "unknown_name", message, f"Write one of {', '.join(NODE_STATE_FIELDS)}.")
+        subject.errors.add(location, "unknown_name", message, f"Write one of {', '.join(NODE_STATE_FIELDS)}.")
 
 
 def _root_fix(subject: Subject, root: str, view: _Viewpoint) -> str:
@@ -100,75 +100,77 @@ def _in_nodes(node: str) -> str:
     return f"nodes.{node}" if node.isidentifier() else f'nodes["{cut(node)}"]'
 
 
-def _check_node(subject: Subject, node: str, view: _Viewpoint, place: Place, column: str = "") -> None:
+def _check_node(subject: Subject, node: str, view: _Viewpoint, location: Location, column: str = "") -> None:
     if node not in subject.nodes:
-        unknown_node(subject, node, place)
+        unknown_node(subject, node, location)
     elif not view.sees(subject, node):
-        _not_upstream(subject, node, view, place, column)
+        _not_upstream(subject, node, view, location, column)
 
 
-def _not_upstream(subject: Subject, node: str, view: _Viewpoint, place: Place, column: str = "") -> None:
+def _not_upstream(subject: Subject, node: str, view: _Viewpoint, location: Location, column: str = "") -> None:
     if node == view.node:
         message = f"{named(node)} names its own output{column}, which is not there before it ran"
         fix = "Name an input or a node before it."
     else:
         message = f"{named(node)} need not have ended then{column}: no path leads from it to {named(view.node)}"
         fix = f"Add an edge from {named(node)}, or name a node that comes before."
-    subject.errors.add(place, "not_upstream", message, fix)
+    subject.errors.add(location, "not_upstream", message, fix)
 
 
 def check_templates(subject: Subject) -> None:
     """Look at the names in templates and mappings of nodes, and in the graph's output."""
-    for node, placed in subject.nodes.items():
-        optional = _optional(placed)
-        for place, name in node_names(placed.node, placed.routing):
+    for node, located in subject.nodes.items():
+        optional = _optional(located)
+        for location, name in node_names(located.node, located.routing):
             if subject.errors.full:
                 return
-            _check_name(subject, name, node, placed, place, needed=name not in optional)
+            _check_name(subject, name, node, located, location, needed=name not in optional)
     output = subject.graph.output
-    for place, name in template_names(output, (None, "output")):
+    for location, name in template_names(output, (None, "output")):
         if subject.errors.full:
             return
-        _check_output_name(subject, name, place)
+        _check_output_name(subject, name, location)
 
 
-def _optional(placed: PlacedNode) -> frozenset[str]:
+def _optional(located: LocatedNode) -> frozenset[str]:
     """Answer the names of a router's prompt that are null if they are missing: only asked for in helpers."""
-    if placed.routing is None or placed.routing.model is None:
+    if located.routing is None or located.routing.model is None:
         return frozenset()
-    names = prompt_names(placed.routing.model.prompt)
+    names = prompt_names(located.routing.model.prompt)
     return frozenset(name for name, needed in names if not needed) - {name for name, needed in names if needed}
 
 
-def _check_name(subject: Subject, name: str, node: str, placed: PlacedNode, place: Place, *, needed: bool) -> None:
+def _check_name(
+    subject: Subject, name: str, node: str, located: LocatedNode, location: Location, *, needed: bool
+) -> None:
     """Check a name in a template: an input, a node in the past, or, as far as is known, an input to come."""
-    mapped = placed.node.input_mapping if not _mapping(place) else {}
+    mapped = located.node.input_mapping if not _mapping(location) else {}
     if _is_input(name, subject, mapped):
         return
     parts, view = name.split("."), _Viewpoint(node)
-    if parts[0] == "state" and placed.routing is not None:
+    if parts[0] == "state" and located.routing is not None:
         parts = parts[1:]
         if not parts or parts[0] in ("graph_id", "status", "inputs"):
             return
         parts = ["nodes", *parts[1:]] if parts[0] == "node_states" else ["inputs", *parts]
     if parts[0] == "nodes":
         if len(parts) > 1:
-            _check_node(subject, parts[1], view, _absolute(placed, place))
+            _check_node(subject, parts[1], view, _absolute(located, location))
     elif parts[0] != "inputs" and parts[0] in subject.nodes:
         if not view.sees(subject, parts[0]):
-            _not_upstream(subject, parts[0], view, _absolute(placed, place))
+            _not_upstream(subject, parts[0], view, _absolute(located, location))
     elif subject.inputs is not None and needed and name != "inputs":
-        _unknown(subject, name, view, _absolute(placed, place))
+        _unknown(subject, name, view, _absolute(located, location))
 
 
-def _check_output_name(subject: Subject, name: str, place: Place) -> None:
+def _check_output_name(subject: Subject, name: str, location: Location) -> None:
     parts = name.split(".")
     if _is_input(name, subject, {}) or name in ("inputs", "nodes"):
         return
     if parts[0] == "nodes" and parts[1] not in subject.nodes:
-        unknown_node(subject, parts[1], place)
+        unknown_node(subject, parts[1], location)
     elif parts[0] != "nodes" and parts[0] not in subject.nodes and subject.inputs is not None:
-        _unknown(subject, name, None, place)
+        _unknown(subject, name, None, location)
 
 
 def _is_input(name: str, subject: Subject, mapped: dict[str, str]) -> bool:
@@ -179,33 +181,33 @@ def _is_input(name: str, subject: Subject, mapped: dict[str, str]) -> bool:
     return any((begin := ".".join(parts[:taken])) in known or begin in mapped for taken in range(1, len(parts) + 1))
 
 
-def _unknown(subject: Subject, name: str, view: _Viewpoint | None, place: Place) -> None:
+def _unknown(subject: Subject, name: str, view: _Viewpoint | None, location: Location) -> None:
     known = list(subject.inputs or ())
     seen = [node for node in subject.nodes if view is None or view.sees(subject, node)][:20] if len(known) < 20 else []
     near = subject.errors.suggest(name.removeprefix("inputs."), [*known, *seen])
     listed = ", ".join(cut(one, 30) for one in [*known, *seen][:20]) or "nothing"
     message = f"{{{{{cut(name)}}}}} is no input and no node before; there are: {listed}"
-    subject.errors.add(place, "unknown_name", message, f"Write {{{{{near}}}}}." if near else "Give it as an input.")
+    subject.errors.add(location, "unknown_name", message, f"Write {{{{{near}}}}}." if near else "Give it as an input.")
 
 
-def _mapping(place: Place) -> bool:
-    while place is not None and place[0] is not None:
-        place = place[0]
-    return place is not None and place[1] == "input_mapping"
+def _mapping(location: Location) -> bool:
+    while location is not None and location[0] is not None:
+        location = location[0]
+    return location is not None and location[1] == "input_mapping"
 
 
-def _absolute(placed: PlacedNode, place: Place) -> Place:
-    """Turn a place in a node as it was read into one in the document."""
+def _absolute(located: LocatedNode, location: Location) -> Location:
+    """Turn a location in a node as it was read into one in the document."""
     parts: list[str | int] = []
-    while place is not None:
-        place, key = place
+    while location is not None:
+        location, key = location
         parts.append(key)
     parts.reverse()
     if parts[0] == "config":
-        at = placed.place_of(*(str(part) for part in parts[1:2]))
+        at = located.location_of(*(str(part) for part in parts[1:2]))
         rest = parts[2:]
     else:
-        at, rest = placed.place, parts
+        at, rest = located.location, parts
     for part in rest:
         at = (at, part)
     return at

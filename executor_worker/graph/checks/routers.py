@@ -6,27 +6,27 @@ from executor_worker.errors import TemplateError
 from executor_worker.graph import prompts
 from executor_worker.graph.checks.structure import unknown_node
 from executor_worker.graph.checks.subject import Subject
-from executor_worker.graph.problems import Place, named
-from executor_worker.graph.reading import PlacedNode, targets_of
+from executor_worker.graph.problems import Location, named
+from executor_worker.graph.reading import LocatedNode, targets_of
 from executor_worker.graph.router import Routing
 
 
 def check(subject: Subject) -> None:
     """Check all routers."""
-    for node, placed in subject.nodes.items():
-        if placed.routing is not None:
-            _check_targets(subject, node, placed)
-            _check_prompt(subject, placed.routing)
-            _warn_of_unreachable(subject, placed.routing)
-            _warn_of_strangers(subject, node, placed.routing)
+    for node, located in subject.nodes.items():
+        if located.routing is not None:
+            _check_targets(subject, node, located)
+            _check_prompt(subject, located.routing)
+            _warn_of_unreachable(subject, located.routing)
+            _warn_of_strangers(subject, node, located.routing)
 
 
-def _check_targets(subject: Subject, node: str, placed: PlacedNode) -> None:
-    for target, place in targets_of(placed):
+def _check_targets(subject: Subject, node: str, located: LocatedNode) -> None:
+    for target, location in targets_of(located):
         if target == node:
-            subject.errors.add(place, "self_loop", f"{named(node)} routes to itself", "Name another node.")
+            subject.errors.add(location, "self_loop", f"{named(node)} routes to itself", "Name another node.")
         elif target not in subject.nodes:
-            unknown_node(subject, target, place)
+            unknown_node(subject, target, location)
 
 
 def _check_prompt(subject: Subject, routing: Routing) -> None:
@@ -35,9 +35,9 @@ def _check_prompt(subject: Subject, routing: Routing) -> None:
     try:
         prompts.parsed(routing.model.prompt)
     except TemplateError as error:
-        place: Place = (routing.model.place, "prompt_template")
+        location: Location = (routing.model.location, "prompt_template")
         message = str(error).removeprefix("prompt_template: ")
-        subject.errors.add(place, "invalid_template", message, "Correct the template (docs/GRAPHS.md, Prompts).")
+        subject.errors.add(location, "invalid_template", message, "Correct the template (docs/GRAPHS.md, Prompts).")
 
 
 def _warn_of_unreachable(subject: Subject, routing: Routing) -> None:
@@ -48,13 +48,13 @@ def _warn_of_unreachable(subject: Subject, routing: Routing) -> None:
     cause = f"rule {routing.rules[always].number} is always true"
     for rule in routing.rules[always + 1 :]:
         message = f"is never asked: {cause}"
-        subject.warnings.add(rule.place, "unreachable_rule", message, "Put it before, or give it a higher priority.")
+        subject.warnings.add(rule.location, "unreachable_rule", message, "Put it before, or give it a higher priority.")
     if routing.model is not None:
         message = f"the model is never asked: {cause}"
-        subject.warnings.add(routing.model.place, "unreachable_model", message, "Leave the model or the rule out.")
+        subject.warnings.add(routing.model.location, "unreachable_model", message, "Leave the model or the rule out.")
     if routing.fallback is not None:
         message = f"is never taken: {cause}"
-        subject.warnings.add(routing.fallback_place, "unreachable_default", message, "Leave it or the rule out.")
+        subject.warnings.add(routing.fallback_location, "unreachable_default", message, "Leave it or the rule out.")
 
 
 def _warn_of_strangers(subject: Subject, node: str, routing: Routing) -> None:
@@ -63,4 +63,4 @@ def _warn_of_strangers(subject: Subject, node: str, routing: Routing) -> None:
         if one.edge.target not in targets and one.edge.on != "failure":
             message = f"is never taken when {named(node)} completes: its router does not choose it"
             fix = "Make it a target of the router, or let another node lead there."
-            subject.warnings.add(one.place, "never_chosen", message, fix)
+            subject.warnings.add(one.location, "never_chosen", message, fix)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from executor_worker.graph.checks.subject import Subject
 from executor_worker.graph.parts import Edge
 from executor_worker.graph.past import reachable
-from executor_worker.graph.problems import Place, cut, named
-from executor_worker.graph.reading import PlacedEdge
+from executor_worker.graph.problems import Location, cut, named
+from executor_worker.graph.reading import LocatedEdge
 
 _NEVER_FAIL = ("start", "end")
 _PATH_SHOWN = 12
@@ -23,29 +23,29 @@ def check_nodes(subject: Subject) -> None:
 
 def check_edges(subject: Subject) -> None:
     """Check that edges lead from one node to another."""
-    for one in subject.placed.edges:
+    for one in subject.located.edges:
         edge, written = one.edge, not one.edge.implied
         if edge.source == edge.target:
             message = f"{named(edge.source)} leads to itself"
             fix = "Remove it: a graph has no loops; repeat a node by its retry."
-            subject.errors.add(one.place, "self_loop", message, fix)
+            subject.errors.add(one.location, "self_loop", message, fix)
         for end, names in ((edge.source, ("from", "source")), (edge.target, ("to", "target"))):
             if end not in subject.nodes:
-                place = _end_place(subject, one, names) if written else one.place
-                unknown_node(subject, end, place)
+                location = _end_location(subject, one, names) if written else one.location
+                unknown_node(subject, end, location)
 
 
-def _end_place(subject: Subject, one: PlacedEdge, names: tuple[str, str]) -> Place:
-    assert one.place is not None
-    given = subject.graph.document["edges"][one.place[1]]
-    return (one.place, names[0] if isinstance(given.get(names[0]), str) else names[1])
+def _end_location(subject: Subject, one: LocatedEdge, names: tuple[str, str]) -> Location:
+    assert one.location is not None
+    given = subject.graph.document["edges"][one.location[1]]
+    return (one.location, names[0] if isinstance(given.get(names[0]), str) else names[1])
 
 
-def unknown_node(subject: Subject, name: str, place: Place) -> None:
+def unknown_node(subject: Subject, name: str, location: Location) -> None:
     """Tell that a node does not exist."""
     near = subject.errors.suggest(name, subject.nodes)
     fix = f'Write "{near}", or add the node.' if near else "Add the node, or name one that there is."
-    subject.errors.add(place, "unknown_node", f"there is no node {named(name)}", fix)
+    subject.errors.add(location, "unknown_node", f"there is no node {named(name)}", fix)
 
 
 def check_circles(subject: Subject) -> None:
@@ -54,8 +54,8 @@ def check_circles(subject: Subject) -> None:
         if len(circle) > 1:
             ids = [*circle[:_PATH_SHOWN], *(["…"] if len(circle) > _PATH_SHOWN else []), circle[0]]
             path = " → ".join(cut(node, 30) for node in ids)
-            place = next(one.place for one in subject.outgoing[circle[0]] if one.edge.target == circle[1])
-            subject.errors.add(place, "cycle", "Graph contains cycles", f"Remove one edge of {path}.")
+            location = next(one.location for one in subject.outgoing[circle[0]] if one.edge.target == circle[1])
+            subject.errors.add(location, "cycle", "Graph contains cycles", f"Remove one edge of {path}.")
 
 
 def check_entry(subject: Subject) -> None:
@@ -63,9 +63,9 @@ def check_entry(subject: Subject) -> None:
     entry, document = subject.graph.entry_node, subject.graph.document
     if entry is None:
         return
-    place: Place = (None, "entry_node" if document.get("entry_node") else "entry_point")
+    location: Location = (None, "entry_node" if document.get("entry_node") else "entry_point")
     if entry not in subject.nodes:
-        unknown_node(subject, entry, place)
+        unknown_node(subject, entry, location)
         return
     ways = [(one.edge.source, one.edge.target) for edges in subject.outgoing.values() for one in edges]
     behind = reachable(entry, ways)
@@ -73,7 +73,7 @@ def check_entry(subject: Subject) -> None:
         if node not in subject.incoming and node not in behind:
             message = f"{named(node)} can't be reached from the entry node {named(entry)}"
             fix = "Add an edge to it, or leave entry_node out: all nodes without incoming edges begin."
-            subject.errors.add(subject.nodes[node].place, "unreachable", message, fix)
+            subject.errors.add(subject.nodes[node].location, "unreachable", message, fix)
 
 
 def check_reach(subject: Subject) -> None:
@@ -93,18 +93,18 @@ def check_reach(subject: Subject) -> None:
 
 
 def _never_runs(subject: Subject, node: str, needed: int, edges: int) -> None:
-    placed, fix = subject.nodes[node], "Change the edges to it: on, condition, or the router's targets."
+    located, fix = subject.nodes[node], "Change the edges to it: on, condition, or the router's targets."
     message = f"{named(node)} can never run: none of the edges to it can be taken"
-    place = placed.place
+    location = located.location
     if needed > 1:
         message = (
             f"{named(node)} can never run: it waits for {needed} edges, fewer than that of its {edges} can be taken"
         )
-        place, fix = (place, "join"), "Lower the number, or add edges."
-    subject.errors.add(place, "never_runs", message, fix)
+        location, fix = (location, "join"), "Lower the number, or add edges."
+    subject.errors.add(location, "never_runs", message, fix)
 
 
-def _takable(subject: Subject, edges: Iterable[PlacedEdge]) -> int:
+def _takable(subject: Subject, edges: Iterable[LocatedEdge]) -> int:
     """Count the edges that can all be taken in one course of events: a node ends once, as one or the other."""
     counts: dict[str, list[int]] = {}
     for one in edges:

@@ -11,8 +11,8 @@ from executor_worker.envelopes.queue_name import WANTED, is_queue_name
 from executor_worker.errors import NodeError
 from executor_worker.graph import parts
 from executor_worker.graph.checks.subject import ConfigRules, Subject
-from executor_worker.graph.problems import Place, shown
-from executor_worker.graph.reading import PlacedNode
+from executor_worker.graph.problems import Location, shown
+from executor_worker.graph.reading import LocatedNode
 
 _EXECUTOR_TYPES = ("llm", "tool", "http", "custom", "agent", "executor")
 _REFUSED = ("python", "bash")
@@ -24,45 +24,45 @@ _PART = re.compile(r"[A-Za-z_]\w*|\d+")
 
 def check_types(subject: Subject) -> None:
     """Check that each type can be run here."""
-    for placed in subject.nodes.values():
-        kind, executor = placed.node.type, placed.node.executor_type
+    for located in subject.nodes.values():
+        kind, executor = located.node.type, located.node.executor_type
         if kind in parts.LATER_TYPES:
             message = f"nodes of type {kind} can't be run yet"
-            subject.errors.add((placed.place, "type"), "not_yet_supported", message, "Build it of other nodes.")
+            subject.errors.add((located.location, "type"), "not_yet_supported", message, "Build it of other nodes.")
         if executor in _REFUSED:
             message = f"executor_type {executor} is not run: a graph brings no code"
             fix = "Register a tool (TOOL_MODULES) that does it, and name it by tool_name."
-            subject.errors.add((placed.place, "executor_type"), "executor_type_refused", message, fix)
+            subject.errors.add((located.location, "executor_type"), "executor_type_refused", message, fix)
         elif executor is not None and executor not in _EXECUTOR_TYPES:
             message = f"{shown(executor)} is no executor_type; it is not looked at"
             fix = f"Write one of {', '.join(_EXECUTOR_TYPES)}, or leave it out."
-            subject.warnings.add((placed.place, "executor_type"), "unknown_value", message, fix)
+            subject.warnings.add((located.location, "executor_type"), "unknown_value", message, fix)
 
 
 def check_queues(subject: Subject) -> None:
     """Check that each node that works names a queue that there can be."""
-    for placed in subject.nodes.values():
-        queue = placed.node.config.get("queue")
-        if placed.node.works and queue is not None and not is_queue_name(queue):
+    for located in subject.nodes.values():
+        queue = located.node.config.get("queue")
+        if located.node.works and queue is not None and not is_queue_name(queue):
             message = f"queue {shown(queue)} can't be one"
-            subject.errors.add(placed.place_of("queue"), "invalid_queue", message, f"Write {WANTED}.")
+            subject.errors.add(located.location_of("queue"), "invalid_queue", message, f"Write {WANTED}.")
 
 
 def check_configs(subject: Subject, rules: ConfigRules | None) -> None:
     """Check each worker's config by *rules*."""
     if rules is None:
         return
-    for placed in subject.nodes.values():
-        if placed.node.works and placed.node.executor_type not in _REFUSED:
-            for message, place in _problems(placed, rules):
-                subject.errors.add(place, "invalid_node", message, _fix(message))
+    for located in subject.nodes.values():
+        if located.node.works and located.node.executor_type not in _REFUSED:
+            for message, location in _problems(located, rules):
+                subject.errors.add(location, "invalid_node", message, _fix(message))
         if subject.errors.full:
             return
 
 
-def _problems(placed: PlacedNode, rules: ConfigRules) -> Iterator[tuple[str, Place]]:
+def _problems(located: LocatedNode, rules: ConfigRules) -> Iterator[tuple[str, Location]]:
     """Ask the rules again without the field they refuse, until they are content or can't say which field it is."""
-    config, copied = placed.node.config, False  # what is missing without a refused field was not missing before
+    config, copied = located.node.config, False  # what is missing without a refused field was not missing before
     for _ in range(_MOST_OF_ONE_NODE):
         try:
             rules(config)
@@ -70,7 +70,7 @@ def _problems(placed: PlacedNode, rules: ConfigRules) -> Iterator[tuple[str, Pla
             path = _path(str(error))
             if copied and "required" in str(error):
                 return
-            yield str(error), _place(placed, path)
+            yield str(error), _location(located, path)
             if not copied:
                 config, copied = copy.deepcopy(config), True
             if not _without(config, path):
@@ -85,20 +85,20 @@ def _path(message: str) -> tuple[str | int, ...]:
     return tuple(int(part) if part.isdigit() else part for part in _PART.findall(named[1])) if named else ()
 
 
-def _place(placed: PlacedNode, path: tuple[str | int, ...]) -> Place:
-    """Answer the deepest place of *path* that there is in the document."""
-    if not path or path[0] not in placed.node.config:
-        return placed.place_of()
-    place = placed.place_of(str(path[0]))
-    value: Any = placed.node.config[str(path[0])]
+def _location(located: LocatedNode, path: tuple[str | int, ...]) -> Location:
+    """Answer the deepest location of *path* that there is in the document."""
+    if not path or path[0] not in located.node.config:
+        return located.location_of()
+    location = located.location_of(str(path[0]))
+    value: Any = located.node.config[str(path[0])]
     for part in path[1:]:
         within = (isinstance(value, dict) and part in value) or (
             isinstance(value, list) and isinstance(part, int) and part < len(value)
         )
         if not within:
             break
-        place, value = (place, part), value[part]
-    return place
+        location, value = (location, part), value[part]
+    return location
 
 
 def _without(config: dict[str, Any], path: tuple[str | int, ...]) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executor_worker.graph.definition import Placed
+from executor_worker.graph.definition import LocatedGraph
 from executor_worker.graph.problems import Problems
 from executor_worker.graph.references import Needs, condition_needs, names_in, needs_of
 from executor_worker.nodes import templates
@@ -17,8 +17,8 @@ IDS = dict.fromkeys(["a", "b", "c", "long name"])
 
 
 def needs(node: dict[str, Any]) -> Needs:
-    placed = Placed.read({"nodes": {"x": node}}, Problems()).nodes["x"]
-    return needs_of(placed.node, IDS, placed.routing)
+    located = LocatedGraph.read({"nodes": {"x": node}}, Problems()).nodes["x"]
+    return needs_of(located.node, IDS, located.routing)
 
 
 @pytest.mark.parametrize(
