@@ -75,12 +75,12 @@ class RunContext:
         if self.left() <= 0:
             raise NodeTimeout("the node's time is up")
 
-    def hold_off(self, seconds: float, place: str) -> None:
+    def hold_off(self, seconds: float, throttle_key: str) -> None:
         """
         Call before waiting for a throttled model: a worker that can rather gives the item back until there is room.
 
         Args:
-            place: The throttle's name; empty: only this process knows of it.
+            throttle_key: The throttle's name; empty: only this process knows of it.
 
         Raises:
             Parked: It is given back.
@@ -136,7 +136,7 @@ class RunContext:
     def text_delta(self, text: str) -> None:
         """Show *text*, which a model has just said."""
 
-    def call_delta(self, place: int, name: str, arguments: str) -> None:
+    def call_delta(self, position: int, name: str, arguments: str) -> None:
         """Show that a model is asking for a tool; *arguments* is what came of their text just now."""
 
     def void_deltas(self) -> None:

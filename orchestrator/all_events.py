@@ -28,10 +28,10 @@ PAGE = 500
 BLOCK_S = 5.0
 FIRST, NOW = "0", "now"
 _POSITION = re.compile(r"(\d{1,15})(?:-(\d{1,10}))?")
-_Place = tuple[int, int]
+_Position = tuple[int, int]
 
 
-def place_of(text: str) -> _Place | None:
+def position_of(text: str) -> _Position | None:
     """Read a position: an event's id as it came, or milliseconds since the epoch; None if it is none."""
     found = _POSITION.fullmatch(text)
     return (int(found[1]), int(found[2] or 0)) if found else None
@@ -54,10 +54,10 @@ class AllEvents:
     def __init__(self, client: Client, leaving: asyncio.Event) -> None:
         self._client = client
         self._leaving = leaving
-        self._places: deque[_Place] = deque(maxlen=KEPT)
+        self._positions: deque[_Position] = deque(maxlen=KEPT)
         self._kept: deque[Shown] = deque(maxlen=KEPT)
-        self._base: _Place | None = None  # all events behind this one are kept; None: none are
-        self._last: _Place = (0, 0)
+        self._base: _Position | None = None  # all events behind this one are kept; None: none are
+        self._last: _Position = (0, 0)
         self._news = asyncio.Event()
         self._readers = 0
         self._waiting: asyncio.Task[None] | None = None
@@ -66,7 +66,7 @@ class AllEvents:
         """Tell all readers that this process is to end."""
         self._tell()
 
-    async def now(self) -> _Place:
+    async def now(self) -> _Position:
         """
         Return the position behind all that has been.
 
@@ -74,9 +74,9 @@ class AllEvents:
             StreamError: Not now.
         """
         (last,) = checked(await self._client.ask([("XREVRANGE", GRAPH_EVENTS, "+", "-", "COUNT", 1)]))
-        return _place(last[0][0]) if last else (0, 0)
+        return _position_in(last[0][0]) if last else (0, 0)
 
-    async def page(self, after: _Place, limit: int, types: Collection[str] = ()) -> Page:
+    async def page(self, after: _Position, limit: int, types: Collection[str] = ()) -> Page:
         """
         Read on after a position.
 
@@ -87,7 +87,7 @@ class AllEvents:
         return Page(_wanted(shown, types), _id(last))
 
     async def follow(
-        self, after: _Place, types: Collection[str] = (), quiet_s: float = QUIET_S
+        self, after: _Position, types: Collection[str] = (), quiet_s: float = QUIET_S
     ) -> AsyncGenerator[Batch | Mark]:
         """
         Yield events after a position, as they come; Redis may be away meanwhile.
@@ -111,16 +111,16 @@ class AllEvents:
                 after = last
             yield Mark.LEAVING
 
-    async def _behind(self, after: _Place) -> tuple[list[Shown], _Place]:
+    async def _behind(self, after: _Position) -> tuple[list[Shown], _Position]:
         """Take what is kept; who is further behind reads for itself."""
         if self._base is None or after < self._base:
             return await self._read(after, PAGE)
-        found = list(self._kept)[bisect_right(self._places, after) :]
+        found = list(self._kept)[bisect_right(self._positions, after) :]
         return found, max(after, self._last)
 
-    async def _read(self, after: _Place, limit: int) -> tuple[list[Shown], _Place]:
+    async def _read(self, after: _Position, limit: int) -> tuple[list[Shown], _Position]:
         (found,) = checked(await self._client.ask([("XRANGE", GRAPH_EVENTS, f"({_id(after)}", "+", "COUNT", limit)]))
-        return _shown(found), _place(found[-1][0]) if found else after
+        return _shown(found), _position_in(found[-1][0]) if found else after
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:
@@ -160,15 +160,15 @@ class AllEvents:
         found = reply[0][1]
         for one in _shown(found):
             if len(self._kept) == KEPT:
-                self._base = self._places[0]
+                self._base = self._positions[0]
             self._kept.append(one)
-            self._places.append(_place(one.cursor.encode()))
-        self._last = _place(found[-1][0])
+            self._positions.append(_position_in(one.cursor.encode()))
+        self._last = _position_in(found[-1][0])
         self._tell()
 
     def _forget(self) -> None:
         self._kept.clear()
-        self._places.clear()
+        self._positions.clear()
         self._base = None
         self._tell()
 
@@ -185,13 +185,13 @@ async def _within(seconds: float, news: asyncio.Event) -> bool:
     return news.is_set()
 
 
-def _place(entry: bytes) -> _Place:
+def _position_in(entry: bytes) -> _Position:
     ms, _, number = entry.partition(b"-")
     return int(ms), int(number)
 
 
-def _id(place: _Place) -> str:
-    return f"{place[0]}-{place[1]}"
+def _id(position: _Position) -> str:
+    return f"{position[0]}-{position[1]}"
 
 
 def _shown(entries: list[Any]) -> list[Shown]:

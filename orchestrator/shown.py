@@ -115,7 +115,7 @@ class Position:
 
 class Reader:
     """
-    A reader's place at a feed: woken when there is something new, and when there was nothing for a while.
+    A reader's position in a feed: woken when there is something new, and when there was nothing for a while.
 
     Attributes:
         deltas: What was shown between events since, each behind the number of the event that it came after (0: not

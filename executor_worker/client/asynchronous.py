@@ -13,7 +13,7 @@ import httpx2
 
 from executor_worker.client import protocol
 from executor_worker.client.errors import DagoError, DagoUnavailable, NotEnded
-from executor_worker.client.protocol import PAUSES_S, POLL_S, READ_S, TRIES, Blocks, Call, Place
+from executor_worker.client.protocol import PAUSES_S, POLL_S, READ_S, TRIES, Blocks, Call, Position
 
 Document = dict[str, Any]
 
@@ -130,10 +130,10 @@ class AsyncDagoClient:
             DagoError: There is no such run, or it may not be read.
             DagoUnavailable: The API could not be reached for some seconds.
         """
-        place, failures = Place(after), 0
+        position, failures = Position(after), 0
         while True:
             try:
-                async for event in self._stream(graph_id, place, deltas):
+                async for event in self._stream(graph_id, position, deltas):
                     failures = 0
                     yield event
             except (DagoUnavailable, httpx2.TransportError) as error:
@@ -142,7 +142,7 @@ class AsyncDagoClient:
                     raise DagoUnavailable(f"the API can't be reached: {error}") from error
                 await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S)) - 1])
             else:
-                if await self._has_ended(graph_id, place):
+                if await self._has_ended(graph_id, position):
                     return
 
     async def cancel(self, graph_id: str) -> Document:
@@ -204,8 +204,8 @@ class AsyncDagoClient:
             raise DagoUnavailable(f"the API can't be reached: {error}") from error
         return protocol.answer_of(answer.status_code, answer.headers, answer.content)
 
-    async def _stream(self, graph_id: str, place: Place, deltas: bool) -> AsyncIterator[Document]:
-        call = protocol.of_run(graph_id, "/events", after=place.cursor, deltas=int(deltas))
+    async def _stream(self, graph_id: str, position: Position, deltas: bool) -> AsyncIterator[Document]:
+        call = protocol.of_run(graph_id, "/events", after=position.cursor, deltas=int(deltas))
         headers = {"Accept": "text/event-stream"}
         blocks = Blocks()
         timeout = httpx2.Timeout(READ_S)
@@ -216,12 +216,12 @@ class AsyncDagoClient:
                 protocol.refuse(answer.status_code, answer.headers, await answer.aread())
             async for line in answer.aiter_lines():
                 for cursor, name, data in blocks.line(line):
-                    event = place.take(cursor, name, data)
+                    event = position.take(cursor, name, data)
                     if event is not None:
                         yield event
 
-    async def _has_ended(self, graph_id: str, place: Place) -> bool:
+    async def _has_ended(self, graph_id: str, position: Position) -> bool:
         """Tell whether there is nothing more to come: the reader may have begun behind the last event."""
         status = await self.get_status(graph_id)
-        seq = int(place.cursor.partition("-")[0] or 0)
+        seq = int(position.cursor.partition("-")[0] or 0)
         return status["completed_at"] is not None and status["seq"] <= seq

@@ -12,7 +12,7 @@ import httpx2
 
 from executor_worker.client import protocol
 from executor_worker.client.errors import DagoError, DagoUnavailable, NotEnded
-from executor_worker.client.protocol import PAUSES_S, POLL_S, READ_S, TRIES, Blocks, Call, Place
+from executor_worker.client.protocol import PAUSES_S, POLL_S, READ_S, TRIES, Blocks, Call, Position
 
 Document = dict[str, Any]
 
@@ -127,10 +127,10 @@ class DagoClient:
             DagoError: There is no such run, or it may not be read.
             DagoUnavailable: The API could not be reached for some seconds.
         """
-        place, failures = Place(after), 0
+        position, failures = Position(after), 0
         while True:
             try:
-                for event in self._stream(graph_id, place, deltas):
+                for event in self._stream(graph_id, position, deltas):
                     failures = 0
                     yield event
             except (DagoUnavailable, httpx2.TransportError) as error:
@@ -139,7 +139,7 @@ class DagoClient:
                     raise DagoUnavailable(f"the API can't be reached: {error}") from error
                 time.sleep(PAUSES_S[min(failures, len(PAUSES_S)) - 1])
             else:
-                if self._has_ended(graph_id, place):
+                if self._has_ended(graph_id, position):
                     return
 
     def cancel(self, graph_id: str) -> Document:
@@ -201,8 +201,8 @@ class DagoClient:
             raise DagoUnavailable(f"the API can't be reached: {error}") from error
         return protocol.answer_of(answer.status_code, answer.headers, answer.content)
 
-    def _stream(self, graph_id: str, place: Place, deltas: bool) -> Iterator[Document]:
-        call = protocol.of_run(graph_id, "/events", after=place.cursor, deltas=int(deltas))
+    def _stream(self, graph_id: str, position: Position, deltas: bool) -> Iterator[Document]:
+        call = protocol.of_run(graph_id, "/events", after=position.cursor, deltas=int(deltas))
         headers = {"Accept": "text/event-stream"}
         blocks = Blocks()
         timeout = httpx2.Timeout(READ_S)
@@ -211,12 +211,12 @@ class DagoClient:
                 protocol.refuse(answer.status_code, answer.headers, answer.read())
             for line in answer.iter_lines():
                 for cursor, name, data in blocks.line(line):
-                    event = place.take(cursor, name, data)
+                    event = position.take(cursor, name, data)
                     if event is not None:
                         yield event
 
-    def _has_ended(self, graph_id: str, place: Place) -> bool:
+    def _has_ended(self, graph_id: str, position: Position) -> bool:
         """Tell whether there is nothing more to come: the reader may have begun behind the last event."""
         status = self.get_status(graph_id)
-        seq = int(place.cursor.partition("-")[0] or 0)
+        seq = int(position.cursor.partition("-")[0] or 0)
         return status["completed_at"] is not None and status["seq"] <= seq

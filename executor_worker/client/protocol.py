@@ -110,8 +110,8 @@ class Blocks:
             yield done[0], done[1], loads(done[2].encode())
 
 
-class Place:
-    """The place of a reader in a run's log, through all its connections."""
+class Position:
+    """The position of a reader in a run's log, through all its connections."""
 
     def __init__(self, after: int) -> None:
         self.cursor = str(after) if after else ""

@@ -9,7 +9,7 @@ The journal of a run: records of its steps, from which a later run of the same i
     ended      the run's outcome is settled: its next run begins anew
 
 They are data, not code: a resumed run asks for answers in the order of its own calls, and nothing else has to
-be the same. A tool call is named `<model calls before it>.<place in its turn>`.
+be the same. A tool call is named `<model calls before it>.<position in its turn>`.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class _Call:
     One tool call of a run.
 
     Attributes:
-        id: Its name in the journal: `<model calls before it>.<place in the turn>`.
+        id: Its name in the journal: `<model calls before it>.<position in the turn>`.
         again: It is made again if an earlier run has sent it and its answer is unknown.
         value: The run wants the answer's value, not what a model reads.
         kept: It is written down.
@@ -142,7 +142,7 @@ class Steps:
         known = self._history.answered(call.id) if kept else None
         return self._made(call) if known is None else journal.answer(known)
 
-    def asked_tool(self, tool: Tool | None, place: int, name: str, arguments: dict[str, Any]) -> Answer:
+    def asked_tool(self, tool: Tool | None, position: int, name: str, arguments: dict[str, Any]) -> Answer:
         """
         Call *tool* as the model asked, for the model to read.
 
@@ -150,21 +150,21 @@ class Steps:
 
         Args:
             tool: None if there is none any more; see `was_sent`.
-            place: The call's, in the model's turn.
+            position: The call's, in the model's turn.
 
         Raises:
             ToolError, ToolUncertain, NodeTimeout, Cancelled, Abandoned: See `tool`.
         """
         again = tool is not None and tool.effects in ("none", "idempotent")
-        return self._once(_Call(tool, f"{self.replies}.{place}", name, arguments, again=again))
+        return self._once(_Call(tool, f"{self.replies}.{position}", name, arguments, again=again))
 
-    def was_sent(self, place: int) -> bool:
-        """Tell whether an earlier run has sent the call at *place* of the model's last turn."""
-        return self._history.sent(f"{self.replies}.{place}")
+    def was_sent(self, position: int) -> bool:
+        """Tell whether an earlier run has sent the call at *position* of the model's last turn."""
+        return self._history.sent(f"{self.replies}.{position}")
 
-    def broke_off(self, place: int) -> bool:
-        """Tell whether an earlier run left the call at *place* without an answer, and had the model's next reply."""
-        return self._history.replies > self.replies and self._history.answered(f"{self.replies}.{place}") is None
+    def broke_off(self, position: int) -> bool:
+        """Tell whether an earlier run left the call at *position* without an answer, and had the model's next reply."""
+        return self._history.replies > self.replies and self._history.answered(f"{self.replies}.{position}") is None
 
     def note(self, name: str, *, ok: bool, seconds: float = 0.0) -> None:
         """Remember a tool call for the run's result."""

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
 from executor_worker.broker.connection.link import Link
+from executor_worker.child_process import end_by_stdin
 from executor_worker.errors import ConfigError
 from executor_worker.settings import Settings
 from executor_worker.telemetry import logs
@@ -92,12 +92,5 @@ class HistoryProcess:
     def close(self) -> None:
         """End it; what it had not written is written by the next."""
         process, self._process = self._process, None
-        if process is None or process.stdin is None:
-            return
-        with suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(LEAVE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            end_by_stdin(process, LEAVE_S)

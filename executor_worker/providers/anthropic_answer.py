@@ -44,7 +44,7 @@ class Answer:
         self.explanation = ""
         self.problems: dict[str, str] = {}
         self._figures: dict[str, int] = {}
-        self._place: dict[int, int] = {}  # index as the server counts → place among the blocks
+        self._position: dict[int, int] = {}  # index as the server counts → position among the blocks
         self._pieces: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
         self._begun = False
 
@@ -64,10 +64,10 @@ class Answer:
         if kind == "message_start":
             self._begin(event["message"])
         elif kind == "content_block_start":
-            self._place[event.get("index", 0)] = len(self.blocks)
+            self._position[event.get("index", 0)] = len(self.blocks)
             self.blocks.append(dict(event["content_block"]))
         elif kind == "content_block_delta":
-            self._add(self._place[event.get("index", 0)], event["delta"])
+            self._add(self._position[event.get("index", 0)], event["delta"])
         elif kind == "message_delta":
             self._end(event)
 
@@ -79,11 +79,11 @@ class Answer:
             return
         more = delta.get("partial_json") if isinstance(delta, dict) else ""
         if event["type"] in ("content_block_start", "content_block_delta") and isinstance(more, str):
-            place = self._place.get(event.get("index", 0), -1)
+            position = self._position.get(event.get("index", 0), -1)
             calls = [at for at, block in enumerate(self.blocks) if block.get("type") == "tool_use"]
-            if place in calls:
-                name = tools.own_name(str(self.blocks[place].get("name", "")))
-                run_context.call_delta(calls.index(place), name, more)
+            if position in calls:
+                name = tools.own_name(str(self.blocks[position].get("name", "")))
+                run_context.call_delta(calls.index(position), name, more)
 
     def take_whole(self, message: Any) -> None:
         """Take a message that came in one piece."""
@@ -105,8 +105,8 @@ class Answer:
         if not self._begun:
             raise Unusable(f"no message in it ({content_type})")
         self._tell_calls_apart()
-        for (place, key), pieces in self._pieces.items():
-            block = self.blocks[place]
+        for (position, key), pieces in self._pieces.items():
+            block = self.blocks[position]
             text = "".join(pieces)
             if key == "partial_json":
                 self._set_input(block, text)
@@ -151,11 +151,11 @@ class Answer:
         figures = usage if isinstance(usage, dict) else {}
         self._figures |= {key: value for key, value in figures.items() if isinstance(value, int)}
 
-    def _add(self, place: int, delta: dict[str, Any]) -> None:
-        block = self.blocks[place]
+    def _add(self, position: int, delta: dict[str, Any]) -> None:
+        block = self.blocks[position]
         for key, value in delta.items():
             if key in _APPENDED and isinstance(value, str):
-                self._pieces[place, key].append(value)
+                self._pieces[position, key].append(value)
             elif key == "citation":
                 block["citations"] = [*(block.get("citations") or ()), value]
             elif key != "type":

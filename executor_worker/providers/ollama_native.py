@@ -165,12 +165,12 @@ class _Answer:
         if isinstance(text, str):
             run_context.text_delta(text)
         calls = [call for call in message.get("tool_calls") or () if isinstance(call, dict)]
-        for place, call in enumerate(calls, len(self._calls) - len(calls)):
+        for position, call in enumerate(calls, len(self._calls) - len(calls)):
             about = call.get("function")
             about = about if isinstance(about, dict) else {}
             arguments = about.get("arguments")
             told = arguments if isinstance(arguments, str) else dumps(arguments).decode()
-            run_context.call_delta(place, tools.own_name(str(about.get("name") or "")), told)
+            run_context.call_delta(position, tools.own_name(str(about.get("name") or "")), told)
 
     def reply(self, tools: DeclaredTools) -> ModelReply:
         """
@@ -185,12 +185,12 @@ class _Answer:
         text = mended("".join(self._texts))
         message: dict[str, Any] = {"role": "assistant", "content": text}
         calls = []
-        for place, call in enumerate(self._calls):
+        for position, call in enumerate(self._calls):
             about: Any = call.get("function")
             about = about if isinstance(about, dict) else {}
             name, given = str(about.get("name") or ""), about.get("arguments")
             arguments, problem = (given, "") if isinstance(given, dict) else read_arguments(str(given or ""))
-            calls.append(tools.call(f"call_{self._turn}_{place}", name, mended(arguments), problem))
+            calls.append(tools.call(f"call_{self._turn}_{position}", name, mended(arguments), problem))
         if self._calls:
             message["tool_calls"] = mended(self._calls)
         return ModelReply(

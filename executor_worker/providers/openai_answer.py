@@ -43,7 +43,7 @@ class Answer:
         self.usage = Usage()
         self._turn = turn
         self._calls: list[dict[str, Any]] = []
-        self._place: dict[int, int] = {}
+        self._position: dict[int, int] = {}
         self._pieces: defaultdict[str, list[str]] = defaultdict(list)
         self._begun = False
 
@@ -71,10 +71,10 @@ class Answer:
         self.message["content"] = None
         self.message |= {key: "".join(pieces) for key, pieces in self._pieces.items()}
         known: set[str] = set()
-        for place, call in enumerate(self._calls):
+        for position, call in enumerate(self._calls):
             # Ids tie results to calls; some servers give none, or all calls the same.
             given = str(call.get("id") or "")
-            call["id"] = given if given and given not in known else f"call_{self._turn}_{place}"
+            call["id"] = given if given and given not in known else f"call_{self._turn}_{position}"
             known.add(call["id"])
             call.setdefault("type", "function")
         if self._calls:
@@ -133,8 +133,8 @@ class Answer:
                 function["name"] += "" if function["arguments"] and name == function["name"] else name
                 more = _text(value.get("arguments"))
                 function["arguments"] += more
-                place = next(at for at, one in enumerate(self._calls) if one is call)
-                self._run_context.call_delta(place, self._tools.own_name(function["name"]), more)
+                position = next(at for at, one in enumerate(self._calls) if one is call)
+                self._run_context.call_delta(position, self._tools.own_name(function["name"]), more)
             elif value is not None and key != "index":
                 call[key] = value
 
@@ -145,14 +145,14 @@ class Answer:
         A new id begins a new call whatever the index says, and so does a name after a call that is whole.
         """
         index = piece.get("index")
-        place = self._place.get(index, -1) if isinstance(index, int) else len(self._calls) - 1
-        if place >= 0 and piece.get("id") in (None, "", self._calls[place].get("id")):
-            call = self._calls[place]
+        position = self._position.get(index, -1) if isinstance(index, int) else len(self._calls) - 1
+        if position >= 0 and piece.get("id") in (None, "", self._calls[position].get("id")):
+            call = self._calls[position]
             if not _begins(piece.get("function") or {}, call["function"]):
                 return call
         self._calls.append({"function": {"name": "", "arguments": ""}})
         if isinstance(index, int):
-            self._place[index] = len(self._calls) - 1
+            self._position[index] = len(self._calls) - 1
         return self._calls[-1]
 
 

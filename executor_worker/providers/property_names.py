@@ -51,7 +51,7 @@ class PropertyNames:
             return value
         here = in_place(schemas, self.schema)
         if isinstance(value, list):
-            return [self._restored(inner, items(here, place)) for place, inner in enumerate(value)]
+            return [self._restored(inner, items(here, index)) for index, inner in enumerate(value)]
         known = {name for schema in here for name in mapped(schema, "properties")}
         return {
             (self._own.get(name, name) if name in known else name): self._restored(inner, members(here, name))

@@ -105,8 +105,8 @@ def _merged(one: dict[str, Any], other: object) -> dict[str, Any]:
 
 
 def _resolved(root: object, reference: object) -> object:
-    place = root
+    value = root
     for step in str(reference).removeprefix("#").strip("/").split("/"):
         key = step.replace("~1", "/").replace("~0", "~")
-        place = place.get(key) if isinstance(place, dict) and step else place
-    return place
+        value = value.get(key) if isinstance(value, dict) and step else value
+    return value

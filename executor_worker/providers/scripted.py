@@ -226,8 +226,8 @@ def _say(reply: ModelReply, seconds: float, run_context: RunContext) -> None:
     for word in filter(None, words):
         run_context.text_delta(word)
         pause(seconds / len(words), run_context)
-    for place, call in enumerate(reply.tool_calls):
-        run_context.call_delta(place, call.name, json.dumps(call.arguments))
+    for position, call in enumerate(reply.tool_calls):
+        run_context.call_delta(position, call.name, json.dumps(call.arguments))
 
 
 def _tool_call(call: dict[str, Any], call_id: str) -> ToolCall:
@@ -250,8 +250,8 @@ def _tokens(value: object) -> int:
 def _directives(text: str) -> Iterator[list[Any]]:
     for block in _FENCED.finditer(text):
         yield _as_list(json.loads(block[1]))
-    for place in _INLINE.finditer(text):
-        yield _as_list(json.JSONDecoder().raw_decode(text, place.start())[0]["script"])
+    for found in _INLINE.finditer(text):
+        yield _as_list(json.JSONDecoder().raw_decode(text, found.start())[0]["script"])
 
 
 def _as_list(script: object) -> list[Any]:

@@ -24,12 +24,12 @@ class Wait:
     """
     Attributes:
         seconds: Until it is worth asking again.
-        place: What is waited for, by a name that the worker's stream knows; empty: nothing shared.
+        key: What is waited for, by a name that the worker's stream knows; empty: nothing shared.
         refused: The provider refuses the key: however long that lasts, it is not the item's fault.
     """
 
     seconds: float
-    place: str = ""
+    key: str = ""
     refused: bool = False
 
 
@@ -59,7 +59,7 @@ class Throttle(Protocol):
         """
         ...
 
-    def place(self, model: str) -> str:
+    def key(self, model: str) -> str:
         """Name what a call of *model* would wait for; see `Wait`."""
         ...
 
@@ -81,7 +81,7 @@ class Alone:
     def refused(self, model: str, run_context: RunContext, error: ModelRefused) -> Wait | None:
         return None
 
-    def place(self, model: str) -> str:
+    def key(self, model: str) -> str:
         return ""
 
 

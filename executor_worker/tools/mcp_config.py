@@ -90,7 +90,7 @@ class ServerConfig:
     """
 
     name: str
-    place: Remote | Local
+    target: Remote | Local
     rule: ToolRule = field(default_factory=ToolRule)
     tools: Mapping[str, ToolRule] = field(default_factory=dict)
     offered: frozenset[str] | None = None
@@ -99,13 +99,13 @@ class ServerConfig:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Collect the secrets in its address, headers, arguments and environment; of `Bearer x` the x too."""
-        place = self.place
-        given = place.headers if isinstance(place, Remote) else place.env
+        target = self.target
+        given = target.headers if isinstance(target, Remote) else target.env
         values = [value for name, value in given.items() if _SECRET_NAME.search(name)]
-        if isinstance(place, Remote):
-            values += addresses.passwords_in(place.url)
+        if isinstance(target, Remote):
+            values += addresses.passwords_in(target.url)
         else:
-            values += _secret_arguments(place.args)
+            values += _secret_arguments(target.args)
         return tuple(part for value in values for part in (value, value.rpartition(" ")[2]) if part)
 
     def offers(self, tool: str) -> bool:
@@ -121,13 +121,13 @@ class ServerConfig:
     @property
     def circuit(self) -> Circuit:
         """All its tools: told apart from others by its address, or how it is started, without secrets."""
-        place, secrets = self.place, self.secrets
+        target, secrets = self.target, self.secrets
         words: list[str]
-        if isinstance(place, Remote):
-            words = [addresses.without_password(place.url)]
+        if isinstance(target, Remote):
+            words = [addresses.without_password(target.url)]
         else:
-            given = [*place.args, *(f"{name}={value}" for name, value in sorted(place.env.items()))]
-            words = [place.command, *(word for word in given if not any(secret in word for secret in secrets))]
+            given = [*target.args, *(f"{name}={value}" for name, value in sorted(target.env.items()))]
+            words = [target.command, *(word for word in given if not any(secret in word for secret in secrets))]
         written = "\0".join(words).encode("utf-8", "surrogatepass")
         digest = hashlib.blake2b(written, digest_size=6).hexdigest()
         return Circuit("mcp", self.name, digest, self.rule.on_open == "fail")
@@ -199,8 +199,8 @@ def _split_name(word: str) -> tuple[str, str]:
 def _name_of(url: str, hosts: Counter[str]) -> str:
     """The host, and the port if it says one; with the path if several servers are on it."""
     parts = urlsplit(url)
-    place = parts.netloc.rpartition("@")[2]
-    return place if hosts[parts.netloc] == 1 else f"{place}{parts.path}".rstrip("/")
+    host = parts.netloc.rpartition("@")[2]
+    return host if hosts[parts.netloc] == 1 else f"{host}{parts.path}".rstrip("/")
 
 
 def _from_file(path: str, environ: Mapping[str, str]) -> list[ServerConfig]:
@@ -209,12 +209,12 @@ def _from_file(path: str, environ: Mapping[str, str]) -> list[ServerConfig]:
 
 def _server(name: str, entry: Entry, path: str, environ: Mapping[str, str]) -> ServerConfig:
     try:
-        place = _place(entry, environ)
+        target = _target(entry, environ)
     except ValueError as error:
         raise bad_file(path, f"server {name!r}: {error}") from error
     return ServerConfig(
         name,
-        place,
+        target,
         ToolRule(effects=entry.effects, timeout=entry.timeout_s, on_open=entry.on_open),
         entry.tools,
         None if entry.offered is None else frozenset(entry.offered),
@@ -235,7 +235,7 @@ def _header(name: str, value: str) -> tuple[str, str]:
     return name, value
 
 
-def _place(entry: Entry, environ: Mapping[str, str]) -> Remote | Local:
+def _target(entry: Entry, environ: Mapping[str, str]) -> Remote | Local:
     def text(written: str) -> str:
         return filled(written, environ)
 

@@ -173,7 +173,7 @@ class ToolRegistry:
         configs = load_servers(settings.mcp_servers, settings.mcp_config, settings.environ)
         if not configs:
             return None
-        self._require_proxies(config.place.url for config in configs if isinstance(config.place, Remote))
+        self._require_proxies(config.target.url for config in configs if isinstance(config.target, Remote))
         self.secrets = tuple(secret for config in configs for secret in config.secrets)
         from executor_worker.tools.mcp import McpServers  # 27 MiB and 0.6 s, for those who have a server
 

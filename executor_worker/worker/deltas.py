@@ -84,9 +84,9 @@ class Deltas:
         """Take more of a model's text."""
         self._take(_TEXT, "", text)
 
-    def call(self, place: int, name: str, arguments: str) -> None:
+    def call(self, position: int, name: str, arguments: str) -> None:
         """Take more of a tool call's arguments, as they are written."""
-        self._take(place, name, arguments)
+        self._take(position, name, arguments)
 
     def end(self) -> None:
         """Show the rest of a model call."""
@@ -98,8 +98,8 @@ class Deltas:
         if self._channels_now(now) and self._may_send(now):
             self._send("node.progress", data, now)
 
-    def _take(self, place: int, name: str, more: str) -> None:
-        said = self._said.setdefault(place, _Pieces(name))
+    def _take(self, position: int, name: str, more: str) -> None:
+        said = self._said.setdefault(position, _Pieces(name))
         said.name = name or said.name
         said.pieces.append(more)
         now = self._clock()
@@ -109,19 +109,19 @@ class Deltas:
     def _show(self, now: float) -> None:
         self._next_at = now + EVERY_S
         listened_to = bool(self._channels_now(now))
-        for place, said in self._said.items():
+        for position, said in self._said.items():
             if said.pieces and not (listened_to and not self._may_send(now)):
                 more = "".join(said.pieces)
                 if listened_to:
-                    self._send("llm.delta", self._told(place, said, more), now)
+                    self._send("llm.delta", self._told(position, said, more), now)
                 said.at += len(more)
                 said.pieces.clear()
 
-    def _told(self, place: int, said: _Pieces, more: str) -> dict[str, Any]:
+    def _told(self, position: int, said: _Pieces, more: str) -> dict[str, Any]:
         about = {"turn": self._turn, "at": said.at}
-        if place == _TEXT:
+        if position == _TEXT:
             return {**about, "text": more}
-        return {**about, "call": f"{self._turn}.{place}", "name": said.name, "arguments": more}
+        return {**about, "call": f"{self._turn}.{position}", "name": said.name, "arguments": more}
 
     def _may_send(self, now: float) -> bool:
         return len(self._sent_at) < MOST or now - self._sent_at[0] >= WITHIN_S

@@ -112,10 +112,10 @@ class RunControl(RunContext):
             if self._cancelled():
                 raise Cancelled(NOT_WANTED)
 
-    def hold_off(self, seconds: float, place: str) -> None:
+    def hold_off(self, seconds: float, throttle_key: str) -> None:
         # Whatever the run has done by now is written down.
-        if place and seconds > IN_PLACE_S:
-            raise Parked(place, self.spent + self.tries)
+        if throttle_key and seconds > IN_PLACE_S:
+            raise Parked(throttle_key, self.spent + self.tries)
 
     def lack(self, tools: Sequence[str]) -> None:
         found = self._elsewhere(tools)
@@ -165,9 +165,9 @@ class RunControl(RunContext):
         if self._deltas is not None and text:
             self._deltas.text(text)
 
-    def call_delta(self, place: int, name: str, arguments: str) -> None:
+    def call_delta(self, position: int, name: str, arguments: str) -> None:
         if self._deltas is not None:
-            self._deltas.call(place, name, arguments)
+            self._deltas.call(position, name, arguments)
 
     def void_deltas(self) -> None:
         if self._deltas is not None:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from executor_worker.json_text import loads
-from orchestrator.all_events import FIRST, NOW, place_of
+from orchestrator.all_events import FIRST, NOW, position_of
 from orchestrator.api.answers import answer
 from orchestrator.api.live import EventStream
 from orchestrator.api.requests import number, words
@@ -41,7 +41,7 @@ class AllRunsRoutes:
             InvalidRequest: It is no position.
         """
         text = request.headers.get("last-event-id", "") or request.query_params.get("after", "") or FIRST
-        found = await self._events.now() if text == NOW else place_of(text)
+        found = await self._events.now() if text == NOW else position_of(text)
         if found is None:
             raise InvalidRequest(f"'after' has to be the id of an event as it came, {FIRST}, or {NOW!r}")
         return found

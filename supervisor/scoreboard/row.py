@@ -44,7 +44,7 @@ WORDS = 32
 KILL = Struct("<40p256p")  # failure code, what was held then
 RELEASED = Struct("<256p")
 WATCHED = Struct("<H510s")
-DEATH = Struct("<256p40p72p256p")  # what was held then, cause, phase, place in the user's code
+DEATH = Struct("<256p40p72p256p")  # what was held then, cause, phase, line of the user's code
 
 _IN_HAND_AT = WORDS * WORD
 _KILL_AT = _IN_HAND_AT + CurrentItem.SIZE

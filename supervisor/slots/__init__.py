@@ -1,1 +1,1 @@
-"""Slots: numbered places in the pool, and the process now in each."""
+"""Slots: numbered parts of the pool, and the process now in each."""

@@ -1,4 +1,4 @@
-"""The keeper's place: watched by its beat."""
+"""The keeper's slot: watched by its beat."""
 
 from __future__ import annotations
 

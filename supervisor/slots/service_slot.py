@@ -1,4 +1,4 @@
-"""A service's place: a process that serves others for the pool, watched through its row of a scoreboard of its own."""
+"""A service's slot: a process that serves others for the pool, watched through its row of a scoreboard of its own."""
 
 from __future__ import annotations
 

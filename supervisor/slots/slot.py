@@ -1,5 +1,5 @@
 """
-A place for one child at a time: forked, watched, asked to leave, killed, forked again.
+A slot for one child at a time: forked, watched, asked to leave, killed, forked again.
 
 `transitions.SLOT` says what follows from what; here is how it is done. What a child is for, how one sees that it is up
 and what it must not exceed, is told by the kinds of slot: `WorkerSlot`, `KeeperSlot`, `ServiceSlot`.

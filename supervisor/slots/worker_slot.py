@@ -1,4 +1,4 @@
-"""A worker's place: watched through its row of the scoreboard."""
+"""A worker's slot: watched through its row of the scoreboard."""
 
 from __future__ import annotations
 

@@ -138,9 +138,9 @@ def _claim(folder: Path) -> IO[bytes]:
     return lock
 
 
-def _remove_leftovers(place: Path) -> None:
+def _remove_leftovers(parent: Path) -> None:
     """Remove what servers whose owners were killed have left."""
-    for folder in place.glob(f"{PREFIX}*"):
+    for folder in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError), (folder / "owner").open("rb") as lock:
             if time.time() - folder.stat().st_mtime < FRESH_S:
                 continue  # its owner may be about to lock it

@@ -79,7 +79,7 @@ class FleetThrottle:
         self._told_until = 0.0
         self._cut = 0
 
-    def place(self, model: str) -> str:
+    def key(self, model: str) -> str:
         return self._name(model) if self._told else ""
 
     def _name(self, model: str) -> str:
@@ -89,17 +89,17 @@ class FleetThrottle:
         self._cut = 0
         if not self._active() and time.monotonic() > self._told_until:
             return None
-        place = self._name(model)
+        key = self._name(model)
         try:
             words: list[Word] = [self._caller, _ms(PLACE_S), _ms(QUIET_S)]
-            wait_ms, self._cut, refused = self._link.run(self._admit, [place], words)
+            wait_ms, self._cut, refused = self._link.run(self._admit, [key], words)
         except StreamError as error:
             logs.debug("throttle.unknown", reason=str(error))
             return None
         if not wait_ms:
             return None
         seconds = wait_ms / 1000 if wait_ms > 0 else random.uniform(FULL_S * 2 / 3 + 0.1, FULL_S)
-        return Wait(seconds, place, bool(refused))
+        return Wait(seconds, key, bool(refused))
 
     def ended(self, model: str, run_context: RunContext, error: ModelError | None, *, answered: bool) -> None:
         try:

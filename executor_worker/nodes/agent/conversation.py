@@ -73,15 +73,15 @@ class Conversation:
 
     def _clear(self, kept: int) -> bool:
         """Clear all results but those of the newest *kept* turns, all at once: a provider's cache is lost only once."""
-        places = [place for place, turn in enumerate(self.turns) if isinstance(turn, ToolTurn)]
+        positions = [position for position, turn in enumerate(self.turns) if isinstance(turn, ToolTurn)]
         number, changed = 0, False
-        for place in places[: len(places) - kept]:
-            turn = self.turns[place]
+        for position in positions[: len(positions) - kept]:
+            turn = self.turns[position]
             assert isinstance(turn, ToolTurn)
             results = []
             for result in turn.results:
                 number += 1
                 results.append(self._results.cleared(number, result))
             changed = changed or any(new is not old for new, old in zip(results, turn.results, strict=True))
-            self.turns[place] = replace(turn, results=tuple(results))
+            self.turns[position] = replace(turn, results=tuple(results))
         return changed

@@ -236,9 +236,9 @@ class _Agent:
     # -- tools ------------------------------------------------------------------------------------
 
     def _run_open_calls(self) -> None:
-        for place, call in enumerate(self._open_calls):
+        for position, call in enumerate(self._open_calls):
             # Kept one by one: time may be up between two of them.
-            self._results.append(self._result(call, place))
+            self._results.append(self._result(call, position))
         if self._open_calls:
             self._repetition.note(self._open_calls, self._results)
             self._close_turn()
@@ -250,11 +250,11 @@ class _Agent:
             self._conversation.answer(self._results)
         self._open_calls, self._results = (), []
 
-    def _result(self, call: ToolCall, place: int) -> ToolResult:
+    def _result(self, call: ToolCall, position: int) -> ToolResult:
         reader = self._conversation.reader
         tool = reader if call.name == reader.name else self._tools.get(call.name)
         # What an earlier run has sent is answered as it was then, even if the tool is another one now.
-        problem = "" if self._steps.was_sent(place) else arguments.refusal(call, tool, self._tools)
+        problem = "" if self._steps.was_sent(position) else arguments.refusal(call, tool, self._tools)
         if problem:
             self._steps.note(call.name, ok=False)
             return ToolResult(call.id, sendable(problem), is_error=True)
@@ -263,11 +263,11 @@ class _Agent:
             answer = tool.read(call.arguments or {})
             self._steps.note(call.name, ok=not answer.is_error)
             return _told(call, answer)
-        if self._node.on_limit == "finalize" and self._steps.broke_off(place):
+        if self._node.on_limit == "finalize" and self._steps.broke_off(position):
             # Its last answer is there already: what it was given without must not be run after it.
             raise NodeTimeout("the node's time was up, in an earlier run")
         try:
-            answer = self._steps.asked_tool(tool, place, call.name, call.arguments or {})
+            answer = self._steps.asked_tool(tool, position, call.name, call.arguments or {})
         except (NodeTimeout, Cancelled):
             raise
         except ToolUncertain as error:

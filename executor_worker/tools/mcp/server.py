@@ -85,7 +85,7 @@ class McpServer:
         self._host = host
         self._reached = reached
         self._client: Client | None = None
-        self._ways = ways_to(config.place, hosted=host is not None)
+        self._ways = ways_to(config.target, hosted=host is not None)
         self._statuses: list[int] = []
         self._told = ""  # the reason last logged
         self._leaving: bool = False
@@ -183,7 +183,7 @@ class McpServer:
 
     async def _through(self, way: Way) -> End:
         connected = False
-        with anyio.move_on_after(way.place.connect_seconds) as limit:
+        with anyio.move_on_after(way.target.connect_seconds) as limit:
             self._attempt = limit
             lenient = Lenient()
             transport = lenient.over(self._transport(way))
@@ -197,18 +197,18 @@ class McpServer:
                     await self._stay(client, lenient)
                 finally:
                     self._client = None
-                    limit.deadline = anyio.current_time() + _LEAVE_SECONDS + _leave_seconds(way.place)
-        said = "the connection was closed" if connected else f"no answer within {way.place.connect_seconds:g} s"
+                    limit.deadline = anyio.current_time() + _LEAVE_SECONDS + _leave_seconds(way.target)
+        said = "the connection was closed" if connected else f"no answer within {way.target.connect_seconds:g} s"
         return End(said, said)
 
     def _transport(self, way: Way) -> AbstractAsyncContextManager[Any]:
-        if isinstance(way.place, Local):
+        if isinstance(way.target, Local):
             if way.hosted and self._host is not None:
                 from executor_worker.tools.mcp.shared import shared  # what it needs, Windows has not got
 
-                return shared(self.name, way.place.command, self._host)
-            return stdio(way.place, self._environ, self._heard_stderr)
-        return (sse if way.by_sse else streamable_http)(way.place, self._statuses.append)
+                return shared(self.name, way.target.command, self._host)
+            return stdio(way.target, self._environ, self._heard_stderr)
+        return (sse if way.by_sse else streamable_http)(way.target, self._statuses.append)
 
     async def _stay(self, client: Client, lenient: Lenient) -> None:
         async with anyio.create_task_group() as tasks:
@@ -321,8 +321,8 @@ def _announces_changes(client: Client) -> bool:
     return modern and tools is not None and bool(tools.list_changed)
 
 
-def _leave_seconds(place: Remote | Local) -> float:
-    return 0.0 if isinstance(place, Remote) else 3.0
+def _leave_seconds(target: Remote | Local) -> float:
+    return 0.0 if isinstance(target, Remote) else 3.0
 
 
 _OURSELVES = types.Implementation(name="da-node-executor", version="1")

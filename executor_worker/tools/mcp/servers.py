@@ -84,7 +84,7 @@ class McpServers:
         attempts = {server: server.attempts for server in unreached}  # before they hurry: some need no time to fail
         for server in unreached:
             self._loop.run(server.hurry)
-        longest = max((server.config.place.connect_seconds for server in attempts), default=0.0)
+        longest = max((server.config.target.connect_seconds for server in attempts), default=0.0)
 
         def tried() -> bool:
             return all(server.was_reached or server.attempts > before for server, before in attempts.items())
@@ -155,7 +155,7 @@ class McpServers:
         return all(server.is_settled for server in self._servers)
 
     def _longest(self) -> float:
-        return max((server.config.place.connect_seconds for server in self._servers), default=0.0) + _POLL_SECONDS
+        return max((server.config.target.connect_seconds for server in self._servers), default=0.0) + _POLL_SECONDS
 
     def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds

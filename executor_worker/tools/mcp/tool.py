@@ -90,7 +90,7 @@ class McpTool:
 
     def _connected(self, deadline: float, run_context: RunContext, lost: bool) -> Client:
         """Wait until the server can be called, for as long as connecting may take."""
-        limit = min(deadline, time.monotonic() + self._server.config.place.connect_seconds)
+        limit = min(deadline, time.monotonic() + self._server.config.target.connect_seconds)
         while True:
             client = self._server.client
             if client is not None:

@@ -26,14 +26,14 @@ class Way(NamedTuple):
         hosted: By the host of the pool's shared servers.
     """
 
-    place: Remote | Local
+    target: Remote | Local
     by_sse: bool = False
     at: str = ""
     hosted: bool = False
 
     @property
     def transport(self) -> str:
-        if isinstance(self.place, Local):
+        if isinstance(self.target, Local):
             return "stdio, shared" if self.hosted else "stdio"
         return "SSE" if self.by_sse else "Streamable HTTP"
 
@@ -41,24 +41,24 @@ class Way(NamedTuple):
         return f"{self.transport} at {self.at}" if self.at else self.transport
 
 
-def ways_to(place: Remote | Local, *, hosted: bool = False) -> list[Way]:
+def ways_to(target: Remote | Local, *, hosted: bool = False) -> list[Way]:
     """
-    List all ways to reach *place*, the likeliest first.
+    List all ways to reach *target*, the likeliest first.
 
     Args:
         hosted: There is a host of shared servers.
     """
-    if isinstance(place, Local):
-        return [Way(place, hosted=hosted and place.shared)]
-    url = httpx2.URL(place.url)
-    kinds = {"http": [False], "sse": [True], "auto": [False, True]}[place.kind]
-    if place.kind == "auto" and url.path.rstrip("/").endswith("/sse"):
+    if isinstance(target, Local):
+        return [Way(target, hosted=hosted and target.shared)]
+    url = httpx2.URL(target.url)
+    kinds = {"http": [False], "sse": [True], "auto": [False, True]}[target.kind]
+    if target.kind == "auto" and url.path.rstrip("/").endswith("/sse"):
         kinds.reverse()
-    ways = [Way(place, by_sse) for by_sse in kinds]
+    ways = [Way(target, by_sse) for by_sse in kinds]
     if url.path.strip("/"):
         return ways
     elsewhere = [(path, by_sse) for path, by_sse in _USUAL_PATHS if by_sse in kinds]
-    return ways + [Way(_moved(place, url, path), by_sse, path) for path, by_sse in elsewhere]
+    return ways + [Way(_moved(target, url, path), by_sse, path) for path, by_sse in elsewhere]
 
 
 def may_be_another(way: Way, end: End, status: int | None) -> bool:
@@ -79,5 +79,5 @@ def end_of_all(tried: Sequence[tuple[Way, End]]) -> End:
     return End(f"{first.problem}; {problems}", f"{first.reason}; {reasons}")
 
 
-def _moved(place: Remote, url: httpx2.URL, path: str) -> Remote:
-    return Remote(str(url.copy_with(path=path)), place.headers, place.kind)
+def _moved(target: Remote, url: httpx2.URL, path: str) -> Remote:
+    return Remote(str(url.copy_with(path=path)), target.headers, target.kind)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from executor_worker.child_process import end_by_stdin
 from executor_worker.tools.base import Log
 from executor_worker.tools.mcp_config import Local, ServerConfig, server_environment
 from executor_worker.tools.sharing.host import Command, Plan
@@ -30,7 +31,7 @@ def listen() -> socket.socket:
 
 def shared(configs: Sequence[ServerConfig]) -> list[ServerConfig]:
     """Select the servers that the pool shares."""
-    return [config for config in configs if isinstance(config.place, Local) and config.place.shared]
+    return [config for config in configs if isinstance(config.target, Local) and config.target.shared]
 
 
 class HostProcess:
@@ -45,7 +46,9 @@ class HostProcess:
     ) -> None:
         self._listener = listener
         self._log = log
-        self._servers = {config.name: _command(config.place, environ) for config in configs if _is_local(config.place)}
+        self._servers = {
+            config.name: _command(config.target, environ) for config in configs if isinstance(config.target, Local)
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def tend(self) -> None:
@@ -72,26 +75,14 @@ class HostProcess:
     def close(self) -> None:
         """End it, and it ends its servers."""
         process, self._process = self._process, None
-        if process is None or process.stdin is None:
-            return
-        with suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(_LEAVE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            end_by_stdin(process, _LEAVE_SECONDS)
 
 
-def _is_local(place: object) -> bool:
-    return isinstance(place, Local)
-
-
-def _command(place: object, environ: Mapping[str, str]) -> Command:
-    assert isinstance(place, Local)
+def _command(local: Local, environ: Mapping[str, str]) -> Command:
     return {
-        "command": place.command,
-        "args": list(place.args),
-        "env": server_environment(place, environ),
-        "cwd": place.cwd or os.getcwd(),  # noqa: PTH109 - as text
+        "command": local.command,
+        "args": list(local.args),
+        "env": server_environment(local, environ),
+        "cwd": local.cwd or os.getcwd(),  # noqa: PTH109 - as text
     }

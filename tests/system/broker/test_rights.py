@@ -25,9 +25,9 @@ def test_a_user_who_may_not_share_throttles_does_without(
     )
     link = make_link(f"redis://narrow:pw@{shared_server.addr}")
     worker = FleetThrottle(link, "w.1", "p", "", KEY, active=lambda: True, calling=lambda: 1)
-    assert worker.place(MODEL) == ""
+    assert worker.key(MODEL) == ""
     fleet.refuse(worker, retry_after=20)
-    assert worker.place(MODEL) == "" and fleet.admit(worker) is None
+    assert worker.key(MODEL) == "" and fleet.admit(worker) is None
     assert survey(link, (), most=1).throttles == 0
     releases = Releases(make_link(f"redis://narrow:pw@{shared_server.addr}"))
     assert releases.heard() == [] and not releases.refused, "it hears of what is given back all the same"

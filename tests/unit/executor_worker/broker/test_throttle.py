@@ -37,7 +37,7 @@ def test_one_refusal_holds_back_all_with_that_key_and_model(fleet: Fleet) -> Non
     fleet.refuse(first, retry_after=20)
     for worker in (first, second):
         wait = fleet.admit(worker)
-        assert wait is not None and 18 < wait.seconds <= 20 and wait.place
+        assert wait is not None and 18 < wait.seconds <= 20 and wait.key
     assert fleet.admit(second, "m-2") is None
     assert fleet.admit(fleet.worker("w.3", key="another")) is None
 
@@ -122,13 +122,13 @@ def test_answers_make_room(fleet: Fleet) -> None:
 
 
 def test_a_clock_that_was_put_back_holds_nobody_up(fleet: Fleet, link: Link) -> None:
-    """Neither a refusal nor a dead caller's place lasts for as long as Redis' clock has jumped."""
+    """Neither a refusal nor a dead caller's key lasts for as long as Redis' clock has jumped."""
     one, two = fleet.worker("w.1"), fleet.worker("w.2")
     fleet.refuse(one, retry_after=20)
-    (place,) = fleet.db.smembers(AWAITED)
+    (key,) = fleet.db.smembers(AWAITED)
     ahead_ms = int((time.time() + 7200) * 1000)
-    fleet.db.hset(place, mapping={"not_before": ahead_ms + 20_000, "since": ahead_ms, "limit": 1})
-    fleet.db.zadd(b"%s:calls" % place, {"dead.1": ahead_ms + PLACE_MS})
+    fleet.db.hset(key, mapping={"not_before": ahead_ms + 20_000, "since": ahead_ms, "limit": 1})
+    fleet.db.zadd(b"%s:calls" % key, {"dead.1": ahead_ms + PLACE_MS})
     assert [one.opens_s for one in throttled(link)] == [0.0]
     assert survey(link, (), most=5).opens_s is None
     assert fleet.admit(two) is None
@@ -146,8 +146,8 @@ def test_where_nothing_is_asked_for_waits_double(fleet: Fleet) -> None:
         wait = fleet.admit(worker)
         assert wait is not None
         waits.append(round(wait.seconds))
-        (place,) = fleet.db.smembers(AWAITED)
-        fleet.db.hset(place, "not_before", 0)
+        (key,) = fleet.db.smembers(AWAITED)
+        fleet.db.hset(key, "not_before", 0)
         assert fleet.admit(worker) is None
     assert waits == [1, 2, 4]
     fleet.answer(worker)
@@ -161,8 +161,8 @@ def test_a_killed_callers_place_comes_back(fleet: Fleet, link: Link) -> None:
     assert fleet.admit(one) is None
     full = fleet.admit(two)
     assert full is not None and full.seconds > 1.0
-    (place,) = fleet.db.smembers(AWAITED)
-    calls = place + b":calls"
+    (key,) = fleet.db.smembers(AWAITED)
+    calls = key + b":calls"
     fleet.db.zadd(calls, {b"w.1": fleet.db.time()[0] * 1000 + 500})
     survey(link, ["w.1", "w.9"], most=1)
     assert fleet.db.zscore(calls, b"w.1") > fleet.db.time()[0] * 1000 + PLACE_MS / 2
@@ -175,9 +175,9 @@ def test_a_throttle_that_holds_nobody_is_forgotten(fleet: Fleet, link: Link) -> 
     """It ends by itself, and the next look finds none."""
     fleet.refuse(fleet.worker("w.1"))
     assert survey(link, (), most=1).throttles == 1
-    (place,) = fleet.db.smembers(AWAITED)
-    assert 55_000 < fleet.db.pttl(place) <= 61_000
-    fleet.db.delete(place)
+    (key,) = fleet.db.smembers(AWAITED)
+    assert 55_000 < fleet.db.pttl(key) <= 61_000
+    fleet.db.delete(key)
     seen = survey(link, (), most=1)
     assert (seen.throttles, seen.opens_s, seen.ready) == (0, None, [])
     assert fleet.admit(fleet.worker("w.1")) is None and not fleet.db.exists(AWAITED)
@@ -208,8 +208,8 @@ def test_a_throttle_is_bounded_and_then_one_call_tries(fleet: Fleet) -> None:
 
 def open_now(fleet: Fleet) -> None:
     """Let the time pass that a throttle holds."""
-    (place,) = fleet.db.smembers(AWAITED)
-    fleet.db.hset(place, "not_before", 0)
+    (key,) = fleet.db.smembers(AWAITED)
+    fleet.db.hset(key, "not_before", 0)
 
 
 # -- refused keys ---------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def test_a_key_that_never_worked_holds_nobody_back(fleet: Fleet) -> None:
     worker = fleet.worker("w.1")
     assert fleet.admit(worker) is None
     assert worker.refused(MODEL, fleet.run_context, refused()) is None
-    assert worker.place(MODEL) == "" and not fleet.db.exists(AWAITED)
+    assert worker.key(MODEL) == "" and not fleet.db.exists(AWAITED)
 
 
 def test_a_key_that_has_worked_is_tried_once_a_minute(fleet: Fleet, link: Link) -> None:
@@ -232,7 +232,7 @@ def test_a_key_that_has_worked_is_tried_once_a_minute(fleet: Fleet, link: Link) 
     workers = [fleet.worker(f"w.{number}") for number in range(4)]
     fleet.answer(workers[0])
     wait = workers[1].refused(MODEL, fleet.run_context, refused())
-    assert wait is not None and wait.seconds == 60 and wait.refused and wait.place == workers[1].place(MODEL)
+    assert wait is not None and wait.seconds == 60 and wait.refused and wait.key == workers[1].key(MODEL)
     for worker in workers:
         held = fleet.admit(worker)
         assert held is not None and 58 < held.seconds <= 60 and held.refused
@@ -306,9 +306,9 @@ def parked(fleet: Fleet, consumer: Consumer, retry_after: float = 30) -> tuple[s
     entry = push(fleet.db)
     taken = take(consumer)
     fleet.refuse(worker, retry_after)
-    place = worker.place(MODEL)
-    assert consumer.park(taken.held, place, 1)
-    return entry, place
+    key = worker.key(MODEL)
+    assert consumer.park(taken.held, key, 1)
+    return entry, key
 
 
 def test_a_parked_item_is_nobodys_until_its_throttle_opens(
@@ -316,7 +316,7 @@ def test_a_parked_item_is_nobodys_until_its_throttle_opens(
 ) -> None:
     """Neither offered nor swept nor found as one's own; then taken with its attempt as it was."""
     one, two = consumer("a.1"), consumer("b.1")
-    entry, place = parked(fleet, one)
+    entry, key = parked(fleet, one)
     again = consumer("a.1")
     assert again.take() is None, "a successor does not take it for its own"
     assert two.take(stale=[(WORK, entry)]) is None
@@ -324,12 +324,12 @@ def test_a_parked_item_is_nobodys_until_its_throttle_opens(
     seen = survey(link, (), most=5)
     assert seen.ready == [] and seen.opens_s is not None and 25 < seen.opens_s <= 30
     assert pending(fleet.db)[entry][1] > 1e10, "no lease is held"
-    fleet.db.hset(place, "not_before", 0)
+    fleet.db.hset(key, "not_before", 0)
     assert survey(link, (), most=5).ready == [(WORK, entry)]
     taken = take(two)
     assert (taken.held.entry, taken.held.attempt, taken.delivery.refused) == (entry, 1, 1)
     assert settle(two, taken).name == "settled"
-    assert not fleet.db.exists(f"{WORK}:forgiven") and not fleet.db.exists(f"{place}:waiting")
+    assert not fleet.db.exists(f"{WORK}:forgiven") and not fleet.db.exists(f"{key}:waiting")
 
 
 def test_what_waits_is_told_apart_from_what_is_in_hand(
@@ -337,7 +337,7 @@ def test_what_waits_is_told_apart_from_what_is_in_hand(
 ) -> None:
     """By stream, also where both have some; and each throttle says for how long, and how many wait."""
     one, two, events = consumer("a.1"), consumer("b.1"), "dago:events:executor.work"
-    _, place = parked(fleet, one)
+    _, key = parked(fleet, one)
     held = push(fleet.db)
     assert take(one).held.entry == held
     push(fleet.db)
@@ -345,13 +345,13 @@ def test_what_waits_is_told_apart_from_what_is_in_hand(
     assert lies == {WORK: (3, 1, 1, 1), events: (0, 0, 0, 0)}
     take(two)
     fleet.db.xadd(events, {"data": b"{}"})
-    assert two.park(take(two).held, place, 0)
+    assert two.park(take(two).held, key, 0)
     lies = {stream.stream: (stream.depth, stream.pending, stream.parked, stream.waiting) for stream in backlog_of(link)}
     assert lies == {WORK: (3, 2, 1, 0), events: (1, 0, 1, 0)}
     (seen,) = throttled(link)
     assert (seen.provider, seen.model, seen.waiting, seen.at_once) == ("anthropic", MODEL, 2, 1)
     assert 25 < seen.opens_s <= 30
-    fleet.db.delete(place, f"{place}:waiting")
+    fleet.db.delete(key, f"{key}:waiting")
     assert throttled(link) == []
 
 
@@ -368,14 +368,14 @@ def test_new_items_of_another_kind_pass_by(fleet: Fleet, consumer: Callable[...,
 
 
 def test_as_many_are_taken_as_may_call(fleet: Fleet, consumer: Callable[..., Consumer]) -> None:
-    """Taking one takes its place with it, in the order in which they were added."""
+    """Taking one takes its key with it, in the order in which they were added."""
     one, two = consumer("a.1"), consumer("b.1")
-    entry, place = parked(fleet, one)
+    entry, key = parked(fleet, one)
     second, _ = parked(fleet, one)
-    fleet.db.hset(place, mapping={"not_before": 0, "limit": 1})
+    fleet.db.hset(key, mapping={"not_before": 0, "limit": 1})
     assert take(two).held.entry == entry
     assert one.take() is None
-    assert fleet.admit(fleet.worker("b.1")) is None, "the place is the taker's"
+    assert fleet.admit(fleet.worker("b.1")) is None, "the key is the taker's"
     fleet.answer(fleet_worker := fleet.worker("b.1"))
     assert fleet.admit(fleet_worker) is None
     fleet.answer(fleet_worker)
@@ -385,10 +385,10 @@ def test_as_many_are_taken_as_may_call(fleet: Fleet, consumer: Callable[..., Con
 def test_settling_takes_what_waited(fleet: Fleet, consumer: Callable[..., Consumer]) -> None:
     """Busy workers need nobody to wake them."""
     one = consumer("a.1")
-    entry, place = parked(fleet, one)
+    entry, key = parked(fleet, one)
     push(fleet.db, "other", "g2")
     other = take(one)
-    fleet.db.hset(place, "not_before", 0)
+    fleet.db.hset(key, "not_before", 0)
     _, _, upcoming = one.settle(other.held, commit(), take_next=True)
     assert upcoming is not None and upcoming.held.entry == entry
 
@@ -408,8 +408,8 @@ def test_parking_is_fenced_and_may_be_repeated(fleet: Fleet, consumer: Callable[
 def test_an_open_throttles_items_wait_for_nobody(fleet: Fleet, consumer: Callable[..., Consumer], link: Link) -> None:
     """Its state has ended meanwhile, or was lost: what waited for it is offered at once."""
     one = consumer("a.1")
-    entry, place = parked(fleet, one)
-    fleet.db.delete(place)
+    entry, key = parked(fleet, one)
+    fleet.db.delete(key)
     assert survey(link, (), most=5).ready == [(WORK, entry)]
     assert take(consumer("b.1")).held.entry == entry
     wait_until(lambda: survey(link, (), most=5).throttles == 0, 2)
@@ -420,26 +420,26 @@ def test_what_waits_can_be_looked_through_and_let_go(
 ) -> None:
     """When its time is up or nobody wants it: it is taken then, whatever its throttle says."""
     one = consumer("a.1")
-    first, place = parked(fleet, one)
+    first, key = parked(fleet, one)
     second = push(fleet.db, "m")
-    assert one.park(take(one).held, place, 0, watched="dago:state:g", ends_at=12.5)
+    assert one.park(take(one).held, key, 0, watched="dago:state:g", ends_at=12.5)
     _, waiting = waiting_entries(link, b"0", page=10)
     assert {(w.entry, w.ends_at, w.state_key) for w in waiting} == {(first, 0, ""), (second, 12.5, "dago:state:g")}
     let_go(link, [(WORK, second)])
     assert one.take() is None
     assert take(one, stale=[(WORK, first), (WORK, second)]).held.entry == second
-    fleet.db.hset(place, "not_before", 0)
+    fleet.db.hset(key, "not_before", 0)
     assert take(one).held.entry == first
     assert waiting_entries(link, b"0", page=10) == (b"0", [])
 
 
 def test_an_item_settled_elsewhere_is_passed_over(fleet: Fleet, consumer: Callable[..., Consumer]) -> None:
-    """A place in the row for something that is gone holds nobody up."""
+    """A key in the row for something that is gone holds nobody up."""
     one = consumer("a.1")
-    entry, place = parked(fleet, one)
+    entry, key = parked(fleet, one)
     db: Any = fleet.db
     db.xack(WORK, "executor-workers", entry)
     db.xdel(WORK, entry)
     second, _ = parked(fleet, one)
-    fleet.db.hset(place, "not_before", 0)
+    fleet.db.hset(key, "not_before", 0)
     assert take(one).held.entry == second

@@ -270,7 +270,7 @@ class Closed:
             return None
         if self.calls in self.before:
             self.before.remove(self.calls)
-            return Wait(60.0, "place")
+            return Wait(60.0, "throttle")
         self.calls += 1
         return None
 
@@ -280,15 +280,15 @@ class Closed:
     def refused(self, *_: object) -> None:
         """No key is."""
 
-    def place(self, model: str) -> str:
-        return "place"
+    def key(self, model: str) -> str:
+        return "throttle"
 
 
 class GivenBack(RunContext):
     """A run in a pool: it does not wait for a throttle."""
 
-    def hold_off(self, seconds: float, place: str) -> None:
-        raise Parked(place, self.spent + self.tries)
+    def hold_off(self, seconds: float, throttle_key: str) -> None:
+        raise Parked(throttle_key, self.spent + self.tries)
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,8 @@ def test_the_last_error_says_how_often_it_was_tried() -> None:
 class Given(RunContext):
     """A run whose item is given back instead of waiting."""
 
-    def hold_off(self, seconds: float, place: str) -> None:
-        raise Parked(place, self.tries)
+    def hold_off(self, seconds: float, throttle_key: str) -> None:
+        raise Parked(throttle_key, self.tries)
 
 
 class Gate:
@@ -116,20 +116,20 @@ class Gate:
     A throttle that others' refusals close: before the calls with these numbers.
 
     Attributes:
-        key: How a refusal of the key ends.
+        refusal: How a refusal of the key ends.
     """
 
-    def __init__(self, closed_before: tuple[int, ...] = (), key: Wait | None = None, refused: bool = False) -> None:
+    def __init__(self, closed_before: tuple[int, ...] = (), refusal: Wait | None = None, refused: bool = False) -> None:
         self.closed_before = list(closed_before)
         self.calls = 0
-        self.key = key
+        self.refusal = refusal
         self.accepted: list[bool] = []
         self._refused = refused
 
     def admit(self, model: str, run_context: RunContext) -> Wait | None:
         if self.calls in self.closed_before:
             self.closed_before.remove(self.calls)
-            return Wait(60.0, "place", self._refused)
+            return Wait(60.0, "throttle", self._refused)
         self.calls += 1
         return None
 
@@ -137,10 +137,10 @@ class Gate:
         self.accepted.append(answered)
 
     def refused(self, model: str, run_context: RunContext, error: ModelRefused) -> Wait | None:
-        return self.key
+        return self.refusal
 
-    def place(self, model: str) -> str:
-        return "place"
+    def key(self, model: str) -> str:
+        return "throttle"
 
 
 def over_parks(gate: Gate, error: ModelError, *, retries: int = 2, left_s: float = 1000, most: int = 20) -> ModelError:
@@ -192,14 +192,14 @@ def test_a_refused_key_that_never_worked_ends_the_call() -> None:
 def test_a_refused_key_that_has_worked_costs_no_tries() -> None:
     """The item waits, however often it is the one that tries, and however little time its runs have."""
     with pytest.raises(AssertionError, match="20 calls"):
-        over_parks(Gate(key=Wait(60.0, "place", refused=True)), ModelRefused("no"), retries=0, left_s=5)
+        over_parks(Gate(refusal=Wait(60.0, "throttle", refused=True)), ModelRefused("no"), retries=0, left_s=5)
     gate = Gate((0, 0, 0), refused=True)
     assert "500" in str(over_parks(gate, ModelUnavailable("500"), retries=0, left_s=5))
 
 
 def test_whoever_can_not_give_back_waits_no_longer_than_it_may() -> None:
     """A run by itself, with no stream to wait in."""
-    clock, gate = Clock(), Gate(key=Wait(60.0, "", refused=True))
+    clock, gate = Clock(), Gate(refusal=Wait(60.0, "", refused=True))
 
     def attempt(number: int) -> str:
         raise ModelRefused("no")

@@ -23,8 +23,8 @@ def test_urls_are_named_by_their_host_unless_they_say_otherwise() -> None:
     urls = ["https://a.example/mcp?key=1", "search = http://b:1/sse", "http://c/x", "http://c/y/", "http://u:p@d/mcp"]
     servers = load_servers(urls, "", {})
     assert [server.name for server in servers] == ["a.example", "search", "c/x", "c/y", "d"]
-    assert isinstance(servers[1].place, Remote)
-    assert servers[1].place.url == "http://b:1/sse"
+    assert isinstance(servers[1].target, Remote)
+    assert servers[1].target.url == "http://b:1/sse"
 
 
 def test_the_usual_file_is_understood(tmp_path: Path) -> None:
@@ -51,12 +51,12 @@ def test_the_usual_file_is_understood(tmp_path: Path) -> None:
         },
     )
     web, local = load_servers([], path, {"ROOM": "r", "KEY": "s3cret"})
-    assert web.place == Remote("https://x/r", {"Authorization": "Bearer s3cret"}, "sse")
+    assert web.target == Remote("https://x/r", {"Authorization": "Bearer s3cret"}, "sse")
     assert "s3cret" not in repr(web)
-    assert isinstance(local.place, Local)
-    assert local.place.args == ("-y", "pkg", "r", "some", "$HOME")
-    assert local.place.env == {"A": "s3cret", "PORT": "80", "ON": "true"}
-    assert local.place.cwd == str(Path("~/x").expanduser())
+    assert isinstance(local.target, Local)
+    assert local.target.args == ("-y", "pkg", "r", "some", "$HOME")
+    assert local.target.env == {"A": "s3cret", "PORT": "80", "ON": "true"}
+    assert local.target.cwd == str(Path("~/x").expanduser())
     assert [(local.effects_of(name), local.timeout_of(name)) for name in ("write", "read", "other")] == [
         ("unsafe", 3),
         ("none", 7),
@@ -178,13 +178,13 @@ def test_files_of_other_programs_are_understood(tmp_path: Path) -> None:
     ):
         (server,) = load_servers([], write(tmp_path, document), {})
         assert server.name == "x"
-        assert server.place == Local("npx", ("-p", "80", "true"), {"PORT": "80"}, None)
+        assert server.target == Local("npx", ("-p", "80", "true"), {"PORT": "80"}, None)
         assert server.offers("any")
     for key, kind in {"url": None, "serverUrl": "remote", "httpUrl": "streamable-http"}.items():
         entry = {key: "http://a", "transport": kind, "headers": {"X-Tenant": 7, "X-Beta": True, "X-None": None}}
         (server,) = load_servers([], write(tmp_path, {"mcpServers": {"x": entry}}), {})
-        assert isinstance(server.place, Remote)
-        assert server.place.headers == {"X-Tenant": "7", "X-Beta": "true"}
+        assert isinstance(server.target, Remote)
+        assert server.target.headers == {"X-Tenant": "7", "X-Beta": "true"}
 
 
 def test_comments_are_no_mistake(tmp_path: Path) -> None:
