@@ -15,6 +15,7 @@ local what, delay_ms = word(), number()
 local where = standing(stream, group, consumer, entry, count, markers, resets)
 if type(where) == 'table' then return where end
 if where == 'fenced' then return {'fenced'} end
+if where == 'ours' then held[stream] = 'stream' end
 
 local _, own = read_decision()
 local run = where ~= 'already' and runs.open_run(KEYS[4])
@@ -61,7 +62,7 @@ if what == 'again' then
     runs.finish(run, id, 'cancelled', {took = '-'})
   else
     run.running = run.running - 1
-    node.at, node.s, node.rest = node.at + 1, 0, own.rest
+    node.at, node.s, node.rest = node.at + 1, '0', own.rest
     runs.log_node(run, 'node.retrying', id, own.data)
     if delay_ms > 0 then
       node.st = 'waiting'

@@ -16,8 +16,8 @@ local function bring_run(one)
     return false
   end
   if run[1] == 'node' then
-    local graph, node = '"' .. run[2] .. '"', string.match(data_of(one.fields), '"node_id":(".*")}$')
-    one.names, one.attempt = {graph, graph, node}, run[5]
+    local graph = '"' .. run[2] .. '"'
+    one.names, one.attempt = {graph, graph, one.item[5]}, run[5]
   end
   if run[1] ~= 'late' then return run end
   drop(one.stream, one.group, one.entry, one.count)

@@ -19,7 +19,7 @@ end
 
 function runs.make_ready(run, id)
   run.ops = run.ops + 1 -- its place is read too
-  runs.set(run, id, {st = 'ready', at = 1, r = run.seq, e = 0, q = 0, s = 0, d = 0, took = '-', rest = ''})
+  runs.set(run, id, {st = 'ready', at = 1, r = run.seq, e = 0, q = '0', s = '0', d = '0', took = '-', rest = ''})
   runs.close_join(run, id)
   if runs.place_of(run, id).inline == 'w' then
     run.ready[#run.ready + 1] = id
@@ -30,13 +30,13 @@ end
 
 -- End a node. *about*: {took, output or false, error and metadata each behind a line's end, data of its event, mirror}.
 function runs.finish(run, id, status, about)
-  local node = runs.node_of(run, id) or {at = 0, r = run.seq, q = 0, s = 0}
+  local node = runs.node_of(run, id) or {at = 0, r = run.seq, q = '0', s = '0'}
   if node.st == 'running' then run.running = run.running - 1 end
   if node.st == 'queued' or node.st == 'running' or node.st == 'waiting' then
     run.slots = run.slots - 1
     run.closed[#run.closed + 1] = id
   end
-  node.st, node.took, node.rest, node.d = status, about.took, about.rest or '', runs.clock()
+  node.st, node.took, node.rest, node.d = status, about.took, about.rest or '', runs.now()
   runs.log(run, 'node.' .. status, id, about.data or '{}', about.stream, about.mirror)
   node.e = run.seq
   runs.set(run, id, node)
@@ -196,7 +196,7 @@ end
 
 function runs.enqueue(run, id)
   local node = runs.node_of(run, id)
-  node.st, node.q = 'queued', runs.clock()
+  node.st, node.q = 'queued', runs.now()
   runs.set(run, id, node)
   run.slots = run.slots + 1
   run.queue[#run.queue + 1] = id
@@ -209,10 +209,15 @@ function runs.pump(run)
   local room = math.min(open, QUEUED)
   run.popped = 0
   if room > 0 and run.backlog > 0 then
-    for _, id in ipairs(redis.call('LRANGE', run.base .. ':ready', 0, room - 1)) do
-      run.popped = run.popped + 1
-      runs.enqueue(run, id)
+    local key = run.base .. ':ready'
+    local oldest = redis.call('LRANGE', key, 0, room - 1)
+    held[key] = 'list'
+    if #oldest > 1 then
+      runs.prefetch(run, oldest)
+      runs.prefetch_places(run, oldest)
     end
+    for _, id in ipairs(oldest) do runs.enqueue(run, id) end
+    run.popped = #oldest
     room = room - run.popped
   end
   local rest = {}

@@ -19,10 +19,10 @@ end
 function runs.time_or_null(ms) return ms > 0 and '"' .. runs.rfc3339(ms) .. '"' or 'null' end
 
 function runs.state_of_node(id, node, output)
-  local began = node.s == 0 and (node.st == 'completed' or node.st == 'failed') and node.d or node.s
+  local began = node.s == '0' and (node.st == 'completed' or node.st == 'failed') and node.d or node.s
   local err, metadata = string.match(node.rest, '^\n([^\n]*)\n(.*)$')
   return '{"node_id":' .. runs.quoted(id) .. ',"status":"' .. node.st .. '","output":' .. (output or 'null') .. ',"error":'
-    .. (err or 'null') .. ',"started_at":' .. runs.time_or_null(began) .. ',"completed_at":' .. runs.time_or_null(node.d)
+    .. (err or 'null') .. ',"started_at":' .. runs.time_or_null(tonumber(began)) .. ',"completed_at":' .. runs.time_or_null(tonumber(node.d))
     .. ',"metadata":' .. (metadata or '{}') .. '}'
 end
 
@@ -39,7 +39,7 @@ function runs.states_from(run, at, room)
   local outputs = redis.call('HMGET', run.base .. ':outputs', unpack(ids))
   for i, id in ipairs(ids) do
     local node, output = runs.node_of(run, id), run.outputs[id] or outputs[i]
-    node = node or {st = run.over_as == 'cancelled' and 'cancelled' or 'pending', s = 0, d = 0, rest = ''}
+    node = node or {st = run.over_as == 'cancelled' and 'cancelled' or 'pending', s = '0', d = '0', rest = ''}
     local place = several and runs.place_of(run, id)
     if node.st == 'completed' then
       output = output or runs.derived_output(run, id, runs.place_of(run, id))

@@ -8,19 +8,26 @@ runs.OVER = {completed = true, failed = true, cancelled = true}
 -- Fields of the head: numbers first, as many as there are in NUMBERS.
 local HEAD = {
   'v', 'epoch', 'left', 'slots', 'window', 'running', 'completed', 'failed', 'cancelled', 'skipped', 'started', 'todo',
-  'backlog', 'status', 'stopping', 'held', 'error', 'failure', 'output', 'ttl',
+  'backlog', 'status', 'stopping', 'held', 'error', 'failure', 'output', 'ttl', 'traceparent', 'tracestate',
 }
 local NUMBERS = 13
 local TEXTS = 17 -- the last text that changes
 runs.HEAD = HEAD
 
-local clock_ms
+local clock_ms, clock_text
 function runs.clock()
   if not clock_ms then
     local time = redis.call('TIME')
-    clock_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    clock_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+    clock_text = tostring(clock_ms)
   end
   return clock_ms
+end
+
+-- The same as it is stored.
+function runs.now()
+  runs.clock()
+  return clock_text
 end
 
 -- Milliseconds have 13 digits: Lua writes numbers of up to 14 as they are.
@@ -89,13 +96,12 @@ end
 
 -- A node's field: status, attempt, seq of the log when it became ready and when it ended, when it was queued, started
 -- and ended (ms), its edges taken ('*' all, '-' none, 'x' dead, else a digit for each), then its error and its metadata,
--- both JSON, on lines of their own.
+-- both JSON, on lines of their own. Times stay texts: they are seldom compared, and written with every change.
 function runs.parse_node(raw)
   local st, at, r, e, q, s, d, took, rest =
     string.match(raw, '^(%a+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t(%d+)\t([^\n]*)(.*)$')
   return {
-    st = st, at = tonumber(at), r = tonumber(r), e = tonumber(e), q = tonumber(q), s = tonumber(s), d = tonumber(d),
-    took = took, rest = rest,
+    st = st, at = tonumber(at), r = tonumber(r), e = tonumber(e), q = q, s = s, d = d, took = took, rest = rest,
   }
 end
 
@@ -124,7 +130,8 @@ function runs.edges_from(place, at, most)
   return out, at
 end
 
--- A run as its head's fields say; *was*: their values in HEAD's order, false or '' where there is none.
+-- A run as its head's fields say; *was*: their values in HEAD's order, false or '' where there is none; kept, the numbers
+-- among them as such.
 function runs.new_run(base, was)
   local shard, id = string.match(base, '^(.*:)run:([^:]*)$')
   local run = {
@@ -136,7 +143,10 @@ function runs.new_run(base, was)
     queue = {}, ready = {}, now_ended = {}, events = {}, mirrored = {}, work = {}, cursors = {}, judge = {}, given = {},
     timers = {}, waiting = {}, forgotten = {}, popped = 0, derived = {},
   }
-  for i = 1, NUMBERS do run[HEAD[i]] = tonumber(was[i]) or 0 end
+  for i = 1, NUMBERS do
+    was[i] = tonumber(was[i]) or 0
+    run[HEAD[i]] = was[i]
+  end
   run.had_slots = run.slots
   return run
 end
@@ -162,9 +172,7 @@ function runs.changed_head(run)
   local words, count, was = {}, 0, run.was
   for i = 1, TEXTS do
     local name, value = HEAD[i], run[HEAD[i]]
-    local before = was[i] or ''
-    if i <= NUMBERS then before = tonumber(was[i]) or 0 end
-    if value ~= before then words[count + 1], words[count + 2], count = name, value, count + 2 end
+    if value ~= (was[i] or '') then words[count + 1], words[count + 2], count = name, value, count + 2 end
   end
   return words
 end
@@ -196,7 +204,9 @@ function runs.join_of(run, id, edges)
   if known == nil then
     local open, taken
     if edges > 1 then
-      open, taken = string.match(redis.call('HGET', run.base .. ':joins', id) or '', '^(%d+) (%d+)$')
+      local key = run.base .. ':joins'
+      open, taken = string.match(redis.call('HGET', key, id) or '', '^(%d+) (%d+)$')
+      held[key] = 'hash'
     end
     known = {open = tonumber(open) or edges, taken = tonumber(taken) or 0, stored = open ~= nil}
     run.joins[id] = known
@@ -234,7 +244,7 @@ end
 function runs.log(run, kind, node, data, stream, mirror)
   run.seq = run.seq + 1
   run.ops = run.ops + 1
-  local record = kind .. '\t' .. runs.int(runs.clock()) .. '\t' .. node .. '\t' .. data
+  local record = kind .. '\t' .. runs.now() .. '\t' .. node .. '\t' .. data
   run.events[#run.events + 1] = record
   if stream then
     local id = string.sub(redis.sha1hex(run.id .. '\n' .. runs.int(run.seq) .. '\n' .. record), 1, 32)

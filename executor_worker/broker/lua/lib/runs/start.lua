@@ -32,7 +32,7 @@ end
 function runs.start(run, id, node, count, consumer)
   runs.begin_run(run)
   if node.st == 'queued' then
-    node.st, node.s = 'running', runs.clock()
+    node.st, node.s = 'running', runs.now()
     run.running = run.running + 1
     runs.set(run, id, node)
   end
@@ -71,10 +71,10 @@ function runs.started(one)
   end
   runs.start(run, name, node, one.how ~= 'again' and one.count or 0, one.consumer)
   local place = runs.place_of(run, name)
-  local about = redis.call('HMGET', run.base, 'traceparent', 'tracestate', place.inputs and 'inputs' or 'v')
+  local inputs = place.inputs and redis.call('HGET', run.base, 'inputs')
   if run ~= runs.deferred then runs.write(run) end
   return {
     'node', id, name, run.epoch, node.at, runs.node_text(node), redis.call('HGET', run.base .. ':plan', name),
-    place.inputs and about[3], runs.past_of(run, node, place), about[1], about[2], run.base, place.edges,
+    inputs, runs.past_of(run, node, place), run.was[21], run.was[22], run.base, place.edges,
   }
 end

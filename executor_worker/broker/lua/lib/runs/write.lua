@@ -172,7 +172,7 @@ function runs.write_around(run, output, take)
   must_hold('stream', GRAPH_EVENTS)
   runs.deferred = run
   local taken = take()
-  runs.deferred = nil
+  runs.deferred = false
   runs.write_states(run, false)
   return taken
 end
