@@ -46,6 +46,7 @@ class NodePlan:
         out: Its outgoing edges, in the order in which scripts count them.
         sources: For an agent without a task: the sources of its incoming edges and which of their edges it is.
         reads: Nodes that its config, its conditions or its mappings name.
+        inputs: The run's inputs are seen by one of these; stands in its place alone.
     """
 
     type: str = "executor"
@@ -58,6 +59,7 @@ class NodePlan:
     out: tuple[Way, ...] = ()
     sources: tuple[tuple[str, int], ...] = ()
     reads: tuple[str, ...] = ()
+    inputs: bool = True
 
     @property
     def handled(self) -> bool:
@@ -186,7 +188,7 @@ def compile_graph(graph: Graph) -> Plan:
             type=plan.type,
             queue=named_queue(plan.config),
             handled=plan.handled,
-            inputs=True,
+            inputs=plan.inputs,
             reads=_led_from(incoming[node]) if plan.type == "end" else plan.reads,
             out=tuple((way.target, needs[way.target], len(incoming[way.target])) for way in plan.out),
         )
@@ -252,6 +254,7 @@ def _plan_of(
         out=ways,
         sources=sources,
         reads=tuple(reads),
+        inputs=any(needs.inputs for needs in needed),
     )
 
 

@@ -40,11 +40,13 @@ class Needs:
         nodes: Whose outputs are mentioned.
         whole_past: The outputs of all nodes in its past.
         parents: The outputs of the nodes whose edges to it were taken: an agent without a task is given these.
+        inputs: The run's.
     """
 
     nodes: frozenset[str] = frozenset()
     whole_past: bool = False
     parents: bool = False
+    inputs: bool = True
 
 
 def needs_of(node: Node, ids: Mapping[str, Any], routing: Routing | None = None) -> Needs:
@@ -58,7 +60,8 @@ def needs_of(node: Node, ids: Mapping[str, Any], routing: Routing | None = None)
     paths = [parts for condition in rules_of(routing) for parts in condition_paths(condition)]
     mentioned |= {named for parts in paths if (named := node_in_path(parts)) in ids and named is not None}
     whole = bool(names & {"nodes", "state", "state.node_states"}) or any(_all_nodes(parts) for parts in paths)
-    return Needs(frozenset(mentioned), whole, gives_parents(node))
+    inputs = bool(names) or routing is not None or not _is_told_all(node)
+    return Needs(frozenset(mentioned), whole, gives_parents(node), inputs)
 
 
 def gives_parents(node: Node) -> bool:
@@ -69,6 +72,18 @@ def gives_parents(node: Node) -> bool:
     within = config.get("llm_config")
     asked = config.get("prompt") or config.get("task") or (within.get("prompt") if isinstance(within, dict) else None)
     return not asked
+
+
+def _is_told_all(node: Node) -> bool:
+    """Tell whether a worker's config says all there is to say, so that no inputs stand for what it leaves open."""
+    config = node.config
+    if not node.works:
+        return False
+    if config.get("tool_name"):
+        return config.get("extract_params") is None
+    within = config.get("llm_config")
+    texts = (config.get("prompt"), config.get("task"), within.get("prompt") if isinstance(within, dict) else None)
+    return any(isinstance(text, str) and text.strip() for text in texts)
 
 
 def condition_needs(condition: str, source: str, ids: Mapping[str, Any]) -> Needs:

@@ -29,7 +29,11 @@ def needs(node: dict[str, Any]) -> Needs:
         ({"prompt": "{{nodes}}"}, Needs(whole_past=True)),
         ({"model": "m", "tools": ["t"]}, Needs(parents=True)),
         ({"model": "m", "tools": ["t"], "task": "{{a}}"}, Needs(frozenset("a"))),
-        ({"tool_name": "t", "model": "{{a}}"}, Needs()),
+        ({"tool_name": "t", "model": "{{a}}"}, Needs(inputs=False)),
+        ({"prompt": "Tell a joke."}, Needs(inputs=False)),
+        ({"llm_config": {"prompt": "Tell a joke."}}, Needs(inputs=False)),
+        ({"prompt": " \n"}, Needs()),
+        ({"tool_name": "t", "extract_params": {"from": "", "llm_config": {"model": "m"}}}, Needs()),
         ({"tool_name": "t", "input_mapping": {"q": "nodes.a.items.0"}}, Needs(frozenset("a"))),
         (
             {"tool_name": "t", "extract_params": {"from": "{{a}}", "llm_config": {"system": "{{b}}"}}},
