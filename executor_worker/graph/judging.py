@@ -19,7 +19,7 @@ from executor_worker.graph.scopes import NodeEnd, condition_scope, state_of
 ALL, NONE, DEAD = "*", "-", "x"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every node, which takes thrice as long then
 class Seen:
     """
     The scope of a node's templates, conditions and rules: what they may see.

@@ -103,6 +103,14 @@ def mirrored(kind: str, graph_id: str, node: str, data: dict[str, Any]) -> bytes
     return dumps({**body, "data": {"graph_id": graph_id, "node_id": node, **data}})[1:]
 
 
+def completed_mirror(graph_id: str, node: str, output: bytes, data: dict[str, Any]) -> bytes:
+    """Write a node's completion for the stream of others, around an *output* that is JSON already."""
+    names = {"graph_id": graph_id, "node_id": node}
+    body = {"type": "node.completed", "graph_id": graph_id, "execution_id": graph_id, "node_id": node}
+    before, told = dumps({**body, "data": names})[1:-2], dumps(data)[1:-1]
+    return b'%b,"output":%b%b}}' % (before, output, b"," + told if told else b"")
+
+
 def event_of(graph_id: str, seq: int, record: bytes) -> dict[str, Any]:
     """Read event number *seq* of a run's log."""
     kind, at, node, data = record.decode().split("\t", 3)

@@ -49,7 +49,6 @@ def taken_of(reply: Sequence[Any]) -> TakenNode | TakenStep:
     if reply[0] == b"step":
         return TakenStep(reply[1].decode(), reply[3].decode())
     _, graph_id, node, epoch, attempt, own, record, inputs, past, traceparent, tracestate, _, edges = reply[:13]
-    state = NodeField.parse(own)
     plan = NodePlan.load(record)
     seen: dict[str, NodeEnd] = {}
     took: dict[str, str] = {}
@@ -68,5 +67,10 @@ def taken_of(reply: Sequence[Any]) -> TakenNode | TakenStep:
         took=took,
         traceparent=traceparent.decode() if traceparent else None,
         tracestate=tracestate.decode() if tracestate else None,
-        gap_s=(state.started_ms - state.queued_ms) / 1000 if edges and attempt == 1 else None,
+        gap_s=_gap_s(own) if edges and attempt == 1 else None,
     )
+
+
+def _gap_s(own: bytes) -> float:
+    state = NodeField.parse(own)
+    return (state.started_ms - state.queued_ms) / 1000

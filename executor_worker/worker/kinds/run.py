@@ -23,7 +23,7 @@ from executor_worker.broker import (
 )
 from executor_worker.broker.graphs.deciding import Deciding, Render, sized
 from executor_worker.broker.graphs.documents import write_document
-from executor_worker.broker.graphs.records import Decided, mirrored, rest_of
+from executor_worker.broker.graphs.records import Decided, completed_mirror, mirrored, rest_of
 from executor_worker.broker.graphs.requests import drive
 from executor_worker.broker.graphs.settling import NodeCommit, StepCommit
 from executor_worker.broker.graphs.source import RUNS
@@ -216,16 +216,23 @@ class _NodeDraft(Draft):
     def __init__(self, work: RunWork, node: TakenNode, conclusion: Conclusion, stamp: Stamp, render: Render) -> None:
         self._claim = work.claim
         self._commit = self._drawn_up(work, node, conclusion, stamp)
-        self._deciding = Deciding(node.graph_id, render, local={node.node: self._commit.decided})
+        self._node = node
+        self._render = render
+        self._deciding: Deciding | None = None
 
     def commit(self) -> NodeCommit:
-        self._commit.more = self._deciding.words()
+        if self._deciding is not None:
+            self._commit.more = self._deciding.words()
         return self._commit
 
     def heed(self, answer: Settlement) -> bool:
         if answer.ending is not Settled.judge:
             return False
-        self._claim.ask(lambda link: drive(link, self._deciding.decide(answer.seen)))
+        if self._deciding is None:
+            ended = {self._node.node: self._commit.decided}
+            self._deciding = Deciding(self._node.graph_id, self._render, local=ended)
+        steps = self._deciding.decide(answer.seen)
+        self._claim.ask(lambda link: drive(link, steps))
         return True
 
     def _drawn_up(self, work: RunWork, node: TakenNode, conclusion: Conclusion, stamp: Stamp) -> NodeCommit:
@@ -319,7 +326,7 @@ def _completed(run: TakenNode, outcome: Completed, facts: Mapping[str, Any]) -> 
         rest=rest_of(None, dict(facts)),
         data=dumps({**told, **sized(output)}),
         stream=COMPLETED_STREAM,
-        mirror=mirrored("node.completed", run.graph_id, run.node, {"output": value, **told}),
+        mirror=completed_mirror(run.graph_id, run.node, output, told),
         events=_told(errors),
         value=value,
     )
