@@ -96,6 +96,7 @@ def _supervise(settings: Settings, options: dict[str, Any]) -> int:
         if services is not None:
             for protocol, port in services.listening.ports.items():
                 logs.info("api.listening", protocol=protocol, host=settings.dago_http_host, port=port)
+        program.rehearse()
         supervisor = Supervisor(
             program,
             board,

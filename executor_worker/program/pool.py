@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from executor_worker.broker import Consumer, Endpoint, Held, Link, Made
 from executor_worker.broker.connection.dial import preload as preload_dialling
@@ -24,6 +24,7 @@ from executor_worker.keeper.pages import Health
 from executor_worker.program.credentials import Credentials
 from executor_worker.program.history import HistoryProcess, require_history
 from executor_worker.program.place_limits import place_limits
+from executor_worker.program.rehearsal import ITEM_BYTES, KIND, RehearsalTools, rehearse
 from executor_worker.program.role_queues import chat_kind, role_kind
 from executor_worker.program.services import Services
 from executor_worker.program.start_logs import start_logs
@@ -42,6 +43,7 @@ from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.settings.role_table import CHAT
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Gauge, Recorder
+from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from executor_worker.tools import FunctionTool, ToolRegistry, load_functions, modules_starting_threads
 from executor_worker.tools import preload as preload_tools
 from executor_worker.tools.functions.place import place_in
@@ -70,7 +72,7 @@ from supervisor.processes.processes import reap_adopted
 from supervisor.processes.stacks import Frame
 from supervisor.program import PoolSettings
 from supervisor.scoreboard.row import Death
-from supervisor.scoreboard.scoreboard import Row, Scoreboard
+from supervisor.scoreboard.scoreboard import Head, Row, Scoreboard
 
 # The keeper answers for the whole pool: it must notice soon that Redis is frozen, and beat meanwhile.
 KEEPER_PATIENCE_S = 2.0
@@ -163,6 +165,18 @@ class ExecutorProgram:
         tracing_of(settings, settings.worker_id)
         _warn_of_retired_model(settings)
 
+    def rehearse(self) -> int:
+        """
+        Have items of ours worked off, once, before the first fork; see `rehearsal`.
+
+        Returns:
+            How many were completed; 0 also if such items are none of this pool's.
+        """
+        settings = self.settings
+        if not settings.workers.most or KIND not in self._kinds() or settings.max_item_bytes < ITEM_BYTES:
+            return 0
+        return rehearse(lambda board, link, tools: self._worker(board, board.row(1), cast("Link", link), tools))
+
     def work(self, row: Row) -> int:
         """In a worker: take items until asked to leave."""
         return self.worker(row).run()
@@ -176,26 +190,39 @@ class ExecutorProgram:
         """Make the worker of one slot; after fork only."""
         settings = self.settings
         settle_in()
-        name = f"{settings.worker_id}.{row.slot}"
+        name = _consumer_name(settings, row)
         logs.bind(worker_id=settings.worker_id, slot=row.slot)
         # A worker that waits for a frozen Redis must still leave within a drain.
         patience_s = max(min(WORKER_PATIENCE_S, settings.drain_timeout / 3), LEAST_PATIENCE_S)
         head = self._board.head
         credentials = Credentials(self._where, lambda: head.redis_up)  # else the keeper says it
         link = Link(self._endpoint, name=name, timeout_s=patience_s, renew=credentials.renew)
+        tools, tracing = self._tool_registry(), tracing_of(settings, name)
+        zombies: dict[int, int] = {}
+        return self._worker(self._board, row, link, tools, tracing, lambda: reap_adopted(zombies))
+
+    def _worker(
+        self,
+        board: Scoreboard,
+        row: Row,
+        link: Link,
+        tools: ToolRegistry | RehearsalTools,
+        tracing: Tracing = NO_TRACING,
+        reap: Callable[[], int] = lambda: 0,
+    ) -> Worker:
+        """Put a worker together."""
+        settings, head = self.settings, board.head
+        name = _consumer_name(settings, row)
         redis_wait = RedisWait(
             row, lambda: head.redis_up and not link.connected, alone_s=settings.lease, away_s=settings.state_ttl
         )
         kinds = self._kinds(redis_wait.insist)
         consumer = self._consumer(link, name, kinds)
-        tools = self._tool_registry()
         executor = executor_of(
-            settings, Models(model_settings(settings), self._throttles(link, name)), tools, self._prices
+            settings, Models(model_settings(settings), self._throttles(link, name, board)), tools, self._prices
         )
-        zombies: dict[int, int] = {}
-        tracing = tracing_of(settings, name)
         return Worker(
-            self._board,
+            board,
             row,
             consumer,
             Intake(kinds),
@@ -209,13 +236,13 @@ class ExecutorProgram:
                 content=settings.event_content,
                 tracing=tracing,
                 longest_wait_s=settings.node_timeout,
-                breakers=self._breakers(link, name),
+                breakers=self._breakers(link, name, head),
                 circuits=tools.circuits_of_function,
                 redis_up=lambda: bool(head.redis_up),
             ),
-            Recycling(self._board, row, RecyclingLimits(settings.max_items_per_worker, settings.max_rss_mb * MIB)),
+            Recycling(board, row, RecyclingLimits(settings.max_items_per_worker, settings.max_rss_mb * MIB)),
             redis_wait,
-            lambda: reap_adopted(zombies),
+            reap,
             tracing,
         )
 
@@ -378,9 +405,8 @@ class ExecutorProgram:
         consumer = self._consumer(link, held.consumer, kinds)
         settle_condemned(consumer, kinds, Report(Recorder(head.keeper_counters), head), held, failure_code, death)
 
-    def _throttles(self, link: Link, name: str) -> Throttles:
+    def _throttles(self, link: Link, name: str, board: Scoreboard) -> Throttles:
         """Share what providers ask of us with the whole fleet."""
-        board = self._board
 
         def make(provider: str, base_url: str, key: str) -> FleetThrottle:
             return FleetThrottle(
@@ -395,9 +421,8 @@ class ExecutorProgram:
 
         return make
 
-    def _breakers(self, link: Link, name: str) -> FleetBreakers:
+    def _breakers(self, link: Link, name: str, head: Head) -> FleetBreakers:
         """Share with the whole fleet which tools bring no answer."""
-        head = self._board.head
         active = lambda: head.tools_unanswered and head.redis_up  # noqa: E731
         return FleetBreakers(link, name, pool_place(self.settings.queues), active=active)
 
@@ -424,6 +449,10 @@ def pool_settings(settings: Settings, services: int = 0) -> PoolSettings:
         max_rss_bytes=settings.max_rss_mb * MIB,
         restarts_key="dago_worker_restarts_total\x1f{reason}",
     )
+
+
+def _consumer_name(settings: Settings, row: Row) -> str:
+    return f"{settings.worker_id}.{row.slot}"
 
 
 def report_group(made: Made) -> None:

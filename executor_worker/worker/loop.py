@@ -103,6 +103,12 @@ class Worker:
         self._tracing.close(FLUSH_S)
         return LEFT
 
+    def rehearse(self) -> None:
+        """Work off what there is, and heed no signals: for a worker that is none yet."""
+        claim = self._consumer.take()
+        while claim is not None:
+            claim = self._process(claim)
+
     # -- signals ----------------------------------------------------------------------------------
 
     def _heed_signals(self) -> None:

@@ -21,6 +21,15 @@ if os.environ.get("EXECUTOR_POOL") and os.path.exists(os.environ["FAULTS_JOURNAL
     raise RuntimeError("the tools are broken today")
 """
 
+BREAKING = """
+from executor_worker.program import rehearsal
+
+def broken(*_):
+    {how}
+
+rehearsal.pack = broken
+"""
+
 
 def test_15_workers_that_raise_in_boot(stage: Stage) -> None:
     """All of them: backed off, then the pool exits and gives the reason."""
@@ -69,3 +78,15 @@ def test_16_term_before_anything_was_said(stage: Stage) -> None:
     pool.send(signal.SIGTERM)
     assert pool.wait(8) == 0
     assert not stage.journal.starts() and stage.db.xrange(WORK)[0][0] == entry.encode()
+
+
+@pytest.mark.parametrize("how", ["raise SystemExit(3)", "while True: pass"])
+def test_16_rehearsal_that_fails_does_not_stop_the_start(stage: Stage, how: str) -> None:
+    """A module of tools has broken what items are rehearsed with: one warning, and the pool works."""
+    (stage.journal.folder / "breaking.py").write_text(BREAKING.format(how=how))
+    modules = {"TOOL_MODULES": "breaking,tests.faults.tools", "PYTHONPATH": f"{ROOT}:{stage.journal.folder}"}
+    pool = stage.pool(workers=2, **modules)
+    stage.push("nap")
+    assert stage.result() and stage.node()["status"] == "completed"
+    (told,) = pool.seen("rehearsal.failed")
+    assert told["level"] == "warn" and "the pool works all the same" in told["advice"]

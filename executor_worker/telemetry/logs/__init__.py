@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,7 +78,7 @@ def log(level: str, event: str, /, *, exception: BaseException | None = None, **
     Args:
         exception: Its type and place are logged; what it says, which may quote a payload, only at level debug.
     """
-    if _Sink.current and not _Sink.current[0].takes(level):
+    if _Sink.silenced or (_Sink.current and not _Sink.current[0].takes(level)):
         return
     logger.bind(**fields).opt(exception=exception).log(_LOGURU_LEVEL[level], event)
 
@@ -97,6 +97,16 @@ def warning(event: str, **fields: Any) -> None:
 
 def error(event: str, **fields: Any) -> None:
     log("error", event, **fields)
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Log nothing inside: what is done there is no fact."""
+    _Sink.silenced = True
+    try:
+        yield
+    finally:
+        _Sink.silenced = False
 
 
 def follow(level: Callable[[], str]) -> None:
@@ -163,6 +173,7 @@ class _Sink:
     bound: ClassVar[dict[str, Any]] = {}
     followed: ClassVar[list[Callable[[], str]]] = []
     latest: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    silenced: ClassVar[bool] = False
 
     def __init__(self, style: str, path: str, level: str) -> None:
         self._path = path

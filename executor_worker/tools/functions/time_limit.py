@@ -39,6 +39,7 @@ class time_limit:  # noqa: N801 - used like a function
     owner: ClassVar[FrameType | None] = None  # whose block it is
     settled: ClassVar[bool] = False  # the handler stays where it is
     main_thread: ClassVar[int] = 0  # its number, once that does not change any more
+    outer: ClassVar[tuple[float, float]] = (0.0, 0.0)  # what the timer is set to after a block: first and next seconds
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -79,7 +80,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 
 def _disarm() -> None:
     time_limit.due = time_limit.owner = None
-    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.setitimer(signal.ITIMER_REAL, *time_limit.outer)
 
 
 class one_process:  # noqa: N801 - used like a function
