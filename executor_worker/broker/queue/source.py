@@ -117,7 +117,7 @@ UNLIMITED = PlaceLimits()
 
 GATES: tuple[Part, ...] = ("waits", "throttle", "limits", "offers", "versions", "breakers")
 """Parts that say when what items wait for lets them go."""
-_TAKING: tuple[Part, ...] = ("constants", "types", "standing", *GATES, "groups", "progress", "kinds")
+_TAKING: tuple[Part, ...] = ("constants", "types", "standing", *GATES, "groups", "progress", "kinds", "unopened")
 
 
 class Sources:

@@ -20,6 +20,9 @@ local node_limits_kept = false -- there are some that nodes name in their config
 local place_lease_ms = nil
 local look_again = nil -- keepers do, once a second (limits_watched.lua): whoever takes goes by what is there
 local called_up = false -- an item is being taken out of its line: those before it were passed over
+-- function(stream, group, entry): names of limits of each earlier entry that a worker has just been given, and has not
+-- opened yet; whoever takes knows (unopened.lua).
+local unopened_before = nil
 
 local function line_key(name, line) return LIMIT_PREFIX .. name .. '|' .. line end
 
@@ -73,6 +76,18 @@ local function shut(key, full)
   redis.call('SREM', AWAITED, key)
 end
 
+-- How many places are due to entries that are on their way to workers: the order in which those come to open them is
+-- no order of entry.
+local function due_before(name, stream, group, entry)
+  local due = 0
+  for _, names in ipairs(unopened_before and unopened_before(stream, group, entry) or {}) do
+    for _, other in ipairs(names) do
+      if other == name then due = due + 1 break end
+    end
+  end
+  return due
+end
+
 gates.limit = {
   room = function(key, _, now)
     local name = limit_of(key)
@@ -81,6 +96,7 @@ gates.limit = {
     local total = free > 0 and string.find(name, ROLE) and most_of(TOTAL)
     return total and math.min(free, free_of(TOTAL, total, now)) or free
   end,
+  is_due = function(key, group, stream, entry, room) return due_before(limit_of(key), stream, group, entry) < room end,
   enter = function(key) redis.call('HSET', TURNS, key, redis.call('HINCRBY', TURNS, '', 1)) end,
 }
 
@@ -133,6 +149,16 @@ local function someone_before(key, entry)
   return first[2] and tonumber(first[2]) < in_order(entry)
 end
 
+-- Whether *one* has to wait for a place, since none is free or all that are free are due to others.
+local function must_wait(one, name, key)
+  local free = limit_max[name] - redis.call('ZCARD', LIMIT_PREFIX .. name)
+  if free > 0 and not someone_before(key, one.entry) then
+    free = free - (one.how and 0 or due_before(name, one.stream, one.group, one.entry))
+    if free > 0 then return false end
+  end
+  return not redis.call('ZSCORE', LIMIT_PREFIX .. name, one.group .. ' ' .. one.stream .. ' ' .. one.entry)
+end
+
 local function wait_in_line(one, name, key, watched)
   set_aside(one.stream, one.group, one.consumer, one.entry, key, 0, watched)
   redis.call('ZADD', key .. ':waiting', whole(in_order(one.entry)), one.stream .. ' ' .. one.entry)
@@ -162,8 +188,7 @@ local function admitted(one, needs)
     if limit_max[name] then
       names[#names + 1] = name
       local key = line_key(name, needs.lines and needs.lines[name] or '')
-      local full = (is_full(name) or someone_before(key, one.entry)) and not redis.call('ZSCORE', LIMIT_PREFIX .. name, member)
-      if full then
+      if must_wait(one, name, key) then
         if one.how then break end -- without a row it can't wait
         if redis.call('HDEL', one.stream .. UNCOUNTED, one.entry .. ' pass') == 1 then return true end
         forget_place(one.group, one.stream, one.entry)

@@ -94,12 +94,14 @@ local function waiting(group, consumer, lease_ms, streams)
   for _, key in ipairs(in_turns(awaited())) do
     local gate = redis.call('EXISTS', key .. ':waiting') == 1 and gate_of(key)
     local now = gate and now_ms()
-    while gate and passed < MOST_PASSED and gate.room(key, consumer, now) > 0 do
-      local first = first_waiting(key, gate, served, 1, now)[1]
+    while gate and passed < MOST_PASSED do
+      local room = gate.room(key, consumer, now)
+      local first = room > 0 and first_waiting(key, gate, served, 1, now)[1]
       if not first then break end
+      local stream, entry = string.match(first, '^(.*) (%S+)$')
+      if gate.is_due and not gate.is_due(key, group, stream, entry, room) then break end
       unpark(first)
       redis.call('ZREM', key .. ':waiting', first) -- whatever was noted of it: it must not stand before the others for good
-      local stream, entry = string.match(first, '^(.*) (%S+)$')
       called_up = true
       local got = if_stale(stream, group, consumer, entry, lease_ms)
       called_up = false

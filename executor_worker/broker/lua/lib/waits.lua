@@ -15,6 +15,7 @@ local ROW_PAGE, MOST_PAGES = 100, 5
 -- Gates by the type of their keys, `dago:<type>:…`. The part that adds one says
 --   room(key, who, now)    how many may go in now; *who*: a consumer, or a pool's name, a dot and nothing
 --   is_full(key)           optional, and cheap: it lets nobody in now
+--   is_due(key, group, stream, entry, room)  optional: that one may go in now, not others that are not here yet
 --   enter(key, who, now)   optional: one does, in the step that takes it
 --   opens(key, now)        optional: ms until it may open, 0: it is open, -1: that is for something else to say
 --   keep(key, callers, now, lease_ms)  optional: those are still in it

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from executor_worker.broker import Claim, Consumer, Link
+from executor_worker.broker import GROUP, Claim, Consumer, Link
+from executor_worker.broker.connection.script import Script
 from executor_worker.broker.fleet.limits import look_at_limits
 from executor_worker.broker.names import AWAITED, LIMITS, PARKED, PLACES, ROLE_GROUP
+from executor_worker.broker.queue.document import DOCUMENTS
 from executor_worker.broker.queue.source import GATES, PlaceLimits, Sources
 from executor_worker.broker.queue.waits import Survey, let_go, survey
 from executor_worker.broker.roles.source import JobCommit, RoleQueue, role_source
-from tests.unit.executor_worker.broker.acts import Client
+from tests.unit.executor_worker.broker.acts import WORK, Client, commit, push, take
 
 ROLES = ("a", "b", "c")
 STREAMS = tuple(f"jobs:{role}" for role in ROLES)
@@ -116,6 +118,65 @@ def test_full_lines_are_not_looked_at_until_a_place_is_free(db: Client, fleet: M
     assert pool.look()["role:a"] == (0, 1, 0)
     assert_nothing_left(db)
     assert not db.exists(AWAITED, LIMITS)
+
+
+@pytest.mark.parametrize(("most", "overtaker"), [({"a": 1}, 2), ({"total": 1}, 2), ({"a": 2}, 3)])
+def test_last_place_is_the_earlier_entrys_whichever_worker_opens_its_own_first(
+    db: Client, fleet: MakeFleet, event_fd: int, monkeypatch: pytest.MonkeyPatch, most: dict[str, int], overtaker: int
+) -> None:
+    """Blocking reads bring an entry to each of several idle workers; the last to open its own has the first."""
+    pool = fleet(**most)
+    assert pool.take() is None, "the group is made"
+    entries = add(db, "a", overtaker)
+    running = [pool.take(slot) for slot in range(3, overtaker + 1)]
+    early, late = pool.worker(1), pool.worker(2)
+    link = early._link
+    run, got = link.run, list[Claim | None]()
+
+    def run_after_the_other(script: Script, *words: Any) -> Any:
+        if script.name == "confirm":
+            got.extend((late.wait(event_fd, 5), late.take()))
+        return run(script, *words)
+
+    monkeypatch.setattr(link, "run", run_after_the_other)
+    early.may_have_unseen = late.may_have_unseen = False
+    first = early.wait(event_fd, 5)
+    assert got == [None, None], "it waits, and does not take back at once what waits"
+    assert first is not None and first.held.entry == entries[-2]
+    for claim in filter(None, running):
+        settle(claim)
+    last = settle(first, take_next=True)
+    assert last is not None and (last.held.entry, last.held.attempt) == (entries[-1], 1)
+
+
+def test_place_of_an_entry_that_nobody_opens_goes_to_the_next(db: Client, fleet: MakeFleet, event_fd: int) -> None:
+    """Its worker was killed with the answer on the line: the next waits for seconds at most, and keepers tell of it."""
+    pool = fleet(a=1)
+    assert pool.take() is None, "the group is made"
+    lost, second = add(db, "a", 2)
+    db.xreadgroup(ROLE_GROUP, "p.9", {"jobs:a": ">"}, count=1)
+    assert pool.take(1) is None and pool.take(2) is None
+    assert pool.survey().ready == [("jobs:a", second)]
+    db.xclaim("jobs:a", ROLE_GROUP, "p.9", 0, [lost], idle=2000, justid=True)
+    taken = pool.take(2)
+    assert taken is not None and (taken.held.entry, taken.held.attempt) == (second, 1)
+
+
+def test_nodes_wait_only_for_earlier_ones_that_name_the_same_limit(db: Client, consumer: Make) -> None:
+    """One on its way that names none, or another, keeps no place from those that are read after it."""
+    limits = PlaceLimits({"slow": 1, "other": 1}, LEASE_S, of_nodes=True)
+    worker = consumer("p.1", sources=Sources(DOCUMENTS, limits=limits))
+    assert worker.take() is None, "the group is made"
+    for config in ({}, {"limit": "other"}):
+        push(db, config=config)
+        db.xreadgroup(GROUP, "p.9", {WORK: ">"}, count=1)
+        push(db, config={"limit": ["slow"]})
+        claim = take(worker)
+        assert worker.settle(claim.held, commit(expected=None), take_next=False).ending.over
+    push(db, config={"limit": ["other", "slow"]})
+    db.xreadgroup(GROUP, "p.9", {WORK: ">"}, count=1)
+    push(db, config={"limit": ["slow"]})
+    assert worker.take() is None
 
 
 def test_lost_host_gives_its_place_back_with_its_lease(db: Client, fleet: MakeFleet) -> None:
