@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.names import GROUP
@@ -12,7 +13,7 @@ from executor_worker.envelopes.events import rfc3339
 
 class TakeOrders:
     """
-    The words for take.lua, which also stand at the end of each settle script's; each time another of
+    The words for take.lua, whose last also stand at the end of each settle script's; each time another of
     equal streams comes first.
 
     Attributes:
@@ -20,22 +21,31 @@ class TakeOrders:
     """
 
     def __init__(self, consumer: str, sources: Sources, *, lease_s: float, delete_settled: bool) -> None:
-        head: tuple[Word, ...] = (b"" if delete_settled else b"1", len(sources.streams))
-        self._before: tuple[Word, ...] = (consumer, GROUP, int(lease_s * 1000))
-        self._after = [(*head, *order) for order in sources.orders()]
+        before: tuple[Word, ...] = (consumer, GROUP, int(lease_s * 1000), b"" if delete_settled else b"1")
+        self._orders: list[tuple[Word, ...]] = [(*before, len(sources.streams), *order) for order in sources.orders()]
         self._turn = 0
         self.own = "counted"
 
-    def next(self, uncounted: tuple[str, str] | None = None, *, may_have_unseen: bool) -> tuple[Word, ...]:
+    def first(
+        self, uncounted: tuple[str, str] | None, stale: Sequence[tuple[str, str]], *, may_have_unseen: bool
+    ) -> tuple[Word, ...]:
         """
+        Return what take.lua asks for first, then `next`.
+
         Args:
             uncounted: Stream and entry of our own for which this delivery is not held against it.
+            stale: Streams and entries that no worker seems to have in hand.
             may_have_unseen: Look first for what may be pending for us unseen.
         """
-        after = self._after[self._turn]
-        self._turn = (self._turn + 1) % len(self._after)
         own = self.own if may_have_unseen else b""
-        return rfc3339(time.time()), *self._before, own, " ".join(uncounted or ()), *after
+        pairs = (word for pair in stale for word in pair)
+        return own, " ".join(uncounted or ()), len(stale), *pairs, *self.next()
+
+    def next(self) -> tuple[Word, ...]:
+        """Return what is read of the streams."""
+        order = self._orders[self._turn]
+        self._turn = (self._turn + 1) % len(self._orders)
+        return rfc3339(time.time()), *order
 
     def forgive(self) -> None:
         """Take what is pending unseen from now on as lost on its way here: it never ran and does not count."""

@@ -107,10 +107,7 @@ class Consumer:
             StreamUnavailable: No reply; an entry may be ours without our knowing.
             StreamRefused: The operator has to act.
         """
-        words = [
-            *self._orders.next(uncounted, may_have_unseen=self.may_have_unseen),
-            *(word for pair in stale for word in pair),
-        ]
+        words = self._orders.first(uncounted, stale, may_have_unseen=self.may_have_unseen)
         asked_at = time.monotonic()
         with self._exchange:
             claim = self._received(self._link.run(self._take_script, self._streams, words), asked_at)
@@ -202,6 +199,8 @@ class Consumer:
         """
         Commit *held*'s result in one step if it is still ours, and take the next entry, of any kind, in the same.
 
+        Where something may be ours without our knowing there is no next entry: take it.
+
         Raises:
             StreamUnavailable: No reply: settle again, it finds its own commit. Or Redis said not now (full,
                 read-only): nothing was written.
@@ -209,7 +208,8 @@ class Consumer:
         """
         keys, words = commit.words(held, self._terms.get(held.stream) or self._terms_of(held.stream))
         words += (len(self._untold), *self._untold)
-        words += (b"1", *self._orders.next(may_have_unseen=self.may_have_unseen)) if take_next else (b"",)
+        take_next = take_next and not self.may_have_unseen  # else `take` looks for that first
+        words += (b"1", *self._orders.next()) if take_next else (b"",)
         asked_at = time.monotonic()
         try:
             reply = self._link.run(self._sources.settling(commit.script), keys, words)

@@ -80,7 +80,7 @@ class PlaceLimits:
             f"node_limits_kept = {str(self.of_nodes).lower()}",
             f"place_lease_ms = {int(self.lease_s * 1000)}",
         ]
-        return (LuaText("kept-limits", "\n".join(lines)),)
+        return (LuaText("kept-limits", "\n".join(lines)), "unopened")
 
 
 class Groups:
@@ -117,7 +117,7 @@ UNLIMITED = PlaceLimits()
 
 GATES: tuple[Part, ...] = ("waits", "throttle", "limits", "offers", "versions", "breakers")
 """Parts that say when what items wait for lets them go."""
-_TAKING: tuple[Part, ...] = ("constants", "types", "standing", *GATES, "groups", "progress", "kinds", "unopened")
+_HANDING: tuple[Part, ...] = ("constants", "types", "standing", *GATES, "groups", "progress", "kinds")
 
 
 class Sources:
@@ -159,14 +159,16 @@ class Sources:
         return [(*self.urgent, *_in_order(_turned(lanes, turn), number)) for number in rounds for turn in turns]
 
     def taking(self, name: str) -> Script:
-        """Put together a script that takes an entry: take, confirm or reopen."""
-        return script(name, *self._parts())
+        """Put together a script that takes an entry: take, or confirm and reopen, which are told which."""
+        return script(name, *self._parts(*(("taking",) if name == "take" else ())))
 
     def settling(self, settle: SettleScript) -> Script:
         """Put together a script that settles items of one kind and takes the next of any."""
         found = self._settling.get(settle)
         if found is None:
-            found = self._settling[settle] = script(settle.name, *self._parts(*settle.parts), flags="")
+            found = self._settling[settle] = script(
+                settle.name, *self._parts("taking", "settling", *settle.parts), flags=""
+            )
         return found
 
     def load(self) -> None:
@@ -179,7 +181,7 @@ class Sources:
 
     def _parts(self, *more: Part) -> tuple[Part, ...]:
         own = (part for source in self._sources for part in source.lua)
-        return _each((*_TAKING, *self._named_groups(), *self._limits.parts(), *own, "taking", *more))
+        return _each((*_HANDING, *self._named_groups(), *self._limits.parts(), *own, "handing", *more))
 
     def _named_groups(self) -> Sequence[Part]:
         """Tell the scripts which streams are not read by our own group."""
