@@ -279,12 +279,12 @@ class McpServer:
     def _note_up(self, client: Client, listing: Listing, way: Way) -> None:
         self._ways = [way]  # the one that spoke is kept
         self.described = f"{way}, protocol {client.protocol_version}"
+        self._note_tools(listing)  # before it counts as settled: who waits for that looks at them at once
         with self.changed:
             self._client = client
             self.problem = self._told = ""
             self.changed.notify_all()
         self._reached(True)
-        self._note_tools(listing)
         at = {"at": way.at} if way.at else {}
         self._log("info", "mcp.connected", server=self.name, transport=way.transport, tools=len(self.tools or ()), **at)
 

@@ -12,6 +12,8 @@ from executor_worker.errors import ToolFailed
 from executor_worker.run_context import RunContext
 from executor_worker.tools import ToolRegistry
 from executor_worker.tools.mcp.encoding import mended
+from executor_worker.tools.server_states import ServerStates
+from tests.kit.waiting import wait_until
 
 Make = Callable[..., ToolRegistry]
 Told = Callable[..., dict[str, Any]]
@@ -100,6 +102,21 @@ def test_pages_are_read_to_their_end(make_registry: Make, told: Told, page: Any,
     assert list(tools) == names
     if "after" in tools:
         assert tools["after"].description == repr(page["nextCursor"])
+
+
+def test_a_server_that_is_up_has_its_tools(make_registry: Make, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waited for it looks at them the moment it counts as reached, from another thread."""
+    seen: list[bool] = []
+
+    def note(_: ServerStates, at: int, up: bool) -> None:
+        servers = registry._mcp and registry._mcp._servers
+        seen.append(up and bool(servers and servers[at].client and servers[at].tools))
+
+    monkeypatch.setattr(ServerStates, "note", note)
+    registry = make_registry(s=told([ECHO]))
+    assert registry.probe()[0][1:] == (True, "1 tool (stdio, protocol 2025-11-25)")
+    wait_until(lambda: seen, 5, "it is noted to be up")
+    assert seen == [True]
 
 
 def test_a_list_that_is_none_is_no_list(make_registry: Make, told: Told) -> None:
