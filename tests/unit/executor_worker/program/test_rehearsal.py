@@ -179,7 +179,7 @@ def test_signal_that_comes_meanwhile_ends_the_start_just_after(
     """It is neither lost nor taken for a failure."""
     made = program(board)
     lines.clear()
-    monkeypatch.setattr(rehearsal, "pack", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(rehearsal, "pack", lambda _: signal.pthread_kill(threading.get_ident(), signal.SIGTERM))
     before = signal.signal(signal.SIGTERM, raising(Told))
     try:
         with pytest.raises(Told):
