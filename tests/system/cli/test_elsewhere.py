@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,6 +82,7 @@ def test_clients_ask_a_pool_on_another_machine(
 ) -> None:
     """Work is submitted, waited for, looked at, as from anywhere else; a pool of this machine there can't be."""
     pool = executor(redis_server, LLM_PROVIDER="scripted")
+    here = f"elsewhere-{os.getpid()}"  # others of this user may run on this machine
     submit, status, dead, replay, check, health, ctl = elsewhere(
         system,
         ("submit", f"{EXAMPLES}/tool_example.json", *STATE, "--wait"),
@@ -91,11 +93,12 @@ def test_clients_ask_a_pool_on_another_machine(
         ("health",),
         ("ctl", "status"),
         REDIS_ADDR=pool.env["REDIS_ADDR"],
+        WORKER_ID=here,
     )
     assert (submit.status, submit.json["data"]["output"]) == (0, 137.3), submit.err
     assert status.status == 0 and pool.env["WORKER_ID"] in status.out
     assert dead.status == 0, dead.err
     assert replay.status == 1 and "no-graph" in replay.err
     assert "fix" not in check.out and check.status == 0, check.out
-    assert (health.status, health.err) == (1, "executor-worker: no pool of this user runs here.\n")
+    assert (health.status, health.err) == (1, f"executor-worker: no pool of this user called '{here}' runs here.\n")
     assert ctl.status == 1 and "no pool takes commands at" in ctl.err
