@@ -33,7 +33,8 @@ def pools_here() -> Iterator[dict[int, Scoreboard]]:
                 continue
             if board is None:
                 continue
-            if board.head.supervisor_pid == pid and pid not in boards:  # its children show the same table
+            # A pool has a name before it has a supervisor; its children show the same table.
+            if board.head.supervisor_pid == pid and board.head.name and pid not in boards:
                 boards[pid] = board
             else:
                 board.close()

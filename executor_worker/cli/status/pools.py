@@ -90,14 +90,21 @@ def about(entry: Entry) -> dict[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
+def pool_of(entry: Entry) -> str:
+    """Return the name of an entry's pool: `a` for the worker `a.1`; another program's entry is a pool of its own."""
+    name = str(entry.get("id") or "unnamed")
+    pool, _, slot = name.rpartition(".")
+    return pool if pool and slot.isdecimal() else name
+
+
 def pools_of(entries: Iterable[Entry]) -> list[PoolEntry]:
     """Put entries together by pool, in the order of names and slots."""
     pools: dict[str, list[Entry]] = {}
     for entry in entries:
-        pools.setdefault(str(entry.get("id", "")).rpartition(".")[0], []).append(entry)
+        pools.setdefault(pool_of(entry), []).append(entry)
     return [PoolEntry(name, sorted(workers, key=_slot)) for name, workers in sorted(pools.items())]
 
 
 def _slot(entry: Entry) -> tuple[int, str]:
-    number = str(entry.get("id", "")).rpartition(".")[2]
+    number = str(entry.get("id") or "").rpartition(".")[2]
     return (int(number) if number.isdecimal() else 0, number)

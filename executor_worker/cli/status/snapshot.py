@@ -20,7 +20,7 @@ from executor_worker.broker.queue.queues import known_streams
 from executor_worker.broker.queue.source import Groups
 from executor_worker.cli.status.here import wanted_pool
 from executor_worker.cli.status.pool_http import PoolView, look_at_named, look_at_pool
-from executor_worker.cli.status.pools import PoolEntry, pools_of
+from executor_worker.cli.status.pools import PoolEntry, pool_of, pools_of
 from executor_worker.errors import ConfigError, StreamError, StreamRefused
 from executor_worker.program.place_limits import place_limits
 from executor_worker.program.wiring import connect
@@ -127,7 +127,7 @@ class Onlooker:
 
     def _elsewhere(self, link: Link) -> Snapshot:
         """The named pool as the registry shows it, for it does not run here."""
-        entries = [one for one in self._registered(link) if _pool_of(one) == self._name]
+        entries = [one for one in self._registered(link) if pool_of(one) == self._name]
         where = "" if entries else f"no pool called {self._name!r} runs here, or is registered on this Redis"
         streams = self._backlog(link)
         seen = throttled(link)
@@ -169,10 +169,6 @@ class Onlooker:
         if time.monotonic() >= self._scan_at:
             self._names, self._scan_at = registry_keys(link), time.monotonic() + SCAN_S
         return read_registry(link, self._names)
-
-
-def _pool_of(entry: dict[str, Any]) -> str:
-    return str(entry.get("id", "")).rpartition(".")[0]
 
 
 def _stream_json(one: Backlog) -> dict[str, Any]:

@@ -118,20 +118,27 @@ def test_every_pool_from_the_registry() -> None:
     others = [entry("a.10", last_minute=lately), entry("a.2", "stopped"), entry("b.1"), {"id": "c", "metadata": 3}]
     snapshot = Snapshot(True, streams=[], others=[*others, first])
     assert [[worker["id"] for worker in pool.workers] for pool in snapshot.pools] == [
-        ["c"],
         ["a.1", "a.2", "a.10"],
         ["b.1"],
+        ["c"],
     ]
     shown = view(snapshot)
-    assert shown.headline == "3 pools, 5 slots: 2 idle, 1 unknown, 1 busy, 1 stopped"
+    assert shown.headline == "3 pools, 5 slots: 2 idle, 1 busy, 1 stopped, 1 unknown"
     assert shown.lines[0] == ("last 60 s", "80 completed, 6 failed: internal 6")
     assert shown.lines[2] == ("replaced", "2 workers since the start: rss 2")
     pools, seats = shown.tables
-    assert [row[:8] for row in pools.rows][1:] == [
+    assert [row[:8] for row in pools.rows] == [
         ["a", "degraded", 3, 1, 1, 1, 80, 6],
         ["b", "healthy", 1, 1, 0, 0, 0, 0],
+        ["c", "unhealthy", 1, 0, 0, 1, 0, 0],
     ]
-    assert seats.rows[1][:3] == ["a.1", "busy", "60s"]
+    assert seats.rows[0][:3] == ["a.1", "busy", "60s"]
+
+
+def test_no_pool_is_without_a_name() -> None:
+    """Not even one that another program has registered, by a name that has no slot in it."""
+    names = {"a.1": "a", "a.b.10": "a.b", "legacy": "legacy", ".1": ".1", "a.x": "a.x", None: "unnamed"}
+    assert {name: pools_of([{"id": name}])[0].worker_id for name in names} == names
 
 
 def test_a_pool_is_what_it_says_of_itself() -> None:

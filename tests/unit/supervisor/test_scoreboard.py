@@ -7,11 +7,13 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from supervisor.scoreboard.cells import Choice, Flag, Number
 from supervisor.scoreboard.current_item import HELD_LIMIT
+from supervisor.scoreboard.discovery import pools_here
 from supervisor.scoreboard.row import WORDS, Row
 from supervisor.scoreboard.scoreboard import HEAD_WORDS, REASON_LIMIT, Head, Progress, Scoreboard
 from tests.kit import wait_until
@@ -322,3 +324,22 @@ def test_run_goes_on_unless_something_speaks_against_it(board: Scoreboard) -> No
     assert not row.goes_on(run, 1)
     row.lost, row.stop_run = False, run
     assert not row.goes_on(run, 1) and row.goes_on(run + 1, 1)
+
+
+def test_a_table_without_a_name_is_no_pool() -> None:
+    """A pool has its name before it has a supervisor; what is found here is asked for by that."""
+    made = Scoreboard(2)
+    try:
+        made.head.supervisor_pid = os.getpid()
+        assert own_pool() is None
+        made.head.introduce("one", "", 0)
+        assert own_pool() == "one"
+    finally:
+        made.close()
+
+
+def own_pool() -> str | None:
+    """The name under which this process is found."""
+    with suppress(ValueError), pools_here() as boards:  # there may be others here, of another version
+        return boards[os.getpid()].head.name if os.getpid() in boards else None
+    return None
