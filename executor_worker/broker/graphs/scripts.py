@@ -7,6 +7,7 @@ from executor_worker.broker.graphs.source import LIBRARY
 
 _LIBRARY = ("constants", "types", "waits", "versions", *LIBRARY, "runs/arguments")
 _GOING_ON = (Made("runs/resuming"), Made("runs/pages"))
+_STEPPING = (*_GOING_ON, Made("runs/anew"))
 
 
 def submit_script() -> Script:
@@ -14,7 +15,7 @@ def submit_script() -> Script:
 
 
 def step_script() -> Script:
-    return script("runs/step", *_LIBRARY, *_GOING_ON, flags="")
+    return script("runs/step", *_LIBRARY, *_STEPPING, flags="")
 
 
 def cancel_script() -> Script:
@@ -22,7 +23,7 @@ def cancel_script() -> Script:
 
 
 def duties_script() -> Script:
-    return script("runs/duties", "standing", *_LIBRARY, *_GOING_ON, flags="")
+    return script("runs/duties", "standing", *_LIBRARY, *_STEPPING, flags="")
 
 
 def retry_script() -> Script:

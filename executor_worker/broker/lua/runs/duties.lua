@@ -127,42 +127,11 @@ local function mend(run, id, where)
   return true
 end
 
--- Decide everything anew behind *ended* nodes, which keep their ends and the edges they took; *ids*: all nodes.
-local function begin_anew(run, ended, ids)
-  redis.call('UNLINK', run.base .. ':joins')
-  local kept = {}
-  for _, id in ipairs(ended) do kept[id] = true end
-  run.cursors, run.ready, run.backlog, run.drop_ready = {}, {}, 0, true
-  for _, id in ipairs(ids) do
-    if not kept[id] and runs.place_of(run, id).edges == 0 then run.cursors[#run.cursors + 1] = 'root\t' .. id .. '\t1' end
-  end
-  for _, id in ipairs(ended) do run.cursors[#run.cursors + 1] = 'edges\t' .. id .. '\t1' end
-  local cursors = run.cursors
-  run.cursors = {}
-  for i = runs.go_on_from(run, cursors) + 1, #cursors do run.cursors[#run.cursors + 1] = cursors[i] end
-end
-
--- Nothing of it is on its way though it has not ended: its counters are made anew of what its nodes say.
+-- Nothing of it is on its way though it has not ended: all but what has ended is begun anew, page by page, by who takes
+-- the step; a router may have to be decided for it.
 local function rebuild(run)
-  local ids = runs.split(redis.call('HGET', run.base, 'ids'), '\t')
-  local ended = {}
-  run.slots, run.running = 0, 0
-  for from = 1, #ids, 500 do
-    local some = {}
-    for i = from, math.min(from + 499, #ids) do some[#some + 1] = ids[i] end
-    runs.prefetch(run, some)
-  end
-  for _, id in ipairs(ids) do
-    local node = runs.node_of(run, id)
-    if node and runs.ENDED[node.st] then
-      ended[#ended + 1] = id
-    elseif node then
-      run.nodes[id] = false
-      run.forgotten[#run.forgotten + 1] = id
-    end
-  end
-  table.sort(ended, function(a, b) return run.nodes[a].e < run.nodes[b].e end)
-  begin_anew(run, ended, ids)
+  run.slots, run.running, run.ready, run.backlog, run.drop_ready = 0, 0, {}, 0, true
+  run.cursors = {'forget\t0 0 0 0 0\t1'}
 end
 
 local function look(id)

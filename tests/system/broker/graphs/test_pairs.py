@@ -309,6 +309,7 @@ def test_run_without_anything_on_its_way_is_begun_anew(db: Client, play: Callabl
     db.delete("executor.work", f"{run_key(run.id)}:open")
     db.zadd("dago:{executor.work}:looks", {run.id: 0})
     assert drive(link, work_off()).mended == 1
+    run.take(worker)  # the step that does it
     statuses = {view.id: view.status for view in drive(link, runs.nodes(run.id)) or []}
     assert statuses == {"a": "completed", "b": "queued", "c": "pending"}
     assert db.xlen("executor.work") == 1

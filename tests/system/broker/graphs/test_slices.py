@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,9 +15,9 @@ from hypothesis import strategies as st
 
 from executor_worker.broker import Consumer, Link
 from executor_worker.broker.connection.script import LuaText
-from executor_worker.broker.graphs import drive, runs, scripts
+from executor_worker.broker.graphs import Request, Steps, drive, runs, scripts
 from executor_worker.broker.graphs.duties import work_off
-from executor_worker.broker.graphs.records import NodeField
+from executor_worker.broker.graphs.records import ENDED, NodeField
 from executor_worker.broker.graphs.source import LIBRARY, RUNS
 from executor_worker.broker.names import looks_key, run_key, steps_stream
 from executor_worker.broker.queue.document import DOCUMENTS
@@ -58,6 +60,84 @@ def test_each_node_ends_as_its_edges_say(db: Client, link: Link, consumer: Calla
         else:
             play.take(worker)
     _assert_ended_rightly(play, db)
+
+
+@settings(
+    max_examples=20, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(st.integers(0, 2**40))
+@pytest.mark.usefixtures("few")
+def test_run_that_lost_all_that_was_on_its_way(
+    db: Client, link: Link, consumer: Callable[..., Consumer], seed: int
+) -> None:
+    """Whenever that is: what had ended stays, the rest is decided anew, also where a router has to be judged."""
+    db.flushall()
+    chance = random.Random(seed)
+    workers = [consumer(f"w.{at}", sources=SLICED) for at in range(2)]
+    play = Play(Made.by(chance), db, link, workers, window=chance.choice([1, 500]), follows=False)
+    ended: dict[bytes, bytes] = {}
+    for turn in range(300):
+        if drive(link, runs.require(play.id)).ended and not play.hands:
+            break
+        if not play.hands and chance.random() < 0.2:
+            db.delete("executor.work", steps_stream(), f"{run_key(play.id)}:open")
+        worker = chance.choice(workers)
+        if worker in play.hands:
+            play.settle(worker)
+        else:
+            play.take(worker)
+        if turn % 10 == 9:
+            db.zadd(looks_key(), {play.id: 1}, xx=True)
+            drive(link, work_off())
+        now = db.hgetall(f"{run_key(play.id)}:nodes")
+        assert all(now[name] == field for name, field in ended.items())
+        ended = {name: field for name, field in now.items() if NodeField.parse(field).status in ENDED}
+    _assert_ended_rightly(play, db)
+
+
+def test_large_run_is_begun_anew_in_pages(db: Client, link: Link, consumer: Callable[..., Consumer]) -> None:
+    """No script looks at more than some pages; what ends meanwhile counts once, and a router is decided."""
+    ended = [f"e{at}" for at in range(1000)]
+    names = ("a", *ended, "left", "right", "x", "c", "join")
+    nodes: dict[str, Any] = {name: {"type": "tool", "config": {"tool_name": "x"}} for name in names}
+    nodes["choice"] = {"type": "router", "config": {"rules": [{"condition": "true", "target": "left"}]}}
+    pairs = [("a", name) for name in ("c", *ended, "choice")] + [("choice", "left"), ("choice", "right")]
+    pairs += [("c", "join"), ("x", "join")]
+    document = {"nodes": nodes, "edges": [{"from": source, "to": target} for source, target in pairs]}
+    worker = consumer("w.1", sources=Sources(RUNS, DOCUMENTS))
+    play = Play(Made(1, document, {name: set() for name in nodes}), db, link, [worker], window=500, follows=False)
+    base = run_key(play.id)
+    db.hset(f"{base}:nodes", mapping=dict.fromkeys(("a", *ended), NodeField("completed", 1, 1, 1, 1, 1, 1, "*").text()))
+    db.delete("executor.work", f"{base}:open")
+    db.zadd(looks_key(), {play.id: 1})
+    assert drive(link, work_off()).mended == 1
+    db.delete(steps_stream())  # it is done here, call by call
+    done: list[str] = []
+    calls, steps, replies = 0, runs.step(play.id, nothing), None
+    with suppress(StopIteration):
+        while requests := steps.send(replies):  # type: ignore[arg-type]
+            replies = [drive(link, _once(request)) for request in requests]
+            calls += 1
+            if db.xlen("executor.work") and "c" not in done:
+                play.take(worker)
+                done.append(play.hands[worker].node.node)
+                play.settle(worker)
+    assert calls > 2 * len(nodes) / 400, "both rounds over all nodes, a few hundred a script"
+    views = {view.id: view.status for view in drive(link, runs.nodes(play.id)) or [] if view.id not in ended}
+    assert views == {
+        "a": "completed", "c": "completed", "x": "queued", "join": "pending",
+        "choice": "completed", "left": "queued", "right": "skipped",
+    }  # fmt: skip
+    assert drive(link, runs.require(play.id)).left == 3
+    db.hdel(f"{base}:open", "")
+    db.zadd(looks_key(), {play.id: 1})
+    assert drive(link, work_off()).mended == 0
+
+
+def _once(request: Request) -> Steps[Any]:
+    """One exchange."""
+    (reply,) = yield [request]
+    return reply
 
 
 def _assert_ended_rightly(play: Play, db: Client) -> None:

@@ -33,6 +33,10 @@ function runs.go_on_from(run, cursors)
         runs.ready_roots(run, tonumber(at))
       elseif kind == 'node' then
         run.work[#run.work + 1] = id
+      elseif kind == 'forget' then
+        runs.forget_rest(run, id, tonumber(at))
+      elseif kind == 'anew' then
+        runs.decide_anew(run, tonumber(id), tonumber(at))
       end
     end
   end
