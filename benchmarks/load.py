@@ -23,6 +23,7 @@ class Line(asyncio.Protocol):
     def __init__(self) -> None:
         self.answered: asyncio.Future[bytes] | None = None
         self._parts = b""
+        self._answered_ms = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
@@ -96,7 +97,8 @@ class Reader(asyncio.Protocol):
 
     Attributes:
         seqs: The numbers of the events that came.
-        late_ms: How much later than it was written each one was here, by the clock of this machine.
+        late_ms: How much later than it was written each one was here, by the clock of this machine; of those that
+            were written once it was connected.
     """
 
     def __init__(self, graph_id: str) -> None:
@@ -105,6 +107,7 @@ class Reader(asyncio.Protocol):
         self.late_ms: list[float] = []
         self.answered, self.ended = asyncio.Event(), asyncio.Event()
         self._parts = b""
+        self._answered_ms = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         line: Any = transport
@@ -114,7 +117,9 @@ class Reader(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         now = time.time() * 1000
-        self.answered.set()
+        if not self.answered.is_set():
+            self._answered_ms = now
+            self.answered.set()
         *whole, self._parts = (self._parts + data).split(b"\n\n")
         for block in whole:
             at = block.find(b"id: ")
@@ -123,7 +128,9 @@ class Reader(asyncio.Protocol):
             self.seqs.append(int(block[at + 4 : block.index(b"-", at)]))
             if len(self.seqs) % EACH == 0:
                 text = block.partition(b'"timestamp":"')[2].partition(b'"')[0]
-                self.late_ms.append(now - datetime.fromisoformat(text.decode()).timestamp() * 1000)
+                written = datetime.fromisoformat(text.decode()).timestamp() * 1000
+                if written >= self._answered_ms:
+                    self.late_ms.append(now - written)
             if block.find(b"event: graph.completed") >= 0:
                 self.ended.set()
 
