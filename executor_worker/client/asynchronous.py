@@ -139,7 +139,7 @@ class AsyncDagoClient:
             except (DagoUnavailable, httpx2.TransportError) as error:
                 failures += 1
                 if failures > TRIES * 2:
-                    raise DagoUnavailable(f"the API can't be reached: {error}") from error
+                    raise self._unreachable(error) from error
                 await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S)) - 1])
             else:
                 if await self._has_ended(graph_id, position):
@@ -201,7 +201,7 @@ class AsyncDagoClient:
                 timeout=timeout,
             )
         except httpx2.TransportError as error:
-            raise DagoUnavailable(f"the API can't be reached: {error}") from error
+            raise self._unreachable(error) from error
         return protocol.answer_of(answer.status_code, answer.headers, answer.content)
 
     async def _stream(self, graph_id: str, position: Position, deltas: bool) -> AsyncIterator[Document]:
@@ -225,3 +225,6 @@ class AsyncDagoClient:
         status = await self.get_status(graph_id)
         seq = int(position.cursor.partition("-")[0] or 0)
         return status["completed_at"] is not None and status["seq"] <= seq
+
+    def _unreachable(self, error: Exception) -> DagoUnavailable:
+        return protocol.unreachable(self._http.base_url, error)

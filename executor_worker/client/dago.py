@@ -136,7 +136,7 @@ class DagoClient:
             except (DagoUnavailable, httpx2.TransportError) as error:
                 failures += 1
                 if failures > TRIES * 2:
-                    raise DagoUnavailable(f"the API can't be reached: {error}") from error
+                    raise self._unreachable(error) from error
                 time.sleep(PAUSES_S[min(failures, len(PAUSES_S)) - 1])
             else:
                 if self._has_ended(graph_id, position):
@@ -198,7 +198,7 @@ class DagoClient:
                 timeout=timeout,
             )
         except httpx2.TransportError as error:
-            raise DagoUnavailable(f"the API can't be reached: {error}") from error
+            raise self._unreachable(error) from error
         return protocol.answer_of(answer.status_code, answer.headers, answer.content)
 
     def _stream(self, graph_id: str, position: Position, deltas: bool) -> Iterator[Document]:
@@ -220,3 +220,6 @@ class DagoClient:
         status = self.get_status(graph_id)
         seq = int(position.cursor.partition("-")[0] or 0)
         return status["completed_at"] is not None and status["seq"] <= seq
+
+    def _unreachable(self, error: Exception) -> DagoUnavailable:
+        return protocol.unreachable(self._http.base_url, error)

@@ -9,12 +9,15 @@ from urllib.parse import quote
 
 from executor_worker.client.errors import DagoError, DagoUnavailable
 from executor_worker.json_text import dumps, loads
+from executor_worker.network_errors import reason_of
+from executor_worker.settings.addresses import without_password
 
 V1 = "/api/v1"
 POLL_S = 30  # how long one long poll waits
 READ_S = 60.0  # without a byte a connection counts as lost; streams say something every 15 s
 TRIES = 5  # of what may be repeated
 PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+_NO_API = "what answers is not the API, or a proxy before it; see that the address is the API's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,10 @@ def answer_of(status: int, headers: Mapping[str, str], content: bytes) -> Any:
     """
     if status >= 400:
         refuse(status, headers, content)
-    return loads(content) if content else None
+    try:
+        return loads(content) if content else None
+    except ValueError:
+        raise DagoError(f"HTTP {status} without JSON: {_NO_API}", "INVALID_REQUEST", status) from None
 
 
 def refuse(status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
@@ -80,10 +86,22 @@ def refuse(status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
         error = loads(content)["error"]
         code, message, details = str(error["code"]), str(error["message"]), error.get("details")
     except (ValueError, KeyError, TypeError):
-        code, message, details = "UNAVAILABLE" if status >= 500 else "INVALID_REQUEST", f"HTTP {status}", None
+        code, message, details = (
+            "UNAVAILABLE" if status >= 500 else "INVALID_REQUEST",
+            f"HTTP {status}: {_NO_API}",
+            None,
+        )
     if status == 503:
         raise DagoUnavailable(message, status, retry_after)
     raise DagoError(message, code, status, details, retry_after)
+
+
+def unreachable(url: object, error: Exception) -> DagoUnavailable:
+    """Tell of a connection that could not be made, or was lost: where to, and why."""
+    if isinstance(error, DagoUnavailable):
+        return error
+    shown = without_password(str(url)).rstrip("/")
+    return DagoUnavailable(f"the API at {shown} can't be reached ({reason_of(error)})")
 
 
 class Blocks:

@@ -11,6 +11,7 @@ import httpx2
 import orjson
 
 from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
+from executor_worker.network_errors import reason_of
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.settings.addresses import without_password
 from executor_worker.settings.proxies import proxy_for
@@ -134,7 +135,7 @@ class RestTool:
                 raise NodeTimeout(f"the node's time is up in tool {self.name}") from None
             raise ToolTimeout(f"tool {self.name} gave no answer within {self.timeout:g} s") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
-            raise ToolUnavailable(f"the server of API_TOOLS_URL can't be reached: {error}") from error
+            raise ToolUnavailable(f"the server of API_TOOLS_URL can't be reached: {reason_of(error)}") from error
         except httpx2.TransportError as error:
             raise ToolUncertain(
                 f"the connection was lost while tool {self.name} was being called: it may have done its work"

@@ -23,6 +23,7 @@ from executor_worker.broker.connection.endpoint import Endpoint
 from executor_worker.broker.connection.replies import Misplaced, NoScript, error_of
 from executor_worker.broker.connection.script import Script
 from executor_worker.errors import StreamError, StreamRefused, StreamUnavailable
+from executor_worker.network_errors import reason_of
 
 BUFFER_BYTES = 65536
 TIMEOUT_S = 5.0
@@ -110,9 +111,7 @@ class Link:
         try:
             self._sock = self._dialler.dial()
         except OSError as error:
-            raise StreamUnavailable(
-                f"{self.endpoint} can't be reached: {getattr(error, 'strerror', None) or error}"
-            ) from error
+            raise StreamUnavailable(f"{self.endpoint} can't be reached: {reason_of(error)}") from error
         self._reader = hiredis.Reader(replyError=error_of, errors="replace", notEnoughData=_MISSING)
         try:
             self._introduce()
@@ -228,7 +227,7 @@ class Link:
             self._sock.sendall(packed)
         except OSError as error:
             self.close()
-            raise StreamUnavailable(f"lost {self.endpoint} while sending: {error}") from error
+            raise StreamUnavailable(f"lost {self.endpoint} while sending: {reason_of(error)}") from error
         except BaseException:
             self.close()
             raise
@@ -298,7 +297,7 @@ class Link:
         if isinstance(error, TimeoutError):
             return StreamUnavailable(f"no answer from {self.endpoint}")
         if isinstance(error, OSError | hiredis.HiredisError):
-            return StreamUnavailable(f"lost {self.endpoint}: {error}")
+            return StreamUnavailable(f"lost {self.endpoint}: {reason_of(error)}")
         return error
 
     def _introduce(self) -> None:

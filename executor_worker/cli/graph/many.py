@@ -11,7 +11,7 @@ from typing import Any
 from executor_worker.broker.graphs import RunError
 from executor_worker.cli.display import on_terminal, print_json_line
 from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
-from executor_worker.client import DagoError
+from executor_worker.client import DagoError, DagoUnavailable
 
 ACTIVE, OVER = ("running",), ("failed", "cancelled")
 
@@ -55,6 +55,8 @@ def _do(graph_id: str, done: str, act: Callable[[str], dict[str, Any]]) -> bool:
     try:
         told = act(graph_id)
     except (RunError, DagoError) as error:
+        if isinstance(error, DagoUnavailable) and not error.status:
+            raise  # nothing answers: nor would it for the others
         print(f"executor-worker: {str(error).rstrip('.')}.", file=sys.stderr)
         return False
     if on_terminal():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from executor_worker.cli.display import print_json, print_json_line, print_table
@@ -14,7 +15,7 @@ from executor_worker.cli.graph.following import teller
 from executor_worker.cli.graph.many import ACTIVE, OVER, each
 from executor_worker.cli.graph.reading import read_request
 from executor_worker.cli.graph.running import teller_on_stderr
-from executor_worker.client import DagoClient, DagoError
+from executor_worker.client import DagoClient, DagoError, DagoUnavailable
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.settings import Settings
 
@@ -27,6 +28,8 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
     with _client(settings) as dago:
         try:
             graph_id = dago.submit_graph(request.graph, request.inputs)
+        except DagoUnavailable:
+            raise
         except DagoError as error:
             raise Quit(FAILED, *_problems(error)) from None
         if not (args.follow or args.wait):
@@ -122,8 +125,22 @@ def resume(settings: Settings, args: argparse.Namespace) -> int:
         return each(args, "going on", (), _found(dago, args), dago.resume)
 
 
-def _client(settings: Settings) -> DagoClient:
-    return DagoClient(settings.dago_url, settings.dago_token or None)
+@contextmanager
+def _client(settings: Settings) -> Iterator[DagoClient]:
+    """
+    Open the API of DAGO_URL.
+
+    Raises:
+        Quit: Nothing answers there.
+    """
+    try:
+        with DagoClient(settings.dago_url, settings.dago_token or None) as dago:
+            yield dago
+    except DagoUnavailable as error:
+        if error.status:  # it has answered, and says itself what it lacks
+            raise
+        advice = "Start one there (`executor-worker serve`), or correct DAGO_URL; without it Redis itself is asked."
+        raise Quit(FAILED, f"{error}. {advice}") from None
 
 
 def _found(dago: DagoClient, args: argparse.Namespace) -> Callable[[str], list[str]]:

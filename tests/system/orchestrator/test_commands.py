@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import subprocess
 from collections.abc import Callable
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from tests.contract.conftest import WITH_TOOLS
 from tests.kit import PROGRAM, Pool
 from tests.system.orchestrator.graphs import doubling, waiting
+
+
+def test_commands_say_where_no_api_answers(tmp_path: Path) -> None:
+    """Where to, why, and what to do; also if what answers there is another server."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://user:s3cret@127.0.0.1:{taken.getsockname()[1]}"
+    said = _said_by("cancel x", tmp_path, url)
+    assert re.fullmatch(
+        r".*the API at http://\S+@127\.0\.0\.1:\d+ can't be reached \(Connection refused\)\. .*DAGO_URL.*", said
+    )
+    assert "s3cret" not in said and "Errno" not in said
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as other:
+        Thread(target=other.serve_forever).start()
+        try:
+            said = _said_by("list", tmp_path, f"http://127.0.0.1:{other.server_port}")
+        finally:
+            other.shutdown()
+    assert "HTTP 404: what answers is not the API" in said
+
+
+def _said_by(command: str, folder: Path, url: str) -> str:
+    env = {"DAGO_URL": url, "LLM_PROVIDER": "scripted"}
+    done = subprocess.run(
+        [str(PROGRAM), "graph", *command.split()], env=env, cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+    return done.stderr.strip()
 
 
 def test_commands_talk_to_the_api(api: Callable[..., Pool], tmp_path: Path) -> None:
