@@ -12,7 +12,8 @@ from supervisor.slots.worker_slot import WorkerSlot
 from supervisor.transitions import SlotEvent, SlotState, StopReason
 
 FORKS_AT_ONCE = 8  # then signals and the dead get their turn
-DESCRIPTORS, DESCRIPTORS_A_SLOT = 128, 3  # the supervisor's; for a slot its event fd, its stacks, its worker's pidfd
+# The supervisor's; a slot's: its event fd, its stacks, its worker's pidfd, which workers inherit, and as many to spare.
+DESCRIPTORS, DESCRIPTORS_A_SLOT = 128, 6
 UNCLAIMED_S = 30.0  # for the keeper to give back what a removed slot's worker held
 
 

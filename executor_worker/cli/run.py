@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from executor_worker.broker import Endpoint
 from executor_worker.broker.connection.embedded import Embedded
 from executor_worker.broker.fleet.identity import Identity
-from executor_worker.errors import ConfigError
+from executor_worker.program.descriptors import Descriptors
 from executor_worker.program.pool import ExecutorProgram, log_fields
-from executor_worker.program.services import api_services
+from executor_worker.program.services import Services, api_services
 from executor_worker.program.single import work_alone
+from executor_worker.program.sockets import control_listener, health_listener
 from executor_worker.program.wiring import endpoint_of
 from executor_worker.settings import MAX_SLOTS, Settings
 from executor_worker.settings.control import control_address
 from executor_worker.settings.kinds import Span
 from executor_worker.telemetry import logs
-from supervisor.control.control_socket import listen
 from supervisor.control.systemd import Notify
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.supervisor import Supervisor
 from supervisor.upgrade import Inheritance
 
-BACKLOG = 64  # connections waiting to be answered
 IDENTITY_VARIABLE = "EXECUTOR_IDENTITY"  # a successor by USR2 goes by the same
 
 
@@ -60,42 +59,26 @@ def serve(settings: Settings, args: argparse.Namespace) -> int:
 def _supervise(settings: Settings, options: dict[str, Any]) -> int:
     """Run the supervisor; *options* go before the settings, also when these are read again."""
     settings = settings.model_copy(update=options)
-
-    def load_again() -> tuple[Settings, Endpoint]:
-        """At a reload; the command line still rules, and a pool keeps its name and its private Redis."""
-        fresh = Settings.load(os.environ).model_copy(update={**options, "worker_id": settings.worker_id})
-        if settings.embedded or fresh.embedded:
-            return fresh.model_copy(update={"redis_addr": settings.redis_addr}), endpoint
-        return fresh, endpoint_of(fresh)
-
+    descriptors = Descriptors.at_start()
+    descriptors.require(settings)
     inheritance = Inheritance.from_environ(os.environ)
     with _redis(settings) as (endpoint, companions):
-        listener = _listener(settings, inheritance)
+        listener = health_listener(settings, inheritance)
         board = Scoreboard(MAX_SLOTS, first_slot=inheritance.first_slot if inheritance else 1)
         logs.follow(lambda: board.head.log_level)
-        services = None
-        if settings.api:
-            inherited = inheritance.service_fds if inheritance is not None else ()
-            services = api_services(settings, endpoint, board, tuple(inherited), alone=listener is None)
+        services = _services(settings, endpoint, board, inheritance, alone=listener is None)
         program = ExecutorProgram(
             settings,
             endpoint,
             board,
             _identity(settings, inheritance),
             listener,
-            load_again,
+            partial(_load_again, settings, endpoint, options, descriptors),
             beside=inheritance is not None,
             services=services,
         )
-        control = _control(settings, inheritance)
-        address = control_address(settings.ctl_socket, settings.worker_id, os.environ) if control is not None else ""
-        port = listener.getsockname()[1] if listener is not None else 0
-        board.head.introduce(settings.worker_id, address, port)
-        if listener is not None:
-            logs.info("health.listening", host=listener.getsockname()[0], port=listener.getsockname()[1])
-        if services is not None:
-            for protocol, port in services.listening.ports.items():
-                logs.info("api.listening", protocol=protocol, host=settings.dago_http_host, port=port)
+        control = control_listener(settings, inheritance)
+        _introduce(board, settings, listener, control, services)
         program.rehearse()
         supervisor = Supervisor(
             program,
@@ -110,6 +93,44 @@ def _supervise(settings: Settings, options: dict[str, Any]) -> int:
             shared=services.listening.sockets if services is not None else (),
         )
         return supervisor.run()
+
+
+def _load_again(
+    settings: Settings, endpoint: Endpoint, options: dict[str, Any], descriptors: Descriptors
+) -> tuple[Settings, Endpoint]:
+    """At a reload; the command line still rules, and a pool keeps its name and its private Redis."""
+    fresh = Settings.load(os.environ).model_copy(update={**options, "worker_id": settings.worker_id})
+    descriptors.require(fresh)
+    if settings.embedded or fresh.embedded:
+        return fresh.model_copy(update={"redis_addr": settings.redis_addr}), endpoint
+    return fresh, endpoint_of(fresh)
+
+
+def _services(
+    settings: Settings, endpoint: Endpoint, board: Scoreboard, inheritance: Inheritance | None, *, alone: bool
+) -> Services | None:
+    """Make the API's processes, if it is on; a predecessor's ports are taken over."""
+    if not settings.api:
+        return None
+    inherited = inheritance.service_fds if inheritance is not None else ()
+    return api_services(settings, endpoint, board, tuple(inherited), alone=alone)
+
+
+def _introduce(
+    board: Scoreboard,
+    settings: Settings,
+    listener: socket.socket | None,
+    control: socket.socket | None,
+    services: Services | None,
+) -> None:
+    """Say what the pool is called and where it answers: on the scoreboard, and in the log."""
+    address = control_address(settings.ctl_socket, settings.worker_id, os.environ) if control is not None else ""
+    port = listener.getsockname()[1] if listener is not None else 0
+    board.head.introduce(settings.worker_id, address, port)
+    if listener is not None:
+        logs.info("health.listening", host=listener.getsockname()[0], port=port)
+    for protocol, number in services.listening.ports.items() if services is not None else ():
+        logs.info("api.listening", protocol=protocol, host=settings.dago_http_host, port=number)
 
 
 def work(settings: Settings, args: argparse.Namespace) -> int:
@@ -138,44 +159,6 @@ def _redis(settings: Settings) -> Iterator[tuple[Endpoint, dict[int, str]]]:
     with Embedded() as server:
         logs.info("redis.embedded", address=server.address, advice="set REDIS_ADDR to this to submit to it")
         yield Endpoint.parse(server.address, None, None, 0), {server.pid: "redis"}
-
-
-def _listener(settings: Settings, inheritance: Inheritance | None) -> socket.socket | None:
-    """Bind the health port before the first fork, so that it stays ours whatever becomes of the keeper."""
-    if inheritance is not None and inheritance.listen_fd is not None:
-        return socket.socket(fileno=inheritance.listen_fd)
-    if settings.health_port is None:
-        return None
-    family = socket.AF_INET6 if ":" in settings.health_host else socket.AF_INET
-    try:
-        return socket.create_server((settings.health_host, settings.health_port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        where = f"{settings.health_host}:{settings.health_port}"
-        # `create_server` adds the address, once more.
-        reason = str(error.strerror).partition(" (while")[0]
-        problem = f"{where} can't be listened on ({reason})."
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-            raise ConfigError("HEALTH_HOST", problem, "Name an address of this machine, or 0.0.0.0 for all.") from None
-        fix = "Choose another port, 0 for any free one, or leave it empty."
-        raise ConfigError("HEALTH_PORT", problem, fix) from None
-
-
-def _control(settings: Settings, inheritance: Inheritance | None) -> socket.socket | None:
-    """Bind where commands come in; a pool whose place was not chosen runs without one too."""
-    if inheritance is not None and inheritance.control_fd is not None:
-        return socket.socket(fileno=inheritance.control_fd)
-    address = control_address(settings.ctl_socket, settings.worker_id, os.environ)
-    try:
-        made = listen(address)
-    except OSError as error:
-        problem = f"{address!r} can't be listened at ({error.strerror or error})."
-        fix = "Name a path in a folder that this user can write to, or leave it out."
-        if settings.ctl_socket:
-            raise ConfigError("CTL_SOCKET", problem, fix) from None
-        logs.warning("control.unavailable", problem=problem, advice="signals work; for `ctl` set CTL_SOCKET")
-        return None
-    logs.debug("control.listening", address=address)
-    return made
 
 
 def _identity(settings: Settings, inheritance: Inheritance | None) -> Identity:

@@ -33,6 +33,7 @@ class Recycling:
         self._limits = limits
         self._items = 0
         self._look_at = 0.0
+        self._open_at_first: int | None = None  # descriptors, when it first looked
         self._itself = psutil.Process()
 
     def spent(self) -> bool:
@@ -41,7 +42,7 @@ class Recycling:
         if now < self._look_at:
             return False
         self._look_at = now + LOOK_AGAIN_S
-        spent = _descriptors_run_out() and self._board.head.supervisor_pid != os.getpid()
+        spent = self._descriptors_run_out() and self._board.head.supervisor_pid != os.getpid()
         if spent:
             self._look_at = now  # it stays so
             self._ask()
@@ -61,15 +62,33 @@ class Recycling:
             self._row.wants_replacement = True
             self._board.event_fd.ring()
 
+    def _descriptors_run_out(self) -> bool:
+        """
+        Tell whether tools have left open most of what this process may: numbers are given out from the lowest.
 
-def _descriptors_run_out() -> bool:
-    """Tell whether tools have left open most of what this process may: numbers are given out from the lowest."""
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed == resource.RLIM_INFINITY:
-        return False
-    high = int(DESCRIPTORS_IN_USE * allowed)
+        Of what was open before its first item, which a successor would have as well, no worker is relieved.
+        """
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        if allowed == resource.RLIM_INFINITY:
+            return False
+        if self._open_at_first is None:
+            self._open_at_first = _open_now()
+        return _is_open(max(int(DESCRIPTORS_IN_USE * allowed), (self._open_at_first + allowed) // 2))
+
+
+def _open_now() -> int:
+    """Count by the lowest number that is free."""
     try:
-        fcntl.fcntl(high, fcntl.F_GETFD)
-    except OSError:  # no such descriptor
+        lowest = os.dup(0)
+    except OSError:  # none is left, and nothing can be said of a leak
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    os.close(lowest)
+    return lowest
+
+
+def _is_open(number: int) -> bool:
+    try:
+        fcntl.fcntl(number, fcntl.F_GETFD)
+    except OSError:
         return False
     return True

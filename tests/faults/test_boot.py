@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 
 import pytest
 
 from tests.faults.stage import ROOT, WORK, Stage
+from tests.kit import PROGRAM
 
 THREADED = """
 import os, threading, time
@@ -90,3 +92,10 @@ def test_16_rehearsal_that_fails_does_not_stop_the_start(stage: Stage, how: str)
     assert stage.result() and stage.node()["status"] == "completed"
     (told,) = pool.seen("rehearsal.failed")
     assert told["level"] == "warn" and "the pool works all the same" in told["advice"]
+
+
+def test_16_too_few_descriptors_are_said_at_the_start(stage: Stage) -> None:
+    """One sentence and 78, instead of workers that are replaced for ever."""
+    command = ["sh", "-c", 'ulimit -n 40; exec "$0" run', str(PROGRAM)]
+    done = subprocess.run(command, env=stage.server.env, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 78 and "may open 40 at most" in done.stderr and "ulimit -n" in done.stderr

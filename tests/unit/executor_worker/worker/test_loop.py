@@ -78,6 +78,24 @@ def test_worker_without_descriptors_asks_for_its_replacement(supervised: bool, l
     assert row.wants_replacement is (supervised and leaks)
 
 
+def test_worker_whose_descriptors_were_few_from_the_start_is_not_replaced_for_that() -> None:
+    """Its successor would have no more: only what its items leave open counts."""
+    board = Scoreboard(capacity=1)
+    row = board.place(1)
+    child = os.fork()
+    if not child:
+        board.head.supervisor_pid = os.getppid()
+        lowest = os.dup(0)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 10, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+        recycling = Recycling(board, row, Limits())
+        before = recycling.spent()
+        for _ in range(8):
+            os.dup(0)
+        recycling.item_done()
+        os._exit(10 * before + recycling.spent())
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1 and row.wants_replacement
+
+
 def test_worker_is_worn_after_so_many_items_or_bytes() -> None:
     """It asks once it has done them; 0 is never."""
     board = Scoreboard(capacity=3)
