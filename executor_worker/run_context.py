@@ -23,13 +23,13 @@ class Circuit:
 
     Attributes:
         kind: `tool`, `mcp` or `rest`.
-        place: Tells it from others of that name on the same Redis; empty: the pool's own.
+        scope: Tells it from others of that name on the same Redis; empty: the pool's own.
         fails: Its calls fail while it is held back, instead of waiting.
     """
 
     kind: str
     name: str
-    place: str = ""
+    scope: str = ""
     fails: bool = False
 
     def __str__(self) -> str:

@@ -80,8 +80,8 @@ class Program(Protocol):
             The exit status, as for `work`; the reason goes to the head of the services' scoreboard.
         """
 
-    def place_in(self, frames: Sequence[Frame]) -> str:
-        """In the supervisor: name the place of the first of *frames*, innermost first, in the user's code; or ""."""
+    def source_line_in(self, frames: Sequence[Frame]) -> str:
+        """In the supervisor: name the line of the first of *frames*, innermost first, in the user's code; or ""."""
 
     def reload(self) -> Program:
         """

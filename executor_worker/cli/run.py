@@ -14,7 +14,7 @@ from executor_worker.broker import Endpoint
 from executor_worker.broker.connection.embedded import Embedded
 from executor_worker.broker.fleet.identity import Identity
 from executor_worker.program.descriptors import Descriptors
-from executor_worker.program.pool import ExecutorProgram, log_fields
+from executor_worker.program.pool import ExecutorProgram
 from executor_worker.program.services import Services, api_services
 from executor_worker.program.single import work_alone
 from executor_worker.program.sockets import control_listener, health_listener
@@ -23,6 +23,7 @@ from executor_worker.settings import MAX_SLOTS, Settings
 from executor_worker.settings.control import control_address
 from executor_worker.settings.kinds import Span
 from executor_worker.telemetry import logs
+from executor_worker.telemetry.logs import log_fields
 from supervisor.control.systemd import Notify
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.supervisor import Supervisor

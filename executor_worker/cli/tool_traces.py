@@ -6,7 +6,7 @@ import sys
 
 from executor_worker.errors import NodeError
 from executor_worker.run_context import RunContext
-from executor_worker.tools.functions.place import trace_of
+from executor_worker.tools.functions.source_line import trace_of
 
 
 class TracingContext(RunContext):

@@ -28,7 +28,7 @@ class PoolContext:
         interrupt: Interrupts the run of the one worker there is; None: the supervisor sees to that.
         streams: All that its workers read, whatever the kind of work.
         accounts: What the names of the throttles of this pool's own keys begin with.
-        tool_places: Of the tools of this pool, as breakers tell them apart.
+        tool_scopes: Of the tools of this pool, as breakers tell them apart.
         tools: Gives the names of the tools that this pool has, as they are known now.
         queues: Those of them that are queues, by name, in order of preference.
         groups: By which each is read.
@@ -51,7 +51,7 @@ class PoolContext:
     interrupt: Callable[[], None] | None = None
     streams: Sequence[str] = TAKEN_STREAMS
     accounts: tuple[str, ...] = ()
-    tool_places: frozenset[str] = frozenset()
+    tool_scopes: frozenset[str] = frozenset()
     queues: Sequence[str] = (DEFAULT,)
     tools: Callable[[], Iterable[str]] = tuple
     groups: Groups = OURS

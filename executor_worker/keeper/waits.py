@@ -53,7 +53,7 @@ class Throttling:
         found = throttled(self._around.link) if seen.throttles or seen.breakers else []
         refused = refusals(found)
         self._refused = [one for one in refused if one.throttle.startswith(self._around.accounts)]
-        self._tools = [one for one in found if one.is_tool and one.account in self._around.tool_places]
+        self._tools = [one for one in found if one.is_tool and one.account in self._around.tool_scopes]
         told = "; ".join(filter(None, [_refused_keys(self._refused), _held_back_tools(self._tools)]))
         if told != self._around.board.head.held_back:
             self._around.board.head.held_back = told

@@ -12,8 +12,9 @@ from types import FrameType
 
 from setproctitle import setproctitle
 
-from executor_worker.program.pool import ExecutorProgram, log_fields
+from executor_worker.program.pool import ExecutorProgram
 from executor_worker.telemetry import logs
+from executor_worker.telemetry.logs import log_fields
 from executor_worker.worker.loop import LEFT
 from supervisor.keeper.loop import stay_until_dismissed
 from supervisor.processes.process_tree import MARK

@@ -136,7 +136,7 @@ class ServerConfig:
         """Say with what *tool* is held back: with its server, and by itself."""
         on_open = self.tools.get(tool, self.rule).on_open or self.rule.on_open
         fails, server = on_open == "fail", self.circuit
-        return replace(server, fails=fails), Circuit("tool", f"{self.name}.{tool}", server.place, fails)
+        return replace(server, fails=fails), Circuit("tool", f"{self.name}.{tool}", server.scope, fails)
 
 
 def _secret_arguments(args: Iterable[str]) -> Iterator[str]:

@@ -79,10 +79,10 @@ class ToolRegistry:
         return circuits
 
     @property
-    def places(self) -> list[str]:
-        """Places of its servers, as circuits tell them apart."""
-        servers = [server.config.circuit.place for server in self._mcp.all()] if self._mcp else []
-        return [*servers, self._rest.circuit.place] if self._rest else servers
+    def scopes(self) -> list[str]:
+        """Scopes of its servers, as circuits tell them apart."""
+        servers = [server.config.circuit.scope for server in self._mcp.all()] if self._mcp else []
+        return [*servers, self._rest.circuit.scope] if self._rest else servers
 
     def find(self, name: str) -> Tool:
         """

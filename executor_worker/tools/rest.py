@@ -118,7 +118,7 @@ class RestTool:
         self.effects: Effects | None = None
         self.timeout = timeout
         self.source = "rest"
-        self.circuits = (server.circuit, Circuit("tool", self.name, server.circuit.place))
+        self.circuits = (server.circuit, Circuit("tool", self.name, server.circuit.scope))
         self._server = server
 
     def call(

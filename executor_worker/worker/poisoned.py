@@ -70,7 +70,7 @@ def tell_place(conclusion: Conclusion, death: Death, item: tuple[str, str]) -> C
     outcome, found = conclusion.outcome, death_with(death, item)
     if found is None or not isinstance(outcome, Failed) or outcome.where:
         return conclusion
-    return replace(conclusion, outcome=replace(outcome, where=found.place or found.phase))
+    return replace(conclusion, outcome=replace(outcome, where=found.line or found.phase))
 
 
 def death_with(death: Death, item: tuple[str, str]) -> Death | None:

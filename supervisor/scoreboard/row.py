@@ -55,7 +55,7 @@ _DEATH_AT = _PROGRESS_AT + ProgressCell.SIZE
 SIZE = 8192  # bytes
 assert _DEATH_AT + Twin.size(DEATH) <= SIZE
 
-FAILURE_CODE_LIMIT, WATCHED_LIMIT, CAUSE_LIMIT, PLACE_LIMIT = 39, 510, 39, 255  # bytes
+FAILURE_CODE_LIMIT, WATCHED_LIMIT, CAUSE_LIMIT, LINE_LIMIT = 39, 510, 39, 255  # bytes
 
 
 class Death(NamedTuple):
@@ -63,13 +63,13 @@ class Death(NamedTuple):
     The end of a worker with an item in hand.
 
     Attributes:
-        place: File and line of the innermost frame in the user's code, if it was made to show its stack before.
+        line: File and line of the innermost frame in the user's code, if it was made to show its stack before.
     """
 
     held: str
     cause: str
     phase: str
-    place: str
+    line: str
 
 
 class Row(CurrentItem):
@@ -213,9 +213,9 @@ class Row(CurrentItem):
         """The last death of a worker that had something in hand; of empty words: there was none."""
         return Death(*map(text, self._death.read()))
 
-    def record_death(self, cause: str, place: str = "") -> None:
+    def record_death(self, cause: str, line: str = "") -> None:
         """Record that the worker has died with what it has in hand."""
-        words = clip(cause, CAUSE_LIMIT), clip(self.phase, PHASE_LIMIT), clip(place, PLACE_LIMIT)
+        words = clip(cause, CAUSE_LIMIT), clip(self.phase, PHASE_LIMIT), clip(line, LINE_LIMIT)
         self._death.write(whole(self.held), *words)
 
     # Between processes.

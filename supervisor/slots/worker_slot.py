@@ -35,7 +35,7 @@ class WorkerSlot(Slot):
         self.program = program
         self._done_before = 0
         self._held = ""  # when its deadline was looked at
-        self._place = ""  # where it stood then, in code of the user's
+        self._source_line = ""  # where it stood then, in code of the user's
         self._stopped_at: float | None = None
         self._turned_ns = 0
         self._woken_at: float | None = None
@@ -116,7 +116,7 @@ class WorkerSlot(Slot):
         self.row.respawn_at_ns = 0
         self._done_before = self.row.items_done
         self._stopped_at = None
-        self._place = ""
+        self._source_line = ""
 
     def refills(self) -> bool:
         return not self.rules.draining
@@ -126,7 +126,7 @@ class WorkerSlot(Slot):
 
     def exited(self, died: Exit) -> None:
         if self.row.held:
-            self.row.record_death(died.cause, self._place)
+            self.row.record_death(died.cause, self._source_line)
         super().exited(died)
 
     def useful(self) -> bool:
@@ -143,7 +143,7 @@ class WorkerSlot(Slot):
 
     def note_stack(self, frames: list[Frame]) -> None:
         if self.row.held and self.row.held == self._held:
-            self._place = self.program.place_in(frames)
+            self._source_line = self.program.source_line_in(frames)
 
     def buried(self) -> None:
         self.row.state = "dead"

@@ -55,14 +55,14 @@ class FleetBreakers:
     Args:
         link: Used between takes only, by the worker's one thread.
         caller: Whose call it is; each has one at a time.
-        place: The pool's own; see `pool_place`.
+        scope: The pool's own; see `pool_scope`.
         active: Tells whether there may be any call without an answer at all.
     """
 
-    def __init__(self, link: Link, caller: str, place: str, *, active: Callable[[], bool]) -> None:
+    def __init__(self, link: Link, caller: str, scope: str, *, active: Callable[[], bool]) -> None:
         self._link = link
         self._caller = caller
-        self._place = place
+        self._scope = scope
         self._admit, self._failed, self._answered = scripts()
         self._active = active
         self._told_until = 0.0
@@ -124,13 +124,13 @@ class FleetBreakers:
         return self._active() or time.monotonic() <= self._told_until
 
     def _keys(self, circuits: Sequence[Circuit]) -> list[str]:
-        return [breaker_key(circuit, self._place) for circuit in circuits]
+        return [breaker_key(circuit, self._scope) for circuit in circuits]
 
 
-def breaker_key(circuit: Circuit, pool_place: str) -> str:
-    return f"{BREAKER_PREFIX}{circuit.kind}:{circuit.place or pool_place}:{circuit.name}"
+def breaker_key(circuit: Circuit, pool_scope: str) -> str:
+    return f"{BREAKER_PREFIX}{circuit.kind}:{circuit.scope or pool_scope}:{circuit.name}"
 
 
-def pool_place(queues: Sequence[str]) -> str:
+def pool_scope(queues: Sequence[str]) -> str:
     """Tell functions from those of pools that serve other queues: staging does not hold production back."""
     return hashlib.blake2b("\0".join(sorted(queues)).encode(), digest_size=6).hexdigest()

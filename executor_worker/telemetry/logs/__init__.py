@@ -83,6 +83,11 @@ def log(level: str, event: str, /, *, exception: BaseException | None = None, **
     logger.bind(**fields).opt(exception=exception).log(_LOGURU_LEVEL[level], event)
 
 
+def log_fields(level: str, event: str, fields: dict[str, Any]) -> None:
+    """Log one fact of the supervisor's, whose package knows no log of ours."""
+    log(level, event, **fields)
+
+
 def debug(event: str, **fields: Any) -> None:
     log("debug", event, **fields)
 

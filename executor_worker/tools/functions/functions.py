@@ -27,8 +27,8 @@ from executor_worker.errors import Cancelled, Interrupt, NodeError, NodeTimeout,
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.tools.base import Answer, Effects, Log, OnOpen, OnProgress, ToolContext, silent, unheard
 from executor_worker.tools.functions.json_value import to_json
-from executor_worker.tools.functions.place import place_of
 from executor_worker.tools.functions.signature import Signature
+from executor_worker.tools.functions.source_line import source_line_of
 from executor_worker.tools.functions.time_limit import CallOverdue, foreign_call, one_process
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -183,12 +183,12 @@ class FunctionTool:
         try:
             value = self._run(arguments, run_context, key, seconds, on_progress)
         except CallOverdue as overdue:
-            raise self._placed(self._timeout(item_first=left <= self.timeout), overdue) from overdue
+            raise self._with_line(self._timeout(item_first=left <= self.timeout), overdue) from overdue
         except (Interrupt, ToolError, NodeTimeout, Cancelled) as error:
-            self._placed(error, error)
+            self._with_line(error, error)
             raise
         except BaseException as error:  # sys.exit, RecursionError, MemoryError … of a tool end the call, not the worker
-            raise self._placed(_failure(self.name, error), error) from error
+            raise self._with_line(_failure(self.name, error), error) from error
         return Answer(value, is_json=True)
 
     def _timeout(self, *, item_first: bool) -> NodeTimeout | ToolTimeout:
@@ -196,9 +196,9 @@ class FunctionTool:
             return NodeTimeout(f"the node's time is up in tool {self.name}")
         return ToolTimeout(f"tool {self.name} did not end within {self.timeout:g} s")
 
-    def _placed(self, error: _Told, cause: BaseException) -> _Told:
+    def _with_line(self, error: _Told, cause: BaseException) -> _Told:
         """Note in *error* where the function stood when *cause* ended it."""
-        error.where = error.where or place_of(cause, self.function)
+        error.where = error.where or source_line_of(cause, self.function)
         return error
 
     def _run(

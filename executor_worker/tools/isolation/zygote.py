@@ -33,7 +33,7 @@ from executor_worker.errors import ConfigError, NodeError, ToolFailed
 from executor_worker.run_context import RunContext
 from executor_worker.tools.functions.functions import FunctionTool
 from executor_worker.tools.functions.loading import load_functions
-from executor_worker.tools.functions.place import trace_of
+from executor_worker.tools.functions.source_line import trace_of
 from executor_worker.tools.isolation.handshake import READY
 from executor_worker.tools.logger import log as tool_log
 

@@ -124,7 +124,8 @@ def test_timers_that_were_due_while_no_keeper_lived_are_done_once(
     wait_until(lambda: kernel.statuses(run)["a"] == "waiting")
     pool.process.kill()
     db, timers = redis_server.client(), "dago:{executor.work}:timers"
-    repetition = next(member for member in db.zrange(timers, 0, -1) if b"\tretry\t" in member)
+    found = db.zrange(timers, 0, -1)
+    repetition = next(member for member in found if isinstance(member, bytes) and b"\tretry\t" in member)
     db.zadd(timers, {repetition: db.time()[0] * 1000})
     assert kernel.statuses(run)["a"] == "waiting"
     executor(redis_server, workers=1)

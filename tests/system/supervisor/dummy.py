@@ -80,7 +80,7 @@ class Dummy:
             raise ReloadRefused(str(settings["refuse"]))
         return Dummy(self.board, self.listener, settings, self.services)
 
-    def place_in(self, frames: Sequence[Frame]) -> str:
+    def source_line_in(self, frames: Sequence[Frame]) -> str:
         return next((str(frame) for frame in frames if frame.file == __file__), "")
 
     def reopen_logs(self) -> None:

@@ -83,7 +83,7 @@ def test_settings_without_effect_are_named(variable: str, value: str, shown: str
 def test_nothing_is_imported_where_none_are_asked_for() -> None:
     """The whole program is loaded, and neither the SDK nor what it brings along is."""
     program = (
-        "import sys; from executor_worker.program.pool import tracing_of\n"
+        "import sys; from executor_worker.program.wiring import tracing_of\n"
         "from executor_worker.settings import Settings\n"
         f"tracing = tracing_of(Settings.load({HERE!r}), 'w.1')\n"
         "print(type(tracing).__name__, [name for name in ('opentelemetry.sdk', 'google.protobuf', 'requests')"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from executor_worker.broker import Endpoint, Link
-from executor_worker.broker.fleet.breakers import TOO_MANY, FleetBreakers, pool_place
+from executor_worker.broker.fleet.breakers import TOO_MANY, FleetBreakers, pool_scope
 from executor_worker.broker.fleet.throttle_views import clear, throttled
 from executor_worker.run_context import Circuit
 from tests.unit.executor_worker.broker.acts import Client, survey
@@ -22,7 +22,7 @@ def worker(make_link: Callable[..., Link]) -> MakeBreakers:
     """Make a worker's view of the breakers."""
 
     def make(name: str, *, queues: tuple[str, ...] = ("default",), active: bool = True) -> FleetBreakers:
-        return FleetBreakers(make_link(), name, pool_place(queues), active=lambda: active)
+        return FleetBreakers(make_link(), name, pool_scope(queues), active=lambda: active)
 
     return make
 

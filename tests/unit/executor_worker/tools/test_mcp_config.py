@@ -82,8 +82,8 @@ def test_what_calls_do_while_a_server_is_held_back(tmp_path: Path) -> None:
     assert (str(server), str(tool), server.fails, tool.fails) == ("mcp/plain", "tool/plain.read", False, False)
     assert [one.fails for name in ("read", "write") for one in picked.circuits_of(name)] == [False, False, True, True]
     assert picked.circuit.fails and not plain.circuit.fails
-    assert plain.circuit.place == other.circuit.place, "no secret is told by it"
-    assert plain.circuit.place != moved.circuit.place
+    assert plain.circuit.scope == other.circuit.scope, "no secret is told by it"
+    assert plain.circuit.scope != moved.circuit.scope
     with pytest.raises(ConfigError, match="on_open"):
         load_servers([], write(tmp_path, {"mcpServers": {"x": {**entry, "on_open": "no"}}}), {})
 

@@ -1,4 +1,4 @@
-"""The place in a user's function tool at which it raised or was interrupted: for the tool's authors."""
+"""The line in a user's function tool at which it raised or was interrupted: for the tool's authors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LONGEST_CHAIN = 10
 _MOST_FRAMES = 40
 
 
-def place_of(error: BaseException, function: Callable[..., Any]) -> str:
+def source_line_of(error: BaseException, function: Callable[..., Any]) -> str:
     """Name file and line of the innermost frame in *function*'s package; empty if there is none, or it is ours."""
     package = _package(inspect.unwrap(function).__module__ or "")
     if package == _OURS:
@@ -28,7 +28,7 @@ def place_of(error: BaseException, function: Callable[..., Any]) -> str:
     return ""
 
 
-def place_in(frames: Iterable[tuple[str, int, str]], modules: Iterable[str]) -> str:
+def source_line_in(frames: Iterable[tuple[str, int, str]], modules: Iterable[str]) -> str:
     """
     Name file and line of the first frame in the packages of *modules*; empty if there is none.
 
@@ -36,15 +36,15 @@ def place_in(frames: Iterable[tuple[str, int, str]], modules: Iterable[str]) -> 
         frames: File, line and function, the innermost first.
     """
     packages = {_package(module) for module in modules} - {_OURS}
-    places = [place for package in packages for place in _places_of(package)]
+    files = [file_or_folder for package in packages for file_or_folder in _files_of(package)]
     for file, line, _ in frames:
-        for place in places:
-            if Path(file).is_relative_to(place):
-                return f"{Path(file).relative_to(place.parent)}:{line}"
+        for file_or_folder in files:
+            if Path(file).is_relative_to(file_or_folder):
+                return f"{Path(file).relative_to(file_or_folder.parent)}:{line}"
     return ""
 
 
-def _places_of(package: str) -> list[Path]:
+def _files_of(package: str) -> list[Path]:
     """Find the package's folders, or the module's file."""
     try:
         spec = find_spec(package)
@@ -53,7 +53,7 @@ def _places_of(package: str) -> list[Path]:
     if spec is None:
         return []
     found = spec.submodule_search_locations or [spec.origin or ""]
-    return [Path(place) for place in found if place]
+    return [Path(file_or_folder) for file_or_folder in found if file_or_folder]
 
 
 def trace_of(error: BaseException) -> str:
