@@ -6,26 +6,23 @@ It decides over the whole; the single slots look after themselves.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 from supervisor.control.control_socket import ControlSocket
-from supervisor.control.report import Report, StackDump, rows_report
 from supervisor.control.systemd import Notify
 from supervisor.drain import Drain
-from supervisor.errors import WRONG_SETTINGS, ReloadRefused, UpgradeRefused
+from supervisor.errors import WRONG_SETTINGS, ReloadRefused
 from supervisor.generations import Generations
 from supervisor.pool_slots import PoolSlots
-from supervisor.processes.process_tree import MARK
+from supervisor.pool_view import PoolView
 from supervisor.processes.processes import REOPEN_LOGS, Child, Exit, Processes
-from supervisor.processes.stacks import in_one_line
 from supervisor.program import PoolSettings, Program
 from supervisor.scaling import Bounds
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.sizing import Sizing, bounds_of
 from supervisor.slots.host import Host
 from supervisor.transitions import POOL, Mode, PoolAction, PoolEvent
-from supervisor.upgrade import Inheritance, Succession, next_first_slot
+from supervisor.upgrade import Inheritance, Succession
 
 UPGRADE_BOOTS = 3  # boot timeouts a successor has
 SECOND_TERM_S = 1.0  # a TERM this much later is meant
@@ -68,8 +65,8 @@ class PoolLifecycle:
         self._drained: Drain | None = None
         self._reload_later = False
         self._drain_asked_at: float | None = None
-        self._dump = StackDump(host.now)
         self._slots = PoolSlots(program, boards, host, self, processes.make_room)
+        self.view = PoolView(self._slots, self.board, host.log, host.now)
         self._sizing = Sizing(self._slots.workers, program.pool, host.log, host.now)
 
     def begin(self) -> None:
@@ -113,24 +110,16 @@ class PoolLifecycle:
     def act(self) -> None:
         """Fork what is due, and go as far as is possible now."""
         self._slots.refill()
-        self._dump.advance()
+        self.view.advance()
         self._advance()
 
     def next_look(self) -> float | None:
         """Return when something is to be done here that no event announces."""
-        looks = [self._slots.next_look(), self._dump.next_look()]
+        looks = [self._slots.next_look(), self.view.next_look()]
         looks.append(None if self._drained is None else self._drained.next_look())
         return min((at for at in looks if at is not None), default=None)
 
     # What signals and commands ask for.
-
-    def summary(self) -> str:
-        services = self._slots.services
-        serving = f", {services.ready} serving" if services.slots else ""
-        return f"{self._slots.workers.summary()}{serving}{', paused' if self.board.head.paused else ''}"
-
-    def rows(self) -> list[dict[str, object]]:
-        return rows_report(self.board)
 
     def drain(self) -> None:
         """Unlike SIGTERM, asked for again it is not meant more urgently."""
@@ -172,27 +161,6 @@ class PoolLifecycle:
             self._slots.workers.wake()
             self.board.keeper_event_fd.ring()
 
-    def report(self) -> None:
-        self.log("info", "pool.status", mode=self.mode, summary=self.summary())
-        for fields in self.rows():
-            self.log("info", "slot.status", **fields)
-        self._dump.begin(self._slots.all, self._log_stacks)
-
-    def _log_stacks(self, reports: list[Report]) -> None:
-        for report in reports:
-            fields = {**report, "stack": in_one_line(str(report["stack"]))}
-            self.log("info", "service.stack" if "service" in report else "slot.stack", **fields)
-
-    def stacks(self, number: int | None, then: Callable[[list[Report]], None]) -> bool:
-        """Have *then* called with the stacks of slot *number*'s worker, or of all; False if there is no such worker."""
-        slots = [slot for slot in self._slots.all if slot.child is not None]
-        if number is not None:
-            slots = [slot for slot in self._slots.workers.slots if slot.row.slot == number and slot.child is not None]
-            if not slots:
-                return False
-        self._dump.begin(slots, then)
-        return True
-
     def reopen_logs(self) -> None:
         self._generations.current.program.reopen_logs()
         self._slots.signal(REOPEN_LOGS)
@@ -209,14 +177,8 @@ class PoolLifecycle:
         if self.mode is not Mode.RUNNING:
             self.log("error", "upgrade.refused", reason=f"the pool is {self.mode}")
             return
-        environ = {name: value for name, value in os.environ.items() if name != MARK}
-        environ |= self.notify.environ() if self.notify else {}
         deadline = self._now() + UPGRADE_BOOTS * self.settings.boot_timeout_s
-        head = self.board.head
-        try:
-            self._succession.start(next_first_slot(head.highest_slot), environ, deadline, paused=head.paused)
-        except UpgradeRefused as refused:
-            self.log("error", "upgrade.refused", reason=str(refused))
+        self._succession.attempt(self.board.head, self.notify, deadline)
 
     # What happens to it.
 
@@ -279,9 +241,9 @@ class PoolLifecycle:
             case PoolAction.REMEMBER_RELOAD:
                 self._reload_later = True
             case PoolAction.RELOAD:
-                self._begin_reload()
+                self._read_settings(PoolEvent.REFUSED)
             case PoolAction.RELOAD_AGAIN:
-                self._reload_again()
+                self._read_settings()
             case PoolAction.GO_ON:
                 self._go_on()
             case PoolAction.ABANDON_RELOAD:
@@ -317,21 +279,15 @@ class PoolLifecycle:
         self._generations.previous = None
         self.board.head.on_trial = False
 
-    def _begin_reload(self) -> None:
+    def _read_settings(self, refused: PoolEvent | None = None) -> None:
+        """Roll on to newer settings; if they can't be used it goes on as it is, or as *refused* says."""
         try:
             program = self._generations.read(self.notify)
-        except ReloadRefused as refused:
-            self.feed(PoolEvent.REFUSED)  # first: a process that hears of it finds the pool running
-            self._tell_refused(refused)
-        else:
-            self._adopt(program)
-
-    def _reload_again(self) -> None:
-        """Roll on to still newer settings; if they can't be used, to those that are being rolled out."""
-        try:
-            program = self._generations.read(self.notify)
-        except ReloadRefused as refused:
-            self._tell_refused(refused)
+        except ReloadRefused as error:
+            if refused is not None:
+                self.feed(refused)  # first: a process that hears of it finds the pool running
+            self.log("error", "pool.reload_refused", reason=str(error))
+            self._generations.tell_checked(str(error))
         else:
             self._adopt(program)
 
@@ -369,10 +325,6 @@ class PoolLifecycle:
             self.status = self.status or 1
 
     # Means.
-
-    def _tell_refused(self, refused: ReloadRefused) -> None:
-        self.log("error", "pool.reload_refused", reason=str(refused))
-        self._generations.tell_checked(str(refused))
 
     def _adopt(self, program: Program) -> None:
         self.board.head.log_level = ""

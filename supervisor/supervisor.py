@@ -143,7 +143,7 @@ class Supervisor:
 
     def _show(self) -> None:
         self.board.head.supervisor_beat_ns = time.monotonic_ns()
-        summary = f"{self._lifecycle.mode}, {self._lifecycle.summary()}"
+        summary = f"{self._lifecycle.mode}, {self._lifecycle.view.summary()}"
         if summary != self._title:
             self._title = summary
             setproctitle(f"{self._lifecycle.settings.name}: supervisor ({summary})")
@@ -189,6 +189,6 @@ class Supervisor:
             case Request.RESUME:
                 lifecycle.pause(False)
             case Request.REPORT:
-                lifecycle.report()
+                lifecycle.view.log(lifecycle.mode)
             case Request.REAP:
                 lifecycle.note_stops()

@@ -13,9 +13,12 @@ import socket
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass
 
+from supervisor.control.systemd import Notify
 from supervisor.errors import UpgradeRefused
+from supervisor.processes.process_tree import MARK
 from supervisor.processes.processes import Child, Processes
 from supervisor.program import Journal
+from supervisor.scoreboard.scoreboard import Head
 
 VARIABLE = "SUPERVISOR_INHERITANCE"
 READY = b"ready"
@@ -92,6 +95,15 @@ class Succession:
     @property
     def under_way(self) -> bool:
         return self._heir is not None
+
+    def attempt(self, head: Head, notify: Notify | None, deadline: float) -> None:
+        """Start the successor of the pool with that *head*, or log why it can't be started; see `start`."""
+        environ = {name: value for name, value in os.environ.items() if name != MARK}
+        environ |= notify.environ() if notify else {}
+        try:
+            self.start(next_first_slot(head.highest_slot), environ, deadline, paused=head.paused)
+        except UpgradeRefused as refused:
+            self._log("error", "upgrade.refused", reason=str(refused))
 
     def start(self, first_slot: int, environ: Mapping[str, str], deadline: float, *, paused: bool) -> None:
         """

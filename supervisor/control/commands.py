@@ -20,6 +20,15 @@ KNOWN = ("drain", "reload", "scale N", "pause", "resume", "stacks [N]", "level N
 DRAINING = "the pool is draining"
 
 
+class View(Protocol):
+    """The pool as it is shown; see `PoolView`."""
+
+    def summary(self) -> str: ...
+    def rows(self) -> list[dict[str, object]]: ...
+    def stacks(self, number: int | None, then: Callable[[list[Report]], None]) -> bool:
+        """Hand *then* the stacks of slot *number*'s worker, or of all, once; False: there is no such worker."""
+
+
 class Executive(Protocol):
     """The pool's lifecycle, as commands see it."""
 
@@ -28,17 +37,14 @@ class Executive(Protocol):
 
     @property
     def mode(self) -> Mode: ...
-    def summary(self) -> str: ...
+    @property
+    def view(self) -> View: ...
     def drain(self) -> None: ...
     def reload(self, checked: Callable[[str], None]) -> None:
         """*checked* is called once: with why the settings can't be used, or with nothing when the roll has begun."""
 
     def scale(self, bounds: Bounds) -> None: ...
     def pause(self, paused: bool) -> None: ...
-    def stacks(self, number: int | None, then: Callable[[list[Report]], None]) -> bool:
-        """Hand *then* the stacks of slot *number*'s worker, or of all, once; False: there is no such worker."""
-
-    def rows(self) -> list[dict[str, object]]: ...
 
 
 class Commands:
@@ -126,14 +132,14 @@ class Commands:
             self._control.answer(call, said=f"stacks of {_counted(len(reports))}", stacks=reports)
 
         is_number = not argument or argument.isdecimal()
-        if not is_number or not self._executive.stacks(int(argument) if argument else None, written):
+        if not is_number or not self._executive.view.stacks(int(argument) if argument else None, written):
             self._control.answer(call, error=f"there is no worker in slot {argument}")
 
     def _status(self, call: Call) -> None:
         head = self._executive.board.head
         about: dict[str, object] = {"mode": self._executive.mode, "paused": head.paused, "pid": head.supervisor_pid}
-        about["said"] = f"{self._executive.mode}, {self._executive.summary()}"
-        self._control.answer(call, "", **about, workers=self._executive.rows())
+        about["said"] = f"{self._executive.mode}, {self._executive.view.summary()}"
+        self._control.answer(call, "", **about, workers=self._executive.view.rows())
 
     def _refused(self, call: Call) -> bool:
         if self._executive.mode not in (Mode.DRAINING, Mode.STOPPED):
