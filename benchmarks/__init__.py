@@ -1,1 +1,1 @@
-"""How fast it is, measured on the real program against a real Redis: `make bench`."""
+"""Speed, measured on the real program against a real Redis: `make bench`."""

@@ -74,7 +74,7 @@ def main() -> int:
 
 
 def yardstick() -> float:
-    """How fast this machine is now: the bare loop's CPU seconds for 1000 items."""
+    """Measure how fast this machine is now: the bare loop's CPU seconds for 1000 items."""
     with tempfile.TemporaryDirectory(prefix="ex-") as folder, closing(RedisServer(Path(folder))) as server:
         return cpu_per_1000(server, YARDSTICK_ITEMS)
 

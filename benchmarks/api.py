@@ -1,5 +1,5 @@
 """
-What the API costs and how soon it answers: submissions at a rate, events until they are shown, many readers, memory,
+Cost and latency of the API: submissions at a rate, events until they are shown, many readers, memory,
 what it asks of Redis, and how soon it is back.
 """
 
@@ -116,7 +116,7 @@ async def _read(on: Stage, graph_ids: Sequence[str]) -> tuple[list[Reader], floa
 
 
 def _shown(on: Stage) -> list[float]:
-    """How late the events of runs are, each of which has one reader, two at the same time."""
+    """Measure how late the events of runs are, each of which has one reader, two at the same time."""
 
     async def follow() -> list[float]:
         late: list[float] = []
@@ -131,7 +131,7 @@ def _shown(on: Stage) -> list[float]:
 
 
 def _back(on: Stage, plan: Plan) -> list[Figure]:
-    """How soon another process answers when the only one was killed."""
+    """Measure how soon another process answers when the only one was killed."""
     waits = []
     for _ in range(plan.rounds):
         (victim,) = processes(on)
@@ -154,7 +154,7 @@ def _quiet(plan: Plan) -> list[Figure]:
 
 
 def _all_killed(plan: Plan) -> list[Figure]:
-    """How soon runs go on when all processes were killed, Redis too, and all are started again."""
+    """Measure how soon runs go on when all processes were killed, Redis too, and all are started again."""
     waits = []
     settings = {"LEASE": f"{LEASE_S:g}s"}
     for _ in range(min(plan.trees, 2)):

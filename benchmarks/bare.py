@@ -1,5 +1,5 @@
 """
-What redis-py alone needs: programs that check nothing, decode nothing and promise nothing.
+Bare loops of redis-py alone: programs that check nothing, decode nothing and promise nothing.
 
 `python -m benchmarks.bare loop SOCKET NAME` is the yardstick: a worker without anything around it, in three round trips
 an item. It reads an entry, gets its graph's state, then commits state, event and acknowledgement in one transaction;

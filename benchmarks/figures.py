@@ -1,4 +1,4 @@
-"""What was measured: figures, how they are printed, and how they compare with those that are kept."""
+"""Figures that were measured: how they are printed, and how they compare with those that are kept."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether it is what we want; None where nothing is promised."""
+        """Tell whether it is what we want; None if nothing is promised."""
         return None if self.at_most is None else self.value <= self.at_most
 
 
@@ -81,7 +81,7 @@ def kept_form(figures: Iterable[Figure], loop_s: float) -> dict[str, float]:
 
 
 def change(figure: Figure, kept: Mapping[str, float], loop_s: float) -> float | None:
-    """How many times the kept figure it is; None where none is kept."""
+    """Answer how many times the kept figure it is; None if none is kept."""
     before = kept.get(figure.name)
     return kept_form([figure], loop_s)[figure.name] / before if before else None
 

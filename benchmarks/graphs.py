@@ -1,4 +1,4 @@
-"""What runs of graphs cost: from the end of a node to the start of the next, wide graphs, CPU against plain items."""
+"""Cost of runs of graphs: from the end of a node to the start of the next, wide graphs, CPU against plain items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pool with nothing to do asks of Redis and of the processor."""
+"""Cost of an idle pool: what it asks of Redis and of the processor."""
 
 from __future__ import annotations
 

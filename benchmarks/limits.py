@@ -1,4 +1,4 @@
-"""What limits cost a worker: takes of unlimited jobs while 16 limits are full and 10 000 jobs wait for them."""
+"""Cost of limits to a worker: takes of unlimited jobs while 16 limits are full and 10 000 jobs wait for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker weighs: the proportional set size of supervisor, keeper and workers, divided by the workers."""
+"""Memory of a worker: the proportional set size of supervisor, keeper and workers, divided by the workers."""
 
 from __future__ import annotations
 

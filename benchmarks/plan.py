@@ -1,4 +1,4 @@
-"""How much is measured."""
+"""Amounts of what is measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How soon an item runs again whose worker, or whose whole pool, was killed."""
+"""Time to recover: how soon an item runs again whose worker, or whose whole pool, was killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an item costs with more workers, more that waits, more that is pending, larger states; and a large idle pool."""
+"""Cost of an item with more workers, more that waits, more that is pending, larger states; and a large idle pool."""
 
 from __future__ import annotations
 

@@ -91,13 +91,13 @@ def _length(head: bytes) -> int:
 
 
 def flying(calls: list[tuple[str, float, float]], begin: float, end: float) -> float:
-    """How many calls were in flight between *begin* and *end*, on the average."""
+    """Average the calls in flight between *begin* and *end*."""
     inside = sum(max(min(until or end, end) - max(since, begin), 0.0) for _, since, until in calls)
     return inside / (end - begin)
 
 
 def repeated(calls: list[tuple[str, float, float]]) -> int:
-    """How many were asked more than once."""
+    """Count those that were asked more than once."""
     return sum(count > 1 for count in Counter(asked for asked, _, _ in calls).values())
 
 

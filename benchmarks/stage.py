@@ -150,12 +150,12 @@ def put(db: redis.Redis, items: Iterable[bytes], states: Mapping[str, bytes] | N
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """What these processes have run so far, in seconds; the scheduler counts in nanoseconds."""
+    """Add up the CPU time of these processes so far, in seconds; the scheduler counts in nanoseconds."""
     return sum(int(read_proc(pid, "schedstat").split()[0] or 0) for pid in pids) / 1e9
 
 
 def pss_mib(pids: Iterable[int]) -> float:
-    """What these processes weigh, what they share divided among those who share it."""
+    """Add up what these processes weigh, what they share divided among those who share it."""
     found = 0
     for pid in pids:
         lines = read_proc(pid, "smaps_rollup").splitlines()

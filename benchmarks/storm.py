@@ -103,7 +103,7 @@ class Storm:
 
     @property
     def journal(self) -> Journal:
-        """What the tools say they did."""
+        """Read what the tools say they did."""
         return self._faults.journal
 
     def judge(self) -> Report:
@@ -123,7 +123,7 @@ class Storm:
             time.sleep(TURN_S)
 
     def _comes(self, at: float, passed: float) -> bool:
-        """Whether a fault's time has come; on a busy machine faults wait until there is something to disturb."""
+        """Tell whether a fault's time has come; on a busy machine faults wait until there is something to disturb."""
         if at > passed or not self._faults.redis_up:
             return at <= passed
         share = KEPT_PACE * at / self._plan.duration_s

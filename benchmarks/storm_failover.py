@@ -1,4 +1,4 @@
-"""What can happen to a primary with a replica, watched by sentinels."""
+"""Faults of a primary with a replica, watched by sentinels."""
 
 from __future__ import annotations
 

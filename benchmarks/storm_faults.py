@@ -1,4 +1,4 @@
-"""What can happen to supervisors and to what they have started, whatever Redis they are on."""
+"""Faults of supervisors and of what they have started, whatever Redis they are on."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Supervisor:
         return [child for child in self._children() if ": keeper" in command_line(child.pid)]
 
     def workers(self) -> list[psutil.Process]:
-        """Also one that was forked just now and has not said yet what it is."""
+        """Include one that was forked just now and has not said yet what it is."""
         return [child for child in self._children() if ": keeper" not in command_line(child.pid)]
 
     def _children(self) -> list[psutil.Process]:

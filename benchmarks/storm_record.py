@@ -1,4 +1,4 @@
-"""What a storm has done and seen while it lasted."""
+"""Record of what a storm has done and seen while it lasted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Disturbance(NamedTuple):
 @dataclass(slots=True)
 class Seen:
     """
-    What the storm saw while it lasted.
+    All that the storm saw while it lasted.
 
     Attributes:
         places: At whose place each worker was, by its pid.

@@ -1,4 +1,4 @@
-"""What can happen to a Redis and to the lines to it."""
+"""Faults of a Redis and of the lines to it."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Report:
 
     @property
     def fine(self) -> bool:
-        """Whether every promise was kept."""
+        """Tell whether every promise was kept."""
         wrong = self.lost, self.twice, self.spoilt, self.never_run, self.unexplained, self.troubles
         return not any(wrong) and not (self.failed or self.dead_letters or self.pending or self.in_streams)
 
@@ -172,7 +172,7 @@ def check_states(
 
 
 def cut_at_nodes(document: bytes) -> tuple[bytes, bytes]:
-    """What must stand before and after the entries that are laid into *document*."""
+    """Find what must stand before and after the entries that are laid into *document*."""
     before, last, after = document.partition(b'"more": 99999999999999999999}')
     return before + last, after
 
@@ -213,7 +213,7 @@ def check_runs(report: Report, marks: set[str], facts: Sequence[Fact], seen: See
 
 
 def lapsed(run: Fact, later: Sequence[Fact], seen: Seen) -> bool:
-    """Whether a run was followed by another because whoever renews its lease was held up for that long."""
+    """Tell whether a run was followed by another because whoever renews its lease was held up for that long."""
     again = min((start.at for start in later), default=None)
     if again is None or again - run.at < MOST_OF_A_LEASE * seen.lease_s:
         return False
@@ -230,7 +230,7 @@ def told(starts: Sequence[Fact], seen: Seen) -> str:
 
 
 def check_recovery(report: Report, facts: Sequence[Fact], seen: Seen) -> None:
-    """How long it took until what a killed worker was at ran again."""
+    """Measure how long it took until what a killed worker was at ran again."""
     of_pid: dict[int, list[Fact]] = defaultdict(list)
     starts: dict[str, list[float]] = defaultdict(list)
     for fact in facts:
@@ -254,5 +254,5 @@ def check_recovery(report: Report, facts: Sequence[Fact], seen: Seen) -> None:
 
 
 def disturbed(hit: Hit, again: float, seen: Seen) -> bool:
-    """Whether something else happened to the same supervisor, or to all, at about that time."""
+    """Tell whether something else happened to the same supervisor, or to all, at about that time."""
     return any(one.where in ("", hit.where) and one.at <= again and one.until >= hit.at for one in seen.disturbances)

@@ -1,5 +1,5 @@
 """
-What traces cost, side by side: three pools of two, one without, one with a collector, one whose collector is mute.
+Cost of traces, side by side: three pools of two, one without, one with a collector, one whose collector is mute.
 
     python -m benchmarks.tracing --items 2000 --rounds 5
 

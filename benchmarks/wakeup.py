@@ -1,4 +1,4 @@
-"""How long an idle pool takes to notice an item, and a no-op item to come out."""
+"""Latency of an idle pool: until it notices an item, and until a no-op item has come out."""
 
 from __future__ import annotations
 

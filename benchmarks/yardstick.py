@@ -1,4 +1,4 @@
-"""How fast this machine is now: the bare loop's CPU seconds for 1000 items."""
+"""Speed of this machine now: the bare loop's CPU seconds for 1000 items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cases are made of: texts, values and JSON as no well-meaning program writes them."""
+"""Material of cases: texts, values and JSON as no well-meaning program writes them."""
 
 from __future__ import annotations
 

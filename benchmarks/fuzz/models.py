@@ -50,7 +50,7 @@ def close() -> None:
 
 
 class _Models:
-    """Where the executor finds the adapter."""
+    """The address at which the executor finds the adapter."""
 
     def __init__(self, provider: Provider) -> None:
         self.default = provider
@@ -88,7 +88,7 @@ def spoilt(material: Material, text: str) -> str:
 
 
 def reply(material: Material, dialect: Dialect) -> tuple[Reply, str | None]:
-    """What the server is to do, and what must come of it where it does it well."""
+    """Choose what the server is to do, and what must come of it if it does it well."""
     text, said = body(material, dialect)
     streamed = not text.startswith("{")
     if material.chance(0.2):

@@ -106,7 +106,7 @@ class RandomModel:
 
 
 class RandomModels:
-    """Where the executor finds it."""
+    """The address at which the executor finds it."""
 
     def __init__(self, material: Material) -> None:
         self.default = RandomModel(material)
@@ -135,7 +135,7 @@ class Loose:
 
 
 def _odd(material: Material) -> Any:
-    """What a function may return."""
+    """A value that a function may return."""
     circle: list[Any] = []
     circle.append(circle)
     odd: tuple[Callable[[], Any], ...] = (

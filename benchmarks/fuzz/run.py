@@ -28,7 +28,7 @@ TARGETS: dict[str, tuple[float, Callable[[Material], str]]] = {
 @dataclass
 class Tally:
     """
-    What came of a target's cases.
+    The outcome of a target's cases.
 
     Attributes:
         endings: How they ended → how many.

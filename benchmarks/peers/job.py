@@ -1,5 +1,5 @@
 """
-What every system runs, and how an adapter is called.
+The job that every system runs, and how an adapter is called.
 
 A job notes what it does in a file: one `write` of a few microseconds, so that counting costs nobody a round trip. It
 runs in every system's environment: the standard library only, Python 3.11.

@@ -1,4 +1,4 @@
-"""What is measured of each system."""
+"""Measures taken of each system."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STORM_JOBS, NAP_S, KILL_EVERY_S, STORM_S = 200, 0.2, 0.5, 15.0
 
 @dataclass
 class Plan:
-    """How much of each; `--full` is the long form."""
+    """The amount of each; `--full` is the long form."""
 
     workers: int = 4
     rounds: int = 3
@@ -39,7 +39,7 @@ class Plan:
 @dataclass
 class Found:
     """
-    What was measured of one system.
+    The figures of one system.
 
     Attributes:
         jobs_per_s: Of no-op jobs, one figure a round.

@@ -51,7 +51,7 @@ class Panel:
     log: bool = False
 
     def x(self, value: float) -> float:
-        """Where a value stands, from the panel's left edge."""
+        """Place a value, from the panel's left edge."""
         low, high, value = (math.log(max(v, 1e-9)) if self.log else v for v in (self.low, self.high, value))
         return PANEL * min(1.0, max(0.0, (value - low) / (high - low)))
 

@@ -121,11 +121,11 @@ class Program:
         return range(first, first + count)
 
     def noted(self) -> int:
-        """How many records there are."""
+        """Count the records."""
         return self.notes.stat().st_size // job.RECORD.size
 
     def records(self, since: int = 0) -> list[tuple[bytes, int, int, float]]:
-        """What the jobs have noted, from that record on."""
+        """Read what the jobs have noted, from that record on."""
         with self.notes.open("rb") as file:
             file.seek(since * job.RECORD.size)
             return list(job.read(file.read()))
@@ -202,7 +202,7 @@ def in_flight(records: list[tuple[bytes, int, int, float]]) -> dict[int, int]:
 
 
 def not_done_and_twice(records: list[tuple[bytes, int, int, float]], jobs: range) -> tuple[int, int]:
-    """How many of *jobs* have never ended, and how many ended more than once."""
+    """Count how many of *jobs* have never ended, and how many ended more than once."""
     ended = Counter(number for what, number, _, _ in records if what == job.ENDED and number in jobs)
     return len(jobs) - len(ended), sum(times > 1 for times in ended.values())
 

@@ -1,4 +1,4 @@
-"""What was found, as data, as a table for a terminal, and as that of docs/PEERS.md."""
+"""Report of what was found: as data, as a table for a terminal, and as that of docs/PEERS.md."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def as_data(systems: Sequence[System], found: Mapping[str, Found], plan: Plan) -
 
 
 def machine() -> dict[str, str | float]:
-    """Where this ran."""
+    """The machine this ran on."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "cpu": models[0].partition(":")[2].strip() if models else platform.machine(),
@@ -117,7 +117,7 @@ def text(data: Data) -> str:
 
 
 def ahead(data: Data) -> list[str]:
-    """Who has a better figure than ours, in a line; none where nobody has."""
+    """Name the systems with a better figure than ours, in a line; None if there is none."""
     rows = data["systems"]
     if OURS.name not in rows:
         return []
@@ -131,7 +131,7 @@ def ahead(data: Data) -> list[str]:
 
 
 def is_better(theirs: float | None, ours: float | None, *, more: bool) -> bool:
-    """Whether a figure beats ours; one that there is beats none."""
+    """Tell whether a figure beats ours; one that there is beats none."""
     if theirs is None or ours is None:
         return theirs is not None and ours is None
     return theirs > ours if more else theirs < ours

@@ -39,12 +39,12 @@ class System:
 
     @cached_property
     def settings(self) -> str:
-        """What it was set to, in a line; the reasons stand below it in the adapter."""
+        """Settings of it, in a line; the reasons stand below it in the adapter."""
         return (ast.get_docstring(ast.parse(self.adapter.read_text())) or "").partition("\n")[0]
 
     @cached_property
     def program_a_worker(self) -> bool:
-        """Whether its processes have to be started one by one."""
+        """Tell whether its processes have to be started one by one."""
         return "\nPROGRAM_A_WORKER = True\n" in self.adapter.read_text()
 
     @cached_property

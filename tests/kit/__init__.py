@@ -1,5 +1,5 @@
 """
-What tests are made of: real servers, real processes, conditions to wait for. No test double lives here.
+Kit of the tests: real servers, real processes, conditions to wait for. No test double lives here.
 
 Fixtures (`tests/conftest.py`); each starts what it names and ends it after the test:
 

@@ -90,7 +90,7 @@ class Collector:
         return [span for span in self.spans if span.attributes.get("dago.graph.id") == graph]
 
     def inside(self, span: Seen) -> list[Seen]:
-        """What was begun in *span*, in the order in which it ended."""
+        """Answer what was begun in *span*, in the order in which it ended."""
         return [each for each in self.spans if each.parent == span.id and each.trace == span.trace]
 
     def close(self) -> None:

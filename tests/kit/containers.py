@@ -103,7 +103,7 @@ class Engine:
 
 
 class Done:
-    """How a command ended: its status and all it said."""
+    """The end of a command: its status and all it said."""
 
     def __init__(self, status: int, said: str) -> None:
         self.status = status
@@ -164,7 +164,7 @@ class Container:
 
 
 def _environment(folder: Path) -> Mapping[str, str]:
-    """What leads the engine to its parts, its storage and its settings, none of them this machine's own."""
+    """Variables that lead the engine to its parts, its storage and its settings, none of them this machine's own."""
     configuration = folder / "containers.conf"
     configuration.write_text(_containers_conf())
     storage = folder / "storage.conf"
@@ -221,7 +221,7 @@ def _storage_driver() -> str:
 
 
 def _pip_configuration() -> str:
-    """How this machine reaches its package index, for the build; places that are files here don't exist there."""
+    """Say how this machine reaches its package index, for the build; places that are files here don't exist there."""
     listed = subprocess.run(
         [str(CACHE.parent / ".venv/bin/python"), "-m", "pip", "config", "list"],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Where the real counterparts are, and what to do where one is missing."""
+"""Real counterparts: where they are, and what to do if one is missing."""
 
 from __future__ import annotations
 

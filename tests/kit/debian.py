@@ -69,13 +69,13 @@ def unpack(archives: list[Path], root: Path) -> None:
 
 
 def this_system() -> dict[str, str]:
-    """What /etc/os-release says."""
+    """Read /etc/os-release."""
     lines = Path("/etc/os-release").read_text().splitlines()
     return {name: value.strip('"') for name, _, value in (line.partition("=") for line in lines)}
 
 
 def source_line(folder: Path) -> str:
-    """Where to take the suite from: where this machine's own suite comes from."""
+    """Name the source of the suite: the one that this machine's own comes from."""
     system = this_system()
     own = system.get("VERSION_CODENAME", "")
     apt(folder, "update")  # before that, it names no targets

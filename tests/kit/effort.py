@@ -1,4 +1,4 @@
-"""How much tests make up: everything in `make test`, a fifth of it in `make quick` (QUICK=1)."""
+"""Amount of what tests make up: everything in `make test`, a fifth of it in `make quick` (QUICK=1)."""
 
 from __future__ import annotations
 

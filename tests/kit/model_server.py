@@ -101,7 +101,7 @@ class ModelServer:
         self._post("/__aimock/error", {"status": status, "body": {"type": kind, "message": message}})
 
     def requests(self) -> list[dict[str, Any]]:
-        """What was asked so far, oldest first: `path`, `headers`, `body`, `response.status`."""
+        """All that was asked so far, oldest first: `path`, `headers`, `body`, `response.status`."""
         journal: list[dict[str, Any]] = self._http.get("/__aimock/journal").json()
         return journal
 

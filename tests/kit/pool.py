@@ -95,12 +95,12 @@ class Pool:
 
     @property
     def api_port(self) -> int:
-        """Where its API is over HTTP."""
+        """The address of its API over HTTP."""
         return int(self.wait_event("api.listening", protocol="http")["port"])
 
     @property
     def grpc_port(self) -> int:
-        """Where its API is over gRPC."""
+        """The address of its API over gRPC."""
         return int(self.wait_event("api.listening", protocol="grpc")["port"])
 
     @property

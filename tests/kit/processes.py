@@ -118,7 +118,7 @@ def alive(pid: int) -> bool:
 
 
 def command_line(pid: int) -> str:
-    """What a process calls itself."""
+    """Read what a process calls itself."""
     return read_proc(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace").strip()
 
 

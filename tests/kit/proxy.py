@@ -63,7 +63,7 @@ class Proxy:
         self._ask(self._half_close_all)
 
     def connections(self) -> int:
-        """How many clients are connected now."""
+        """Count the clients that are connected now."""
         return len(self._clients)
 
     def close(self) -> None:

@@ -62,12 +62,12 @@ class Sentinels:
         return "redis+sentinel://" + ",".join(f"127.0.0.1:{port}" for port in self.ports) + f"/{NAME}"
 
     def named(self) -> RedisServer | None:
-        """Who is the primary as all sentinels see it; None while they disagree."""
+        """Name the primary as all sentinels see it; None while they disagree."""
         ports = {self._named_by(one) for one in self._clients}
         return next((one for one in (self.primary, self.replica) if ports == {one.port}), None)
 
     def now(self) -> tuple[RedisServer, RedisServer]:
-        """Who is the primary, and the other one."""
+        """Name the primary, and the other one."""
         wait_until(self.named, 20, "all sentinels name the same primary")
         primary = self.named() or self.primary
         return primary, self.replica if primary is self.primary else self.primary
@@ -147,6 +147,6 @@ def _complete(sentinel: redis.Redis) -> bool:
 
 
 def _offset(client: Any) -> int:
-    """How far a server has come in what is replicated."""
+    """Read how far a server has come in what is replicated."""
     facts = client.info("replication")
     return int(facts["master_repl_offset"] if facts["role"] == "master" else facts["slave_repl_offset"])

@@ -68,7 +68,7 @@ def test_maxmemory_refuses_writes(start_server: Callable[..., RedisServer]) -> N
 
 
 def test_frozen_server_accepts_and_says_nothing(redis_server: RedisServer) -> None:
-    """That is what a hung primary looks like."""
+    """A hung primary looks like that."""
     redis_server.freeze()
     with pytest.raises(redis.TimeoutError):
         redis_server.client(socket_timeout=0.2).ping()
@@ -160,13 +160,13 @@ def test_everything_server_restarts_on_its_port(everything_http: EverythingServe
 
 
 def test_free_port_is_free() -> None:
-    """Nobody listens there."""
+    """No server listens there."""
     port = free_port()
     assert not port_answers(port)
 
 
 def test_groups_stay_with_one_process(request: pytest.FixtureRequest) -> None:
-    """Where tests run side by side, an item's id names its group: by that they are handed out."""
+    """In tests side by side an item's id names its group: by that they are handed out."""
     side_by_side = bool(getattr(request.config.option, "loadgroup", False))
     grouped = [item for item in request.session.items if item.get_closest_marker("xdist_group")]
     assert all(("@" in item.nodeid.rpartition("]")[2]) == side_by_side for item in grouped)

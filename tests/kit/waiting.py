@@ -61,7 +61,7 @@ def holds_for(condition: Callable[[], object], seconds: float, message: str = ""
 
 def waited_for_a_core() -> float:
     """
-    How long somebody on this machine has waited for a core so far, seconds (proc_pressure: `some`).
+    Read how long any process on this machine has waited for a core so far, seconds (proc_pressure: `some`).
 
     The difference of two answers bounds how much later something came only because others use the machine as well;
     infinite where the kernel does not count it.

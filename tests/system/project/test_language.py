@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.kit.paths import ROOT
 
-PACKAGES = ("executor_worker", "orchestrator", "supervisor")
+PACKAGES = ("executor_worker", "orchestrator", "supervisor", "benchmarks", "scripts", "tests/kit")
 HEADLESS = frozenset(
     {"what", "who", "whoever", "whose", "how", "where", "why", "which", "also", "nobody", "somebody"}
     | {"anybody", "everybody", "that", "whether"},
