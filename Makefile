@@ -15,6 +15,8 @@ PIP := -m pip --disable-pip-version-check --quiet
 LOCKED := $(PIP) install --require-hashes -r
 # Tests wait more than they reckon: two for each core, eight at most
 JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores > 4 ? 8 : 2 * cores)))
+# Unit tests reckon, and each process that shares them has to import all there is first
+QUICK_JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores > 7 ? 8 : cores + 1)))
 ARGS ?=
 IMAGE ?= da-node-executor
 UPGRADE ?= --upgrade
@@ -66,7 +68,7 @@ kit: $(STAMP) ## install the real counterparts of the tests into .cache
 
 .PHONY: quick
 quick: $(STAMP) ## run what needs no server, in this process and on fakeredis
-	QUICK=1 $(RUN) -m pytest -n $(JOBS) tests/unit $(ARGS)
+	QUICK=1 $(RUN) -m pytest -n $(if $(filter file,$(origin JOBS)),$(QUICK_JOBS),$(JOBS)) tests/unit $(ARGS)
 
 .PHONY: test
 test: kit ## run all tests (ARGS='tests/unit/executor_worker/broker -k fence', JOBS=4)
