@@ -86,7 +86,7 @@ LAST_READ = "dago:executor:last"
 """Hash: stream → the last id that was delivered; kept only if settled entries are not deleted."""
 
 
-UNCOUNTED = ":forgiven"
+UNCOUNTED = ":forgiven"  # as older pools on the same Redis have it
 """After a stream: see `uncounted_key`."""
 
 

@@ -11,7 +11,7 @@ from executor_worker.broker import ensure_groups
 from executor_worker.broker.connection.server import connections
 from executor_worker.broker.names import PROGRESS_STREAM, RESULT_STREAMS, ROLE_GROUP, UPDATES_STREAM
 from executor_worker.broker.queue.backlog import Backlog, backlog
-from executor_worker.broker.queue.consumers import prune_consumers, prune_forgiven
+from executor_worker.broker.queue.consumers import prune_consumers, prune_uncounted
 from executor_worker.broker.queue.trim import trim
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry.metrics import Gauge
@@ -62,7 +62,7 @@ class Housekeeping:
             self._next_prune = time.monotonic() + PRUNE_S
             names = {around.consumer(row.slot) for row in around.board.rows()}
             prune_consumers(around.link, keep=names, streams=around.streams, groups=around.groups)
-            prune_forgiven(around.link, streams=around.streams, groups=around.groups)
+            prune_uncounted(around.link, streams=around.streams, groups=around.groups)
 
     def _results(self) -> tuple[str, ...]:
         """Name the streams that only grow; only pools that serve roles may touch those of hubs."""

@@ -17,5 +17,5 @@ if start == '$' then
   start = last and last[1] or '0-0'
 end
 redis.call('HSET', KEYS[2], stream, start)
-redis.pcall('DEL', stream .. UNCOUNTED) -- deliveries are counted anew: none of those is forgiven yet
+redis.pcall('DEL', stream .. UNCOUNTED) -- deliveries are counted anew: each of those counts so far
 return start

@@ -5,24 +5,24 @@
 
 local where, idle = standing(KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), KEYS[2], KEYS[3])
 if where ~= 'ours' then return 0 end
-local forgiven = KEYS[1] .. UNCOUNTED
-must_hold('hash', forgiven, PARKED, PARKED_COUNTS)
+local uncounted = KEYS[1] .. UNCOUNTED
+must_hold('hash', uncounted, PARKED, PARKED_COUNTS)
 must_hold('zset', KEYS[4] .. ':waiting', KEYS[4] .. ':calls')
 must_hold('set', AWAITED)
 free_places(ARGV[1], KEYS[1], ARGV[3])
 if idle < GIVEN_BACK_MS then -- else it was done, the reply to that was lost
   redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'IDLE', RELEASED_MS, 'JUSTID')
   if ARGV[8] == '' then
-    redis.call('HINCRBY', forgiven, ARGV[3], 1)
+    redis.call('HINCRBY', uncounted, ARGV[3], 1)
   else
-    redis.call('HINCRBY', forgiven, ARGV[3] .. ' repeats', 1)
+    redis.call('HINCRBY', uncounted, ARGV[3] .. ' repeats', 1)
     park(KEYS[1], ARGV[3], KEYS[4], ARGV[6], ARGV[7], whole(now_ms() + ARGV[8]))
   end
 end
 if ARGV[5] ~= '0' then
-  redis.call('HSET', forgiven, ARGV[3] .. ' refused', ARGV[5])
+  redis.call('HSET', uncounted, ARGV[3] .. ' refused', ARGV[5])
 else
-  redis.call('HDEL', forgiven, ARGV[3] .. ' refused') -- that was a call before
+  redis.call('HDEL', uncounted, ARGV[3] .. ' refused') -- that was a call before
 end
 if ARGV[8] == '' then park(KEYS[1], ARGV[3], KEYS[4], ARGV[6], ARGV[7]) end
 redis.call('ZREM', KEYS[4] .. ':calls', ARGV[2])

@@ -145,9 +145,9 @@ def _unregistered(link: Link, names: Sequence[str]) -> list[str]:
     return [name for name, there in zip(names, registered, strict=True) if there == 0]
 
 
-def prune_forgiven(link: Link, *, streams: Sequence[str] = TAKEN_STREAMS, groups: Groups = OURS) -> int:
+def prune_uncounted(link: Link, *, streams: Sequence[str] = TAKEN_STREAMS, groups: Groups = OURS) -> int:
     """
-    Forget what was forgiven of entries that no worker can settle any more; some at a time.
+    Forget which deliveries did not count of entries that no worker can settle any more; some at a time.
 
     Returns:
         How many were forgotten.
@@ -155,7 +155,7 @@ def prune_forgiven(link: Link, *, streams: Sequence[str] = TAKEN_STREAMS, groups
     Raises:
         StreamUnavailable: No reply.
     """
-    pruning = script("prune_forgiven")
+    pruning = script("prune_uncounted")
     return sum(link.run(pruning, [stream], [groups.of(stream), UNCOUNTED_AT_ONCE]) for stream in streams)
 
 

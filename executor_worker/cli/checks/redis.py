@@ -26,6 +26,7 @@ from executor_worker.broker.names import (
     THROTTLE_PREFIX,
     THROTTLED_CHANNEL,
     WORK_STREAMS,
+    uncounted_key,
 )
 from executor_worker.broker.queue.backlog import backlog
 from executor_worker.broker.queue.key_types import FIX, wrong_keys
@@ -226,7 +227,7 @@ def _probes(streams: Iterable[str]) -> Iterator[tuple[str, ...]]:
         yield "XGROUP", "CREATE", stream, GROUP, "no-id"
         yield "XADD", stream, "0-0", "data", ""
         yield "XADD", f"{stream}:dead", "0-0", "data", ""
-        yield "HGET", f"{stream}:forgiven", ""
+        yield "HGET", uncounted_key(stream), ""
     for stream in (COMPLETED_STREAM, FAILED_STREAM):
         yield "XADD", stream, "0-0", "data", ""
         yield "XTRIM", stream, "MAXLEN", "no-number"

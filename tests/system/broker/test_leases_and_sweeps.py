@@ -11,7 +11,7 @@ from executor_worker.broker import Consumer, Link
 from executor_worker.broker.names import SWEEPER_PREFIX
 from executor_worker.broker.queue.consumers import (
     prune_consumers,
-    prune_forgiven,
+    prune_uncounted,
 )
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.broker.queue.stale import Sweeper
@@ -64,7 +64,7 @@ def test_releases_are_heard_as_they_happen(
 def test_pruning_without_groups(db: Client, link: Link) -> None:
     """No streams, no consumers."""
     assert prune_consumers(link, idle_s=0) == []
-    assert prune_forgiven(link) == 0
+    assert prune_uncounted(link) == 0
 
 
 def test_a_user_who_may_not_subscribe_does_without(

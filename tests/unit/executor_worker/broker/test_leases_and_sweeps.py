@@ -15,7 +15,7 @@ from executor_worker.broker.queue.consumers import (
     delete_consumer,
     delete_left,
     prune_consumers,
-    prune_forgiven,
+    prune_uncounted,
     release_consumer,
     release_held,
 )
@@ -264,5 +264,5 @@ def test_what_was_forgiven_of_entries_that_are_gone_is_forgotten(
         assert worker.take(stale=[(WORK, gone)]) is None
     else:
         db.xgroup_destroy(WORK, GROUP)
-    assert prune_forgiven(link) == 1
+    assert prune_uncounted(link) == 1
     assert not db.exists(uncounted_key(WORK)) and db.hgetall(uncounted_key(EVENTS)) == {kept.encode(): b"1"}

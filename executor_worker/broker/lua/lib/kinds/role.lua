@@ -51,12 +51,12 @@ end
 
 -- What was delivered before to others than us is not held against a job: an executor of the other system left it.
 local function adopt(one)
-  local forgiven = one.stream .. UNCOUNTED
-  if not redis.call('HGET', forgiven, one.entry .. ' ours') then
-    redis.call('HSET', forgiven, one.entry .. ' ours', 1)
-    if one.count > 1 then redis.call('HSET', forgiven, one.entry, one.count - 1) end
+  local uncounted = one.stream .. UNCOUNTED
+  if not redis.call('HGET', uncounted, one.entry .. ' ours') then
+    redis.call('HSET', uncounted, one.entry .. ' ours', 1)
+    if one.count > 1 then redis.call('HSET', uncounted, one.entry, one.count - 1) end
   end
-  return one.count - tonumber(redis.call('HGET', forgiven, one.entry) or 0)
+  return one.count - tonumber(redis.call('HGET', uncounted, one.entry) or 0)
 end
 
 -- {fields, id, whether it was cancelled}, found out once.

@@ -1,4 +1,4 @@
--- Forget what was forgiven of entries that are pending no more: trimmed away, or lost with their group.
+-- Forget which deliveries did not count of entries that are pending no more: trimmed away, or lost with their group.
 -- KEYS: stream. ARGV: group, most to be looked at. Reply: how many were forgotten.
 
 local gone = 0
