@@ -15,7 +15,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from executor_worker.broker.connection.asynchronous import Client, OwnLine, checked
+from executor_worker.broker.connection.asynchronous import Client, OwnLine
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.names import GRAPH_EVENTS
 from executor_worker.errors import StreamError
 from executor_worker.json_text import dumps, loads

@@ -9,7 +9,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from executor_worker.broker.connection.asynchronous import Client, checked
+from executor_worker.broker.connection.asynchronous import Client
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.runs import Submitted
 from executor_worker.errors import StreamError
 from executor_worker.graph.ends import RunEnd

@@ -146,19 +146,6 @@ def _ours(reply: Any) -> Any:
     return error_of(str(reply))
 
 
-def checked(replies: Sequence[Any]) -> Sequence[Any]:
-    """
-    Answer *replies*, none of which is an error.
-
-    Raises:
-        StreamError: The first that is.
-    """
-    for reply in replies:
-        if isinstance(reply, StreamError):
-            raise reply
-    return replies
-
-
 def _of_sentinels(endpoint: Endpoint, service: str, options: dict[str, Any]) -> ConnectionPool:
     tls = endpoint.tls.as_keywords() if endpoint.tls else {}
     own = {"username": endpoint.sentinel_user, "password": endpoint.sentinel_password}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from executor_worker.errors import StreamRefused, StreamUnavailable
+from collections.abc import Sequence
+from typing import Any
+
+from executor_worker.errors import StreamError, StreamRefused, StreamUnavailable
 
 
 class GroupLost(StreamUnavailable):
@@ -45,3 +48,16 @@ def error_of(text: str) -> StreamUnavailable | StreamRefused:
     if code in _PASSING:
         return StreamUnavailable(text)
     return StreamRefused(f"Redis does not do what it is asked: {text}")
+
+
+def checked(replies: Sequence[Any]) -> Sequence[Any]:
+    """
+    Answer *replies*, none of which is an error.
+
+    Raises:
+        StreamError: The first that is.
+    """
+    for reply in replies:
+        if isinstance(reply, StreamError):
+            raise reply
+    return replies

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from executor_worker.broker.connection.asynchronous import Client, checked
+from executor_worker.broker.connection.asynchronous import Client
 from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.fleet.registry import SCAN_PAGE, entry_of
 from executor_worker.broker.names import OFFERS_PREFIX, POOLS, REGISTRY_PREFIX
 

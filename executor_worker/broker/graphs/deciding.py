@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.records import ENDED, SMALL, Decided, NodeField, mirrored, rest_of
-from executor_worker.broker.graphs.requests import Request, Steps, checked
+from executor_worker.broker.graphs.requests import Request, Steps
 from executor_worker.broker.names import COMPLETED_STREAM, FAILED_STREAM, run_key
 from executor_worker.errors import TemplateError
 from executor_worker.graph.judging import Judgement, Seen, judge

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.errors import RunNotEnded
 from executor_worker.broker.graphs.heads import Head, hash_of, head, ids_of, require
 from executor_worker.broker.graphs.records import NodeField
-from executor_worker.broker.graphs.requests import Steps, checked
+from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.names import STATE_PREFIX, run_key
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.graph.plan import NodePlan, restored

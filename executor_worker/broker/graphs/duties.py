@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from executor_worker.broker.graphs.requests import ScriptCall, Steps, checked
+from executor_worker.broker.connection.replies import checked
+from executor_worker.broker.graphs.requests import ScriptCall, Steps
 from executor_worker.broker.graphs.scripts import duties_script
 from executor_worker.broker.names import hurry_key, looks_key, timers_key
 from executor_worker.graph.ends import RunEnd, run_ends

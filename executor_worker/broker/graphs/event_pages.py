@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.errors import RunUnknown
 from executor_worker.broker.graphs.heads import hash_of, head_of, head_requests, known_id
 from executor_worker.broker.graphs.records import SMALL, event_of
-from executor_worker.broker.graphs.requests import Steps, checked
+from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.names import run_key
 from executor_worker.json_text import loads
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.errors import RunUnknown
 from executor_worker.broker.graphs.records import OVER
-from executor_worker.broker.graphs.requests import Request, Steps, checked
+from executor_worker.broker.graphs.requests import Request, Steps
 from executor_worker.broker.names import run_key
 from executor_worker.json_text import loads
 

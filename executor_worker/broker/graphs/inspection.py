@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.node_views import NodeDetail
 from executor_worker.broker.graphs.records import NodeField
-from executor_worker.broker.graphs.requests import Request, Steps, checked
+from executor_worker.broker.graphs.requests import Request, Steps
 from executor_worker.broker.names import run_journal, run_key
 from executor_worker.graph.judging import Seen
 from executor_worker.graph.scopes import NodeEnd

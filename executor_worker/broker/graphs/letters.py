@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from executor_worker.broker.graphs.requests import Request, Steps, checked
+from executor_worker.broker.connection.replies import checked
+from executor_worker.broker.graphs.requests import Request, Steps
 from executor_worker.broker.names import QUEUE_PREFIX, QUEUES, WORK_STREAMS, dead_stream
 
 PAGE = 500

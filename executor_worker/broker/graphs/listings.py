@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.heads import Head, head_of, head_requests
-from executor_worker.broker.graphs.requests import Steps, checked
+from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.names import listing_key
 
 

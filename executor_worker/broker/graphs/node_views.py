@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.heads import Head, hash_of, head, ids_of
 from executor_worker.broker.graphs.reasons import parked_reasons
 from executor_worker.broker.graphs.records import NodeField
-from executor_worker.broker.graphs.requests import Steps, checked
+from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.names import run_key
 from executor_worker.graph.plan import NodePlan
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from executor_worker.broker.graphs.requests import Steps, checked
+from executor_worker.broker.connection.replies import checked
+from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.names import GRAPH_EVENTS, listing_key, run_key
 from executor_worker.json_text import loads
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from executor_worker.broker.graphs.requests import Request, Steps, checked
+from executor_worker.broker.connection.replies import checked
+from executor_worker.broker.graphs.requests import Request, Steps
 from executor_worker.broker.names import (
     BREAKER_PREFIX,
     DUE,

@@ -10,7 +10,6 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.replies import NoScript
 from executor_worker.broker.connection.script import Script
-from executor_worker.errors import StreamError
 
 T = TypeVar("T")
 
@@ -33,19 +32,6 @@ class ScriptCall:
 Request = tuple[Word, ...] | ScriptCall
 Steps = Generator[Sequence[Request], list[Any], T]
 """A verb: yields requests that may go out together, is sent their replies, and returns its answer."""
-
-
-def checked(replies: Sequence[Any]) -> Sequence[Any]:
-    """
-    Answer *replies*, none of which is an error.
-
-    Raises:
-        StreamError: The first that is.
-    """
-    for reply in replies:
-        if isinstance(reply, StreamError):
-            raise reply
-    return replies
 
 
 def drive(link: Link, steps: Steps[T]) -> T:

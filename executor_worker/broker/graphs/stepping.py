@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.deciding import Deciding, Render
-from executor_worker.broker.graphs.requests import ScriptCall, Steps, checked
+from executor_worker.broker.graphs.requests import ScriptCall, Steps
 from executor_worker.broker.graphs.scripts import step_script
 from executor_worker.broker.names import GROUP, MARKERS, run_key, shard_of, steps_stream
 from executor_worker.graph.ends import RunEnd, run_ends

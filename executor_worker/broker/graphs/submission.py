@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.deciding import Deciding, Render
 from executor_worker.broker.graphs.errors import IdempotencyMismatch, TooManyRuns
 from executor_worker.broker.graphs.memory import Room
-from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, checked
+from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps
 from executor_worker.broker.graphs.scripts import submit_script
 from executor_worker.broker.names import STATE_PREFIX, idempotency_key, run_key
 from executor_worker.envelopes.traces import within

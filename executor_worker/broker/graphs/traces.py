@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from executor_worker.broker.graphs.requests import Steps, checked
+from executor_worker.broker.connection.replies import checked
+from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.names import run_key
 from executor_worker.telemetry.tracing import RunFacts
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.errors import (
     NothingToRetry,
     RunEnded,
@@ -19,7 +20,7 @@ from executor_worker.broker.graphs.errors import (
 from executor_worker.broker.graphs.heads import Head, hash_of, ids_of, known_id, require
 from executor_worker.broker.graphs.letters import forget_letters
 from executor_worker.broker.graphs.records import NodeField
-from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps, checked
+from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps
 from executor_worker.broker.graphs.scripts import cancel_script, delete_script, hold_script, retry_script
 from executor_worker.broker.names import run_key
 from executor_worker.errors import StreamUnavailable

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import TracebackType
 from typing import Any, Self
 
 import mcp_types as types
@@ -17,7 +16,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from executor_worker.tools.mcp.listing import LeftOut, mended_page
-from executor_worker.tools.mcp.wire import FLIGHT, Flight, Incoming
+from executor_worker.tools.mcp.wire import FLIGHT, Closable, Flight, Incoming
 
 _LIST, _CALL = "tools/list", "tools/call"
 
@@ -114,7 +113,7 @@ def _block(block: Any) -> Any:
     return block
 
 
-class _Reader:
+class _Reader(Closable):
     def __init__(self, inner: Any, mend: Callable[[Incoming], Incoming]) -> None:
         self._inner = inner
         self._mend = mend
@@ -136,16 +135,8 @@ class _Reader:
     async def aclose(self) -> None:
         await self._inner.aclose()
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class _Writer:
+class _Writer(Closable):
     def __init__(self, inner: Any, note: Callable[[SessionMessage], SessionMessage]) -> None:
         self._inner = inner
         self._note = note
@@ -155,11 +146,3 @@ class _Writer:
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()

@@ -70,7 +70,22 @@ def incoming() -> tuple[Writer, Reader]:
     return anyio.create_memory_object_stream[Incoming](0)
 
 
-class Outgoing(ABC):
+class Closable(ABC):
+    """A stream that is closed at the end of its `async with`."""
+
+    @abstractmethod
+    async def aclose(self) -> None: ...
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class Outgoing(Closable):
     """The stream the SDK sends on; a transport says in `_transmit` how."""
 
     def __init__(self) -> None:
@@ -112,14 +127,6 @@ class Outgoing(ABC):
 
     async def aclose(self) -> None:
         """Nothing to do: the transport ends with its context."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 def _as_bytes(data: str | bytes) -> bytes:
