@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
+from supervisor.event_log import EventLog
 from supervisor.processes.processes import Child
-from supervisor.program import Journal, Program
+from supervisor.program import Program
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.slots.worker_slot import WorkerSlot
 from supervisor.transitions import SlotEvent, SlotState, StopReason
@@ -31,7 +32,7 @@ class Pool:
         hire: Callable[[int], WorkerSlot],
         now: Callable[[], float],
         make_room: Callable[[int], None],
-        log: Journal,
+        log: EventLog,
         *,
         least: int = 1,
     ) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from supervisor.control.report import Report, StackDump, rows_report
+from supervisor.event_log import EventLog
 from supervisor.pool_slots import PoolSlots
 from supervisor.processes.stacks import in_one_line
-from supervisor.program import Journal
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.transitions import Mode
 
@@ -15,7 +15,7 @@ from supervisor.transitions import Mode
 class PoolView:
     """Shows *slots* and their *board*; changes nothing."""
 
-    def __init__(self, slots: PoolSlots, board: Scoreboard, log: Journal, now: Callable[[], float]) -> None:
+    def __init__(self, slots: PoolSlots, board: Scoreboard, log: EventLog, now: Callable[[], float]) -> None:
         self._slots = slots
         self._board = board
         self._log = log

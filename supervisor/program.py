@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,20 +10,6 @@ from supervisor.scoreboard.row import Row
 
 if TYPE_CHECKING:
     from supervisor.processes.stacks import Frame
-
-Log = Callable[[str, str, dict[str, object]], None]
-"""Writes one line: level (debug, info, warn, error), event (past tense, dotted), fields."""
-
-
-class Journal:
-    """A log whose troubles (closed, full) are not ours; fields go in by name."""
-
-    def __init__(self, log: Log) -> None:
-        self._log = log
-
-    def __call__(self, level: str, event: str, **fields: object) -> None:
-        with suppress(Exception):
-            self._log(level, event, fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from supervisor.event_log import EventLog
 from supervisor.pool import Pool
-from supervisor.program import Journal, PoolSettings
+from supervisor.program import PoolSettings
 from supervisor.scaling import Bounds, Load, Scaling
 
 
 class Sizing:
     """Resizes *pool*, whose scoreboard tells what there is to do."""
 
-    def __init__(self, pool: Pool, settings: PoolSettings, log: Journal, now: Callable[[], float]) -> None:
+    def __init__(self, pool: Pool, settings: PoolSettings, log: EventLog, now: Callable[[], float]) -> None:
         self._pool = pool
         self._log = log
         self._now = now

@@ -21,11 +21,12 @@ from setproctitle import setproctitle
 from supervisor.control.commands import Commands
 from supervisor.control.control_socket import ControlSocket
 from supervisor.control.systemd import Notify
+from supervisor.event_log import EventLog, Log
 from supervisor.pool_lifecycle import PoolLifecycle
 from supervisor.processes.process_tree import MARK
 from supervisor.processes.processes import Child, Processes, threads
 from supervisor.processes.stray_sweep import Sweep
-from supervisor.program import Journal, Log, Program
+from supervisor.program import Program
 from supervisor.scoreboard.inherited_counters import inherit
 from supervisor.scoreboard.layout import PAGE
 from supervisor.scoreboard.scoreboard import Scoreboard
@@ -72,7 +73,7 @@ class Supervisor:
         shared: Sequence[socket.socket] = (),
     ) -> None:
         self.board = board
-        self.log = Journal(log)
+        self.log = EventLog(log)
         self._now = clock
         self._processes = Processes(log, companions)
         command = command or [sys.executable, *sys.orig_argv[1:]]

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 
 from supervisor.control.systemd import Notify
 from supervisor.errors import UpgradeRefused
+from supervisor.event_log import EventLog
 from supervisor.processes.process_tree import MARK
 from supervisor.processes.processes import Child, Processes
-from supervisor.program import Journal
 from supervisor.scoreboard.scoreboard import Head
 
 VARIABLE = "SUPERVISOR_INHERITANCE"
@@ -74,7 +74,7 @@ class Succession:
     def __init__(
         self,
         processes: Processes,
-        log: Journal,
+        log: EventLog,
         command: list[str],
         listener: socket.socket | None,
         control: socket.socket | None = None,

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from supervisor.control.control_socket import Call, ControlSocket
 from supervisor.control.report import Report
-from supervisor.program import Journal
+from supervisor.event_log import EventLog
 from supervisor.scaling import Bounds
 from supervisor.scoreboard.scoreboard import LEVELS, Scoreboard
 from supervisor.transitions import Mode
@@ -33,7 +33,7 @@ class Executive(Protocol):
     """The pool's lifecycle, as commands see it."""
 
     board: Scoreboard
-    log: Journal
+    log: EventLog
 
     @property
     def mode(self) -> Mode: ...

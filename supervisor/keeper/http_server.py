@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from supervisor.event_log import EventLog
 from supervisor.keeper.loopback import is_loopback
 from supervisor.processes.after_fork import describe
-from supervisor.program import Journal
 
 Routes = Callable[[str, Mapping[str, str], bool], tuple[int, str, bytes]]
 """
@@ -64,7 +64,7 @@ class HttpServer:
     """
 
     def __init__(
-        self, listener: socket.socket, routes: Routes, log: Journal, accepting: Callable[[], bool] = lambda: True
+        self, listener: socket.socket, routes: Routes, log: EventLog, accepting: Callable[[], bool] = lambda: True
     ) -> None:
         self._listener = listener
         self._routes = routes

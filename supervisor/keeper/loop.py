@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FrameType
 
+from supervisor.event_log import EventLog, Log
 from supervisor.keeper.http_server import HttpServer, Routes
 from supervisor.processes.after_fork import describe
 from supervisor.processes.parent_death import ParentDeath
 from supervisor.processes.process_tree import MARK
-from supervisor.program import Journal, Log
 from supervisor.scoreboard.scoreboard import Scoreboard
 
 BEAT_S = 0.25  # at the latest, between duties
@@ -61,7 +61,7 @@ class Keeper:
     ) -> None:
         self.board = board
         self._duties = duties
-        self._log = Journal(log)
+        self._log = EventLog(log)
         self._sources: Sources = sources or dict
         self._due: dict[str, float] = dict.fromkeys((duty.name for duty in duties), 0.0)
         self._leaving = False

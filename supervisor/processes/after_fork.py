@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from setproctitle import setproctitle
 
-from supervisor.program import Journal
+from supervisor.event_log import EventLog
 from supervisor.signals import REQUESTS
 
 PR_SET_PDEATHSIG = 1
@@ -36,7 +36,7 @@ def live(
     main: Callable[[], int],
     set_handlers: Callable[[], None],
     let_go: Callable[[], None],
-    log: Journal,
+    log: EventLog,
 ) -> NoReturn:
     """
     Be a child of *parent* that runs *main*, exits with what it returns, and dies with its parent.

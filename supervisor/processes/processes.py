@@ -13,8 +13,8 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from supervisor.event_log import EventLog, Log
 from supervisor.processes import after_fork, process_tree
-from supervisor.program import Journal, Log
 
 DUMP_STACKS = after_fork.DUMP_STACKS
 REOPEN_LOGS = signal.SIGHUP
@@ -65,7 +65,7 @@ class Processes:
     """
 
     def __init__(self, log: Log, companions: Mapping[int, str] | None = None) -> None:
-        self.log = Journal(log)
+        self.log = EventLog(log)
         self.companions = dict(companions or {})
         self._companions_told = False
         self.close_in_child: list[Callable[[], None]] = []

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from supervisor.event_log import EventLog
 from supervisor.processes.processes import Child, Exit
-from supervisor.program import Journal, PoolSettings
+from supervisor.program import PoolSettings
 
 
 class Fork(Protocol):
@@ -25,7 +26,7 @@ class Host:
 
     fork: Fork
     now: Callable[[], float]
-    log: Journal
+    log: EventLog
 
 
 class Rules(Protocol):

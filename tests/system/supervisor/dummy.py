@@ -29,9 +29,10 @@ from typing import Any
 from supervisor.control.control_socket import listen
 from supervisor.control.systemd import Notify
 from supervisor.errors import ReloadRefused
+from supervisor.event_log import EventLog
 from supervisor.keeper.loop import Duty, Keeper
 from supervisor.processes.stacks import Frame
-from supervisor.program import Journal, PoolSettings
+from supervisor.program import PoolSettings
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 from supervisor.supervisor import Supervisor
 from supervisor.upgrade import Inheritance
@@ -47,7 +48,7 @@ def log(level: str, event: str, fields: dict[str, object]) -> None:
     os.write(LOG, json.dumps(line).encode() + b"\n")
 
 
-say = Journal(log)
+say = EventLog(log)
 
 
 def read_settings() -> dict[str, object]:

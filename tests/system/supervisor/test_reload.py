@@ -10,8 +10,9 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from supervisor.errors import ReloadRefused
+from supervisor.event_log import EventLog
 from supervisor.pool_lifecycle import PoolLifecycle
-from supervisor.program import Journal, PoolSettings, Program
+from supervisor.program import PoolSettings, Program
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.slots.host import Fork, Host
 from supervisor.transitions import Mode
@@ -96,7 +97,7 @@ class Unusable:
 def test_whoever_hears_of_a_refused_reload_finds_the_pool_running(board: Scoreboard) -> None:
     """In the log or as the answer: from then on it is over, also by the shared table."""
     heard: list[tuple[str, str]] = []
-    log = Journal(lambda level, event, fields: heard.append((event, board.head.mode)))
+    log = EventLog(lambda level, event, fields: heard.append((event, board.head.mode)))
     unused: Any = SimpleNamespace(make_room=None)
     host = Host(cast("Fork", None), time.monotonic, log)
     lifecycle = PoolLifecycle(cast("Program", Unusable()), (board, board), host, unused, unused)

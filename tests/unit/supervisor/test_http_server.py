@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from supervisor.event_log import EventLog
 from supervisor.keeper import http_server
 from supervisor.keeper.http_server import HttpServer
 from supervisor.keeper.loopback import is_loopback
-from supervisor.program import Journal
 from tests.kit import wait_until
 
 
@@ -23,7 +23,7 @@ class Served:
         self.accepting = True
         self.lines: list[tuple[str, dict[str, object]]] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
-        log = Journal(lambda level, event, fields: self.lines.append((event, fields)))
+        log = EventLog(lambda level, event, fields: self.lines.append((event, fields)))
         self.server = HttpServer(self.listener, self.answer, log, lambda: self.accepting)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._turn)

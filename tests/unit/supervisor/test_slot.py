@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from supervisor.event_log import EventLog
 from supervisor.processes.processes import Child, Exit
-from supervisor.program import Journal, PoolSettings
+from supervisor.program import PoolSettings
 from supervisor.scoreboard.scoreboard import Scoreboard
 from supervisor.slots.host import Host
 from supervisor.slots.worker_slot import WorkerSlot
@@ -51,7 +52,7 @@ class Pool:
 
     @property
     def host(self) -> Host:
-        return Host(self.fork, lambda: self.time, Journal(lambda *_: None))
+        return Host(self.fork, lambda: self.time, EventLog(lambda *_: None))
 
 
 @pytest.fixture
