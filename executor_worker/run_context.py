@@ -75,7 +75,7 @@ class RunContext:
         if self.left() <= 0:
             raise NodeTimeout("the node's time is up")
 
-    def hold_off(self, seconds: float, throttle_key: str) -> None:
+    def may_park(self, seconds: float, throttle_key: str) -> None:
         """
         Call before waiting for a throttled model: a worker that can rather gives the item back until there is room.
 

@@ -81,7 +81,7 @@ class Retries:
                 number += 1
                 if throttled:
                     run_context.tries = number
-                    run_context.hold_off(wait_s, self._throttle.key(model))
+                    run_context.may_park(wait_s, self._throttle.key(model))
                 pause(min(wait_s, LONGEST_HELD_S), run_context, self._sleep)
         finally:
             run_context.tries = 0  # those were this call's
@@ -90,10 +90,10 @@ class Retries:
         """Wait until *model* may be called; not all who wait come back at the same instant."""
         while (wait := self._throttle.admit(model, run_context)) is not None:
             if wait.refused:
-                run_context.hold_off(wait.seconds, wait.key)
+                run_context.may_park(wait.seconds, wait.key)
             if wait.seconds >= run_context.left():
                 raise self._not_called(wait, model, run_context)
-            run_context.hold_off(wait.seconds, wait.key)
+            run_context.may_park(wait.seconds, wait.key)
             pause(wait.seconds + self._chance() * min(1.0, wait.seconds / 10), run_context, self._sleep)
 
     @staticmethod
@@ -113,7 +113,7 @@ class Retries:
         wait = self._throttle.refused(model, run_context, error)
         if wait is None:
             raise error
-        run_context.hold_off(wait.seconds, wait.key)
+        run_context.may_park(wait.seconds, wait.key)
         if wait.seconds >= run_context.left():
             raise error
         pause(wait.seconds, run_context, self._sleep)

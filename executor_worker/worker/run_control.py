@@ -112,7 +112,7 @@ class RunControl(RunContext):
             if self._cancelled():
                 raise Cancelled(NOT_WANTED)
 
-    def hold_off(self, seconds: float, throttle_key: str) -> None:
+    def may_park(self, seconds: float, throttle_key: str) -> None:
         # Whatever the run has done by now is written down.
         if throttle_key and seconds > IN_PLACE_S:
             raise Parked(throttle_key, self.spent + self.tries)

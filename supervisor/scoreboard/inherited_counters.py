@@ -90,16 +90,16 @@ def inherit(board: Scoreboard, tables: list[int]) -> list[int]:
     strange = []
     for fd in tables:
         try:
-            legacy = InheritedCounters(fd)
+            predecessor = InheritedCounters(fd)
         except ValueError:
             os.close(fd)
             strange.append(fd)
             continue
-        board.head.last_done_wall_ns = max(board.head.last_done_wall_ns, legacy.last_done_wall_ns)
-        if legacy.ended:
-            for key, value in legacy.items().items():
+        board.head.last_done_wall_ns = max(board.head.last_done_wall_ns, predecessor.last_done_wall_ns)
+        if predecessor.ended:
+            for key, value in predecessor.items().items():
                 board.head.inherited.add(key, value)
-            legacy.close()
+            predecessor.close()
         else:
-            board.legacies.append(legacy)
+            board.predecessors.append(predecessor)
     return strange

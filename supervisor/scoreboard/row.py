@@ -230,7 +230,7 @@ class Row(CurrentItem):
         self._wakeups.ring(self.slot)
 
     def clear_wake(self) -> bool:
-        """Take back all wakes so far; True when there was one."""
+        """Take back all wakeups so far; True when there was one."""
         return self._wakeups.clear(self.slot)
 
     # Only while the slot has no worker.

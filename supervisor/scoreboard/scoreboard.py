@@ -193,7 +193,7 @@ class Scoreboard:
             _new_file(layout.size, HIDDEN_NAME if hidden else FILE_NAME) if shown_by is None else None
         )  # of the memory; for a successor to read
         self.shared = _others_memory(shown_by, layout.size) if self.fd is None else mmap(self.fd, layout.size)
-        self.legacies: list[Predecessor] = []
+        self.predecessors: list[Predecessor] = []
         self.event_fd = EventFd()  # for the supervisor: something changed
         self.keeper_event_fd = EventFd()  # for the keeper
         self.head = Head(self.shared, 0, layout.head_areas)
@@ -255,7 +255,7 @@ class Scoreboard:
         """Every area that was ever added to: those of slots that are gone, and of predecessors, count on."""
         numbers, head = range(self._first, self.head.highest_slot + 1), self.head
         slots = (self.row(slot).counters for slot in numbers)
-        return [head.counters, head.keeper_counters, head.inherited, *slots, *self.legacies]
+        return [head.counters, head.keeper_counters, head.inherited, *slots, *self.predecessors]
 
     @property
     def refused(self) -> float:
@@ -265,7 +265,7 @@ class Scoreboard:
     @property
     def tables(self) -> list[int]:
         """Descriptors of all tables that are counted here, for a successor: it counts on."""
-        return [fd for fd in (self.fd, *(legacy.fd for legacy in self.legacies)) if fd is not None]
+        return [fd for fd in (self.fd, *(predecessor.fd for predecessor in self.predecessors)) if fd is not None]
 
     def close(self) -> None:
         """Give back the descriptors; the memory goes with the last process."""
@@ -275,7 +275,7 @@ class Scoreboard:
         for fd in self.tables:
             os.close(fd)
         self.fd = None
-        self.legacies.clear()
+        self.predecessors.clear()
 
     def _all_rows(self) -> Iterator[Row]:
         return map(self.row, range(self._first, self.head.highest_slot + 1))

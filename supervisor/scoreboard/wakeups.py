@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-SPARE_SLOTS = 8  # wakes made ahead, so that a growing pool need not replace the keeper at each step
+SPARE_SLOTS = 8  # wakeups made ahead, so that a growing pool need not replace the keeper at each step
 
 
 class EventFd:

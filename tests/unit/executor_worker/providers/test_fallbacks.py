@@ -287,7 +287,7 @@ class Closed:
 class GivenBack(RunContext):
     """A run in a pool: it does not wait for a throttle."""
 
-    def hold_off(self, seconds: float, throttle_key: str) -> None:
+    def may_park(self, seconds: float, throttle_key: str) -> None:
         raise Parked(throttle_key, self.spent + self.tries)
 
 

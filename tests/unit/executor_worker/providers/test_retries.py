@@ -107,7 +107,7 @@ def test_the_last_error_says_how_often_it_was_tried() -> None:
 class Given(RunContext):
     """A run whose item is given back instead of waiting."""
 
-    def hold_off(self, seconds: float, throttle_key: str) -> None:
+    def may_park(self, seconds: float, throttle_key: str) -> None:
         raise Parked(throttle_key, self.tries)
 
 

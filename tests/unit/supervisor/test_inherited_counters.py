@@ -58,7 +58,7 @@ def test_generations_add_up(boards: list[Scoreboard]) -> None:
     second.place(3).counters.add(b"x", 10)
     first.head.mode = "stopped"
     hand_over(second, third)
-    assert len(third.legacies) == 1, "the first has ended"
+    assert len(third.predecessors) == 1, "the first has ended"
     third.place(5).counters.add(b"x", 100)
     second.row(3).counters.add(b"x", 10)
     assert totals(third) == {b"x": 121}
