@@ -109,7 +109,7 @@ class PoolSlots:
             kind.renew(program)
 
     def roll(self) -> bool:
-        """Replace whoever is next; answers whether all have the settings in force, and are up."""
+        """Replace the slot that is next; answers whether all have the settings in force, and are up."""
         # The keeper goes first: workers need the leases it keeps.
         if not self.keeper.ready or self.keeper.old:
             return False

@@ -64,7 +64,7 @@ class ChildPool:
             self._process.wait()
 
     def last_words(self, lines: int = 15) -> str:
-        """Return the last *lines* of its log, without the program's name, which whoever shows them says."""
+        """Return the last *lines* of its log, without the program's name, which the caller that shows them says."""
         last = self.log.read_text("utf-8", "replace").splitlines()[-lines:]
         return "\n".join(line.removeprefix("executor-worker: ") for line in last)
 

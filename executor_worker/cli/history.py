@@ -60,7 +60,7 @@ def write(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def _leave_with_parent() -> None:
-    """End at the end of stdin: whoever started us holds its other end, and may be killed."""
+    """End at the end of stdin: the process that started us holds its other end, and may be killed."""
 
     def watch() -> None:
         while os.read(0, 4096):

@@ -66,7 +66,7 @@ def _records(link: Link, state: GraphState, graph: str, node: str) -> list[Recor
     try:
         found = [loads(record) for record in last_run(link, graph, node, state.metadata(node) or {})]
     except ValueError:
-        raise Quit(FAILED, f"the journal of {graph}/{node} is not JSON: somebody else has written to it.") from None
+        raise Quit(FAILED, f"the journal of {graph}/{node} is not JSON: another program has written to it.") from None
     if not found:
         advice = "a plain tool node keeps none, and one is kept for STATE_TTL only; `once` runs a node anew."
         raise Quit(FAILED, f"there is no journal of {graph}/{node}: {advice}")

@@ -69,7 +69,7 @@ def call_tool(
     Raises:
         ToolError: It did not answer; whatever else a tool raises becomes `ToolFailed`.
         NodeTimeout, Cancelled, Abandoned: From the watch.
-        Parked: It was not sent, as nobody's calls reach the tool.
+        Parked: It was not sent, as no worker's calls reach the tool.
     """
     run_context.check()
     circuits = circuits_of(tool)

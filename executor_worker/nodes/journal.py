@@ -70,7 +70,7 @@ class Journal(Protocol):
         """
         Show *record* to the run's watchers; it is not kept, and this never fails.
 
-        A call, and what came of it, is shown with the run's end: whoever watches has seen the beginning.
+        A call, and what came of it, is shown with the run's end: a reader that watches has seen the beginning.
         """
         ...
 
@@ -214,7 +214,7 @@ def answered(
     """
     Args:
         with_value: The run wants the answer as a value, not as a model reads it.
-        with_text: False: it is only told, and nobody reads what was answered.
+        with_text: False: it is only told, and what was answered is not read.
     """
     record: Record = {"step": "answered", "call": call, "name": name, "ok": not answer.is_error}
     record["seconds"] = round(seconds, 3)

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 
-# Nobody else's variables begin so: whatever does and is unknown gets a warning.
+# No other program's variables begin so: whatever does and is unknown gets a warning.
 _OURS = (
     "WORKER_",
     "WORKERS_",
@@ -47,7 +47,7 @@ _MEANT = {
 }
 
 
-# The original programs' own: whoever moves here may have them set.
+# The original programs' own: an operator who moves here may have them set.
 _SAYS_IT_HERE = {"TIMEOUT_SHUTDOWN": "DRAIN_TIMEOUT"}
 OF_THE_ORIGINAL = (
     *("REDIS_POOL_SIZE", "REDIS_MIN_IDLE_CONNS", "REDIS_MAX_RETRIES"),

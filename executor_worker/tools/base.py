@@ -21,7 +21,7 @@ OnProgress: TypeAlias = Callable[[float, float | None], None]
 
 
 def unheard(done: float, total: float | None) -> None:
-    """Tell nobody how far a call has got."""
+    """Discard how far a call has got."""
 
 
 def key_header(key: str) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """
-Deltas: what a model is saying, and how far a tool has got, shown to whoever listens at that moment and kept nowhere.
+Deltas: what a model is saying and how far a tool has got, shown to clients that listen at that moment and kept nowhere.
 
 They go out on channels, beside the run's log. Redis is asked who listens once a second while there is something to
-show: where nobody does nothing is sent.
+show: if none does nothing is sent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Ask = Callable[[Callable[[Link], T]], T]
 
 EVERY_S = 0.055  # between two of one node
 MOST, WITHIN_S = 20, 1.0  # however many calls it makes
-LOOK_S = 1.0  # whether somebody listens
+LOOK_S = 1.0  # whether a client listens
 _TEXT = -1
 
 
@@ -144,7 +144,7 @@ class Deltas:
         self._ask(lambda link: show(link, self._channels, packed))
 
     def _channels_now(self, now: float) -> tuple[str, ...]:
-        """Return the channels that somebody listens to."""
+        """Return the channels that clients listen to."""
         if now >= self._look_at:
             self._look_at = now + LOOK_S
             self._channels = self._listened() if self._redis_up() else ()

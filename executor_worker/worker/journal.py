@@ -32,7 +32,7 @@ class RunJournal:
 
     Args:
         pause: Called after each lost reply with the number of tries so far; waits, and answers False to give up.
-        deltas: Shows progress to whoever listens as well; None: nothing does.
+        deltas: Shows progress to clients that listen as well; None: nothing does.
         content: Events tell prompts, arguments and results too.
 
     Attributes:
@@ -82,7 +82,7 @@ class RunJournal:
         try:
             records = [loads(record) for record in self._written]
         except ValueError:
-            logs.error("journal.unreadable", advice="somebody else has written to it: the run begins anew")
+            logs.error("journal.unreadable", advice="another program has written to it: the run begins anew")
             return [{"step": "unreadable"}]
         if records and records[-1]["step"] != "ended":
             steps = [record["step"] for record in records]

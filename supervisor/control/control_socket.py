@@ -122,7 +122,7 @@ class ControlSocket:
             call.socket.close()
 
     def close(self) -> None:
-        """Hang up on everybody; a socket that is a file goes, unless predecessor or successor listen there."""
+        """Hang up on all clients; a socket that is a file goes, unless predecessor or successor listen there."""
         self.close_in_child()
         if self._path:
             with contextlib.suppress(OSError):

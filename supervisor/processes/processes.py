@@ -235,7 +235,7 @@ def reap_adopted(seen: dict[int, int]) -> int:
     """
     Reap what was orphaned to this process and has died: call between items.
 
-    A child that is still a zombie at the second call was nobody's: who has started a child waits for it.
+    A child that is still a zombie at the second call has no parent that waits for it.
 
     Args:
         seen: Kept by the caller from call to call: start of each zombie by pid.

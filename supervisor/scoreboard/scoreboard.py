@@ -1,9 +1,9 @@
 """
 The pool as one table in shared memory: a head for the whole, a row for each slot.
 
-Made before the first fork, inherited by every child, gone with the last of them. Nobody locks: who writes what is said
-in `row.py`, and how a reader is never misled in `cells.py`. The memory of a row is only taken when it is used. It is a
-file without a folder, so that another process of the same user can look at it too (`discovery.py`).
+Made before the first fork, inherited by every child, gone with the last of them. No lock is taken: the
+writers are named in `row.py`, and how a reader is never misled in `cells.py`. The memory of a row is only taken when it
+is used. It is a file without a folder, so that another process of the same user can look at it too (`discovery.py`).
 """
 
 from __future__ import annotations

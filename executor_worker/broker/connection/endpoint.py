@@ -106,7 +106,7 @@ class Endpoint:
         return _from_url(parts, addr, user, password, db)
 
     def leads_to(self, other: Endpoint) -> bool:
-        """Tell whether *other*'s data are the same, whoever we are there; one sentinel in common is enough."""
+        """Tell whether *other*'s data are the same, as whichever user we log in; one sentinel in common is enough."""
         hosts = bool({*self.hosts} & {*other.hosts}) if self.service is not None else self.hosts == other.hosts
         return hosts and (self.path, self.service, self.db) == (other.path, other.service, other.db)
 

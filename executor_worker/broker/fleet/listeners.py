@@ -1,4 +1,4 @@
-"""Channels on which nodes are shown while they run, and who listens there."""
+"""Channels on which nodes are shown while they run, and their listeners."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from executor_worker.broker.names import DELTAS_CHANNEL, deltas_channel
 
 def listened(link: Link, graph_id: str) -> list[str]:
     """
-    Name those of a graph's channels that somebody listens to.
+    Name those of a graph's channels that have a listener.
 
     Raises:
         StreamUnavailable: No reply.

@@ -53,7 +53,7 @@ class StaleEpoch(RunError):
     """The run was retried meanwhile by another."""
 
     def __init__(self, graph_id: str) -> None:
-        super().__init__(graph_id, f"the run {graph_id} was retried by somebody else meanwhile")
+        super().__init__(graph_id, f"the run {graph_id} was retried by another caller meanwhile")
 
 
 class IdempotencyMismatch(RunError):

@@ -5,7 +5,7 @@
 local now = now_ms()
 local wait = turn(KEYS[1], ARGV[1], now)
 if wait == 0 then return {0, enter(KEYS[1], ARGV[1], now, ARGV[2]), 0} end
--- Where it holds somebody back it is needed for longer.
+-- If it holds a worker back it is needed for longer.
 local refused = redis.call('HGET', KEYS[1], 'refused')
 if wait == -1 and not refused then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return {wait, 0, refused and 1 or 0}

@@ -14,7 +14,7 @@ if about[5] then
 end
 if ARGV[2] ~= '1' then return 0 end
 redis.call('HSET', throttle, 'strikes', 0)
--- A limit that nobody comes near is not tried out by growing.
+-- A limit that no worker comes near is not tried out by growing.
 local limit = tonumber(about[1])
 if tonumber(about[4]) * 2 < limit then return 0 end
 if about[2] == '1' or tonumber(about[3]) + 1 >= limit then

@@ -1,5 +1,5 @@
--- Hold nobody back any more: what waits for the throttle is taken as there is room. Everybody is told.
--- KEYS: throttle. ARGV: channel. Reply: 1, or 0 where it held nobody back.
+-- Hold no caller back any more: what waits for the throttle is taken as there is room. All keepers are told.
+-- KEYS: throttle. ARGV: channel. Reply: 1, or 0 if it held no caller back.
 
 local there = redis.call('DEL', KEYS[1])
 redis.call('DEL', KEYS[1] .. ':calls')

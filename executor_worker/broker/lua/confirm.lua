@@ -1,5 +1,5 @@
 -- Make sure of what a blocking read has brought: it may have lain on the line for longer than the lease. Where it is
--- still ours its idle time restarts, and its kind opens it in the same moment, before anybody else can have settled it.
+-- still ours its idle time restarts, and its kind opens it in the same moment, before another worker can have settled it.
 -- KEYS: stream, settled markers, group resets. ARGV: group, consumer, entry, count, late ('1': its lease has passed meanwhile),
 -- the time (RFC 3339), names and values of its fields.
 -- Reply: {where it is, see `standing`, kind, what it brings along, whether its start was told}; {'passed'}: it is not to be

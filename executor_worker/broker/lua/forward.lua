@@ -1,6 +1,6 @@
 -- Hand an entry of another queue on to the work stream, once.
 -- KEYS: the stream it is on, the work stream. ARGV: group, entry, its data as it is handed on, delete ('1').
--- Reply: 1, or 0 where somebody else has done it.
+-- Reply: 1, or 0 if another keeper has done it.
 
 local rows = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[2], ARGV[2], 1)
 if rows.err or not rows[1] then return 0 end

@@ -1,7 +1,7 @@
 -- Whose name it is: one hash a name, of the supervisor that has it.
 -- KEYS: the name's hash. ARGV: what (claim, beat, leave), our token, ttl_ms; to claim: the token that must be there
 --       ('' = none), then fields and values.
--- Reply: 1, or 0 where somebody else has it.
+-- Reply: 1, or 0 if another supervisor has it.
 
 local there = redis.call('HGET', KEYS[1], 'token') or ''
 if ARGV[1] == 'claim' then

@@ -37,7 +37,7 @@ local expires = of_run and redis.call('PTTL', journal) > 0
 if before < 0 then
   redis.call('DEL', journal)
 elseif type(there) == 'table' then
-  return 'other' -- somebody else's key, and no list
+  return 'other' -- another program's key, and no list
 elseif there ~= before then
   return written() and 'kept' or 'other'
 end

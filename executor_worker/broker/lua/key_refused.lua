@@ -1,5 +1,5 @@
 -- A provider refuses the key of a call. If the key has worked before, calls of the model are held back, but for one every
--- probe_ms that tries; everybody is told.
+-- probe_ms that tries; all keepers are told.
 -- KEYS: throttle, the key's models. ARGV: consumer, model ('': the key is refused for all), known to have worked ('1'),
 -- probe_ms, how long to remember (ms), why, channel.
 -- Reply: ms to wait, -1 if the key has never worked.

@@ -1,4 +1,4 @@
--- Give an entry back until what it needs is there: it stays pending, held by nobody, and waits in its place.
+-- Give an entry back until what it needs is there: it stays pending, held by no worker, and waits in its place.
 -- KEYS: stream, settled markers, group resets, what it waits for. ARGV: group, consumer, entry, count, tries so far,
 -- when it is too late for it (ms; 0: never), its state's key, ms until it is due or '': then this was an attempt of it.
 -- Reply: 1, or 0 where it was not ours.

@@ -1,4 +1,4 @@
--- Give an entry back: it stays pending, but stale at once for everybody, and everybody is told.
+-- Give an entry back: it stays pending, but stale at once for every worker, and all keepers are told.
 -- KEYS: stream, settled markers, group resets. ARGV: group, consumer, entry, count, forgive ('1'), channel.
 -- Reply: 1, or 0 where it was not ours.
 

@@ -1,6 +1,6 @@
 -- Keep entries their holders' for one more lease: idle time restarts, delivery counts stay.
 -- KEYS: settled markers, group resets. ARGV: group, stream, consumer, entry, count of each.
--- Reply: the positions (from 0) of those that are somebody else's now.
+-- Reply: the positions (from 0) of those that are another worker's now.
 
 local lost = {}
 for i = 1, #ARGV, 5 do

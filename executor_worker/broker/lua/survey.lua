@@ -1,4 +1,4 @@
--- Look at all that is waited for: keep the places of those who still call, forget what holds nobody back any more.
+-- Look at all that is waited for: keep the places of those who still call, forget what holds no worker back any more.
 -- KEYS: none. ARGV: lease_ms, most entries wanted, the pool's name and a dot, number of streams it serves, those, then
 -- consumers whose calls go on.
 -- Reply: {things that are left, throttles of those, breakers of those, ms until the next may open or -1, then stream and

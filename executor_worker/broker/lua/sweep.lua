@@ -1,4 +1,4 @@
--- Look through one page of what is pending for entries nobody seems to work on.
+-- Look through one page of what is pending for entries that no worker seems to work on.
 -- KEYS: stream. ARGV: group, lease_ms, first id, entries in a page, stale ones wanted.
 -- Reply: {where to go on or '' at the end, stale entries…}.
 -- XPENDING's own IDLE filter would scan all that is pending in one call where nothing is idle.

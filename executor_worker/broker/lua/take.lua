@@ -7,7 +7,7 @@
 
 -- Count one more delivery of a row to *consumer*; false where the entry was trimmed away (the row is then gone too).
 local function claim(stream, group, consumer, entry, count, forgive)
-  must_hold('hash', stream .. UNCOUNTED) -- else the delivery counts, and nobody runs it
+  must_hold('hash', stream .. UNCOUNTED) -- else the delivery counts, and no worker runs it
   local claimed = redis.call('XCLAIM', stream, group, consumer, 0, entry)
   if #claimed == 0 or not claimed[1] then return false end
   if forgive then redis.call('HINCRBY', stream .. UNCOUNTED, entry, 1) end

@@ -1,4 +1,4 @@
--- Somebody was told to call less: nobody calls before the time, and then fewer at once. Everybody is told.
+-- A worker was throttled: no worker calls before the time, and then fewer at once. All keepers are told.
 -- KEYS: throttle. ARGV: consumer, wait_ms (-1: the provider named none), the cut its call was made under,
 -- calls its pool has in flight, first wait_ms where none was named, longest such wait_ms, quiet_ms, channel, longest
 -- wait_ms that is kept to: one call tries after that; why.
@@ -8,7 +8,7 @@ local throttle, consumer, asked_ms = KEYS[1], ARGV[1], tonumber(ARGV[2])
 local now, calls = now_ms(), throttle .. ':calls'
 local about = redis.call('HMGET', throttle, 'not_before', 'limit', 'cuts', 'strikes', 'since', 'began')
 local cuts, strikes = tonumber(about[3] or 0), tonumber(about[4] or 0)
--- Whoever called before the last cut says nothing new: all of a burst are refused, that is one refusal.
+-- A worker that called before the last cut says nothing new: all of a burst are refused, that is one refusal.
 if cuts == 0 or cuts == tonumber(ARGV[3]) then
   redis.call('ZREMRANGEBYSCORE', calls, '-inf', now)
   local flying = cuts == 0 and tonumber(ARGV[4]) or math.min(tonumber(about[2]), redis.call('ZCARD', calls))

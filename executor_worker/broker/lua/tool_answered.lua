@@ -1,4 +1,4 @@
--- A call of a tool was answered: whatever was held back for it goes on. Everybody is told of that.
+-- A call of a tool was answered: whatever was held back for it goes on. All keepers are told of that.
 -- KEYS: its breakers. ARGV: channel. Reply: which of them held calls back.
 
 local closed = {}

@@ -1,4 +1,4 @@
--- A call of a tool brought no answer. Too many in a row, whoever has made them, and it is held back; everybody is told of
+-- A call of a tool brought no answer. Too many in a row, of whichever workers, and it is held back; all keepers are told of
 -- the first, so that all say from then on which calls are answered.
 -- KEYS: its breakers: the first that is open answers for those after it. ARGV: consumer, error code, how many in a row
 -- are too many, how long one is remembered (ms), channel.

@@ -128,7 +128,7 @@ def prune_consumers(
 
 def delete_left(link: Link, prefix: str, *, streams: Sequence[str] = TAKEN_STREAMS, groups: Groups = OURS) -> list[str]:
     """
-    Delete consumers whose names begin with *prefix*, that nobody registers and that have nothing pending.
+    Delete consumers whose names begin with *prefix*, that are not registered and that have nothing pending.
 
     A predecessor whose last items were given back at its end could not delete its own: these were pending until others
     took them.

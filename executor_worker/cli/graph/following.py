@@ -14,7 +14,7 @@ from executor_worker.broker.names import DELTAS_CHANNEL, deltas_channel
 from executor_worker.cli.display import console, on_terminal, one_line
 from executor_worker.json_text import loads
 
-SAFETY_S = 5.0  # between two looks where nobody tells of anything new
+SAFETY_S = 5.0  # between two looks if nothing new is told
 
 
 def follow(

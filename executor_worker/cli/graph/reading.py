@@ -28,7 +28,7 @@ def read_request(
     Read a graph, or `{"graph", "inputs"}`; *given* inputs are laid over the file's.
 
     Args:
-        most_bytes: MAX_GRAPH_BYTES; None: that is for somebody else to say.
+        most_bytes: MAX_GRAPH_BYTES; None: that is for the API to say.
 
     Raises:
         Quit: It can't be read (2), is too large, or is neither JSON nor YAML (1).

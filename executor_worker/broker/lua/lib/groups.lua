@@ -1,4 +1,4 @@
--- Groups: streams that are not read by our own group have theirs in here; whoever serves them says so.
+-- Groups: streams that are not read by our own group have theirs in here; the pool that serves them says so.
 local groups = {}
 
 local function group_of(stream, ours)

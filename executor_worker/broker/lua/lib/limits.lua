@@ -1,11 +1,11 @@
 -- Limits: how many items may be run at once, on all hosts. A place is worth as much as the lease of the item it was taken
--- with: whoever loses the item has lost it. What finds no room waits (waits.lua) in the order of entry; where several lines
+-- with: a worker that loses the item has lost it. What finds no room waits (waits.lua) in the order of entry; where several lines
 -- wait for one limit (roles, for their total) they are served in turns. After waits.lua.
 --
 -- dago:limit:<name>         sorted set: "group stream entry" of those that have a place → until when (ms) that is sure; from
 --                           then on the entry's pending row tells
 -- dago:limit:<name>|<line>  what items wait for
--- dago:limit:<name>:shut    set: lines that nobody looks at before a place of that limit falls free. They are not in AWAITED,
+-- dago:limit:<name>:shut    set: lines that are not looked at before a place of that limit falls free. They are not in AWAITED,
 --                           so that full limits cost those who take nothing, however many there are
 -- LIMITS                    hash: name → most at once, of limits that items wait for
 -- TURNS                     hash: line's key → the turn in which it was served last; and one, "", counts them
@@ -14,14 +14,14 @@
 local TOTAL = 'roles'
 local ROLE = '^role:'
 
-local limit_max = {} -- name → most at once; whoever keeps to them says so
+local limit_max = {} -- name → most at once; the pool that keeps to them says so
 local limits_kept = false
 local node_limits_kept = false -- there are some that nodes name in their configs
 local place_lease_ms = nil
-local look_again = nil -- keepers do, once a second (limits_watched.lua): whoever takes goes by what is there
+local look_again = nil -- keepers do, once a second (limits_watched.lua): a worker that takes goes by what is there
 local called_up = false -- an item is being taken out of its line: those before it were passed over
 -- function(stream, group, entry): names of limits of each earlier entry that a worker has just been given, and has not
--- opened yet; whoever takes knows (unopened.lua).
+-- opened yet; the worker that takes knows (unopened.lua).
 local unopened_before = nil
 
 local function line_key(name, line) return LIMIT_PREFIX .. name .. '|' .. line end
@@ -61,14 +61,14 @@ local function is_full(name)
   return limit_max[name] and redis.call('ZCARD', LIMIT_PREFIX .. name) >= limit_max[name]
 end
 
--- The full limit for whose sake nobody of a line is let in now; nil where there is none.
+-- The full limit for whose sake no entry of a line is let in now; nil if there is none.
 local function full_limit(key)
   local name = limit_of(key)
   if not name then return nil end
   return is_full(name) and name or string.find(name, ROLE) and is_full(TOTAL) and TOTAL or nil
 end
 
--- Nobody looks at a line until *full*, its own limit or the total, has room.
+-- A line is not looked at until *full*, its own limit or the total, has room.
 local function shut(key, full)
   local other = full == TOTAL and limit_of(key) or TOTAL
   if other ~= full then redis.call('SREM', shut_key(other), key) end
@@ -100,7 +100,7 @@ gates.limit = {
   enter = function(key) redis.call('HSET', TURNS, key, redis.call('HINCRBY', TURNS, '', 1)) end,
 }
 
--- Leave out what lets nobody in, and bring the rest into the order in which it is asked: lines that were served longest ago
+-- Leave out what lets no entry in, and bring the rest into the order in which it is asked: lines that were served longest ago
 -- first.
 local function in_turns(keys)
   if not limits_kept then return keys end
@@ -130,7 +130,7 @@ local function in_order(entry)
   return ms * 4096 + math.min(tonumber(seq), 4095)
 end
 
--- The names of the limits it had a place of, nil where it had none. Whoever waits for those is looked at again.
+-- The names of the limits it had a place of, nil if it had none. What waits for those is looked at again.
 local function forget_place(group, stream, entry)
   local names = redis.call('HGET', PLACES, stream .. ' ' .. entry)
   if not names then return nil end
@@ -203,7 +203,7 @@ local function admitted(one, needs)
   return true
 end
 
--- Tell everybody of one that may be taken now, for each line that waits for a place of a limit of *freed* and has room.
+-- Tell all keepers of one that may be taken now, for each line that waits for a place of a limit of *freed* and has room.
 local function call_up(freed)
   if seen_awaited and #seen_awaited == 0 then return end -- what has begun to wait since then waits for what is full
   for _, key in ipairs(awaited()) do

@@ -1,4 +1,4 @@
--- What keepers look at in limits, once a second: those whose time is up, and lines that nobody looks at. After limits.lua.
+-- What keepers look at in limits, once a second: those whose time is up, and lines that are not looked at. After limits.lua.
 
 -- Look again at those whose time is up: most were renewed meanwhile.
 look_again = function(name, members, now)
@@ -14,7 +14,7 @@ look_again = function(name, members, now)
   end
 end
 
--- Lines that nobody looks at, of all limits that items wait for.
+-- Lines that are not looked at, of all limits that items wait for.
 local function shut_lines()
   local found, kept = {}, redis.pcall('HGETALL', LIMITS)
   if kept.err then return found end

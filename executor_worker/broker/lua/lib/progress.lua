@@ -1,6 +1,6 @@
 -- Progress of nodes, told in scripts that workers call anyway: it never keeps one of them from its work.
 
-local told_at = nil -- RFC 3339; whoever is about to run what it takes says so
+local told_at = nil -- RFC 3339; a worker about to run what it takes says so
 
 local function tell(event) redis.pcall('XADD', PROGRESS_STREAM, '*', 'data', event) end
 

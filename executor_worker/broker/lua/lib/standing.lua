@@ -1,4 +1,4 @@
--- Who holds an entry, and where it went if nobody does. Used by settle, release and renew.
+-- The holder of an entry, and where it went if it has none. Used by settle, release and renew.
 
 -- Settled markers: hash, consumer → "<stream> <entry> <count>" of what it settled last.
 local function marked(markers, stream, entry)
@@ -9,7 +9,7 @@ local function marked(markers, stream, entry)
   return false
 end
 
--- Who settled an entry: kept where its graph's state can't tell whoever comes late.
+-- The worker that settled an entry: kept where its graph's state can't tell one that comes late.
 local function settled_key(stream, entry)
   return SETTLED_PREFIX .. stream .. '/' .. entry
 end
@@ -31,7 +31,7 @@ local function not_after(a, b)
   return a_seq <= b_seq
 end
 
--- The group was made anew and never delivered this entry: nobody else has it, though it has no pending row.
+-- The group was made anew and never delivered this entry: no other worker has it, though it has no pending row.
 local function row_was_lost(stream, group, entry, resets)
   local reset = redis.call('HGET', resets, stream)
   if reset and not_after(entry, reset) then return true end
@@ -45,8 +45,8 @@ local function row_was_lost(stream, group, entry, resets)
   return true
 end
 
--- ours: pending for this consumer, in this very delivery.   fenced: somebody else has it or has settled it.
--- already: this consumer has settled this delivery.         gone: the row is lost and nobody is known to have settled it.
+-- ours: pending for this consumer, in this very delivery.   fenced: another worker has it or has settled it.
+-- already: this consumer has settled this delivery.         gone: the row is lost and no worker is known to have settled it.
 local was_settled = false -- by this very consumer: it is told once
 local function standing(stream, group, consumer, entry, count, markers, resets)
   local row = redis.pcall('XPENDING', stream, group, entry, entry, 1)

@@ -51,7 +51,7 @@ local function waiting(group, consumer, lease_ms, streams)
   return false
 end
 
--- An entry that nobody was given yet, of the first stream that has one.
+-- An entry that no consumer was given yet, of the first stream that has one.
 local function unread(streams, ours, consumer, keep)
   local passed = 0
   if keep then must_hold('hash', LAST_READ) end

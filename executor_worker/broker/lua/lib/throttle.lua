@@ -4,7 +4,7 @@
 --                     refused (why the key is refused; only if it is), limit (calls at once), cuts (how often it was
 --                     cut), slow ('1': it doubles from round to round, as it was never cut on its way up), grown (answers
 --                     since it last grew), strikes (refusals in a row), peak (most calls at once since the cut). Lives
---                     while it holds anybody back.
+--                     while it holds a caller back.
 -- <throttle>:calls    sorted set: consumer → when its place falls free by itself (ms)
 
 local FURTHEST_PLACE_MS = 60000 -- none is given for longer: the clock was put back
@@ -28,7 +28,7 @@ local function turn(throttle, consumer, now)
   return redis.call('ZCARD', calls) < tonumber(about[2]) and 0 or -1
 end
 
--- Give *consumer* a place for *lease_ms*; returns which cut it was given under, 0 where nobody is held back.
+-- Give *consumer* a place for *lease_ms*; returns which cut it was given under, 0 if no caller is held back.
 local function enter(throttle, consumer, now, lease_ms)
   local about = redis.call('HMGET', throttle, 'cuts', 'peak')
   if not about[1] then return 0 end

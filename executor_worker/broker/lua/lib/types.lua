@@ -1,4 +1,4 @@
--- Refuse a key that somebody else has put something else under before the first write: Redis undoes nothing of a script
+-- Refuse a key that another program has put something else under before the first write: Redis undoes nothing of a script
 -- that fails later. Used by scripts that write several keys.
 
 local held = {} -- key → kind, of those that were asked for or have answered a command of their kind

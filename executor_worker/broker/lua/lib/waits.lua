@@ -1,12 +1,12 @@
 -- What items wait for, held by no worker: one list, one way to be put there and one way out.
 --
--- AWAITED   set: keys of all that items wait for, or that holds somebody back now
+-- AWAITED   set: keys of all that items wait for, or that holds a worker back now
 -- <key>:waiting           sorted set: "stream entry" → when the entry was added (ms), or when it is due
 -- PARKED    hash: "stream entry" → what it waits for, when it is too late for it (ms; 0: never) and the key
 --                         that says whether it is still wanted, by tabs
 -- PARKED_COUNTS  hash: stream → how many of its entries wait
 --
--- What waits keeps its pending row, uncounted, idle beyond all leases: nobody takes it for being stale. An item waits for
+-- What waits keeps its pending row, uncounted, idle beyond all leases: no worker takes it for being stale. An item waits for
 -- one thing at a time, in the order in which entries were added; where it needs several its kind, or the worker, looks at
 -- each in turn and lets it wait for the first that is shut.
 
@@ -14,7 +14,7 @@ local ROW_PAGE, MOST_PAGES = 100, 5
 
 -- Gates by the type of their keys, `dago:<type>:…`. The part that adds one says
 --   room(key, who, now)    how many may go in now; *who*: a consumer, or a pool's name, a dot and nothing
---   is_full(key)           optional, and cheap: it lets nobody in now
+--   is_full(key)           optional, and cheap: it lets no entry in now
 --   is_due(key, group, stream, entry, room)  optional: that one may go in now, not others that are not here yet
 --   enter(key, who, now)   optional: one does, in the step that takes it
 --   opens(key, now)        optional: ms until it may open, 0: it is open, -1: that is for something else to say
@@ -54,7 +54,7 @@ local function waits_for(member)
   return key and redis.call('ZSCORE', key .. ':waiting', member) and key or nil
 end
 
--- Whether an entry waits: then nobody takes it just because it is stale.
+-- Tell whether an entry waits: then no worker takes it just because it is stale.
 local function waits(stream, entry) return waits_for(stream .. ' ' .. entry) ~= nil end
 
 -- Let "stream entry" wait no longer.

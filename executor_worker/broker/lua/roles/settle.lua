@@ -18,7 +18,7 @@ local where = standing(stream, group, consumer, entry, count, markers, KEYS[3])
 if type(where) == 'table' then return where end
 if where == 'already' then return {'already', false, next_entry(taking)} end
 if where == 'fenced' then return {'fenced'} end
--- Its row is lost: whoever was quicker is told by the record, or by the key of those that settle so.
+-- Its row is lost: the worker that was quicker is told by the record, or by the key of those that settle so.
 if where == 'gone' then
   local record = record_at(KEYS[4])
   if record and entry_of(record) == entry and is_finished(record) then return {'fenced'} end

@@ -19,7 +19,7 @@ local function repeats_of(one)
 end
 
 -- {key of the document, the document}; nil where no graph is named. A guess without decoding: the caller checks the name
--- again after it has decoded the item. One that comes late with no row somebody else had time to settle: where the state,
+-- again after it has decoded the item. One that comes late with no row another worker had time to settle: where the state,
 -- which would tell, is gone as well it is let go.
 local function bring_state(one)
   local data = data_field(one.fields)

@@ -4,7 +4,7 @@
 -- dago:executor:cancelled:<jobId>   string: it is not wanted any more
 -- <stream>:forgiven                 hash: "<entry> ours" where a consumer of ours was given the entry
 
-local roles = {} -- stream → {name}; whoever serves them says so
+local roles = {} -- stream → {name}; the pool that serves them says so
 local record_ttl_ms = 86400000
 local LONGEST_ID = 200 -- bytes
 
@@ -78,7 +78,7 @@ local function limits_of_job(one)
   return {names = role.limits, lines = {[TOTAL] = role.name}, watched = one.job.watched}
 end
 
--- {'cancelled'} or {}; false: somebody had time to settle it, or it is unknown who did.
+-- {'cancelled'} or {}; false: another worker had time to settle it, or it is unknown who did.
 local function open_job(one)
   local job = job_of(one)
   local key = JOB_PREFIX .. keyed(job.id)
