@@ -148,7 +148,7 @@ class LimitStorm:
         wait_until(done, 60 + self._plan.jobs * self._plan.model_s, lambda: f"all is done: {self._report}", every=0.02)
 
     def _hit(self, fault: str) -> bool:
-        """Hit a place; False where there was nothing to hit."""
+        """Hit a place; False if there was nothing to hit."""
         place = self._chance.choice(self._places)
         with suppress(httpx2.HTTPError, psutil.NoSuchProcess, ProcessLookupError, OSError):
             if fault == "keeper":

@@ -5,7 +5,7 @@ Workers, keepers and supervisors are killed and stopped, lines to Redis are cut,
 are thrown out, Redis is killed, restarted (AOF, so that it keeps what it has acknowledged) and frozen; with --sentinel
 it is a pair that fails over, as planned and by the loss of its primary. Then everything is read back: each item must
 have one result, each node of each shared graph its entry and all else its very bytes, each run more than one its
-reason, and nothing may be left over. The exit status is 1 where that is not so. With --graphs it is runs of graphs that
+reason, and nothing may be left over. The exit status is 1 if that is not so. With --graphs it is runs of graphs that
 are submitted: each must end as it must, once, and nothing may have to be mended.
 
 *seed* decides which faults come when and for how long; whom they meet depends on the machine as well.

@@ -64,7 +64,7 @@ class Clock:
         heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), action))
 
     def work_off(self) -> bool:
-        """Do what is due; False where nothing is left to be done."""
+        """Do what is due; False if nothing is left to be done."""
         while self._due and self._due[0][0] <= time.monotonic():
             heapq.heappop(self._due)[2]()
         return bool(self._due)

@@ -65,7 +65,7 @@ def api_settings(settings: Settings) -> ApiSettings:
         tokens = read_or_make(settings.api_tokens_create) if settings.api_tokens_create else ()
     if not (tokens or settings.api_open or is_loopback(settings.dago_http_host)):
         problem = f"{settings.dago_http_host!r} can be reached from other machines, and no token is asked for."
-        fix = "Set API_TOKENS=name:role:token, or API_OPEN=1 where whoever reaches it may do everything."
+        fix = "Set API_TOKENS=name:role:token, or API_OPEN=1 if whoever reaches it may do everything."
         raise ConfigError("DAGO_HTTP_HOST", problem, fix)
     if bool(settings.api_tls_cert) != bool(settings.api_tls_key):
         alone, other = ("CERT", "KEY") if settings.api_tls_cert else ("KEY", "CERT")

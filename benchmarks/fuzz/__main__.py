@@ -43,7 +43,7 @@ def report(tally: Tally, took_s: float) -> None:
 
 
 def main() -> int:
-    """Run what is asked for; 1 where something did what it must not."""
+    """Run what is asked for; 1 if something did what it must not."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.fuzz", description=__doc__)
     options.add_argument("--cases", type=int, default=100_000, help="of all targets together (%(default)s)")
     options.add_argument("--seed", type=int, default=1, help="the same seed makes the same cases (%(default)s)")

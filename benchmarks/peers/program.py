@@ -214,7 +214,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def pss_kib(pid: int) -> int:
-    """A process's proportional share of memory; 0 where it has gone."""
+    """A process's proportional share of memory; 0 if it has gone."""
     with suppress(StopIteration):
         lines = read_proc(pid, "smaps_rollup").splitlines()
         return int(next(line for line in lines if line.startswith(b"Pss:")).split()[1])

@@ -14,7 +14,7 @@ class Argument:
 
     Attributes:
         names: `--json`; none for an argument that is told by its place.
-        value: What stands for its value, as FILE; empty where it takes none.
+        value: What stands for its value, as FILE; empty if it takes none.
         choices: The values it may have; none: any.
     """
 

@@ -112,7 +112,7 @@ def _read(link: Link, job_id: str) -> Json | None:
 
 
 def _read_history(settings: Settings, job_id: str) -> Json | None:
-    """Read what Redis has forgotten; None where there is no database."""
+    """Read what Redis has forgotten; None if there is no database."""
     if not settings.database_url:
         return None
     with closing(history_of(settings)) as history:

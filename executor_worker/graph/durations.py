@@ -16,7 +16,7 @@ _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 
 
 def seconds(value: Any) -> float | None:
-    """Read a duration in seconds, at most ten years; None where *value* is none."""
+    """Read a duration in seconds, at most ten years; None if *value* is none."""
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):

@@ -54,7 +54,7 @@ class ToolResult:
 
     Attributes:
         blocks: Images and links carried over, in MCP's content block form (`{"type":"image","data","mimeType"}` …);
-            empty where `text` says all.
+            empty if `text` says all.
     """
 
     call_id: str
@@ -231,7 +231,7 @@ class Provider(Protocol):
 
     def known_models(self, run_context: RunContext) -> list[str]:
         """
-        List the models that can be named; empty where any will do. Costs nothing, retries nothing.
+        List the models that can be named; empty if any will do. Costs nothing, retries nothing.
 
         Raises:
             ModelError: The provider can't be reached or refuses the key.

@@ -35,7 +35,7 @@ class SettingField:
     The declaration of one setting.
 
     Attributes:
-        default: For people; empty where not set means nothing in particular.
+        default: For people; empty if not set means nothing in particular.
         names: All that its variable may have, NAME_FILE included.
     """
 

@@ -51,7 +51,7 @@ class Settings(
     unknown: tuple[str, ...] = ()
     """Sentences about variables that look like settings and are none, or that have no effect."""
     without_effect: tuple[str, ...] = ()
-    """The sentence about the original programs' variables that are set; empty where none is."""
+    """The sentence about the original programs' variables that are set; empty if none is."""
     role_table: tuple[Role, ...] = ()
     """The roles that are served, with their limits."""
 
@@ -126,7 +126,7 @@ class Settings(
         return {name: value for name, value in values.items() if name not in self.model_fields_set}, said
 
     def _ineffective(self, passed_over: Sequence[PassedOver]) -> tuple[str, ...]:
-        """Say which variables, of those that others read too, have no effect here; nothing where we make no traces."""
+        """Say which variables, of those that others read too, have no effect here; nothing if we make no traces."""
         if not self.traces_endpoint:
             return ()
         said = [

@@ -83,7 +83,7 @@ class Answer:
         value: What a tool node's output is: any JSON value (MCP: structured content as it is, else the text where
             all is text, else the blocks).
         text: The same for a model to read; written only when one does.
-        blocks: Images, links and the like for a model, MCP content blocks; empty where `text` says all.
+        blocks: Images, links and the like for a model, MCP content blocks; empty if `text` says all.
         is_error: The tool itself said that it failed; `text` is then its message.
         is_json: *value* is surely a JSON value: it need not be looked through again.
     """

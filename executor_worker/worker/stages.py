@@ -70,7 +70,7 @@ class Work:
         watched: The key that tells the keeper whether it is still wanted; "" if none does.
         decision: Whether it runs; the first reason not to is its answer.
         is_upkeep: It is no node, but keeps a graph's run going: it is not counted, and no event tells of it.
-        gap_s: From the end of the node before it in its run to its start; None where that says nothing.
+        gap_s: From the end of the node before it in its run to its start; None if that says nothing.
     """
 
     claim: Claim

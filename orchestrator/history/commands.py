@@ -33,7 +33,7 @@ class PostgresHistory:
         return jobs.prune(self._database, older_s)
 
     def job(self, job_id: str) -> dict[str, Any] | None:
-        """Read a job's record; None where there is none."""
+        """Read a job's record; None if there is none."""
         return jobs.read(self._database, job_id)
 
     def write(self, link: Link, name: str, ttl_s: float) -> int:

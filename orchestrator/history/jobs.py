@@ -68,7 +68,7 @@ def write(database: Database, records: Sequence[bytes]) -> None:
 
 def read(database: Database, job_id: str) -> Record | None:
     """
-    Read a job's record; None where there is none.
+    Read a job's record; None if there is none.
 
     Raises:
         HistoryUnavailable, HistoryRefused: See `Database`.

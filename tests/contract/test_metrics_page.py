@@ -72,7 +72,7 @@ def samples(wire: Wire) -> Samples:
 
 
 def value(wire: Wire, name: str, **labels: str) -> float:
-    """A sample's value, 0 where it is not there yet."""
+    """A sample's value, 0 if it is not there yet."""
     return samples(wire).get((name, frozenset(labels.items())), 0.0)
 
 

@@ -137,7 +137,7 @@ class Wire:
         return letter
 
     def worker(self, slot: int = 1) -> Json:
-        """A slot's entry in the registry; empty where there is none."""
+        """A slot's entry in the registry; empty if there is none."""
         raw: Any = self.redis.get(f"dago:workers:{self.pool.env['WORKER_ID']}.{slot}")
         return dict(json.loads(raw)) if raw else {}
 

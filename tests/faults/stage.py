@@ -131,7 +131,7 @@ class Stage:
         return entry
 
     def state(self, graph: str = "g") -> dict[str, Any]:
-        """A graph's document; empty where there is none."""
+        """A graph's document; empty if there is none."""
         raw = self.db.get(f"dago:state:{graph}")
         document: dict[str, Any] = json.loads(raw) if isinstance(raw, bytes) else {}
         return document

@@ -43,7 +43,7 @@ def test_17_item_that_kills_its_worker(stage: Stage) -> None:
 
 
 def hostile() -> dict[str, tuple[bytes, str]]:
-    """Entries by name, with the error code that they are to get; "" where nobody can be told."""
+    """Entries by name, with the error code that they are to get; "" if nobody can be told."""
     node = {**ITEM, "config": PID}
     raw = json.dumps(node)
     return {
@@ -113,7 +113,7 @@ def test_19_item_drained_a_hundred_times(stage: Stage) -> None:
         pool = stage.pool(workers=1, DRAIN_TIMEOUT="0.2" if number % 2 else "30")
         stage.started(count=number + 1)
         pool.send(signal.SIGTERM if number % 2 else signal.SIGQUIT)
-        assert pool.wait() == number % 2, "1 where a worker had to be killed"
+        assert pool.wait() == number % 2, "1 if a worker had to be killed"
     link = Link(Endpoint.parse(stage.server.unix_url))
     consumer = Consumer(link, "elsewhere.1", lease_s=stage.lease_s)
     for _ in range(RELEASES):

@@ -49,7 +49,7 @@ NOT_INSTALLED = "not installed: run `make kit`"
 
 
 def missing(name: str) -> str | None:
-    """Say why the counterpart *name* can't be used here; None where it can."""
+    """Say why the counterpart *name* can't be used here; None if it can."""
     if name == "root":
         return None if os.geteuid() == 0 else "needs root"
     if name == "unshare":

@@ -96,7 +96,7 @@ def every_pid() -> list[int]:
 
 
 def read_proc(pid: int, name: str) -> bytes:
-    """Read `/proc/PID/<name>`; empty where it is gone or not ours."""
+    """Read `/proc/PID/<name>`; empty if it is gone or not ours."""
     try:
         with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 - asked of all processes, often
             return file.read()
@@ -105,7 +105,7 @@ def read_proc(pid: int, name: str) -> bytes:
 
 
 def state_of(pid: int) -> str:
-    """The one-letter state of a process (R, S, D, T, Z); empty where it is gone."""
+    """The one-letter state of a process (R, S, D, T, Z); empty if it is gone."""
     for line in read_proc(pid, "status").splitlines():
         if line.startswith(b"State:"):
             return line.split()[1].decode()

@@ -1,7 +1,7 @@
 -- What lies in a work stream.
 -- KEYS: stream, its dead letters' stream, counts of what waits. ARGV: group.
 -- Reply: {entries, pending, of those parked, lag or nil, oldest entry not settled or '', dead letters,
--- seconds on the server's clock, 0 where there is none}.
+-- seconds on the server's clock, 0 if there is none}.
 
 local stream, group = KEYS[1], ARGV[1]
 

@@ -1,5 +1,5 @@
 -- Delete a consumer that has nothing pending; XGROUP DELCONSUMER would drop what is.
--- KEYS: settled markers, then the streams. ARGV: consumer, then each stream's group. Reply: 1, or 0 where something is
+-- KEYS: settled markers, then the streams. ARGV: consumer, then each stream's group. Reply: 1, or 0 if something is
 -- pending.
 
 for i = 2, #KEYS do

@@ -1,7 +1,7 @@
 -- Make a group where it is missing.
 -- KEYS: stream, group resets, last read ids. ARGV: group, keep ('1': settled entries stay in the stream), where it
 -- begins where nothing is known of it ('$': after what is there).
--- Reply: nil where it is there, else the id it starts after; what lies before has lost its pending rows.
+-- Reply: nil if it is there, else the id it starts after; what lies before has lost its pending rows.
 
 local stream, group = KEYS[1], ARGV[1]
 local groups = redis.pcall('XINFO', 'GROUPS', stream)

@@ -1,7 +1,7 @@
 -- Give an entry back until what it needs is there: it stays pending, held by no worker, and waits in its place.
 -- KEYS: stream, settled markers, group resets, what it waits for. ARGV: group, consumer, entry, count, tries so far,
 -- when it is too late for it (ms; 0: never), its state's key, ms until it is due or '': then this was an attempt of it.
--- Reply: 1, or 0 where it was not ours.
+-- Reply: 1, or 0 if it was not ours.
 
 local where, idle = standing(KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), KEYS[2], KEYS[3])
 if where ~= 'ours' then return 0 end

@@ -1,6 +1,6 @@
 -- Give an entry back: it stays pending, but stale at once for every worker, and all keepers are told.
 -- KEYS: stream, settled markers, group resets. ARGV: group, consumer, entry, count, forgive ('1'), channel.
--- Reply: 1, or 0 where it was not ours.
+-- Reply: 1, or 0 if it was not ours.
 
 local where, idle = standing(KEYS[1], ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), KEYS[2], KEYS[3])
 if where ~= 'ours' then return 0 end

@@ -1,7 +1,7 @@
 -- Put a failed node's item up again: the node is pending, its item on its stream, in one step.
 -- KEYS: state, work stream, the journal of the run before (or the state's key), the queues' set.
 -- ARGV: state's expected SHA-1, document, ttl_ms, data, queue to be made known or ''.
--- Reply: the entry; nil where the state has changed meanwhile.
+-- Reply: the entry; nil if the state has changed meanwhile.
 -- With an interpreter line this script is refused before its first command where memory is full.
 
 local current = redis.pcall('GET', KEYS[1])

@@ -5,7 +5,7 @@
 -- Reply: {stream, entry, count, uncounted, refused, fields, kind, what it brings along, whether its start
 -- was told}, nil, or {'nogroup', stream}.
 
--- Count one more delivery of a row to *consumer*; false where the entry was trimmed away (the row is then gone too).
+-- Count one more delivery of a row to *consumer*; false if the entry was trimmed away (the row is then gone too).
 local function claim(stream, group, consumer, entry, count, forgive)
   must_hold('hash', stream .. UNCOUNTED) -- else the delivery counts, and no worker runs it
   local claimed = redis.call('XCLAIM', stream, group, consumer, 0, entry)

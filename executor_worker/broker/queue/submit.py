@@ -37,7 +37,7 @@ def add_items(link: Link, items: Sequence[bytes], *, stream: str = WORK_STREAMS[
 
 def store_state(link: Link, graph_id: str, document: bytes, *, ttl_s: float, replace: bool = False) -> bool:
     """
-    Store a graph's state as it is; False where there is one already, unless *replace* is given.
+    Store a graph's state as it is; False if there is one already, unless *replace* is given.
 
     Raises:
         StreamUnavailable: No reply, or Redis is full.

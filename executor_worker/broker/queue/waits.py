@@ -20,7 +20,7 @@ class Survey:
         awaited: How many things hold callers back, or are waited for.
         throttles: How many of them are throttles of models.
         breakers: How many of them are tools, or servers of tools, whose last call brought no answer.
-        opens_s: Until the next one may open; None where that is for something else to say.
+        opens_s: Until the next one may open; None if that is for something else to say.
         ready: Pairs of stream and entry that waited and could be taken now.
     """
 
@@ -80,7 +80,7 @@ class Parked:
     Attributes:
         key: What it waits for.
         ends_at: When it is too late for it, in seconds since the epoch; 0: never.
-        state_key: Says whether it is still wanted; empty where nothing does.
+        state_key: Says whether it is still wanted; empty if nothing does.
     """
 
     stream: str

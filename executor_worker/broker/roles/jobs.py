@@ -57,7 +57,7 @@ def add_job(
 
 def read_job(link: Link, job_id: str) -> bytes | None:
     """
-    Read a job's record; None where there is none.
+    Read a job's record; None if there is none.
 
     Raises:
         StreamUnavailable: No reply.

@@ -35,7 +35,7 @@ def unwritten(link: Link, writer: str, *, hold_s: float) -> list[Unwritten] | No
     Read the oldest of them, and be the one that writes for *hold_s* seconds.
 
     Returns:
-        None where another is.
+        None if another is.
 
     Raises:
         StreamUnavailable: No reply.

@@ -45,7 +45,7 @@ _JOB = """\
   executor-worker job job-17 --wait
   executor-worker job job-17 --cancel
 
-exit status: 1 where it has failed, or nothing is known of it"""
+exit status: 1 if it has failed, or nothing is known of it"""
 _HISTORY = """\
   executor-worker history migrate       make its tables, or bring them up to date
   executor-worker history prune --older 90d

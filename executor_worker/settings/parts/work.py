@@ -49,7 +49,7 @@ class WorkFields(Part):
         False, description="Progress events also tell what models answered, tools were given and tools answered"
     )
     delete_settled: Annotated[bool, kinds.switch("1")] = Field(
-        True, description="Delete a work entry when it is settled; 0 where other groups read it too"
+        True, description="Delete a work entry when it is settled; 0 if other groups read it too"
     )
     results_maxlen: Annotated[int, kinds.whole(1, 10**12, 100_000)] = Field(
         100_000, description="Result streams are trimmed to about this, never what is still unread"

@@ -110,7 +110,7 @@ class Outgoing(Closable):
         """
         Parse what a server sent.
 
-        What can't be parsed answers the last request with an error, as nothing else will; None where
+        What can't be parsed answers the last request with an error, as nothing else will; None if
         it can't be an answer, e.g. a line that a server printed by mistake.
         """
         try:

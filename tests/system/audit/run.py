@@ -68,7 +68,7 @@ def ask(tool: Path, options: list[str]) -> Verdict:
 def judge(said: str, complained: str) -> Verdict:
     """
     Args:
-        said: pip-audit's report as JSON; empty where it broke off.
+        said: pip-audit's report as JSON; empty if it broke off.
         complained: What it wrote to stderr.
     """
     try:

@@ -50,7 +50,7 @@ class Record:
 
     Attributes:
         deliveries: Since its group was made last.
-        row: Consumer and delivery count; None where nothing is pending.
+        row: Consumer and delivery count; None if nothing is pending.
         given_back: Stale at once for everybody; `was_given_back`: it was once.
         present: It is in the stream.
         commits: Marks of the runs that were committed.

@@ -1,4 +1,4 @@
-"""`graph run` with the examples: a pool and a Redis of its own, the result as JSON, 1 where the graph failed."""
+"""`graph run` with the examples: a pool and a Redis of its own, the result as JSON, 1 if the graph failed."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_the_pool_in_a_few_lines() -> None:
 
 
 def test_runs_of_graphs_in_a_line() -> None:
-    """How many go on, since when, what their nodes do, how many ended; nothing where there are none."""
+    """How many go on, since when, what their nodes do, how many ended; nothing if there are none."""
     runs = RunsOverview(3, 125.0, 5, 4, 3, {"completed": 12, "failed": 1}, 60.0)
     several = Snapshot(False, here(BUSY).pool, [], runs=runs)
     assert ("runs", "3 active, oldest 2m; 5 nodes ready, 4 running; 12 completed, 1 failed in 60s") in view(

@@ -74,7 +74,7 @@ def passes(node_folder: Path, scenario: str, revision: str) -> tuple[bool, str]:
 
 
 def main(only: Sequence[str]) -> int:
-    """Run all scenarios, or those whose names hold a word of *only*; 1 where one did not end as it should."""
+    """Run all scenarios, or those whose names hold a word of *only*; 1 if one did not end as it should."""
     try:
         node_folder = install()
     except CannotInstall as reason:
@@ -91,7 +91,7 @@ def main(only: Sequence[str]) -> int:
 
 
 def judge(node_folder: Path, scenario: str, revision: str) -> bool:
-    """Run one and print a line; True where it did not end as it should."""
+    """Run one and print a line; True if it did not end as it should."""
     passed, said = passes(node_folder, scenario, revision)
     excepted = exception_of(scenario)
     word = ("passed, take it off the exceptions" if excepted else "passed") if passed else "failed"

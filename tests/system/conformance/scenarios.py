@@ -22,7 +22,7 @@ EXCEPTIONS = {
 
 
 def exception_of(scenario: str) -> str:
-    """Why *scenario* need not pass; empty where it must."""
+    """Why *scenario* need not pass; empty if it must."""
     return next((reason for name, reason in EXCEPTIONS.items() if scenario == name or is_family(scenario, name)), "")
 
 

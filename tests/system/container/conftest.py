@@ -144,7 +144,7 @@ def launch(
 
 
 def memory_kills(container: Container) -> int | None:
-    """How many processes of it the kernel has ended for memory; None where it sets no such limit."""
+    """How many processes of it the kernel has ended for memory; None if it sets no such limit."""
     for line in Path(f"/proc/{container.pid}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         for mount, counted, limit in (

@@ -24,7 +24,7 @@ def model(*rules: dict[str, Any], **more: Any) -> dict[str, Any]:
 def test_run_counts_what_its_nodes_have_spent(
     redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel, folder: Path
 ) -> None:
-    """Two calls, and three of a node that never answers as its schema wants; nothing where no model was asked."""
+    """Two calls, and three of a node that never answers as its schema wants; nothing if no model was asked."""
     (folder / "prices.json").write_text(json.dumps({"priced": {"input": 3, "output": 15}}))
     executor(redis_server, workers=1, LLM_PRICES=str(folder / "prices.json"), LLM_MODEL="priced")
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}

@@ -51,7 +51,7 @@ def test_hostile_graphs_are_answered_and_the_api_lives(api: Callable[..., Pool],
 
 
 def _dumped(document: object) -> bytes | None:
-    """A request with it, as JSON; None where it is nested deeper than can be written (see BODIES)."""
+    """A request with it, as JSON; None if it is nested deeper than can be written (see BODIES)."""
     try:
         return json.dumps({"graph": document, "inputs": {}}).encode()
     except RecursionError:

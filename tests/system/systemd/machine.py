@@ -107,7 +107,7 @@ class Machine:
 
 
 def inner_pid(pid: int) -> int:
-    """The number that a process of ours has inside; 0 where it is gone."""
+    """The number that a process of ours has inside; 0 if it is gone."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

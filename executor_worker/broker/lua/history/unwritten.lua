@@ -1,6 +1,6 @@
 -- Read records that are not in the database yet, the oldest first, if no other writer is at work now.
 -- KEYS: set of unwritten records, its writer. ARGV: who asks, for how long it is the writer then (ms), most records, most bytes.
--- Reply: 0 where another is the writer, else key and record of each; a record that is gone is passed over, and forgotten.
+-- Reply: 0 if another is the writer, else key and record of each; a record that is gone is passed over, and forgotten.
 
 local holder = redis.call('GET', KEYS[2])
 if holder and holder ~= ARGV[1] then return 0 end

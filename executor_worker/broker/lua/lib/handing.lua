@@ -1,7 +1,7 @@
 -- Hand an entry to the worker it was delivered to, opened by its kind. After kinds.lua.
 
 -- {stream, entry, count, uncounted, refused, fields, kind, what the kind brings along or false, whether its start was told};
--- false where its kind says that it is not to be run now. *how* it came: see lib/kinds.lua.
+-- false if its kind says that it is not to be run now. *how* it came: see lib/kinds.lua.
 local function handed(stream, entry, fields, count, group, consumer, how)
   local one = {
     stream = stream, entry = entry, fields = fields, count = count, group = group, consumer = consumer, how = how,

@@ -170,7 +170,7 @@ local function decoded(text)
   return fine and type(value) == 'table' and value or nil
 end
 
--- What a node is under whose config names limits, one or a list; nil where it names none.
+-- What a node is under whose config names limits, one or a list; nil if it names none.
 local function needs_of(config, watched)
   local given = type(config) == 'table' and config.limit
   if type(given) == 'string' then given = {given} end

@@ -17,7 +17,7 @@ local function tell_start(one, uncounted)
   return true
 end
 
--- A name that stands in an item's text once, as JSON; nil where only who reads all of the text can tell, false where it
+-- A name that stands in an item's text once, as JSON; nil if only a reader of the whole text can tell, false if it
 -- does not stand there.
 local LONGEST_TEXT = 262144
 local function only(data, name)

@@ -76,7 +76,7 @@ end
 
 -- args from index *at*: the time (RFC 3339), consumer, our group (see groups.lua), lease_ms, keep ('1': remember what was
 -- read last), number of streams, streams in the order to be asked.
--- Returns what `handed` does, false where there is nothing, or {'nogroup', stream}. *before*, if given, is asked for an
+-- Returns what `handed` does, false if there is nothing, or {'nogroup', stream}. *before*, if given, is asked for an
 -- entry first: before(streams, group, consumer, lease_ms).
 local function take(args, at, before)
   told_at = args[at]

@@ -47,7 +47,7 @@ end
 
 local function whole(number) return string.format('%.0f', number) end
 
--- What "stream entry" waits for; nil where it does not.
+-- What "stream entry" waits for; nil if it does not.
 local function waits_for(member)
   local about = redis.call('HGET', PARKED, member)
   local key = about and string.match(about, '^([^\t]*)\t')

@@ -169,7 +169,7 @@ def test_the_pools_own_gauges(health: Health, board: Scoreboard) -> None:
 
 
 def test_counts_of_health(health: Health, board: Scoreboard) -> None:
-    """All states are named, with 0 where there is none."""
+    """All states are named, with 0 if there is none."""
     busy(board.row(1), 5)
     body = json.loads(health.answer("/health", {})[2])
     assert body["workers"] == {"configured": 2, "starting": 0, "idle": 1, "busy": 1, "draining": 0, "dead": 0}

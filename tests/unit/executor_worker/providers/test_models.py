@@ -39,7 +39,7 @@ def test_the_key_is_not_in_the_settings_text() -> None:
 
 
 def in_child(work: Callable[[], None]) -> int:
-    """Run *work* in a forked child; its exit status is 0 where it did not raise."""
+    """Run *work* in a forked child; its exit status is 0 if it did not raise."""
     child = os.fork()
     if child == 0:
         try:

@@ -1,6 +1,6 @@
 -- Items of graphs that others schedule; whatever no other kind reads. Their graph's document is brought along.
 
--- The document at *key*: a string, false where there is none, '' where the key holds something else.
+-- The document at *key*: a string, false if there is none, '' if the key holds something else.
 local function document(key)
   local state = redis.pcall('GET', key)
   if type(state) == 'table' then return '' end
@@ -13,12 +13,12 @@ local function data_field(fields)
   end
 end
 
--- How often it was given back to be run again, as its node's policy says; nil where that was never.
+-- How often it was given back to be run again, as its node's policy says; nil if that was never.
 local function repeats_of(one)
   return one.count > 1 and redis.call('HGET', one.stream .. UNCOUNTED, one.entry .. ' repeats') or nil
 end
 
--- {key of the document, the document}; nil where no graph is named. A guess without decoding: the caller checks the name
+-- {key of the document, the document}; nil if no graph is named. A guess without decoding: the caller checks the name
 -- again after it has decoded the item. One that comes late with no row another worker had time to settle: where the state,
 -- which would tell, is gone as well it is let go.
 local function bring_state(one)

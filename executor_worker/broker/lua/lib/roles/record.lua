@@ -12,7 +12,7 @@ local function is_finished(record)
   return status == 'completed' or status == 'failed'
 end
 
--- A record's text; nil where there is none, or something else has its key.
+-- A record's text; nil if there is none, or something else has its key.
 local function record_at(key)
   local there = redis.pcall('GET', key)
   return type(there) == 'string' and there or nil
