@@ -19,8 +19,8 @@ from executor_worker.broker.connection.asynchronous import connect
 from executor_worker.telemetry import logs
 from orchestrator.api.app import build
 from orchestrator.api.live import SlowReaderProtocol
+from orchestrator.api_processes import ApiServices
 from orchestrator.metrics import ApiMetrics
-from orchestrator.program import ApiServices
 from orchestrator.rpc.doorway import Doorway, Server
 from orchestrator.service import Service
 from supervisor.scoreboard.scoreboard import Row
