@@ -173,6 +173,17 @@ def test_rehearsal_that_takes_long_ends_with_fewer_items(
     assert not lines
 
 
+def test_one_item_is_rehearsed_however_slow_the_machine_is(
+    board: Scoreboard, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is over before the first was taken."""
+    made = program(board)
+    lines.clear()
+    monkeypatch.setattr(rehearsal, "ENOUGH_S", -1.0)
+    assert made.rehearse() == 1
+    assert not lines
+
+
 def test_signal_that_comes_meanwhile_ends_the_start_just_after(
     board: Scoreboard, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
