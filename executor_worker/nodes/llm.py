@@ -28,8 +28,8 @@ def run(node: LlmNode, context: Context) -> dict[str, Any]:
     request, wanted = prepare(node, context)
     if wanted is None:
         text, reply = ask(request, context)
-        if not text and reply.stop_reason in FINISHED:
-            raise ModelBadResponse(f"{short(reply.model)} answered with nothing")
+        if not text:
+            raise nothing_said(reply)
         return _output(text, reply, context)
     return _ask_for(wanted, request, context)
 
@@ -75,6 +75,10 @@ def cut_short(reply: ModelReply, problem: str) -> ModelBadResponse:
     return ModelBadResponse(
         f"{short(reply.model)} stopped at {reply.stop_reason} before its answer was whole: {problem}"
     )
+
+
+def nothing_said(reply: ModelReply) -> ModelBadResponse:
+    return ModelBadResponse(f"{short(reply.model)} answered with nothing (it stopped at {reply.stop_reason})")
 
 
 def _ask_for(wanted: Wanted, request: ModelRequest, context: Context) -> dict[str, Any]:

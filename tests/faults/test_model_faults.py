@@ -122,6 +122,7 @@ CASES = {
     "bad-request": Case([plain(failure(400, "invalid_request_error", "too long"))], 1, "llm_rejected", "too long"),
     "refusal": Case([stopping("refusal", "I won't")], 1, "llm_rejected", "refused to answer"),
     "max-tokens": Case([stopping("max_tokens", "fine so f")], 1, more={"stop_reason": "max_tokens"}),
+    "max-tokens-at-once": Case([stopping("max_tokens", "")], 1, "llm_bad_response", "it stopped at max_tokens"),
     "empty-answer-of-an-agent": Case([empty], 1, "llm_bad_response", "answered with nothing", ("give_back",)),
     "malformed-input": Case(
         [calling(("give_back", '{"value": [7')), good], 2, tools=("give_back",), made=(("give_back", False),)

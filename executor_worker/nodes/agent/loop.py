@@ -33,7 +33,7 @@ from executor_worker.nodes.agent.repetition import Repetition
 from executor_worker.nodes.agent.shown_results import ReadResult
 from executor_worker.nodes.answer import MAX_REPAIRS, Unfit, Wanted
 from executor_worker.nodes.context import Context
-from executor_worker.nodes.llm import FINISHED, cut_short, opening, wanted_of
+from executor_worker.nodes.llm import FINISHED, cut_short, nothing_said, opening, wanted_of
 from executor_worker.nodes.spec import ALL_TOOLS, AgentNode
 from executor_worker.nodes.templates import sendable, short
 from executor_worker.outcome import Usage
@@ -169,8 +169,8 @@ class _Agent:
             return None
         text, self._paused_text = self._paused_text + reply.text, ""
         stop_reason = None if reply.stop_reason in FINISHED else reply.stop_reason
-        if stop_reason == "tool_use" or not (text or stop_reason or self._steps.made):
-            raise ModelBadResponse(f"{short(reply.model)} answered with nothing (it stopped at {reply.stop_reason})")
+        if stop_reason == "tool_use" or not (text or self._steps.made):
+            raise nothing_said(reply)
         if self._wanted is None:
             return self._output(text, stop_reason)
         try:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from tests.kit import ModelServer, Pool
 from tests.kit.paths import ROOT
 from tests.system.roles.conftest import GROUP, NINE, OLD_CONSUMER, Hub, Roles
+from tests.unit.executor_worker.providers.fault_server import FaultServer, by_model, page
 
 
 def test_a_job_of_each_role_reaches_its_model_its_record_and_its_hub(
@@ -112,6 +114,31 @@ def test_what_can_not_be_run_is_published_and_goes_to_the_dead_letters_flat(
     assert own.items() <= fields.items()
     assert set(fields) - set(own) == {"original_id", "failed_at", "reason", "error", "deliveries", "consumer"}
     assert fields["reason"] == "invalid_item"
+
+
+SAID_NOTHING = {
+    "null, finished": {"message": {"content": None}, "finish_reason": "stop"},
+    "null, cut": {"message": {"role": "assistant", "content": None}, "finish_reason": "length"},
+    "null": {"message": {"content": None}},
+    "empty, cut": {"message": {"content": ""}, "finish_reason": "length"},
+    "absent": {"message": {"role": "assistant"}, "finish_reason": None},
+}
+
+
+def test_an_answer_without_content_is_a_bad_response(roles: Roles, serve: Callable[..., Pool]) -> None:
+    """Whyever the model stopped; the job fails at once, and its hub is told."""
+    pages = {name: [page(200, json.dumps({"choices": [choice]}))] for name, choice in SAID_NOTHING.items()}
+    with closing(FaultServer()) as server:
+        server.will(by_model(pages))
+        own_model = json.dumps({"roles": {"manager": {"model_from_job": True}}})
+        serve(ROLES="manager", ROLES_CONFIG=own_model, LLM_ENDPOINT=f"{server.url}/v1/chat/completions")
+        jobs = {name: roles.add("manager", task="x", model=name) for name in pages}
+        records = {name: roles.wait(job, seconds=60) for name, job in jobs.items()}
+        assert {name: (one["error_code"], one["output"]) for name, one in records.items()} == dict.fromkeys(
+            pages, ("llm_bad_response", None)
+        )
+        assert [one["Type"] for job in jobs.values() for one in roles.updates(job)] == ["error"] * len(pages)
+        assert len(server.requests) == len(pages), "asked once each"
 
 
 CONFIG = """

@@ -322,16 +322,18 @@ def test_refusal_in_mid_run_is_rejected(failed: Bad) -> None:
     assert (outcome.code, outcome.usage) == ("llm_rejected", Usage(20, 10))
 
 
-@pytest.mark.parametrize("stop", ["end_turn", "tool_use"])
+@pytest.mark.parametrize("stop", ["end_turn", "tool_use", "max_tokens", "context_window_exceeded"])
 def test_nothing_at_all_is_a_bad_response(failed: Bad, stop: StopReason) -> None:
     """No text, no tool, no work done."""
     assert failed(agent(), model=ScriptedModel(reply("", stop=stop)), tools=(search(),)).code == "llm_bad_response"
 
 
-def test_silence_after_the_work_is_an_answer(completed: Done) -> None:
+@pytest.mark.parametrize(("stop", "told"), [("end_turn", {}), ("max_tokens", {"stop_reason": "max_tokens"})])
+def test_silence_after_the_work_is_an_answer(completed: Done, stop: StopReason, told: dict[str, str]) -> None:
     """The tools were called: failing now would have it all done again."""
-    output = completed(agent(), model=ScriptedModel(asks(), reply("")), tools=(search(),)).output
+    output = completed(agent(), model=ScriptedModel(asks(), reply("", stop=stop)), tools=(search(),)).output
     assert (output["result"], len(output["tool_calls"])) == ("", 1)
+    assert output.items() >= told.items()
 
 
 # -- output_schema ------------------------------------------------------------------------------------

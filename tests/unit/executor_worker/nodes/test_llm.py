@@ -74,9 +74,11 @@ def test_refusal_is_rejected_with_its_cost(failed: Bad) -> None:
     assert "I won't" in outcome.error
 
 
-def test_empty_answer_is_a_bad_response(failed: Bad) -> None:
-    """Nothing to go on with."""
-    assert failed({"prompt": "p"}, model=ScriptedModel(reply(""))).code == "llm_bad_response"
+@pytest.mark.parametrize("stop", ["end_turn", "max_tokens", "context_window_exceeded", "tool_use"])
+def test_empty_answer_is_a_bad_response(failed: Bad, stop: StopReason) -> None:
+    """Nothing to go on with, whyever the model stopped."""
+    outcome = failed({"prompt": "p"}, model=ScriptedModel(reply("", stop=stop)))
+    assert (outcome.code, stop in outcome.error) == ("llm_bad_response", True)
 
 
 def test_error_of_the_provider_keeps_its_code(failed: Bad) -> None:
