@@ -239,11 +239,20 @@ class StreamRefused(StreamError):
 
 
 class HistoryError(ExecutorError):
-    """PostgreSQL does not do what it was asked to."""
+    """
+    PostgreSQL does not do what it was asked to.
+
+    Attributes:
+        fix: What an operator can do about it.
+    """
+
+    def __init__(self, said: str, *, fix: str = "") -> None:
+        super().__init__(said)
+        self.fix = fix
 
 
 class HistoryUnavailable(HistoryError):
-    """It can't be reached, or does not answer."""
+    """It can't be reached, does not answer, or takes nothing now, whatever the value: it is full, or read-only."""
 
 
 class HistoryRefused(HistoryError):
@@ -255,8 +264,8 @@ class HistoryRefused(HistoryError):
         data: A value is to blame: other rows may be taken.
     """
 
-    def __init__(self, said: str, *, unmigrated: bool = False, data: bool = False) -> None:
-        super().__init__(said)
+    def __init__(self, said: str, *, fix: str = "", unmigrated: bool = False, data: bool = False) -> None:
+        super().__init__(said, fix=fix)
         self.unmigrated = unmigrated
         self.data = data
 

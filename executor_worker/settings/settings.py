@@ -162,7 +162,7 @@ class Settings(
     def secrets(self) -> tuple[str, ...]:
         """All texts that must not be shown anywhere."""
         given = (
-            *(self.redis_addr, self.llm_base_url, self.api_tools_url),
+            *(self.redis_addr, self.database_url, self.llm_base_url, self.api_tools_url),
             *(*self.mcp_servers, *self.llm_fallback_urls),
             *(self.otel_exporter_otlp_endpoint, self.otel_exporter_otlp_traces_endpoint),
         )

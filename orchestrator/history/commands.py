@@ -25,8 +25,11 @@ class PostgresHistory:
         return migrations.migrate(self._database)
 
     def missing(self) -> list[str]:
-        """Name the migrations that were not run yet."""
-        return migrations.missing(self._database)
+        """Name the migrations that were not run yet; where there are none, look whether its user may write."""
+        missing = migrations.missing(self._database)
+        if not missing:
+            jobs.must_be_writable(self._database)
+        return missing
 
     def prune(self, older_s: float) -> int:
         """Delete what ended so long ago; returns how many rows."""

@@ -1,4 +1,8 @@
-"""The connection to PostgreSQL: opened when it is needed, given up when it does not answer in time."""
+"""
+The connection to PostgreSQL: opened when it is needed, given up when it does not answer in time.
+
+Here its errors become ours, by their SQLSTATE: which of them a single row is to blame for, which end by themselves.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,22 @@ from typing import Any
 
 import psycopg
 
-from executor_worker.errors import HistoryRefused, HistoryUnavailable
+from executor_worker.errors import HistoryError, HistoryRefused, HistoryUnavailable
+
+# What an operator can do.
+MIGRATE = "run `executor-worker history migrate`"
+GRANT = "give its user the rights that docs/ROLES.md names"
+NAME_PRIMARY = "name the server that takes writes in DATABASE_URL: this one is read-only"
+MAKE_ROOM = "make room on the database's server: disk, memory or connections"
+LOOK = "see whether DATABASE_URL's server is up and lets its user in"
 
 CONNECT_S = 5
 ANSWER_S = 30.0  # for one batch, at most
-_GONE = (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError)
-_MISSING = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidSchemaName)
+_OURS = (psycopg.Error, TimeoutError)
+_MISSING = ("42P01", "42703", "3F000")  # table, column, schema
+_OF_THE_ROW = ("22", "23", "54")  # a value it can't take, a constraint, a limit of its own
+_FULL = ("53100", "53200", "53300")  # disk, memory, connections
+_READ_ONLY = "25006"
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -39,24 +53,19 @@ class Database:
         Give the connection for one transaction.
 
         Raises:
-            HistoryUnavailable: The database can't be reached, or does not answer.
-            HistoryRefused: It answers, and will not: no such table, no right, no room, a value it can't take.
+            HistoryUnavailable: The database can't be reached, does not answer, has no room, or is read-only.
+            HistoryRefused: It answers, and will not: no such table, no right, a value it can't take.
         """
         try:
             with _at_most(ANSWER_S):
                 connection = self._open()
                 with connection.transaction():
                     yield connection
-        except _MISSING as error:
-            raise HistoryRefused(f"{_sentence(error)}: its tables are not there", unmigrated=True) from None
-        except psycopg.DataError as error:
-            raise HistoryRefused(_sentence(error), data=True) from None
-        except _GONE as error:
-            self.close()
-            raise HistoryUnavailable(_sentence(error)) from None
-        except psycopg.Error as error:
-            self.close()
-            raise HistoryRefused(_sentence(error)) from None
+        except _OURS as error:
+            told = _told(error)
+            if not (isinstance(told, HistoryRefused) and (told.data or told.unmigrated)):
+                self.close()
+            raise told from None
 
     def close(self) -> None:
         """Drop the connection; the next transaction makes another."""
@@ -70,6 +79,21 @@ class Database:
                 self._url, connect_timeout=CONNECT_S, application_name="da-node-executor", autocommit=True
             )
         return self._connection
+
+
+def _told(error: psycopg.Error | TimeoutError) -> HistoryError:
+    said, state = _sentence(error), getattr(error, "sqlstate", None) or ""
+    if state in _MISSING:
+        return HistoryRefused(f"{said}: its tables are not there", unmigrated=True, fix=MIGRATE)
+    if state.startswith(_OF_THE_ROW) or isinstance(error, psycopg.DataError):
+        return HistoryRefused(said, data=True)
+    if state == _READ_ONLY:
+        return HistoryUnavailable(said, fix=NAME_PRIMARY)
+    if state in _FULL:
+        return HistoryUnavailable(said, fix=MAKE_ROOM)
+    if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError)):
+        return HistoryUnavailable(said, fix=LOOK)
+    return HistoryRefused(said, fix=GRANT)
 
 
 def _sentence(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,9 +11,9 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from executor_worker.envelopes.events import rfc3339
-from executor_worker.errors import HistoryRefused
+from executor_worker.errors import HistoryRefused, HistoryUnavailable
 from executor_worker.json_text import dumps, loads
-from orchestrator.history.database import Database
+from orchestrator.history.database import GRANT, NAME_PRIMARY, Database
 
 Record = dict[str, Any]
 
@@ -24,6 +25,8 @@ NAMES = (
 _JSON = ("output", "usage", "fields")
 _TIMES = ("created_at", "started_at", "completed_at")
 _UNSTORABLE = re.compile(rb"\\u0000|\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
+LONGEST_ID = 2000
+"""Bytes of a job's id that its index has room for; a longer one is named by its SHA-1 there."""
 PRUNED_AT_ONCE = 5000
 
 
@@ -36,7 +39,7 @@ COLUMNS = tuple(map(_snake, NAMES))
 
 def _age(row: str) -> str:
     """Order of a job's states: by the entry, by whether it has ended, by the run."""
-    entry = f"split_part({row}.entry_id, '-', 1)::bigint, split_part({row}.entry_id, '-', 2)::bigint"
+    entry = f"split_part({row}.entry_id, '-', 1)::numeric, split_part({row}.entry_id, '-', 2)::numeric"
     ended = f"({row}.status IN ('completed', 'failed'))::int"
     return f"({entry}, {ended}, {row}.attempt, coalesce({row}.started_at, '-infinity'))"
 
@@ -52,6 +55,27 @@ _PRUNE = """
 DELETE FROM jobs WHERE job_id IN
     (SELECT job_id FROM jobs WHERE completed_at < now() - make_interval(secs => %s) LIMIT %s)
 """
+
+
+_WRITABLE = """
+SELECT current_setting('transaction_read_only') = 'on', bool_and(has_table_privilege('jobs', it))
+FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE']) AS it
+"""
+
+
+def must_be_writable(database: Database) -> None:
+    """
+    Look whether its user may write there, without writing.
+
+    Raises:
+        HistoryUnavailable, HistoryRefused: It may not, or see `Database`.
+    """
+    with database.transaction() as connection:
+        read_only, permitted = connection.execute(_WRITABLE).fetchone() or (False, False)
+    if read_only:
+        raise HistoryUnavailable("the database takes no writes", fix=NAME_PRIMARY)
+    if not permitted:
+        raise HistoryRefused("its user may not write into the table jobs", fix=GRANT)
 
 
 def write(database: Database, records: Sequence[bytes]) -> None:
@@ -74,10 +98,10 @@ def read(database: Database, job_id: str) -> Record | None:
         HistoryUnavailable, HistoryRefused: See `Database`.
     """
     with database.transaction() as connection:
-        row = connection.execute(_SELECT, (job_id.replace("\0", "\ufffd"),)).fetchone()
+        row = connection.execute(_SELECT, (_key(_storable(job_id)),)).fetchone()
     if row is None:
         return None
-    return {name: _told(value) for name, value in zip(NAMES, row, strict=True)}
+    return {name: _told(value) for name, value in zip(NAMES, row, strict=True)} | {"jobId": job_id}
 
 
 def prune(database: Database, older_s: float) -> int:
@@ -108,9 +132,14 @@ def _row(raw: bytes) -> list[Any]:
         record = loads(raw)
         if _UNSTORABLE.search(raw):
             record = _storable(record)
-        return [_value(name, record[name]) for name in NAMES]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        return [_key(record["jobId"]), *(_value(name, record[name]) for name in NAMES[1:])]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise HistoryRefused(f"what is kept of it is no record ({type(error).__name__})", data=True) from None
+
+
+def _key(job_id: str) -> str:
+    written = job_id.encode()
+    return job_id if len(written) <= LONGEST_ID else hashlib.sha1(written, usedforsecurity=False).hexdigest()
 
 
 def _value(name: str, value: Any) -> Any:

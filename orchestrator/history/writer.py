@@ -113,7 +113,7 @@ class Writer:
         return len(batch)
 
     def _failed(self, error: HistoryError) -> float:
-        advice = _advice(error)
+        advice = f"{error.fix}; Redis keeps what is to be written"
         if advice != self._fault:  # told once, unless something else is wrong now
             logs.error("history.unwritten", reason=str(error), advice=advice)
         self._fault = advice
@@ -124,11 +124,3 @@ class Writer:
         if self._fault:
             logs.info("history.back")
         self._fault, self._again_s = "", AGAIN_S
-
-
-def _advice(error: HistoryError) -> str:
-    if not isinstance(error, HistoryRefused):
-        return "see whether DATABASE_URL's server is up; Redis keeps what is to be written"
-    if error.unmigrated:
-        return "run `executor-worker history migrate`; Redis keeps what is to be written"
-    return "give its user the rights that docs/ROLES.md names; Redis keeps what is to be written"

@@ -62,6 +62,19 @@ class PostgresServer:
             cursor = connection.execute(query.encode(), values)
             return cursor.fetchall() if cursor.description else []
 
+    def fail_writes(self, url: str, table: str, state: str) -> None:
+        """Let whatever is written into *table* fail with an SQLSTATE from now on, as with a full disk; "": no more."""
+        raised = f"RAISE EXCEPTION 'said by the server' USING ERRCODE = '{state}'; " if state else ""
+        self.ask(
+            url,
+            f"""
+            CREATE OR REPLACE FUNCTION fail_writes() RETURNS trigger LANGUAGE plpgsql
+                AS $$ BEGIN {raised} RETURN NEW; END $$;
+            CREATE OR REPLACE TRIGGER fail_writes BEFORE INSERT OR UPDATE ON {table}
+                FOR EACH ROW EXECUTE FUNCTION fail_writes()
+            """,
+        )
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         words = [word for name, value in {"port": self.port, **OPTIONS}.items() for word in ("-c", f"{name}={value}")]

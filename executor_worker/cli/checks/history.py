@@ -22,7 +22,8 @@ def check_history(settings: Settings) -> Iterator[Finding]:
     except ConfigError as error:
         yield from_error(error)
     except HistoryError as error:
-        yield fix("DATABASE_URL", f"{error}. Correct it, or start the database; Redis keeps what is to be written.")
+        advice = error.fix or "correct it, or start the database"
+        yield fix("DATABASE_URL", f"{error}: {advice}. Redis keeps what is to be written.")
     else:
         if missing:
             yield fix("DATABASE_URL", f"the database lacks {', '.join(missing)}. {MIGRATE}")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import random
+import string
 from typing import Any
 
 import pytest
 
-from executor_worker.errors import HistoryRefused
+from executor_worker.errors import HistoryError, HistoryRefused, HistoryUnavailable
 from orchestrator.history import jobs, migrations
 from orchestrator.history.database import Database
 from tests.kit import PostgresServer
+
+MIGRATIONS = ["0001_jobs", "0002_long_workflows"]
 
 
 @pytest.fixture
@@ -34,8 +38,8 @@ def test_migrating_twice_and_at_once_does_it_once(url: str, postgres_server: Pos
     with pytest.raises(HistoryRefused) as refused:
         jobs.write(database, [record()])
     assert refused.value.unmigrated
-    assert migrations.missing(database) == ["0001_jobs"]
-    assert migrations.migrate(database) == ["0001_jobs"]
+    assert migrations.missing(database) == MIGRATIONS
+    assert migrations.migrate(database) == MIGRATIONS
     assert migrations.migrate(database) == migrations.missing(database) == []
     database.close()
 
@@ -57,6 +61,80 @@ def test_a_record_comes_back_as_it_was_whatever_is_in_it(url: str) -> None:
         jobs.write(database, [b'{"jobId":"half"}'])
     assert refused.value.data
     database.close()
+
+
+def test_ids_of_any_length_have_room(url: str) -> None:
+    """What no index takes is named by its hash; the record keeps the id."""
+    database = Database(url)
+    migrations.migrate(database)
+    for size in (2000, 2001, 50_000):
+        long = "".join(random.Random(size).choices(string.ascii_letters, k=size))
+        for status in ("running", "completed"):
+            jobs.write(database, [record(jobId=long, workflowId=long, userId=long, status=status)])
+        found = jobs.read(database, long)
+        assert found is not None
+        assert (found["jobId"], found["workflowId"], found["status"]) == (long, long, "completed")
+    database.close()
+
+
+FAULTS = {
+    "53100": (HistoryUnavailable, "make room"),  # the disk is full
+    "53200": (HistoryUnavailable, "make room"),
+    "25006": (HistoryUnavailable, "takes writes"),
+    "57014": (HistoryUnavailable, "is up"),  # a timeout of the server's own
+    "55P03": (HistoryUnavailable, "is up"),
+    "57P01": (HistoryUnavailable, "is up"),
+    "42501": (HistoryRefused, "rights"),
+}
+
+
+def test_what_the_database_can_not_do_now_is_told_with_what_to_do(url: str, postgres_server: PostgresServer) -> None:
+    """Nothing of it is laid to the rows; then it writes again by the same object."""
+    database = Database(url)
+    migrations.migrate(database)
+    for state, (kind, fix) in FAULTS.items():
+        postgres_server.fail_writes(url, "jobs", state)
+        with pytest.raises(HistoryError) as failed:
+            jobs.write(database, [record()])
+        assert (type(failed.value), fix in failed.value.fix) == (kind, True), state
+        assert not getattr(failed.value, "data", False)
+        assert "said by the server" in str(failed.value)
+    for state in ("22023", "23514", "54000"):
+        postgres_server.fail_writes(url, "jobs", state)
+        with pytest.raises(HistoryRefused) as refused:
+            jobs.write(database, [record()])
+        assert refused.value.data, "others are written"
+    postgres_server.fail_writes(url, "jobs", "")
+    jobs.write(database, [record()])
+    assert jobs.read(database, "j") is not None
+    database.close()
+
+
+def test_a_database_that_takes_no_writes_is_seen_before_any(url: str, postgres_server: PostgresServer) -> None:
+    """A standby, a user of too few rights, no connection left: each with what to do."""
+    database = Database(url)
+    migrations.migrate(database)
+    jobs.must_be_writable(database)
+    database.close()
+    name = url.rpartition("/")[2]
+    postgres_server.ask(url, f"CREATE USER {name}")
+    poor = Database(postgres_server.url(name, user=name))
+    postgres_server.ask(url, f"GRANT SELECT, INSERT ON jobs TO {name}")
+    with pytest.raises(HistoryRefused, match="may not write") as refused:
+        jobs.must_be_writable(poor)
+    assert "docs/ROLES.md" in refused.value.fix
+    postgres_server.ask(url, f"GRANT UPDATE ON jobs TO {name}")
+    jobs.must_be_writable(poor)
+    poor.close()
+    postgres_server.ask(url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    for look in (jobs.must_be_writable, lambda database: jobs.write(database, [record()])):
+        with pytest.raises(HistoryUnavailable) as unavailable:
+            look(poor)
+        assert "takes writes" in unavailable.value.fix
+    poor.close()
+    postgres_server.ask(postgres_server.url(), f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+    with pytest.raises(HistoryUnavailable, match="too many connections"):
+        jobs.must_be_writable(poor)
 
 
 def test_a_late_writer_never_puts_back_what_was_overtaken(url: str) -> None:

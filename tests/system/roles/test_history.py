@@ -36,7 +36,7 @@ def test_jobs_are_written_behind_redis_whatever_becomes_of_the_database(
     postgres_server: PostgresServer,
     cli: Callable[..., Any],
 ) -> None:
-    """Without tables, away, its writer killed: jobs go on, and all are there in the end, by a user of few rights."""
+    """No tables, away, its writer killed, its disk full: jobs go on, and a user of few rights writes them all."""
     model_server.answer("do it", "done")
     url = postgres_server.database()
     user = url.rpartition("/")[2].replace("d", "worker")
@@ -50,7 +50,7 @@ def test_jobs_are_written_behind_redis_whatever_becomes_of_the_database(
     checked = json.loads(cli("check", "--json", DATABASE_URL=url).stdout)
     assert [one["ok"] for one in checked if one["subject"] == "DATABASE_URL"] == [False]
 
-    assert cli("history", "migrate", DATABASE_URL=url).stdout.split() == ["0001_jobs"]
+    assert cli("history", "migrate", DATABASE_URL=url).stdout.split()[0] == "0001_jobs"
     for grant in GRANTS:
         postgres_server.ask(url, grant.format(user=user))
     wait_until(lambda: first in rows(postgres_server, url), 20, "it is written")
@@ -79,6 +79,22 @@ def test_jobs_are_written_behind_redis_whatever_becomes_of_the_database(
     last = cli("submit", "--role", "agent", "--task", "do it", DATABASE_URL=few_rights).stdout.strip()
     wait_until(lambda: rows(postgres_server, url).get(last) == ("completed", "done"), 30, "another keeper's writer")
     assert not alive(writer)
+
+    postgres_server.fail_writes(url, "jobs", "53100")
+    more = [roles.add("manager", task="do it") for _ in range(5)]
+    for job in more:
+        roles.wait(job)
+    wait_until(
+        lambda: any("make room" in one["advice"] for one in pool.seen("history.unwritten")), 20, "its disk is full"
+    )
+    wait_until(lambda: pool.metrics().get(WAITING) == 5, 20, "five wait to be written")
+    assert {roles.redis.pttl(f"dago:job:{job}") for job in more} == {-1}
+    postgres_server.fail_writes(url, "jobs", "")
+    wait_until(
+        lambda: {*more} <= {*rows(postgres_server, url)} and pool.metrics().get(WAITING) == 0, 40, "all is written"
+    )
+    assert len(rows(postgres_server, url)) == 13
+    assert not pool.seen("history.refused")
 
 
 def test_all_three_roles_reach_the_database_and_one_route_each(

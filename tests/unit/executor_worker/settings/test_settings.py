@@ -443,8 +443,13 @@ def test_no_password_in_a_url_is_shown(tmp_path: Path) -> None:
 
 def test_secrets_in_urls_are_known(tmp_path: Path) -> None:
     """So that the logs can leave them out; as they are written and as they are meant."""
-    settings = load(tmp_path, REDIS_ADDR="redis://u:p%40ss@h?sentinel_password=two", MCP_SERVERS="a=https://x:three@h/")
-    assert set(settings.secrets) == {"p@ss", "p%40ss", "two", "three"}
+    settings = load(
+        tmp_path,
+        REDIS_ADDR="redis://u:p%40ss@h?sentinel_password=two",
+        MCP_SERVERS="a=https://x:three@h/",
+        DATABASE_URL="postgresql://u:four@h/name",
+    )
+    assert set(settings.secrets) == {"p@ss", "p%40ss", "two", "three", "four", "postgresql://u:four@h/name"}
 
 
 @pytest.mark.parametrize(
