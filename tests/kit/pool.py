@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from tests.kit.processes import Process
-from tests.kit.waiting import free_port, wait_until
+from tests.kit.waiting import MOST_LATE_S, Stopwatch, free_port, wait_until
 
 PROGRAM = Path(sys.executable).with_name("executor-worker")
 Event = dict[str, Any]
@@ -72,8 +72,12 @@ class Pool:
         Raises:
             AssertionError: It did not come, or the program ended before; shows the last lines.
         """
+        taken = Stopwatch()
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or len(self.seen(name, **fields)) >= count, seconds)
+            left_s = seconds
+            while left_s > 0 and not self._ended and len(self.seen(name, **fields)) < count:
+                self._changed.wait(left_s)
+                left_s = min(seconds - taken.own_s(), seconds + MOST_LATE_S - taken.wall_s())
             found = self.seen(name, **fields)
             assert len(found) >= count, f"no {name} {fields or ''} within {seconds:g} s\n{self.said()}"
             return found[count - 1]
@@ -157,9 +161,11 @@ class Pool:
         self.process.send(number)
 
     def wait(self, seconds: float = 60.0) -> int:
-        """Wait for its end, check that it left nobody behind; return its exit status."""
+        """Wait for its end, check that it left nobody behind; return its exit status when its last words are read."""
         status = self.process.wait(seconds)
         self.process.assert_nobody_left()
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._ended, 20), "nobody is left, but its output is open"
         return status
 
     def drain(self, seconds: float = 60.0) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from tests.kit.waiting import wait_until
+from tests.kit.waiting import MOST_LATE_S, Stopwatch, wait_until
 
 MARK = "EXECUTOR_TEST_MARK"
 KEPT = ("PATH", "HOME")
@@ -59,7 +59,7 @@ class Process:
 
     def wait(self, seconds: float = 10.0) -> int:
         """Wait for its end; return its exit status (negative: the signal)."""
-        return self.popen.wait(seconds)
+        return wait_for_end(self.popen, seconds)
 
     def kill(self) -> None:
         """End it at once, also when it is stopped."""
@@ -82,6 +82,18 @@ class Process:
             left = {pid: command_line(pid) for pid in self.relatives()}
             kill_all(list(left))
             raise AssertionError(f"left behind: {left}") from error
+
+
+def wait_for_end(process: subprocess.Popen[bytes], seconds: float) -> int:
+    """Wait for a process' end, seconds counted as `wait_until` does; return its exit status."""
+    taken = Stopwatch()
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        left_s = min(MOST_LATE_S, seconds - taken.own_s())
+        if left_s <= 0:
+            raise
+    return process.wait(left_s)
 
 
 def marked(mark: str) -> list[int]:

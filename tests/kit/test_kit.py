@@ -15,6 +15,7 @@ from redis.retry import Retry
 from tests.kit import (
     EverythingServer,
     ModelServer,
+    Pool,
     Process,
     Proxy,
     RedisServer,
@@ -23,6 +24,7 @@ from tests.kit import (
     port_answers,
     state_of,
     wait_until,
+    waiting,
 )
 
 NEVER = Retry(NoBackoff(), 0)
@@ -157,6 +159,39 @@ def test_everything_server_restarts_on_its_port(everything_http: EverythingServe
     before = everything_http.process.pid
     everything_http.restart()
     assert everything_http.process.pid != before
+
+
+@pytest.mark.parametrize(("had_s", "asked"), [(0.0, 2), (0.2, 5), (1000.0, 6)])
+def test_what_others_had_of_the_cores_is_not_counted(monkeypatch: pytest.MonkeyPatch, had_s: float, asked: int) -> None:
+    """A wait ends when its own time is up, and not much later however busy the machine is."""
+    times: list[float] = []
+
+    class Time:
+        """Goes on by a quarter of a second with each question."""
+
+        @staticmethod
+        def monotonic() -> float:
+            return len(times) / 4
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            """Take no time."""
+
+    monkeypatch.setattr(waiting, "time", Time)
+    monkeypatch.setattr(waiting, "waited_for_a_core", lambda: had_s * len(times))
+    monkeypatch.setattr(waiting, "MOST_LATE_S", 1.0)
+    with pytest.raises(AssertionError, match=r"not within 0\.2 s: it comes"):
+        wait_until(lambda: times.append(0.0), 0.2, "it comes")
+    assert len(times) == asked
+
+
+def test_last_words_are_read_when_a_pool_has_ended(redis_server: RedisServer, executor: Callable[..., Pool]) -> None:
+    """However late their reader has its turn."""
+    pool = executor(redis_server, workers=1)
+    with pool._changed:  # its reader stands still
+        pool.send(signal.SIGTERM)
+        pool.process.wait()
+    assert pool.wait() == 0 and pool.seen("pool.stopped")
 
 
 def test_free_port_is_free() -> None:

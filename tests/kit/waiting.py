@@ -14,6 +14,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 LONGEST_PAUSE_S = 0.1
+MOST_LATE_S = 15.0  # that a wait is made longer at most, for others that had the cores meanwhile
 FIRST_PORT, PORTS, PROCESSES = 12_000, 2_500, 8
 _ports = itertools.count(random.randrange(PORTS))
 
@@ -25,21 +26,23 @@ def wait_until(
     Ask *condition* until it answers something true, and return that.
 
     The longer it lasts the less often it is asked: many tests wait at once, and asking costs what is waited for.
+    Seconds in which somebody had to wait for a core are not counted: a short limit says the same on a busy machine.
 
     Args:
+        seconds: How long it may take at most, on a machine that has a core for all who want one.
         every: Seconds between two questions at first.
         message: What was waited for; a function is asked only when it failed, for what can be seen then.
 
     Raises:
         AssertionError: It did not within *seconds*; says *message*, or the condition's name.
     """
-    began = time.monotonic()
-    deadline = began + seconds
+    began, taken = time.monotonic(), Stopwatch()
     while True:
+        late_s = taken.wall_s() - seconds  # before the question: the last one is asked when time is up
         answer = condition()
         if answer:
             return answer
-        if time.monotonic() > deadline:
+        if late_s > MOST_LATE_S or (late_s > 0 and taken.own_s() > seconds):
             said = message() if callable(message) else message
             what = said or getattr(condition, "__name__", "the condition")
             raise AssertionError(f"not within {seconds:g} s: {what} (last answer: {answer!r})")
@@ -85,8 +88,12 @@ class Stopwatch:
 
     def own_s(self) -> float:
         """The same, without those in which somebody had to wait for a core."""
+        return self.wall_s() - self.others_s()
+
+    def others_s(self) -> float:
+        """Those in which somebody had to wait for a core: what was measured meanwhile may be as much too long."""
         waited = waited_for_a_core() - self._waited
-        return self.wall_s() - (waited if math.isfinite(waited) else 0.0)
+        return waited if math.isfinite(waited) else 0.0
 
 
 def free_port() -> int:
