@@ -7,6 +7,7 @@ DIR/settings.json   the pool's settings, read again at SIGHUP; "boot": what a wo
 DIR/log             one JSON object a line
 DIR/port            where the keeper serves the scoreboard
 DIR/ctl             the socket for commands
+DIR/go              a test lets `hold` come to its end
 DIR/SLOT.do         put there by a test, taken by the slot's worker: one of `DEEDS` with its argument
 """
 
@@ -40,7 +41,7 @@ from supervisor.upgrade import Inheritance
 PLACE = Path(sys.argv[1])
 LOG = os.open(os.environ.get("DUMMY_LOG", PLACE / "log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 POLL_MS = 20
-SERVICE_NS = 500_000_000  # between two signs of life of a service
+SERVICE_NS = 1_000_000_000  # between two signs of life of a service
 
 
 def log(level: str, event: str, fields: dict[str, object]) -> None:
@@ -221,6 +222,11 @@ def sleep(row: Row, seconds: float) -> None:
         time.sleep(0.01)
 
 
+def hold(row: Row, nothing: object) -> None:
+    while not (PLACE / "go").exists():
+        time.sleep(0.01)
+
+
 def hang(row: Row, seconds: float) -> None:
     row.enter("hanging", time.monotonic_ns() + int(seconds * 1e9), "took_too_long")
     time.sleep(1000)
@@ -275,6 +281,7 @@ def grow_fat(row: Row, megabytes: int) -> None:
 
 DEEDS: dict[str, Callable[[Row, Any], object]] = {
     "sleep": sleep,
+    "hold": hold,
     "hang": hang,
     "spin": spin_in_c,
     "deaf": be_deaf,

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.kit import alive, command_line, descendants, state_of, wait_until
 from tests.kit.paths import ROOT
+from tests.kit.processes import wait_for_end
 
 DUMMY = Path(__file__).with_name("dummy.py")
 
@@ -75,6 +76,10 @@ class DummyPool:
         new.rename(self.folder / f"{slot}.do")
         wait_until(lambda: len(self.lines("took", slot=slot)) > before, 5, f"slot {slot} to begin {deed}")
 
+    def let_go(self) -> None:
+        """Let each `hold` come to its end, now and later."""
+        (self.folder / "go").touch()
+
     def freeze(self, slot: int) -> None:
         """Have the worker in *slot* hang with nothing in hand."""
         (self.folder / f"{slot}.freeze").touch()
@@ -86,7 +91,7 @@ class DummyPool:
     def wait(self, seconds: float = 45) -> int:
         """Wait for the supervisor's end; returns its exit status."""
         assert self.process is not None
-        return self.process.wait(seconds)
+        return wait_for_end(self.process, seconds)
 
     def end(self) -> None:
         """Leave nothing behind, however the test has gone."""
@@ -102,7 +107,8 @@ class DummyPool:
     @property
     def log(self) -> list[Line]:
         path = self.folder / "log"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        whole, _, _ = path.read_text().rpartition("\n") if path.exists() else ("", "", "")  # one may be being written
+        return [json.loads(line) for line in whole.splitlines()]
 
     def lines(self, event: str, **fields: object) -> list[Line]:
         return [line for line in self.log if line["event"] == event and fields.items() <= line.items()]

@@ -98,7 +98,7 @@ def test_the_stack_of_one_slot(start: Start) -> None:
 def test_stacks_of_several_askers_and_of_a_stopped_worker(start: Start) -> None:
     """One that can't write is not waited for long, and it is said why there is nothing; nobody gets another's."""
     pool = start(workers=2)
-    pool.tell(1, "spin", 1.5)  # in C, with the interpreter's lock
+    pool.tell(1, "spin", 20)  # in C, with the interpreter's lock
     os.kill(pool.worker(2), signal.SIGSTOP)
     with ThreadPoolExecutor(3) as askers:
         answers = list(askers.map(lambda line: tell(pool, line), ("stacks", "stacks 1", "stacks")))
@@ -111,11 +111,12 @@ def test_stacks_of_several_askers_and_of_a_stopped_worker(start: Start) -> None:
 def test_drain_is_never_taken_for_a_hurry(start: Start) -> None:
     """Asked for again and again, what is in hand is still finished; all else is refused meanwhile."""
     pool = start()
-    pool.tell(1, "sleep", 1.5)
+    pool.tell(1, "hold")
     assert tell(pool, "drain")["ok"]
     assert tell(pool, "drain")["ok"]
     assert {tell(pool, line)["error"] for line in ("reload", "scale 2", "pause", "resume")} == {"the pool is draining"}
     assert tell(pool, "status")["mode"] == "draining"
+    pool.let_go()
     assert pool.wait() == 0
     assert pool.lines("done", slot=1)
     assert not pool.lines("pool.hurried")
@@ -144,10 +145,11 @@ def test_who_commanded_what_is_logged(start: Start) -> None:
 def test_reload_answers_when_the_settings_are_checked(start: Start) -> None:
     """Not when the roll has ended: it waits for an item."""
     pool = start(workers=1, colour="red")
-    pool.tell(1, "sleep", 3)
+    pool.tell(1, "hold")
     pool.configure(workers=1, colour="blue")
     assert tell(pool, "reload")["said"] == "settings checked, replacing 1 worker"
     assert not pool.lines("done", slot=1)
+    pool.let_go()
     pool.wait_for("pool.reloaded")
     assert pool.lines("done", slot=1)
 
@@ -164,7 +166,7 @@ def test_reload_fails_with_the_reason_where_settings_are_bad(start: Start) -> No
 def test_reload_during_a_roll_is_checked_at_once(start: Start) -> None:
     """A roll waits for items; who reloads again is not kept waiting, and the newest settings win."""
     pool = start(workers=2, colour="red")
-    pool.tell(1, "sleep", 3)
+    pool.tell(1, "hold")
     pool.configure(workers=2, colour="blue")
     assert tell(pool, "reload")["ok"]
     pool.wait_for("up", slot=2, colour="blue")
@@ -173,6 +175,7 @@ def test_reload_during_a_roll_is_checked_at_once(start: Start) -> None:
     pool.configure(workers=2, colour="green")
     assert tell(pool, "reload")["ok"]
     assert not pool.lines("done", slot=1), "the first roll is still waiting"
+    pool.let_go()
     pool.wait_for("pool.reloaded")
     assert {line["slot"]: line["colour"] for line in pool.lines("up")} == {1: "green", 2: "green"}
 
@@ -180,12 +183,14 @@ def test_reload_during_a_roll_is_checked_at_once(start: Start) -> None:
 def test_reload_that_goes_wrong_goes_back_past_all_that_were_on_their_way(start: Start) -> None:
     """To the settings that had worked, not to those of a roll that had not ended."""
     pool = start(workers=2, colour="red")
-    pool.tell(1, "sleep", 3)
+    pool.tell(1, "hold")
     pool.configure(workers=2, colour="blue")
     assert tell(pool, "reload")["ok"]
     pool.wait_for("up", slot=2, colour="blue")
     pool.configure(workers=2, colour="green", boot="exit:78")
     assert tell(pool, "reload")["ok"]
+    assert not pool.lines("done", slot=1), "the first roll is still waiting"
+    pool.let_go()
     pool.wait_for("pool.reload_abandoned")
     pool.wait_for("pool.reloaded")
     assert {line["slot"]: line["colour"] for line in pool.lines("up")} == {1: "red", 2: "red"}

@@ -32,11 +32,12 @@ def test_term_while_idle_ends_at_once(start: Start, number: signal.Signals) -> N
 def test_term_while_busy_finishes_the_item(start: Start) -> None:
     """What is in hand is finished; nothing new is begun."""
     pool = start()
-    pool.tell(1, "sleep", 0.7)
+    pool.tell(1, "hold")
     pool.signal(signal.SIGTERM)
-    pool.wait_for("pool.draining")
-    assert pool.rows()[1]["state"] == "draining"
+    pool.wait_rows(lambda rows: rows[1]["state"] == "draining")
     wait_until(lambda: "0 busy, 1 leaving" in pool.command(pool.pid), 5, "its title says that it waits for one")
+    assert not pool.lines("done", slot=1)
+    pool.let_go()
     assert pool.wait() == 0
     assert pool.lines("done", slot=1)
     assert not pool.left_behind()
@@ -69,12 +70,13 @@ def test_term_with_an_item_over_the_deadline_kills_and_has_it_given_back(start: 
 def test_keeper_that_dies_during_a_drain_is_replaced(start: Start) -> None:
     """Leases are kept until the last worker is gone."""
     pool = start()
-    pool.tell(1, "sleep", 1.5)
+    pool.tell(1, "hold")
     keeper = pool.page()["keeper"]
     pool.signal(signal.SIGTERM)
     pool.wait_for("pool.draining")
     pool.kill(keeper)
     pool.wait_for("keeper.up", count=2)
+    pool.let_go()
     assert pool.wait() == 0
     assert pool.lines("keeper.closed")
 
@@ -97,12 +99,13 @@ def test_worker_that_dies_during_a_drain_is_not_replaced(start: Start) -> None:
     """Its item is given back instead."""
     pool = start()
     pool.tell(1, "sleep", 60)
-    pool.tell(2, "sleep", 1)
+    pool.tell(2, "hold")
     worker = pool.worker(1)
     pool.signal(signal.SIGTERM)
     pool.wait_for("pool.draining")
     pool.kill(worker)
     pool.wait_for("item.released", slot=1)
+    pool.let_go()
     assert pool.wait() == 0
     assert len(pool.lines("up", slot=1)) == 1
 
@@ -183,9 +186,11 @@ def test_companions_go_last(start: Start, pool: DummyPool) -> None:
     (pool.folder / "companion").touch()
     start()
     companion = next(pid for pid in pool.children() if pool.command(pid).startswith("sleep"))
-    pool.tell(1, "sleep", 0.5)
+    pool.tell(1, "hold")
     pool.signal(signal.SIGTERM)
+    pool.wait_for("pool.draining")
     holds_for(lambda: alive(companion), 0.2)
+    pool.let_go()
     assert pool.wait() == 0
     assert not alive(companion)
     assert [line["level"] for line in pool.lines("companion.died")] == ["info"], "it was told to end"

@@ -63,11 +63,12 @@ def test_hup_replaces_all_one_by_one(start: Start) -> None:
 def test_hup_lets_busy_workers_finish_and_takes_idle_ones_first(start: Start) -> None:
     """An item in hand is finished by the worker that began it, and holds nobody else up."""
     pool = start(workers=3, colour="red")
-    pool.tell(1, "sleep", 1)
+    pool.tell(1, "hold")
     pool.configure(workers=3, colour="blue")
     pool.signal(signal.SIGHUP)
     wait_until(lambda: [colours(pool)[slot] for slot in (2, 3)] == ["blue", "blue"], 5, "the idle ones to be replaced")
     assert not pool.lines("done", slot=1)
+    pool.let_go()
     pool.wait_for("pool.reloaded")
     assert pool.lines("done", slot=1)
     assert colours(pool)[1] == "blue"
@@ -166,7 +167,7 @@ def test_hup_helps_a_slot_that_is_backing_off(start: Start) -> None:
         pool.wait_for("slot.dead", slot=1, count=crash + 1)
         if crash < 5:
             pool.wait_for("up", slot=1, count=crash + 2)
-    assert pool.lines("slot.backing_off", slot=1)[-1]["delay_s"] == 2
+    pool.wait_for("slot.backing_off", slot=1, delay_s=2)
     began = Stopwatch()
     reload(pool, workers=2, colour="blue")
     assert began.own_s() < 1.5
@@ -204,10 +205,12 @@ def test_grown_slots_can_be_woken(start: Start) -> None:
 def test_ttou_lets_a_busy_worker_finish_and_ttin_takes_it_back(start: Start) -> None:
     """A slot on its way out finishes its item; wanted again meanwhile, it stays."""
     pool = start(workers=2)
-    pool.tell(2, "sleep", 0.8)
+    pool.tell(2, "hold")
     pool.signal(signal.SIGTTOU)
     pool.wait_rows(lambda rows: rows[2]["state"] == "draining")
     pool.signal(signal.SIGTTIN)
+    pool.wait_for("pool.resized", count=2)
+    pool.let_go()
     pool.wait_for("done", slot=2)
     pool.wait_for("up", slot=2, count=2)
     pool.wait_rows(lambda rows: [row["state"] for row in rows.values()] == ["idle", "idle"])
