@@ -176,7 +176,7 @@ def test_gauges_follow_the_pool_and_the_queue(fresh: Wire, gate: Path) -> None:
     wait_until(lambda: value(fresh, "dago_worker_pool_busy") == 2, 5, "two are busy")
     assert value(fresh, "dago_worker_pool_idle") == 0
     wait_until(lambda: value(fresh, "dago_queue_depth", queue=WORK) == 5, 8, "five to do")
-    assert value(fresh, "dago_items_pending") == 2
+    wait_until(lambda: value(fresh, "dago_items_pending") == 2, 8, "two in hand")
     assert value(fresh, "dago_queue_depth", queue=WORK_EVENTS) == 0
     wait_until(lambda: value(fresh, "dago_oldest_item_age_seconds") >= 1, 12, "the oldest has an age")
     gate.touch()

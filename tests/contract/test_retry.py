@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.contract.wire import GROUP, WORK, Wire
-from tests.kit import wait_until
+from tests.kit import Stopwatch, wait_until
 from tests.system.graphs.conftest import Kernel
 
 SOON = {"max_attempts": 3, "delay": 0.05}
@@ -58,17 +57,17 @@ def test_what_would_fail_the_same_is_not_tried_again(wire: Wire) -> None:
 
 def test_worker_is_free_while_a_node_waits(wire: Wire) -> None:
     """Both slots' nodes wait, and others run at once; the wait is kept to."""
-    paths, began = [mark(wire) for _ in range(4)], time.time()
+    paths, began = [mark(wire) for _ in range(4)], Stopwatch()
     graphs = [wire.new_graph() for _ in paths]
     for graph, path in zip(graphs, paths, strict=True):
         config = failing(path, 1, retry={"max_attempts": 2, "delay": 2})
         wire.add({"graph_id": graph, "node_id": "n", "config": config, "inputs": {}})
     wait_until(lambda: wire.redis.hlen("dago:executor:parked") == 4)
     assert wire.output({"tool_name": "calculate", "tool_params": {"expression": "1"}}) == 1
-    assert time.time() - began < 1.5
+    assert began.own_s() < 1.5
     for graph in graphs:
         wire.wait_result(graph)
-    assert time.time() - began >= 1.5
+    assert began.wall_s() >= 1.5
 
 
 def test_attempts_beyond_the_deliveries_of_poison_are_run(wire: Wire) -> None:

@@ -47,7 +47,8 @@ class Journal:
         if not self._file.exists():
             return []
         found = []
-        for line in self._file.read_text().splitlines():
+        whole, _, _ = self._file.read_text().rpartition("\n")  # the last line may be being written
+        for line in whole.splitlines():
             name, kind, pid, at = line.split()
             if mark in ("", name) and what in ("", kind):
                 found.append(Fact(name, kind, int(pid), float(at)))

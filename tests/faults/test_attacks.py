@@ -39,6 +39,7 @@ def test_idle_worker_is_not_killed_for_its_predecessors_deadline(stage: Stage) -
     for number in range(3):
         stage.push("hang", f"g{number}", how="gil")
         assert stage.result(f"g{number}")["data"]["error_code"] == "node_timeout"
+    pool.wait_event("slot.dead", count=3)
     assert len(pool.seen("slot.dead")) == 3 and len(pool.seen("slot.overdue")) == 3
 
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from tests.faults.stage import ROOT, WORK, Stage
-from tests.kit import PROGRAM
+from tests.kit import PROGRAM, wait_until
 
 THREADED = """
 import os, threading, time
@@ -54,10 +54,10 @@ def test_15_one_worker_raises_in_boot(stage: Stage) -> None:
     stage.push("crash", how="SIGKILL")
     pool.wait_event("slot.backing_off")
     assert stage.result()["data"]["attempt"] == 2, "the other slot has it"
-    assert pool.health()["status"] == "degraded"
+    wait_until(lambda: pool.health()["status"] == "degraded", 5, "it says so")
     (stage.journal.folder / "broken").unlink()
     pool.wait_workers(lambda rows: all(row["state"] == "idle" for row in rows))
-    assert pool.health()["status"] == "healthy"
+    wait_until(lambda: pool.health()["status"] == "healthy", 5, "it is well again")
 
 
 @pytest.mark.parametrize("event", ["health.listening", "pool.starting", "slot.started", "keeper.up", "slot.up"])

@@ -228,7 +228,7 @@ def test_function_that_can_not_be_interrupted(stage: Stage) -> None:
     for graph in graphs:
         data = graph.assert_stopped(since)
         assert data["attempt"] == 1 and "its worker was ended" in data["error"]
-    assert {event["pid"] for event in pool.seen("slot.dead", why="cancelled")} == killed
+    wait_until(lambda: {event["pid"] for event in pool.seen("slot.dead", why="cancelled")} == killed, 5, "all are told")
     Graph(stage, "next").call("nap", mark="next")
     assert stage.result("next")["data"]["output"] == "slept"
     stage.assert_settled_once([*ways, "next"])

@@ -109,18 +109,22 @@ def test_11_verdict_is_not_for_an_item_of_the_same_id_in_the_other_stream(stage:
     item = {"graph_id": "other", "node_id": "n", "config": config, "inputs": {}}
     stage.db.xadd(ENVELOPED, {"data": json.dumps(item)}, id=entry)
     assert stage.result("other")["type"] == "node.completed"
-    assert pool.seen("slot.overdue") and not stage.results("g")
+    assert pool.wait_event("slot.overdue") and not stage.results("g")
 
 
 def test_11_worker_that_comes_round_before_it_is_killed(stage: Stage) -> None:
     """It hands in what it has and takes nothing more: the next item is run once, by its successor."""
     pool = stage.pool(workers=1, NODE_TIMEOUT="1.5", LEASE="30")
-    stage.push("hold_gil", seconds=2.02)  # it is condemned within 0.5 s of its time's end, killed 0.3 s later
-    stage.started()
-    stage.push("nap", "next", seconds=0.8)
-    stage.assert_settled_once(["g", "next"])
+    for number in range(9):
+        stage.push("hold_gil", f"g{number}", seconds=2.02)  # condemned 0.25 to 0.5 s after its time's end, killed later
+        stage.started(f"g{number}")
+        stage.push("nap", f"next{number}", seconds=0.8)
+        result = stage.result(f"next{number}")
+        assert result["data"]["attempt"] == 1 and len(stage.journal.starts(f"next{number}")) == 1
+        if pool.seen("slot.overdue"):  # else it came round before it was condemned, which shows nothing
+            break
+    stage.assert_settled_once([f"{name}{count}" for count in range(number + 1) for name in ("g", "next")])
     assert pool.seen("slot.overdue")
-    assert stage.result("next")["data"]["attempt"] == 1 and len(stage.journal.starts("next")) == 1
 
 
 def test_12_stopped_worker_whose_item_was_taken_over(stage: Stage) -> None:
@@ -198,10 +202,10 @@ def test_14_item_that_returns_to_the_same_consumer(stage: Stage) -> None:
     stage.journal.let_go("g")
     result = stage.result()
     assert result["data"]["attempt"] > 3 and result["data"]["output"] == "again"
-    assert pool.seen("item.fenced") or pool.seen("item.lost")
+    wait_until(lambda: pool.seen("item.fenced") or pool.seen("item.lost"), 5, "it is told")
     stage.assert_settled_once(["g"])
     assert stage.node()["output"] == "again"
-    assert pool.metrics()["dago_items_fenced_total"] == 1
+    wait_until(lambda: pool.metrics()["dago_items_fenced_total"] == 1, 5, "it is counted, once")
 
 
 def freeze(pool: Pool) -> None:

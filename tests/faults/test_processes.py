@@ -99,6 +99,7 @@ def replaced(stage: Stage, pool: Pool, graphs: list[str], first: set[int]) -> No
     assert {event["data"]["attempt"] for event in stage.results()} == {1}
     wait_until(lambda: first - set(pids_of(pool)), 10, "those that leaked are replaced")
     assert pool.metrics()['dago_worker_restarts_total{reason="replaced"}'] >= 1
+    pool.wait_event("slot.left")
     assert {row["cause"] for row in pool.seen("slot.left")} == {"exit:0"} and not pool.seen("slot.dead")
 
 
@@ -117,7 +118,7 @@ def test_26_fork_fails(stage: Stage) -> None:
     assert stage.result()["type"] == "node.completed"
     resource.prlimit(supervisor, resource.RLIMIT_NOFILE, before)
     pool.wait_workers(lambda rows: all(row["state"] == "idle" for row in rows))
-    assert pool.health()["status"] == "healthy"
+    wait_until(lambda: pool.health()["status"] == "healthy", 5, "it is well again")
 
 
 @pytest.fixture
