@@ -26,6 +26,10 @@ _MOST_OUTPUT = 1 << 16  # bytes of what a call prints that are shown
 _KILL_SECONDS = 0.5
 
 
+class NeverRead(Exception):
+    """The process died before it had read the call: nothing of it was begun."""
+
+
 class Launcher:
     """
     Starts the process; `ready` tells when it can take a call.
@@ -93,6 +97,9 @@ class Launcher:
         Args:
             call: What to call, as JSON; see `zygote`.
             pipe: Where the call says what it has to say.
+
+        Raises:
+            NeverRead: It is dead already.
         """
         self._shown = self.output_dropped = 0
         request = os.memfd_create("call")
@@ -100,8 +107,10 @@ class Launcher:
             file.write(call)
             file.flush()
             os.lseek(request, 0, os.SEEK_SET)
-            with suppress(BrokenPipeError, ConnectionResetError):  # it has died: `status` says so
+            try:
                 socket.send_fds(self._control, [b"call"], [request, pipe])
+            except (BrokenPipeError, ConnectionResetError) as error:
+                raise NeverRead from error
 
     def wait(self, seconds: float, pipe: int | None = None) -> bool:
         """Wait until there is a status, or something in *pipe*, passing on what is printed; True for a status."""
@@ -114,8 +123,16 @@ class Launcher:
         return self._control.fileno() in heard
 
     def status(self) -> str | None:
-        """Say how the call's process ended if that was no good end; asked once `wait` has told of a status."""
-        said = self._receive()
+        """
+        Say how the call's process ended if that was no good end; asked once `wait` has told of a status.
+
+        Raises:
+            NeverRead: The kernel says by a reset that what was sent is lost.
+        """
+        try:
+            said = self._control.recv(8192).decode()
+        except ConnectionResetError as error:
+            raise NeverRead from error
         self._pass_on_output()
         if not said:
             return f"the process that isolated tools are started from {self._epitaph()}"

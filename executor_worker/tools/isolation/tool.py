@@ -13,12 +13,13 @@ from executor_worker.errors import NodeError, NodeTimeout, ToolFailed, ToolTimeo
 from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Answer, Log, OnProgress, silent, unheard
 from executor_worker.tools.functions.functions import FunctionTool
-from executor_worker.tools.isolation.launcher import Launcher
+from executor_worker.tools.isolation.launcher import Launcher, NeverRead
 
 _BOOT_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 # A call that is overdue is interrupted in its own process first; one that takes no notice is killed so much later.
 _NOTICE_SECONDS = 0.3
+_TRIES = 2
 _LARGEST_RESULT = 64 * 1024 * 1024  # bytes
 _CHUNK = 1 << 18  # bytes
 
@@ -91,6 +92,16 @@ class IsolatedTool:
         self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
     ) -> Answer:
         """Run it in a process of its own; see `Tool.call`."""
+        for _ in range(_TRIES):
+            with suppress(NeverRead):
+                return self._call_once(arguments, run_context, key, on_progress)
+            self._isolation.kill()
+            self._isolation.prepare()
+        raise ToolFailed(f"tool {self.name} was not begun: each process for isolated tools died before it")
+
+    def _call_once(
+        self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress
+    ) -> Answer:
         run_context.check()
         began = time.monotonic()
         left = run_context.left()
@@ -158,15 +169,20 @@ class _Call:
         Raises:
             _Overdue: *deadline* (`time.monotonic`) has come.
             ToolFailed: It can't be made, or answers with more than fits.
+            NeverRead: It was not begun; another process may make it.
             NodeTimeout, Cancelled, Abandoned: From `watch.check()`, asked ten times a second.
         """
         while not self._launcher.ready(self._pause(deadline)):
             pass
-        self._launcher.send(request, self._others_end)
-        self._let_go()
-        while not self._launcher.wait(self._pause(deadline), self._pipe):
-            self._read()
-        self.problem = self._launcher.status()
+        try:
+            self._launcher.send(request, self._others_end)
+            self._let_go()
+            while not self._launcher.wait(self._pause(deadline), self._pipe):
+                self._read()
+            self.problem = self._launcher.status()
+        except NeverRead:
+            self.ended = True
+            raise
         self.ended = True
         self._read()
 

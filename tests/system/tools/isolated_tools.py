@@ -123,6 +123,14 @@ def leave_behind(path: str, how: str) -> str:
 
 
 @tool(isolate=True)
+def note(path: str) -> int:
+    """Write a letter; return how many there are."""
+    with Path(path).open("a") as file:
+        file.write("x")
+        return file.tell()
+
+
+@tool(isolate=True)
 def print_much(mib: int) -> str:
     """Print more than anybody reads, from a program too."""
     print("first words", flush=True)
