@@ -31,6 +31,7 @@ def client() -> Iterator[Client]:
 
         def make(pool: Pool, token: str = "", **options: Any) -> httpx2.Client:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            return opened.enter_context(httpx2.Client(base_url=pool.api_url, headers=headers, timeout=20, **options))
+            options = {"timeout": 20, **options}
+            return opened.enter_context(httpx2.Client(base_url=pool.api_url, headers=headers, **options))
 
         yield make

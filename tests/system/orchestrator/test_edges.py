@@ -14,6 +14,7 @@ from orchestrator.rpc import orchestrator_pb2 as messages
 from orchestrator.rpc import orchestrator_pb2_grpc
 from tests.kit import PROGRAM, Pool
 from tests.system.orchestrator.graphs import doubling
+from tests.system.orchestrator.test_http import api_pid
 
 V1 = "/api/v1"
 SECRET = "planted-token-of-nobody"
@@ -29,7 +30,7 @@ def loaded(pid: int) -> set[str]:
 def test_what_serves_is_loaded_where_it_serves(api: Callable[..., Pool]) -> None:
     """Neither in the supervisor, before its forks, nor in workers; gRPC's with its first client only."""
     pool = api(workers=1)
-    serving = int(pool.seen("service.up", service=1)[-1]["pid"])
+    serving = api_pid(pool)
     httpx2.get(f"{pool.api_url}/health")
     assert loaded(pool.process.pid) == loaded(pool.worker_pid()) == set()
     assert loaded(serving) == {"httptools", "uvloop"}

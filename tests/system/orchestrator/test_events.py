@@ -23,7 +23,7 @@ from tests.contract.conftest import WITH_TOOLS
 from tests.kit import Pool, RedisServer, wait_until
 from tests.system.orchestrator.graphs import chain, doubling, waiting
 from tests.system.orchestrator.sse import Block, blocks, read
-from tests.system.orchestrator.test_http import api_pid, code
+from tests.system.orchestrator.test_http import code
 
 V1 = "/api/v1"
 
@@ -239,8 +239,8 @@ def test_a_reader_survives_the_api_and_redis(
             time.sleep(0.05)
             continue
         cuts += 1
-        if cuts in (2, 4):
-            os.kill(api_pid(pool), signal.SIGKILL)
+        if cuts in (2, 4):  # a process answers before it is told that it is up
+            os.kill(pool.wait_event("service.up", service=1, count=cuts // 2)["pid"], signal.SIGKILL)
     base.close()
     assert [event["seq"] for event in seen] == list(range(1, len(seen) + 1))
     assert len({event["id"] for event in seen}) == len(seen)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 
-from tests.kit import Pool
+from tests.kit import Pool, Stopwatch
 from tests.system.orchestrator.conftest import Client
 from tests.unit.executor_worker.graph.test_validation import HOSTILE
 
@@ -24,26 +23,26 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
 def test_hostile_graphs_are_answered_and_the_api_lives(api: Callable[..., Pool], client: Client) -> None:
     """Of every kind: sizes, depth, cycles, ids, expressions that explode, templates that name themselves."""
     pool = api(workers=1)
-    http = client(pool)
+    http = client(pool, timeout=3 * ANSWERED_S)
     for name, (body, status, code) in BODIES.items():
-        began = time.monotonic()
+        began = Stopwatch()
         answer = http.post("/api/v1/graphs", content=body, headers={"Content-Type": "application/json"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (status, code), name
-        assert time.monotonic() - began < ANSWERED_S, name
+        assert began.own_s() < ANSWERED_S, name
     for name, (document, code) in HOSTILE.items():
         text = _dumped(document)
         if text is None:
             continue
-        began = time.monotonic()
+        began = Stopwatch()
         answer = http.post("/api/v1/graphs", content=text, headers={"Content-Type": "application/json"})
-        assert time.monotonic() - began < ANSWERED_S, name
+        assert began.own_s() < ANSWERED_S, name
         assert answer.status_code in (400, 413, 422), name
         if answer.status_code == 422:
             found = {problem["code"] for problem in answer.json()["error"]["details"]["errors"]}
             assert code in found, name
-        began = time.monotonic()
+        began = Stopwatch()
         assert http.get("/live").status_code == 200
-        assert time.monotonic() - began < ANSWERED_S, name
+        assert began.own_s() < ANSWERED_S, name
     graph = {"nodes": {"a": {"type": "tool", "tool_name": "calculate", "tool_params": {"expression": "1 + 1"}}}}
     done = http.post("/api/v1/graphs", json={"graph": graph}, headers={"Prefer": "wait=20"})
     assert done.json()["output"] == 2

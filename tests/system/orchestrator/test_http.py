@@ -23,6 +23,7 @@ TOKENS = "eye:read:aaa,ci:submit:bbb,op:operate:ccc"
 
 def api_pid(pool: Pool) -> int:
     """The first API process' number."""
+    pool.wait_event("service.up", service=1)
     return int(pool.seen("service.up", service=1)[-1]["pid"])
 
 

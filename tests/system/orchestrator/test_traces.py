@@ -72,7 +72,8 @@ def test_a_run_is_one_trace(api: Callable[..., Pool], collector: Collector, tmp_
         assert http.post(f"/graphs/{held}/retry").status_code == 200
         again = ended(collector, held, 2)
         assert (again.trace, again.links, again.attributes["dago.graph.epoch"]) == (TRACE, (TRACE,), 2)
-        asked = [span for span in collector.spans if span.name == "POST /api/v1/graphs/{id}/retry"]
+        name = "POST /api/v1/graphs/{id}/retry"
+        asked = wait_until(lambda: [span for span in collector.spans if span.name == name], 20, "the retry's request")
         assert [span.links for span in asked] == [(TRACE,)] and asked[0].trace != TRACE
         assert not [span for span in collector.spans if "/health" in span.name or "/metrics" in span.name]
 
