@@ -9,6 +9,8 @@ stdio. Ids of a worker's requests, and its progress tokens, begin with a word th
 answer finds its way back. What is the session's and not one worker's is seen to here: the handshake is made once, and
 its answer kept for later workers; what the server asks is answered. When a server ends, its connections are told why,
 and which requests it may have got, and closed; the next worker has it started again.
+
+From the moment it is to end it takes no connection: who comes then waits for the next host.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ ENDED = "dago/ended"  # the last message on a connection: `problem`, `reason`, `
 _LONGEST_STDERR_LINE = 8192  # bytes
 _AGAIN_SECONDS = 0.2  # between two starts of a server that ends at once
 _DYING_SECONDS = 1.0
+_TELLING_SECONDS = 0.3  # for the connections of a server that was ended to be told so
 _LEAVING = ((0, 0.5), (signal.SIGTERM, 0.5), (signal.SIGKILL, 1.0))
 _METHOD_NOT_FOUND = -32601
 _PEER = struct.Struct("3i")  # pid, uid, gid
@@ -55,6 +58,10 @@ class Plan(TypedDict):
 
     listener: int
     servers: dict[str, Command]
+
+
+class Leaving(Exception):
+    """The host is about to end, and starts nothing."""
 
 
 class Connection:
@@ -91,15 +98,20 @@ class Server:
         self._shaking: list[tuple[Connection, Any]] = []  # those who wait for it
         self._initialized = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leaving = False
 
     async def join(self, word: str, connection: Connection) -> None:
         """
         Raises:
             OSError, ValueError: It can't be started.
+            Leaving: It will not be.
         """
         async with self._starting:
-            if self._process is None:
+            if self._process is None and not self._leaving:
                 await asyncio.sleep(max(self._begun_at + _AGAIN_SECONDS - asyncio.get_running_loop().time(), 0.0))
+            if self._leaving:
+                raise Leaving
+            if self._process is None:
                 await self._start()
         self._connections[word] = connection
 
@@ -248,8 +260,13 @@ class Server:
             self._last_words = lines[-1].strip() if lines else self._last_words
 
     async def stop(self) -> None:
-        if self._process is not None:
-            await _end(self._process)
+        self._leaving = True
+        async with self._starting:  # one that is being started is ended too
+            process = self._process
+        if process is not None:
+            await _end(process)
+        if self._tasks:  # calls that it never got are made again by those who are told
+            await asyncio.wait(self._tasks, timeout=_TELLING_SECONDS)
 
 
 async def serve(plan: Plan, leave: Awaitable[Any]) -> None:
@@ -263,14 +280,16 @@ async def serve(plan: Plan, leave: Awaitable[Any]) -> None:
         assert task is not None
         talks.add(task)
         try:
-            await _talk(servers, f"{next(numbers)}", reader, writer)
+            with suppress(Leaving):
+                await _talk(servers, f"{next(numbers)}", reader, writer)
         finally:
             talks.discard(task)
             writer.close()
 
     listener = socket.socket(fileno=plan["listener"])
-    async with await asyncio.start_unix_server(talk, sock=listener, limit=LARGEST_MESSAGE):
+    async with await asyncio.start_unix_server(talk, sock=listener, limit=LARGEST_MESSAGE) as door:
         await leave
+        door.close()
         await asyncio.gather(*(server.stop() for server in servers.values()))
         for task in talks:
             task.cancel()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from executor_worker.errors import NodeTimeout, ToolFailed, ToolTimeout, ToolUna
 from executor_worker.run_context import RunContext
 from executor_worker.tools import ToolRegistry, ToolSettings
 from executor_worker.tools.mcp_config import load_servers
+from executor_worker.tools.sharing.host import ENDED, Command, serve
 from executor_worker.tools.sharing.host_process import HostProcess, listen, shared
 from tests.kit import Stopwatch, alive, wait_until
 
@@ -183,6 +186,44 @@ def test_a_host_that_dies_is_started_again(
     here.host.tend()
     assert pid_of(worker, run_context) != before
     assert "shared_tools.died" in log.events("error")
+
+
+def test_a_host_that_is_ending_takes_no_workers(odd: Odd) -> None:
+    """Whoever comes then waits for the next host; those who are connected are told what their server never got."""
+    entry = odd(ODD_STUBBORN="1")
+    command: Command = {"command": entry["command"], "args": entry["args"], "env": entry["env"], "cwd": None}
+
+    async def connected(listener: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_unix_connection(listener.getsockname())
+        writer.write(b'{"server": "odd", "command": "odd"}\n')
+        return reader, writer
+
+    async def come_and_go(listener: socket.socket) -> None:
+        ending, ended = asyncio.Event(), asyncio.Event()
+        old = asyncio.create_task(
+            serve({"listener": listener.dup().detach(), "servers": {"odd": command}}, ending.wait())
+        )
+        known, here = await connected(listener)
+        assert json.loads(await known.readline())["word"] == "1"
+        ending.set()
+        for _ in range(3):
+            await asyncio.sleep(0)  # now it knows; its server takes its time
+        new, there = await connected(listener)
+        here.write(b'{"jsonrpc": "2.0", "id": "1:1", "method": "tools/call"}\n')
+        told = json.loads(await known.readline())
+        assert (told["method"], told["params"]["got"]) == (ENDED, [])
+        await old
+        young = asyncio.create_task(
+            serve({"listener": listener.dup().detach(), "servers": {"odd": command}}, ended.wait())
+        )
+        assert json.loads(await new.readline())["word"] == "1", "the old host would have called it 2"
+        ended.set()
+        await young
+        for writer in (here, there):
+            writer.close()
+
+    with listen() as listener:
+        asyncio.run(come_and_go(listener))
 
 
 def test_a_server_that_can_not_start_is_named_with_its_last_words(pool: Callable[..., Pool], odd: Odd) -> None:
