@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.control.control_socket import ask
-from tests.kit import alive, holds_for, need, wait_until
+from tests.kit import alive, holds_for, need, state_of, wait_until
 from tests.system.supervisor.handle import DummyPool
 
 Start = Callable[..., DummyPool]
@@ -174,10 +174,15 @@ def test_as_pid_1_it_reaps_orphans_and_refuses_upgrades(start: Start) -> None:
     namespace = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child=SIGKILL")
     pool = start(prefix=namespace)
     inside = pool.children()[0]
-    orphan = ["nsenter", "--target", str(inside), "--pid", "--mount", "sh", "-c", "sleep 0.2 & exit 0"]
+    orphan = ["nsenter", "--target", str(inside), "--pid", "--mount", "sh", "-c", "sleep 1000 & exit 0"]
     os.waitpid(os.posix_spawnp(orphan[0], orphan, dict(os.environ)), 0)
-    wait_until(lambda: any(pool.command(pid).startswith("sleep") for pid in pool.children()), 5, "the orphan")
-    wait_until(lambda: not any(pool.command(pid).startswith("sleep") for pid in pool.children()), 5, "its end")
+
+    def orphans() -> list[int]:
+        return [pid for pid in pool.children() if pool.command(pid).startswith("sleep")]
+
+    (left,) = wait_until(orphans, 5, "the orphan")
+    pool.kill(left)
+    wait_until(lambda: not state_of(left), 5, "it to be gone and reaped")
     holds_for(lambda: not pool.zombies(), 0.3)
     os.kill(inside, signal.SIGUSR2)
     assert "as PID 1" in pool.wait_for("upgrade.refused")["reason"]
