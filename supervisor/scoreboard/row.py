@@ -4,7 +4,7 @@ A slot's row of the scoreboard: what its worker is doing, and what supervisor an
 What the worker has in hand, which changes with every item, is in `current_item.py`.
 
 Written by the worker:      state, phase, held, item, deadlines, items_done, wants_replacement, client_id, counters,
-                            run, watched, progress, attempt, turned_ns
+                            run, watched, progress, attempt, turned_ns, pid (first of all, as the supervisor does)
 Written by the supervisor:  placed, pid, generation, leaving, failure_code, killed_for, death, restarts, respawn_at_ns,
                             stopped, cut_short; while there is no worker, what is the worker's
 Written by the keeper:      lease_until_ns, lost, released, rss_bytes, pss_bytes, stop_run, lost_run, unwatched_run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from supervisor.processes.processes import END_RUN, Exit
@@ -64,6 +65,7 @@ class WorkerSlot(Slot):
         return self.row.worn(self.rules.settings.max_rss_bytes)
 
     def main(self) -> int:
+        self.row.pid = os.getpid()  # the supervisor may have its next turn late: nobody is to see us without a number
         try:
             return self.program.work(self.row)
         except Exception as error:

@@ -81,7 +81,7 @@ def test_a_running_job_says_so_in_its_record(
     roles: Roles, serve: Callable[..., Pool], model_server: ModelServer
 ) -> None:
     """The record is written in the step that takes it, its texts as they came."""
-    model_server.answer("slowly", "ok", latency=1500)
+    model_server.answer("slowly", "ok", latency=3000)
     serve()
     text = 'slowly "quoted" \\ / ü \t line'
     job = roles.add("manager", task=text, userId="ü", extra="x/y")

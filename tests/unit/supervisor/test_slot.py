@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -80,6 +82,14 @@ def told_to_leave(slot: WorkerSlot) -> bool:
 def restarts(slot: WorkerSlot) -> dict[str, float]:
     """How often a worker was replaced, by the reason."""
     return {key.decode().partition("\x1f")[2]: value for key, value in slot.board.head.counters.items().items()}
+
+
+def test_a_worker_has_its_number_before_it_works(board: Scoreboard, pool: Pool) -> None:
+    """Whoever sees it idle or busy can name its process, however late the supervisor has its next turn."""
+    seen: list[int] = []
+    program = SimpleNamespace(work=lambda row: seen.append(row.pid) or 0)
+    slot = WorkerSlot(board.place(1), board, pool.host, pool, cast("Program", program))
+    assert slot.main() == 0 and seen == [os.getpid()]
 
 
 def test_a_worker_that_takes_and_dies_before_anybody_looked_did_boot(slot: WorkerSlot, pool: Pool) -> None:
