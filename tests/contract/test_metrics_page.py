@@ -247,8 +247,12 @@ def test_servers_of_tools_connections_and_cpu_are_told(
         wait_until(partial(has, wire, "dago_mcp_server_up", server=server), 15, server)
         assert value(wire, "dago_mcp_server_up", server=server) == up
     assert 2 <= value(wire, "dago_redis_connections") <= value(wire, "dago_redis_connections_max")
-    before = {role: value(wire, "dago_cpu_seconds_total", role=role) for role in ("supervisor", "keeper", "worker")}
-    assert min(before.values()) > 0
+
+    def used_by_all() -> dict[str, float]:
+        used = {role: value(wire, "dago_cpu_seconds_total", role=role) for role in ("supervisor", "keeper", "worker")}
+        return used if all(used.values()) else {}
+
+    before = wait_until(used_by_all, 10, "each has used a hundredth of a second")
     os.kill(wire.pool.worker_pid(1), signal.SIGKILL)
     wire.output({"tool_name": "here.look"}, stream="executor.work:told")
     assert all(value(wire, "dago_cpu_seconds_total", role=role) >= used for role, used in before.items())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract.wire import Json, Wire, as_time
-from tests.kit import RedisServer, wait_until
+from tests.kit import RedisServer, Stopwatch, wait_until
 
 FIELDS = {
     "id", "type", "status", "registered_at", "last_heartbeat", "current_task", "pending_tasks", "version", "metadata",
@@ -52,10 +52,11 @@ def test_an_idle_worker_has_all_its_fields(wire: Wire) -> None:
 def test_entries_end_by_themselves(wire: Wire) -> None:
     """Their time to live is 30 s and is renewed every 5 s."""
     wait_until(lambda: wire.redis.ttl(key(wire)) > 0, 5)
+    taken = Stopwatch()
     first = as_time(wire.worker()["last_heartbeat"])
     beat = wait_until(lambda: t if (t := as_time(wire.worker()["last_heartbeat"])) > first else 0.0, 7, "the next beat")
-    assert beat - first < 6.5
-    assert 28 <= wire.redis.ttl(key(wire)) <= 30
+    assert beat - first < 6.5 + taken.others_s()
+    assert 28 - taken.others_s() <= wire.redis.ttl(key(wire)) <= 30
 
 
 def test_a_busy_worker_says_what_it_is_at(wire: Wire, gate: Path) -> None:
@@ -64,7 +65,7 @@ def test_a_busy_worker_says_what_it_is_at(wire: Wire, gate: Path) -> None:
 
     def busy() -> Json:
         entries = [wire.worker(slot) for slot in (1, 2)]
-        return next((entry for entry in entries if entry["status"] == "busy"), {})
+        return next((entry for entry in entries if entry.get("status") == "busy"), {})
 
     entry = wait_until(busy, 2.5, "busy is written")
     assert "slow-node" in entry["current_task"]
@@ -89,10 +90,10 @@ def test_a_stopped_worker_is_unhealthy(wire: Wire) -> None:
     wait_until(lambda: wire.worker(2).get("status") == "idle", 5)
     os.kill(pid, signal.SIGSTOP)
     try:
-        wait_until(lambda: wire.worker(2)["status"] == "unhealthy", 5, "unhealthy is written")
+        wait_until(lambda: wire.worker(2).get("status") == "unhealthy", 5, "unhealthy is written")
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: wire.worker(2)["status"] == "idle", 5, "idle again")
+    wait_until(lambda: wire.worker(2).get("status") == "idle", 5, "idle again")
 
 
 def test_a_new_worker_registers_anew(wire: Wire) -> None:
@@ -101,7 +102,7 @@ def test_a_new_worker_registers_anew(wire: Wire) -> None:
     first = as_time(wire.worker(1)["registered_at"])
     os.kill(wire.pool.worker_pid(1), signal.SIGKILL)
     wait_until(
-        lambda: wire.worker(1)["status"] == "idle" and as_time(wire.worker(1)["registered_at"]) > first,
+        lambda: wire.worker(1).get("status") == "idle" and as_time(wire.worker(1)["registered_at"]) > first,
         5,
         "the next one",
     )

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -186,8 +187,8 @@ def test_log_file_and_level(start: Callable[..., Wire], server: RedisServer, tmp
     """LOG_FILE takes the log, LOG_FORMAT=text is for people, LOG_LEVEL=error hides the rest; USR1 reopens."""
     path = tmp_path / "log"
     wire = start(server, workers=1, LOG_FILE=str(path), LOG_FORMAT="json")
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert {"pool.ready", "slot.up"} <= {line["event"] for line in lines}
+    wait_until(lambda: {"pool.ready", "slot.up"} <= {line["event"] for line in lines_of(path)}, 5, "all is told")
+    lines = lines_of(path)
     assert all(line["time"].endswith("Z") for line in lines)
     assert not wire.pool.seen("pool.ready")
     path.rename(tmp_path / "log.1")
@@ -202,6 +203,12 @@ def test_log_file_and_level(start: Callable[..., Wire], server: RedisServer, tmp
     text = start(server, workers=1, LOG_FORMAT="text")
     assert text.pool.drain() == 0
     assert all("text" in event for event in text.pool.events)
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log so far, but for one that is being written."""
+    whole, _, _ = path.read_text().rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def test_a_misspelt_variable_is_named(start: Callable[..., Wire], server: RedisServer) -> None:
