@@ -29,7 +29,7 @@ class Report:
         if work.held.count > 1:
             self._recorder.count("dago_items_reclaimed_total")
         else:
-            self._recorder.observe("dago_queue_wait_time_seconds", work.taken_at - added_at(work.held.entry))
+            self._recorder.observe("dago_queue_wait_time_seconds", max(work.taken_at - added_at(work.held.entry), 0.0))
             if work.gap_s is not None:
                 self._recorder.observe("dago_run_step_gap_seconds", work.gap_s)
 

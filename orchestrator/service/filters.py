@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -42,14 +41,14 @@ def filter_of(given: Any) -> runs.Filter:
 
 def time_in(text: Any, name: str) -> int:
     """
-    Read a time in ms since the epoch: one of RFC 3339, or a duration before now.
+    Read a time in ms since the epoch: one of RFC 3339, or a duration before now, below 0, by Redis' clock.
 
     Raises:
         InvalidRequest: It is neither.
     """
     ago_s = durations.seconds(text)
     if ago_s is not None and not isinstance(text, int | float):
-        return max(int((time.time() - ago_s) * 1000), 0)
+        return -max(int(ago_s * 1000), 1)
     try:
         return int(datetime.fromisoformat(str(text)).timestamp() * 1000)
     except (ValueError, OverflowError):

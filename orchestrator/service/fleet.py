@@ -146,7 +146,13 @@ def _shown(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _status(entry: Mapping[str, Any]) -> str:
-    """Return the status that a worker reports, unless it has not been heard of for long."""
+    """
+    Return the status that a worker reports, unless it has not been heard of for long.
+
+    What a pool of ours has written expires by itself then; its clock may be another one.
+    """
+    if "supervisor" in _metadata(entry):
+        return str(entry.get("status"))
     try:
         silence_s = time.time() - datetime.fromisoformat(str(entry.get("last_heartbeat"))).timestamp()
     except ValueError:

@@ -13,7 +13,12 @@ from executor_worker.broker.names import listing_key
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """The filter of a list of runs; all that is given must hold."""
+    """
+    The filter of a list of runs; all that is given must hold.
+
+    Attributes:
+        since_ms, until_ms: Of the submission, in ms since the epoch; below 0: so long ago, by Redis' clock.
+    """
 
     status: str = ""
     name: str = ""
@@ -53,8 +58,7 @@ def listing(wanted: Filter, limit: int = 20, cursor: str = "", offset: int = 0) 
     """List runs, newest first; *cursor* is where an earlier listing ended."""
     status = "running" if wanted.status in ("submitted", "running", "pending") else wanted.status
     key = listing_key(status)
-    highest = "+inf" if wanted.until_ms is None else str(wanted.until_ms)
-    lowest = "-inf" if wanted.since_ms is None else str(wanted.since_ms)
+    highest, lowest = yield from _bounds(wanted)
     total = None
     if wanted.by_index:
         (total,) = checked((yield [(b"ZCARD", key)]))
@@ -79,6 +83,19 @@ def listing(wanted: Filter, limit: int = 20, cursor: str = "", offset: int = 0) 
                 found.append(one)
         if len(ids) < max(limit + 1, 50):
             return Listing(found, total, None)
+
+
+def _bounds(wanted: Filter) -> Steps[tuple[str, str]]:
+    """Answer the highest and the lowest score in the index."""
+    now_ms = 0
+    if min(wanted.since_ms or 0, wanted.until_ms or 0) < 0:
+        (now,) = checked((yield [(b"TIME",)]))
+        now_ms = int(now[0]) * 1000 + int(now[1]) // 1000
+
+    def score(at_ms: int | None, unbounded: str) -> str:
+        return unbounded if at_ms is None else str(max(at_ms + now_ms, 0) if at_ms < 0 else at_ms)
+
+    return score(wanted.until_ms, "+inf"), score(wanted.since_ms, "-inf")
 
 
 def _heads(ids: Sequence[str]) -> Steps[list[Head]]:

@@ -158,7 +158,7 @@ def resume(settings: Settings, args: argparse.Namespace) -> int:
 
 
 def _found(link: Link, args: argparse.Namespace) -> Callable[[str], list[str]]:
-    since_ms = int((time.time() - args.since) * 1000) if getattr(args, "since", None) else None
+    since_ms = -max(int(args.since * 1000), 1) if getattr(args, "since", None) else None
 
     def of_status(status: str) -> list[str]:
         wanted = runs.Filter(status=status, code=args.code or "", since_ms=since_ms)

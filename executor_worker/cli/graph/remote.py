@@ -16,7 +16,6 @@ from executor_worker.cli.graph.many import ACTIVE, OVER, each
 from executor_worker.cli.graph.reading import read_request
 from executor_worker.cli.graph.running import teller_on_stderr
 from executor_worker.client import DagoClient, DagoError, DagoUnavailable
-from executor_worker.envelopes.events import rfc3339
 from executor_worker.settings import Settings
 
 PAGE = 100
@@ -144,7 +143,7 @@ def _client(settings: Settings) -> Iterator[DagoClient]:
 
 
 def _found(dago: DagoClient, args: argparse.Namespace) -> Callable[[str], list[str]]:
-    since = rfc3339(time.time() - args.since) if getattr(args, "since", None) else None
+    since = f"{args.since:.3f}s" if getattr(args, "since", None) else None
 
     def of_status(status: str) -> list[str]:
         wanted = {"status": status, "code": args.code, "since": since}

@@ -1,4 +1,4 @@
-"""Scenario 41: in mid-run Redis loses its last writes, is full, or read-only; runs go on, none has to be mended."""
+"""Scenario 41: in mid-run Redis loses its last writes, fails over, is full or read-only; runs go on, none is mended."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from executor_worker.broker.graphs import drive, runs
 from tests.kit import Pool, RedisServer, wait_until
+from tests.kit.sentinels import Sentinels
 from tests.system.graphs.conftest import TOOLS, Kernel, calc, tool
 
 EVERY_S = 0.03
@@ -77,6 +78,30 @@ def test_runs_roll_back_whole_when_the_last_writes_are_lost(
     for run in submitted:
         assert_ended_rightly(kernel, run)
     assert not pool.seen("run.mended"), pool.said()
+
+
+def test_runs_go_on_with_the_replica_that_takes_over(
+    place: Callable[[str], Path],
+    start_server: Callable[..., RedisServer],
+    executor: Callable[..., Pool],
+    on: Callable[[RedisServer], Kernel],
+) -> None:
+    """The primary is killed in mid-run: the sentinels name the replica, runs end there, none is mended."""
+    sentinels = Sentinels(place, start_server)
+    try:
+        before, after = on(sentinels.primary), on(sentinels.replica)
+        pool = executor(sentinels.primary, workers=3, REDIS_ADDR=sentinels.url, **TOOLS)
+        submitted = [before.submit(diamonds()) for _ in range(3)]
+        wait_until(lambda: sum(before.head(run).completed for run in submitted) > 30)
+        sentinels.primary.kill()
+        wait_until(lambda: sentinels.named() is sentinels.replica, 30, "the sentinels name the replica")
+        submitted = [run for run in submitted if drive(after.link, runs.head(run)) is not None]
+        assert submitted, "they were submitted long before"
+        for run in submitted:
+            assert_ended_rightly(after, run)
+        assert not pool.seen("run.mended") and not pool.seen("slot.dead"), pool.said()
+    finally:
+        sentinels.close()
 
 
 def test_full_redis_refuses_submits_and_lets_runs_go_on_with_room(
