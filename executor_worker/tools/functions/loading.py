@@ -22,6 +22,7 @@ from executor_worker.tools.logger import listen_to
 
 GROUP = "executor_worker.tools"
 _PROBE_SECONDS = 60.0
+_TRIES = 3  # of a probe that is killed: more often than not by somebody else
 _DYING_SECONDS = 5.0
 _SURVIVED = 93  # the probe's exit status if no import has ended it
 _BEGUN, _THREADED, _OVER = "begun ", "threaded ", "over"  # lines of the probe's report
@@ -69,6 +70,17 @@ def modules_starting_threads(modules: Sequence[str]) -> list[str]:
     """
     if not hasattr(os, "pidfd_open"):
         return []
+    for _ in range(_TRIES):
+        report, status = _probed(modules)
+        if status != -signal.SIGKILL:
+            break
+    if status is not None:
+        raise _ended(report[-1].removeprefix(_BEGUN) if report else modules[0], status)
+    return [line.removeprefix(_THREADED) for line in report if line.startswith(_THREADED)]
+
+
+def _probed(modules: Sequence[str]) -> tuple[list[str], int | None]:
+    """Import *modules* in a child; answer its report, and its exit status if it has ended before the report did."""
     reader, writer = os.pipe()
     # What a handler raises while the fork is being finished is lost, and before `try` it would leave the child.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
@@ -81,20 +93,18 @@ def modules_starting_threads(modules: Sequence[str]) -> list[str]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(reader)
         _report_threads(modules, writer)
-    report: list[str] = []
+    report: list[str] | None = None
     try:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(writer)
         report = _read_report(reader)
     finally:
         os.close(reader)
-        by_itself = bool(report) and _OVER not in report and _dies(child)
+        by_itself = report is not None and _OVER not in report and _dies(child)
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, 9)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if by_itself and status != _SURVIVED:
-        raise _ended(report[-1].removeprefix(_BEGUN), status)
-    return [line.removeprefix(_THREADED) for line in report if line.startswith(_THREADED)]
+    return report or [], status if by_itself and status != _SURVIVED else None
 
 
 def _dies(child: int) -> bool:
@@ -128,15 +138,15 @@ def _threads() -> int:
     return sum(1 for _ in Path("/proc/self/task").iterdir())  # native ones too
 
 
-def _read_report(reader: int) -> list[str]:
-    """Lines up to the last one, or up to the child's end; none where neither comes."""
+def _read_report(reader: int) -> list[str] | None:
+    """Lines up to the last one, or up to the child's end; None where neither comes."""
     report = b""
     while select.select([reader], [], [], _PROBE_SECONDS)[0]:
         chunk = os.read(reader, 65536)
         report += chunk
         if not chunk or report.endswith(f"{_OVER}\n".encode()):
             return report.decode().splitlines()
-    return []
+    return None
 
 
 def _ended(name: str, status: int) -> ConfigError:

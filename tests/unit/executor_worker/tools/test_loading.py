@@ -159,6 +159,19 @@ def test_a_module_that_ends_the_process_is_named(write: Write, how: str, said: s
     assert failed.value.variable == "TOOL_MODULES"
 
 
+def test_a_trial_that_somebody_kills_is_made_again(write: Write, tmp_path: Path) -> None:
+    """SIGKILL is nothing that a module has done, unless it comes each time: threads are found all the same."""
+    first = tmp_path / "first"
+    killed = f"import os, pathlib\np = pathlib.Path({str(first)!r})\nif not p.exists():\n"
+    killed += "    p.touch()\n    os.kill(os.getpid(), 9)\n"
+    write(
+        "killed_tools",
+        killed + "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n",
+    )
+    assert modules_starting_threads(["killed_tools"]) == ["killed_tools"]
+    assert first.exists()
+
+
 def test_a_module_that_closes_descriptors_is_not_taken_for_one_that_ends(write: Write) -> None:
     """What it has done to the child's pipe is no matter."""
     write("closing_tools", "import os; os.closerange(3, 256)\n")
