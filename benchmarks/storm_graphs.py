@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from benchmarks.storm_api import Api
 from benchmarks.storm_faults import ODD
 from benchmarks.storm_redis import SingleRedis
 from executor_worker.broker import Endpoint, Link
 from executor_worker.broker.graphs import drive, runs
-from executor_worker.broker.names import steps_stream
+from executor_worker.broker.names import listing_key, steps_stream
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.advance import Answer, Run
 from executor_worker.graph.definition import Graph
@@ -31,19 +30,24 @@ PATIENCE_S = 60.0  # for the next node to end, once the storm is over
 TURN_S = 0.01
 SHOWN = 10  # of what went wrong
 LOOK_EVERY_S = 0.5
+OTHERWISE = 0.1  # of the kills of API processes come while nothing is being submitted
 
 
 class GraphRedis(SingleRedis):
     """Nodes fail here, since they are made so; that something was mended is odd."""
 
-    weights = SingleRedis.weights | {"restart_redis": 8, "kill_keeper": 10, "kill_supervisor": 10}
+    weights = SingleRedis.weights | {"restart_redis": 8, "kill_keeper": 10, "kill_supervisor": 10, "kill_api": 20}
     odd = (*(name for name in ODD if name != "node.failed"), "run.mended")
 
-    def _busy_worker(self) -> tuple[str, psutil.Process | None]:
-        """None of a program that is about to start: who ends what it tries its modules in has said that they do it."""
-        where, worker = super()._busy_worker()
-        up = [one.name for one in self.supervisors if one.pool.seen("slot.up")]
-        return where, worker if where in up else None
+    api: Api
+
+    def kill_api(self) -> bool:
+        """Mostly in the midst of a submission: some are on their way all the time."""
+        processes = self.api.processes()
+        if processes and (self.api.behind or self._chance.random() < OTHERWISE):
+            self._chance.choice(processes).kill()
+            return True
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class Report:
         lost: Runs that have not ended.
         wrong: Runs that have not ended as they must, and why.
         mended: Items that had to be queued again.
+        submitted_again: Submissions that were not answered, and were sent again with their keys.
+        doubles: Runs that nobody was told of.
     """
 
     graphs: int
@@ -75,18 +81,21 @@ class Report:
     wrong: list[str] = field(default_factory=list)
     mended: int = 0
     left: int = 0
+    submitted_again: int = 0
+    doubles: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def fine(self) -> bool:
-        return not (self.lost or self.wrong or self.mended or self.left or self.troubles)
+        return not (self.lost or self.wrong or self.mended or self.left or self.doubles or self.troubles)
 
     def lines(self) -> Iterator[str]:
         yield f"{self.graphs} graphs of {self.nodes} nodes in {self.seconds:g} s: {dict(self.statuses)}"
         yield f"faults: {self.faults}"
         yield f"not ended {len(self.lost)}, ended wrongly {len(self.wrong)}, mended {self.mended}, left {self.left}"
+        yield f"submitted again {self.submitted_again}, runs too many {self.doubles}"
         for text in (*self.lost[:SHOWN], *self.wrong[:SHOWN], *self.troubles[:SHOWN]):
             yield f"  {text}"
 
@@ -109,28 +118,35 @@ class GraphStorm:
         chance = random.Random(seed)
         self._graphs = {runs.new_graph_id(): made_up(chance) for _ in range(count)}
         self._seconds = seconds
+        self._over_api = set(list(self._graphs)[::2])
         self._due = deque((at * seconds / count, name) for at, name in enumerate(self._graphs))
         kinds = chance.choices(list(GraphRedis.weights), weights=list(GraphRedis.weights.values()), k=faults)
         self._coming = deque(sorted((chance.uniform(0.0, seconds), kind) for kind in kinds))
         self._faults = GraphRedis(server, folder, supervisors, workers, lease_s, chance)
         self._link = Link(Endpoint.parse(server.unix_url), name="storm")
+        self._api = self._faults.api = Api(server, folder)
 
     def run(self) -> Report:
         began = time.monotonic()
-        with closing(self._faults), closing(self._link):
+        with closing(self._faults), closing(self._link), closing(self._api):
             for one in self._faults.supervisors:
                 one.pool.wait_ready(60)
+            self._api.begin()
             self._rage()
             self._calm_down()
             report = self._judged()
             self._faults.drain()
-        report.faults, report.troubles = dict(self._faults.seen.faults), list(self._faults.seen.troubles)
+        report.faults = dict(self._faults.seen.faults)
+        report.troubles += self._faults.seen.troubles
         report.seconds = round(time.monotonic() - began, 1)
         return report
 
     def _rage(self) -> None:
         began, clock = time.monotonic(), self._faults.clock
-        while clock.work_off() or self._coming or self._due:
+        passed = 0.0
+        while (
+            clock.work_off() or self._coming or self._due or (self._api.behind and passed < self._seconds + PATIENCE_S)
+        ):
             passed = time.monotonic() - began
             while self._coming and self._coming[0][0] <= passed:
                 self._faults.happen(self._coming.popleft()[1])
@@ -140,13 +156,20 @@ class GraphStorm:
             time.sleep(TURN_S)
 
     def _submit(self, due: tuple[float, str]) -> None:
-        """Submit a graph; one whose reply is lost again, with the same id."""
+        """Submit a graph, every other one over the API; one whose reply is lost again, with the same id or key."""
         _, name = due
+        if name in self._over_api:
+            return self._api.submit(name, self._graphs[name].document)
         run = runs.Submission(Graph.read(self._graphs[name].document), {}, name)
         try:
             drive(self._link, runs.submit(run, rendered))
         except StreamUnavailable:
             self._due.appendleft(due)
+        return None
+
+    def _id_of(self, name: str) -> str:
+        """Say what the run of a graph is called: over the API the graph's own name is the key only."""
+        return self._api.made.get(name, name)
 
     def _calm_down(self) -> None:
         """Wait until all have ended, or nothing happens any more."""
@@ -163,13 +186,17 @@ class GraphStorm:
             time.sleep(LOOK_EVERY_S)
 
     def _heads(self) -> list[runs.Head]:
-        found = [drive(self._link, runs.head(name)) for name in self._graphs]
+        found = [drive(self._link, runs.head(self._id_of(name))) for name in self._graphs]
         return [head for head in found if head is not None]
 
     def _judged(self) -> Report:
         report = Report(len(self._graphs))
         heads = {head.graph_id: head for head in self._heads()}
-        for name, graph in self._graphs.items():
+        report.troubles += self._api.odd
+        report.submitted_again = self._api.repeated
+        report.doubles = int(self._faults.db.zcard(listing_key())) - len(self._graphs)
+        for key, graph in self._graphs.items():
+            name = self._id_of(key)
             head = heads.get(name)
             report.nodes += len(graph.document["nodes"])
             if head is None or not head.ended:
