@@ -59,12 +59,14 @@ def as_json(value: Any, indent: int | None = None) -> str:
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], spare: Sequence[str] = ()) -> None:
     """
-    Print a table with rich on a terminal, else aligned columns with a head line.
+    Print a table with rich on a terminal, nothing if it is empty; else aligned columns with a head line.
 
     Args:
         spare: Columns that a narrow terminal goes without, the first one first.
     """
     if on_terminal():
+        if not rows:
+            return  # its caller says so in a sentence
         screen = console()
         screen.print(rich_table(columns, rows, screen.width, spare))
         return

@@ -14,7 +14,7 @@ from executor_worker.cli.display import print_json, print_json_line, print_table
 from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.cli.graph import remote
 from executor_worker.cli.graph.following import follow, teller
-from executor_worker.cli.graph.many import ACTIVE, OVER, each
+from executor_worker.cli.graph.many import ACTIVE, OVER, each, say_none
 from executor_worker.cli.graph.reading import read_request
 from executor_worker.cli.graph.running import print_result, read_graph, submit_graph, teller_on_stderr
 from executor_worker.envelopes.events import rfc3339
@@ -71,6 +71,8 @@ def listing(settings: Settings, args: argparse.Namespace) -> int:
         for head in found.runs:
             print_json_line(as_json(head))
         return DONE
+    if not found.runs:
+        say_none(args)
     rows = [
         (
             head.graph_id,

@@ -46,6 +46,15 @@ def each(
     return FAILED if failed else DONE
 
 
+def say_none(args: argparse.Namespace) -> None:
+    """Say that a list is empty, and how that may change."""
+    if args.status or args.name or args.query:
+        said = "there are no such runs; without filters `graph list` shows all there are"
+    else:
+        said = "there are no runs; `executor-worker graph submit FILE` submits one"
+    print(f"executor-worker: {said}.", file=sys.stderr)
+
+
 def _would(graph_id: str, done: str, _act: Callable[[str], dict[str, Any]]) -> bool:
     print(f"{graph_id} would be {done}" if on_terminal() else json.dumps({"graph_id": graph_id}), flush=True)
     return True

@@ -12,7 +12,7 @@ from typing import Any
 from executor_worker.cli.display import print_json, print_json_line, print_table
 from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.cli.graph.following import teller
-from executor_worker.cli.graph.many import ACTIVE, OVER, each
+from executor_worker.cli.graph.many import ACTIVE, OVER, each, say_none
 from executor_worker.cli.graph.reading import read_request
 from executor_worker.cli.graph.running import teller_on_stderr
 from executor_worker.client import DagoClient, DagoError, DagoUnavailable
@@ -55,6 +55,8 @@ def listing(settings: Settings, args: argparse.Namespace) -> int:
         for run in found:
             print_json_line(run)
         return DONE
+    if not found:
+        say_none(args)
     rows = [
         (
             run["graph_id"],

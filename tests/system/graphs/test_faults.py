@@ -62,6 +62,42 @@ def test_dead_letter_of_a_node_is_put_back_by_retrying_its_run(
     assert not redis_server.client().xlen("executor.work:dead")
 
 
+def test_failed_nodes_of_runs_are_retried_with_their_runs(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel, folder: Path
+) -> None:
+    """`failed retry`, of a node by its name or of all that failed so: a new epoch, in which completed nodes stay."""
+    pool = executor(redis_server, workers=2, **TOOLS)
+    failing = [
+        {
+            "nodes": {
+                "once": tool("noted", file=str(folder / f"once{at}")),
+                "a": tool("fails_until", file=str(folder / f"a{at}"), times=1),
+                "b": calc("{{a}} + {{once}}"),
+            },
+            "edges": [{"from": "once", "to": "a"}, {"from": "a", "to": "b"}],
+        }
+        for at in range(3)
+    ]
+    first, *others = [kernel.submit(graph) for graph in failing]
+    for run in (first, *others):
+        assert kernel.wait(run)["status"] == "failed"
+
+    def retried(*words: str) -> str:
+        command = [str(PROGRAM), "failed", "retry", *words]
+        done = subprocess.run(command, env={**os.environ, **pool.env}, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    assert retried(first, "a") == f"{first} runs again: epoch 2, 2 nodes\n"
+    assert kernel.wait(first)["status"] == "completed"
+    told = retried("--all", "--code", "tool_failed")
+    assert sorted(told.splitlines()) == sorted(f"{run} runs again: epoch 2, 2 nodes" for run in others)
+    for run in (first, *others):
+        assert kernel.wait(run)["output"] == 3
+        kinds = [event["type"] for event in kernel.events(run) if event["type"].startswith("graph.")]
+        assert kinds == ["graph.submitted", "graph.started", "graph.failed", "graph.retried", "graph.completed"]
+
+
 def test_two_hundred_siblings_of_a_join_queue_it_once(
     redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel, folder: Path
 ) -> None:
