@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from executor_worker.broker.graphs import drive, runs
 from executor_worker.broker.names import PARKED
@@ -82,7 +82,8 @@ def test_cancel_while_a_node_waits_for_its_next_attempt(
     run = kernel.submit({"nodes": {"a": {**calc("1 / 0"), "retry": {"max_attempts": 5, "delay": 60}}}})
     wait_until(lambda: kernel.statuses(run)["a"] == "waiting")
     db, timers = redis_server.client(), "dago:{executor.work}:timers"
-    repetition = next(member for member in db.zrange(timers, 0, -1) if b"\tretry\t" in member)
+    members = cast("list[bytes]", db.zrange(timers, 0, -1))
+    repetition = next(member for member in members if b"\tretry\t" in member)
     cancel_and_wait(kernel, run)
     db.zadd(timers, {repetition: db.time()[0] * 1000})  # its time has come
     wait_until(lambda: db.zscore(timers, repetition) is None, 10, "the timer is done with")

@@ -13,7 +13,7 @@ import pytest
 from supervisor.event_log import EventLog
 from supervisor.processes.processes import Child, Exit
 from supervisor.program import PoolSettings
-from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.scoreboard.scoreboard import Row, Scoreboard
 from supervisor.slots.host import Host
 from supervisor.slots.worker_slot import WorkerSlot
 from supervisor.transitions import SlotState, StopReason
@@ -87,7 +87,12 @@ def restarts(slot: WorkerSlot) -> dict[str, float]:
 def test_a_worker_has_its_number_before_it_works(board: Scoreboard, pool: Pool) -> None:
     """Whoever sees it idle or busy can name its process, however late the supervisor has its next turn."""
     seen: list[int] = []
-    program = SimpleNamespace(work=lambda row: seen.append(row.pid) or 0)
+
+    def work(row: Row) -> int:
+        seen.append(row.pid)
+        return 0
+
+    program = SimpleNamespace(work=work)
     slot = WorkerSlot(board.place(1), board, pool.host, pool, cast("Program", program))
     assert slot.main() == 0 and seen == [os.getpid()]
 
