@@ -97,5 +97,5 @@ def test_16_rehearsal_that_fails_does_not_stop_the_start(stage: Stage, how: str)
 def test_16_too_few_descriptors_are_said_at_the_start(stage: Stage) -> None:
     """One sentence and 78, instead of workers that are replaced for ever."""
     command = ["sh", "-c", 'ulimit -n 40; exec "$0" run', str(PROGRAM)]
-    done = subprocess.run(command, env=stage.server.env, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, env=stage.server.env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 78 and "may open 40 at most" in done.stderr and "ulimit -n" in done.stderr

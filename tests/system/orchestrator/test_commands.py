@@ -19,9 +19,9 @@ from tests.system.orchestrator.graphs import doubling, waiting
 
 def test_commands_say_where_no_api_answers(tmp_path: Path) -> None:
     """Where to, why, and what to do; also if what answers there is another server."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        url = f"http://user:s3cret@127.0.0.1:{taken.getsockname()[1]}"
-    said = _said_by("cancel x", tmp_path, url)
+    with socket.socket() as silent:  # bound, so that no other process listens there
+        silent.bind(("127.0.0.1", 0))
+        said = _said_by("cancel x", tmp_path, f"http://user:s3cret@127.0.0.1:{silent.getsockname()[1]}")
     assert re.fullmatch(
         r".*the API at http://\S+@127\.0\.0\.1:\d+ can't be reached \(Connection refused\)\. .*DAGO_URL.*", said
     )
