@@ -13,8 +13,8 @@ local function handed(stream, entry, fields, count, group, consumer, how)
   if brought == false then return false end
   local uncounted, refused = 0, 0
   if count > 1 then
-    uncounted = tonumber(redis.call('HGET', stream .. UNCOUNTED, entry) or 0)
-    refused = tonumber(redis.call('HGET', stream .. UNCOUNTED, entry .. ' refused') or 0)
+    uncounted = tonumber(redis.call('HGET', stream .. UNCOUNTED, entry) or 0) or 0
+    refused = tonumber(redis.call('HGET', stream .. UNCOUNTED, entry .. ' refused') or 0) or 0
   end
   local told = tell_start(one, uncounted) and 1 or 0
   return {stream, entry, count, uncounted, refused, fields, kind.name, brought ~= nil and brought, told}

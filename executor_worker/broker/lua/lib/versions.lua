@@ -4,7 +4,6 @@ local newest_layout = 1 -- that this program reads; no constant, so that a test 
 
 local function version_key(layout) return VERSION_PREFIX .. layout end
 
-gates.version = {
-  room = function(key) return tonumber(string.match(key, '%d+$')) <= newest_layout and math.huge or 0 end,
-  is_full = function(key) return tonumber(string.match(key, '%d+$')) > newest_layout end,
-}
+local function is_newer(key) return tonumber(string.match(key, '%d+$') or math.huge) > newest_layout end
+
+gates.version = {room = function(key) return is_newer(key) and 0 or math.huge end, is_full = is_newer}
