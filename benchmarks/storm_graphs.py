@@ -173,6 +173,7 @@ class GraphStorm:
 
     def _calm_down(self) -> None:
         """Wait until all have ended, or nothing happens any more."""
+        self._link.close()  # Redis may have been restarted since it was used last
         before, last_at = -1, time.monotonic()
         while time.monotonic() < last_at + PATIENCE_S:
             heads = self._heads()
