@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from executor_worker.errors import StreamRefused
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.tracing import NO_REQUEST, RequestSpan
 from orchestrator.api.answers import problem
-from orchestrator.errors import ApiError, Internal, MethodNotAllowed, NotFound
+from orchestrator.errors import ApiError, Internal, InvalidRequest, MethodNotAllowed, NotFound
 from orchestrator.service import Access, Caller, Service, as_api_error
 from orchestrator.service.access import ANYBODY
 
@@ -24,6 +25,7 @@ EXPOSED = "ETag, Location, Retry-After, Idempotency-Replayed"
 ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, traceparent, tracestate"
 PREFLIGHT_S = 600
 TRACED = "/api/"
+_SOCKET = re.compile("/api/v1/graphs/[^/]+/ws")
 SERVER_ERROR = 500
 
 
@@ -175,8 +177,17 @@ async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 4404})
         return
+    if scope["method"] == "OPTIONS":  # the original answers it on any path
+        await Response(status_code=204)(scope, receive, send)
+        return
     error: ApiError = NotFound(f"there is no {scope['path'][:200]} here; /docs lists what there is")
-    await problem(error, scope["path"])(scope, receive, send)
+    headers = {}
+    if scope["method"] == "GET" and _SOCKET.fullmatch(scope["path"]):
+        error = InvalidRequest("this is a WebSocket: ask with `Upgrade: websocket`, or read the run's /events")
+        headers = {"Upgrade": "websocket"}
+    answer = problem(error, scope["path"])
+    answer.headers.update(headers)
+    await answer(scope, receive, send)
 
 
 def state_of(request: Request, name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from orchestrator.errors import InvalidWorkerType, WorkerNotFound
 TYPES = ("executor", "router")
 FRESH_S = 1.0  # for so long what was read is good enough for the next who asks
 SILENT_S = 30.0  # without a word a worker counts as unhealthy
+_FRACTION = re.compile(r"\.\d+")
 STATES = {"idle": "idle", "busy": "busy"}
 
 
@@ -139,10 +141,15 @@ def _shown(entry: Mapping[str, Any]) -> dict[str, Any]:
         "state": STATES.get(status, "offline"),
         "pendingTasks": entry.get("pending_tasks") or 0,
         "healthStatus": "unhealthy" if status == "unhealthy" else "healthy",
-        "lastHeartbeat": entry.get("last_heartbeat"),
-        "startedAt": entry.get("registered_at"),
+        "lastHeartbeat": _whole_seconds(entry.get("last_heartbeat")),
+        "startedAt": _whole_seconds(entry.get("registered_at")),
         **{name: value for name, value in told.items() if value},
     }
+
+
+def _whole_seconds(time_text: Any) -> Any:
+    """Cut the fraction off a time: the original shows whole seconds, in the zone that stands there."""
+    return _FRACTION.sub("", time_text) if isinstance(time_text, str) else time_text
 
 
 def _status(entry: Mapping[str, Any]) -> str:

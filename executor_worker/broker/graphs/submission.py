@@ -220,6 +220,7 @@ def _head(run: Submission, plan: Plan, prefix: int, inputs: bytes) -> dict[str, 
     limits = [limit for limit in (run.timeout_s, graph.timeout_s, run.default_timeout_s) if limit is not None]
     window = max(graph.max_parallel or run.queued_max, 1)
     total = len(graph.nodes)
+    own_id = {"original_graph_id": graph.id} if graph.id else {}  # by that name programs of the original look for it
     return {
         "v": LAYOUT,
         "graph_id": run.graph_id,
@@ -245,5 +246,5 @@ def _head(run: Submission, plan: Plan, prefix: int, inputs: bytes) -> dict[str, 
         "traceparent": traceparent,
         "trace_parent": parent,
         "tracestate": run.tracestate,
-        "told": dumps({"name": graph.name or graph.id, "total": total}),
+        "told": dumps({"name": graph.name or graph.id, "total": total, **own_id}),
     }

@@ -54,6 +54,16 @@ def check_failures(subject: Subject) -> None:
             subject.warnings.add((located.location, "on_failure"), "continues_nowhere", message, fix)
 
 
+def check_edges(subject: Subject) -> None:
+    """Warn of an edge that is switched off: what is behind it is skipped."""
+    for one in subject.located.edges:
+        if one.edge.condition is not None and one.edge.condition.strip() == "false":
+            fix = "Take the edge away, or write when it is to be taken."
+            subject.warnings.add(
+                (one.location, "condition"), "never_taken", "is never true: the edge is not taken", fix
+            )
+
+
 def check_chains(subject: Subject) -> None:
     """Warn of nodes that wait for one another though neither needs the other's output."""
     for node, edges in subject.incoming.items():

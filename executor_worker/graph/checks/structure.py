@@ -118,8 +118,6 @@ def _takable(subject: Subject, edges: Iterable[LocatedEdge]) -> int:
 def _ends_followed(subject: Subject, edge: Edge) -> tuple[bool, bool]:
     """Tell whether the edge can be taken after its source completed, and after it failed."""
     source = subject.nodes[edge.source]
-    if edge.condition is not None and edge.condition.strip() == "false":
-        return False, False
     chosen = source.routing is None or edge.target in source.routing.targets
     fails = source.node.type not in _NEVER_FAIL
     return edge.on != "failure" and chosen, edge.on != "success" and fails

@@ -97,9 +97,10 @@ def nobody_reads(pool: Pool) -> bool:
 
 def test_every_reader_sees_the_same_log(http: httpx2.Client, shared: Pool) -> None:
     """Numbered from 1 without gaps, ended by the run's last event, with the same ids everywhere."""
-    graph_id = submitted(http, chain(5))
+    graph_id = submitted(http, {"id": "mine", **chain(5)})
     shown = read(http, graph_id)
     log = log_of(http, graph_id)
+    assert log[0]["data"]["original_graph_id"] == "mine"
     assert [block.data for block in shown] == log
     assert [event["seq"] for event in log] == list(range(1, len(log) + 1))
     assert log[0]["type"] == "graph.submitted" and log[-1]["type"] == "graph.completed"

@@ -227,6 +227,11 @@ WARNINGS: list[tuple[str, Document, set[tuple[str, str]]]] = [
         graph({"a": {**TOOL, "on_failure": "continue"}, "b": {"type": "llm", "prompt": "{{a}}"}}, "a>b"),
         {("/nodes/a/on_failure", "continues_nowhere")},
     ),
+    (
+        "switched off",
+        {"nodes": {"a": TOOL, "b": TOOL}, "edges": [{"from": "a", "to": "b", "condition": " false"}]},
+        {("/edges/0/condition", "never_taken")},
+    ),
     ("needless order", chain(prompt="hello"), {("/edges/0", "needless_order")}),
     ("needed", chain(prompt="{{a}}"), set()),
     ("given what came before", chain(model="m", tools=["t"]), set()),
