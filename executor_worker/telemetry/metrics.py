@@ -8,7 +8,7 @@ the workers that wrote them, so a total never goes down while the supervisor liv
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,47 +79,67 @@ class Totals(Protocol):
 
 
 class Area(Totals, Protocol):
-    """A slot's shared counters."""
+    """
+    A slot's shared counters.
 
-    def add(self, key: bytes, amount: float) -> None: ...
+    Attributes:
+        values: The totals, by place.
+    """
+
+    @property
+    def values(self) -> MutableSequence[float] | memoryview[float]: ...
+
+    def place_of(self, key: bytes) -> int: ...
 
 
-_Histogram = tuple[tuple[float, ...], list[bytes], bytes]
-"""Upper bounds, the keys of the buckets, the key of the sum."""
+class _Histogram:
+    """The places of one histogram's totals; each is taken when it is used first."""
+
+    __slots__ = ("bounds", "buckets", "parts", "total")
+
+    def __init__(self, bounds: tuple[float, ...], parts: tuple[str, ...]) -> None:
+        self.bounds = bounds
+        self.parts = parts
+        self.buckets: list[int | None] = [None] * (len(bounds) + 1)
+        self.total: int | None = None
 
 
 class Recorder:
-    """Counts into one slot's area; a metric's keys are built once and kept."""
+    """Counts into one slot's area; the place of a total is looked up once and kept."""
 
     def __init__(self, area: Area, families: Mapping[str, Family] = FAMILIES) -> None:
         self._area = area
+        self._values = area.values
         self._families = families
-        self._keys: dict[tuple[str, ...], bytes] = {}
+        self._places: dict[tuple[str, ...], int] = {}
         self._histograms: dict[tuple[str, tuple[str, ...]], _Histogram] = {}
 
     def count(self, name: str, *labels: str, amount: float = 1.0) -> None:
         parts = (name, *labels)
-        self._area.add(self._keys.get(parts) or self._key(*parts), amount)
+        place = self._places.get(parts)
+        if place is None:
+            place = self._places[parts] = self._place(parts)
+        self._values[place] += amount
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Add *value* (seconds) to a histogram."""
-        bounds, buckets, total = self._histograms.get((name, labels)) or self._histogram(name, labels)
-        self._area.add(buckets[bisect_left(bounds, value)], 1.0)
+        into = self._histograms.get((name, labels))
+        if into is None:
+            into = self._histograms[name, labels] = _Histogram(self._families[name].buckets, (name, *labels))
+        bucket = bisect_left(into.bounds, value)
+        place = into.buckets[bucket]
+        if place is None:
+            bound = str(into.bounds[bucket]) if bucket < len(into.bounds) else "+Inf"
+            place = into.buckets[bucket] = self._place((*into.parts, bound))
+        self._values[place] += 1.0
         if value > 0:
-            self._area.add(total, value)
+            if into.total is None:
+                into.total = self._place((*into.parts, "sum"))
+            self._values[into.total] += value
 
-    def _histogram(self, name: str, labels: tuple[str, ...]) -> _Histogram:
-        bounds = self._families[name].buckets
-        buckets = [self._key(name, *labels, bound) for bound in (*map(str, bounds), "+Inf")]
-        made = self._histograms[name, labels] = (bounds, buckets, self._key(name, *labels, "sum"))
-        return made
-
-    def _key(self, *parts: str) -> bytes:
-        key = self._keys.get(parts)
-        if key is None:
-            safe = [part[:LABEL_LIMIT].replace(SEPARATOR, " ") for part in parts]
-            key = self._keys[parts] = SEPARATOR.join(safe).encode("utf-8", "replace")
-        return key
+    def _place(self, parts: tuple[str, ...]) -> int:
+        safe = [part[:LABEL_LIMIT].replace(SEPARATOR, " ") for part in parts]
+        return self._area.place_of(SEPARATOR.join(safe).encode("utf-8", "replace"))
 
 
 def total(areas: Iterable[Totals]) -> dict[tuple[str, ...], float]:

@@ -45,12 +45,23 @@ class Counters:
         """The sum of what was added under keys for which there was no room."""
         return float(self._doubles[REFUSED])
 
+    @property
+    def values(self) -> memoryview[float]:
+        """The totals, by place."""
+        return self._doubles
+
     def add(self, key: bytes, amount: float) -> None:
         """Add *amount* to *key*'s total; without room for a new key it goes to `refused`."""
+        self._doubles[self.place_of(key)] += amount
+
+    def place_of(self, key: bytes) -> int:
+        """Answer the place of *key*'s total, that of `refused` without room for it; either stays the same."""
         at = self._at.get(key)
         if at is None:
-            at = self._place_of(key)
-        self._doubles[at] += amount
+            # A predecessor, or the process we were forked from, may have added it since we last looked.
+            self._read_keys()
+            at = self._at.get(key) or self._append(key)
+        return at
 
     def get(self, key: bytes) -> float:
         self._read_keys()
@@ -61,11 +72,6 @@ class Counters:
         """Every key with its total."""
         self._read_keys()
         return dict(zip(self._keys, self._doubles[VALUES : VALUES + len(self._keys)].tolist(), strict=True))
-
-    def _place_of(self, key: bytes) -> int:
-        # A predecessor, or the process we were forked from, may have added it since we last looked.
-        self._read_keys()
-        return self._at.get(key) or self._append(key)
 
     def _append(self, key: bytes) -> int:
         count = len(self._keys)

@@ -9,19 +9,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from executor_worker.telemetry.metrics import FAMILIES, Recorder, page, total
 from executor_worker.telemetry.run_ends import run_ended
 from orchestrator.metrics import FAMILIES as OF_THE_API
+from supervisor.scoreboard.counters import Counters
 
 
-class Area:
+class Area(Counters):
     """A slot's counters in plain memory."""
 
     def __init__(self) -> None:
-        self.values: dict[bytes, float] = {}
-
-    def add(self, key: bytes, amount: float) -> None:
-        self.values[key] = self.values.get(key, 0.0) + amount
-
-    def items(self) -> dict[bytes, float]:
-        return self.values
+        super().__init__(bytearray(32768), 0, 32768)
 
 
 def samples(*areas: Area, gauges: Any = ()) -> dict[tuple[str, ...], float]:
