@@ -58,7 +58,7 @@ class Usage:
         return wire
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
 class Completed:
     """
     The node is done.

@@ -187,14 +187,16 @@ class Keys:
         self.kept[key] = [*([] if before < 0 else self.kept.get(key, [])), *records]
         return Kept.kept
 
-    def tell(self, event: bytes, *, when_settled: bool = False) -> None:
+    def tell(self, event: bytes) -> None:
         assert json.loads(event)
 
 
 def run(task: Task, models: RandomModels, box: Box, keys: Keys) -> Outcome:
     """Execute with a journal, as a worker does."""
     run_context = RunContext(time.monotonic() + SECONDS)
-    journal = RunJournal(work_of(_Once()), cast("JournalKeys", keys), run_context, lambda _: False, "w.1", content=True)
+    journal = RunJournal(
+        work_of(_Once()), lambda: cast("JournalKeys", keys), run_context, lambda _: False, "w.1", content=True
+    )
     executor = Executor(models=models, tools=box, default_model="m", max_iterations=4)
     return executor.execute(task, run_context, journal)
 
@@ -232,6 +234,7 @@ class _Once:
 
     def __init__(self) -> None:
         self.commit: DocumentCommit | None = None
+        self.untold: list[bytes] = []
 
     def settle(self, held: Held, commit: Commit, *, take_next: bool) -> Settlement:
         assert isinstance(commit, DocumentCommit)

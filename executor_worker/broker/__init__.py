@@ -16,14 +16,13 @@ from executor_worker.broker.names import (
     RESULT_STREAMS,
     STATE_PREFIX,
     WORK_STREAMS,
-    added_at,
     dead_stream,
     own_journal,
 )
 from executor_worker.broker.queue.claim import Claim, Settlement
 from executor_worker.broker.queue.commit import Settled
 from executor_worker.broker.queue.consumer import Consumer
-from executor_worker.broker.queue.delivery import Delivery, Held
+from executor_worker.broker.queue.delivery import Delivery, Held, added_at
 from executor_worker.broker.queue.document import DocumentCommit
 from executor_worker.broker.queue.group import Made, ensure_groups
 from executor_worker.broker.queue.journal import JournalKeys, Kept

@@ -105,11 +105,6 @@ def uncounted_key(stream: str) -> str:
     return stream + UNCOUNTED
 
 
-def added_at(entry: str) -> float:
-    """Return when an entry was added, in seconds since the epoch: its id says so."""
-    return int(entry.partition("-")[0]) / 1000
-
-
 def own_journal(stream: str, entry: str) -> str:
     """The journal of an item that has no name but its entry."""
     return f"{JOURNAL_PREFIX}{stream}/{entry}"

@@ -66,7 +66,7 @@ def _supervise(settings: Settings, options: dict[str, Any]) -> int:
     with _redis(settings) as (endpoint, companions):
         listener = health_listener(settings, inheritance)
         board = Scoreboard(MAX_SLOTS, first_slot=inheritance.first_slot if inheritance else 1)
-        logs.follow(lambda: board.head.log_level)
+        logs.follow(board.head.level_asked_for)
         services = _services(settings, endpoint, board, inheritance, alone=listener is None)
         program = ExecutorProgram(
             settings,

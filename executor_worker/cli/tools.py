@@ -14,7 +14,7 @@ from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
 from executor_worker.cli.files import STDIN, read_bytes
 from executor_worker.cli.tool_traces import print_trace
 from executor_worker.errors import NodeError
-from executor_worker.nodes import arguments
+from executor_worker.nodes.schema import misfits
 from executor_worker.program.wiring import tool_registry
 from executor_worker.run_context import RunContext
 from executor_worker.settings import Settings
@@ -40,7 +40,7 @@ def call(settings: Settings, args: argparse.Namespace) -> int:
     with closing(tool_registry(settings)) as tools:
         try:
             tool = tools.find(args.name)
-            if problems := arguments.problems(tool, params):
+            if problems := misfits(tool, params):
                 raise Quit(FAILED, f"{args.name}: {'; '.join(problems)}.")
             with logs.context(tool=args.name):
                 answer = tool.call(

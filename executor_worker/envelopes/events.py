@@ -86,6 +86,7 @@ def node_entry(
     }
 
 
+@lru_cache(maxsize=16)
 def rfc3339(seconds: float) -> str:
     """Write a time since the epoch as RFC 3339, UTC, milliseconds, `Z`."""
     millis = round(seconds * 1_000_000) // 1000

@@ -121,9 +121,12 @@ def _item(envelope: Any) -> Item:
     # Most items bring few of these: what is not there need not be looked at.
     if "node_type" in body:
         item.node_type = _text(body, "node_type") or ""
-    if "config" in body:
-        item.config = _object(body, "config")
-    if "inputs" in body or "inputs" in envelope:
+    config, inputs = body.get("config"), body.get("inputs")
+    if config is not None:
+        item.config = config if type(config) is dict else _object(body, "config")
+    if type(inputs) is dict:
+        item.inputs = inputs
+    elif "inputs" in body or "inputs" in envelope:
         item.inputs = _either(body, envelope, "inputs")
     if event:
         item.state_inputs = _object(body, "state")
@@ -136,7 +139,8 @@ def _item(envelope: Any) -> Item:
     if "metadata" in body or "metadata" in envelope:
         _read_trace(item, _object(body, "metadata") or (_object(envelope, "metadata") if event else None) or {})
     if "dependencies" in body:
-        item.dependencies = _list(body, "dependencies")
+        dependencies = body["dependencies"]
+        item.dependencies = dependencies if type(dependencies) is list else _list(body, "dependencies")
     return item
 
 

@@ -76,21 +76,15 @@ def call_tool(
     left = run_context.left()
     ends_node = left < tool.timeout
     seconds, failure_code = (left, "node_timeout") if ends_node else (tool.timeout, "tool_timeout")
-    step = f"tool:{name}"
-    run_context.phase(step, seconds + GRACE_S, failure_code)
+    run_context.phase(f"tool:{name}", seconds + GRACE_S, failure_code)
     started = run_context.clock()
     ok = False
     try:
-        with run_context.tracing.tool(name, tool.source) as span, logs.context(tool=name):
-            try:
-                answer = tool.call(_own_copy(arguments), run_context, key, _now_and_then(name, run_context, shown))
-            except (Interrupt, NodeError) as error:
-                _note_step(error, step)
-                raise
-            except BaseException as error:  # foreign code may do anything, `sys.exit` included
-                raise _broken(tool, name, error) from error
-            if answer.is_error:
-                span.failed(ToolFailed.code)
+        with logs.context(tool=name):
+            if run_context.tracing.wanted:
+                answer = _traced(tool, name, arguments, key, run_context, shown)
+            else:
+                answer = _answered(tool, name, arguments, key, run_context, shown)
         ok = not answer.is_error
         run_context.tool_answered(circuits)
         return answer
@@ -107,6 +101,31 @@ def call_tool(
         raise
     finally:
         run_context.tool_called(name, run_context.clock() - started, ok)
+
+
+def _traced(
+    tool: Tool, name: str, arguments: dict[str, Any], key: str, run_context: RunContext, shown: Journal
+) -> Answer:
+    with run_context.tracing.tool(name, tool.source) as span:
+        answer = _answered(tool, name, arguments, key, run_context, shown)
+        if answer.is_error:
+            span.failed(ToolFailed.code)
+        return answer
+
+
+def _answered(
+    tool: Tool, name: str, arguments: dict[str, Any], key: str, run_context: RunContext, shown: Journal
+) -> Answer:
+    """Call *tool* with a copy of *arguments*, which it may change as it likes: they are the graph's inputs, say."""
+    try:
+        # Of JSON values, of any size and depth; many times faster than `copy.deepcopy`.
+        own = marshal.loads(marshal.dumps(arguments))
+        return tool.call(own, run_context, key, _now_and_then(name, run_context, shown))
+    except (Interrupt, NodeError) as error:
+        _note_step(error, f"tool:{name}")
+        raise
+    except BaseException as error:  # foreign code may do anything, `sys.exit` included
+        raise _broken(tool, name, error) from error
 
 
 def circuits_of(tool: Tool) -> Sequence[Circuit]:
@@ -141,16 +160,6 @@ def _broken(tool: Tool, name: str, error: BaseException) -> ToolFailed:
     logger.bind(tool=name, source=tool.source).opt(exception=error).warning("tool.broke")
     said = _said(error)
     return ToolFailed(f"{short(name)} broke with {kind}{': ' if said else ''}{said}")
-
-
-def _own_copy(arguments: dict[str, Any]) -> dict[str, Any]:
-    """
-    Copy what a tool may change as it likes: it is also the conversation's, or the graph's inputs.
-
-    JSON values of any size and depth, many times faster than `copy.deepcopy`; the bytes belong to no other value.
-    """
-    copy: dict[str, Any] = marshal.loads(marshal.dumps(arguments))
-    return copy
 
 
 def _said(error: BaseException) -> str:

@@ -41,7 +41,9 @@ class Context:
             ToolUnavailable: It may belong to a server that was never reached.
             Parked: That server is held back.
         """
-        self.run_context.admit_tool(self.tools.unreached(name))
+        unreached = self.tools.unreached(name)
+        if unreached:
+            self.run_context.admit_tool(unreached)
         try:
             return self.tools.find(name)
         except ToolUnavailable as error:

@@ -89,7 +89,7 @@ class Executor:
         Raises:
             Interrupt: The run was ended from outside, for another reason than that its graph was cancelled.
         """
-        steps = self._steps(task, run_context, journal)
+        steps = Steps(self._answering, run_context, journal, task.config)
         mode: Mode | None = None
         try:
             if task.rules is not None:
@@ -149,14 +149,13 @@ class Executor:
             return {
                 "valid": True,
                 "mode": mode,
-                **_preview(node, self._context(task, self._steps(task, run_context), run_context)),
+                **_preview(node, self._context(task, Steps(self._answering, run_context), run_context)),
             }
         except NodeError as error:
             return {"valid": False, "mode": mode, "error": str(error), "error_code": error.code}
 
-    def _steps(self, task: Task, run_context: RunContext, journal: Journal | None = None) -> Steps:
-        priced = lambda: Priced(self._models, self._prices)  # noqa: E731
-        return Steps(priced, run_context, journal, task.config)
+    def _answering(self) -> Answering:
+        return Priced(self._models, self._prices)
 
     def _context(self, task: Task, steps: Steps, run_context: RunContext) -> Context:
         scope = Scope(task.inputs, task.outputs, task.unfinished, task.further, task.message)

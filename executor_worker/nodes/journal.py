@@ -39,9 +39,11 @@ class Journal(Protocol):
 
     Attributes:
         content: What was said is shown too.
+        start_told: Watchers know already that the run has begun, or there are none.
     """
 
     content: bool
+    start_told: bool
 
     def read(self) -> list[Record]:
         """
@@ -79,6 +81,7 @@ class Unkept:
     """Keeps nothing and shows nothing: for runs that no other process can go on with."""
 
     content = False
+    start_told = True
 
     def read(self) -> list[Record]:
         return []
@@ -94,6 +97,7 @@ class Recorded:
     """Has been read already, and keeps what is added: for replays."""
 
     content = False
+    start_told = True
 
     def __init__(self, records: Sequence[Record]) -> None:
         self.records = list(records)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -18,14 +18,18 @@ import orjson
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError, by_relevance
 from jsonschema.validators import validator_for
+from loguru import logger
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from executor_worker.nodes.templates import short
+from executor_worker.providers.base import ToolCall
+from executor_worker.tools.base import Tool
 
 _SHOWN_PROBLEMS = 3
 _LOOKED_AT = 100
 _PROBLEM_CHARS = 300
+_LISTED_TOOLS = 50
 
 
 _SAYS_NOTHING = {"title", "description", "default", "examples"}
@@ -137,6 +141,39 @@ def compiled(document: dict[str, Any]) -> Schema:
         return _compiled(orjson.dumps(document))
     except TypeError:  # what orjson can't write (integers over 64 bits) is rare enough to be compiled each time
         return Schema(document)
+
+
+def misfits(tool: Tool, arguments: dict[str, Any], *, missing: bool = True) -> list[str]:
+    """
+    Say what is wrong with *arguments*, each with its path; empty if they fit.
+
+    A tool whose own schema can't be used is not withheld for it: it is left to check for itself.
+
+    Args:
+        missing: False: parameters that are missing may still come.
+    """
+    try:
+        return compiled(tool.input_schema).problems(arguments, missing=missing)
+    except SchemaUnusable as error:
+        _tell_once(tool.name, tool.source, str(error))
+        return []
+
+
+def refusal(call: ToolCall, tool: Tool | None, names: Collection[str]) -> str:
+    """Tell the model why *call* can't be made, of *tool* or of one that is none of *names*; empty if it can."""
+    if tool is None:
+        more = f" and {len(names) - _LISTED_TOOLS} more" if len(names) > _LISTED_TOOLS else ""
+        known = ", ".join(islice(names, _LISTED_TOOLS))
+        return f"There is no tool {short(call.name)!r}. You may call: {known}{more}."
+    if call.arguments is None:
+        return f"The arguments were not a JSON object: {call.problem or 'they could not be read'}."
+    found = misfits(tool, call.arguments)
+    return f"The arguments do not fit the tool's schema: {'; '.join(found)}." if found else ""
+
+
+@lru_cache(maxsize=256)
+def _tell_once(tool: str, source: str, problem: str) -> None:
+    logger.bind(tool=tool, source=source, problem=problem).warning("tool.schema_unusable")
 
 
 @lru_cache(maxsize=512)

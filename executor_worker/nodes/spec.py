@@ -124,7 +124,10 @@ def read(config: dict[str, Any], mode: Mode | None = None) -> Node:
         InvalidNode: The field that is missing or wrong is named, with what was found.
     """
     mode = mode or mode_of(config)
-    timeout = fields.number(config, "timeout", above=0, limit=_MAX_SECONDS)
+    # Most nodes have few of the fields: what is not there need not be looked at.
+    timeout = None
+    if config.get("timeout") is not None:
+        timeout = fields.number(config, "timeout", above=0, limit=_MAX_SECONDS)
     if mode == "tool":
         return _tool_node(config, timeout)
     if mode == "agent":
@@ -134,13 +137,17 @@ def read(config: dict[str, Any], mode: Mode | None = None) -> Node:
 
 
 def _tool_node(config: dict[str, Any], timeout: float | None) -> ToolNode:
-    name = fields.text(config, "tool_name")
+    name, params, params_field = config.get("tool_name"), config.get("tool_params"), "tool_params"
+    if type(name) is not str:
+        name = fields.text(config, "tool_name")
     if not name:
         raise InvalidNode(_no_tool(config))
-    legacy = config.get("tool_params") is None and config.get("parameters") is not None
-    params_field = "parameters" if legacy else "tool_params"
-    params = fields.mapping(config, params_field)
-    return ToolNode(name, params or {}, params_field, _extract(config), timeout)
+    if params is None and config.get("parameters") is not None:
+        params_field = "parameters"
+    if type(params) is not dict:
+        params = fields.mapping(config, params_field) or {}
+    extract = _extract(config) if config.get("extract_params") is not None else None
+    return ToolNode(name, params, params_field, extract, timeout)
 
 
 def _no_tool(config: dict[str, Any]) -> str:

@@ -103,7 +103,8 @@ class Steps:
 
     def begin(self) -> None:
         """Show that the run has begun."""
-        self._journal.tell(journal.started())
+        if not self._journal.start_told:
+            self._journal.tell(journal.started())
 
     def model(self, request: ModelRequest) -> ModelReply:
         """
@@ -259,7 +260,8 @@ class Steps:
             self._run_context.admit_tool(calls.circuits_of(tool))
             if call.kept:
                 self._run_context.check()  # what is stopped here was not sent, and no reader should have to wonder
-            keep(journal.sent(call.id, call.name, call.arguments))
+            if call.kept or self._journal.content:
+                keep(journal.sent(call.id, call.name, call.arguments))
         if call.kept:
             key = self._history.key or key
         return tool, f"{key}:{call.id}"

@@ -140,16 +140,16 @@ class Scope:
             return template
         return "".join(part if isinstance(part, str) else self._text_of(part.text, where) for part in _parts(template))
 
-    def value(self, template: Any, where: _Where) -> Any:
+    def value(self, template: Any, where: _Where, depth: int = MAX_DEPTH) -> Any:
         """
         Render every text in *template*, at any depth; one placeholder alone keeps its value's type.
+
+        Args:
+            depth: How many levels it may have.
 
         Raises:
             TemplateError: An unknown name, or *template* is nested too deeply.
         """
-        return self._value(template, where, MAX_DEPTH)
-
-    def _value(self, template: Any, where: _Where, depth: int) -> Any:
         if isinstance(template, str):
             return self._value_of_text(template, where) if "{{" in template else template
         if not isinstance(template, (dict, list)):
@@ -157,11 +157,11 @@ class Scope:
         if not depth:
             raise TemplateError(f"{_spot(where)}: nested more than {MAX_DEPTH} deep")
         if isinstance(template, dict):
-            return {key: self._value(item, (where, key), depth - 1) for key, item in template.items()}
-        return [self._value(item, (where, index), depth - 1) for index, item in enumerate(template)]
+            return {key: self.value(item, (where, key), depth - 1) for key, item in template.items()}
+        return [self.value(item, (where, index), depth - 1) for index, item in enumerate(template)]
 
     def _value_of_text(self, template: str, where: _Where) -> Any:
-        parts = _parts(template)
+        parts = _known_parts(template) if len(template) <= _REMEMBERED_CHARS else _split(template)
         if len(parts) != 1 or isinstance(parts[0], str):
             return self.text(template, where)
         name = parts[0].text

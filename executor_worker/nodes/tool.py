@@ -9,11 +9,11 @@ from typing import Any
 import orjson
 
 from executor_worker.errors import InvalidNode, ModelBadResponse, NodeError, ToolFailed
-from executor_worker.nodes import arguments
 from executor_worker.nodes.answer import MAX_REPAIRS
 from executor_worker.nodes.calls import circuits_of
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.llm import opening
+from executor_worker.nodes.schema import misfits
 from executor_worker.nodes.spec import Extract, ToolNode
 from executor_worker.nodes.templates import blank, short
 from executor_worker.providers.base import ModelReply, ModelRequest, ToolResult, ToolSpec, ToolTurn, Turn, UserTurn
@@ -54,7 +54,7 @@ def prepare(node: ToolNode, context: Context) -> tuple[Tool, dict[str, Any]]:
     """
     tool = context.find_tool(node.tool)
     params: dict[str, Any] = context.scope.value(node.params, node.params_field)
-    problems = arguments.problems(tool, params, missing=node.extract is None)
+    problems = misfits(tool, params, missing=node.extract is None)
     if problems:
         raise InvalidNode(f"{node.params_field} of {short(node.tool)}: {'; '.join(problems)}")
     return tool, params
@@ -97,7 +97,7 @@ def _filled(reply: ModelReply, name: str, tool: Tool, given: dict[str, Any]) -> 
     if call.arguments is None:
         return None, call.problem or "its parameters were not a JSON object"
     params = {**call.arguments, **given}
-    problems = arguments.problems(tool, params)
+    problems = misfits(tool, params)
     return (None, "; ".join(problems)) if problems else (params, "")
 
 

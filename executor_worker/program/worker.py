@@ -49,7 +49,6 @@ def make_worker(
     )
     kinds = kinds_of(settings, redis_wait.insist)
     models = Models(model_settings(settings), _throttles(link, name, board))
-    unanswered = lambda: head.tools_unanswered and head.redis_up  # noqa: E731
     return Worker(
         board,
         row,
@@ -65,7 +64,7 @@ def make_worker(
             content=settings.event_content,
             tracing=tracing,
             longest_wait_s=settings.node_timeout,
-            breakers=FleetBreakers(link, name, pool_scope(settings.queues), active=unanswered),
+            breakers=FleetBreakers(link, name, pool_scope(settings.queues), active=head.may_hold_tools_back),
             circuits=tools.circuits_of_function,
             redis_up=lambda: bool(head.redis_up),
         ),

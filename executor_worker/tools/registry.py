@@ -98,7 +98,9 @@ class ToolRegistry:
         if found is None and self._mcp:
             found = self._mcp.find_again(name)
         if found is not None:
-            return _prepared(found)
+            if isinstance(found, IsolatedTool):
+                found.prepare()
+            return found
         self._refuse_while_unreached(name)
         raise UnknownTool(f"there is no tool {name!r}{self._suggestion(name)}")
 
@@ -225,9 +227,3 @@ class ToolRegistry:
             elif name not in self._reported:
                 self._reported.add(name)
                 self._log("warn", "tools.left_out", server=name, advice="`executor-worker check` says why")
-
-
-def _prepared(tool: Tool) -> Tool:
-    if isinstance(tool, IsolatedTool):
-        tool.prepare()
-    return tool

@@ -31,6 +31,7 @@ class RunJournal:
     its entry. If another writes under that id, or what was there is lost, it goes on under its entry.
 
     Args:
+        open_keys: Gives access to journals; asked only if there is something to keep, or to tell at once.
         pause: Called after each lost reply with the number of tries so far; waits, and answers False to give up.
         deltas: Shows progress to clients that listen as well; None: nothing does.
         content: Events tell prompts, arguments and results too.
@@ -39,10 +40,16 @@ class RunJournal:
         written_as: The key under which the run was written down; None until it was.
     """
 
+    # Most runs of a tool's node keep nothing: what that needs is not made for them.
+    written_as: str | None = None
+    _opened: JournalKeys | None = None
+    _key = _own = ""  # until it is read
+    _written: Sequence[bytes] = ()
+
     def __init__(
         self,
         work: Work,
-        keys: JournalKeys,
+        open_keys: Callable[[], JournalKeys],
         run_context: RunContext,
         pause: Callable[[int], bool],
         worker_id: str,
@@ -51,26 +58,21 @@ class RunJournal:
         content: bool = False,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.written_as: str | None = None
-        self._attempt = work.attempt
-        self._start_told = work.claim.delivery.start_told
-        self._keys = keys
+        self.start_told = work.claim.delivery.start_told
+        self._open_keys = open_keys
         self._run_context = run_context
         self._pause = pause
-        self._names = work.names
-        self._facts = {
-            "graph_id": work.graph_id,
-            "node_id": work.node_id,
-            "worker_id": worker_id,
-            "attempt": work.attempt,
-        }
+        self._worker_id = worker_id
         self.content = content
         self._deltas = deltas
         self._wall = wall
         self._work = work
-        self._key = ""  # until it is read
-        self._own = ""
-        self._written: list[bytes] = []
+
+    @property
+    def _keys(self) -> JournalKeys:
+        if self._opened is None:
+            self._opened = self._open_keys()
+        return self._opened
 
     def read(self) -> list[Record]:
         """See `nodes.journal.Journal`."""
@@ -87,9 +89,9 @@ class RunJournal:
         if records and records[-1]["step"] != "ended":
             steps = [record["step"] for record in records]
             resumed = {"model_calls": steps.count("replied"), "tool_calls": steps.count("answered")}
-            logs.info("node.resumed", attempt=self._attempt, **resumed)
+            logs.info("node.resumed", attempt=self._work.attempt, **resumed)
             self._run_context.tracing.resumed(str(records[0].get("traceparent", "")))
-            self._show("node.resumed", resumed)
+            self._keys.tell(self._event("node.resumed", resumed))
         return records
 
     def append(self, records: Sequence[Record], *, anew: bool = False) -> None:
@@ -99,7 +101,7 @@ class RunJournal:
         if anew:
             self._written = []
         kept = self._append(self._key, -1 if anew else len(self._written), packed, news)
-        self._written += packed
+        self._written = [*self._written, *packed]
         if kept is Kept.other:
             self._key = self._own
             kept = self._append(self._key, -1, self._written, news)
@@ -109,32 +111,31 @@ class RunJournal:
 
     def tell(self, record: Record) -> None:
         """See `nodes.journal.Journal`."""
-        step = record["step"]
-        if (step == "started" and self._start_told) or (step == "sent" and not self.content):
+        step, news = record["step"], told(record, content=self.content)
+        if news is None:
             return
-        news = told(record, content=self.content)
-        if news is not None:
-            self._show(*news, when_settled=step in ("sent", "answered"))
-            if self._deltas is not None and step == "progressed":
-                self._deltas.progress(news[1])
+        try:
+            said = self._event(*news)
+        except ValueError:  # no JSON: its reader will say so
+            return
+        if step in ("sent", "answered"):
+            self._work.claim.tell_with_result(said)
+        else:
+            self._keys.tell(said)
+        if self._deltas is not None and step == "progressed":
+            self._deltas.progress(news[1])
 
     def _traced(self, record: Record) -> Record:
         """Let a run's beginning name its span, for a run that goes on from it."""
         traceparent = self._run_context.tracing.item_traceparent if record["step"] == "began" else ""
         return {**record, "traceparent": traceparent} if traceparent else record
 
-    def _show(self, kind: str, data: dict[str, Any], *, when_settled: bool = False) -> None:
-        try:
-            self._keys.tell(self._event(kind, data), when_settled=when_settled)
-        except ValueError:  # no JSON: its reader will say so
-            return
-
     def _append(
         self, key: str, before: int, records: Sequence[bytes], news: Sequence[tuple[str, dict[str, Any]]]
     ) -> Kept:
         events = [self._event(*said) for said in news]
         # A run's log has it from the script that started the node.
-        log = [(kind, dumps({"attempt": self._attempt, **data})) for kind, data in news if kind != "node.started"]
+        log = [(kind, dumps({"attempt": self._work.attempt, **data})) for kind, data in news if kind != "node.started"]
         return self._insist(lambda: self._keys.append(key, before, records, events, log))
 
     def _insist(self, act: Callable[[], T]) -> T:
@@ -152,7 +153,9 @@ class RunJournal:
                 self._run_context.check()
 
     def _event(self, kind: str, data: dict[str, Any]) -> bytes:
-        return event(kind, *self._names, {**self._facts, **data}, self._wall())
+        work, now = self._work, self._wall()
+        known = {"graph_id": work.graph_id, "node_id": work.node_id, "worker_id": self._worker_id}
+        return event(kind, *work.names, {**known, "attempt": work.attempt, **data}, now)
 
 
 def recall(work: Work, conclusion: Conclusion, keys: JournalKeys) -> Conclusion:

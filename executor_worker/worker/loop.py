@@ -195,8 +195,9 @@ class Worker:
 
     def _wants_next(self) -> bool:
         """Tell whether the next item may be taken in the same step: not when something else comes first."""
-        wanted_elsewhere = self._leaving or self._row.leaving or self._recycling.spent()
-        return not wanted_elsewhere and self._head.lets_take(self._tried_notice)
+        if self._leaving or self._row.leaving or self._recycling.spent():
+            return False
+        return self._head.lets_take(self._tried_notice)
 
     def _killed_for(self) -> tuple[str, str] | None:
         """
@@ -207,6 +208,10 @@ class Worker:
         with suppress(ValueError):
             return Held.parse(self._row.killed_for).name
         return None
+
+    def _failure_code_of(self, held: Held) -> str:
+        """Answer under which code our predecessor was ended for *held*; "" if it was not."""
+        return self._row.failure_code if not self._kill_is_dealt_with and self._killed_for() == held.name else ""
 
     def _forget_predecessor(self) -> None:
         """Forget the predecessor's item, which has gone to another worker: keep no lease on it, show it no more."""
@@ -242,7 +247,7 @@ class Worker:
         held = claim.held
         with logs.context(entry=held.entry) as known:  # also of items that are let go
             try:
-                failure_code = self._row.failure_code if self._killed_for() == held.name else ""
+                failure_code = self._failure_code_of(held)
                 work = self._intake.open(claim, failure_code)
                 known.add(graph=work.graph_id, node=work.node_id)
                 if failure_code:
@@ -253,7 +258,9 @@ class Worker:
                     work.decision = tell_last_death(decision, deaths, held.name)
                 if not work.is_upkeep:
                     self._report.opened(work)
-                with self._span(work) as span:
+                if not self._tracing.wanted or work.is_upkeep:
+                    return self._work_off(work, started, NO_SPAN)
+                with self._tracing.item(work.facts) as span:
                     return self._work_off(work, started, span)
             except Abandoned as reason:
                 self._abandon(claim, reason)
@@ -293,7 +300,8 @@ class Worker:
             span.ended("postponed", work.mode)
             return None
         result = self._settler.settle(work, conclusion, self._wants_next)
-        self._forget_kill()
+        if not self._kill_is_dealt_with:
+            self._forget_kill()
         if result.ends:
             self._note_ends(work.claim, result.ends)
         if not work.is_upkeep:
@@ -310,10 +318,6 @@ class Worker:
                 found = claim.ask(lambda link, end=end: drive(link, trace_of_run(end.graph_id)))  # type: ignore[misc]
                 if found is not None:
                     self._tracing.run(found)
-
-    def _span(self, work: Work) -> Span:
-        tracing = self._tracing
-        return tracing.item(work.facts) if tracing.wanted and not work.is_upkeep else NO_SPAN
 
     # -- letting go -------------------------------------------------------------------------------
 

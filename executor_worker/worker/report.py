@@ -53,7 +53,7 @@ class Report:
         kind = outcome.mode or work.mode or (work.node_type if work.node_type in MODES else "unknown")
         self._recorder.observe("dago_node_duration_seconds", seconds, kind)
         self._recorder.observe("dago_node_execution_duration_seconds", seconds)
-        self._head.last_done_wall_ns = time.time_ns()
+        self._head.note_done(time.time_ns())
         if isinstance(outcome, Failed):
             self._failed(work, outcome, kind, result.conclusion.dead_reason, seconds)
             return

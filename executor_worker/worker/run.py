@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-from executor_worker.broker.fleet.offers import lack
-from executor_worker.errors import Abandoned, Interrupt, Overdue, Stopped, StreamError, ToolTimeout
+from executor_worker.errors import Abandoned, Interrupt, Overdue, Stopped, ToolTimeout
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.nodes.journal import Journal
 from executor_worker.outcome import Failed, Outcome
@@ -15,8 +13,8 @@ from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from executor_worker.worker.deltas import Deltas
 from executor_worker.worker.journal import RunJournal
-from executor_worker.worker.kinds import Kind, Kinds
-from executor_worker.worker.run_control import NOT_WANTED, Breakers, RunControl
+from executor_worker.worker.kinds import Kinds
+from executor_worker.worker.run_control import NOT_WANTED, Breakers, Means, NoBreakers, RunControl
 from executor_worker.worker.stages import Conclusion, Run, Work
 from supervisor.scoreboard.scoreboard import Row
 
@@ -47,18 +45,15 @@ class Runs:
         circuits: Callable[[str], Sequence[Circuit]] = lambda _: (),
         redis_up: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._means = Means(row, Recorder(row.counters), tracing, breakers or NoBreakers(), longest_wait_s)
         self._row = row
         self._executor = executor
         self._kinds = kinds
         self._worker_id = worker_id
         self._pause = pause
         self._content = content
-        self._tracing = tracing
-        self._longest_wait_s = longest_wait_s
-        self._breakers = breakers
         self._circuits = circuits
         self._redis_up = redis_up
-        self._recorder = Recorder(row.counters)
         self._interruptible = False
         self._unwanted: Interrupt | None = None
 
@@ -75,12 +70,12 @@ class Runs:
         """
         deadline = started + run.seconds
         self._row.proceed(work.label, "running", int(deadline * 1e9))
-        self._row.begin_run(work.watched, work.attempt)
+        name = self._row.begin_run(work.watched, work.attempt)
         kind = self._kinds[work.claim.delivery.kind]
         deltas = self._deltas(work) if self._content else None
-        run_context = self._run_context(work, kind, deadline, deltas)
+        run_context = RunControl(self._means, work, kind, deadline, name, deltas)
         journal = RunJournal(
-            work, kind.journal(work), run_context, self._pause, self._worker_id, deltas, content=self._content
+            work, lambda: kind.journal(work), run_context, self._pause, self._worker_id, deltas, content=self._content
         )  # fmt: skip
         try:
             outcome = self._execute(run.task, run_context, journal)
@@ -95,8 +90,7 @@ class Runs:
 
     def note_overdue(self, tool: str) -> None:
         """Note that a call of the function *tool* did not end in time, and could only be ended with its worker."""
-        if self._breakers is not None:
-            self._breakers.failed(self._circuits(tool), ToolTimeout.code)
+        self._means.breakers.failed(self._circuits(tool), ToolTimeout.code)
 
     def abandon(self, reason: str) -> None:
         """
@@ -134,42 +128,3 @@ class Runs:
 
     def _deltas(self, work: Work) -> Deltas:
         return Deltas(work.claim.ask, work.names, work.attempt, self._redis_up)
-
-    def _run_context(self, work: Work, kind: Kind[Any], deadline: float, deltas: Deltas | None) -> RunControl:
-        return RunControl(
-            deadline,
-            work.run_key,
-            self._row,
-            self._recorder,
-            lambda: _still_ours(work),
-            lambda: _is_cancelled(work, kind),
-            tries=work.claim.delivery.refused,
-            tracing=self._tracing,
-            elsewhere=lambda tools: _elsewhere(work, tools, self._longest_wait_s),
-            breakers=self._breakers,
-            deltas=deltas,
-        )
-
-
-def _elsewhere(work: Work, tools: Sequence[str], longest_s: float) -> tuple[str, float] | None:
-    """Ask whether another pool has *tools*; if Redis is unreachable, or says that we may not ask, there is none."""
-    try:
-        return work.claim.ask(lambda link: lack(link, work.held, tools, longest_s=longest_s))
-    except StreamError:
-        return None
-
-
-def _is_cancelled(work: Work, kind: Kind[Any]) -> bool:
-    """Ask Redis itself; if it is unreachable, assume not cancelled: the settle script finds out."""
-    try:
-        return kind.is_cancelled(work)
-    except StreamError:
-        return False
-
-
-def _still_ours(work: Work) -> bool:
-    """Ask Redis itself, when the scoreboard says that the lease is lost: it may have meant the item before."""
-    try:
-        return work.claim.still_ours()
-    except StreamError:
-        return True

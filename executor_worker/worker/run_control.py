@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import select
-import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from executor_worker.broker.fleet.breakers import HeldBack
-from executor_worker.errors import Abandoned, Cancelled, NodeError, Parked, ToolTimeout, ToolUnavailable
+from executor_worker.broker.fleet.offers import lack
+from executor_worker.errors import Abandoned, Cancelled, NodeError, Parked, StreamError, ToolTimeout, ToolUnavailable
 from executor_worker.outcome import Usage
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from executor_worker.worker.deltas import Deltas
-from supervisor.scoreboard.scoreboard import Progress, Row
+from executor_worker.worker.kinds import Kind
+from executor_worker.worker.stages import Work
+from supervisor.scoreboard.scoreboard import Row
 
 BETWEEN_STEPS = "running"  # the phase
 LONGEST_ERROR = 500  # characters
@@ -47,47 +50,47 @@ class NoBreakers:
         return
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """
+    The means by which all runs of a worker are controlled.
+
+    Attributes:
+        breakers: Ask whether a tool is held back.
+        longest_wait_s: For a tool that only another pool has.
+    """
+
+    row: Row
+    recorder: Recorder
+    tracing: Tracing = NO_TRACING
+    breakers: Breakers = field(default_factory=NoBreakers)
+    longest_wait_s: float = 900.0
+
+
 class RunControl(RunContext):
     """
     Limits a run by its lease and its graph's status as well, and shows it on the scoreboard and in the metrics.
 
     Args:
-        still_ours: Tells for certain whether the item is still held by this worker.
-        cancelled: Asks whether the graph was cancelled; used if no other process looks.
-        tries, tracing: See `RunContext`.
-        breakers: Ask whether a tool is held back.
+        run: Its name on the scoreboard.
         deltas: Shows what models say while they say it; None: nothing does.
-        elsewhere: Tells what to wait for, and until when, if another pool has the tools that are not here.
     """
 
+    _mode = ""
+
     def __init__(
-        self,
-        deadline: float,
-        key: str,
-        row: Row,
-        recorder: Recorder,
-        still_ours: Callable[[], bool],
-        cancelled: Callable[[], bool],
-        clock: Callable[[], float] = time.monotonic,
-        tries: int = 0,
-        tracing: Tracing = NO_TRACING,
-        elsewhere: Callable[[Sequence[str]], tuple[str, float] | None] = lambda _: None,
-        breakers: Breakers | None = None,
-        deltas: Deltas | None = None,
+        self, means: Means, work: Work, kind: Kind[Any], deadline: float, run: int, deltas: Deltas | None = None
     ) -> None:
-        super().__init__(deadline, key, clock)
-        self.tries = tries
-        self.tracing = tracing
-        self._row = row
-        self._recorder = recorder
-        self._still_ours = still_ours
-        self._cancelled = cancelled
-        self._elsewhere = elsewhere
-        self._breakers: Breakers = breakers or NoBreakers()
+        super().__init__(deadline, work.run_key)
+        self.tries = work.claim.delivery.refused
+        self.tracing = means.tracing
+        self._means = means
+        self._row = means.row
+        self._work = work
+        self._kind = kind
         self._deltas = deltas
-        self._run = row.run
+        self._run = run
         self._looked_at = self.clock()
-        self._mode = ""
 
     def check(self) -> None:
         now, row = self.clock(), self._row
@@ -107,10 +110,17 @@ class RunControl(RunContext):
 
     def _see_for_itself(self) -> None:
         """Ask before a step, for a graph whose document is too large for the keeper to read it again and again."""
-        if self._row.unwatched_run == self._run and self.clock() >= self._looked_at + LOOK_AGAIN_S:
+        if self._row.goes_unwatched(self._run) and self.clock() >= self._looked_at + LOOK_AGAIN_S:
             self._looked_at = self.clock()
-            if self._cancelled():
+            if self._is_cancelled():
                 raise Cancelled(NOT_WANTED)
+
+    def _is_cancelled(self) -> bool:
+        """Ask Redis itself; if it is unreachable, assume not cancelled: the settle script finds out."""
+        try:
+            return self._kind.is_cancelled(self._work)
+        except StreamError:
+            return False
 
     def may_park(self, seconds: float, throttle_key: str) -> None:
         # Whatever the run has done by now is written down.
@@ -122,8 +132,20 @@ class RunControl(RunContext):
         if found is not None:
             raise Parked(found[0], self.spent + self.tries, found[1])
 
+    def _elsewhere(self, tools: Sequence[str]) -> tuple[str, float] | None:
+        """
+        Ask whether another pool has *tools*: what to wait for then, and until when.
+
+        If Redis is unreachable, or says that we may not ask, there is none.
+        """
+        held, longest_s = self._work.held, self._means.longest_wait_s
+        try:
+            return self._work.claim.ask(lambda link: lack(link, held, tools, longest_s=longest_s))
+        except StreamError:
+            return None
+
     def admit_tool(self, circuits: Sequence[Circuit]) -> None:
-        held_back = self._breakers.admit(circuits)
+        held_back = self._means.breakers.admit(circuits)
         if held_back is None:
             return
         if held_back.circuit.fails:
@@ -132,18 +154,25 @@ class RunControl(RunContext):
         raise Parked(held_back.key)
 
     def tool_unanswered(self, circuits: Sequence[Circuit], error: ToolUnavailable | ToolTimeout) -> None:
-        held_back = self._breakers.failed(circuits, error.code)
+        held_back = self._means.breakers.failed(circuits, error.code)
         # What was sent is over, whatever became of it.
         if held_back is not None and not held_back.circuit.fails and isinstance(error, ToolUnavailable):
             raise Parked(held_back.key)
 
     def tool_answered(self, circuits: Sequence[Circuit]) -> None:
-        self._breakers.answered(circuits)
+        self._means.breakers.answered(circuits)
 
     def _face_loss(self) -> None:
         if not self._still_ours():
             raise Abandoned("the item was taken over")
         self._row.lost = False
+
+    def _still_ours(self) -> bool:
+        """Ask Redis itself, when the scoreboard says that the lease is lost: it may have meant the item before."""
+        try:
+            return self._work.claim.still_ours()
+        except StreamError:
+            return True
 
     def phase(self, name: str, seconds: float | None = None, failure_code: str = "node_timeout") -> None:
         if name != BETWEEN_STEPS:
@@ -155,7 +184,7 @@ class RunControl(RunContext):
 
     def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
         self._mode = mode
-        self._row.progress = Progress(mode, step, steps, int(self.deadline * 1e9))
+        self._row.show(mode, step, steps, int(self.deadline * 1e9))
 
     def begin_turn(self, turn: int) -> None:
         if self._deltas is not None:
@@ -176,7 +205,7 @@ class RunControl(RunContext):
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
         if self._deltas is not None:
             self._deltas.end()
-        record = self._recorder
+        record = self._means.recorder
         record.count("dago_llm_calls_total", model)
         record.observe("dago_llm_latency_seconds", seconds, model)
         if usage is None:
@@ -196,10 +225,11 @@ class RunControl(RunContext):
             logs.info("tool.failed", tool=name, where=error.where, error=str(error)[:LONGEST_ERROR])
 
     def tool_called(self, name: str, seconds: float, ok: bool) -> None:
-        self._recorder.count("dago_tool_executions_total", name)
-        self._recorder.observe("dago_tool_duration_seconds", seconds, name)
+        record = self._means.recorder
+        record.count("dago_tool_executions_total", name)
+        record.observe("dago_tool_duration_seconds", seconds, name)
         if not ok:
-            self._recorder.count("dago_tool_failures_total", name)
+            record.count("dago_tool_failures_total", name)
 
     def _await_lease(self) -> None:
         """Start nothing while it is unknown whether the item is still ours: Redis or the keeper is away."""

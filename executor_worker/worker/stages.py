@@ -11,7 +11,7 @@ Stages of an item on its way through a worker; each value is made in one room.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from executor_worker.broker import JOURNAL_PREFIX, Claim, Held
@@ -55,6 +55,22 @@ Decision: TypeAlias = Run | Conclusion
 NOTHING = Conclusion(None)
 
 
+@dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
+class Stamp:
+    """
+    The stamp of a commit: the worker that draws it up, and the time.
+
+    Attributes:
+        worker_id: The consumer's name, for `data.worker_id`.
+        now: Seconds since the epoch.
+        took_s: Since the item was taken.
+    """
+
+    worker_id: str
+    now: float
+    took_s: float
+
+
 @dataclass(slots=True)
 class Work:
     """
@@ -71,6 +87,8 @@ class Work:
         decision: Whether it runs; the first reason not to is its answer.
         is_upkeep: It is no node, but keeps a graph's run going: it is not counted, and no event tells of it.
         gap_s: From the end of the node before it in its run to its start; None if that says nothing.
+        held: Its delivery.
+        attempt: The number of this run of the item, from 1, as events tell it.
     """
 
     claim: Claim
@@ -89,24 +107,34 @@ class Work:
     decision: Decision = NOTHING
     is_upkeep: bool = False
     gap_s: float | None = None
+    held: Held = field(init=False)
+    attempt: int = field(init=False)
 
-    @property
-    def held(self) -> Held:
-        return self.claim.held
+    def __post_init__(self) -> None:
+        self.held = self.claim.held
+        self.attempt = self.held.attempt
 
     @property
     def queued_at(self) -> float | None:
         """When it was queued, if it waited as part of a run; in seconds since the epoch."""
         return None
 
-    @property
-    def attempt(self) -> int:
-        """The number of this run of the item, from 1, as events tell it."""
-        return self.claim.held.attempt
-
     def last_attempt(self, conclusion: Conclusion) -> int:
         """The last run there was: an item that is poisoned is not run this time."""
         return self.attempt - (conclusion.dead_reason == "poisoned")
+
+    def facts_told(self, conclusion: Conclusion, stamp: Stamp) -> dict[str, object]:
+        """Return the facts that both result and state tell of the run."""
+        outcome = conclusion.outcome
+        told: dict[str, object] = {
+            "worker_id": stamp.worker_id,
+            "mode": (outcome.mode if outcome is not None else None) or self.mode,
+            "attempt": self.last_attempt(conclusion),
+            "duration_ms": round(stamp.took_s * 1000, 3),
+        }
+        if outcome is not None and outcome.usage is not None:
+            told["usage"] = outcome.usage.as_json()
+        return told
 
     @property
     def label(self) -> str:

@@ -26,6 +26,7 @@ RECORD = Struct(
 )
 HELD, ITEM, LIMIT, LIMIT_CODE, PHASE, SINCE, DEADLINE, CODE = range(8)
 HELD_LIMIT, ITEM_LIMIT, PHASE_LIMIT = 255, 255, 71  # bytes
+WORDS_KEPT = 1000  # tool names are data from outside
 _SINCE = int(RowWord.SINCE)
 
 
@@ -38,7 +39,7 @@ class CurrentItem:
         offset: Where the record begins in *shared*.
     """
 
-    __slots__ = ("_copies", "_held", "_item", "_limit", "_limit_code", "_phases", "_shared", "_version", "ints")
+    __slots__ = ("_copies", "_held", "_item", "_limit", "_limit_code", "_shared", "_version", "_words", "ints")
     SIZE = WORD + 2 * padded(RECORD.size)  # bytes
 
     # Words of the row; the others are in `row.py`.
@@ -51,7 +52,7 @@ class CurrentItem:
         self._shared = shared
         self._version = memoryview(shared)[offset : offset + WORD].cast("q")
         self._copies = (offset + WORD, offset + WORD + padded(RECORD.size))
-        self._phases: dict[str, bytes] = {}
+        self._words = _Words()
         # The record's first half, for its writer.
         self._held = self._item = self._limit_code = b""
         self._limit = 0
@@ -71,7 +72,7 @@ class CurrentItem:
         Raises:
             ValueError: *held* is longer than `HELD_LIMIT` bytes: half a name would be worse than none.
         """
-        failure_code = self._short(on_deadline)
+        failure_code = self._words[on_deadline]
         self._held, self._item = whole(held), clip(item, ITEM_LIMIT)
         self._limit, self._limit_code = item_deadline_ns, failure_code
         self._begin(phase, item_deadline_ns, failure_code)
@@ -87,25 +88,25 @@ class CurrentItem:
         self._held, self._item, self._limit, self._limit_code = whole(held), b"", 0, b""
         self.ints[LOST] = 0
         self.ints[LEASE_UNTIL] = lease_until_ns
-        self._begin(phase, deadline_ns, self._short(on_deadline))
+        self._begin(phase, deadline_ns, self._words[on_deadline])
 
     def proceed(self, item: str, phase: str, item_deadline_ns: int, on_deadline: str = ITEM_FAILURE_CODE) -> None:
         """Say what the item in hand is called, and how long it may take; see `begin`."""
-        failure_code = self._short(on_deadline)
+        failure_code = self._words[on_deadline]
         self._item, self._limit, self._limit_code = clip(item, ITEM_LIMIT), item_deadline_ns, failure_code
-        self._write(self._short(phase), monotonic_ns(), item_deadline_ns, failure_code)
+        self._write(self._words[phase], monotonic_ns(), item_deadline_ns, failure_code)
 
     def enter(self, phase: str, deadline_ns: int = 0, on_deadline: str = ITEM_FAILURE_CODE) -> None:
         """Say what is being done now, and until when at the latest: the item's own deadline holds as well."""
         if self._limit and not 0 < deadline_ns < self._limit:
-            self._write(self._short(phase), monotonic_ns(), self._limit, self._limit_code)
+            self._write(self._words[phase], monotonic_ns(), self._limit, self._limit_code)
         else:
-            self._write(self._short(phase), monotonic_ns(), deadline_ns, self._short(on_deadline))
+            self._write(self._words[phase], monotonic_ns(), deadline_ns, self._words[on_deadline])
 
     def finish(self, phase: str, deadline_ns: int = 0, on_deadline: str = "") -> None:
         """Say that the item's own deadline no longer holds: only its result is still to be handed in."""
         self._limit, self._limit_code = 0, b""
-        self._write(self._short(phase), monotonic_ns(), deadline_ns, self._short(on_deadline))
+        self._write(self._words[phase], monotonic_ns(), deadline_ns, self._words[on_deadline])
 
     def postpone(self, deadline_ns: int) -> None:
         """Move the deadline of a phase that has one of its own; the item's stays where it is."""
@@ -117,7 +118,7 @@ class CurrentItem:
         """Say that nothing is in hand any more; *done*: one item more was finished."""
         now = monotonic_ns()
         self._have(b"", b"", 0, b"")
-        self._write(self._short(phase), now, 0, b"")
+        self._write(self._words[phase], now, 0, b"")
         if done:
             self.ints[ITEMS_DONE] += 1
         self.since_ns = now
@@ -194,7 +195,7 @@ class CurrentItem:
     def _begin(self, phase: str, deadline_ns: int, failure_code: bytes) -> None:
         now = monotonic_ns()
         # In this order a kill in between leaves at worst an item in hand that was not begun.
-        self._write(self._short(phase), now, deadline_ns, failure_code)
+        self._write(self._words[phase], now, deadline_ns, failure_code)
         self.ints[_SINCE] = now
         self.ints[STATE] = BUSY
 
@@ -218,14 +219,15 @@ class CurrentItem:
                 break
         return values
 
-    def _short(self, name: str) -> bytes:
-        # Phases and failure codes are few and come again and again.
-        known = self._phases.get(name)
-        if known is None:
-            if len(self._phases) > 1000:  # tool names are data from outside
-                self._phases.clear()
-            known = self._phases[name] = clip(name, PHASE_LIMIT)
-        return known
+
+class _Words(dict[str, bytes]):
+    """Phases and failure codes as they are written: they are few, and come again and again."""
+
+    def __missing__(self, word: str) -> bytes:
+        if len(self) > WORDS_KEPT:
+            self.clear()
+        written = self[word] = clip(word, PHASE_LIMIT)
+        return written
 
 
 def whole(held: str) -> bytes:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from mmap import mmap
 from struct import Struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from supervisor.scoreboard.cells import Twin, clip
-
-_LAYOUT = Struct("<q16pqqq")  # run, then what `Progress` holds
-_MODE_LIMIT = 15  # bytes
+LAYOUT = Struct("<q16pqqq")  # run, then what `Progress` holds
 
 
 class Progress(NamedTuple):
@@ -26,19 +22,7 @@ class Progress(NamedTuple):
     ends_ns: int = 0
 
 
-class ProgressCell:
-    """Holds one run's progress; of another run it says nothing, so it needs no clearing."""
-
-    __slots__ = ("_twin",)
-    SIZE = Twin.size(_LAYOUT)  # bytes
-
-    def __init__(self, shared: mmap, offset: int) -> None:
-        self._twin = Twin(shared, offset, _LAYOUT)
-
-    def write(self, run: int, progress: Progress) -> None:
-        self._twin.write(run, clip(progress.mode, _MODE_LIMIT), *progress[1:])
-
-    def read(self, run: int) -> Progress:
-        """Read the progress of *run*; empty if there is no run (0) or the cell belongs to another."""
-        written_of, mode, *rest = self._twin.read()
-        return Progress(str(mode, "utf-8", "replace"), *rest) if run and run == written_of else Progress()
+def progress_of(run: int, written: tuple[Any, ...]) -> Progress:
+    """Read the progress of *run*; empty if there is no run (0), or what is *written* is another's: none is cleared."""
+    written_of, mode, *rest = written
+    return Progress(str(mode, "utf-8", "replace"), *rest) if run and run == written_of else Progress()

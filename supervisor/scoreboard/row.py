@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from supervisor.scoreboard.cells import WORD, Flag, Number, Twin, clip
 from supervisor.scoreboard.counters import Counters
 from supervisor.scoreboard.current_item import IDLE, PHASE_LIMIT, CurrentItem, text, whole
-from supervisor.scoreboard.progress import Progress, ProgressCell
+from supervisor.scoreboard.progress import LAYOUT as PROGRESS
+from supervisor.scoreboard.progress import Progress, progress_of
 from supervisor.scoreboard.words import (
     ATTEMPT,
     LEASE_UNTIL,
@@ -33,6 +34,7 @@ from supervisor.scoreboard.words import (
     RUN,
     STATE,
     STOP_RUN,
+    UNWATCHED_RUN,
     WANTS_REPLACEMENT,
     W,
 )
@@ -51,7 +53,7 @@ _KILL_AT = _IN_HAND_AT + CurrentItem.SIZE
 _RELEASED_AT = _KILL_AT + Twin.size(KILL)
 _WATCHED_AT = _RELEASED_AT + Twin.size(RELEASED)
 _PROGRESS_AT = _WATCHED_AT + Twin.size(WATCHED)
-_DEATH_AT = _PROGRESS_AT + ProgressCell.SIZE
+_DEATH_AT = _PROGRESS_AT + Twin.size(PROGRESS)
 SIZE = 8192  # bytes
 assert _DEATH_AT + Twin.size(DEATH) <= SIZE
 
@@ -113,7 +115,7 @@ class Row(CurrentItem):
         self._kill = Twin(shared, offset + _KILL_AT, KILL)
         self._released = Twin(shared, offset + _RELEASED_AT, RELEASED)
         self._watched = Twin(shared, offset + _WATCHED_AT, WATCHED)
-        self._progress = ProgressCell(shared, offset + _PROGRESS_AT)
+        self._progress = Twin(shared, offset + _PROGRESS_AT, PROGRESS)
         self._death = Twin(shared, offset + _DEATH_AT, DEATH)
 
     def begin_run(self, watched: str, attempt: int = 1) -> int:
@@ -139,11 +141,11 @@ class Row(CurrentItem):
     @property
     def progress(self) -> Progress:
         """The progress of the current run, as its worker has shown it."""
-        return self._progress.read(self.run)
+        return progress_of(self.run, self._progress.read())
 
-    @progress.setter
-    def progress(self, progress: Progress) -> None:
-        self._progress.write(self.ints[RUN], progress)
+    def show(self, mode: str, step: int, steps: int, ends_ns: int) -> None:
+        """Show how far the current run has got; see `Progress`."""
+        self._progress.write(self.ints[RUN], self._words[mode], step, steps, ends_ns)
 
     @property
     def watched(self) -> str:
@@ -154,6 +156,10 @@ class Row(CurrentItem):
         """Tell whether nothing in this row speaks against going on with *run*; the worker asks many times in each."""
         words = self.ints
         return words[STOP_RUN] != run and not words[LOST] and words[LEASE_UNTIL] >= now_ns
+
+    def goes_unwatched(self, run: int) -> bool:
+        """Tell whether *run*'s worker has to see for itself whether it is still wanted."""
+        return self.ints[UNWATCHED_RUN] == run
 
     @property
     def at_rest(self) -> bool:

@@ -42,7 +42,8 @@ OF_ONE_WORKER = (
 """What begins anew with each worker of a slot."""
 
 # As plain numbers for what is read or written many times with every item: an enum's member takes five times as long.
-STATE, LOST, LEASE_UNTIL, STOP_RUN, ITEMS_DONE, RUN, ATTEMPT = map(
-    int, (W.STATE, W.LOST, W.LEASE_UNTIL, W.STOP_RUN, W.ITEMS_DONE, W.RUN, W.ATTEMPT)
+STATE, LOST, LEASE_UNTIL, STOP_RUN, ITEMS_DONE, RUN, ATTEMPT, UNWATCHED_RUN, LEAVING = map(
+    int,
+    (W.STATE, W.LOST, W.LEASE_UNTIL, W.STOP_RUN, W.ITEMS_DONE, W.RUN, W.ATTEMPT, W.UNWATCHED_RUN, W.LEAVING),
 )
 WANTS_REPLACEMENT, RSS = int(W.WANTS_REPLACEMENT), int(W.RSS)

@@ -47,7 +47,7 @@ class Client:
         Raises:
             StreamUnavailable: No reply.
         """
-        packed = b"".join(pack(command) for command in commands)
+        packed = b"".join(pack(tuple(command)) for command in commands)
         line = self._least_busy()
         if line is None:
             line = await self._open()

@@ -141,7 +141,7 @@ class Link:
         """Send several commands at once; an error reply stands in the list as an exception, not raised."""
         if not commands:
             return []
-        self._write(b"".join(pack(command) for command in commands), len(commands))
+        self._write(b"".join(pack(tuple(command)) for command in commands), len(commands))
         return [self._receive(self.timeout_s) for _ in commands]
 
     def run(self, script: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
@@ -154,7 +154,7 @@ class Link:
 
     def send(self, words: Sequence[Word]) -> None:
         """Send one command; its reply has to be fetched by `read` before anything else is sent."""
-        self._write(pack(words))
+        self._write(pack(tuple(words)))
 
     def cast(self, packed: bytes) -> None:
         """Send one packed command whose answer is not waited for; without a line, or if it breaks, it is not sent."""

@@ -69,7 +69,7 @@ class FleetBreakers:
 
     def admit(self, circuits: Sequence[Circuit]) -> HeldBack | None:
         """Ask whether they may be called; None: yes."""
-        if not circuits or not self._may_be_any():
+        if not circuits or not (self._active() or time.monotonic() <= self._told_until):
             return None
         keys = self._keys(circuits)
         try:
@@ -110,7 +110,7 @@ class FleetBreakers:
 
     def answered(self, circuits: Sequence[Circuit]) -> None:
         """Tell that a call was answered: they are held back no more."""
-        if not circuits or not self._may_be_any():
+        if not circuits or not (self._active() or time.monotonic() <= self._told_until):
             return
         try:
             closed = self._link.run(self._answered, self._keys(circuits), [THROTTLED_CHANNEL])
@@ -119,9 +119,6 @@ class FleetBreakers:
             return
         for which in closed:
             logs.info("tool.answers_again", name=str(circuits[which - 1]))
-
-    def _may_be_any(self) -> bool:
-        return self._active() or time.monotonic() <= self._told_until
 
     def _keys(self, circuits: Sequence[Circuit]) -> list[str]:
         return [breaker_key(circuit, self._scope) for circuit in circuits]

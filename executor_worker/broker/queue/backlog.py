@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import PARKED_COUNTS, WORK_STREAMS, added_at, dead_stream
+from executor_worker.broker.names import PARKED_COUNTS, WORK_STREAMS, dead_stream
+from executor_worker.broker.queue.delivery import added_at
 from executor_worker.broker.queue.source import OURS, Groups
 
 

@@ -36,6 +36,8 @@ class Settlement(NamedTuple):
 class Holder(Protocol):
     """The consumer that has a delivery; see `Consumer` for what each does and raises."""
 
+    untold: list[bytes]
+
     def read_state(self, key: str) -> bytes | None: ...
     def ask(self, act: Callable[[Link], T]) -> T: ...
     def journal(self, held: Held, *, ttl_s: float, run: tuple[str, str] | None = None) -> JournalKeys: ...
@@ -70,6 +72,10 @@ class Claim:
     def ask(self, act: Callable[[Link], T]) -> T:
         """Let its kind read something else over the consumer's connection."""
         return self._holder.ask(act)
+
+    def tell_with_result(self, event: bytes) -> None:
+        """Let the settle script tell *event* to watchers; if the item is given back it is told then."""
+        self._holder.untold.append(event)
 
     def journal(self, *, ttl_s: float, run: tuple[str, str] | None = None) -> JournalKeys:
         """Give access to journals that only its holder can write; *run*: see `JournalKeys`."""

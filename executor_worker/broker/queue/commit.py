@@ -52,11 +52,13 @@ class Terms:
     Attributes:
         delete_settled: Settled entries leave the stream.
         mirror: Whether a failure is written to the stream of completed events too: auto, always, or empty for never.
+        dead_stream: Where the stream's dead letters go.
     """
 
     group: str
     delete_settled: bool
     mirror: str
+    dead_stream: str
 
 
 class Commit(Protocol):

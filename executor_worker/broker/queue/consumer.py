@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.replies import GroupLost
-from executor_worker.broker.names import LAST_READ, MARKERS, RESETS
-from executor_worker.broker.queue.arguments import TakeOrders
+from executor_worker.broker.names import LAST_READ, MARKERS, RESETS, dead_stream
+from executor_worker.broker.queue.arguments import FORGIVEN, TakeOrders
 from executor_worker.broker.queue.blocking_read import BlockingRead
 from executor_worker.broker.queue.claim import Claim, Settlement
 from executor_worker.broker.queue.commit import Commit, Settled, Terms
@@ -49,6 +49,7 @@ class Consumer:
         group_made: Told of each group that had to be made.
 
     Attributes:
+        untold: Events of the item in hand that the next settle script tells watchers.
         may_have_unseen: Something may be pending for us that we have not seen; the next take looks.
     """
 
@@ -64,6 +65,7 @@ class Consumer:
         group_made: Callable[[Made], None] = lambda _: None,
     ) -> None:
         self.may_have_unseen = True
+        self.untold: list[bytes] = []
         self.name = name
         self.lease_s = lease_s
         self._link = link
@@ -79,7 +81,6 @@ class Consumer:
         self._blocking = BlockingRead(link, name, sources.groups.apart(self._streams))
         self._exchange = _Exchange(self)
         self._names = {stream.encode(): stream for stream in self._streams}
-        self._untold: list[bytes] = []  # what the next settle script tells of the item in hand
         self._take_script, self._confirm_script = sources.taking("take"), sources.taking("confirm")
         self._orders = TakeOrders(name, sources, lease_s=lease_s, delete_settled=delete_settled)
 
@@ -189,9 +190,7 @@ class Consumer:
 
     def journal(self, held: Held, *, ttl_s: float, run: tuple[str, str] | None = None) -> JournalKeys:
         """Give access to journals as *held*'s holder; *run*: see `JournalKeys`."""
-        return JournalKeys(
-            self._link, held, ttl_s=ttl_s, group=self._groups.of(held.stream), run=run, untold=self._untold
-        )
+        return JournalKeys(self._link, held, ttl_s=ttl_s, group=self._groups.of(held.stream), run=run)
 
     # -- settle and release -------------------------------------------------------------------------
 
@@ -207,16 +206,16 @@ class Consumer:
             StreamRefused: The operator has to act; nothing was written.
         """
         keys, words = commit.words(held, self._terms.get(held.stream) or self._terms_of(held.stream))
-        words += (len(self._untold), *self._untold)
+        words += (len(self.untold), *self.untold)
         take_next = take_next and not self.may_have_unseen  # else `take` looks for that first
-        words += (b"1", *self._orders.next()) if take_next else (b"",)
+        words += (b"1", rfc3339(time.time()), *next(self._orders.turns)) if take_next else (b"",)
         asked_at = time.monotonic()
         try:
-            reply = self._link.run(self._sources.settling(commit.script), keys, words)
+            reply = self._link.run(self._sources.settling[commit.script], keys, words)
             ending = _ENDINGS[reply[0]]
             if not ending.over:
                 return Settlement(ending, reply[1] if len(reply) > 1 else None)
-            self._untold.clear()
+            self.untold.clear()
             claim = self._received(reply[2], asked_at)
         except BaseException:
             self.may_have_unseen = True
@@ -269,20 +268,22 @@ class Consumer:
 
     def _tell(self) -> None:
         """Tell what no settle script is going to tell: the item in hand is given back."""
-        for event in self._untold:
+        for event in self.untold:
             tell(self._link, event)
-        self._untold.clear()
+        self.untold.clear()
 
     def _terms_of(self, stream: str) -> Terms:
         """Return the terms that a stream's items are settled by."""
-        return self._terms.setdefault(stream, Terms(self._groups.of(stream), self._delete_settled, self._mirror))
+        return self._terms.setdefault(
+            stream, Terms(self._groups.of(stream), self._delete_settled, self._mirror, dead_stream(stream))
+        )
 
     def _sure(self) -> None:
         """Take what is pending unseen from now on as lost on its way here: it never ran and does not count."""
         if not self._group_missing:
             self._groups_known = True
         self.may_have_unseen, self._doubtful = self._doubtful, False
-        self._orders.forgive()
+        self._orders.own = FORGIVEN
 
     def _make_groups(self) -> None:
         made = ensure_groups(

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+def added_at(entry: str) -> float:
+    """Return when an entry was added, in seconds since the epoch: its id says so."""
+    return int(entry.partition("-")[0]) / 1000
+
+
 @dataclass(slots=True, unsafe_hash=True)  # not frozen: one is made for every item, which takes thrice as long then
 class Held:
     """

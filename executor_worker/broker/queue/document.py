@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from executor_worker.broker.connection.command import Word
-from executor_worker.broker.names import COMPLETED_STREAM, FAILED_PREFIX, MARKERS, RESETS, WORK_STREAMS, dead_stream
+from executor_worker.broker.names import COMPLETED_STREAM, FAILED_PREFIX, MARKERS, RESETS, WORK_STREAMS
 from executor_worker.broker.queue.commit import Terms
 from executor_worker.broker.queue.delivery import Held
 from executor_worker.broker.queue.source import SettleScript, Source
@@ -31,6 +32,8 @@ class DocumentCommit:
         force: Commit even if the pending row is lost, after `Settled.trimmed`.
     """
 
+    script: ClassVar[SettleScript] = SETTLE
+
     state_key: str | None = None
     expected: bytes | None = None
     document: bytes = b""
@@ -44,14 +47,10 @@ class DocumentCommit:
     graph_id: str = ""
     failed_node: str = ""
 
-    @property
-    def script(self) -> SettleScript:
-        return SETTLE
-
     def words(self, held: Held, terms: Terms) -> tuple[list[Word], list[Word]]:
         """KEYS and ARGV of settle.lua; see `Commit`."""
         keys: list[Word] = [
-            held.stream, MARKERS, RESETS, self.state_key or MARKERS, dead_stream(held.stream), COMPLETED_STREAM,
+            held.stream, MARKERS, RESETS, self.state_key or MARKERS, terms.dead_stream, COMPLETED_STREAM,
             self.journal or MARKERS, FAILED_PREFIX + self.graph_id if self.failed_node else MARKERS,
         ]  # fmt: skip
         words: list[Word] = [
@@ -64,5 +63,7 @@ class DocumentCommit:
         for stream, event in self.events:
             keys.append(stream)
             words.append(event)
-        letter: list[Word] = [word for pair in (self.dead or {}).items() for word in pair]
-        return keys, [*words, len(letter), *letter]
+        words.append(2 * len(self.dead) if self.dead else 0)
+        for name, value in self.dead.items() if self.dead else ():
+            words += (name, value)
+        return keys, words

@@ -52,7 +52,6 @@ class JournalKeys:
 
     Args:
         run: Head's key of the run and the node that the item is for; None if it is no run's.
-        untold: What the holder's next settle script tells watchers.
     """
 
     def __init__(
@@ -63,14 +62,12 @@ class JournalKeys:
         ttl_s: float,
         group: str = GROUP,
         run: tuple[str, str] | None = None,
-        untold: list[bytes] | None = None,
     ) -> None:
         self._link = link
         self._held = held
         self._ttl_ms = int(ttl_s * 1000)
         self._group = group
         self._head, self._node = run or (MARKERS, "")
-        self._untold = untold
 
     def read(self, *keys: str) -> list[list[bytes]]:
         """
@@ -112,17 +109,9 @@ class JournalKeys:
         told = [word for event in log if self._node for word in event]
         return Kept(self._link.run(_script(), keys, [*words, *records, *events, *told]))
 
-    def tell(self, event: bytes, *, when_settled: bool = False) -> None:
-        """
-        Write *event* to the progress stream without waiting for an answer; if that can't be, it is left out.
-
-        Args:
-            when_settled: The holder's next settle script writes it.
-        """
-        if when_settled and self._untold is not None:
-            self._untold.append(event)
-        else:
-            tell(self._link, event)
+    def tell(self, event: bytes) -> None:
+        """Write *event* to the progress stream, as `tell` does."""
+        tell(self._link, event)
 
 
 def tell(link: Link, event: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import lcm
 from typing import TypeVar
@@ -13,7 +13,7 @@ from executor_worker.broker.names import GROUP
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # looked up with every item, by itself
 class SettleScript:
     """
     The script that settles items of a kind, in the same step takes the next one.
@@ -120,6 +120,17 @@ GATES: tuple[Part, ...] = ("waits", "throttle", "limits", "offers", "versions", 
 _HANDING: tuple[Part, ...] = ("constants", "types", "standing", *GATES, "groups", "progress", "kinds")
 
 
+class _Settling(dict[SettleScript, Script]):
+    """Scripts, put together when they are asked for first."""
+
+    def __init__(self, make: Callable[[SettleScript], Script]) -> None:
+        self._make = make
+
+    def __missing__(self, settle: SettleScript) -> Script:
+        made = self[settle] = self._make(settle)
+        return made
+
+
 class Sources:
     """
     All that a pool takes work from; if several kinds would read an entry the first has it.
@@ -130,6 +141,7 @@ class Sources:
         in_turns: The others.
         polled_s: See `Source`.
         groups: By which each stream is read.
+        settling: The scripts that settle items of one kind and take the next of any.
     """
 
     def __init__(self, *sources: Source, limits: PlaceLimits = UNLIMITED) -> None:
@@ -145,7 +157,7 @@ class Sources:
         self.groups = Groups(
             {stream: source.group for stream, source in foreign}, {stream: source.start for stream, source in foreign}
         )
-        self._settling: dict[SettleScript, Script] = {}
+        self.settling = _Settling(self._settle_script)
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -162,14 +174,8 @@ class Sources:
         """Put together a script that takes an entry: take, or confirm and reopen, which are told which."""
         return script(name, *self._parts(*(("taking",) if name == "take" else ())))
 
-    def settling(self, settle: SettleScript) -> Script:
-        """Put together a script that settles items of one kind and takes the next of any."""
-        found = self._settling.get(settle)
-        if found is None:
-            found = self._settling[settle] = script(
-                settle.name, *self._parts("taking", "settling", *settle.parts), flags=""
-            )
-        return found
+    def _settle_script(self, settle: SettleScript) -> Script:
+        return script(settle.name, *self._parts("taking", "settling", *settle.parts), flags="")
 
     def load(self) -> None:
         """Read all scripts from their files, best before workers are forked."""
@@ -177,7 +183,7 @@ class Sources:
             self.taking(name)
         for source in self._sources:
             for settle in source.settling:
-                self.settling(settle)
+                _ = self.settling[settle]
 
     def _parts(self, *more: Part) -> tuple[Part, ...]:
         own = (part for source in self._sources for part in source.lua)

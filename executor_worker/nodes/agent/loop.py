@@ -26,7 +26,6 @@ from executor_worker.errors import (
     NodeTimeout,
     ToolUncertain,
 )
-from executor_worker.nodes import arguments
 from executor_worker.nodes.agent.conversation import Conversation
 from executor_worker.nodes.agent.limits import Limits, kept_back_s
 from executor_worker.nodes.agent.repetition import Repetition
@@ -34,6 +33,7 @@ from executor_worker.nodes.agent.shown_results import ReadResult
 from executor_worker.nodes.answer import MAX_REPAIRS, Unfit, Wanted
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.llm import FINISHED, cut_short, nothing_said, opening, wanted_of
+from executor_worker.nodes.schema import refusal
 from executor_worker.nodes.spec import ALL_TOOLS, AgentNode
 from executor_worker.nodes.templates import sendable, short
 from executor_worker.outcome import Usage
@@ -254,7 +254,7 @@ class _Agent:
         reader = self._conversation.reader
         tool = reader if call.name == reader.name else self._tools.get(call.name)
         # What an earlier run has sent is answered as it was then, even if the tool is another one now.
-        problem = "" if self._steps.was_sent(position) else arguments.refusal(call, tool, self._tools)
+        problem = "" if self._steps.was_sent(position) else refusal(call, tool, self._tools)
         if problem:
             self._steps.note(call.name, ok=False)
             return ToolResult(call.id, sendable(problem), is_error=True)

@@ -37,6 +37,7 @@ _RETRY = frozenset({"max_attempts", "delay", "backoff", "max_delay", "on"})
 _MARK = "__executor_tool__"
 _CLEANUP_SECONDS = 0.2  # what an async function gets to end itself before it is interrupted like any other
 _LONGEST_ERROR = 2000  # characters
+_JSON_AS_IT_IS = {str, bool, int, type(None)}
 _PLAIN = {str, dict, list, int, float, bool, type(None)}  # no need to ask whether such can be awaited
 
 
@@ -214,7 +215,7 @@ class FunctionTool:
             if type(value) not in _PLAIN and inspect.isawaitable(value):
                 with asyncio.Runner() as runner:
                     value = runner.run(_within(value, seconds, self.name))
-            return to_json(value)
+            return value if type(value) in _JSON_AS_IT_IS else to_json(value)
 
 
 async def _within(awaitable: Awaitable[Any], seconds: float, name: str) -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from executor_worker.broker.queue.source import UNLIMITED, PlaceLimits, Sources
-from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
+from executor_worker.worker.kinds.kind import Draft, Kind
+from executor_worker.worker.stages import Stamp
 
 Kinds: TypeAlias = Mapping[str, Kind[Any]]
 """Those that a pool serves, by name; if several would read an entry the first has it."""

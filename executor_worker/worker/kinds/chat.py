@@ -23,10 +23,10 @@ from executor_worker.errors import InvalidItem
 from executor_worker.json_text import dumps, loads
 from executor_worker.nodes.executor import Task
 from executor_worker.outcome import Completed, Failed
-from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
+from executor_worker.worker.kinds.kind import Draft, Kind
 from executor_worker.worker.limits import Limits
 from executor_worker.worker.poisoned import answer_of_history
-from executor_worker.worker.stages import Conclusion, Decision, Run, Work
+from executor_worker.worker.stages import Conclusion, Decision, Run, Stamp, Work
 
 LIST, HOLDING, DEAD, CHANNEL = "chat.jobs", "chat.jobs:holding", "chat.jobs:dead", "AI.RESPONSE"
 STREAM = "dago:executor:chat"

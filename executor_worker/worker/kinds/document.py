@@ -41,11 +41,11 @@ from executor_worker.json_text import dumps
 from executor_worker.nodes.executor import Task
 from executor_worker.outcome import Completed, Failed
 from executor_worker.worker.journal import LAST_RECORD
-from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
-from executor_worker.worker.kinds.telling import facts_of, failed_instead, letter_of, readable
+from executor_worker.worker.kinds.kind import Draft, Kind
+from executor_worker.worker.kinds.telling import failed_instead, letter_of, readable
 from executor_worker.worker.limits import Limits, check_named_limits, own_timeout
 from executor_worker.worker.poisoned import answer_of_history
-from executor_worker.worker.stages import Conclusion, Decision, Run, Work
+from executor_worker.worker.stages import Conclusion, Decision, Run, Stamp, Work
 
 ROUTER = "router"
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
@@ -170,7 +170,7 @@ class DocumentKind(Kind[DocumentWork]):
         if broken is not None or (state is None and item.given_inputs is None):
             work.keep_state = True
         wrong = self._read_retry(work) if work.config and "retry" in work.config else ""
-        answer = answer_of_history(work.held.attempt - work.repeats, failure_code, self._limits)
+        answer = answer_of_history(work.attempt - work.repeats, failure_code, self._limits)
         if answer is not None:
             return answer
         if broken is not None:
@@ -363,7 +363,7 @@ class _DocumentDraft(Draft):
     def _commit(self) -> DocumentCommit:
         work, conclusion = self._work, self.conclusion
         if self._events is None:
-            self._facts = facts_of(work, conclusion, self._stamp)
+            self._facts = work.facts_told(conclusion, self._stamp)
             self._entry = self._node_entry()
             self._events = self._draw_events()
         expected, document = self._document()

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from executor_worker.broker import Claim, JournalKeys, Settlement
 from executor_worker.broker.queue.commit import Commit
 from executor_worker.broker.queue.source import Source
 from executor_worker.graph.ends import RunEnd
-from executor_worker.worker.stages import Conclusion, Decision, Work
+from executor_worker.worker.stages import Conclusion, Decision, Stamp, Work
 
 W = TypeVar("W", bound=Work)
-
-
-@dataclass(slots=True)  # not frozen: one is made for every item, which takes thrice as long then
-class Stamp:
-    """
-    The stamp of a commit: the worker that draws it up, and the time.
-
-    Attributes:
-        worker_id: The consumer's name, for `data.worker_id`.
-        now: Seconds since the epoch.
-        took_s: Since the item was taken.
-    """
-
-    worker_id: str
-    now: float
-    took_s: float
 
 
 class Draft(ABC):

@@ -28,11 +28,11 @@ from executor_worker.nodes.executor import Task
 from executor_worker.nodes.templates import Scope
 from executor_worker.outcome import Failed
 from executor_worker.worker.journal import LAST_RECORD
-from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
+from executor_worker.worker.kinds.kind import Draft, Kind
 from executor_worker.worker.kinds.telling import failed_instead, letter_of
 from executor_worker.worker.limits import Limits
 from executor_worker.worker.poisoned import answer_of_history
-from executor_worker.worker.stages import Conclusion, Decision, Run, Work
+from executor_worker.worker.stages import Conclusion, Decision, Run, Stamp, Work
 
 NOT_RUN = "the job was cancelled before it was run"
 

@@ -40,11 +40,11 @@ from executor_worker.json_text import dumps
 from executor_worker.nodes.executor import Task
 from executor_worker.nodes.templates import Scope
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
-from executor_worker.worker.kinds.kind import Draft, Kind, Stamp
-from executor_worker.worker.kinds.telling import facts_of, failed_instead, letter_of
+from executor_worker.worker.kinds.kind import Draft, Kind
+from executor_worker.worker.kinds.telling import failed_instead, letter_of
 from executor_worker.worker.limits import LONGEST_S, Limits, check_named_limits, own_timeout
 from executor_worker.worker.poisoned import answer_of_history
-from executor_worker.worker.stages import Conclusion, Decision, Run, Work
+from executor_worker.worker.stages import Conclusion, Decision, Run, Stamp, Work
 
 
 @dataclass(slots=True)
@@ -59,11 +59,6 @@ class RunWork(Work):
 
     node: TakenNode | None = None
     step: TakenStep | None = None
-
-    @property
-    def attempt(self) -> int:
-        """A delivery is none: attempts are counted by the run."""
-        return self.node.attempt if self.node is not None else self.held.attempt
 
     def last_attempt(self, conclusion: Conclusion) -> int:
         return self.attempt
@@ -123,6 +118,7 @@ class RunKind(Kind[RunWork]):
             work.step, work.is_upkeep = taken, True
             return
         work.node, plan = taken, taken.plan
+        work.attempt = taken.attempt  # a delivery is none: attempts are counted by the run
         work.node_id, work.node_type, work.config = taken.node, plan.type, plan.config
         work.traceparent, work.tracestate, work.gap_s = taken.traceparent, taken.tracestate, taken.gap_s
 
@@ -260,7 +256,7 @@ class _NodeDraft(Draft):
     def _decided(self, work: RunWork, node: TakenNode, stamp: Stamp) -> Decided:
         outcome = self.conclusion.outcome
         assert outcome is not None
-        facts = facts_of(work, self.conclusion, stamp)
+        facts = work.facts_told(self.conclusion, stamp)
         return decided_node(node, outcome, {**facts, "delivery": work.held.count})
 
 

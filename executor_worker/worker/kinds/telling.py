@@ -1,4 +1,4 @@
-"""Facts and dead letters of a run, as commits of all kinds tell them."""
+"""Dead letters, and failures in place of an outcome, as commits of all kinds tell them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,7 @@ from dataclasses import replace
 
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.outcome import Failed
-from executor_worker.worker.kinds.kind import Stamp
-from executor_worker.worker.stages import Conclusion, Work
-
-
-def facts_of(work: Work, conclusion: Conclusion, stamp: Stamp) -> dict[str, object]:
-    """Return the facts that both result and state tell of the run."""
-    outcome = conclusion.outcome
-    facts: dict[str, object] = {
-        "worker_id": stamp.worker_id,
-        "mode": (outcome.mode if outcome is not None else None) or work.mode,
-        "attempt": work.last_attempt(conclusion),
-        "duration_ms": round(stamp.took_s * 1000, 3),
-    }
-    if outcome is not None and outcome.usage is not None:
-        facts["usage"] = outcome.usage.as_json()
-    return facts
+from executor_worker.worker.stages import Conclusion, Stamp, Work
 
 
 def letter_of(work: Work, conclusion: Conclusion, stamp: Stamp) -> dict[str, bytes | str] | None:

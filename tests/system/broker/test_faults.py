@@ -37,7 +37,7 @@ def line(shared_server: RedisServer, db: Client, proxy: Callable[..., Proxy]) ->
     """A bad line to the server, which knows the scripts already: the first reply is the one that counts."""
     for known in (
         ONLY_DOCUMENTS.taking("take"),
-        ONLY_DOCUMENTS.settling(SETTLE),
+        ONLY_DOCUMENTS.settling[SETTLE],
         script("release", "constants", "standing"),
     ):
         assert db.script_load(known.source).encode() == known.sha

@@ -64,7 +64,7 @@ def test_progress_is_that_of_the_run(board: Scoreboard) -> None:
     shown = Progress("agent", 2, 10, 99)
     assert row.progress == Progress()
     row.begin_run("")
-    row.progress = shown
+    row.show(*shown)
     assert row.progress == shown
     row.end_run()
     assert row.progress == Progress()

@@ -83,13 +83,12 @@ def test_call_is_told_with_the_result_and_once(db: Client, consumer: Callable[..
     one = consumer("a.1")
     push(db, inputs={"node_id": "so that no start is told"})
     taken = take(one)
-    journal = one.journal(taken.held, ttl_s=60)
     for event in (b"sent", b"called"):
-        journal.tell(event, when_settled=True)
+        taken.tell_with_result(event)
     assert events(db, PROGRESS) == []
     assert settle(one, taken) is Settled.settled
     assert events(db, PROGRESS) == [b"sent", b"called"]
-    journal.tell(b"called", when_settled=True)
+    taken.tell_with_result(b"called")
     assert settle(one, taken) is Settled.already
     assert events(db, PROGRESS) == [b"sent", b"called"]
 
@@ -99,7 +98,7 @@ def test_call_is_told_of_an_item_that_is_given_back(db: Client, consumer: Callab
     one = consumer("a.1")
     push(db, inputs={"node_id": "so that no start is told"})
     taken = take(one)
-    one.journal(taken.held, ttl_s=60).tell(b"called", when_settled=True)
+    taken.tell_with_result(b"called")
     assert one.release(taken.held, counted=False)
     assert events(db, PROGRESS) == [b"called"]
 
@@ -110,5 +109,5 @@ def test_wrong_key_keeps_no_item_from_its_way(db: Client, consumer: Callable[...
     push(db)
     one = consumer("a.1")
     taken = take(one)
-    one.journal(taken.held, ttl_s=60).tell(b"called", when_settled=True)
+    taken.tell_with_result(b"called")
     assert settle(one, taken) is Settled.settled

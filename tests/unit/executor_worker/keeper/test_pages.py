@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from executor_worker.keeper.pages import Health
-from supervisor.scoreboard.scoreboard import Progress, Row, Scoreboard
+from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 NOW_S = 1000.0
 
@@ -137,7 +137,7 @@ def test_status_says_all_that_is_known_of_a_run(board: Scoreboard) -> None:
     row, lonely = board.row(1), board.row(2)
     busy(row, 60)
     row.begin_run("", 2)
-    row.progress = Progress("agent", 3, 10, int((NOW_S + 30) * 1e9))
+    row.show("agent", 3, 10, int((NOW_S + 30) * 1e9))
     row.enter("llm", int((NOW_S + 10) * 1e9))
     lonely.state, lonely.stopped = "dead", True
     lonely.respawn_at_ns = int((NOW_S + 4) * 1e9)

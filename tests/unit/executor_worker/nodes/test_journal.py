@@ -46,6 +46,7 @@ class Kept:
     stored: list[str] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     content: bool = False
+    start_told: bool = False
 
     def read(self) -> list[Record]:
         return [json.loads(text) for text in self.stored]
@@ -325,9 +326,11 @@ def test_what_a_tool_says_of_itself_is_told(completed: Callable[..., Completed])
 
 def test_progress_is_told_where_nothing_is_kept(completed: Callable[..., Completed]) -> None:
     """A tool node's one call shows, though nothing of it is written down."""
-    kept = Kept()
-    completed({"tool_name": "look"}, tools=(FunctionTool("look"),), journal=kept)
-    assert kept.told == ["started", "sent", "answered"] and kept.stored == []
+    kept, whole = Kept(), Kept(content=True)
+    for journal in (kept, whole):
+        completed({"tool_name": "look"}, tools=(FunctionTool("look"),), journal=journal)
+    assert kept.told == ["started", "answered"] and kept.stored == []
+    assert whole.told == ["started", "sent", "answered"] and whole.stored == []
 
 
 class StoppedLate(RunContext):

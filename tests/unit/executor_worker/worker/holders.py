@@ -33,6 +33,7 @@ class StubHolder:
 
     def __init__(self, *answers: Any, **states: Any) -> None:
         self.answers = list(answers)
+        self.untold: list[bytes] = []
         self.states = {f"dago:state:{name}": state for name, state in states.items()}
         self.read: list[str] = []
         self.commits: list[DocumentCommit] = []

@@ -14,9 +14,8 @@ from executor_worker.settings import Settings
 from executor_worker.worker.intake import Intake
 from executor_worker.worker.kinds import by_name
 from executor_worker.worker.kinds.chat import ChatCommit, ChatKind, ChatWork
-from executor_worker.worker.kinds.kind import Stamp
 from executor_worker.worker.limits import Limits
-from executor_worker.worker.stages import Conclusion, Run
+from executor_worker.worker.stages import Conclusion, Run, Stamp
 from tests.unit.executor_worker.worker.holders import StubHolder
 
 STAMP = Stamp("w.1", 1_800_000_000.0, 1.0)

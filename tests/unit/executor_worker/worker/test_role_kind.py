@@ -15,9 +15,8 @@ from executor_worker.program.role_queues import role_kind
 from executor_worker.settings import Settings
 from executor_worker.worker.intake import Intake
 from executor_worker.worker.kinds import by_name
-from executor_worker.worker.kinds.kind import Stamp
 from executor_worker.worker.limits import Limits
-from executor_worker.worker.stages import Conclusion, Run, Work
+from executor_worker.worker.stages import Conclusion, Run, Stamp, Work
 from tests.unit.executor_worker.worker.holders import StubHolder
 
 NOW = 1_800_000_000.0

@@ -13,7 +13,7 @@ from executor_worker.broker.queue.source import Sources
 MOST_BYTES = 60 * 1024
 ALL = [
     *(getattr(scripts, name)() for name in dir(scripts) if name.endswith("_script")),
-    Sources(RUNS, DOCUMENTS).settling(SETTLE_NODE),
+    Sources(RUNS, DOCUMENTS).settling[SETTLE_NODE],
     Sources(RUNS, DOCUMENTS).taking("take"),
 ]
 
