@@ -23,10 +23,10 @@ from executor_worker.broker import (
     Settled,
     Settlement,
 )
-from executor_worker.broker.names import DECIDED_STREAM, FOREIGN_STATE_PREFIX
+from executor_worker.broker.names import FOREIGN_STATE_PREFIX
 from executor_worker.broker.queue.document import DOCUMENTS
 from executor_worker.broker.queue.queues import ranked
-from executor_worker.envelopes.events import completed_event, failed_event, node_entry, rfc3339
+from executor_worker.envelopes.events import completed_event, failed_event, node_entry
 from executor_worker.envelopes.queue_name import DEFAULT
 from executor_worker.envelopes.work_item import Item, UnreadableItem, decode
 from executor_worker.errors import InvalidNode, StateInvalid, StateMissing
@@ -34,13 +34,12 @@ from executor_worker.graph.fields import RETRY
 from executor_worker.graph.parts import Retry
 from executor_worker.graph.problems import Problems
 from executor_worker.graph.reading import retry_of
-from executor_worker.graph.router_config import FIELDS as ROUTER_FIELDS
-from executor_worker.graph.scopes import NodeEnd, condition_scope
 from executor_worker.graph.state import CANCELLED, GraphState, is_cancelled, new_document, splice_node
 from executor_worker.json_text import dumps
 from executor_worker.nodes.executor import Task
 from executor_worker.outcome import Completed, Failed
 from executor_worker.worker.journal import LAST_RECORD
+from executor_worker.worker.kinds import foreign_router
 from executor_worker.worker.kinds.kind import Draft, Kind
 from executor_worker.worker.kinds.telling import failed_instead, letter_of, readable
 from executor_worker.worker.limits import Limits, check_named_limits, own_timeout
@@ -164,7 +163,7 @@ class DocumentKind(Kind[DocumentWork]):
                 broken = error
         work.config = item.config if item.config is not None or state is None else state.config_of(item.node_id)
         if work.config is None and state is not None and item.node_type == ROUTER:
-            work.config = router_config(state, item.node_id)
+            work.config = foreign_router.config_on_node(state, item.node_id)
         if state is not None and item.node_id in state.nodes and _settled_before(work.claim, item, state):
             return Conclusion(None)
         if broken is not None or (state is None and item.given_inputs is None):
@@ -271,28 +270,9 @@ def _task(item: Item, config: dict[str, Any], state: GraphState | None) -> Task:
         if len(state.outputs) < len(state.nodes):
             task.unfinished = _unfinished(state)
     if item.node_type == ROUTER and not config.get("tool_name"):
-        task.rules = _rules(item, state)
+        task.rules = foreign_router.rules(item, state)
         task.further = {"state": task.rules["state"]}
     return task
-
-
-def router_config(state: GraphState, node_id: str) -> dict[str, Any] | None:
-    """Answer a router's config where it stands on the node itself, as the original's graphs had it."""
-    nodes = state.graph.get("nodes") if isinstance(state.graph, dict) else None
-    node = nodes.get(node_id) if isinstance(nodes, dict) else None
-    if isinstance(nodes, list):
-        node = next((one for one in nodes if isinstance(one, dict) and one.get("id") == node_id), None)
-    return {name: node[name] for name in ROUTER_FIELDS if name in node} if isinstance(node, dict) else None
-
-
-def _rules(item: Item, state: GraphState | None) -> dict[str, Any]:
-    """Return what a router's rules see of a foreign document: all of it."""
-    inputs = {**(state.inputs if state is not None else {}), **(item.given_inputs or {})}
-    ends = {}
-    for node, entry in (state.nodes if state is not None else {}).items():
-        if isinstance(entry, dict):
-            ends[node] = NodeEnd(str(entry.get("status") or ""), entry.get("output"), str(entry.get("error") or ""))
-    return condition_scope(inputs, ends, item.graph_id)
 
 
 def _unfinished(state: GraphState) -> dict[str, str]:
@@ -450,9 +430,9 @@ class _DocumentDraft(Draft):
             facts = {"next_node": outcome.output["target"], **facts}
             facts.pop("edge_errors", None)
             completed = (COMPLETED_STREAM, completed_event(*work.names, outcome.output, facts, now))
-            return [completed, _decided(work, outcome, now)]
+            return [completed, foreign_router.decided(work, outcome, now)]
         failed = [(FAILED_STREAM, failed_event(*work.names, outcome.error, outcome.code, facts, now))]
-        return failed + ([_not_decided(work, outcome, now)] if work.node_type == ROUTER else [])
+        return failed + ([foreign_router.not_decided(work, outcome, now)] if work.node_type == ROUTER else [])
 
     def _dead(self) -> dict[str, bytes | str] | None:
         letter = letter_of(self._work, self.conclusion, self._stamp)
@@ -460,38 +440,6 @@ class _DocumentDraft(Draft):
             return None
         delivery = self._work.claim.delivery
         return {"data": delivery.data or b"", **_kept(delivery.fields if delivery.data is None else None), **letter}
-
-
-def _decided(work: Work, outcome: Completed, now: float) -> tuple[str, bytes]:
-    """Tell what a router has decided where the original's routers told it."""
-    output = outcome.output
-    told = {
-        "execution_id": work.names[1],
-        "mode": output["mode"],
-        "node_id": work.node_id,
-        "path_taken": output["path"],
-        "reasoning": output["reasoning"],
-        "target_node": output["target"],
-        "timestamp": rfc3339(now),
-    }
-    return DECIDED_STREAM, dumps(told)
-
-
-def _not_decided(work: Work, outcome: Failed, now: float) -> tuple[str, bytes]:
-    """Tell what has kept a router from deciding where the original's routers told it."""
-    execution_id = work.names[1]
-    texts = {
-        "state_missing": f"failed to load state: state not found for execution {execution_id}",
-        "state_invalid": f"failed to convert state: {outcome.error}",
-        "invalid_node": f"failed to parse node config: {outcome.error}",
-    }
-    told = {
-        "error": texts.get(outcome.code, f"routing failed: {outcome.error}"),
-        "execution_id": execution_id,
-        "node_id": work.node_id,
-        "timestamp": rfc3339(now),
-    }
-    return f"{DECIDED_STREAM}.errors", dumps(told)
 
 
 def _kept(fields: Mapping[bytes, bytes] | None) -> dict[str, bytes | str]:
