@@ -130,17 +130,36 @@ def room_in(text: str, name: str, behind: str | None = None) -> int | None:
     """
     Find where another member may be put into the object that is the member *name*: right behind its last one.
 
+    That is the last thing which looks like the name, if from there on all can be read: an object, and what comes up to
+    the end of the one around it. Inside another object there would be one end too many.
+
     Args:
         text, behind: As for `lifted`, but the object may be empty.
 
     Returns:
         None if that takes a closer look.
     """
-    value = _only(text, name, 0, len(text))
-    if value is None or text[value : value + 1] != "{":
+    quoted = f'"{name}"'
+    at = text.rfind(quoted)
+    colon = _COLON.match(text, at + len(quoted)) if at > 0 and text[at - 1] != "\\" else None
+    if colon is None or text[colon.end() : colon.end() + 1] != "{":
         return None
-    found = _up_to(text, value, behind) if behind is not None else _to_the_end(text, value)
+    value = colon.end()
+    if behind is None:
+        found = _to_the_end(text, value)
+    else:
+        found = _up_to(text, value, behind)
+        if found is None or not _are_members(text[text.index(",", found[1]) + 1 :]):
+            return None
     return len(text[: found[1] - 1].rstrip(" \t\n\r")) if found is not None else None
+
+
+def _are_members(text: str) -> bool:
+    """Tell whether *text* is what is left of an object from a member on; none may be spelt like another."""
+    try:
+        return bool(orjson.loads(f"{{{text}")) and _SPELT.search(text) is None
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _to_the_end(text: str, start: int) -> tuple[dict[str, Any], int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -251,6 +252,31 @@ def test_a_node_is_found_without_looking_at_the_others_one_by_one(other: str) ->
     assert nodes is not None and [name for name, _ in nodes.members] == ["n"]
     own = nodes.child("n")
     assert own is not None and text[own.start : own.end] == '{"node_id":"n"}'
+
+
+def test_whatever_looks_like_the_nodes_a_new_one_comes_in_among_them() -> None:
+    """Names in names and texts, escapes, objects of the same name further inside, before and behind."""
+    chance = random.Random(20)
+    names = ["node_states", "x", "submitted_at", r"node\u005fstates", r"a\"node_states", r"a\\", r"b\"submitted_at"]
+    texts = ['"node_states"', "1", "{}", r'"a\"node_states\":{}"', '"}"', r'"node_states\":{"', r'"\\"', "[{}]"]
+
+    def member(depth: int) -> str:
+        return f'"{chance.choice(names)}"{chance.choice(["", " "])}:{value(depth)}'
+
+    def value(depth: int) -> str:
+        if depth < 3 and chance.random() < 0.5:
+            return f"{{{','.join(member(depth + 1) for _ in range(chance.randrange(3)))}}}"
+        return chance.choice(texts)
+
+    found = 0
+    for _ in range(3000):
+        raw = f"{{{','.join(member(1) for _ in range(chance.randrange(5)))}}}".encode()
+        wanted = json.loads(raw)
+        if isinstance(wanted.get("node_states"), dict):
+            wanted["node_states"]["n"] = ENTRY
+            assert json.loads(splice_node(raw, "n", ENTRY)) == wanted, raw
+            found += 1
+    assert found > 100
 
 
 @pytest.mark.parametrize("other", ['{"n":1}', '{"\\u006e":1}'])
