@@ -84,15 +84,20 @@ def test_worker_whose_descriptors_were_few_from_the_start_is_not_replaced_for_th
     row = board.place(1)
     child = os.fork()
     if not child:
-        board.head.supervisor_pid = os.getppid()
-        lowest = os.dup(0)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 10, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-        recycling = Recycling(board, row, Limits())
-        before = recycling.spent()
-        for _ in range(8):
-            os.dup(0)
-        recycling.item_done()
-        os._exit(10 * before + recycling.spent())
+        try:
+            board.head.supervisor_pid = os.getppid()
+            highest = max(map(int, os.listdir("/proc/self/fd")))
+            while (lowest := os.dup(0)) < highest:  # so that those to come stand behind all others
+                pass
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 10, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+            recycling = Recycling(board, row, Limits())
+            before = recycling.spent()
+            for _ in range(8):
+                os.dup(0)
+            recycling.item_done()
+            os._exit(10 * before + recycling.spent())
+        finally:
+            os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1 and row.wants_replacement
 
 
