@@ -67,6 +67,7 @@ class Decided:
     The decided end of a node, as scripts are told it; see `read_decision` in lua/lib/runs/arguments.lua.
 
     Attributes:
+        mirror, tail: The event for others; only up to its output and from there on, if there is a tail.
         assumed: Past nodes that it was decided without, since they had not ended.
         value: The output as a value, for what is decided after it in the same call.
     """
@@ -79,6 +80,7 @@ class Decided:
     data: bytes = b"{}"
     stream: str = ""
     mirror: bytes = b""
+    tail: bytes = b""
     assumed: tuple[str, ...] = ()
     events: tuple[tuple[str, bytes], ...] = ()
     value: Any = None
@@ -88,7 +90,7 @@ class Decided:
         told = [word for event in self.events for word in event]
         return [
             self.node, self.status, self.took, self.output, self.rest, self.data, self.stream, self.mirror,
-            len(self.assumed), *self.assumed, len(self.events), *told,
+            self.tail, len(self.assumed), *self.assumed, len(self.events), *told,
         ]  # fmt: skip
 
     @property
@@ -103,12 +105,12 @@ def mirrored(kind: str, graph_id: str, node: str, data: dict[str, Any]) -> bytes
     return dumps({**body, "data": {"graph_id": graph_id, "node_id": node, **data}})[1:]
 
 
-def completed_mirror(graph_id: str, node: str, output: bytes, data: dict[str, Any]) -> bytes:
-    """Write a node's completion for the stream of others, around an *output* that is JSON already."""
+def completed_mirror(graph_id: str, node: str, data: dict[str, Any]) -> tuple[bytes, bytes]:
+    """Write a node's completion for the stream of others, without its output: up to there, and from there on."""
     names = {"graph_id": graph_id, "node_id": node}
     body = {"type": "node.completed", "graph_id": graph_id, "execution_id": graph_id, "node_id": node}
     before, told = dumps({**body, "data": names})[1:-2], dumps(data)[1:-1]
-    return b'%b,"output":%b%b}}' % (before, output, b"," + told if told else b"")
+    return before + b',"output":', b",%b}}" % told if told else b"}}"
 
 
 def event_of(graph_id: str, seq: int, record: bytes) -> dict[str, Any]:

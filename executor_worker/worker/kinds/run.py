@@ -314,6 +314,7 @@ def _completed(run: TakenNode, outcome: Completed, facts: Mapping[str, Any]) -> 
     told = {**{name: item for name, item in outcome.detail.items() if name != "edge_errors"}, **facts}
     if run.plan.type == "router" and isinstance(value, dict):
         told["next_node"] = value.get("target")
+    mirror, tail = completed_mirror(run.graph_id, run.node, told)
     return Decided(
         node=run.node,
         status="completed",
@@ -322,7 +323,8 @@ def _completed(run: TakenNode, outcome: Completed, facts: Mapping[str, Any]) -> 
         rest=rest_of(None, dict(facts)),
         data=dumps({**told, **sized(output)}),
         stream=COMPLETED_STREAM,
-        mirror=completed_mirror(run.graph_id, run.node, output, told),
+        mirror=mirror,
+        tail=tail,
         events=_told(errors),
         value=value,
     )

@@ -143,7 +143,7 @@ local function look(id)
   -- What still runs of a run that stops ends with its timer.
   if run.stopping ~= '' and redis.call('ZSCORE', KEYS[1], run.id .. '\t\tstop\t' .. run.epoch .. '\t0') then return 1, 0 end
   local open, rest = runs.open_from(run, redis.call('HGET', run.base, 'looked') or '0')
-  local mended, step_open = 0, redis.call('HEXISTS', run.base .. ':open', '') == 1
+  local mended, step_open = 0, redis.call('HEXISTS', run.open_key, '') == 1
   for i = 1, #open, 2 do
     if mend(run, open[i], open[i + 1]) then mended = mended + 1 end
   end
@@ -158,7 +158,7 @@ local function look(id)
     run.waiting_step = true
   -- A run that is held has nothing on its way but what ran, and is well.
   elseif run.todo == 0 and run.left > 0 and run.stopping == '' and not (run.held == '1' and run.backlog > 0)
-    and redis.call('EXISTS', run.base .. ':open') == 0 then
+    and redis.call('EXISTS', run.open_key) == 0 then
     mended = mended + 1
     rebuild(run)
   end

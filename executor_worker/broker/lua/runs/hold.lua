@@ -11,7 +11,7 @@ run.held = ARGV[1]
 must_hold('list', run.base .. ':ready')
 if ARGV[1] == '1' then
   -- What is queued becomes what is ready, before what is so already, in the order in which it was queued.
-  local open, back = redis.call('HGETALL', run.base .. ':open'), {}
+  local open, back = redis.call('HGETALL', run.open_key), {}
   for i = 1, #open, 2 do
     local node = open[i] ~= '' and runs.node_of(run, open[i])
     local stream, entry = string.match(open[i + 1], '^(.*) (%S+)$')

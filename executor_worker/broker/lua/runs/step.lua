@@ -6,13 +6,13 @@
 
 local group, consumer, entry, count = word(), word(), word(), word()
 local run = runs.open_run(KEYS[1])
-local open = run and redis.call('HGET', run.base .. ':open', '')
+local open = run and redis.call('HGET', run.open_key, '')
 
 local function done()
   if entry ~= '' then
     redis.call('HSET', KEYS[3], consumer, KEYS[2] .. ' ' .. entry .. ' ' .. count)
     drop(KEYS[2], group, entry, 2)
-    if open == KEYS[2] .. ' ' .. entry then redis.call('HDEL', run.base .. ':open', '') end
+    if open == KEYS[2] .. ' ' .. entry then redis.call('HDEL', run.open_key, '') end
   end
   return {'done', runs.ends}
 end

@@ -28,7 +28,7 @@ function runs.make_ready(run, id)
   end
 end
 
--- End a node. *about*: {took, output or false, error and metadata each behind a line's end, data of its event, mirror}.
+-- End a node. *about*: {took, output or false, error and metadata each behind a line's end, data of its event, mirror, tail}.
 function runs.finish(run, id, status, about)
   local node = runs.node_of(run, id) or {at = 0, r = run.seq, q = '0', s = '0'}
   if node.st == 'running' then run.running = run.running - 1 end
@@ -37,7 +37,7 @@ function runs.finish(run, id, status, about)
     run.closed[#run.closed + 1] = id
   end
   node.st, node.took, node.rest, node.d = status, about.took, about.rest or '', runs.now()
-  runs.log(run, 'node.' .. status, id, about.data or '{}', about.stream, about.mirror)
+  runs.log(run, 'node.' .. status, id, about.data or '{}', about.stream, about.mirror, about.output, about.tail)
   node.e = run.seq
   runs.set(run, id, node)
   runs.close_join(run, id)
@@ -104,7 +104,7 @@ function runs.outdated(run, ready, assumed)
 end
 
 function runs.output_text(run, id)
-  return run.outputs[id] or redis.call('HGET', run.base .. ':outputs', id)
+  return run.outputs[id] or redis.call('HGET', run.outputs_key, id)
 end
 
 -- What a start or an end has for output is not stored twice: the inputs, or the outputs that led to it.

@@ -12,7 +12,7 @@ local function number() return tonumber(word()) end
 local function read_decision()
   local id, decision = word(), {status = word(), took = word()}
   decision.output, decision.rest, decision.data = word(), word(), word()
-  decision.stream, decision.mirror = word(), word()
+  decision.stream, decision.mirror, decision.tail = word(), word(), word()
   if decision.output == '' then decision.output = nil end
   if decision.stream == '' then decision.stream = nil end
   decision.assumed, decision.events = {}, {}

@@ -18,25 +18,28 @@ end
 
 function runs.time_or_null(ms) return ms > 0 and '"' .. runs.rfc3339(ms) .. '"' or 'null' end
 
-function runs.state_of_node(id, node, output)
+-- Texts are laid into *parts* and put together at once: each string that is made on the way costs by its length.
+function runs.add_state(parts, id, node, output)
   local began = node.s == '0' and (node.st == 'completed' or node.st == 'failed') and node.d or node.s
   local err, metadata = string.match(node.rest, '^\n([^\n]*)\n(.*)$')
-  return '{"node_id":' .. runs.quoted(id) .. ',"status":"' .. node.st .. '","output":' .. (output or 'null') .. ',"error":'
-    .. (err or 'null') .. ',"started_at":' .. runs.time_or_null(tonumber(began)) .. ',"completed_at":' .. runs.time_or_null(tonumber(node.d))
-    .. ',"metadata":' .. (metadata or '{}') .. '}'
+  local name, count = runs.quoted(id), #parts
+  parts[count + 1] = name .. ':{"node_id":' .. name .. ',"status":"' .. node.st .. '","output":'
+  parts[count + 2] = output or 'null'
+  parts[count + 3] = ',"error":' .. (err or 'null') .. ',"started_at":' .. runs.time_or_null(tonumber(began))
+    .. ',"completed_at":' .. runs.time_or_null(tonumber(node.d)) .. ',"metadata":' .. (metadata or '{}') .. '}'
 end
 
--- The states of some nodes for the document, from byte *at* of the run's ids on; the outputs of those that are the run's own
--- too, where it has several; and the byte of the rest. nil where they take more than *room* bytes.
-function runs.states_from(run, at, room)
+-- Add the states of some nodes to *parts* of the document, from byte *at* of the run's ids on. Answers the outputs of those
+-- that are the run's own too, where it has several, and the byte of the rest; nil where they take more than *room* bytes.
+function runs.add_states(run, parts, at, room)
   local ids, rest = runs.page(run.ids, '\t', at, DOCUMENT_NODES)
-  local states, sinks = {}, {}
+  local sinks = {}
   local several = run.over_as == 'completed' and not run.has_output and string.find(run.sinks, '\t', 1, true)
   if several then runs.prefetch_places(run, ids) end
   runs.prefetch(run, ids)
-  for _, id in ipairs(ids) do room = room - redis.call('HSTRLEN', run.base .. ':outputs', id) end
+  for _, id in ipairs(ids) do room = room - redis.call('HSTRLEN', run.outputs_key, id) end
   if room < 0 then return nil end
-  local outputs = redis.call('HMGET', run.base .. ':outputs', unpack(ids))
+  local outputs = redis.call('HMGET', run.outputs_key, unpack(ids))
   for i, id in ipairs(ids) do
     local node, output = runs.node_of(run, id), run.outputs[id] or outputs[i]
     node = node or {st = run.over_as == 'cancelled' and 'cancelled' or 'pending', s = '0', d = '0', rest = ''}
@@ -45,9 +48,10 @@ function runs.states_from(run, at, room)
       output = output or runs.derived_output(run, id, runs.place_of(run, id))
       if place and place.at > #place.raw then sinks[#sinks + 1] = runs.quoted(id) .. ':' .. (output or 'null') end
     end
-    states[i] = runs.quoted(id) .. ':' .. runs.state_of_node(id, node, output)
+    if i > 1 then parts[#parts + 1] = ',' end
+    runs.add_state(parts, id, node, output)
   end
-  return table.concat(states, ','), table.concat(sinks, ','), rest
+  return table.concat(sinks, ','), rest
 end
 
 function runs.ended_as(run)
@@ -62,10 +66,11 @@ function runs.read_for_document(run)
   run.over_as = runs.OVER[run.status] and run.stopping == '' and run.status or runs.ended_as(run)
 end
 
+-- Parts of the document up to its first state, and the bytes of what never changes; nil where that is not there.
 function runs.document_begin(run)
   local prefix = run.prefix <= DOCUMENT_MOST and redis.pcall('GETRANGE', STATE_PREFIX .. run.id, 0, run.prefix - 1)
   if type(prefix) ~= 'string' or #prefix ~= run.prefix then return nil end
-  return prefix .. ',"status":"' .. run.over_as .. '","node_states":{'
+  return {prefix, ',"status":"' .. run.over_as .. '","node_states":{'}, #prefix
 end
 
 function runs.document_end(run, output)
@@ -115,9 +120,12 @@ function runs.log_end(run)
 end
 
 function runs.whole_document(run, output)
-  local begun = runs.document_begin(run)
-  local states = begun and runs.states_from(run, 1, DOCUMENT_MOST - #begun)
-  return states and #begun + #states <= DOCUMENT_MOST and begun .. states .. runs.document_end(run, output)
+  local parts, before = runs.document_begin(run)
+  if not parts or not runs.add_states(run, parts, 1, DOCUMENT_MOST - before) then return nil end
+  local tail = runs.document_end(run, output)
+  parts[#parts + 1] = tail
+  local whole = table.concat(parts)
+  return #whole - #tail <= DOCUMENT_MOST and whole
 end
 
 -- What the run has come to: *output* is what its own template gave, else its nodes say it.

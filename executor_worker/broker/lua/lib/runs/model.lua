@@ -56,6 +56,12 @@ function runs.rfc3339(ms)
   return string.format('%s.%03dZ', text, ms % 1000)
 end
 
+local clock_stamp
+function runs.stamp()
+  clock_stamp = clock_stamp or runs.rfc3339(runs.clock())
+  return clock_stamp
+end
+
 function runs.quoted(text) return cjson.encode(text) end
 
 function runs.split(text, separator)
@@ -135,7 +141,8 @@ end
 function runs.new_run(base, was)
   local shard, id = string.match(base, '^(.*:)run:([^:]*)$')
   local run = {
-    base = base, shard = shard, id = id, quoted = '"' .. id .. '"', was = was, seq = 0, ops = 0,
+    base = base, nodes_key = base .. ':nodes', edges_key = base .. ':edges', open_key = base .. ':open', log_key = base .. ':log',
+    outputs_key = base .. ':outputs', joins_key = base .. ':joins', shard = shard, id = id, quoted = '"' .. id .. '"', was = was, seq = 0, ops = 0,
     v = 0, epoch = 0, left = 0, slots = 0, window = 0, running = 0, completed = 0, failed = 0, cancelled = 0, skipped = 0,
     started = 0, todo = 0, backlog = 0, status = was[14], stopping = was[15] or '', held = was[16] or '', error = was[17] or '',
     failure = was[18], has_output = was[19] == '1', ttl_ms = (tonumber(was[20]) or 86400) * 1000,
@@ -162,8 +169,8 @@ function runs.open_run(base, any_layout)
     error({err = 'NEWER the run ' .. run.id .. ' is kept in layout ' .. run.v .. ', this program reads up to ' .. newest_layout
       .. ': upgrade it'})
   end
-  run.seq = redis.call('LLEN', base .. ':log')
-  held[base .. ':log'] = 'list'
+  run.seq = redis.call('LLEN', run.log_key)
+  held[run.log_key] = 'list'
   return run
 end
 
@@ -180,8 +187,8 @@ end
 function runs.node_of(run, id)
   local known = run.nodes[id]
   if known == nil then
-    local raw = redis.call('HGET', run.base .. ':nodes', id)
-    held[run.base .. ':nodes'] = 'hash'
+    local raw = redis.call('HGET', run.nodes_key, id)
+    held[run.nodes_key] = 'hash'
     known = raw and runs.parse_node(raw) or false
     run.nodes[id] = known
   end
@@ -191,7 +198,7 @@ end
 function runs.place_of(run, id)
   local known = run.places[id]
   if not known then
-    local raw = redis.call('HGET', run.base .. ':edges', id)
+    local raw = redis.call('HGET', run.edges_key, id)
     if not raw then error({err = 'ERR the run ' .. run.id .. ' has no node ' .. id}) end
     known = runs.parse_place(raw)
     run.places[id] = known
@@ -204,7 +211,7 @@ function runs.join_of(run, id, edges)
   if known == nil then
     local open, taken
     if edges > 1 then
-      local key = run.base .. ':joins'
+      local key = run.joins_key
       open, taken = string.match(redis.call('HGET', key, id) or '', '^(%d+) (%d+)$')
       held[key] = 'hash'
     end
@@ -227,7 +234,7 @@ function runs.prefetch(run, ids)
     if run.nodes[id] == nil then unknown[#unknown + 1] = id end
   end
   if #unknown == 0 then return end
-  for i, raw in ipairs(runs.values_of(run.base .. ':nodes', unknown)) do
+  for i, raw in ipairs(runs.values_of(run.nodes_key, unknown)) do
     run.nodes[unknown[i]] = raw and runs.parse_node(raw) or false
   end
 end
@@ -235,21 +242,27 @@ end
 -- Read the places of *ids* at once.
 function runs.prefetch_places(run, ids)
   if #ids == 0 then return end
-  for i, raw in ipairs(redis.call('HMGET', run.base .. ':edges', unpack(ids))) do
+  for i, raw in ipairs(redis.call('HMGET', run.edges_key, unpack(ids))) do
     if raw then run.places[ids[i]] = runs.parse_place(raw) end
   end
 end
 
--- Log an event. *mirror*: the rest of its JSON for a stream of others, which begins behind id and time.
-function runs.log(run, kind, node, data, stream, mirror)
+-- Log an event. *mirror*: the rest of its JSON for a stream of others, which begins behind id and time; where an output
+-- stands in it, only up to there, *tail* is what comes after that.
+function runs.log(run, kind, node, data, stream, mirror, output, tail)
   run.seq = run.seq + 1
   run.ops = run.ops + 1
   local record = kind .. '\t' .. runs.now() .. '\t' .. node .. '\t' .. data
   run.events[#run.events + 1] = record
   if stream then
     local id = string.sub(redis.sha1hex(run.id .. '\n' .. runs.int(run.seq) .. '\n' .. record), 1, 32)
-    run.mirrored[#run.mirrored + 1] =
-      {stream, '{"id":"' .. id .. '","timestamp":"' .. runs.rfc3339(runs.clock()) .. '",' .. mirror}
+    local text
+    if tail and tail ~= '' then
+      text = '{"id":"' .. id .. '","timestamp":"' .. runs.stamp() .. '",' .. mirror .. output .. tail
+    else
+      text = '{"id":"' .. id .. '","timestamp":"' .. runs.stamp() .. '",' .. mirror
+    end
+    run.mirrored[#run.mirrored + 1] = {stream, text}
   end
 end
 
@@ -261,9 +274,8 @@ end
 
 function runs.log_node(run, kind, node, data, stream)
   if not stream then return runs.log(run, kind, node, data) end
-  local name = runs.quoted(node)
-  local inner = '"graph_id":' .. run.quoted .. ',"node_id":' .. name
-    .. (data ~= '{}' and ',' .. string.sub(data, 2) or '}')
-  runs.log(run, kind, node, data, stream, '"type":"' .. kind .. '","graph_id":' .. run.quoted .. ',"execution_id":'
-    .. run.quoted .. ',"node_id":' .. name .. ',"data":{' .. inner .. '}')
+  local name, id = runs.quoted(node), run.quoted
+  runs.log(run, kind, node, data, stream, '"type":"' .. kind .. '","graph_id":' .. id .. ',"execution_id":' .. id
+    .. ',"node_id":' .. name .. ',"data":{"graph_id":' .. id .. ',"node_id":' .. name
+    .. (data ~= '{}' and ',' .. string.sub(data, 2) or '}') .. '}')
 end

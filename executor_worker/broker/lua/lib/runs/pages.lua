@@ -7,14 +7,14 @@ function runs.document_page(run, at)
   runs.read_for_document(run)
   local page, before = {first = at == 1}, 0
   if at > 1 then before = redis.call('STRLEN', run.base .. ':document') + redis.call('STRLEN', run.base .. ':sinks') end
-  local begun, rest = at == 1 and runs.document_begin(run) or at > 1 and before > 0 and '', nil
-  if begun then page.states, page.sinks, rest = runs.states_from(run, at, DOCUMENT_MOST - before) end
-  if not page.states then
+  local parts, rest = at == 1 and runs.document_begin(run) or at > 1 and before > 0 and {','}, nil
+  if parts then page.sinks, rest = runs.add_states(run, parts, at, DOCUMENT_MOST - before) end
+  if not page.sinks then
     run.documented = 'later'
     return
   end
   page.more = at > 1
-  page.states = begun .. (page.more and ',' or '') .. page.states
+  page.states = table.concat(parts)
   run.page, run.documented = page, 'paged'
   if rest then
     run.documented = nil

@@ -16,8 +16,8 @@ function runs.past_of(run, node, place)
   local found = {}
   if place.names == '' then return found end
   local reads = runs.split(place.names, '\t')
-  local fields = runs.values_of(run.base .. ':nodes', reads)
-  local outputs = runs.values_of(run.base .. ':outputs', reads)
+  local fields = runs.values_of(run.nodes_key, reads)
+  local outputs = runs.values_of(run.outputs_key, reads)
   for i, id in ipairs(reads) do
     local text, output = fields[i], run.outputs[id] or outputs[i]
     if run.changed[id] then text = runs.node_text(run.nodes[id]) end -- it has ended in this very script
@@ -43,7 +43,7 @@ end
 
 -- Redis has lost the start of a node whose holder comes to settle it. Where it was queued again meanwhile that entry goes.
 function runs.start_again(run, id, stream, entry, count, consumer)
-  local where = redis.call('HGET', run.base .. ':open', id)
+  local where = redis.call('HGET', run.open_key, id)
   local there, other = string.match(where or '', '^(.*) (%S+)$')
   if there and where ~= stream .. ' ' .. entry then run.removed[#run.removed + 1] = {there, other} end
   runs.start(run, id, runs.node_of(run, id), count, consumer)
@@ -66,7 +66,7 @@ function runs.started(one)
   local node = runs.node_of(run, name)
   if run.epoch ~= item[3] or not node or node.at ~= item[4] or run.stopping ~= '' or runs.OVER[run.status]
     or (node.st ~= 'queued' and node.st ~= 'running')
-    or (run.opened[name] or redis.call('HGET', run.base .. ':open', name)) ~= one.stream .. ' ' .. one.entry then
+    or (run.opened[name] or redis.call('HGET', run.open_key, name)) ~= one.stream .. ' ' .. one.entry then
     return {'late'}
   end
   runs.start(run, name, node, one.how ~= 'again' and one.count or 0, one.consumer)

@@ -4,7 +4,7 @@ local TAKEN_BACK = 250 -- entries at once
 
 -- Some of what is open of a run, as pairs, from *cursor* on, and the cursor of the rest, '0' where that was all.
 function runs.open_from(run, cursor)
-  local reply = redis.call('HSCAN', run.base .. ':open', cursor, 'COUNT', TAKEN_BACK)
+  local reply = redis.call('HSCAN', run.open_key, cursor, 'COUNT', TAKEN_BACK)
   local open, ids = reply[2], {}
   for i = 1, #open, 2 do
     if open[i] ~= '' then ids[#ids + 1] = open[i] end

@@ -29,8 +29,8 @@ function runs.write_joins(run)
       kept[#kept + 1] = run.joins[id].open .. ' ' .. run.joins[id].taken
     end
   end
-  runs.sliced('HSET', run.base .. ':joins', kept)
-  runs.sliced('HDEL', run.base .. ':joins', gone)
+  runs.sliced('HSET', run.joins_key, kept)
+  runs.sliced('HDEL', run.joins_key, gone)
 end
 
 function runs.write_nodes(run)
@@ -39,13 +39,13 @@ function runs.write_nodes(run)
     fields[#fields + 1] = id
     fields[#fields + 1] = runs.node_text(run.nodes[id])
   end
-  runs.sliced('HSET', run.base .. ':nodes', fields)
+  runs.sliced('HSET', run.nodes_key, fields)
   if next(run.joined) then runs.write_joins(run) end
   for id, output in pairs(run.outputs) do
     outputs[#outputs + 1] = id
     outputs[#outputs + 1] = output
   end
-  runs.sliced('HSET', run.base .. ':outputs', outputs)
+  runs.sliced('HSET', run.outputs_key, outputs)
 end
 
 -- What is left to do. Whoever leaves the first of it asks for a step; *step_open*: see step.lua.
@@ -64,7 +64,7 @@ function runs.write_cursors(run)
 end
 
 function runs.write_log(run)
-  runs.sliced('RPUSH', run.base .. ':log', run.events)
+  runs.sliced('RPUSH', run.log_key, run.events)
   for _, event in ipairs(run.mirrored) do redis.call('XADD', event[1], '*', 'data', event[2]) end
   redis.pcall('PUBLISH', run.shard .. 'live:' .. run.id, runs.int(run.seq))
 end
@@ -77,10 +77,10 @@ end
 -- Refuse what would be refused in the middle of writing, see types.lua. *over*: the run ends with it.
 function runs.must_be_writable(run, over)
   local base, shard = run.base, run.shard
-  must_hold('hash', base .. ':nodes', base .. ':open')
-  must_hold('list', base .. ':log')
-  if over or next(run.joined) then must_hold('hash', base .. ':joins') end
-  if over or next(run.outputs) then must_hold('hash', base .. ':outputs') end
+  must_hold('hash', run.nodes_key, run.open_key)
+  must_hold('list', run.log_key)
+  if over or next(run.joined) then must_hold('hash', run.joins_key) end
+  if over or next(run.outputs) then must_hold('hash', run.outputs_key) end
   if #run.ready > 0 or run.popped > 0 then must_hold('list', base .. ':ready') end
   if #run.cursors > 0 or run.trimmed then must_hold('list', base .. ':todo') end
   if over or run.todo + #run.cursors > 0 or run.waiting_step then must_hold('stream', shard .. 'steps') end
@@ -109,7 +109,7 @@ function runs.write_entries(run)
   runs.must_be_writable(run, over)
   if run.page then runs.write_page(run) end
   if #run.removed > 0 then runs.write_removed(run) end
-  if #run.forgotten > 0 then runs.sliced('HDEL', run.base .. ':nodes', run.forgotten) end
+  if #run.forgotten > 0 then runs.sliced('HDEL', run.nodes_key, run.forgotten) end
   runs.write_queue(run)
   if run.drop_ready then
     redis.call('UNLINK', run.base .. ':ready')
@@ -140,8 +140,8 @@ function runs.write_states(run, over, output)
     opened[#opened + 1] = id
     opened[#opened + 1] = '-'
   end
-  if #run.closed > 0 then runs.sliced('HDEL', run.base .. ':open', run.closed) end
-  runs.sliced('HSET', run.base .. ':open', opened)
+  if #run.closed > 0 then runs.sliced('HDEL', run.open_key, run.closed) end
+  runs.sliced('HSET', run.open_key, opened)
   if #run.events > 0 then runs.write_log(run) end
   runs.write_head(run)
   for _, timer in ipairs(run.timers) do

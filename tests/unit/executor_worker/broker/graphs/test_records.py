@@ -13,5 +13,5 @@ from executor_worker.json_text import dumps
 @pytest.mark.parametrize("told", [{}, {"mode": "tool", "usage": {"input_tokens": 1}}])
 @pytest.mark.parametrize("output", [None, "ä\n", {"a": [1, "%b"]}])
 def test_a_completion_is_written_around_its_output_as_any_other_event(output: Any, told: dict[str, Any]) -> None:
-    written = completed_mirror("g", 'n"1', dumps(output), told)
-    assert written == mirrored("node.completed", "g", 'n"1', {"output": output, **told})
+    before, after = completed_mirror("g", 'n"1', told)
+    assert before + dumps(output) + after == mirrored("node.completed", "g", 'n"1', {"output": output, **told})
