@@ -18,7 +18,7 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.graphs import drive, runs
 from executor_worker.cli.child_pool import ChildPool
 from executor_worker.cli.display import on_terminal, print_json
-from executor_worker.cli.exits import DONE, FAILED, Quit
+from executor_worker.cli.exits import CONFIG, DONE, FAILED, Quit
 from executor_worker.cli.graph.checking import limits_of, lines
 from executor_worker.cli.graph.following import follow, teller
 from executor_worker.cli.graph.reading import Request, read_request
@@ -100,7 +100,8 @@ def _followed(link: Link, graph_id: str, after: int, pool: ChildPool) -> Iterato
     """
     yield from follow(link, graph_id, after, time.monotonic() + LOOK_S)
     if pool.status is not None:
-        raise Quit(FAILED, f"the pool ended with status {pool.status}:", pool.last_words())
+        status = CONFIG if pool.status == CONFIG else FAILED  # its settings are those of this command
+        raise Quit(status, f"the pool ended with status {pool.status}:", pool.last_words())
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def test_a_pool_that_can_not_start_says_why() -> None:
     """In its own words, below ours; the program's name stands once on each line."""
     done = graph_run(str(ROOT / "examples" / "graphs" / "research.yaml"), provider="anthropic")
     ended, why = done.stderr.splitlines()
-    assert done.returncode == 1 and ended == "executor-worker: the pool ended with status 78:"
+    assert done.returncode == 78 and ended == "executor-worker: the pool ended with status 78:"
     assert why.startswith("executor-worker: LLM_API_KEY: it is not set")
 
 
