@@ -9,11 +9,9 @@ from executor_worker.json_text import loads
 from orchestrator.all_events import FIRST, NOW, position_of
 from orchestrator.api.answers import answer
 from orchestrator.api.live import EventStream
-from orchestrator.api.requests import number, words
+from orchestrator.api.requests import number, wants_stream, words
 from orchestrator.errors import InvalidRequest
 from orchestrator.service import Service
-
-STREAM = "text/event-stream"
 
 
 class AllRunsRoutes:
@@ -26,7 +24,7 @@ class AllRunsRoutes:
     async def events(self, request: Request) -> Response:
         after = await self._after(request)
         types = [word.replace("_", ".", 1) for word in words(request, "types")]
-        if STREAM in request.headers.get("accept", ""):
+        if wants_stream(request):
             return EventStream(self._service, self._events.follow(after, types), request)
         page = await self._events.page(after, number(request, "limit", 500, least=1, most=1000), types)
         renamed = request.query_params.get("names") == "underscore"

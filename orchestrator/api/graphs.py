@@ -13,13 +13,12 @@ from executor_worker.envelopes.events import rfc3339
 from orchestrator.api import live
 from orchestrator.api.answers import answer
 from orchestrator.api.gate import caller_of, span_of, state_of
-from orchestrator.api.requests import Bodies, number, switch, words
+from orchestrator.api.requests import Bodies, number, switch, wants_stream, words
 from orchestrator.errors import InvalidRequest
 from orchestrator.service import Order, Service, context_of, filter_of, listed_filter, time_in, views
 from orchestrator.shown import Position
 
 V1 = "/api/v1"
-STREAM = "text/event-stream"
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})")
 
 
@@ -42,7 +41,7 @@ class GraphRoutes:
         if made.replayed:
             headers["Idempotency-Replayed"] = "true"
         status = 200 if made.replayed else 201
-        if STREAM in request.headers.get("accept", "") and made.status != "deleted":
+        if wants_stream(request) and made.status != "deleted":
             return live.stream(self._service, made.graph_id, Position(), request, status=status, headers=headers)
         waited = _WAIT.search(request.headers.get("prefer", ""))
         if waited and made.status != "deleted":
@@ -146,7 +145,7 @@ class GraphRoutes:
 
     async def events(self, request: Request) -> Response:
         graph_id = state_of(request, "id")
-        if STREAM in request.headers.get("accept", ""):
+        if wants_stream(request):
             head = await self._runs.head(graph_id)
             position = live.position_of(request)
             if head.ended and position.seq == head.seq and "last-event-id" in request.headers:

@@ -13,6 +13,24 @@ from orchestrator.service import Service
 
 T = TypeVar("T")
 
+STREAM = "text/event-stream"
+
+
+def wants_stream(request: Request) -> bool:
+    """Tell whether the client asks for server-sent events, and no less than for JSON (RFC 9110, Accept)."""
+    weights: dict[str, float] = {}
+    for entry in request.headers.get("accept", "").lower().split(","):
+        kind, *parameters = (word.strip() for word in entry.split(";"))
+        weights[kind] = next((_weight(word[2:]) for word in parameters if word.startswith("q=")), 1.0)
+    return 0 < weights.get(STREAM, 0.0) >= weights.get("application/json", 0.0)
+
+
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 1.0
+
 
 class Bodies:
     """Reads bodies of requests, none of which is larger than MAX_GRAPH_BYTES."""
