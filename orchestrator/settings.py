@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -58,7 +59,8 @@ def api_settings(settings: Settings) -> ApiSettings:
     Take the API's part out of *settings*, and check that it fits together.
 
     Raises:
-        ConfigError: It would be open to every host that reaches its port, or a certificate comes without its key.
+        ConfigError: It would be open to every host that reaches its port, a token stands for two callers, or a
+            certificate comes without its key.
     """
     tokens = settings.api_tokens
     if not (tokens or settings.api_open or is_loopback(settings.dago_http_host)):
@@ -67,11 +69,13 @@ def api_settings(settings: Settings) -> ApiSettings:
         problem = f"{settings.dago_http_host!r} can be reached from other machines, and no token is asked for."
         fix = "Set API_TOKENS=name:role:token, or API_OPEN=1 if whoever reaches it may do everything."
         raise ConfigError("DAGO_HTTP_HOST", problem, fix)
+    known = tuple(Token(*entry.split(":", 2)) for entry in tokens)
+    _refuse_shared(known)
     if bool(settings.api_tls_cert) != bool(settings.api_tls_key):
         alone, other = ("CERT", "KEY") if settings.api_tls_cert else ("KEY", "CERT")
         raise ConfigError(f"API_TLS_{alone}", f"comes without API_TLS_{other}.", "Set both, or neither.")
     return ApiSettings(
-        tokens=tuple(Token(*entry.split(":", 2)) for entry in tokens),
+        tokens=known,
         origins=settings.api_cors,
         rate=settings.api_rate / settings.api_processes,
         bodies=settings.api_bodies,
@@ -83,6 +87,16 @@ def api_settings(settings: Settings) -> ApiSettings:
         graph_timeout_s=settings.timeout_graph_execution,
         state_ttl_s=settings.state_ttl,
     )
+
+
+def _refuse_shared(tokens: Iterable[Token]) -> None:
+    """Whose a token is, and what it may do, must be plain."""
+    known: dict[str, Token] = {}
+    for token in tokens:
+        other = known.setdefault(token.secret, token)
+        if other != token:
+            problem = f"{other.name}:{other.role} and {token.name}:{token.role} have the same token."
+            raise ConfigError("API_TOKENS", problem, "Give each of them a token of its own.")
 
 
 def is_loopback(host: str) -> bool:

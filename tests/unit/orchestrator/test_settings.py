@@ -39,6 +39,14 @@ def test_tokens_of_another_form_are_refused_unseen(tmp_path: Path, tokens: str) 
     assert "admin" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("other", "who"), [("b:read:x", "b:read"), ("a:operate:x", "a:operate")])
+def test_a_token_stands_for_one_caller(tmp_path: Path, other: str, who: str) -> None:
+    """Else what its bearer may do would be that of whichever comes first; said twice it is one."""
+    with pytest.raises(ConfigError, match=f"API_TOKENS: a:read and {who} have the same token"):
+        api_settings(load(tmp_path, API_TOKENS=f"a:read:x,{other}"))
+    assert len(api_settings(load(tmp_path, API_TOKENS="a:read:x,a:submit:y,a:read:x")).tokens) == 3
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.1.2.3", "::", "example.com"])
 def test_beyond_loopback_it_wants_tokens_or_a_word(tmp_path: Path, host: str) -> None:
     """Else whoever reaches it could do everything, unasked."""
