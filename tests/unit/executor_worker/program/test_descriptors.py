@@ -15,19 +15,24 @@ from executor_worker.settings import Settings
 
 def required(hard: int, *, before: int = 20, **variables: str) -> str:
     """What is said of settings in a child with that hard limit; empty: nothing."""
+    settings = Settings.load(variables)  # here: a child may be unable to open any file
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        status = 1
         try:
-            Descriptors(before).require(Settings.load(variables))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            Descriptors(before).require(settings)
+            status = 0
         except ConfigError as error:
             os.write(writer, str(error).encode())
-        os._exit(0)
+            status = 0
+        finally:
+            os._exit(status)
     os.close(writer)
     said = os.read(reader, 4096).decode()
     os.close(reader)
-    os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     return said
 
 
