@@ -63,17 +63,20 @@ def test_worker_without_descriptors_asks_for_its_replacement(supervised: bool, l
     """After each item, however quick it was: no 100 items in a row take the rest; alone there is nobody to ask."""
     board = Scoreboard(capacity=1)
     row = board.place(1)
+    allowed = 4 * max(50, *map(int, os.listdir("/proc/self/fd")))
     child = os.fork()
     if not child:
-        board.head.supervisor_pid = os.getppid() if supervised else os.getpid()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
-        recycling = Recycling(board, row, Limits())
-        if recycling.spent():
-            os._exit(1)
-        if leaks:
-            os.dup2(0, 150)
-        recycling.item_done()
-        os._exit(10 + recycling.spent())
+        try:
+            board.head.supervisor_pid = os.getppid() if supervised else os.getpid()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+            recycling = Recycling(board, row, Limits())
+            before = recycling.spent()
+            if leaks:
+                os.dup2(0, 3 * allowed // 4)
+            recycling.item_done()
+            os._exit(99 if before else 10 + recycling.spent())
+        finally:
+            os._exit(98)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10 + (supervised and leaks)
     assert row.wants_replacement is (supervised and leaks)
 
