@@ -1,4 +1,4 @@
-"""What a request asks for."""
+"""Requests: what their headers ask for."""
 
 from __future__ import annotations
 
