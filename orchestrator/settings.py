@@ -90,7 +90,7 @@ def api_settings(settings: Settings) -> ApiSettings:
 
 
 def _refuse_shared(tokens: Iterable[Token]) -> None:
-    """Whose a token is, and what it may do, must be plain."""
+    """Refuse a token of two entries: whose it is, and what it may do, must be plain."""
     known: dict[str, Token] = {}
     for token in tokens:
         other = known.setdefault(token.secret, token)
