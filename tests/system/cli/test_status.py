@@ -238,11 +238,14 @@ def test_a_stranger_on_the_port_is_not_taken_for_the_pool(
 
 
 def test_top_shows_it_live_and_leaves_on_q(terminal: Any, seen: dict[str, str]) -> None:
-    """Full screen, the terminal as it was afterwards."""
-    started = terminal("top", **seen)
+    """Full screen, limits and all, the terminal as it was afterwards."""
+    limits = {"ROLES": "manager", "MAX_MANAGER": "2", "MAX_TOTAL": "7", "LIMITS": "search-api=4"}
+    started = terminal("top", **seen, **limits)
     started.wait_for("q leaves")
     started.wait_for("shown: healthy")
     started.wait_for("executor.work")
+    for limit in ("role:manager", "roles", "search-api"):
+        started.wait_for(limit)
     assert "shown.1" not in started.shown
     started.press("q")
     assert started.wait() == 0

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from executor_worker.broker.fleet.limits import LimitView
 from executor_worker.broker.fleet.throttle_views import Throttled
 from executor_worker.broker.graphs.overview import RunsOverview
 from executor_worker.broker.queue.backlog import Backlog
@@ -65,6 +66,20 @@ def test_the_pool_in_a_few_lines() -> None:
     streams, throttles, _ = shown.tables
     assert streams.rows == [["executor.work", 4, 2, 3, "40s", 1]]
     assert throttles.rows == [["anthropic m", "34s", "2 of 4", 3]]
+
+
+def test_limits_are_a_table_with_as_much_as_waits_for_each() -> None:
+    """As people read it and as data; no table where there are none."""
+    views = [LimitView("role:manager", 2, 2, 17), LimitView("search-api", 0, 4, 0)]
+    several = Snapshot(False, here(BUSY).pool, [], limits=views)
+    (table, _) = view(several).tables
+    assert table.columns == ("limit", "used", "most", "waiting")
+    assert table.rows == [["role:manager", 2, 2, 17], ["search-api", 0, 4, 0]]
+    assert several.as_json()["limits"] == [
+        {"name": "role:manager", "used": 2, "max": 2, "waiting": 17},
+        {"name": "search-api", "used": 0, "max": 4, "waiting": 0},
+    ]
+    assert len(view(Snapshot(False, here(BUSY).pool, [])).tables) == 1
 
 
 def test_runs_of_graphs_in_a_line() -> None:
