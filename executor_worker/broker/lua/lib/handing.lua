@@ -10,7 +10,10 @@ local function handed(stream, entry, fields, count, group, consumer, how)
   local needs = limits_kept and how ~= 'again' and kind.limits and kind.limits(one)
   if needs and not admitted(one, needs) then return false end
   local brought = kind.open(one)
-  if brought == false then return false end
+  if brought == false then
+    if needs then free_places(group, stream, entry) end
+    return false
+  end
   local uncounted, refused = 0, 0
   if count > 1 then
     uncounted = tonumber(redis.call('HGET', stream .. UNCOUNTED, entry) or 0) or 0

@@ -34,6 +34,7 @@ local function shut_key(name) return LIMIT_PREFIX .. name .. ':shut' end
 local function reopen(key, name)
   redis.call('SADD', AWAITED, key)
   redis.call('SREM', shut_key(name), key)
+  seen_awaited = nil
 end
 
 -- A place of a limit falls free.

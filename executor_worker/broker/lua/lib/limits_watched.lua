@@ -10,6 +10,7 @@ look_again = function(name, members, now)
       redis.call('ZADD', LIMIT_PREFIX .. name, now + place_lease_ms - row[3], member)
     else
       give_back(name, member)
+      if not row then redis.call('HDEL', PLACES, stream .. ' ' .. entry) end
     end
   end
 end

@@ -11,7 +11,6 @@ local function bring_run(one)
   if one.how == 'lost' or one.how == 'late' then return false end
   local run = runs.started(one)
   if run[1] == 'version' and not one.how then
-    if limits_kept then forget_place(one.group, one.stream, one.entry) end
     set_aside(one.stream, one.group, one.consumer, one.entry, version_key(run[2]), 0, run[3])
     return false
   end
