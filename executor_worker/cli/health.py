@@ -41,7 +41,9 @@ def describe(pid: int, board: Scoreboard, clock: Callable[[], float] = time.mono
         )
         if silent > limit
     ]
-    status = "unhealthy" if problems else pool_health.status()
     facts = pool_health.facts()
-    facts["problems"] = [*problems, *facts["problems"]]
-    return {"status": status, "worker_id": board.head.name, "pid": pid, **facts}
+    status = "unhealthy" if problems else facts["status"]
+    problems += facts["problems"]
+    return (
+        {"status": status, "worker_id": board.head.name, "pid": pid} | facts | {"status": status, "problems": problems}
+    )

@@ -125,7 +125,8 @@ class Health:
     # -- readings ---------------------------------------------------------------------------------
 
     def _health(self) -> dict[str, Any]:
-        return {"status": self._pool_health.status(), "worker_id": self._worker_id} | self._pool_health.facts()
+        facts = self._pool_health.facts()
+        return {"status": facts["status"], "worker_id": self._worker_id} | facts
 
     def _time(self, monotonic_ns: int) -> str | None:
         if not monotonic_ns:

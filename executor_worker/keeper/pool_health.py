@@ -56,20 +56,20 @@ class PoolHealth:
         return "healthy" if whole else "degraded"
 
     def facts(self) -> dict[str, Any]:
-        """Return the facts that `/health` tells beside the pool's name and status."""
-        head, counts = self._board.head, self.counts()
+        """Return what `/health` tells beside the pool's name; its problems are those of its status."""
+        head, counts, status = self._board.head, self.counts(), self.status()
         done = head.last_done_wall_ns
         return {
+            "status": status,
             "redis": "connected" if head.redis_up else "disconnected",
             "last_processed": rfc3339(done / 1e9) if done else None,
             "timestamp": rfc3339(self._wall()),
             "workers": {"configured": head.configured} | {state: counts[state] for state in STATES},
-            "problems": self.problems(),
+            "problems": self.problems(status),
         }
 
-    def problems(self) -> list[str]:
-        """Say in sentences what keeps the pool from being healthy, and what else is to be looked after."""
-        status = self.status()
+    def problems(self, status: str) -> list[str]:
+        """Say in sentences why the pool was found to be *status*, and what else is to be looked after."""
         reasons = [] if status == "healthy" else list(self._reasons()) or [f"the pool is {status}"]
         return reasons + self._lost()
 

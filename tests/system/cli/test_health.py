@@ -138,4 +138,16 @@ def test_a_lost_stream_is_a_problem_for_an_hour(board: Scoreboard, later_s: int,
     board.head.lost_wall_ns = time.time_ns()
     pool_health = PoolHealth(board, lambda: board.head.lost_wall_ns / 1e9 + later_s, lambda: NOW_NS / 1e9)
     assert pool_health.status() == "healthy"
-    assert ["lost and made anew" in problem for problem in pool_health.problems()] == [True] * said
+    assert ["lost and made anew" in problem for problem in pool_health.facts()["problems"]] == [True] * said
+
+
+def test_what_ends_meanwhile_is_still_told(board: Scoreboard) -> None:
+    """A report says why the pool is what the report says it is, though that was over a moment later."""
+    board.head.paused = True
+
+    def resumed() -> float:
+        board.head.paused = False
+        return NOW_NS / 1e9
+
+    facts = PoolHealth(board, resumed, lambda: NOW_NS / 1e9).facts()
+    assert (facts["status"], facts["problems"]) == ("degraded", ["the pool is degraded"])
