@@ -44,6 +44,10 @@ class CountingModel:
             self.port = server.sockets[0].getsockname()[1]
             self._ready.set()
             await self._end.wait()
+            for listener in server.sockets:
+                self._loop.remove_reader(listener.fileno())
+            for _ in range(5):  # what was accepted becomes a line: its server must not be closed before
+                await asyncio.sleep(0)
             server.close()
             for line in list(self._lines):
                 line.transport.abort()
