@@ -19,6 +19,7 @@ import select
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import tempfile
 import urllib.request  # noqa: F401
@@ -97,6 +98,7 @@ def leave_linux(system: str) -> None:
 def leave_posix() -> None:
     socket.socketpair = functools.partial(socket.socketpair, socket.AF_UNIX)  # there over TCP
     remove(POSIX_NAMES)
+    vars(subprocess)["_USE_POSIX_SPAWN"] = False  # a program is still started as POSIX does it
     ssl.enum_certificates = lambda _: []  # type: ignore[attr-defined]  # its own store: Windows has it, and we do not
     for name in POSIX_MODULES:
         sys.modules.pop(name, None)
