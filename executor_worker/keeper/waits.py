@@ -115,17 +115,21 @@ def _held_back_tools(tools: Sequence[Throttled]) -> str:
     """Say it in one sentence; empty if there is nothing to say."""
     if not tools:
         return ""
-    named = "; ".join(f"{one.name} ({one.why}, {one.waiting} items wait)" for one in tools[:SAID])
-    more = f" and {len(tools) - SAID} more" if len(tools) > SAID else ""
-    since = rfc3339(min(one.since for one in tools))
-    return f"held back since {since}, as calls bring no answer: {named}{more}: one call a minute tries"
+    since, named = _told([one.name for one in tools], tools)
+    return f"held back since {since}, as calls bring no answer: {named}: one call a minute tries"
 
 
 def _refused_keys(refused: Sequence[Refusal]) -> str:
     """Say it in one sentence; empty if there is nothing to say."""
     if not refused:
         return ""
-    models = "; ".join(f"{one.model} ({one.why}, {one.waiting} items wait)" for one in refused[:SAID])
-    more = f" and {len(refused) - SAID} more" if len(refused) > SAID else ""
-    since = rfc3339(min(one.since for one in refused))
-    return f"the key is refused since {since} for {models}{more}: correct it or fill its account, then `throttle clear`"
+    since, models = _told([one.model for one in refused], refused)
+    return f"the key is refused since {since} for {models}: correct it or fill its account, then `throttle clear`"
+
+
+def _told(names: Sequence[str], held_back: Sequence[Throttled | Refusal]) -> tuple[str, str]:
+    """Return since when they are held back, and the first of them with reason and number of waiting items."""
+    first = list(zip(names, held_back, strict=True))[:SAID]
+    named = "; ".join(f"{name} ({one.why}, {one.waiting} items wait)" for name, one in first)
+    more = f" and {len(names) - SAID} more" if len(names) > SAID else ""
+    return rfc3339(min(one.since for one in held_back)), named + more
