@@ -195,7 +195,7 @@ class Worker:
 
     def _wants_next(self) -> bool:
         """Tell whether the next item may be taken in the same step: not when something else comes first."""
-        if self._leaving or self._row.leaving or self._recycling.spent():
+        if self._leaving or not self._row.may_take or self._recycling.spent():
             return False
         return self._head.lets_take(self._tried_notice)
 

@@ -14,7 +14,7 @@ from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from executor_worker.worker.deltas import Deltas
 from executor_worker.worker.journal import RunJournal
 from executor_worker.worker.kinds import Kinds
-from executor_worker.worker.run_control import NOT_WANTED, Breakers, Means, NoBreakers, RunControl
+from executor_worker.worker.run_control import BETWEEN_STEPS, NOT_WANTED, Breakers, Means, NoBreakers, RunControl
 from executor_worker.worker.stages import Conclusion, Run, Work
 from supervisor.scoreboard.scoreboard import Row
 
@@ -69,8 +69,7 @@ class Runs:
             Parked: Its model can't be called for a while.
         """
         deadline = started + run.seconds
-        self._row.proceed(work.label, "running", int(deadline * 1e9))
-        name = self._row.begin_run(work.watched, work.attempt)
+        name = self._row.begin_run(work.label, BETWEEN_STEPS, int(deadline * 1e9), work.watched, work.attempt)
         kind = self._kinds[work.claim.delivery.kind]
         deltas = self._deltas(work) if self._content else None
         run_context = RunControl(self._means, work, kind, deadline, name, deltas)

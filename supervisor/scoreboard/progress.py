@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from struct import Struct
 from typing import Any, NamedTuple
-
-LAYOUT = Struct("<q16pqqq")  # run, then what `Progress` holds
 
 
 class Progress(NamedTuple):

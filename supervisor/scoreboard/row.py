@@ -1,7 +1,7 @@
 """
 A slot's row of the scoreboard: what its worker is doing, and what supervisor and keeper have to say about it.
 
-What the worker has in hand, which changes with every item, is in `current_item.py`.
+What the worker has in hand and runs, which changes with every item, is in `current_item.py`.
 
 Written by the worker:      state, phase, held, item, deadlines, items_done, wants_replacement, client_id, counters,
                             run, watched, progress, attempt, turned_ns, pid (first of all, as the supervisor does)
@@ -23,21 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from supervisor.scoreboard.cells import WORD, Flag, Number, Twin, clip
 from supervisor.scoreboard.counters import Counters
 from supervisor.scoreboard.current_item import IDLE, PHASE_LIMIT, CurrentItem, text, whole
-from supervisor.scoreboard.progress import LAYOUT as PROGRESS
-from supervisor.scoreboard.progress import Progress, progress_of
-from supervisor.scoreboard.words import (
-    ATTEMPT,
-    LEASE_UNTIL,
-    LOST,
-    OF_ONE_WORKER,
-    RSS,
-    RUN,
-    STATE,
-    STOP_RUN,
-    UNWATCHED_RUN,
-    WANTS_REPLACEMENT,
-    W,
-)
+from supervisor.scoreboard.words import OF_ONE_WORKER, RSS, RUN, STATE, WANTS_REPLACEMENT, W
 
 if TYPE_CHECKING:
     from supervisor.scoreboard.wakeups import Wakeups
@@ -45,19 +31,16 @@ if TYPE_CHECKING:
 WORDS = 32
 KILL = Struct("<40p256p")  # failure code, what was held then
 RELEASED = Struct("<256p")
-WATCHED = Struct("<H510s")
 DEATH = Struct("<256p40p72p256p")  # what was held then, cause, phase, line of the user's code
 
 _IN_HAND_AT = WORDS * WORD
 _KILL_AT = _IN_HAND_AT + CurrentItem.SIZE
 _RELEASED_AT = _KILL_AT + Twin.size(KILL)
-_WATCHED_AT = _RELEASED_AT + Twin.size(RELEASED)
-_PROGRESS_AT = _WATCHED_AT + Twin.size(WATCHED)
-_DEATH_AT = _PROGRESS_AT + Twin.size(PROGRESS)
+_DEATH_AT = _RELEASED_AT + Twin.size(RELEASED)
 SIZE = 8192  # bytes
 assert _DEATH_AT + Twin.size(DEATH) <= SIZE
 
-FAILURE_CODE_LIMIT, WATCHED_LIMIT, CAUSE_LIMIT, LINE_LIMIT = 39, 510, 39, 255  # bytes
+FAILURE_CODE_LIMIT, CAUSE_LIMIT, LINE_LIMIT = 39, 39, 255  # bytes
 
 
 class Death(NamedTuple):
@@ -77,7 +60,7 @@ class Death(NamedTuple):
 class Row(CurrentItem):
     """One slot; its writers are named at the head of this file."""
 
-    __slots__ = ("_death", "_kill", "_progress", "_released", "_wakeups", "_watched", "counters", "slot")
+    __slots__ = ("_death", "_kill", "_released", "_wakeups", "counters", "slot")
 
     # State, since and items done are in `CurrentItem`.
     placed = Flag(W.PLACED)
@@ -114,52 +97,7 @@ class Row(CurrentItem):
         self._wakeups = wakeups
         self._kill = Twin(shared, offset + _KILL_AT, KILL)
         self._released = Twin(shared, offset + _RELEASED_AT, RELEASED)
-        self._watched = Twin(shared, offset + _WATCHED_AT, WATCHED)
-        self._progress = Twin(shared, offset + _PROGRESS_AT, PROGRESS)
         self._death = Twin(shared, offset + _DEATH_AT, DEATH)
-
-    def begin_run(self, watched: str, attempt: int = 1) -> int:
-        """
-        Say that what is in hand is run from now on, until `end_run`; returns the run's name.
-
-        Args:
-            watched: Where the keeper sees whether it is still wanted; what is too long is not watched.
-            attempt: Which run of the item it is, from 1.
-        """
-        raw, words = watched.encode(), self.ints
-        shown = raw if len(raw) <= WATCHED_LIMIT else b""
-        self._watched.write(len(shown), shown)
-        words[ATTEMPT] = attempt
-        words[RUN] = run = monotonic_ns()
-        if not shown:
-            self.unwatched_run = run
-        return run
-
-    def end_run(self) -> None:
-        self.ints[RUN] = 0
-
-    @property
-    def progress(self) -> Progress:
-        """The progress of the current run, as its worker has shown it."""
-        return progress_of(self.run, self._progress.read())
-
-    def show(self, mode: str, step: int, steps: int, ends_ns: int) -> None:
-        """Show how far the current run has got; see `Progress`."""
-        self._progress.write(self.ints[RUN], self._words[mode], step, steps, ends_ns)
-
-    @property
-    def watched(self) -> str:
-        length, raw = self._watched.read()
-        return str(raw[:length], "utf-8")
-
-    def goes_on(self, run: int, now_ns: int) -> bool:
-        """Tell whether nothing in this row speaks against going on with *run*; the worker asks many times in each."""
-        words = self.ints
-        return words[STOP_RUN] != run and not words[LOST] and words[LEASE_UNTIL] >= now_ns
-
-    def goes_unwatched(self, run: int) -> bool:
-        """Tell whether *run*'s worker has to see for itself whether it is still wanted."""
-        return self.ints[UNWATCHED_RUN] == run
 
     @property
     def at_rest(self) -> bool:

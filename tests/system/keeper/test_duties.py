@@ -336,7 +336,7 @@ class Running:
 
     def begin(self, key: str = "dago:state:g") -> int:
         """Begin a run that has lasted for a while."""
-        self.row.begin_run(key)
+        self.row.begin_run("g/n", "running", 0, key)
         self.row.run -= 10**9
         return self.row.run
 
@@ -348,7 +348,7 @@ class Running:
 
     def follow(self) -> None:
         """Another run begins."""
-        self.row.begin_run("dago:state:other")
+        self.row.begin_run("g/n", "running", 0, "dago:state:other")
 
     def _count(self) -> None:
         self.calls += 1
@@ -391,7 +391,7 @@ def test_run_that_follows_is_another(running: Running) -> None:
 
 def test_nothing_is_asked_while_nothing_lasts(running: Running) -> None:
     """Neither by an idle pool nor for items that are done in a moment."""
-    running.row.begin_run("dago:state:g")
+    running.row.begin_run("g/n", "running", 0, "dago:state:g")
     running.duty.run()
     running.row.end_run()
     running.duty.run()
@@ -424,8 +424,8 @@ def test_lost_lease_is_told_of_the_run_it_was_for(scene: Scene) -> None:
     scene.take()
     (row,) = scene.db.xpending_range(WORK, GROUP, "-", "+", 2)
     scene.db.xclaim(WORK, GROUP, "elsewhere.1", 0, [row["message_id"]])
-    run = scene.row.begin_run("dago:state:g")
+    run = scene.row.begin_run("g/n", "running", 0, "dago:state:g")
     Leases(scene.around).run()
     assert scene.row.lost and scene.row.lost_run == run and over(scene.row)
-    scene.row.begin_run("dago:state:g")
+    scene.row.begin_run("g/n", "running", 0, "dago:state:g")
     assert not over(scene.row)

@@ -63,12 +63,12 @@ def test_progress_is_that_of_the_run(board: Scoreboard) -> None:
     row = board.place(1)
     shown = Progress("agent", 2, 10, 99)
     assert row.progress == Progress()
-    row.begin_run("")
+    row.begin_run("g/n", "running", 0, "")
     row.show(*shown)
     assert row.progress == shown
     row.end_run()
     assert row.progress == Progress()
-    row.begin_run("")
+    row.begin_run("g/n", "running", 0, "")
     assert row.progress == Progress()
 
 
@@ -285,13 +285,13 @@ def test_reason_is_read_back_whole(board: Scoreboard) -> None:
 def test_run_has_a_name_of_its_own(board: Scoreboard) -> None:
     """What is said of one run is not said of the next; where it can't be watched from outside its worker is told."""
     row = board.place(1)
-    first = row.begin_run("dago:state:ü")
+    first = row.begin_run("g/n", "running", 0, "dago:state:ü")
     assert (row.run, row.watched, row.unwatched_run) == (first, "dago:state:ü", 0)
     row.stop_run = first
     over = row.run_is_over
     row.end_run()
     ended = row.run_is_over
-    second = row.begin_run("x" * 511)
+    second = row.begin_run("g/n", "running", 0, "x" * 511)
     assert (over, ended, row.run_is_over) == (True, False, False) and second != first
     assert (row.watched, row.unwatched_run) == ("", second)
 
@@ -309,7 +309,7 @@ def test_run_goes_on_unless_something_speaks_against_it(board: Scoreboard) -> No
     """Its lease holds, the item is not lost, and nobody has said that this very run is to end."""
     row = board.place(1)
     row.begin("held", "", "preparing")
-    row.proceed("g/n", "running", 900)
+    run = row.begin_run("g/n", "running", 900, "")
     assert (row.held, row.item, row.phase, row.item_deadline_ns, row.deadline_ns) == (
         "held",
         "g/n",
@@ -317,7 +317,6 @@ def test_run_goes_on_unless_something_speaks_against_it(board: Scoreboard) -> No
         900,
         900,
     )
-    run = row.begin_run("")
     row.lease_until_ns = 500
     assert row.goes_on(run, 500) and not row.goes_on(run, 501)
     row.lost = True

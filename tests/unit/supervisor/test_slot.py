@@ -188,7 +188,7 @@ def run(slot: WorkerSlot) -> int:
     SENT.clear()
     slot.row.state = "idle"
     slot.row.begin("held", "g/n", "running")
-    begun = slot.row.begin_run("watched")
+    begun = slot.row.begin_run("g/n", "running", 0, "watched")
     slot.observe()
     assert slot.state is SlotState.BUSY
     return begun
@@ -217,7 +217,7 @@ def test_run_that_has_ended_is_left_alone(slot: WorkerSlot, pool: Pool, run: int
     slot.row.stop_run = run
     slot.observe()
     slot.row.end_run()
-    slot.row.begin_run("watched")
+    slot.row.begin_run("g/n", "running", 0, "watched")
     for _ in range(3):
         pool.time += 5
         slot.observe()

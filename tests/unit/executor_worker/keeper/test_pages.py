@@ -136,7 +136,7 @@ def test_status_says_all_that_is_known_of_a_run(board: Scoreboard) -> None:
     told = Health("w", board, list, lambda: 1.8e9, lambda: NOW_S, rates=lambda: {"totals": {"completed": 3}})
     row, lonely = board.row(1), board.row(2)
     busy(row, 60)
-    row.begin_run("", 2)
+    row.begin_run("g/n", "running", 0, "", 2)
     row.show("agent", 3, 10, int((NOW_S + 30) * 1e9))
     row.enter("llm", int((NOW_S + 10) * 1e9))
     lonely.state, lonely.stopped = "dead", True

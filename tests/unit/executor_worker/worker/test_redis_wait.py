@@ -60,5 +60,5 @@ def test_who_waits_says_until_when_it_comes_back(row: Row) -> None:
     row.finish("settling", int(1e9), STUCK)
     assert wait.wait(1)
     assert (row.deadline_ns, row.on_deadline, row.phase) == (int((100 + STUCK_S) * 1e9), STUCK, "settling")
-    row.proceed("item", "running", int(5e9))
+    row.begin_run("item", "running", int(5e9), "")
     assert wait.wait(2) and row.deadline_ns == int(5e9)
