@@ -9,7 +9,7 @@ from executor_worker.broker.fleet.cancelled import maybe_cancelled
 from executor_worker.broker.fleet.throttle import PLACE_S
 from executor_worker.broker.fleet.throttle_views import Refusal, Throttled, refusals, throttled, waiting_for
 from executor_worker.broker.names import BREAKER_PREFIX
-from executor_worker.broker.queue.source import GATES
+from executor_worker.broker.queue.gates import GATES
 from executor_worker.broker.queue.waits import Survey, let_go, parked, survey
 from executor_worker.graph.state import is_cancelled
 from executor_worker.keeper.pool_context import PoolContext

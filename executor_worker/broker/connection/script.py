@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from string import ascii_lowercase
 
 from executor_worker.broker import names
 
@@ -21,9 +22,10 @@ class LuaText:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file of `broker/lua` whose functions are made when one of them is asked for; see lua/lib/runs/module.lua."""
+    """A file of a module's, whose functions are made when one of them is asked for; see lua/lib/module.lua."""
 
     name: str
+    module: str
 
 
 Part = str | LuaText | Made
@@ -33,6 +35,7 @@ _TEXT = r"'(?:[^'\\\n]|\\.)*'"
 _TEXTS = _TEXT + r"""|"(?:[^"\\\n]|\\.)*\""""
 _WORD = re.compile(_TEXTS + r"|\b[A-Z][A-Z_]+\b")
 _SPARE = re.compile(_TEXTS + r"|--[^\n]*| ?([=~<>]=|[=,+*/%<>]) ?|(?<=[^\d.\s]) (\.\.) (?!\.)")
+_FIELD = re.compile(_TEXTS + r"|\b(runs|waits)\.([a-z]\w+)")
 _CONSTANT = re.compile(rf"^local ([A-Z][A-Z_]+) ?= ?({_TEXT}|\d+)[ \t]*(?:--.*)?\n", re.MULTILINE)
 
 
@@ -49,7 +52,8 @@ def script(name: Part, *parts: Part, flags: str | None = None) -> Script:
     Put `<name>.lua` together with the *parts* of `lua/lib` it uses, which come before it.
 
     The names from `broker.names`, and the constants of the files, are written out where they are used: as variables
-    they would cost each function that uses them a search through all others, at each call of the script.
+    they would cost each function that uses them a search through all others, at each call of the script. Names of
+    modules' fields are short in what is sent: a server keeps each text, and a few kilobytes of it were these.
 
     Args:
         flags: For the first line `#!lua flags=…`. With such a line (*flags* may be empty) the server refuses
@@ -58,7 +62,7 @@ def script(name: Part, *parts: Part, flags: str | None = None) -> Script:
     """
     texts = [*(_text(part, "lib/") for part in parts), _text(name)]
     head = "" if flags is None else "#!lua" + (f" flags={flags}" if flags else "") + "\n"
-    source = (head + _written_out("\n".join(texts))).encode()
+    source = (head + _shortened(_written_out("\n".join(texts)))).encode()
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
     return Script(name if isinstance(name, str) else name.name, source, sha)
 
@@ -70,11 +74,25 @@ def _written_out(text: str) -> str:
     return _WORD.sub(lambda found: known.get(found[0], found[0]), _CONSTANT.sub("", text))
 
 
+def _shortened(text: str) -> str:
+    """Give the fields of modules names of two or three letters, in the order in which they are met."""
+    short: dict[str, str] = {}
+
+    def renamed(found: re.Match[str]) -> str:
+        if not found[1]:
+            return found[0]
+        number = len(short)
+        name = short.setdefault(found[0], f"{ascii_lowercase[number % 26]}{number // 26}")
+        return f"{found[1]}.{name}"
+
+    return _FIELD.sub(renamed, text)
+
+
 def _text(part: Part, folder: str = "") -> str:
     if isinstance(part, LuaText):
         return part.text
     if isinstance(part, Made):
-        return f"makers[#makers + 1] = function()\n{_text(part.name, folder)}end\n"
+        return f"{part.module}[#{part.module} + 1] = function()\n{_text(part.name, folder)}end\n"
     text = (files("executor_worker.broker") / "lua" / f"{folder}{part}.lua").read_text("utf-8")
     return _bare(text)
 

@@ -16,6 +16,7 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import Script, script
 from executor_worker.broker.names import BREAKER_PREFIX, THROTTLED_CHANNEL
+from executor_worker.broker.queue.gates import BREAKERS, WAITING
 from executor_worker.errors import StreamError
 from executor_worker.run_context import Circuit
 from executor_worker.telemetry import logs
@@ -45,7 +46,7 @@ class HeldBack:
 
 def scripts() -> list[Script]:
     """Those to ask, and to tell how a call has ended; read once, best before the workers are forked."""
-    return [script(name, "waits", "throttle", "breakers") for name in ("tool_admit", "tool_failed", "tool_answered")]
+    return [script(name, *WAITING, *BREAKERS) for name in ("tool_admit", "tool_failed", "tool_answered")]
 
 
 class FleetBreakers:

@@ -10,7 +10,7 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
 from executor_worker.broker.names import LIMITS
-from executor_worker.broker.queue.source import GATES
+from executor_worker.broker.queue.gates import GATES
 
 
 @dataclass(frozen=True, slots=True)

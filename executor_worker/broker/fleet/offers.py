@@ -10,6 +10,7 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
 from executor_worker.broker.names import OFFER_PREFIX, OFFERS_PREFIX, POOLS, uncounted_key
 from executor_worker.broker.queue.delivery import Held
+from executor_worker.broker.queue.gates import WAITING
 from executor_worker.errors import StreamError
 
 TTL_S = 30.0
@@ -62,5 +63,5 @@ def lack(link: Link, held: Held, tools: Sequence[str], *, longest_s: float) -> t
     keys = [uncounted_key(held.stream), POOLS, key]
     pool = held.consumer.rpartition(".")[0]
     words: list[Word] = [held.entry, held.stream, pool, int(longest_s * 1000), *names]
-    ends_ms = link.run(script("lack", "waits"), keys, words)
+    ends_ms = link.run(script("lack", *WAITING), keys, words)
     return (key, ends_ms / 1000) if ends_ms else None

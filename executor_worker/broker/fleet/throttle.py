@@ -16,6 +16,7 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import Script, script
 from executor_worker.broker.names import THROTTLE_PREFIX, THROTTLED_CHANNEL, WORKED_PREFIX
+from executor_worker.broker.queue.gates import THROTTLE, WAITING
 from executor_worker.errors import ModelError, ModelRefused, StreamError
 from executor_worker.providers.throttle import LONGEST_HELD_S, Wait
 from executor_worker.run_context import RunContext
@@ -40,7 +41,7 @@ _MODEL_CHARS = 200
 
 def scripts() -> list[Script]:
     """Those to ask, and to tell how a call has ended; read once, best before the workers are forked."""
-    return [script(name, "waits", "throttle") for name in ("admit", "throttled", "called", "key_refused", "worked")]
+    return [script(name, *WAITING, *THROTTLE) for name in ("admit", "throttled", "called", "key_refused", "worked")]
 
 
 class FleetThrottle:

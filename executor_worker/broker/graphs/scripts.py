@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from executor_worker.broker.connection.script import Made, Script, script
 from executor_worker.broker.graphs.source import LIBRARY
+from executor_worker.broker.queue.gates import WAITING
 
-_LIBRARY = ("constants", "types", "waits", "versions", *LIBRARY, "runs/arguments")
-_GOING_ON = (Made("runs/resuming"), Made("runs/pages"))
-_STEPPING = (*_GOING_ON, Made("runs/anew"))
+_LIBRARY = ("constants", "types", *WAITING, "versions", *LIBRARY, "runs/arguments")
+_GOING_ON = (Made("runs/resuming", "runs"), Made("runs/pages", "runs"))
+_STEPPING = (*_GOING_ON, Made("runs/anew", "runs"))
 
 
 def submit_script() -> Script:

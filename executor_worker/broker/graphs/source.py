@@ -9,7 +9,7 @@ from executor_worker.broker.queue.source import SettleScript, Source
 LIBRARY: tuple[Part, ...] = (
     "runs/items",
     "runs/module",
-    *(Made(f"runs/{name}") for name in ("model", "advance", "write", "start", "stopping", "ending")),
+    *(Made(f"runs/{name}", "runs") for name in ("model", "advance", "write", "start", "stopping", "ending")),
 )
 """Parts of `lua/lib` that know runs; the last are seldom needed."""
 

@@ -3,10 +3,10 @@
 
 for i = 1, #ARGV, 2 do
   local member = ARGV[i] .. ' ' .. ARGV[i + 1]
-  local key = waits_for(member)
+  local key = waits.what_for(member)
   -- What waited for a place is answered, not run: it needs none.
   if key and string.sub(key, 1, #LIMIT_PREFIX) == LIMIT_PREFIX then
     redis.call('HSET', ARGV[i] .. UNCOUNTED, ARGV[i + 1] .. ' pass', 1)
   end
-  unpark(member)
+  waits.unpark(member)
 end

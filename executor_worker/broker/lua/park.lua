@@ -9,14 +9,14 @@ local uncounted = KEYS[1] .. UNCOUNTED
 must_hold('hash', uncounted, PARKED, PARKED_COUNTS)
 must_hold('zset', KEYS[4] .. ':waiting', KEYS[4] .. ':calls')
 must_hold('set', AWAITED)
-free_places(ARGV[1], KEYS[1], ARGV[3])
+gates.limit.free_places(ARGV[1], KEYS[1], ARGV[3])
 if idle < GIVEN_BACK_MS then -- else it was done, the reply to that was lost
   redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'IDLE', RELEASED_MS, 'JUSTID')
   if ARGV[8] == '' then
     redis.call('HINCRBY', uncounted, ARGV[3], 1)
   else
     redis.call('HINCRBY', uncounted, ARGV[3] .. ' repeats', 1)
-    park(KEYS[1], ARGV[3], KEYS[4], ARGV[6], ARGV[7], whole(now_ms() + ARGV[8]))
+    waits.park(KEYS[1], ARGV[3], KEYS[4], ARGV[6], ARGV[7], whole(now_ms() + ARGV[8]))
   end
 end
 if ARGV[5] ~= '0' then
@@ -24,6 +24,6 @@ if ARGV[5] ~= '0' then
 else
   redis.call('HDEL', uncounted, ARGV[3] .. ' refused') -- that was a call before
 end
-if ARGV[8] == '' then park(KEYS[1], ARGV[3], KEYS[4], ARGV[6], ARGV[7]) end
+if ARGV[8] == '' then waits.park(KEYS[1], ARGV[3], KEYS[4], ARGV[6], ARGV[7]) end
 redis.call('ZREM', KEYS[4] .. ':calls', ARGV[2])
 return 1

@@ -7,7 +7,7 @@ for _, stream in ipairs(KEYS) do
   if rows.err and string.sub(rows.err, 1, 7) ~= 'NOGROUP' then return rows end
   for _, row in ipairs(rows) do
     if row[3] < GIVEN_BACK_MS then
-      free_places(ARGV[1], stream, row[1])
+      gates.limit.free_places(ARGV[1], stream, row[1])
       redis.call('XCLAIM', stream, ARGV[1], ARGV[2], 0, row[1], 'IDLE', RELEASED_MS, 'JUSTID')
       if ARGV[3] == '1' then redis.call('HINCRBY', stream .. UNCOUNTED, row[1], 1) end
     end

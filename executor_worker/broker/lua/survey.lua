@@ -14,13 +14,13 @@ for _, line in ipairs(shut_lines()) do
   local key, name = line[1], line[2]
   local is_looked_at = redis.call('SISMEMBER', AWAITED, key) == 1 or redis.call('EXISTS', key .. ':waiting') == 0
   if is_looked_at or gates.limit.room(key, who, now) > 0 then
-    reopen(key, name)
+    gates.limit.reopen(key, name)
   else
     reply[1] = reply[1] + 1
   end
 end
 for _, key in ipairs(awaited()) do
-  local gate = gate_of(key)
+  local gate = waits.gate_of(key)
   if gate and gate.keep then gate.keep(key, callers, now, lease_ms) end
   local opens = gate and gate.opens and gate.opens(key, now) or -1
   if redis.call('EXISTS', key, key .. ':waiting') == 0 then
@@ -33,7 +33,7 @@ for _, key in ipairs(awaited()) do
   end
   local room = gate and math.min(gate.room(key, who, now), wanted) or 0
   if room > 0 then
-    for _, member in ipairs(first_waiting(key, gate, served, room, now)) do
+    for _, member in ipairs(waits.first(key, gate, served, room, now)) do
       local stream, entry = string.match(member, '^(.*) (%S+)$')
       table.insert(reply, stream)
       table.insert(reply, entry)

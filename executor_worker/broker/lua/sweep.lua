@@ -11,7 +11,7 @@ end
 local lease_ms, wanted = tonumber(ARGV[2]), tonumber(ARGV[5])
 local found = {''}
 for _, row in ipairs(rows) do
-  if row[3] >= lease_ms and not waits(KEYS[1], row[1]) then
+  if row[3] >= lease_ms and not waits.holds(KEYS[1], row[1]) then
     table.insert(found, row[1])
     if #found > wanted then
       found[1] = '(' .. row[1]

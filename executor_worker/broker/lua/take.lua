@@ -18,7 +18,7 @@ end
 local function hand_back(row, group, consumer)
   if row.idle >= GIVEN_BACK_MS then return end
   must_hold('hash', row.stream .. UNCOUNTED)
-  forget_place(group, row.stream, row.entry)
+  gates.limit.forget_place(group, row.stream, row.entry)
   redis.call('XCLAIM', row.stream, group, consumer, 0, row.entry, 'IDLE', RELEASED_MS, 'JUSTID')
   redis.call('HINCRBY', row.stream .. UNCOUNTED, row.entry, 1)
 end
@@ -28,8 +28,8 @@ local function own(streams, ours, consumer, forgive, uncounted)
   local rows = {}
   for _, stream in ipairs(streams) do
     local group = group_of(stream, ours)
-    for _, row in ipairs(pending(stream, group, '-', '+', 100, consumer)) do
-      if row[3] < GIVEN_BACK_MS or not waits(stream, row[1]) then
+    for _, row in ipairs(waits.pending(stream, group, '-', '+', 100, consumer)) do
+      if row[3] < GIVEN_BACK_MS or not waits.holds(stream, row[1]) then
         local name = stream .. ' ' .. row[1]
         local one = {stream = stream, entry = row[1], idle = row[3], count = row[4], uncounted = name == uncounted}
         table.insert(rows, one.uncounted and 1 or #rows + 1, one)
@@ -57,7 +57,7 @@ return take(ARGV, last_stale + 1, function(streams, group, consumer, lease_ms)
     if got then return got end
   end
   for i = 4, last_stale, 2 do
-    local got = not waits(ARGV[i], ARGV[i + 1]) and if_stale(ARGV[i], group, consumer, ARGV[i + 1], lease_ms)
+    local got = not waits.holds(ARGV[i], ARGV[i + 1]) and waits.if_stale(ARGV[i], group, consumer, ARGV[i + 1], lease_ms)
     if got then return got end
   end
   return false

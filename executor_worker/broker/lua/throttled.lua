@@ -21,7 +21,7 @@ if asked_ms > tonumber(ARGV[9]) then
   asked_ms = tonumber(ARGV[9])
   redis.call('HSET', throttle, 'limit', 1, 'slow', '1', 'grown', 0, 'peak', 0)
 end
-local until_ms = math.max(opening(about[1], about[5], now), now + math.floor(asked_ms))
+local until_ms = math.max(gates.throttle.opening(about[1], about[5], now), now + math.floor(asked_ms))
 redis.call('HSET', throttle, 'not_before', string.format('%.0f', until_ms), 'since', string.format('%.0f', now),
   'began', about[6] or string.format('%.0f', now), 'why', ARGV[10])
 redis.call('HDEL', throttle, 'refused') -- its key is taken again

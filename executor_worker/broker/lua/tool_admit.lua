@@ -4,11 +4,11 @@
 
 local now = now_ms()
 for i, breaker in ipairs(KEYS) do
-  local wait = held_back(breaker, ARGV[1], now)
+  local wait = gates.breaker.held_back(breaker, ARGV[1], now)
   if wait > 0 then
     local about = redis.call('HMGET', breaker, 'began', 'why')
     return {wait, i, tonumber(about[1] or now), about[2] or ''}
   end
 end
-for _, breaker in ipairs(KEYS) do probe(breaker, ARGV[1], now) end
+for _, breaker in ipairs(KEYS) do gates.breaker.enter(breaker, ARGV[1], now) end
 return {0, 0, 0, ''}

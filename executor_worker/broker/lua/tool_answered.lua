@@ -3,7 +3,7 @@
 
 local closed = {}
 for i, breaker in ipairs(KEYS) do
-  local was_open = is_open(breaker)
+  local was_open = gates.breaker.is_open(breaker)
   redis.call('DEL', breaker)
   if was_open then
     closed[#closed + 1] = i

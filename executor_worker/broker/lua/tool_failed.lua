@@ -9,13 +9,13 @@ for i, breaker in ipairs(KEYS) do
   local failures = redis.call('HINCRBY', breaker, 'failures', 1)
   if failures == 1 then redis.call('HSET', breaker, 'began', whole(now)) end
   redis.call('HSET', breaker, 'why', ARGV[2])
-  local was_open = is_open(breaker)
+  local was_open = gates.breaker.is_open(breaker)
   local probed = redis.call('HGET', breaker, 'prober') == ARGV[1]
   if probed then redis.call('HDEL', breaker, 'prober') end
-  if probed or (failures >= too_many and not was_open) then try_again_later(breaker, now) end
+  if probed or (failures >= too_many and not was_open) then gates.breaker.try_again_later(breaker, now) end
   redis.call('PEXPIRE', breaker, ARGV[4])
   redis.call('SADD', AWAITED, breaker)
-  if failures == 1 or (is_open(breaker) and not was_open) then redis.pcall('PUBLISH', ARGV[5], breaker) end
-  if is_open(breaker) then return {held_back(breaker, '', now), i, was_open and 1 or 0, failures} end
+  if failures == 1 or (gates.breaker.is_open(breaker) and not was_open) then redis.pcall('PUBLISH', ARGV[5], breaker) end
+  if gates.breaker.is_open(breaker) then return {gates.breaker.held_back(breaker, '', now), i, was_open and 1 or 0, failures} end
 end
 return {-1, 0, 0, 0}

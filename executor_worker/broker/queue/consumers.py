@@ -11,6 +11,7 @@ from executor_worker.broker.connection.replies import GroupLost
 from executor_worker.broker.connection.script import script
 from executor_worker.broker.names import GROUP, MARKERS, REGISTRY_PREFIX, RELEASED_CHANNEL, RESETS, TAKEN_STREAMS
 from executor_worker.broker.queue.delivery import Held
+from executor_worker.broker.queue.gates import PLACES, WAITING
 from executor_worker.broker.queue.source import OURS, Groups
 from executor_worker.errors import StreamError
 
@@ -33,7 +34,7 @@ def release_consumer(
     Raises:
         StreamUnavailable: No reply.
     """
-    giving = script("release_consumer", "constants", "types", "waits", "limits")
+    giving = script("release_consumer", "constants", "types", *WAITING, *PLACES)
     found: list[tuple[str, str]] = []
     for group, some in groups.apart(streams).items():
         words = [group, consumer, "" if counted else "1", RELEASED_CHANNEL]
@@ -79,7 +80,7 @@ def release_held(link: Link, held: Held, *, counted: bool, groups: Groups = OURS
     """
     group = groups.of(held.stream)
     words: list[Word] = [group, held.consumer, held.entry, held.count, "" if counted else "1", RELEASED_CHANNEL]
-    release = script("release", "constants", "types", "standing", "waits", "limits")
+    release = script("release", "constants", "types", "standing", *WAITING, *PLACES)
     return bool(link.run(release, [held.stream, MARKERS, RESETS], words))
 
 

@@ -7,10 +7,11 @@ from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import Script, script
 from executor_worker.broker.names import GROUP, MARKERS, RESETS
 from executor_worker.broker.queue.delivery import Held
+from executor_worker.broker.queue.gates import PLACES, WAITING
 
 
 def park_script() -> Script:
-    return script("park", "constants", "types", "standing", "waits", "limits")
+    return script("park", "constants", "types", "standing", *WAITING, *PLACES)
 
 
 def park_held(

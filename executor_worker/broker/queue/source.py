@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from math import lcm
 from typing import TypeVar
 
-from executor_worker.broker.connection.script import LuaText, Part, Script, script
+from executor_worker.broker.connection.script import LuaText, Made, Part, Script, script
 from executor_worker.broker.names import GROUP
+from executor_worker.broker.queue.gates import GATES
 
 T = TypeVar("T")
 
@@ -115,9 +116,8 @@ OURS = Groups()
 UNLIMITED = PlaceLimits()
 
 
-GATES: tuple[Part, ...] = ("waits", "throttle", "limits", "offers", "versions", "breakers")
-"""Parts that say when what items wait for lets them go."""
 _HANDING: tuple[Part, ...] = ("constants", "types", "standing", *GATES, "groups", "progress", "kinds")
+_TAKING: tuple[Part, ...] = ("taking", Made("letting_in", "waits"))
 
 
 class _Settling(dict[SettleScript, Script]):
@@ -172,10 +172,10 @@ class Sources:
 
     def taking(self, name: str) -> Script:
         """Put together a script that takes an entry: take, or confirm and reopen, which are told which."""
-        return script(name, *self._parts(*(("taking",) if name == "take" else ())))
+        return script(name, *self._parts(*(_TAKING if name == "take" else ())))
 
     def _settle_script(self, settle: SettleScript) -> Script:
-        return script(settle.name, *self._parts("taking", "settling", *settle.parts), flags="")
+        return script(settle.name, *self._parts(*_TAKING, "settling", *settle.parts), flags="")
 
     def load(self) -> None:
         """Read all scripts from their files, best before workers are forked."""

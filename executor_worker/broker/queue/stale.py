@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
 from executor_worker.broker.names import SWEEPER_PREFIX, TAKEN_STREAMS
+from executor_worker.broker.queue.gates import WAITING
 from executor_worker.broker.queue.source import OURS, Groups
 
 PAGE = 1000  # pending entries looked at in one call: about a millisecond of the server's time
@@ -86,6 +87,6 @@ class Sweeper:
 
     def _look(self, stream: str, start: str, wanted: int) -> tuple[str, list[str]]:
         after, *entries = self._link.run(
-            script("sweep", "waits"), [stream], [self._groups.of(stream), self._lease_ms, start, self._page, wanted]
+            script("sweep", *WAITING), [stream], [self._groups.of(stream), self._lease_ms, start, self._page, wanted]
         )
         return after.decode(), [entry.decode() for entry in entries]

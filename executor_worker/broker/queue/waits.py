@@ -9,7 +9,7 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import Part, script
 from executor_worker.broker.names import AWAITED, LIMITS, PARKED
-from executor_worker.broker.queue.source import GATES
+from executor_worker.broker.queue.gates import GATES, WAITING
 from executor_worker.errors import StreamRefused
 
 
@@ -115,7 +115,7 @@ def let_go(link: Link, entries: Sequence[tuple[str, str]]) -> None:
         StreamUnavailable: No reply.
     """
     if entries:
-        link.run(script("let_go", "waits"), [PARKED], [word for pair in entries for word in pair])
+        link.run(script("let_go", *WAITING), [PARKED], [word for pair in entries for word in pair])
 
 
 def _parked(member: bytes, about: bytes) -> Parked:

@@ -8,10 +8,10 @@ local function handed(stream, entry, fields, count, group, consumer, how)
   }
   local kind = kind_of(one)
   local needs = limits_kept and how ~= 'again' and kind.limits and kind.limits(one)
-  if needs and not admitted(one, needs) then return false end
+  if needs and not gates.limit.admitted(one, needs) then return false end
   local brought = kind.open(one)
   if brought == false then
-    if needs then free_places(group, stream, entry) end
+    if needs then gates.limit.free_places(group, stream, entry) end
     return false
   end
   local uncounted, refused = 0, 0

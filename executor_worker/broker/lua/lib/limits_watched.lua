@@ -1,4 +1,4 @@
--- What keepers look at in limits, once a second: those whose time is up, and lines that are not looked at. After limits.lua.
+-- What keepers look at in limits, once a second: those whose time is up, and lines that are not looked at. After gates/limits.lua.
 
 -- Look again at those whose time is up: most were renewed meanwhile.
 look_again = function(name, members, now)
@@ -9,7 +9,7 @@ look_again = function(name, members, now)
     if row and row[3] < place_lease_ms then
       redis.call('ZADD', LIMIT_PREFIX .. name, now + place_lease_ms - row[3], member)
     else
-      give_back(name, member)
+      gates.limit.give_back(name, member)
       if not row then redis.call('HDEL', PLACES, stream .. ' ' .. entry) end
     end
   end
@@ -20,7 +20,7 @@ local function shut_lines()
   local found, kept = {}, redis.pcall('HGETALL', LIMITS)
   if kept.err then return found end
   local function add(name)
-    for _, key in ipairs(redis.call('SMEMBERS', shut_key(name))) do found[#found + 1] = {key, name} end
+    for _, key in ipairs(redis.call('SMEMBERS', gates.limit.shut_key(name))) do found[#found + 1] = {key, name} end
   end
   for i = 1, #kept, 2 do if kept[i] ~= TOTAL then add(kept[i]) end end
   if #kept > 0 then add(TOTAL) end -- lines of roles are shut for its sake, too

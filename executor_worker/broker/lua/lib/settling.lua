@@ -10,12 +10,12 @@ local function next_entry(at)
     for i = at + 1, at + events do tell(ARGV[i]) end
   end
   at = at + events + 1
-  local freed = limits_kept and forget_place(ARGV[1], KEYS[1], ARGV[3])
+  local freed = limits_kept and gates.limit.forget_place(ARGV[1], KEYS[1], ARGV[3])
   if ARGV[at] ~= '1' then
-    if freed then pcall(call_up, freed) end
+    if freed then pcall(gates.limit.call_up, freed) end
     return false
   end
   local fine, got = pcall(take, ARGV, at + 1)
-  if freed then pcall(call_up, freed) end
+  if freed then pcall(gates.limit.call_up, freed) end
   return fine and got or fine == false and {'unsure'}
 end

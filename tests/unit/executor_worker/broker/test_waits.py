@@ -42,7 +42,7 @@ kinds[#kinds].open = function(one)
   local doors = string.match(one.fields[2], '"doors":%s*"([^"]*)"')
   for door in string.gmatch(doors or '', '%S+') do
     if not one.how and redis.call('EXISTS', 'dago:door:' .. door .. ':shut') == 1 then
-      set_aside(one.stream, one.group, one.consumer, one.entry, 'dago:door:' .. door, '0', '')
+      waits.set_aside(one.stream, one.group, one.consumer, one.entry, 'dago:door:' .. door, '0', '')
       return false
     end
   end

@@ -35,34 +35,32 @@ local function bring_state(one)
   return repeats and {'', false, repeats}
 end
 
-local function node_in(nodes, id)
-  if type(nodes) ~= 'table' then return nil end
-  if type(nodes[id]) == 'table' then return nodes[id] end
-  for _, node in ipairs(nodes) do
-    if type(node) == 'table' and (node.id == id or node.node_id == id) then return node end
+kinds[#kinds + 1] = {name = 'document', reads = function() return true end, open = bring_state}
+
+if node_limits_kept then
+  local function node_in(nodes, id)
+    if type(nodes) ~= 'table' then return nil end
+    if type(nodes[id]) == 'table' then return nodes[id] end
+    for _, node in ipairs(nodes) do
+      if type(node) == 'table' and (node.id == id or node.node_id == id) then return node end
+    end
+  end
+
+  -- The config stands in the item, or in its graph's document.
+  kinds[#kinds].limits = function(one)
+    local decoded = gates.limit.decoded
+    local item = decoded(data_field(one.fields) or '')
+    if not item then return nil end
+    local names = type(item.data) == 'table' and item.data or item
+    local graph, id = names.graph_id or item.graph_id, names.node_id or item.node_id
+    if type(graph) ~= 'string' then return nil end
+    local config, key = type(item.config) == 'table' and item.config or names.config, STATE_PREFIX .. graph
+    if type(config) ~= 'table' then
+      local state = document(key)
+      state = state and string.find(state, '"limit"', 1, true) and decoded(state)
+      local node = state and type(state.graph) == 'table' and node_in(state.graph.nodes, id)
+      config = node and node.config
+    end
+    return gates.limit.needs_of(config, key)
   end
 end
-
--- The config stands in the item, or in its graph's document.
-local function limits_of_item(one)
-  local item = node_limits_kept and decoded(data_field(one.fields) or '')
-  if not item then return nil end
-  local names = type(item.data) == 'table' and item.data or item
-  local graph, id = names.graph_id or item.graph_id, names.node_id or item.node_id
-  if type(graph) ~= 'string' then return nil end
-  local config, key = type(item.config) == 'table' and item.config or names.config, STATE_PREFIX .. graph
-  if type(config) ~= 'table' then
-    local state = document(key)
-    state = state and string.find(state, '"limit"', 1, true) and decoded(state)
-    local node = state and type(state.graph) == 'table' and node_in(state.graph.nodes, id)
-    config = node and node.config
-  end
-  return needs_of(config, key)
-end
-
-kinds[#kinds + 1] = {
-  name = 'document',
-  reads = function() return true end,
-  open = bring_state,
-  limits = limits_of_item,
-}

@@ -11,7 +11,7 @@ local function bring_run(one)
   if one.how == 'lost' or one.how == 'late' then return false end
   local run = runs.started(one)
   if run[1] == 'version' and not one.how then
-    set_aside(one.stream, one.group, one.consumer, one.entry, version_key(run[2]), 0, run[3])
+    waits.set_aside(one.stream, one.group, one.consumer, one.entry, gates.version.key_of(run[2]), 0, run[3])
     return false
   end
   if run[1] == 'node' then
@@ -23,12 +23,14 @@ local function bring_run(one)
   return false
 end
 
-local function limits_of_node(one)
-  if not node_limits_kept or one.item.step or one.item[2] > newest_layout then return nil end
-  local base = runs.base_of(one.item[1])
-  local plan = redis.call('HGET', base .. ':plan', decoded('[' .. one.item[5] .. ']')[1])
-  plan = plan and string.find(plan, '"limit"', 1, true) and decoded(plan)
-  return plan and needs_of(plan.config, base) or nil
-end
+kinds[#kinds + 1] = {name = 'run', reads = reads_run, open = bring_run}
 
-kinds[#kinds + 1] = {name = 'run', reads = reads_run, open = bring_run, limits = limits_of_node}
+if node_limits_kept then
+  kinds[#kinds].limits = function(one)
+    if one.item.step or one.item[2] > newest_layout then return nil end
+    local decoded, base = gates.limit.decoded, runs.base_of(one.item[1])
+    local plan = redis.call('HGET', base .. ':plan', decoded('[' .. one.item[5] .. ']')[1])
+    plan = plan and string.find(plan, '"limit"', 1, true) and decoded(plan)
+    return plan and gates.limit.needs_of(plan.config, base) or nil
+  end
+end

@@ -183,7 +183,7 @@ function runs.write_removed(run)
   end
   if redis.call('EXISTS', PARKED) == 1 then
     for i, about in ipairs(runs.values_of(PARKED, members)) do
-      if about then unpark(members[i]) end
+      if about then waits.unpark(members[i]) end
     end
   end
 end

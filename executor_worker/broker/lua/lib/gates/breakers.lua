@@ -1,4 +1,4 @@
--- Circuit breakers of tools, and of servers that have them. After waits.lua and throttle.lua.
+-- Circuit breakers of tools, and of servers that have them. After gates/throttle.lua.
 --
 -- dago:breaker:<kind>:<place>:<name>  hash: failures (calls in a row that brought no answer), began (the first of them, ms),
 --                     why (the last one's error code); once that were too many, and no call is made but one a minute:
@@ -12,7 +12,7 @@ local function is_open(breaker) return redis.call('HGET', breaker, 'not_before')
 local function held_back(breaker, consumer, now)
   local about = redis.call('HMGET', breaker, 'not_before', 'since', 'prober')
   if not about[1] or about[3] == consumer then return 0 end
-  return math.max(opening(about[1], about[2], now) - now, 0)
+  return math.max(gates.throttle.opening(about[1], about[2], now) - now, 0)
 end
 
 local function try_again_later(breaker, now)
@@ -33,4 +33,7 @@ gates.breaker = {
   end,
   enter = probe,
   opens = function(breaker, now) return held_back(breaker, '', now) end,
+  is_open = is_open,
+  held_back = held_back,
+  try_again_later = try_again_later,
 }

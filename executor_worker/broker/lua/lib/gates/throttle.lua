@@ -1,4 +1,4 @@
--- Throttles: who may call a model now. Used by whatever takes items or asks for a call; after waits.lua.
+-- Throttles: who may call a model now. Used by whatever takes items or asks for a call.
 --
 -- <throttle>          hash: not_before (ms), since (when that was said, ms), began (when it was said first, ms), why,
 --                     refused (why the key is refused; only if it is), limit (calls at once), cuts (how often it was
@@ -55,4 +55,7 @@ gates.throttle = {
       end
     end
   end,
+  opening = opening,
+  turn = turn,
+  call = enter,
 }

@@ -1,5 +1,5 @@
 -- Tools that only other pools have. What items wait for is a hash whose fields are names of tools; who takes one has all
--- of them. After waits.lua.
+-- of them.
 
 gates.offer = {
   room = function(key, who)
