@@ -66,7 +66,7 @@ class Cache:
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every edge, which takes four times as long then
 class Edge:
     """
     A way from one node to another, taken once the source has ended.
@@ -86,7 +86,7 @@ class Edge:
     implied: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every node, which takes four times as long then
 class Node:
     """
     Attributes:

@@ -19,7 +19,8 @@ from executor_worker.graph.definition import Graph
 from executor_worker.graph.parts import INLINE_TYPES, Edge, Node, Retry
 from executor_worker.graph.past import Past
 from executor_worker.graph.problems import Problems
-from executor_worker.graph.references import condition_needs, needs_of, template_names
+from executor_worker.graph.references import Needs, condition_needs, needs_of, template_names
+from executor_worker.graph.router import Routing
 from executor_worker.json_text import dumps, loads
 
 LAYOUT = 1
@@ -64,7 +65,7 @@ class NodePlan:
     @property
     def handled(self) -> bool:
         """Tell whether the run goes on when it fails."""
-        return self.on_failure == "continue" or any(way.on in ("failure", "always") for way in self.out)
+        return self.on_failure == "continue" or any(way.on != "success" for way in self.out)
 
     def dump(self) -> bytes:
         """Write it as it is stored."""
@@ -105,7 +106,7 @@ class NodePlan:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every node, which takes four times as long then
 class Place:
     """
     The place of a node in its graph, for scripts; see `parse_place` in lua/lib/runs/model.lua.
@@ -130,16 +131,11 @@ class Place:
 
     def dump(self) -> bytes:
         """Write it as it is stored."""
-        first = (
-            self.inline,
-            str(self.need),
-            str(self.edges),
-            self.type,
-            self.queue,
-            "01"[self.handled],
-            "01"[self.inputs],
-        )
-        lines = ["\t".join(first), "\t".join(self.reads)]
+        flags = f"{'01'[self.handled]}\t{'01'[self.inputs]}"
+        lines = [
+            f"{self.inline}\t{self.need}\t{self.edges}\t{self.type}\t{self.queue}\t{flags}",
+            "\t".join(self.reads),
+        ]
         lines += [f"{target}\t{need}\t{edges}" for target, need, edges in self.out]
         return "\n".join(lines).encode()
 
@@ -174,35 +170,35 @@ def compile_graph(graph: Graph) -> Plan:
         incoming[edge.target].append((edge.source, len(outgoing[edge.source])))
         outgoing[edge.source].append(edge)
     past = _Pasts(graph)
+    routings = {
+        name: router_config.read(node.config, None, Problems())
+        for name, node in graph.nodes.items()
+        if node.type == "router"
+    }
     plans = {
-        name: _plan_of(node, outgoing[name], incoming[name], graph.nodes, past) for name, node in graph.nodes.items()
+        name: _plan_of(node, outgoing[name], incoming[name], graph.nodes, routings.get(name), past)
+        for name, node in graph.nodes.items()
     }
     output_reads = _output_reads(graph)
     named = {*output_reads, *(name for plan in plans.values() for name in plan.reads)}
-    needs = {node: need_of(graph.nodes[node], len(edges)) for node, edges in incoming.items()}
+    needs = {name: need_of(node, len(incoming[name])) for name, node in graph.nodes.items()}
     places = {
-        node: Place(
-            inline=_inline(graph.nodes[node], plan, node in named),
-            need=needs[node],
-            edges=len(incoming[node]),
+        name: Place(
+            inline=_inline(plan, routings.get(name), name in named),
+            need=needs[name],
+            edges=len(incoming[name]),
             type=plan.type,
             queue=named_queue(plan.config),
             handled=plan.handled,
             inputs=plan.inputs,
-            reads=_led_from(incoming[node]) if plan.type == "end" else plan.reads,
-            out=tuple((way.target, needs[way.target], len(incoming[way.target])) for way in plan.out),
+            reads=_led_from(incoming[name]) if plan.type == "end" else plan.reads,
+            out=tuple([(way.target, needs[way.target], len(incoming[way.target])) for way in plan.out]),
         )
-        for node, plan in plans.items()
+        for name, plan in plans.items()
     }
     roots = tuple(node for node, edges in incoming.items() if not edges)
-    return Plan(
-        graph,
-        plans,
-        places,
-        roots,
-        tuple(node for node, edges in outgoing.items() if not edges),
-        output_reads,
-    )
+    sinks = tuple(node for node, edges in outgoing.items() if not edges)
+    return Plan(graph, plans, places, roots, sinks, output_reads)
 
 
 def need_of(node: Node, edges: int) -> int:
@@ -232,17 +228,17 @@ def output_of(skeleton: bytes) -> tuple[Any, tuple[str, ...]]:
 
 
 def _plan_of(
-    node: Node, out: Sequence[Edge], incoming: Sequence[tuple[str, int]], known: Mapping[str, Node], past: _Pasts
+    node: Node,
+    out: Sequence[Edge],
+    incoming: Sequence[tuple[str, int]],
+    known: Mapping[str, Node],
+    routing: Routing | None,
+    past: _Pasts,
 ) -> NodePlan:
-    router = router_config.read(node.config, None, Problems()) if node.type == "router" else None
-    ways = tuple(Way(edge.target, edge.on, edge.condition) for edge in out)
-    needed = [needs_of(node, known, router)]
-    needed += [condition_needs(way.condition, node.id, known) for way in ways if way.condition]
-    sources = tuple(incoming) if needed[0].parents else ()
-    reads = dict.fromkeys(source for source, _ in sources)
-    for needs in needed:
-        reads.update(dict.fromkeys(past.of(node.id) if needs.whole_past else sorted(needs.nodes)))
-    reads.pop(node.id, None)
+    own = needs_of(node, known, routing)
+    asked = [condition_needs(edge.condition, node.id, known) for edge in out if edge.condition]
+    sources = tuple(incoming) if own.parents else ()
+    bare = not (asked or sources or own.nodes or own.whole_past)
     return NodePlan(
         type=node.type,
         config=node.config,
@@ -251,11 +247,19 @@ def _plan_of(
         on_failure=node.on_failure,
         input_mapping=node.input_mapping,
         output_mapping=node.output_mapping,
-        out=ways,
+        out=tuple([Way(edge.target, edge.on, edge.condition) for edge in out]),
         sources=sources,
-        reads=tuple(reads),
-        inputs=any(needs.inputs for needs in needed),
+        reads=() if bare else _reads(node, sources, [own, *asked], past),
+        inputs=own.inputs or any(needs.inputs for needs in asked),
     )
+
+
+def _reads(node: Node, sources: Sequence[tuple[str, int]], needed: Sequence[Needs], past: _Pasts) -> tuple[str, ...]:
+    reads = dict.fromkeys(source for source, _ in sources)
+    for needs in needed:
+        reads.update(dict.fromkeys(past.of(node.id) if needs.whole_past else sorted(needs.nodes)))
+    reads.pop(node.id, None)
+    return tuple(reads)
 
 
 class _Pasts:
@@ -277,13 +281,11 @@ def _led_from(incoming: Iterable[tuple[str, int]]) -> tuple[str, ...]:
     return tuple(word for source, at in incoming for word in (source, str(at + 1)))
 
 
-def _inline(node: Node, plan: NodePlan, named: bool) -> str:
-    if node.type in INLINE_TYPES:
+def _inline(plan: NodePlan, routing: Routing | None, named: bool) -> str:
+    if plan.type in INLINE_TYPES:
         plain = all(way.on != "failure" and way.condition is None for way in plan.out)
         return "i" if not plain else "s" if named else "a"
-    if node.type == "router":
-        return "w" if router_config.read(node.config, None, Problems()).needs_worker else "i"
-    return "w"
+    return "w" if routing is None or routing.needs_worker else "i"
 
 
 def _output_reads(graph: Graph) -> tuple[str, ...]:
@@ -306,17 +308,11 @@ def _nodes_in(document: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 def _without_configs(document: dict[str, Any], plans: Mapping[str, NodePlan]) -> dict[str, Any]:
     def bare(name: str, node: dict[str, Any]) -> dict[str, Any]:
         config = plans[name].config if name in plans else {}
-
-        def stripped(holder: dict[str, Any]) -> dict[str, Any]:
-            return {
-                key: _LEFT_OUT + key if key in config and config[key] == value and _weighs(value) else value
-                for key, value in holder.items()
-            }
-
-        slim = stripped(node)
-        if isinstance(node.get("config"), dict):
-            slim["config"] = stripped(node["config"])
-        return slim
+        heavy = [key for key, value in config.items() if _weighs(value)]
+        if not heavy:
+            return node
+        slim, own = _without(heavy, config, node), node.get("config")
+        return {**slim, "config": _without(heavy, config, own)} if isinstance(own, dict) else slim
 
     nodes = document.get("nodes")
     if isinstance(nodes, dict):
@@ -326,6 +322,11 @@ def _without_configs(document: dict[str, Any], plans: Mapping[str, NodePlan]) ->
     else:
         slim = nodes
     return {**document, "nodes": slim} if "nodes" in document else document
+
+
+def _without(heavy: Iterable[str], config: Mapping[str, Any], holder: dict[str, Any]) -> dict[str, Any]:
+    """Say of what *holder* and *config* both hold only that it is in the config."""
+    return {**holder, **{key: _LEFT_OUT + key for key in heavy if key in holder and holder[key] == config[key]}}
 
 
 def _weighs(value: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any, TypeAlias
@@ -40,7 +40,7 @@ class Problem:
 
     def under(self, prefix: str) -> Problem:
         """Answer the same problem of a graph that stands at *prefix* of a larger document."""
-        return replace(self, pointer=prefix + self.pointer)
+        return Problem(prefix + self.pointer, self.code, self.message, self.fix)
 
 
 class InvalidGraph(ExecutorError):
@@ -99,8 +99,11 @@ def pointer(location: Location) -> str:
     parts: list[str] = []
     while location is not None:
         location, key = location
-        parts.append(str(key).replace("~", "~0").replace("/", "~1"))
-    return "".join(f"/{part}" for part in reversed(parts))
+        parts.append(str(key))
+    parts.reverse()
+    if "~" in (text := "/".join(parts)) or text.count("/") >= len(parts):
+        text = "/".join(part.replace("~", "~0").replace("/", "~1") for part in parts)
+    return f"/{text}" if parts else ""
 
 
 def shown(value: Any) -> str:

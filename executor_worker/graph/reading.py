@@ -6,12 +6,12 @@ Each is kept with its location in the document, for messages. What has the wrong
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from executor_worker.graph import durations, fields, parts, router_config
-from executor_worker.graph.parts import Cache, Edge, Join, Node, On, Retry
+from executor_worker.graph.parts import Cache, Edge, Join, Node, On, OnFailure, Retry
 from executor_worker.graph.problems import Location, Problems, shown
 from executor_worker.graph.router import Routing
 
@@ -35,8 +35,10 @@ CONFIG_FIELDS: dict[str, tuple[str, ...]] = {
 }
 """What a type's config may hold: taken directly on the node too."""
 
+_LAID = {kind: frozenset(names) - _OWN for kind, names in CONFIG_FIELDS.items()}
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)  # not frozen: one is made for every node, which takes thrice as long then
 class LocatedNode:
     """
     Attributes:
@@ -60,7 +62,7 @@ class LocatedNode:
         return location
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every edge, which takes twice as long then
 class LocatedEdge:
     """An edge, and where it or what it stands for is in the document."""
 
@@ -100,27 +102,18 @@ def _named(nodes: Any, problems: Problems) -> Iterator[tuple[str, Mapping[str, A
 def _node(name: str, given: Mapping[str, Any], location: Location, problems: Problems) -> LocatedNode:
     kind = text(given, "type") or "executor"
     config = _config(given, kind)
-    timeout = _first_duration(given.get("timeout"), config.get("timeout"))
-    config.pop("timeout", None)
-    retry = _mapping(given, "retry") or _mapping(config, "retry")
-    cache = _mapping(given, "cache") or _mapping(config, "cache")
+    timeout = _first_duration(given.get("timeout"), config.pop("timeout", None))
+    retry, cache = given.get("retry") or config.get("retry"), given.get("cache") or config.get("cache")
     if kind in parts.WORK_TYPES:
         config = _work_config(given, config, timeout)
     node = Node(
         id=name,
         type=kind,
         config=config,
-        join=_join(given.get("join")),
-        retry=retry_of(retry) if retry else None,
+        retry=retry_of(retry) if isinstance(retry, dict) else None,
         timeout_s=timeout or None,
-        on_failure="continue" if given.get("on_failure") == "continue" else "fail",
-        input_mapping=_texts(given, "input_mapping"),
-        output_mapping=_texts(given, "output_mapping"),
-        cache=_cache(cache) if cache else None,
-        executor_type=text(given, "executor_type"),
-        name=text(given, "name"),
-        description=text(given, "description"),
-        metadata=_mapping(given, "metadata") or {},
+        cache=_cache(cache) if isinstance(cache, dict) else None,
+        **{field: _READ[field](value) for field, value in given.items() if field in _READ},
     )
     if kind != "router":
         return LocatedNode(node, location, given)
@@ -132,10 +125,11 @@ def _node(name: str, given: Mapping[str, Any], location: Location, problems: Pro
 
 def _config(given: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """Take `config`, and what of it stands on the node itself."""
-    config = dict(_mapping(given, "config") or {})
-    for name in CONFIG_FIELDS.get(kind, ()):
-        if name not in _OWN and given.get(name) is not None and config.get(name) is None:
-            config[name] = given[name]
+    config = dict(_mapping(given.get("config")))
+    laid = _LAID.get(kind, frozenset())
+    for name, value in given.items():
+        if name in laid and value is not None and config.get(name) is None:
+            config[name] = value
     return config
 
 
@@ -181,7 +175,7 @@ def _edge(source: str, target: str, given: Mapping[str, Any]) -> Edge:
         condition=text(given, "condition") or None,
         id=text(given, "id"),
         label=text(given, "label"),
-        metadata=_mapping(given, "metadata") or {},
+        metadata=_mapping(given.get("metadata")),
     )
 
 
@@ -247,19 +241,41 @@ def _join(given: Any) -> Join:
 
 
 def _first_duration(*given: Any) -> float | None:
-    return next((length for each in given if (length := durations.seconds(each)) is not None), None)
+    for each in given:
+        if each is not None and (length := durations.seconds(each)) is not None:
+            return length
+    return None
 
 
 def text(given: Mapping[str, Any], name: str) -> str | None:
     """Answer a text field, None if it is none."""
-    value = given.get(name)
+    return _text(given.get(name))
+
+
+def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _mapping(given: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    value = given.get(name)
-    return value if isinstance(value, dict) else None
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
-def _texts(given: Mapping[str, Any], name: str) -> dict[str, str]:
-    return {key: value for key, value in (_mapping(given, name) or {}).items() if isinstance(value, str)}
+def _texts(value: Any) -> dict[str, str]:
+    return {key: text for key, text in _mapping(value).items() if isinstance(text, str)}
+
+
+def _on_failure(value: Any) -> OnFailure:
+    return "continue" if value == "continue" else "fail"
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "join": _join,
+    "on_failure": _on_failure,
+    "input_mapping": _texts,
+    "output_mapping": _texts,
+    "executor_type": _text,
+    "name": _text,
+    "description": _text,
+    "metadata": _mapping,
+}
+"""Fields of a node that stand on it alone, each with how it is read."""

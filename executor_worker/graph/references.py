@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from executor_worker.errors import TemplateError
@@ -24,8 +25,6 @@ TEMPLATE_FIELDS = (
     *(("extract_params", "llm_config", "system"), ("extract_params", "llm_config", "system_prompt")),
 )
 """Fields of a worker's config that are rendered, at any depth."""
-
-_RENDERED = {path[0]: [each for each in TEMPLATE_FIELDS if each[0] == path[0]] for path in TEMPLATE_FIELDS}
 
 MODEL_FIELDS = ("llm_config", "prompt", "model", "system_prompt", "system", "temperature", "max_tokens")
 """If one of these is given, a model is called; CONTRACT §5."""
@@ -56,12 +55,19 @@ def needs_of(node: Node, ids: Mapping[str, Any], routing: Routing | None = None)
         routing: A router's; its rules count as well as its prompt.
     """
     names = {name for _, name in node_names(node, routing)}
+    if not names and routing is None:
+        return _nameless(gives_parents(node), not _is_told_all(node))
     mentioned = {mentioned for name in names if (mentioned := _node_in(name, ids)) is not None}
     paths = [parts for condition in rules_of(routing) for parts in condition_paths(condition)]
     mentioned |= {named for parts in paths if (named := node_in_path(parts)) in ids and named is not None}
     whole = bool(names & {"nodes", "state", "state.node_states"}) or any(_all_nodes(parts) for parts in paths)
     inputs = bool(names) or routing is not None or not _is_told_all(node)
     return Needs(frozenset(mentioned), whole, gives_parents(node), inputs)
+
+
+@cache
+def _nameless(parents: bool, inputs: bool) -> Needs:
+    return Needs(parents=parents, inputs=inputs)
 
 
 def gives_parents(node: Node) -> bool:
@@ -99,10 +105,10 @@ def node_names(node: Node, routing: Routing | None = None) -> Iterator[tuple[Loc
     """Yield the names in a node's templates and mappings, each with its location in the config or node."""
     if node.works:
         for name in node.config.keys() & _RENDERED.keys():
-            for path in _RENDERED[name]:
+            for path, location in _RENDERED[name]:
                 value = _at(node.config, path)
                 if value is not None:
-                    yield from template_names(value, _location(("config", *path)))
+                    yield from template_names(value, location)
     if routing is not None and routing.model is not None:
         yield from ((_location(("config", "prompt_template")), name) for name, _ in prompt_names(routing.model.prompt))
         for field_name in ("system", "system_prompt"):
@@ -191,3 +197,9 @@ def _location(path: tuple[str, ...]) -> Location:
     for part in path:
         location = (location, part)
     return location
+
+
+_RENDERED = {
+    path[0]: [(each, _location(("config", *each))) for each in TEMPLATE_FIELDS if each[0] == path[0]]
+    for path in TEMPLATE_FIELDS
+}

@@ -239,7 +239,7 @@ class Record:
             problems.add(location, "wrong_type", f"must be an object, found {shown(value)}", "Write it as { … }.")
             return
         for names in self.needs:
-            if all(value.get(name) is None for name in names):
+            if value.get(names[0]) is None and all(value.get(name) is None for name in names[1:]):
                 problems.add(location, "missing", f"{' or '.join(names)} is missing", f'Add "{names[0]}".')
         for name, item in value.items():
             shape = self.fields.get(name)
