@@ -73,9 +73,11 @@ class TooManyRuns(RunError):
 class RedisFull(StreamUnavailable):
     """Redis is nearly full: what is left is for runs that are there already."""
 
-    def __init__(self, used: int, limit: int) -> None:
-        mib, share = 2**20, 100 * used / limit
+    def __init__(self, used: int = 0, limit: int = 0) -> None:
+        mib, how = 2**20, "up to its maxmemory"
+        if limit:
+            how = f"to {100 * used / limit:.0f} % of its maxmemory ({used / mib:,.0f} of {limit / mib:,.0f} MiB)"
         super().__init__(
-            f"Redis is full to {share:.0f} % of its maxmemory ({used / mib:,.0f} of {limit / mib:,.0f} MiB): no run is"
-            " accepted, so that those that go on can end; raise maxmemory, or let ended runs expire sooner (STATE_TTL)"
+            f"Redis is full {how}: no run is accepted, so that those that go on can end; raise maxmemory, or let ended"
+            " runs expire sooner (STATE_TTL)"
         )

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from executor_worker.broker.graphs.errors import RedisFull
-from executor_worker.broker.graphs.requests import Steps
 
-FULL_SHARE = 0.9  # of `maxmemory`
+FULL_PERCENT = 90  # of `maxmemory`
 SAMPLE_S = 1.0
 
 
 class Room:
     """
-    Room for new runs, as one process knows it: the server is asked when a run is submitted, at most once a second.
+    Room for new runs, as one process knows it: what accepts them looks at the server's memory, at most once a second.
 
     Args:
         clock: Monotonic seconds.
@@ -23,24 +22,21 @@ class Room:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._sampled_at = -SAMPLE_S
-        self._used = self._limit = 0
+        self._full: tuple[int, int] | None = None
 
-    def check(self) -> Steps[None]:
+    def full_percent(self) -> int:
         """
+        Answer the percents from which on the script has to refuse; 0: it was looked at a moment ago.
+
         Raises:
-            RedisFull: There is none.
+            RedisFull: It was full then.
         """
-        now = self._clock()
-        if now >= self._sampled_at + SAMPLE_S:
-            (reply,) = yield [(b"INFO", b"memory")]
-            if isinstance(reply, bytes):  # a user who may not ask goes on: a full Redis itself refuses what it must
-                self._sampled_at = now
-                self._used, self._limit = _sizes(dict(line.partition(b":")[::2] for line in reply.split(b"\r\n")))
-        if self._limit and self._used > FULL_SHARE * self._limit:
-            raise RedisFull(self._used, self._limit)
+        if self._clock() >= self._sampled_at + SAMPLE_S:
+            return FULL_PERCENT
+        if self._full is not None:
+            raise RedisFull(*self._full)
+        return 0
 
-
-def _sizes(about: Mapping[bytes, bytes]) -> tuple[int, int]:
-    """Read what counts against `maxmemory`, and that; 0: there is no limit."""
-    used = int(about.get(b"used_memory", 0)) - int(about.get(b"mem_not_counted_for_evict", 0))
-    return used, int(about.get(b"maxmemory", 0))
+    def note(self, full: tuple[int, int] | None) -> None:
+        """Keep what the script has found: bytes used, and how many there may be, if it was full."""
+        self._sampled_at, self._full = self._clock(), full

@@ -12,7 +12,7 @@ from typing import Any
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.deciding import Deciding, Render
-from executor_worker.broker.graphs.errors import IdempotencyMismatch, TooManyRuns
+from executor_worker.broker.graphs.errors import IdempotencyMismatch, RedisFull, TooManyRuns
 from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps
 from executor_worker.broker.graphs.scripts import submit_script
@@ -134,7 +134,7 @@ def submit(run: Submission, render: Render | None = None, deciding: Deciding | N
         RedisFull: There is no room for it.
         StreamUnavailable: Not now.
     """
-    yield from run.room.check()
+    percent = run.room.full_percent()
     stored = run.stored or StoredPlan.of(run.graph)
     base = run_key(run.graph_id)
     deciding = deciding or Deciding(run.graph_id, render)
@@ -148,16 +148,35 @@ def submit(run: Submission, render: Render | None = None, deciding: Deciding | N
     about: list[Word] = [
         run.body_digest,
         run.max_active,
+        percent,
         2 * len(head),
         *(word for pair in head.items() for word in pair),
     ]
     requests = [*_plan_requests(base, stored), (b"SET", keys[2], document, b"EX", PLANNED_S, b"NX")]
     while True:
-        *_, reply = checked((yield [*requests, ScriptCall(submit_script(), keys, [*about, *deciding.words()])]))
+        *_, reply = _unless_full((yield [*requests, ScriptCall(submit_script(), keys, [*about, *deciding.words()])]))
         if reply[0] != b"judge":
+            if percent:
+                run.room.note((reply[1], reply[2]) if reply[0] == b"full" else None)
             return _answered(run, reply)
         requests = []
         yield from deciding.decide(reply[1])
+
+
+def _unless_full(replies: Sequence[Any]) -> Sequence[Any]:
+    """
+    Answer *replies*, none of which is an error.
+
+    Raises:
+        RedisFull: Redis takes no writes at all.
+        StreamError: Something else is wrong.
+    """
+    try:
+        return checked(replies)
+    except StreamUnavailable as error:
+        if str(error).startswith("OOM"):
+            raise RedisFull from error
+        raise
 
 
 def _plan_requests(base: str, stored: StoredPlan) -> list[Request]:
@@ -174,7 +193,7 @@ def _answered(run: Submission, reply: Sequence[Any]) -> Submitted:
     Read what came of it.
 
     Raises:
-        IdempotencyMismatch, TooManyRuns, StreamUnavailable: Nothing did.
+        IdempotencyMismatch, TooManyRuns, RedisFull, StreamUnavailable: Nothing did.
     """
     match reply[0]:
         case b"submitted":
@@ -185,6 +204,8 @@ def _answered(run: Submission, reply: Sequence[Any]) -> Submitted:
             raise IdempotencyMismatch(reply[1].decode())
         case b"active":
             raise TooManyRuns(reply[1])
+        case b"full":
+            raise RedisFull(*reply[1:])
     raise StreamUnavailable("the run's plan was lost before it was accepted; submit it again")
 
 

@@ -2,14 +2,15 @@
 -- a TTL.
 --
 -- KEYS: the run's head, idempotency key (or the head where there is none), state document.
--- ARGV: the body's digest, most active runs (0: no limit), number of the head's words, those, number of decisions, those,
+-- ARGV: the body's digest, most active runs (0: no limit), percents of its memory from which on the server is full (0: it
+--       is not looked at), number of the head's words, those, number of decisions, those,
 --       the run's output or ''. The document lacks its end: the time, and what closes it.
 -- Reply: {'submitted', ms, runs that have ended (module.lua)}, {'replayed', graph_id, status, ms}, {'mismatch', graph_id},
---        {'active', n}, {'judge', …}, {'unplanned'}: the plan or the document is not there (any more).
+--        {'active', n}, {'full', bytes used, bytes there may be}, {'judge', …}, {'unplanned'}: the plan or the document is not there (any more).
 
 local base = KEYS[1]
 local shard = string.match(base, '^(.*:)run:[^:]*$')
-local digest, most = word(), number()
+local digest, most, full_percent = word(), number(), number()
 local words = {}
 for i = 1, number() do words[i] = word() end
 
@@ -36,6 +37,20 @@ local active = most > 0 and redis.call('ZCARD', shard .. 'runs:running') or 0
 if most > 0 and active >= most then
   discard()
   return {'active', active}
+end
+-- What counts against the server's memory and how much that may be, where it is full; a user who may not ask goes on: a
+-- full server itself refuses what it must.
+local function full()
+  local about = redis.pcall('INFO', 'memory')
+  if type(about) ~= 'string' then return nil end
+  local function figure(name) return tonumber(string.match(about, '\n' .. name .. ':(%d+)')) or 0 end
+  local limit, used = figure('maxmemory'), figure('used_memory') - figure('mem_not_counted_for_evict')
+  return limit > 0 and used * 100 > limit * full_percent and {'full', used, limit}
+end
+local refusal = full_percent > 0 and full()
+if refusal then
+  discard()
+  return refusal
 end
 local head = {}
 for i = 1, #words, 2 do head[words[i]] = words[i + 1] end
