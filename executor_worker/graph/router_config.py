@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from executor_worker.graph.problems import Location, Problems, shown
+from executor_worker.graph.problems import Location, Problems, cut, shown
 from executor_worker.graph.router import ALWAYS, Mode, Model, Routing, Rule
 
 MODES: tuple[Mode, ...] = ("deterministic", "llm", "hybrid")
@@ -43,14 +43,18 @@ def _mode(
     if said is None or said == "":
         return natural
     if said not in MODES:
-        message = f"the mode must be one of {', '.join(MODES)}; found {shown(said)}"
+        found = cut(said) if isinstance(said, str) else shown(said)
+        message = f"unknown routing mode: {found}; there are: {', '.join(MODES)}"
         problems.add((location, "mode"), "unknown_value", message, f"Write {problems.suggest(said, MODES) or natural}.")
         return natural
     if said in ("llm", "hybrid") and model is None and not _tries_model(config):
-        fix = 'Add "prompt_template" and "routes", an object of answer and node.'
-        problems.add((location, "mode"), "missing", f"mode {said} needs a prompt and routes", fix)
+        needed = "llm_config" if said == "llm" else "llm_fallback"
+        fix = 'Add it, or "prompt_template" and "routes", an object of answer and node, beside the mode.'
+        problems.add((location, "mode"), "missing", f"{said} mode requires {needed}", fix)
     if said in ("deterministic", "hybrid") and not rules and not _list(config, "rules", "fast_rules", "routes"):
-        problems.add((location, "mode"), "missing", f"mode {said} needs rules", 'Add "rules" of condition and target.')
+        needed = "rules" if said == "deterministic" else "fast_rules"
+        fix = f'Add "{needed}" of condition and target.'
+        problems.add((location, "mode"), "missing", f"{said} mode requires {needed}", fix)
     mode: Mode = said
     return mode
 

@@ -15,6 +15,7 @@ from executor_worker.nodes import llm, spec
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.templates import short
 
+INVALID_CONFIG = "invalid config: "
 _FIELD = "route"
 _SHOWN_CHARS = 300
 
@@ -30,9 +31,12 @@ def run(config: dict[str, Any], scope: Mapping[str, Any], context: Context) -> t
         The router's output, and the rules that raised.
 
     Raises:
+        InvalidNode: The config can't be read: only of routers that others schedule, ours are looked at before they run.
         NoRoute: Nothing matched and there is no fallback.
     """
-    routing = router_config.read(config, None, Problems())
+    routing = router_config.read(config, None, problems := Problems())
+    for problem in problems:
+        raise InvalidNode(f"{INVALID_CONFIG}{problem.message}")
     decided = decide(routing, scope)
     if isinstance(decided, NeedsModel):
         decided = _asked(routing, decided, scope, context)
@@ -57,8 +61,18 @@ def _asked(
         request = replace(llm.opening(node.llm, context, prompt), output_schema=_schema(needed.model))
         text, _ = llm.ask(request, context)
     except (TemplateError, ModelError, InvalidNode, ConfigError) as error:
-        return unanswered(routing, short(str(error), _SHOWN_CHARS), needed.errors)
+        return unanswered(routing, f"{_cause(routing, error)}: {short(str(error), _SHOWN_CHARS)}", needed.errors)
     return answered(routing, _answer_in(text), needed.errors)
+
+
+def _cause(routing: Routing, error: Exception) -> str:
+    """Begin the reason for a fallback as the original's routers did."""
+    if isinstance(error, TemplateError):
+        return "failed to render prompt"
+    if isinstance(error, ModelError):
+        return "llm call failed"
+    missing = "llm client not configured"
+    return f"fast rules did not match and {missing}" if routing.mode == "hybrid" else missing
 
 
 def _schema(model: Model) -> dict[str, Any]:

@@ -147,12 +147,9 @@ def _check_name(
     mapped = located.node.input_mapping if not _mapping(location) else {}
     if _is_input(name, subject, mapped):
         return
-    parts, view = name.split("."), _Viewpoint(node)
-    if parts[0] == "state" and located.routing is not None:
-        parts = parts[1:]
-        if not parts or parts[0] in ("graph_id", "status", "inputs"):
-            return
-        parts = ["nodes", *parts[1:]] if parts[0] == "node_states" else ["inputs", *parts]
+    parts, view = _without_state(subject, name).split("."), _Viewpoint(node)
+    if parts == ["state"] or _is_input(".".join(parts), subject, mapped):
+        return
     if parts[0] == "nodes":
         if len(parts) > 1:
             _check_node(subject, parts[1], view, _absolute(located, location))
@@ -164,13 +161,25 @@ def _check_name(
 
 
 def _check_output_name(subject: Subject, name: str, location: Location) -> None:
-    parts = name.split(".")
-    if _is_input(name, subject, {}) or name in ("inputs", "nodes"):
+    bare = _without_state(subject, name)
+    parts = bare.split(".")
+    if _is_input(name, subject, {}) or _is_input(bare, subject, {}) or bare in ("inputs", "nodes", "state"):
         return
     if parts[0] == "nodes" and parts[1] not in subject.nodes:
         unknown_node(subject, parts[1], location)
     elif parts[0] != "nodes" and parts[0] not in subject.nodes and subject.inputs is not None:
         _unknown(subject, name, None, location)
+
+
+def _without_state(subject: Subject, name: str) -> str:
+    """Answer what a template's `state.…` stands for, as a name without it; `state` for fields that are always there."""
+    if not name.startswith("state.") or "state" in subject.nodes:
+        return name
+    inside = name.removeprefix("state.")
+    first, _, rest = inside.partition(".")
+    if first in ("graph_id", "status") or inside in ("inputs", "node_states"):
+        return "state"
+    return f"nodes.{rest}" if first == "node_states" else f"inputs.{inside.removeprefix('inputs.')}"
 
 
 def _is_input(name: str, subject: Subject, mapped: dict[str, str]) -> bool:

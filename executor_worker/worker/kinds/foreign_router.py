@@ -11,6 +11,7 @@ from executor_worker.graph.router_config import FIELDS
 from executor_worker.graph.scopes import NodeEnd, condition_scope
 from executor_worker.graph.state import GraphState
 from executor_worker.json_text import dumps
+from executor_worker.nodes.router import INVALID_CONFIG
 from executor_worker.outcome import Completed, Failed
 from executor_worker.worker.stages import Work
 
@@ -57,8 +58,10 @@ def not_decided(work: Work, outcome: Failed, now: float) -> tuple[str, bytes]:
         "state_invalid": f"failed to convert state: {outcome.error}",
         "invalid_node": f"failed to parse node config: {outcome.error}",
     }
+    routing_failed = f"routing failed: {outcome.error}"
+    read = outcome.error.startswith(INVALID_CONFIG)
     told = {
-        "error": texts.get(outcome.code, f"routing failed: {outcome.error}"),
+        "error": routing_failed if read else texts.get(outcome.code, routing_failed),
         "execution_id": execution_id,
         "node_id": work.node_id,
         "timestamp": rfc3339(now),

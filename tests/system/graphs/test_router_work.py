@@ -50,9 +50,18 @@ def test_work_event_and_its_errors(redis_server: RedisServer, executor: Callable
     event = {"id": "x", "type": "node.work", "execution_id": "e2", "data": {"graph_id": "e2", "node_id": "r"}}
     db.xadd("dago:events:router.work", {"data": json.dumps(event)})
     db.xadd("router.work", {"data": json.dumps({"execution_id": "gone", "node_id": "r", "config": CONFIG})})
+    wrong = {"mode": "deterministic", "fallback": "b"}
+    db.xadd("router.work", {"data": json.dumps({"execution_id": "e2", "node_id": "wrong", "config": wrong})})
     executor(redis_server, workers=1)
     (decided,) = wait_until(lambda: db.xrange("router.decided"), 20)
     assert json.loads(decided[1][b"data"])["target_node"] == "b"
-    (failed,) = wait_until(lambda: db.xrange("router.decided.errors"), 20)
-    told = json.loads(failed[1][b"data"])
-    assert told["error"] == "failed to load state: state not found for execution gone" and told["node_id"] == "r"
+    failed = wait_until(lambda: _errors(db) if db.xlen("router.decided.errors") == 2 else None, 20)
+    assert failed == {
+        "r": "failed to load state: state not found for execution gone",
+        "wrong": "routing failed: invalid config: deterministic mode requires rules",
+    }
+
+
+def _errors(db: Any) -> dict[str, str]:
+    told = [json.loads(fields[b"data"]) for _, fields in db.xrange("router.decided.errors")]
+    return {one["node_id"]: one["error"] for one in told}

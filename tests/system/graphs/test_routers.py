@@ -13,7 +13,7 @@ from tests.kit import Pool, RedisServer
 from tests.system.graphs.conftest import Kernel, calc
 
 RULES = [{"condition": "inputs.amount > 1000", "target": "big"}, {"condition": "inputs.vip", "target": "vip"}]
-MODEL = {"prompt_template": "Is this urgent? {{message}}", "routes": {"urgent": "fast", "calm": "slow"}}
+MODEL = {"prompt_template": "Is this urgent? {{state.message}}", "routes": {"urgent": "fast", "calm": "slow"}}
 
 
 def graph(config: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +71,7 @@ def test_model_decides_where_rules_do_not(
         route = result["result"]["route"]["output"]
         assert (route["target"], route["path"], route["mode"]) == (way, path, "hybrid"), route
         assert "usage" in route
+        assert route["reasoning"].startswith("llm call failed: ") == (run == submitted[-1]), route
         completed = [event for event in kernel.events(run) if event["type"] == "node.completed"]
         assert completed[0]["data"]["next_node"] == way and completed[0]["data"]["mode"] == "router"
 

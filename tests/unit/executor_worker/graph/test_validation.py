@@ -186,6 +186,23 @@ def test_a_missing_input_in_a_rule_is_no_error_since_the_rule_is_then_skipped() 
     assert checked(graph({"r": {"type": "router", "rules": [rule], "fallback": "b"}, "b": TOOL}), inputs={}).valid
 
 
+STATE_NAMES = ("q", "inputs.q.x", "inputs", "graph_id", "status", "node_states.a.output")
+
+
+@pytest.mark.parametrize("name", STATE_NAMES)
+def test_templates_see_the_state_that_conditions_see(name: str) -> None:
+    """In parameters, prompts, a router's prompt and the run's output alike; what is not there is still told."""
+    text = f"{{{{state.{name}}}}}"
+    router = {"type": "router", "prompt_template": text, "routes": {"y": "d"}}
+    nodes = {"a": TOOL, "b": {**TOOL, "tool_params": {"x": text}}, "c": router, "d": {"type": "llm", "prompt": text}}
+    document = {**graph(nodes, "a>b", "b>c"), "output": text}
+    assert checked(document, inputs={"q": 1}).valid
+    assert told(checked({**document, "output": "{{state.b}}"}, inputs={"q": 1})) == {("/output", "unknown_name")}
+    missing = {**TOOL, "tool_params": {"x": "{{state.zz}}"}}
+    report = checked(graph({"a": TOOL, "b": missing}, "a>b"), inputs={"q": 1})
+    assert told(report) == {("/nodes/b/tool_params/x", "unknown_name")}
+
+
 def test_a_name_that_a_router_only_asks_for_may_be_missing() -> None:
     router = {"type": "router", "prompt_template": "{{#if vip}}VIP{{/if}} {{message}}", "routes": {"y": "b"}}
     assert checked(graph({"r": router, "b": TOOL}), inputs={"message": "m"}).valid
