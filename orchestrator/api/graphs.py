@@ -144,16 +144,21 @@ class GraphRoutes:
         return answer({"matched": len(ids), "dry_run": dry}, 202)
 
     async def events(self, request: Request) -> Response:
-        graph_id = state_of(request, "id")
+        graph_id, position = state_of(request, "id"), live.position_of(request)
         if wants_stream(request):
             head = await self._runs.head(graph_id)
-            position = live.position_of(request)
-            if head.ended and position.seq == head.seq and "last-event-id" in request.headers:
+            if (
+                head.ended
+                and position.seq == head.seq
+                and "last-event-id" in request.headers
+                and not await self._lost(graph_id, position)
+            ):
                 return Response(status_code=204)  # else an EventSource comes again for ever
             return live.stream(self._service, graph_id, position, request)
+        reset = await self._lost(graph_id, position)
         page = await self._runs.events(
             graph_id,
-            live.position_of(request).seq,
+            0 if reset else position.seq,
             number(request, "limit", 500, least=1, most=1000),
             tuple(word.replace("_", ".", 1) for word in words(request, "types")),
             words(request, "nodes"),
@@ -161,7 +166,12 @@ class GraphRoutes:
         )
         named = request.query_params.get("names") == "underscore"
         shown = [{**one, "type": one["type"].replace(".", "_")} for one in page.events] if named else page.events
-        return answer({"events": shown, "next_after": page.next_after, "ended": page.ended})
+        told = {"events": shown, "next_after": page.next_after, "ended": page.ended}
+        return answer({"reset": True, **told} if reset else told)
+
+    async def _lost(self, graph_id: str, position: Position) -> bool:
+        """Tell whether a run's log no longer has the event that a reader knows by its id: Redis lost the end of it."""
+        return bool(position.four) and not await self._runs.has_event(graph_id, position.seq, position.four)
 
     async def ticket(self, request: Request) -> Response:
         """Make what can stand in an address for a minute, if no header can be sent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 
@@ -28,6 +29,7 @@ MARKS = {
     Mark.LEAVING: b": this server ends; join again at the last id\n\n",
     Mark.RESET: b'event: reset\nid: 0\ndata: {"type":"reset"}\n\n',
 }
+POSITION = re.compile("([0-9]{1,15})(?:-([0-9a-z]{1,4}))?")
 END: Message = {"type": "http.response.body", "body": b""}
 Headers = Mapping[str, str]
 
@@ -40,10 +42,12 @@ def position_of(connection: HTTPConnection) -> Position:
         InvalidRequest: It is neither.
     """
     text = connection.headers.get("last-event-id", "") or connection.query_params.get("after", "")
-    seq, _, four = text.partition("-")
-    if text and not (seq.isascii() and seq.isdigit() and len(seq) < 16 and len(four) <= 4):
+    if not text:
+        return Position(0, "")
+    found = POSITION.fullmatch(text)
+    if found is None:
         raise InvalidRequest("'after' has to be the number of an event, or the id of one as it came")
-    return Position(int(seq or 0), four)
+    return Position(int(found[1]), found[2] or "")
 
 
 def wanted_of(query: QueryParams) -> Wanted:

@@ -187,6 +187,10 @@ class Runs:
             return replace(page, events=found[:limit], next_after=found[limit - 1]["seq"], ended=False)
         return replace(page, events=found)
 
+    async def has_event(self, graph_id: str, seq: int, four: str) -> bool:
+        """Tell whether event number *seq* of a run's log is the one whose id begins with *four*."""
+        return await self._do(runs.check_cursor(graph_id, seq, four))
+
     async def wait(self, graph_id: str, seconds: float, after: int | None = None) -> runs.Head:
         """
         Wait for a run's end, or with *after* for an event beyond that number; return how it is then.

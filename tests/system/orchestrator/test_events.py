@@ -153,6 +153,11 @@ def test_a_position_that_the_log_never_had_begins_anew(http: httpx2.Client, shar
     log = [block.data for block in read(http, graph_id)]
     shown = read(http, graph_id, after="3-zzzz")
     assert shown[0].name == "reset" and [block.data for block in shown[1:]] == log
+    page = http.get(f"{V1}/graphs/{graph_id}/events", params={"after": "3-zzzz"}).json()
+    assert page["reset"] is True and page["events"] == log
+    last = f"{log[-1]['seq']}-{log[-1]['id'][:4]}"
+    assert "reset" not in http.get(f"{V1}/graphs/{graph_id}/events", params={"after": last}).json()
+    assert read(http, graph_id, last_id=f"{len(log)}-zzzz")[0].name == "reset"
     assert read(http, graph_id, after="999")[0].name == "reset"
     seen, _ = frames(f"{shared.api_url}{V1}/graphs/{graph_id}/ws?after=3-zzzz")
     assert seen == [{"type": "reset"}, *log]
@@ -178,7 +183,7 @@ def test_events_can_be_chosen_and_named_otherwise(http: httpx2.Client, shared: P
     assert whole.data["data"]["output"] == text
 
 
-@pytest.mark.parametrize("after", ["x", "-1", "1-abcde", "1.5", "9" * 30])
+@pytest.mark.parametrize("after", ["x", "-1", "1-abcde", "1-", "1.5", "9" * 30])
 def test_positions_that_mean_nothing_are_refused(http: httpx2.Client, shared: Pool, after: str) -> None:
     """Over HTTP as a bad request, over WebSocket by its code for that."""
     graph_id = submitted(http, doubling(), x=1)
