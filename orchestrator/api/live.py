@@ -21,6 +21,7 @@ from orchestrator.service import Service, as_api_error
 from orchestrator.shown import Batch, Mark, Position, Shown, Wanted
 
 SLOW_S = 5.0  # a reader that takes nothing for so long is cut off
+FAREWELL_S = 60.0  # and is then given to find out why, if it reads again
 RETRY_MS = 500
 UNKNOWN, NOT_ALLOWED, TOO_SLOW, RESTART, BROKEN = 4404, 4401, 1013, 1012, 1011
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -234,6 +235,13 @@ class SlowReaderProtocol(WebSocketsSansIOProtocol):
     """Cuts off a reader that takes nothing for a while: what waits for it is bounded by the line's buffer."""
 
     _cut: asyncio.TimerHandle | None = None
+    _farewell: asyncio.TimerHandle | None = None
+
+    def shutdown(self) -> None:
+        if self._farewell is not None:
+            self.transport.abort()  # what nobody reads holds no end up
+        else:
+            super().shutdown()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -245,12 +253,13 @@ class SlowReaderProtocol(WebSocketsSansIOProtocol):
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
+        for timer in (self._cut, self._farewell):
+            if timer is not None:
+                timer.cancel()
         super().connection_lost(exc)
 
     def _cut_off(self) -> None:
-        """Put the reason behind what waits; the line is closed soon whether it was read or not."""
+        """Put the reason behind what waits; the line is closed in the end whether it was read or not."""
         if self.close_sent or self.transport.is_closing():
             return
         self.conn.send_close(TOO_SLOW, "reader too slow; join again at the last seq")
@@ -258,4 +267,4 @@ class SlowReaderProtocol(WebSocketsSansIOProtocol):
         self.close_sent = self.disconnected = True
         self.queue.put_nowait({"type": "websocket.disconnect", "code": TOO_SLOW})
         self.writable.set()
-        self.loop.call_later(SLOW_S, self.transport.abort)
+        self._farewell = self.loop.call_later(FAREWELL_S, self.transport.abort)
