@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from executor_worker.errors import NodeError, NodeTimeout, ToolTimeout, ToolUnavailable
 from executor_worker.outcome import Usage
@@ -36,6 +36,7 @@ class Circuit:
         return f"{self.kind}/{self.name}"
 
 
+@dataclass(eq=False)
 class RunContext:
     """
     Args:
@@ -50,14 +51,13 @@ class RunContext:
         tracing: Takes up each step as a span.
     """
 
-    tracing: Tracing = NO_TRACING
-
-    def __init__(self, deadline: float, key: str = "once", clock: Callable[[], float] = time.monotonic) -> None:
-        self.deadline = deadline
-        self.key = key
-        self.clock = clock
-        self.kept_back = 0.0
-        self.tries = self.spent = 0
+    deadline: float
+    key: str = "once"
+    clock: Callable[[], float] = time.monotonic
+    kept_back: float = field(default=0.0, init=False)
+    tries: int = field(default=0, init=False)
+    spent: int = field(default=0, init=False)
+    tracing: Tracing = field(default=NO_TRACING, init=False)
 
     def left(self) -> float:
         """Seconds until the item's deadline, without those kept back; negative when it has passed."""
@@ -148,5 +148,10 @@ class RunContext:
     def tool_failed(self, name: str, error: NodeError) -> None:
         """Show the author of the tool *name* what happened in it."""
 
-    def tool_called(self, name: str, seconds: float, ok: bool) -> None:
-        """Count a tool call that has ended."""
+    def tool_called(self, name: str, seconds: float, ok: bool, call: str = "") -> None:
+        """
+        Count a tool call that has ended.
+
+        Args:
+            call: Names it to the run's watchers, if they are to be shown now that it was answered; "" if not.
+        """

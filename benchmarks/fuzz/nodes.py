@@ -19,9 +19,9 @@ from executor_worker.errors import ModelBadResponse, ModelRejected, ModelUnavail
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Outcome, Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
-from executor_worker.run_context import RunContext
+from executor_worker.run_context import Circuit, RunContext
 from executor_worker.tools import Answer, Effects, FunctionTool, Tool
-from executor_worker.tools.base import OnProgress, unheard
+from executor_worker.tools.base import OnProgress, unheard, unsure
 from executor_worker.tools.functions.functions import Mark
 from executor_worker.worker.journal import RunJournal
 from executor_worker.worker.kinds.document import DocumentWork
@@ -120,6 +120,8 @@ class Loose:
         self.name = name
         self.description, self.source = "d", "foreign"
         self.input_schema: dict[str, Any] = {"type": "object"}
+        self.circuits: tuple[Circuit, ...] = ()
+        self.surely_fits = unsure
         self.effects: Effects | None = None
         self.timeout = 1.0
         self._material = material

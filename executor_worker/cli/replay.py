@@ -6,8 +6,9 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from executor_worker.broker.connection.link import Link
@@ -28,7 +29,7 @@ from executor_worker.providers.base import Answering, ModelReply, ModelRequest
 from executor_worker.providers.prices import Prices
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.settings import Settings
-from executor_worker.tools.base import Answer, Effects, OnProgress, Tool, Toolbox, unheard
+from executor_worker.tools.base import Answer, Effects, OnProgress, Tool, Toolbox, unheard, unsure
 from executor_worker.worker.journal import told
 
 
@@ -169,6 +170,8 @@ class _NoModel:
 class _OldTools:
     """Tools of which only the answers are left."""
 
+    at_hand: Mapping[str, Tool] = MappingProxyType({})
+
     def __init__(self, records: Sequence[Record]) -> None:
         self._names = dict.fromkeys(record["name"] for record in records if record["step"] == "sent")
 
@@ -194,6 +197,8 @@ class _OldTool:
     def __init__(self, name: str) -> None:
         self.name = name
         self.input_schema: dict[str, Any] = {}
+        self.circuits: Sequence[Circuit] = ()
+        self.surely_fits = unsure
 
     def call(
         self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from executor_worker.errors import ToolUnavailable
 from executor_worker.nodes.context_budget import ContextBudget
+from executor_worker.nodes.journal import Journal
 from executor_worker.nodes.steps import Steps
 from executor_worker.nodes.templates import Scope
 from executor_worker.providers.prices import Prices
@@ -18,6 +19,7 @@ class Context:
     """
     Attributes:
         scope: The names its templates can use.
+        shown: Is told what watchers are to see.
         model: Used if the node names none.
         max_iterations: Model calls of an agent that names no limit.
         watch: The run's time; an agent keeps some of it back for its ending.
@@ -25,6 +27,7 @@ class Context:
 
     scope: Scope
     steps: Steps
+    shown: Journal
     tools: Toolbox
     model: str
     max_iterations: int

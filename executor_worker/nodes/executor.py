@@ -14,11 +14,12 @@ from executor_worker.nodes.agent import loop
 from executor_worker.nodes.agent.limits import Limits
 from executor_worker.nodes.context import Context
 from executor_worker.nodes.context_budget import ContextBudget
-from executor_worker.nodes.journal import Journal
+from executor_worker.nodes.extract import extraction
+from executor_worker.nodes.journal import NOT_KEPT, Journal, started
 from executor_worker.nodes.steps import Steps
 from executor_worker.nodes.templates import Scope
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
-from executor_worker.providers.base import Answering, ModelRequest, UserTurn
+from executor_worker.providers.base import Answering, Fallback, ModelRequest, UserTurn
 from executor_worker.providers.prices import Priced, Prices
 from executor_worker.run_context import RunContext
 from executor_worker.tools.base import Toolbox
@@ -89,20 +90,33 @@ class Executor:
         Raises:
             Interrupt: The run was ended from outside, for another reason than that its graph was cancelled.
         """
-        steps = Steps(self._answering, run_context, journal, task.config)
+        shown = journal or NOT_KEPT
+        steps = Steps(self._answering, run_context, shown, task.config)
         mode: Mode | None = None
         try:
             if task.rules is not None:
                 mode = "router"
-                return self._routed(task, task.rules, self._context(task, steps, run_context))
+                return self._routed(task, task.rules, self._context(task, steps, shown, run_context))
             mode = spec.mode_of(task.config)
             node = spec.read(task.config, mode)
             if node.timeout is not None:
                 run_context.deadline = min(run_context.deadline, run_context.clock() + node.timeout)
             run_context.check()
             run_context.show(mode)
-            steps.begin()
-            return _completed(_run(task, node, self._context(task, steps, run_context)), mode, steps)
+            if not shown.start_told:
+                shown.tell(started())
+            context = self._context(task, steps, shown, run_context)
+            match node:
+                case spec.ToolNode():
+                    output = tool.run(node, context)
+                case spec.LlmNode():
+                    output = llm.run(node, context)
+                case spec.AgentNode():
+                    with run_context.tracing.agent(task.node_id, node.llm.model or context.model):
+                        output = loop.run(node, context)
+            if steps.fallback is None:
+                return Completed(output, mode, steps.usage)
+            return _fallen_back(output, mode, steps, steps.fallback)
         except Stopped as error:
             return _failed(Cancelled(str(error)), mode, steps)
         except Interrupt:
@@ -125,7 +139,8 @@ class Executor:
         """
         context.run_context.check()
         context.run_context.show("router")
-        context.steps.begin()
+        if not context.shown.start_told:
+            context.shown.tell(started())
         output, errors = router.run(task.config, rules, context)
         detail: dict[str, Any] = {"edge_errors": errors} if errors else {}
         if context.steps.fallback is not None:
@@ -146,22 +161,20 @@ class Executor:
             mode = spec.mode_of(task.config)
             node = spec.read(task.config)
             run_context = RunContext(math.inf)
-            return {
-                "valid": True,
-                "mode": mode,
-                **_preview(node, self._context(task, Steps(self._answering, run_context), run_context)),
-            }
+            steps = Steps(self._answering, run_context, NOT_KEPT, task.config)
+            return {"valid": True, "mode": mode, **_preview(node, self._context(task, steps, NOT_KEPT, run_context))}
         except NodeError as error:
             return {"valid": False, "mode": mode, "error": str(error), "error_code": error.code}
 
     def _answering(self) -> Answering:
         return Priced(self._models, self._prices)
 
-    def _context(self, task: Task, steps: Steps, run_context: RunContext) -> Context:
+    def _context(self, task: Task, steps: Steps, shown: Journal, run_context: RunContext) -> Context:
         scope = Scope(task.inputs, task.outputs, task.unfinished, task.further, task.message)
         return Context(
             scope=scope,
             steps=steps,
+            shown=shown,
             tools=self._tools,
             model=self._default_model,
             max_iterations=self._max_iterations,
@@ -171,28 +184,15 @@ class Executor:
         )
 
 
-def _run(task: Task, node: spec.Node, context: Context) -> Any:
-    match node:
-        case spec.ToolNode():
-            return tool.run(node, context)
-        case spec.LlmNode():
-            return llm.run(node, context)
-        case spec.AgentNode():
-            with context.run_context.tracing.agent(task.node_id, node.llm.model or context.model):
-                return loop.run(node, context)
-
-
 def _tools_named(config: dict[str, Any]) -> list[str]:
     """List all tools that a node's config names; `*` is whatever there is."""
     named = [config.get("tool_name"), *(config.get("tools") or ())]
     return [name for name in named if isinstance(name, str) and name != spec.ALL_TOOLS]
 
 
-def _completed(output: Any, mode: Mode, steps: Steps) -> Completed:
-    """Say which model has answered and why if it was not the one asked for; a tool's output stays the tool's."""
-    if steps.fallback is None:
-        return Completed(output, mode, steps.usage)
-    told = steps.fallback.as_json()
+def _fallen_back(output: Any, mode: Mode, steps: Steps, fallback: Fallback) -> Completed:
+    """Say which model has answered and why, for it was not the one asked for; a tool's output stays the tool's."""
+    told = fallback.as_json()
     return Completed(output if mode == "tool" else {**output, **told}, mode, steps.usage, told)
 
 
@@ -210,7 +210,7 @@ def _preview(node: spec.Node, context: Context) -> dict[str, Any]:
             found, params = tool.prepare(node, context)
             shown: dict[str, Any] = {"tool_name": node.tool, "tool_source": found.source, "tool_params": params}
             if node.extract is not None:
-                shown["extract_params"] = _shown(tool.extraction(node.extract, node.tool, found, context))
+                shown["extract_params"] = _shown(extraction(node.extract, node.tool, found, context))
             return shown
         case spec.LlmNode():
             return _shown(llm.prepare(node, context)[0])

@@ -93,6 +93,9 @@ class Unkept:
         return
 
 
+NOT_KEPT = Unkept()
+
+
 class Recorded:
     """Has been read already, and keeps what is added: for replays."""
 
@@ -212,21 +215,14 @@ def unsent(call: str) -> Record:
     return {"step": "unsent", "call": call}
 
 
-def answered(
-    call: str, name: str, answer: Answer, seconds: float, *, with_value: bool, with_text: bool = True
-) -> Record:
+def answered(call: str, name: str, answer: Answer, seconds: float, *, with_value: bool) -> Record:
     """
     Args:
         with_value: The run wants the answer as a value, not as a model reads it.
-        with_text: False: it is only told, and what was answered is not read.
     """
     record: Record = {"step": "answered", "call": call, "name": name, "ok": not answer.is_error}
-    record["seconds"] = round(seconds, 3)
-    if with_text:
-        record |= {"text": answer.text, "blocks": list(answer.blocks)}
-        if with_value:
-            record["value"] = answer.value
-    return record
+    record |= {"seconds": round(seconds, 3), "text": answer.text, "blocks": list(answer.blocks)}
+    return {**record, "value": answer.value} if with_value else record
 
 
 def failed(call: str, name: str, error: NodeError, seconds: float) -> Record:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from executor_worker.errors import InvalidNode, ModelBadResponse
 from executor_worker.nodes.answer import MAX_REPAIRS, Unfit, Wanted
-from executor_worker.nodes.context import Context
 from executor_worker.nodes.spec import LlmNode, ModelSpec
 from executor_worker.nodes.templates import as_json, blank, sendable, short
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, UserTurn
+
+if TYPE_CHECKING:
+    from executor_worker.nodes.context import Context
 
 FINISHED = frozenset({"end_turn", "stop_sequence"})
 

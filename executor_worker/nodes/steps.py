@@ -1,7 +1,8 @@
 """
 The two kinds of step that cost something: a model call and a tool call.
 
-All of a run's calls go through one `Steps`, and nodes keep no state but the conversation, which is plain data.
+What a run has to write down goes through one `Steps`: all calls of agents and models, and those of a tool's node that
+must not be made twice. Nodes keep no state but the conversation, which is plain data.
 What was answered is written to the run's journal before it is used, and a tool call before it is sent. So a run
 that was interrupted, by anything, is led to where it stopped: answers come from the journal as long as it has
 them; a call that was sent and never answered is made again only if that is known to do no harm.
@@ -10,7 +11,7 @@ them; a call that was sent and never answered is made again only if that is know
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from loguru import logger
@@ -27,8 +28,9 @@ from executor_worker.errors import (
     UnknownTool,
 )
 from executor_worker.nodes import calls, journal
-from executor_worker.nodes.journal import Config, History, Journal, Record, Unkept
+from executor_worker.nodes.journal import Config, History, Journal, Record
 from executor_worker.nodes.templates import short
+from executor_worker.nodes.tool import call_tool
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import Answering, Fallback, ModelReply, ModelRequest
 from executor_worker.run_context import RunContext
@@ -58,7 +60,6 @@ class _Call:
         id: Its name in the journal: `<model calls before it>.<position in the turn>`.
         again: It is made again if an earlier run has sent it and its answer is unknown.
         value: The run wants the answer's value, not what a model reads.
-        kept: It is written down.
     """
 
     tool: Tool | None
@@ -67,9 +68,9 @@ class _Call:
     arguments: dict[str, Any]
     again: bool
     value: bool = False
-    kept: bool = True
 
 
+@dataclass(slots=True)
 class Steps:
     """
     Args:
@@ -84,27 +85,15 @@ class Steps:
         fallback: Set if the last answer was another model's than the one asked for.
     """
 
-    def __init__(
-        self,
-        provider: Callable[[], Answering],
-        run_context: RunContext,
-        kept: Journal | None = None,
-        config: Config | None = None,
-    ) -> None:
-        self._provider = provider
-        self._run_context = run_context
-        self._journal = kept or Unkept()
-        self._config = config or {}
-        self._known: History | None = None
-        self.usage: Usage | None = None
-        self.replies = 0
-        self.made: list[Made] = []
-        self.fallback: Fallback | None = None
-
-    def begin(self) -> None:
-        """Show that the run has begun."""
-        if not self._journal.start_told:
-            self._journal.tell(journal.started())
+    _provider: Callable[[], Answering]
+    _run_context: RunContext
+    _journal: Journal
+    _config: Config
+    _known: History | None = field(default=None, init=False)
+    usage: Usage | None = field(default=None, init=False)
+    replies: int = field(default=0, init=False)
+    made: list[Made] = field(default_factory=list, init=False)
+    fallback: Fallback | None = field(default=None, init=False)
 
     def model(self, request: ModelRequest) -> ModelReply:
         """
@@ -126,8 +115,7 @@ class Steps:
         """
         Call *tool* with *arguments*, which fit its schema, for its value: the one call of a tool node.
 
-        A call that an earlier run has sent is sent again unless the tool is declared unsafe; so nothing needs to be
-        written down if it is not, and no model was paid for the arguments.
+        A call that an earlier run has sent is sent again unless the tool is declared unsafe.
 
         Args:
             name: What the node calls it.
@@ -137,10 +125,8 @@ class Steps:
             ToolUncertain: It may have been called: the line was lost, or an earlier run was.
             NodeTimeout, Cancelled, Abandoned: From the run context.
         """
-        unsafe = tool.effects == "unsafe"
-        kept = unsafe or self.replies > 0
-        call = _Call(tool, f"{self.replies}.0", name, arguments, again=not unsafe, value=True, kept=kept)
-        known = self._history.answered(call.id) if kept else None
+        call = _Call(tool, f"{self.replies}.0", name, arguments, again=tool.effects != "unsafe", value=True)
+        known = self._history.answered(call.id)
         return self._made(call) if known is None else journal.answer(known)
 
     def asked_tool(self, tool: Tool | None, position: int, name: str, arguments: dict[str, Any]) -> Answer:
@@ -221,47 +207,37 @@ class Steps:
 
     def _made(self, call: _Call) -> Answer:
         """Make *call*, unless an earlier run may have made it and it is not to be repeated."""
-        run_context, shown = self._run_context, self._journal
+        run_context = self._run_context
         started = run_context.clock()
-        keep = self._keep if call.kept else shown.tell
         try:
-            tool, key = self._sent(call, keep)
+            tool, key = self._sent(call)
             try:
-                answer = calls.call_tool(tool, call.name, call.arguments, key, run_context, shown)
+                answer = call_tool(tool, call.name, call.arguments, key, run_context, self._journal)
             except Parked:
-                keep(journal.unsent(call.id))  # else the run that goes on would take its outcome for unknown
+                self._keep(journal.unsent(call.id))  # else the run that goes on would take its outcome for unknown
                 raise
-            if call.kept:
-                run_context.phase("running")  # to write down may take as long as Redis is away
+            run_context.phase("running")  # to write down may take as long as Redis is away
+            seconds = run_context.clock() - started
             try:
-                record = journal.answered(
-                    call.id, call.name, answer, run_context.clock() - started,
-                    with_value=call.value, with_text=call.kept or shown.content,
-                )  # fmt: skip
-                keep(record)
+                self._keep(journal.answered(call.id, call.name, answer, seconds, with_value=call.value))
             except ValueError:
                 raise ToolFailed(f"{short(call.name)} returned output that is not JSON") from None
             return answer
         except (ToolError, UnknownTool) as error:
-            if call.kept:
-                run_context.phase("running")
-            keep(journal.failed(call.id, call.name, error, run_context.clock() - started))
+            run_context.phase("running")
+            self._keep(journal.failed(call.id, call.name, error, run_context.clock() - started))
             raise
 
-    def _sent(self, call: _Call, keep: Callable[[Record], None]) -> tuple[Tool, str]:
+    def _sent(self, call: _Call) -> tuple[Tool, str]:
         """Write down that *call* is sent; answers what is called, and by which idempotency key."""
-        tool, key = call.tool, self._run_context.key
-        was_sent = call.kept and self._history.sent(call.id)
+        tool = call.tool
+        was_sent = self._history.sent(call.id)
         if was_sent and not call.again:
             raise ToolUncertain(f"an earlier run was interrupted while it called {short(call.name)}")
         if tool is None:
             raise UnknownTool(f"there is no tool {short(call.name)!r} any more")
         if not was_sent:
-            self._run_context.admit_tool(calls.circuits_of(tool))
-            if call.kept:
-                self._run_context.check()  # what is stopped here was not sent, and no reader should have to wonder
-            if call.kept or self._journal.content:
-                keep(journal.sent(call.id, call.name, call.arguments))
-        if call.kept:
-            key = self._history.key or key
-        return tool, f"{key}:{call.id}"
+            self._run_context.admit_tool(tool.circuits)
+            self._run_context.check()  # what is stopped here was not sent, and no reader should have to wonder
+            self._keep(journal.sent(call.id, call.name, call.arguments))
+        return tool, f"{self._history.key or self._run_context.key}:{call.id}"

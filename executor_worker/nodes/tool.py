@@ -1,30 +1,47 @@
-"""One call of one tool, its parameters rendered from templates or extracted by a model."""
+"""
+A call of a tool: found, its parameters rendered and checked, made, shown. All tool calls of all nodes are made here.
+
+The call of a tool's node is not written down, unless it must not be made twice or a model was paid for its parameters:
+`steps.py` does that, and for agents.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from typing import Any
+import marshal
+from typing import TYPE_CHECKING, Any
 
 import orjson
+from loguru import logger
 
-from executor_worker.errors import InvalidNode, ModelBadResponse, NodeError, ToolFailed
-from executor_worker.nodes.answer import MAX_REPAIRS
-from executor_worker.nodes.calls import circuits_of
-from executor_worker.nodes.context import Context
-from executor_worker.nodes.llm import opening
+from executor_worker.errors import (
+    Interrupt,
+    InvalidNode,
+    NodeError,
+    NodeTimeout,
+    ToolError,
+    ToolFailed,
+    ToolTimeout,
+    ToolUnavailable,
+    UnknownTool,
+)
+from executor_worker.nodes import journal
+from executor_worker.nodes.calls import GRACE_S, Progress, note_step
+from executor_worker.nodes.extract import extracted
+from executor_worker.nodes.journal import Journal
 from executor_worker.nodes.schema import misfits
-from executor_worker.nodes.spec import Extract, ToolNode
-from executor_worker.nodes.templates import blank, short
-from executor_worker.providers.base import ModelReply, ModelRequest, ToolResult, ToolSpec, ToolTurn, Turn, UserTurn
+from executor_worker.nodes.spec import ToolNode
+from executor_worker.nodes.templates import short
+from executor_worker.run_context import RunContext
+from executor_worker.telemetry import logs
 from executor_worker.tools.base import Answer, Tool
+
+if TYPE_CHECKING:
+    from executor_worker.nodes.context import Context
 
 _TOLD_CHARS = 4000
 _PLAIN_ONLY = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-_SYSTEM = (
-    "Call the tool with parameters taken from what the user gives you. "
-    "Take only what is there; leave out what is optional and not mentioned."
-)
+_ONE_CALL = "0.0"  # of a node that asks no model; see `journal`
 
 
 def run(node: ToolNode, context: Context) -> Any:
@@ -36,10 +53,18 @@ def run(node: ToolNode, context: Context) -> Any:
     """
     tool, params = prepare(node, context)
     if node.extract is not None:
-        context.run_context.admit_tool(circuits_of(tool))  # before a model is paid for the parameters
-        params = _extracted(node.extract, node.tool, tool, params, context)
+        context.run_context.admit_tool(tool.circuits)  # before a model is paid for the parameters
+        params = extracted(node.extract, node.tool, tool, params, context)
     try:
-        return _output(context.steps.tool(tool, node.tool, params), node.tool)
+        if node.extract is not None or tool.effects == "unsafe":
+            answer = context.steps.tool(tool, node.tool, params)
+        else:
+            answer = _called(tool, node.tool, params, context)
+        if answer.is_error:
+            raise ToolFailed(f"{short(node.tool)}: {short(answer.text, _TOLD_CHARS) or 'failed and gave no reason'}")
+        if not answer.is_json and not _is_json(answer.value):
+            raise ToolFailed(f"{short(node.tool)} returned output that is not JSON")
+        return answer.value
     except NodeError as error:
         error.retry = getattr(tool, "retry", None)
         raise
@@ -52,68 +77,123 @@ def prepare(node: ToolNode, context: Context) -> tuple[Tool, dict[str, Any]]:
     Raises:
         UnknownTool, ToolUnavailable, TemplateError, InvalidNode: See `run`.
     """
-    tool = context.find_tool(node.tool)
+    tool = context.tools.at_hand.get(node.tool) or context.find_tool(node.tool)
     params: dict[str, Any] = context.scope.value(node.params, node.params_field)
-    problems = misfits(tool, params, missing=node.extract is None)
-    if problems:
-        raise InvalidNode(f"{node.params_field} of {short(node.tool)}: {'; '.join(problems)}")
+    if not tool.surely_fits(params):
+        problems = misfits(tool, params, missing=node.extract is None)
+        if problems:
+            raise InvalidNode(f"{node.params_field} of {short(node.tool)}: {'; '.join(problems)}")
     return tool, params
 
 
-def extraction(extract: Extract, name: str, tool: Tool, context: Context) -> ModelRequest:
-    """Ask a model for the tool's parameters: it is made to call this tool, and no other."""
-    texts = [context.scope.text(extract.source, "extract_params.from")]
-    if extract.llm.prompt:
-        texts.insert(0, context.scope.text(extract.llm.prompt, "extract_params.llm_config.prompt"))
-    if all(map(blank, texts)):
-        raise InvalidNode("extract_params.from renders to nothing: there is nothing to take the parameters from")
-    request = opening(extract.llm, context, *texts)
-    return replace(
-        request,
-        system=request.system or _SYSTEM,
-        output_schema=None,
-        tools=(ToolSpec(name, tool.description, tool.input_schema),),
-        tool_choice=name,
-    )
+def _called(tool: Tool, name: str, arguments: dict[str, Any], context: Context) -> Answer:
+    """Call *tool* and show that; nothing is written down, for an interrupted run may call it again."""
+    run_context, shown = context.run_context, context.shown
+    started = run_context.clock()
+    key = f"{run_context.key}:{_ONE_CALL}"
+    try:
+        run_context.admit_tool(tool.circuits)
+        if not shown.content:
+            return call_tool(tool, name, arguments, key, run_context, shown, told_as=_ONE_CALL)
+        shown.tell(journal.sent(_ONE_CALL, name, arguments))
+        answer = call_tool(tool, name, arguments, key, run_context, shown)
+        shown.tell(journal.answered(_ONE_CALL, name, answer, run_context.clock() - started, with_value=True))
+        return answer
+    except (ToolError, UnknownTool) as error:
+        shown.tell(journal.failed(_ONE_CALL, name, error, run_context.clock() - started))
+        raise
 
 
-def _extracted(extract: Extract, name: str, tool: Tool, given: dict[str, Any], context: Context) -> dict[str, Any]:
-    """Let the model fill the parameters; what was *given* is laid over. It may correct itself twice."""
-    request = extraction(extract, name, tool, context)
-    problem = ""
-    for _ in range(1 + MAX_REPAIRS):
-        reply = context.steps.model(request)
-        params, problem = _filled(reply, name, tool, given)
-        if params is not None:
-            return params
-        request = replace(request, turns=(*request.turns, reply.turn, _told(reply, problem)))
-    raise ModelBadResponse(f"{short(reply.model)} did not fill the parameters of {short(name)}: {problem}")
+def call_tool(
+    tool: Tool,
+    name: str,
+    arguments: dict[str, Any],
+    key: str,
+    run_context: RunContext,
+    shown: Journal,
+    told_as: str = "",
+) -> Answer:
+    """
+    Args:
+        name: What the node calls the tool.
+        key: The call's idempotency key.
+        shown: Is told of what the call says of itself.
+        told_as: The call's name, if its watchers are told by nothing else that it was answered.
+
+    Raises:
+        ToolError: It did not answer; whatever else a tool raises becomes `ToolFailed`.
+        NodeTimeout, Cancelled, Abandoned: From the watch.
+        Parked: It was not sent, as no worker's calls reach the tool.
+    """
+    run_context.check()
+    started = run_context.clock()
+    left = run_context.deadline - run_context.kept_back - started
+    ends_node = left < tool.timeout
+    seconds, failure_code = (left, "node_timeout") if ends_node else (tool.timeout, "tool_timeout")
+    run_context.phase(f"tool:{name}", seconds + GRACE_S, failure_code)
+    ok = answered = False
+    try:
+        with logs.context(tool=name):
+            if run_context.tracing.wanted:
+                answer = _traced(tool, name, arguments, key, run_context, shown)
+            else:
+                answer = _answered(tool, name, arguments, key, run_context, shown)
+        ok, answered = not answer.is_error, True
+        run_context.tool_answered(tool.circuits)
+        return answer
+    except NodeError as error:
+        run_context.tool_failed(name, error)
+        if isinstance(error, ToolFailed):
+            run_context.tool_answered(tool.circuits)
+        if ends_node and isinstance(error, ToolTimeout):
+            timeout = NodeTimeout(f"the node's time was up during the call of {short(name)}")
+            timeout.where = error.where
+            raise timeout from error
+        if isinstance(error, ToolTimeout | ToolUnavailable):
+            run_context.tool_unanswered(tool.circuits, error)
+        raise
+    finally:
+        run_context.tool_called(name, run_context.clock() - started, ok, told_as if answered else "")
 
 
-def _filled(reply: ModelReply, name: str, tool: Tool, given: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
-    call = next((call for call in reply.tool_calls if call.name == name), None)
-    if call is None:
-        return None, f"it did not call the tool (it stopped at {reply.stop_reason})"
-    if call.arguments is None:
-        return None, call.problem or "its parameters were not a JSON object"
-    params = {**call.arguments, **given}
-    problems = misfits(tool, params)
-    return (None, "; ".join(problems)) if problems else (params, "")
+def _traced(
+    tool: Tool, name: str, arguments: dict[str, Any], key: str, run_context: RunContext, shown: Journal
+) -> Answer:
+    with run_context.tracing.tool(name, tool.source) as span:
+        answer = _answered(tool, name, arguments, key, run_context, shown)
+        if answer.is_error:
+            span.failed(ToolFailed.code)
+        return answer
 
 
-def _told(reply: ModelReply, problem: str) -> Turn:
-    advice = f"The parameters can't be used: {problem}. Call the tool again with all parameters, corrected."
-    if not reply.tool_calls:
-        return UserTurn(advice)
-    return ToolTurn(tuple(ToolResult(call.id, advice, is_error=True) for call in reply.tool_calls))
+def _answered(
+    tool: Tool, name: str, arguments: dict[str, Any], key: str, run_context: RunContext, shown: Journal
+) -> Answer:
+    """Call *tool* with a copy of *arguments*, which it may change as it likes: they are the graph's inputs, say."""
+    try:
+        # Of JSON values, of any size and depth; many times faster than `copy.deepcopy`.
+        own = marshal.loads(marshal.dumps(arguments))
+        return tool.call(own, run_context, key, Progress(name, run_context, shown))
+    except (Interrupt, NodeError) as error:
+        note_step(error, f"tool:{name}")
+        raise
+    except BaseException as error:  # foreign code may do anything, `sys.exit` included
+        raise _broken(tool, name, error) from error
 
 
-def _output(answer: Answer, name: str) -> Any:
-    if answer.is_error:
-        raise ToolFailed(f"{short(name)}: {short(answer.text, _TOLD_CHARS) or 'failed and gave no reason'}")
-    if not answer.is_json and not _is_json(answer.value):
-        raise ToolFailed(f"{short(name)} returned output that is not JSON")
-    return answer.value
+def _broken(tool: Tool, name: str, error: BaseException) -> ToolFailed:
+    """Make whatever a tool raises an error of ours."""
+    kind = type(error).__name__
+    logger.bind(tool=name, source=tool.source).opt(exception=error).warning("tool.broke")
+    said = _said(error)
+    return ToolFailed(f"{short(name)} broke with {kind}{': ' if said else ''}{said}")
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return short(str(error), _TOLD_CHARS)
+    except Exception:  # noqa: BLE001 - foreign code again: an exception's __str__
+        return ""
 
 
 def _is_json(value: Any) -> bool:

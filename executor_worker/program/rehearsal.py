@@ -148,6 +148,7 @@ class RehearsalTools:
 
     def __init__(self) -> None:
         self._tool = FunctionTool(rehearsed, Mark(None, None, "none", None))
+        self.at_hand: dict[str, Tool] = {NAME: self._tool}
 
     def find(self, name: str) -> Tool:
         if name != NAME:

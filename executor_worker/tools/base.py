@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 from urllib.parse import quote
@@ -33,6 +33,11 @@ class Log(Protocol):
     """The log that a tool room reports to: level, event in the past tense, fields."""
 
     def __call__(self, level: str, event: str, /, **fields: Any) -> None: ...
+
+
+def unsure(arguments: Any) -> bool:
+    """Say of no arguments that they fit: for tools whose schema alone can tell."""
+    return False
 
 
 def silent(level: str, event: str, /, **fields: Any) -> None:
@@ -72,12 +77,10 @@ class ToolContext:
         self._run_context.check()
 
 
+@dataclass(slots=True, eq=False)
 class Answer:
     """
     The answer of a tool.
-
-    Args:
-        text: None: *value* as `as_text` writes it.
 
     Attributes:
         value: What a tool node's output is: any JSON value (MCP: structured content as it is, else the text where
@@ -88,21 +91,11 @@ class Answer:
         is_json: *value* is surely a JSON value: it need not be looked through again.
     """
 
-    __slots__ = ("_text", "blocks", "is_error", "is_json", "value")
-
-    def __init__(
-        self,
-        value: Any,
-        text: str | None = None,
-        blocks: tuple[dict[str, Any], ...] = (),
-        is_error: bool = False,
-        is_json: bool = False,
-    ) -> None:
-        self.value = value
-        self._text = text
-        self.blocks = blocks
-        self.is_error = is_error
-        self.is_json = is_json
+    value: Any
+    _text: str | None = None  # None: the value as `as_text` writes it
+    blocks: tuple[dict[str, Any], ...] = ()
+    is_error: bool = False
+    is_json: bool = False
 
     @property
     def text(self) -> str:
@@ -126,6 +119,8 @@ class Tool(Protocol):
     Attributes:
         effects: What it declares a repeated call to do; None if it declares nothing.
         timeout: Seconds for one call.
+        circuits: With what it is held back; empty, for a tool that goes to ever other places: it never is.
+        surely_fits: Tells at once whether arguments fit the schema; if not, they have to be looked at more closely.
         source: For people, e.g. `mcp everything`, `function tools.py`, `built-in`, `rest`.
     """
 
@@ -135,6 +130,11 @@ class Tool(Protocol):
     effects: Effects | None
     timeout: float
     source: str
+
+    @property
+    def circuits(self) -> Sequence[Circuit]: ...
+    @property
+    def surely_fits(self) -> Callable[[Any], bool]: ...
 
     def call(
         self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
@@ -154,7 +154,15 @@ class Tool(Protocol):
 
 
 class Toolbox(Protocol):
-    """All tools of this process, looked up by exact name: MCP first, then functions."""
+    """
+    All tools of this process, looked up by exact name: MCP first, then functions.
+
+    Attributes:
+        at_hand: Those for which no server has to be asked, and no process made ready; `find` has all.
+    """
+
+    @property
+    def at_hand(self) -> Mapping[str, Tool]: ...
 
     def find(self, name: str) -> Tool:
         """

@@ -65,6 +65,12 @@ class ToolRegistry:
         )
         self.secrets: tuple[str, ...] = ()  # of the servers, never to be shown
         self._mcp = self._mcp_servers()
+        # A server's tool goes before a function of its name.
+        self.at_hand = (
+            {}
+            if self._mcp
+            else {name: tool for name, tool in self._functions.items() if not isinstance(tool, IsolatedTool)}
+        )
         self._rest = self._rest_tools()
         self._reported: set[str] = set()
 

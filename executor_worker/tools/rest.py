@@ -15,7 +15,7 @@ from executor_worker.network_errors import reason_of
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.settings.addresses import without_password
 from executor_worker.settings.proxies import proxy_for
-from executor_worker.tools.base import Answer, Effects, OnProgress, key_header, unheard
+from executor_worker.tools.base import Answer, Effects, OnProgress, key_header, unheard, unsure
 from executor_worker.tools.functions.json_value import to_json
 from executor_worker.tools.functions.time_limit import CallOverdue, time_limit
 
@@ -118,6 +118,7 @@ class RestTool:
         self.effects: Effects | None = None
         self.timeout = timeout
         self.source = "rest"
+        self.surely_fits = unsure
         self.circuits = (server.circuit, Circuit("tool", self.name, server.circuit.scope))
         self._server = server
 

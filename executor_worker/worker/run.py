@@ -45,7 +45,7 @@ class Runs:
         circuits: Callable[[str], Sequence[Circuit]] = lambda _: (),
         redis_up: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._means = Means(row, Recorder(row.counters), tracing, breakers or NoBreakers(), longest_wait_s)
+        self._means = Means(row, Recorder(row.counters), worker_id, tracing, breakers or NoBreakers(), longest_wait_s)
         self._row = row
         self._executor = executor
         self._kinds = kinds

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from executor_worker.broker.fleet.breakers import HeldBack
 from executor_worker.broker.fleet.offers import lack
+from executor_worker.envelopes.events import event
 from executor_worker.errors import Abandoned, Cancelled, NodeError, Parked, StreamError, ToolTimeout, ToolUnavailable
 from executor_worker.outcome import Usage
 from executor_worker.run_context import Circuit, RunContext
@@ -28,7 +30,12 @@ IN_PLACE_S = 1.0  # a shorter wait is not worth giving the item back
 
 
 class Breakers(Protocol):
-    """Circuit breakers of tools; see `FleetBreakers`."""
+    """Circuit breakers of tools; see `FleetBreakers`. They are asked only if one of these is true."""
+
+    unsure: bool
+
+    @property
+    def active(self) -> Callable[[], bool]: ...
 
     def admit(self, circuits: Sequence[Circuit]) -> HeldBack | None: ...
 
@@ -39,6 +46,11 @@ class Breakers(Protocol):
 
 class NoBreakers:
     """Holds nothing back."""
+
+    unsure = False
+
+    def active(self) -> bool:
+        return False
 
     def admit(self, circuits: Sequence[Circuit]) -> HeldBack | None:
         return None
@@ -56,12 +68,14 @@ class Means:
     The means by which all runs of a worker are controlled.
 
     Attributes:
+        worker_id: As events tell it.
         breakers: Ask whether a tool is held back.
         longest_wait_s: For a tool that only another pool has.
     """
 
     row: Row
     recorder: Recorder
+    worker_id: str
     tracing: Tracing = NO_TRACING
     breakers: Breakers = field(default_factory=NoBreakers)
     longest_wait_s: float = 900.0
@@ -145,7 +159,8 @@ class RunControl(RunContext):
             return None
 
     def admit_tool(self, circuits: Sequence[Circuit]) -> None:
-        held_back = self._means.breakers.admit(circuits)
+        breakers = self._means.breakers
+        held_back = breakers.admit(circuits) if breakers.unsure or breakers.active() else None
         if held_back is None:
             return
         if held_back.circuit.fails:
@@ -160,7 +175,9 @@ class RunControl(RunContext):
             raise Parked(held_back.key)
 
     def tool_answered(self, circuits: Sequence[Circuit]) -> None:
-        self._means.breakers.answered(circuits)
+        breakers = self._means.breakers
+        if breakers.unsure or breakers.active():
+            breakers.answered(circuits)
 
     def _face_loss(self) -> None:
         if not self._still_ours():
@@ -224,12 +241,18 @@ class RunControl(RunContext):
         if self._mode == "agent" and error.where:
             logs.info("tool.failed", tool=name, where=error.where, error=str(error)[:LONGEST_ERROR])
 
-    def tool_called(self, name: str, seconds: float, ok: bool) -> None:
-        record = self._means.recorder
-        record.count("dago_tool_executions_total", name)
-        record.observe("dago_tool_duration_seconds", seconds, name)
+    def tool_called(self, name: str, seconds: float, ok: bool, call: str = "") -> None:
+        means, work = self._means, self._work
+        means.recorder.count("dago_tool_executions_total", name)
+        means.recorder.observe("dago_tool_duration_seconds", seconds, name)
         if not ok:
-            record.count("dago_tool_failures_total", name)
+            means.recorder.count("dago_tool_failures_total", name)
+        if call:
+            graph_id, execution_id, node_id = work.names
+            about = {"graph_id": graph_id, "node_id": node_id, "worker_id": means.worker_id, "attempt": work.attempt}
+            about |= {"call": call, "name": name, "ok": ok, "duration_ms": round(seconds * 1000)}
+            said = event("tool.called", graph_id, execution_id, node_id, about, time.time())
+            work.claim.tell_with_result(said)
 
     def _await_lease(self) -> None:
         """Start nothing while it is unknown whether the item is still ours: Redis or the keeper is away."""

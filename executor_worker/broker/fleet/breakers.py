@@ -58,6 +58,9 @@ class FleetBreakers:
         caller: Whose call it is; each has one at a time.
         scope: The pool's own; see `pool_scope`.
         active: Tells whether there may be any call without an answer at all.
+
+    Attributes:
+        unsure: A call of ours brought no answer, and the keeper may not have heard of that yet.
     """
 
     def __init__(self, link: Link, caller: str, scope: str, *, active: Callable[[], bool]) -> None:
@@ -65,12 +68,13 @@ class FleetBreakers:
         self._caller = caller
         self._scope = scope
         self._admit, self._failed, self._answered = scripts()
-        self._active = active
+        self.active = active
+        self.unsure = False
         self._told_until = 0.0
 
     def admit(self, circuits: Sequence[Circuit]) -> HeldBack | None:
         """Ask whether they may be called; None: yes."""
-        if not circuits or not (self._active() or time.monotonic() <= self._told_until):
+        if not self._asks(circuits):
             return None
         keys = self._keys(circuits)
         try:
@@ -99,7 +103,7 @@ class FleetBreakers:
         except StreamError as error:
             logs.debug("breaker.untold", reason=str(error))
             return None
-        self._told_until = time.monotonic() + TOLD_S
+        self.unsure, self._told_until = True, time.monotonic() + TOLD_S
         if wait_ms < 0:
             return None
         circuit = circuits[which - 1]
@@ -111,7 +115,7 @@ class FleetBreakers:
 
     def answered(self, circuits: Sequence[Circuit]) -> None:
         """Tell that a call was answered: they are held back no more."""
-        if not circuits or not (self._active() or time.monotonic() <= self._told_until):
+        if not self._asks(circuits):
             return
         try:
             closed = self._link.run(self._answered, self._keys(circuits), [THROTTLED_CHANNEL])
@@ -120,6 +124,10 @@ class FleetBreakers:
             return
         for which in closed:
             logs.info("tool.answers_again", name=str(circuits[which - 1]))
+
+    def _asks(self, circuits: Sequence[Circuit]) -> bool:
+        self.unsure = self.unsure and time.monotonic() <= self._told_until
+        return bool(circuits) and (self.unsure or self.active())
 
     def _keys(self, circuits: Sequence[Circuit]) -> list[str]:
         return [breaker_key(circuit, self._scope) for circuit in circuits]

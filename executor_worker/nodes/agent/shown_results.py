@@ -15,8 +15,8 @@ from executor_worker.nodes.agent.excerpt import page_end, places
 from executor_worker.nodes.templates import sendable, short
 from executor_worker.providers.base import ToolResult
 from executor_worker.providers.tool_content import described, is_image
-from executor_worker.run_context import RunContext
-from executor_worker.tools.base import Answer, Effects, OnProgress, unheard
+from executor_worker.run_context import Circuit, RunContext
+from executor_worker.tools.base import Answer, Effects, OnProgress, unheard, unsure
 
 LONGEST_IMAGE_CHARS = 5_000_000  # of base64; APIs refuse the whole request for a larger one
 MOST_IMAGES = 10
@@ -111,6 +111,8 @@ class ReadResult:
 
     def __init__(self, name: str, texts: list[str], chars: int) -> None:
         self.name = name
+        self.circuits: tuple[Circuit, ...] = ()
+        self.surely_fits = unsure
         self._texts = texts
         self._chars = chars
         self.input_schema: dict[str, Any] = {

@@ -23,11 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, overload
 
+from pydantic import ValidationError
+
 from executor_worker.errors import Cancelled, Interrupt, NodeError, NodeTimeout, ToolError, ToolFailed, ToolTimeout
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.tools.base import Answer, Effects, Log, OnOpen, OnProgress, ToolContext, silent, unheard
 from executor_worker.tools.functions.json_value import to_json
-from executor_worker.tools.functions.signature import Signature
+from executor_worker.tools.functions.signature import Signature, unfitting
 from executor_worker.tools.functions.source_line import source_line_of
 from executor_worker.tools.functions.time_limit import CallOverdue, foreign_call, one_process
 
@@ -170,6 +172,7 @@ class FunctionTool:
         self.source = source or f"function {_file_of(function)}"
         self.function = function
         self.log = log
+        self.surely_fits = signature.surely_fits
         self._signature = signature
         self._awaited = inspect.iscoroutinefunction(inspect.unwrap(function))
 
@@ -177,7 +180,7 @@ class FunctionTool:
         self, arguments: dict[str, Any], run_context: RunContext, key: str, on_progress: OnProgress = unheard
     ) -> Answer:
         """Run it in this thread; see `Tool.call`."""
-        left = run_context.left()
+        left = run_context.deadline - run_context.kept_back - run_context.clock()
         if left <= 0:
             run_context.check()
         seconds = min(self.timeout, left)
@@ -206,12 +209,16 @@ class FunctionTool:
         self, arguments: dict[str, Any], run_context: RunContext, key: str, seconds: float, on_progress: OnProgress
     ) -> Any:
         with foreign_call(seconds + (_CLEANUP_SECONDS if self._awaited else 0)):
-            context = None
-            if self._signature.context:
-                ends_at = time.monotonic() + seconds
-                context = ToolContext(key, ends_at, run_context, self.name, self.log, on_progress)
-            positional, named = self._signature.bind(arguments, context)
-            value = self.function(*positional, **named)
+            try:
+                values = self._signature.validate(arguments)
+            except ValidationError as error:
+                raise unfitting(error) from error
+            if self._signature.all_by_name:
+                value = self.function(**values)
+            else:
+                context = ToolContext(key, time.monotonic() + seconds, run_context, self.name, self.log, on_progress)
+                positional, named = self._signature.arranged(values, context)
+                value = self.function(*positional, **named)
             if type(value) not in _PLAIN and inspect.isawaitable(value):
                 with asyncio.Runner() as runner:
                     value = runner.run(_within(value, seconds, self.name))

@@ -77,6 +77,7 @@ class IsolatedTool:
         self.input_schema = tool.input_schema
         self.retry = tool.retry
         self.circuits = tool.circuits
+        self.surely_fits = tool.surely_fits
         self.effects = tool.effects
         self.timeout = tool.timeout
         self.source = f"{tool.source} (isolated)"

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from executor_worker.errors import NodeTimeout, ToolError, ToolFailed, ToolTimeout, ToolUnavailable, ToolUncertain
 from executor_worker.run_context import RunContext
-from executor_worker.tools.base import Answer, Effects, OnProgress, unheard
+from executor_worker.tools.base import Answer, Effects, OnProgress, unheard, unsure
 from executor_worker.tools.event_loop import Loop, ended
 from executor_worker.tools.mcp.content import answer_of
 from executor_worker.tools.mcp.server import IDEMPOTENCY_KEY, McpServer
@@ -56,6 +56,7 @@ class McpTool:
         self.effects: Effects | None = server.config.effects_of(tool.name) or _declared(tool)
         self.timeout = server.config.timeout_of(tool.name) or default_timeout
         self.source = f"mcp {server.name}"
+        self.surely_fits = unsure
         self.circuits = server.config.circuits_of(tool.name)
         self._server = server
         self._remote_name = tool.name

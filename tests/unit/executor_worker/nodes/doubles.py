@@ -10,7 +10,7 @@ from executor_worker.errors import UnknownTool
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
 from executor_worker.run_context import Circuit, RunContext
-from executor_worker.tools.base import Answer, Effects, OnProgress, Tool, unheard
+from executor_worker.tools.base import Answer, Effects, OnProgress, Tool, unheard, unsure
 
 
 def reply(
@@ -64,6 +64,8 @@ class FunctionTool:
         self.name = name
         self.description = f"What {name} does"
         self.input_schema = schema or {"type": "object"}
+        self.circuits: tuple[Circuit, ...] = ()
+        self.surely_fits = unsure
         self.effects = effects
         self.timeout = timeout
         self.source = "double"
@@ -87,6 +89,7 @@ class Box:
 
     def __init__(self, tools: Iterable[Tool] = (), missing: dict[str, Exception] | None = None) -> None:
         self.tools = {tool.name: tool for tool in tools}
+        self.at_hand = {name: tool for name, tool in self.tools.items() if not missing}
         self._missing = missing or {}
 
     def find(self, name: str) -> Tool:
@@ -115,6 +118,7 @@ class SeenRunContext(RunContext):
         self.models: list[tuple[str, Usage | None]] = []
         self.tools: list[tuple[str, bool]] = []
         self.shown: list[tuple[str, int, int]] = []
+        self.told: list[str] = []
 
     def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
         self.shown.append((mode, step, steps))
@@ -125,5 +129,6 @@ class SeenRunContext(RunContext):
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
         self.models.append((model, usage))
 
-    def tool_called(self, name: str, seconds: float, ok: bool) -> None:
+    def tool_called(self, name: str, seconds: float, ok: bool, call: str = "") -> None:
         self.tools.append((name, ok))
+        self.told += [call] if call else []

@@ -19,7 +19,7 @@ from executor_worker.providers.base import ModelReply, ModelRequest, ToolTurn, U
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.tools.base import Answer, Effects, OnProgress
 from tests.unit.executor_worker.nodes.conftest import execute
-from tests.unit.executor_worker.nodes.doubles import FunctionTool, ScriptedModel, call, reply
+from tests.unit.executor_worker.nodes.doubles import FunctionTool, ScriptedModel, SeenRunContext, call, reply
 
 
 class Killed(Interrupt):
@@ -326,11 +326,26 @@ def test_what_a_tool_says_of_itself_is_told(completed: Callable[..., Completed])
 
 def test_progress_is_told_where_nothing_is_kept(completed: Callable[..., Completed]) -> None:
     """A tool node's one call shows, though nothing of it is written down."""
-    kept, whole = Kept(), Kept(content=True)
+    kept, whole, seen = Kept(), Kept(content=True), SeenRunContext()
     for journal in (kept, whole):
-        completed({"tool_name": "look"}, tools=(FunctionTool("look"),), journal=journal)
-    assert kept.told == ["started", "answered"] and kept.stored == []
+        completed({"tool_name": "look"}, tools=(FunctionTool("look"),), journal=journal, run_context=seen)
+    assert kept.told == ["started"] and seen.told == ["0.0"] and kept.stored == []
     assert whole.told == ["started", "sent", "answered"] and whole.stored == []
+
+
+@pytest.mark.parametrize(("effects", "told"), [("idempotent", ["0.0"]), ("unsafe", [])])
+def test_a_call_is_shown_once(effects: Effects, told: list[str], completed: Callable[..., Completed]) -> None:
+    """What is written down is shown with that; and a call that has failed is shown as such."""
+    kept, seen, config = Kept(), SeenRunContext(), {"tool_name": "look"}
+    completed(config, tools=(FunctionTool("look", effects=effects),), journal=kept, run_context=seen)
+    assert seen.told == told
+
+    def fail() -> None:
+        raise ToolUnavailable("it is away")
+
+    kept, seen = Kept(), SeenRunContext()
+    execute(config, tools=(FunctionTool("look", fail),), journal=kept, run_context=seen)
+    assert (kept.told, seen.told) == (["started", "answered"], [])
 
 
 class StoppedLate(RunContext):

@@ -8,10 +8,11 @@ import socket
 from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
-from executor_worker.errors import ToolFailed
 from executor_worker.tools.base import ToolContext
 from executor_worker.tools.functions.signature import Signature, read_docstring
 
@@ -98,12 +99,12 @@ def test_a_schema_accepts_what_the_function_does(arguments: dict[str, Any], prob
     errors = [error.validator for error in Draft202012Validator(signature.schema).iter_errors(arguments)]
     assert errors == ([] if problem is None else [problem])
     if problem is None:
-        _, named = signature.bind(arguments)
+        _, named = signature.arranged(signature.validate(arguments))
         assert named["filters"] == [Filter(field="f")]
         assert "limit" not in named
     else:
-        with pytest.raises(ToolFailed):
-            signature.bind(arguments)
+        with pytest.raises(ValidationError):
+            signature.validate(arguments)
 
 
 def test_all_kinds_of_parameters_can_be_passed() -> None:
@@ -116,7 +117,7 @@ def test_all_kinds_of_parameters_can_be_passed() -> None:
     assert signature.schema["additionalProperties"] is True
     assert set(signature.schema["properties"]) == {"a", "b", "rest", "c"}
     assert signature.schema["required"] == ["a", "b"]
-    positional, named = signature.bind({"a": "1", "b": 2, "c": "x", "d": None})
+    positional, named = signature.arranged(signature.validate({"a": "1", "b": 2, "c": "x", "d": None}))
     assert (positional, named) == ([1, 2], {"c": "x", "d": None})
 
 
@@ -128,8 +129,44 @@ def test_spread_arguments_follow_the_positional_ones() -> None:
 
     signature = Signature.of(spread)
     for arguments, result in (({"a": 1, "rest": [2]}, [1, "it", 9, 2, 8]), ({"a": 1, "c": 3}, [1, "it", 9, 3])):
-        positional, named = signature.bind(arguments, "it")
+        positional, named = signature.arranged(signature.validate(arguments), "it")
         assert spread(*positional, **named) == result
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcde"), inner, max_size=5),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+@settings(deadline=None, max_examples=200)
+def test_what_surely_fits_fits_the_schema(arguments: Any) -> None:
+    """The quick look never says yes where a JSON schema validator finds something wrong."""
+
+    def plain(a: int, b: float | None = None, c: str = "", d: dict[str, int] | None = None, e: list[Any] = []) -> None:  # noqa: B006
+        """A function of plain types."""
+
+    signature = Signature.of(plain)
+    if signature.surely_fits(arguments):
+        assert list(Draft202012Validator(signature.schema).iter_errors(arguments)) == []
+
+
+def test_the_quick_look_knows_plain_types_alone() -> None:
+    """It says yes to what most calls bring; where hints say more than a type it leaves the answer to the schema."""
+
+    def plain(text: str, times: int = 1, ratio: float = 1.0, more: dict[str, Any] | None = None) -> None:
+        """A function of plain types."""
+
+    def limited(times: Annotated[int, Field(ge=1)]) -> None:
+        """A function with a limit."""
+
+    sure = Signature.of(plain).surely_fits
+    assert sure({"text": "x"}) and sure({"text": "x", "times": 10**30, "ratio": 1, "more": {"a": [1]}})
+    assert not any(sure({"text": "x", "times": wrong}) for wrong in ("1", 1.0, True, None))
+    assert not sure({}) and not sure({"text": "x", "other": 1}) and not sure([])
+    assert not Signature.of(limited).surely_fits({"times": 2})
 
 
 def test_a_function_without_hints_takes_anything() -> None:
