@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -30,6 +32,7 @@ _SHOWN_PROBLEMS = 3
 _LOOKED_AT = 100
 _PROBLEM_CHARS = 300
 _LISTED_TOOLS = 50
+_PRECOMPILE_S = 0.2  # what is left of thousands is compiled when it is needed
 
 
 _SAYS_NOTHING = {"title", "description", "default", "examples"}
@@ -141,6 +144,16 @@ def compiled(document: dict[str, Any]) -> Schema:
         return _compiled(orjson.dumps(document))
     except TypeError:  # what orjson can't write (integers over 64 bits) is rare enough to be compiled each time
         return Schema(document)
+
+
+def precompile(documents: Iterable[dict[str, Any]]) -> None:
+    """Compile *documents* before the workers are forked: each would write a megabyte of its own to compile one."""
+    until = time.monotonic() + _PRECOMPILE_S
+    for document in documents:
+        if time.monotonic() > until:
+            return
+        with suppress(SchemaUnusable):  # told when it is used
+            compiled(document)
 
 
 def misfits(tool: Tool, arguments: dict[str, Any], *, missing: bool = True) -> list[str]:

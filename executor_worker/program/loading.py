@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from executor_worker.broker.fleet.breakers import pool_scope
 from executor_worker.broker.fleet.breakers import scripts as breaker_scripts
 from executor_worker.broker.fleet.throttle import scripts as throttle_scripts
+from executor_worker.broker.queue.group import group_script
+from executor_worker.broker.queue.journal import journal_script
 from executor_worker.broker.queue.park import park_script
 from executor_worker.errors import ConfigError
+from executor_worker.nodes.schema import precompile
 from executor_worker.program.consumer import kinds_of, sources
 from executor_worker.program.wiring import require_model, tool_settings, tracing_of
 from executor_worker.providers import preload, retired
@@ -31,12 +34,14 @@ class Loaded:
 
     Attributes:
         functions: Tools of TOOL_MODULES; None: each worker has to import them by itself.
+        built_in: The tools that are always there; None: each worker makes them.
         tool_scopes: Of this pool's tools, as breakers tell them apart.
         tool_host: Where the host of shared MCP servers listens; None: there is none.
         known_names: Of what MCP servers have listed to any worker.
     """
 
     functions: list[FunctionTool] | None = None
+    built_in: list[FunctionTool] | None = None
     function_names: list[str] = field(default_factory=list)
     servers: list[ServerConfig] = field(default_factory=list)
     tool_scopes: frozenset[str] = frozenset()
@@ -59,7 +64,7 @@ class Loaded:
     def tool_registry(self, settings: Settings) -> ToolRegistry:
         """Make a worker's own; after fork only."""
         host = self.tool_host.getsockname() if self.tool_host is not None else None
-        return ToolRegistry(tool_settings(settings), self.functions, logs.log, self.known_names, host)
+        return ToolRegistry(tool_settings(settings), self.functions, logs.log, self.known_names, host, self.built_in)
 
 
 def load(settings: Settings, tool_host: socket.socket | None) -> Loaded:
@@ -78,8 +83,10 @@ def load(settings: Settings, tool_host: socket.socket | None) -> Loaded:
     registry = ToolRegistry(tool_settings(settings), functions or (), log=logs.log)
     logs.hide(*registry.secrets)
     servers = load_servers(settings.mcp_servers, settings.mcp_config, os.environ)
+    precompile(tool.input_schema for tool in registry.functions)
     loaded = Loaded(
         functions,
+        registry.built_in,
         registry.function_names,
         servers,
         frozenset((pool_scope(settings.queues), *registry.scopes)),
@@ -100,6 +107,8 @@ def _load_scripts(settings: Settings) -> None:
         fix = "Name the queues to serve, or leave it out for the default one; or name roles in ROLES."
         raise ConfigError("QUEUES", "with none the workers have nothing to do.", fix)
     sources(settings, kinds).load()
+    group_script()
+    journal_script()
     park_script()
     throttle_scripts()
     breaker_scripts()

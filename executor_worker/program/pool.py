@@ -15,7 +15,7 @@ from executor_worker.program.credentials import Credentials
 from executor_worker.program.history import require_history
 from executor_worker.program.keeper import context_of, make_keeper
 from executor_worker.program.loading import Loaded, load
-from executor_worker.program.rehearsal import ITEM_BYTES, KIND, rehearse
+from executor_worker.program.rehearsal import ITEM_BYTES, KIND, forget_lookups, rehearse
 from executor_worker.program.services import Services
 from executor_worker.program.start_logs import start_logs
 from executor_worker.program.wiring import tracing_of
@@ -88,6 +88,7 @@ class ExecutorProgram:
         Returns:
             How many were completed; 0 also if such items are none of this pool's.
         """
+        forget_lookups()
         settings, prices = self.settings, self._loaded.prices
         if not settings.workers.most or KIND not in kinds_of(settings) or settings.max_item_bytes < ITEM_BYTES:
             return 0

@@ -9,6 +9,7 @@ counted, shown or sent, and no user's code is run. Whatever goes wrong, or takes
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -45,6 +46,16 @@ _ADVICE = "the pool works all the same, and each worker weighs two MiB more; rep
 
 class TimeUp(BaseException):
     """The rehearsal hangs; no `except Exception` on the way takes it for an item's own failure."""
+
+
+def forget_lookups() -> None:
+    """
+    Empty the interpreter's cache of attributes looked up on types, best before the rehearsal fills it anew.
+
+    Each of its thousands of entries holds a name. Those that importing has left there are replaced bit by bit in each
+    worker, and to let go of a name it writes into the shared page where that lies: some 200 pages.
+    """
+    sys._clear_type_cache()
 
 
 def rehearse(make: Callable[[Scoreboard, RehearsalLink, RehearsalTools], Worker]) -> int:

@@ -32,6 +32,9 @@ class ToolRegistry:
 
     Making it reads the settings and starts nothing, so that it may be made before forking;
     servers are connected to at the first look-up, which must come after.
+
+    Attributes:
+        built_in: The tools that are always there.
     """
 
     def __init__(
@@ -41,12 +44,14 @@ class ToolRegistry:
         log: Log = silent,
         known: KnownNames | None = None,
         host: bytes | str | None = None,
+        built_in: list[FunctionTool] | None = None,
     ) -> None:
         """
         Args:
             functions: From `load_functions`; None: loaded here.
             known: What the pool's processes have seen of the servers; None: only this one looks.
             host: Address of the pool's host of shared servers; None: each server is this process' own.
+            built_in: From `built_in_tools`; None: made here.
 
         Raises:
             ConfigError: MCP_SERVERS, MCP_CONFIG, TOOL_MODULES or the proxy for a server can't be used.
@@ -57,12 +62,9 @@ class ToolRegistry:
         self._host = host
         self._loop = Loop()
         self._isolation = Isolation(settings.tool_modules, log)
-        self._functions = self._by_name(
-            [
-                *(load_functions(settings.tool_modules, log) if functions is None else functions),
-                *built_in_tools(settings.http_allow),
-            ]
-        )
+        self.built_in = built_in_tools(settings.http_allow) if built_in is None else built_in
+        found = load_functions(settings.tool_modules, log) if functions is None else functions
+        self._functions = self._by_name([*found, *self.built_in])
         self.secrets: tuple[str, ...] = ()  # of the servers, never to be shown
         self._mcp = self._mcp_servers()
         # A server's tool goes before a function of its name.
@@ -78,6 +80,11 @@ class ToolRegistry:
     def function_names(self) -> list[str]:
         """Names of the functions, built-in ones included."""
         return sorted(self._functions)
+
+    @property
+    def functions(self) -> Iterable[Tool]:
+        """The functions, built-in ones included."""
+        return self._functions.values()
 
     def circuits_of_function(self, name: str) -> Sequence[Circuit]:
         """Say with what a function is held back."""

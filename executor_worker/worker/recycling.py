@@ -8,12 +8,11 @@ import resource
 import time
 from dataclasses import dataclass
 
-import psutil
-
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 DESCRIPTORS_IN_USE = 0.75  # of those allowed: a worker beyond it is replaced
 LOOK_AGAIN_S = 0.01  # with no item done since: what a tool's threads left open
+PAGE_BYTES = resource.getpagesize()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,6 @@ class Recycling:
         self._items = 0
         self._look_at = 0.0
         self._open_at_first: int | None = None  # descriptors, when it first looked
-        self._itself = psutil.Process()
 
     def spent(self) -> bool:
         """Tell whether nothing more can be taken; alone there is no supervisor that would replace us."""
@@ -54,7 +52,7 @@ class Recycling:
         self._look_at = 0.0  # quick items leave a hundred descriptors in a millisecond
         limits = self._limits
         worn = limits.items and self._items >= limits.items
-        if worn or (limits.rss_bytes and self._itself.memory_info().rss > limits.rss_bytes):
+        if worn or (limits.rss_bytes and _rss_bytes() > limits.rss_bytes):
             self._ask()
 
     def _ask(self) -> None:
@@ -74,6 +72,18 @@ class Recycling:
         if self._open_at_first is None:
             self._open_at_first = _open_now()
         return _is_open(max(int(DESCRIPTORS_IN_USE * allowed), (self._open_at_first + allowed) // 2))
+
+
+def _rss_bytes() -> int:
+    """Read what this process has in memory; 0 if it has no descriptor left to look with, which is found out as well."""
+    try:
+        fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return int(os.read(fd, 128).split()[1]) * PAGE_BYTES
+    finally:
+        os.close(fd)
 
 
 def _open_now() -> int:

@@ -11,6 +11,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import FrameType
 from typing import NoReturn
 
@@ -118,10 +119,15 @@ def flush() -> None:
 
 
 def prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    if _libc().prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"prctl {option}: {os.strerror(number)}")
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    """Loaded once, by the supervisor: each time costs a process a new class, some fifty pages of its own."""
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _reset_signals() -> None:

@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 PROC = "/proc"
@@ -44,7 +43,7 @@ def children_of(pid: int) -> list[int]:
     """List a process' living and dead children."""
     try:
         tasks = os.listdir(f"{PROC}/{pid}/task")
-        raw = [Path(f"{PROC}/{pid}/task/{task}/children").read_bytes() for task in tasks]
+        raw = [_read(f"{PROC}/{pid}/task/{task}/children") for task in tasks]
     except OSError:  # the kernel was built without that file, or the process is gone
         return [process.pid for process in everyone().values() if process.parent == pid]
     return [int(number) for part in raw for number in part.split()]
@@ -115,7 +114,11 @@ def _line(path: str) -> bytes:
 
 def _content(path: str) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - read a thousand times a second, Path is slower
-            return file.readall() or b""
+        return _read(path)
     except OSError:
         return b""
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - read a thousand times a second, Path is slower
+        return file.readall() or b""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executor_worker.broker.connection.link import Link
-from executor_worker.broker.connection.script import script
+from executor_worker.broker.connection.script import Script, script
 from executor_worker.broker.names import LAST_READ, RESETS, WORK_STREAMS
 from executor_worker.broker.queue.queues import note_queues
 from executor_worker.broker.queue.source import OURS, Groups
@@ -26,6 +26,10 @@ class Made:
     stream: str
     start: str
     lost: bool
+
+
+def group_script() -> Script:
+    return script("ensure_group")
 
 
 def ensure_groups(
@@ -53,7 +57,7 @@ def ensure_groups(
         StreamRefused: No permission, or something else than a stream has that name.
     """
     made = []
-    ensure = script("ensure_group")
+    ensure = group_script()
     seen = link.batch([*(("XINFO", "GROUPS", stream) for stream in streams), *note_queues(streams)])
     for stream in [name for name, found in zip(streams, seen, strict=False) if not _among(groups.of(name), found)]:
         # Of another system's stream nothing is deleted but what we have settled: what lies there may be old.

@@ -107,7 +107,7 @@ class JournalKeys:
         words: list[Word] = [self._group, held.consumer, held.entry, held.count, before, self._ttl_ms, len(records)]
         words += (self._node, len(events))
         told = [word for event in log if self._node for word in event]
-        return Kept(self._link.run(_script(), keys, [*words, *records, *events, *told]))
+        return Kept(self._link.run(journal_script(), keys, [*words, *records, *events, *told]))
 
     def tell(self, event: bytes) -> None:
         """Write *event* to the progress stream, as `tell` does."""
@@ -119,7 +119,7 @@ def tell(link: Link, event: bytes) -> None:
     link.cast(_TELL(event))
 
 
-def _script() -> Script:
+def journal_script() -> Script:
     return script("journal", "types", "standing", flags="")
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from executor_worker.nodes.schema import SchemaUnusable, compiled
+from executor_worker.nodes import schema
+from executor_worker.nodes.schema import SchemaUnusable, compiled, precompile
 
 PERSON = {
     "type": "object",
@@ -47,12 +48,33 @@ def test_older_drafts_are_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    "schema", [{"type": "strnig"}, {"properties": []}, {"required": True}, {"pattern": "("}, {"type": 10**30}]
+    "document", [{"type": "strnig"}, {"properties": []}, {"required": True}, {"pattern": "("}, {"type": 10**30}]
 )
-def test_schema_that_is_none_says_so(schema: dict[str, Any]) -> None:
+def test_schema_that_is_none_says_so(document: dict[str, Any]) -> None:
     """An author's mistake, not a crash."""
     with pytest.raises(SchemaUnusable):
-        compiled(schema)
+        compiled(document)
+
+
+class CompiledLate(Exception):
+    """It was not compiled in advance."""
+
+
+def compile_late(_: object) -> None:
+    raise CompiledLate
+
+
+def test_schemas_are_compiled_in_advance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that can't be used holds none up; what is left of too many is compiled when it is needed."""
+    schemas = [{"type": "object", "description": f"in advance {number}"} for number in range(4)]
+    precompile([schemas[0], {"type": "strnig"}, {"type": 10**30}, schemas[1]])
+    monkeypatch.setattr(schema, "_PRECOMPILE_S", -1.0)
+    precompile(schemas[2:])
+    monkeypatch.setattr(schema, "Schema", compile_late)
+    assert compiled(schemas[0]).problems({}) == compiled(dict(schemas[1])).problems({}) == []
+    for later in schemas[2:]:
+        with pytest.raises(CompiledLate):
+            compiled(later)
 
 
 def test_nothing_is_fetched_for_a_reference() -> None:

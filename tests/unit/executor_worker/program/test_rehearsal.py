@@ -119,6 +119,21 @@ def test_pool_that_has_no_such_items_rehearses_none(
     assert not lines
 
 
+def test_names_that_were_looked_up_before_are_held_no_more(board: Scoreboard) -> None:
+    """Else each worker lets go of them one by one, and writes into all the pages they lie on."""
+
+    class Looked:
+        pass
+
+    names = [f"looked up {number}" for number in range(2000)]
+    made = program(board)
+    before = sum(map(sys.getrefcount, names))
+    assert not any(hasattr(Looked, name) for name in names)
+    assert sum(map(sys.getrefcount, names)) > before + 1000
+    made.rehearse()
+    assert sum(map(sys.getrefcount, names)) == before
+
+
 def raising(kind: type[BaseException]) -> Callable[..., Any]:
     def fail(*_: object, **__: object) -> Any:
         raise kind
