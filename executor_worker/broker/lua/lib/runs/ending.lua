@@ -11,12 +11,11 @@ function runs.expire_all(run)
   for _, journal in ipairs(redis.call('LRANGE', run.base .. ':journals', 0, 999)) do
     redis.call('PEXPIRE', journal, ttl)
   end
-  for _, part in ipairs({':joins', ':open', ':ready', ':todo', ':document', ':sinks'}) do
-    redis.call('UNLINK', run.base .. part)
-  end
+  local base = run.base
+  redis.call('UNLINK', base .. ':joins', base .. ':open', base .. ':ready', base .. ':todo', base .. ':document', base .. ':sinks')
 end
 
-function runs.time_or_null(ms) return ms > 0 and '"' .. runs.rfc3339(ms) .. '"' or 'null' end
+function runs.time_or_null(ms) return ms ~= '0' and '"' .. runs.rfc3339(ms) .. '"' or 'null' end
 
 -- Texts are laid into *parts* and put together at once: each string that is made on the way costs by its length.
 function runs.add_state(parts, id, node, output)
@@ -25,8 +24,8 @@ function runs.add_state(parts, id, node, output)
   local name, count = runs.quoted(id), #parts
   parts[count + 1] = name .. ':{"node_id":' .. name .. ',"status":"' .. node.st .. '","output":'
   parts[count + 2] = output or 'null'
-  parts[count + 3] = ',"error":' .. (err or 'null') .. ',"started_at":' .. runs.time_or_null(tonumber(began))
-    .. ',"completed_at":' .. runs.time_or_null(tonumber(node.d)) .. ',"metadata":' .. (metadata or '{}') .. '}'
+  parts[count + 3] = ',"error":' .. (err or 'null') .. ',"started_at":' .. runs.time_or_null(began)
+    .. ',"completed_at":' .. runs.time_or_null(node.d) .. ',"metadata":' .. (metadata or '{}') .. '}'
 end
 
 -- Add the states of some nodes to *parts* of the document, from byte *at* of the run's ids on. Answers the outputs of those
@@ -62,7 +61,7 @@ end
 function runs.read_for_document(run)
   if run.over_as then return end
   local found = redis.call('HMGET', run.base, 'ids', 'prefix', 'submitted', 'sinks')
-  run.ids, run.prefix, run.submitted, run.sinks = found[1], tonumber(found[2]), tonumber(found[3]), found[4]
+  run.ids, run.prefix, run.submitted, run.sinks = found[1], tonumber(found[2]), found[3], found[4]
   run.over_as = runs.OVER[run.status] and run.stopping == '' and run.status or runs.ended_as(run)
 end
 
@@ -75,8 +74,8 @@ end
 
 function runs.document_end(run, output)
   local message = string.match(run.error, '"error":("[^\n]*"),"error_code"')
-  return '},"submitted_at":"' .. runs.rfc3339(run.submitted) .. '","started_at":' .. runs.time_or_null(run.started)
-    .. ',"completed_at":"' .. runs.rfc3339(runs.clock()) .. '","error":' .. (message or 'null') .. ',"output":'
+  return '},"submitted_at":"' .. runs.rfc3339(run.submitted) .. '","started_at":' .. runs.time_or_null(runs.int(run.started))
+    .. ',"completed_at":"' .. runs.rfc3339(runs.now()) .. '","error":' .. (message or 'null') .. ',"output":'
     .. (output or 'null') .. '}'
 end
 

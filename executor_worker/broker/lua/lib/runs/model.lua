@@ -33,12 +33,13 @@ end
 -- Milliseconds have 13 digits: Lua writes numbers of up to 14 as they are.
 function runs.int(number) return tostring(number) end
 
--- RFC 3339, UTC, milliseconds.
-local stamps = {}
+-- RFC 3339, UTC, milliseconds. *ms*: as text.
+local stamps = {} -- by the digits of the second
 function runs.rfc3339(ms)
-  local second = math.floor(ms / 1000)
-  local text = stamps[second]
+  local digits = string.sub(ms, 1, -4)
+  local text = stamps[digits]
   if not text then
+    local second = tonumber(digits)
     local days, rest = math.floor(second / 86400), second % 86400
     local z = days + 719468
     local era = math.floor(z / 146097)
@@ -51,14 +52,14 @@ function runs.rfc3339(ms)
     local year = yoe + era * 400 + (month <= 2 and 1 or 0)
     text = string.format('%04d-%02d-%02dT%02d:%02d:%02d', year, month, day, math.floor(rest / 3600),
       math.floor(rest / 60) % 60, rest % 60)
-    stamps[second] = text
+    stamps[digits] = text
   end
-  return string.format('%s.%03dZ', text, ms % 1000)
+  return text .. '.' .. string.sub(ms, -3) .. 'Z'
 end
 
 local clock_stamp
 function runs.stamp()
-  clock_stamp = clock_stamp or runs.rfc3339(runs.clock())
+  clock_stamp = clock_stamp or runs.rfc3339(runs.now())
   return clock_stamp
 end
 
