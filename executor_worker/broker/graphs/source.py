@@ -7,6 +7,7 @@ from executor_worker.broker.names import WORK_STREAMS, steps_stream
 from executor_worker.broker.queue.source import SettleScript, Source
 
 LIBRARY: tuple[Part, ...] = (
+    "calendar",
     "runs/items",
     "runs/module",
     *(Made(f"runs/{name}", "runs") for name in ("model", "advance", "write", "start", "stopping", "ending")),

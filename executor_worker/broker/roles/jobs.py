@@ -50,7 +50,7 @@ def add_job(
     before, _, after = text.partition(b'"entry_id":"0-0"')
     words: list[Word] = [before + b'"entry_id":"', b'"' + after, int(ttl_s * 1000)]
     flat: list[Word] = [word for pair in raw.items() for word in pair]
-    submit = script("roles/submit", "standing", "roles/record", *((KEEP_HISTORY,) if history else ()), flags="")
+    submit = script("roles/submit", "standing", "calendar", "roles/record", *((KEEP_HISTORY,) if history else ()), flags="")
     entry: bytes = link.run(submit, [stream, record_key(raw[b"jobId"])], [*words, *flat])
     return entry.decode()
 

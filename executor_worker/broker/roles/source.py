@@ -48,7 +48,7 @@ def role_source(queues: Sequence[RoleQueue], *, ttl_s: float, start: str, histor
     return Source(
         "role",
         tuple(one.stream for one in queues),
-        ("roles/record", *((KEEP_HISTORY,) if history else ()), "kinds/role", LuaText("roles", "\n".join(lines))),
+        ("calendar", "roles/record", *((KEEP_HISTORY,) if history else ()), "kinds/role", LuaText("roles", "\n".join(lines))),
         (SETTLE_JOB,),
         group=ROLE_GROUP,
         start=start,

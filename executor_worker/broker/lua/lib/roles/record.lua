@@ -33,19 +33,5 @@ end
 
 -- A time in ms as RFC 3339, UTC.
 local function rfc3339(ms)
-  local seconds = math.floor(ms / 1000)
-  local days = math.floor(seconds / 86400)
-  local rest = seconds - days * 86400
-  -- Years begin in March here, so that the leap day is the last.
-  local since = days + 719468
-  local era = math.floor(since / 146097)
-  local day = since - era * 146097
-  local year = math.floor((day - math.floor(day / 1460) + math.floor(day / 36524) - math.floor(day / 146096)) / 365)
-  local of_year = day - (365 * year + math.floor(year / 4) - math.floor(year / 100))
-  local month = math.floor((5 * of_year + 2) / 153)
-  local of_month = of_year - math.floor((153 * month + 2) / 5) + 1
-  year = year + era * 400 + (month >= 10 and 1 or 0)
-  month = month < 10 and month + 3 or month - 9
-  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, of_month, math.floor(rest / 3600),
-    math.floor(rest % 3600 / 60), rest % 60, ms % 1000)
+  return date_time(math.floor(ms / 1000)) .. string.format('.%03dZ', ms % 1000)
 end

@@ -39,19 +39,7 @@ function runs.rfc3339(ms)
   local digits = string.sub(ms, 1, -4)
   local text = stamps[digits]
   if not text then
-    local second = tonumber(digits)
-    local days, rest = math.floor(second / 86400), second % 86400
-    local z = days + 719468
-    local era = math.floor(z / 146097)
-    local doe = z - era * 146097
-    local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
-    local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
-    local mp = math.floor((5 * doy + 2) / 153)
-    local day = doy - math.floor((153 * mp + 2) / 5) + 1
-    local month = mp < 10 and mp + 3 or mp - 9
-    local year = yoe + era * 400 + (month <= 2 and 1 or 0)
-    text = string.format('%04d-%02d-%02dT%02d:%02d:%02d', year, month, day, math.floor(rest / 3600),
-      math.floor(rest / 60) % 60, rest % 60)
+    text = date_time(tonumber(digits))
     stamps[digits] = text
   end
   return text .. '.' .. string.sub(ms, -3) .. 'Z'
