@@ -10,7 +10,7 @@ from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
 from executor_worker.broker.names import CANCELLED_JOB_PREFIX, JOB_PREFIX
-from executor_worker.broker.roles.unwritten import KEEP_HISTORY
+from executor_worker.broker.roles.unwritten import record_parts
 from executor_worker.envelopes.role_job import decode_job, record
 from executor_worker.json_text import dumps
 
@@ -50,7 +50,7 @@ def add_job(
     before, _, after = text.partition(b'"entry_id":"0-0"')
     words: list[Word] = [before + b'"entry_id":"', b'"' + after, int(ttl_s * 1000)]
     flat: list[Word] = [word for pair in raw.items() for word in pair]
-    submit = script("roles/submit", "standing", "calendar", "roles/record", *((KEEP_HISTORY,) if history else ()), flags="")
+    submit = script("roles/submit", "standing", *record_parts(history), flags="")
     entry: bytes = link.run(submit, [stream, record_key(raw[b"jobId"])], [*words, *flat])
     return entry.decode()
 

@@ -17,7 +17,7 @@ from executor_worker.broker.names import (
 from executor_worker.broker.queue.commit import Terms
 from executor_worker.broker.queue.delivery import Held
 from executor_worker.broker.queue.source import SettleScript, Source, quoted
-from executor_worker.broker.roles.unwritten import KEEP_HISTORY
+from executor_worker.broker.roles.unwritten import record_parts
 
 SETTLE_JOB = SettleScript("roles/settle")
 
@@ -48,7 +48,7 @@ def role_source(queues: Sequence[RoleQueue], *, ttl_s: float, start: str, histor
     return Source(
         "role",
         tuple(one.stream for one in queues),
-        ("calendar", "roles/record", *((KEEP_HISTORY,) if history else ()), "kinds/role", LuaText("roles", "\n".join(lines))),
+        (*record_parts(history), "kinds/role", LuaText("roles", "\n".join(lines))),
         (SETTLE_JOB,),
         group=ROLE_GROUP,
         start=start,

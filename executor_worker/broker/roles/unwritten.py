@@ -8,14 +8,18 @@ from dataclasses import dataclass
 
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
-from executor_worker.broker.connection.script import LuaText, script
+from executor_worker.broker.connection.script import LuaText, Part, script
 from executor_worker.broker.names import HISTORY_WRITER, UNWRITTEN_JOBS
 
 MOST_RECORDS = 200
 MOST_BYTES = 2**20  # read at once, unless a single record has more
 
-KEEP_HISTORY = LuaText("history", "history_kept = true")
-"""A part for scripts that write records: there is a database."""
+_KEEP_HISTORY = LuaText("history", "history_kept = true")
+
+
+def record_parts(history: bool) -> tuple[Part, ...]:
+    """Parts of `lua/lib` that write records; *history*: each stays until it is in a database too."""
+    return ("calendar", "roles/record", *((_KEEP_HISTORY,) if history else ()))
 
 
 @dataclass(frozen=True, slots=True)
