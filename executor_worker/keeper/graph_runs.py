@@ -10,7 +10,7 @@ from executor_worker.broker.graphs.traces import trace_of_run
 from executor_worker.keeper.pool_context import PoolContext
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
-from executor_worker.telemetry.run_ends import run_ended
+from executor_worker.telemetry.run_ends import run_ended, run_given_up
 
 EVERY_S = 0.2  # whether something is due by now: Redis is not asked for that
 IDLE_S = 5.0  # between two questions while nothing is known to be due
@@ -46,6 +46,8 @@ class GraphRuns:
             run_ended(self._recorder, *end)
             if self._around.tracing.wanted and (found := drive(self._around.link, trace_of_run(end.graph_id))):
                 self._around.tracing.run(found)
+        for one in due.given_up:
+            run_given_up(*one)
         self._due_at = time.monotonic() + min(IDLE_S, IDLE_S if due.next_s is None else due.next_s)
         if due.mended:
             self.mended += due.mended

@@ -80,6 +80,10 @@ class Settler:
                 answer = claim.settle(draft.commit(), take_next=take_next())
                 again = not answer.ending.over and draft.heed(answer)
             except StreamError as error:
+                other = draft.instead(error) if isinstance(error, StreamRefused) else None
+                if other is not None:
+                    draft = other
+                    continue
                 # Also if Redis refuses: the result is there, the node is not run again for it.
                 if isinstance(error, StreamRefused) and not refused:
                     refused = True
@@ -89,6 +93,7 @@ class Settler:
                     raise
                 continue
             if not again:
+                draft.note(answer)
                 over = answer.ending.over
                 late = answer.ending is Settled.late
                 ends = (*draft.ends, *_ends_of(answer))

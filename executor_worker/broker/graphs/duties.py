@@ -21,12 +21,18 @@ LOOKS_A_TURN, HURRIED_LOOKS_A_TURN = 200, 2_000
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Attributes: next_s (seconds until something is due, None: nothing is), fired (timers), mended (items), ends."""
+    """
+    Attributes:
+        next_s: Seconds until something is due; None: nothing is.
+        fired, mended: Timers, items.
+        given_up: Runs that have ended for what other programs have done to their keys, each with what Redis says of it.
+    """
 
     next_s: float | None
     fired: int
     mended: int
     ends: tuple[RunEnd, ...] = ()
+    given_up: tuple[tuple[str, str], ...] = ()
 
 
 def work_off(shard: int = 0, *, hurry: bool = False) -> Steps[Due]:
@@ -38,19 +44,22 @@ def work_off(shard: int = 0, *, hurry: bool = False) -> Steps[Due]:
     """
     fired = mended = looked = 0
     ends: tuple[RunEnd, ...] = ()
+    given_up: list[str] = []
     most = HURRIED_LOOKS_A_TURN if hurry else LOOKS_A_TURN
     keys = [timers_key(shard), looks_key(shard), hurry_key(shard)]
     while True:
         args = [TIMERS_AT_ONCE, min(ITEMS_AT_ONCE, max(most - looked, 0)), LOOK_MS, int(hurry)]
         (reply,) = checked((yield [ScriptCall(duties_script(), keys, args)]))
-        timer_ms, look_ms, done, lost, seen, told = reply
+        timer_ms, look_ms, done, lost, seen, told, damaged = reply
+        given_up += [word.decode("utf-8", "backslashreplace") for word in damaged]
         fired, mended, looked = fired + done, mended + lost, looked + seen
         ends += run_ends(told)
         if look_ms == 0 and looked >= most:
             look_ms = int(TURN_S * 1000)
         following = [ms for ms in (timer_ms, look_ms) if ms >= 0]
         if 0 not in following:
-            return Due(min(following) / 1000 if following else None, fired, mended, ends)
+            pairs = tuple(zip(given_up[::2], given_up[1::2], strict=True))
+            return Due(min(following) / 1000 if following else None, fired, mended, ends, pairs)
 
 
 def overdue_s(shard: int = 0) -> Steps[float]:

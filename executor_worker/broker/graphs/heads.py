@@ -77,9 +77,11 @@ def head_of(fields: Sequence[bytes | None], seq: int) -> Head | None:
     """Read the replies to it; None if there is no such run."""
     if fields[0] is None:
         return None
-    text = {name: value.decode() if value is not None else "" for name, value in zip(_FIELDS, fields, strict=True)}
-    count = {name: int(text[name] or 0) for name in _FIELDS if not text[name] or text[name].isdecimal()}
-    error = loads(text["error"].encode()) if text["error"] else None
+    text = {
+        name: value.decode(errors="replace") if value is not None else ""
+        for name, value in zip(_FIELDS, fields, strict=True)
+    }
+    count = {name: int(value) if value.isdecimal() and len(value) < 20 else 0 for name, value in text.items()}
     return Head(
         graph_id=text["graph_id"],
         name=text["name"],
@@ -99,13 +101,22 @@ def head_of(fields: Sequence[bytes | None], seq: int) -> Head | None:
         cancelled=count["cancelled"],
         running=count["running"],
         queued=max(count["slots"] - count["running"], 0),
-        error=error,
-        labels=loads(text["labels"].encode() or b"{}"),
-        metadata=loads(text["metadata"].encode() or b"{}"),
+        error=_object(text["error"]) or None,
+        labels=_object(text["labels"]),
+        metadata=_object(text["metadata"]),
         submitted_by=text["submitted_by"],
         traceparent=text["traceparent"],
         cost_usd=count["cost"] / MICRO if text["cost"] else None,
     )
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Read a JSON object; an empty one if another program has left something else there."""
+    try:
+        value = loads(text.encode())
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def known_id(graph_id: str) -> bool:

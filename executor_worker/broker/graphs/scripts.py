@@ -8,6 +8,7 @@ from executor_worker.broker.queue.gates import WAITING
 
 _LIBRARY = ("constants", "types", *WAITING, "versions", *LIBRARY, "runs/arguments")
 _GOING_ON = (Made("runs/resuming", "runs"), Made("runs/pages", "runs"))
+_GIVING_UP = Made("runs/giving_up", "runs")
 _STEPPING = (*_GOING_ON, Made("runs/anew", "runs"))
 
 
@@ -24,7 +25,7 @@ def cancel_script() -> Script:
 
 
 def duties_script() -> Script:
-    return script("runs/duties", "standing", *_LIBRARY, *_STEPPING, flags="")
+    return script("runs/duties", "standing", *_LIBRARY, *_STEPPING, _GIVING_UP, flags="")
 
 
 def retry_script() -> Script:

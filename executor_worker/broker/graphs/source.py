@@ -16,6 +16,8 @@ LIBRARY: tuple[Part, ...] = (
 
 SETTLE_NODE = SettleScript("runs/settle", ("runs/arguments",))
 ACKNOWLEDGE = SettleScript("acknowledge")
+GIVE_UP = SettleScript("runs/give_up", (Made("runs/giving_up", "runs"),))
+"""Seldom needed: put together when it is."""
 RUNS = Source(
     "run",
     WORK_STREAMS,

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from executor_worker.broker import Claim, JournalKeys, Settlement
 from executor_worker.broker.queue.commit import Commit
 from executor_worker.broker.queue.source import Source
+from executor_worker.errors import StreamRefused
 from executor_worker.graph.ends import RunEnd
 from executor_worker.worker.stages import Conclusion, Decision, Stamp, Work
 
@@ -33,6 +34,13 @@ class Draft(ABC):
     @abstractmethod
     def heed(self, answer: Settlement) -> bool:
         """Take up what the settle script found instead of writing; answers whether to commit again."""
+
+    def instead(self, error: StreamRefused) -> Draft | None:
+        """Answer what to commit where Redis refuses this one for good; None: it waits until Redis takes it."""
+        return None
+
+    def note(self, answer: Settlement) -> None:
+        """Take note that it is committed."""
 
     @property
     def forced(self) -> bool:

@@ -23,6 +23,7 @@ from executor_worker.broker import (
 )
 from executor_worker.broker.graphs.deciding import Deciding, Render, sized
 from executor_worker.broker.graphs.documents import write_document
+from executor_worker.broker.graphs.giving_up import Damage, damage_of
 from executor_worker.broker.graphs.records import Decided, completed_mirror, mirrored, rest_of
 from executor_worker.broker.graphs.requests import drive
 from executor_worker.broker.graphs.settling import NodeCommit, StepCommit
@@ -32,14 +33,15 @@ from executor_worker.broker.graphs.taken import TakenNode, TakenStep, taken_of
 from executor_worker.broker.names import run_journal, run_key
 from executor_worker.broker.queue.queues import ranked
 from executor_worker.envelopes.queue_name import DEFAULT
-from executor_worker.errors import NOT_RETRIABLE, Abandoned, TemplateError
+from executor_worker.errors import NOT_RETRIABLE, Abandoned, StateInvalid, StreamRefused, TemplateError
 from executor_worker.graph.judging import NONE, EdgeError, edges_taken
 from executor_worker.graph.mappings import mapped_inputs, mapped_output
 from executor_worker.graph.reading import retry_of
-from executor_worker.json_text import dumps
+from executor_worker.json_text import dumps, loads
 from executor_worker.nodes.executor import Task
 from executor_worker.nodes.templates import Scope
 from executor_worker.outcome import Completed, Failed, Mode, Outcome
+from executor_worker.worker.kinds.damaged import DamagedDraft
 from executor_worker.worker.kinds.kind import Draft, Kind
 from executor_worker.worker.kinds.telling import failed_instead, letter_of
 from executor_worker.worker.limits import LONGEST_S, Limits, check_named_limits, own_timeout
@@ -55,10 +57,12 @@ class RunWork(Work):
     Attributes:
         node: What was started in our name; None if it is a step.
         step: What is left to do; None if it is a node.
+        damage: To the keys of its run, so that it could not be read; None if it could.
     """
 
     node: TakenNode | None = None
     step: TakenStep | None = None
+    damage: Damage | None = None
 
     def last_attempt(self, conclusion: Conclusion) -> int:
         return self.attempt
@@ -111,6 +115,9 @@ class RunKind(Kind[RunWork]):
         brought = work.claim.delivery.brought
         if brought[0] == b"version":
             raise Abandoned("its run is kept in a form that a newer version reads")
+        if brought[0] == b"damaged":
+            _note_damage(work, brought[2], brought[3].decode("utf-8", "backslashreplace"))
+            return
         taken = taken_of(brought)
         work.graph_id = work.execution_id = taken.graph_id
         work.watched = run_key(taken.graph_id)
@@ -123,6 +130,8 @@ class RunKind(Kind[RunWork]):
         work.traceparent, work.tracestate, work.gap_s = taken.traceparent, taken.tracestate, taken.gap_s
 
     def decide(self, work: RunWork, failure_code: str) -> Decision:
+        if work.damage is not None:
+            return Conclusion(Failed(work.damage.error, StateInvalid.code))
         if work.node is None:
             return Conclusion(None)
         answer = answer_of_history(work.held.attempt, failure_code, self._limits)
@@ -135,6 +144,10 @@ class RunKind(Kind[RunWork]):
         return Run(_task(work.node), min(seconds, self._limits.node_timeout_s))
 
     def give_up(self, work: RunWork, error: str) -> Conclusion:
+        brought = work.claim.delivery.brought
+        if work.node is None and brought[0] == b"node":
+            _note_damage(work, dumps(brought[2].decode()), error)
+            return Conclusion(Failed(error, StateInvalid.code))
         if work.node is None:
             raise Abandoned(error)  # nothing can be told of it
         return Conclusion(Failed(error, "internal"))
@@ -146,10 +159,17 @@ class RunKind(Kind[RunWork]):
         return bool(work.claim.ask(lambda link: link.call("HGET", work.watched, "stopping")))
 
     def draft(self, work: RunWork, conclusion: Conclusion, stamp: Stamp) -> Draft:
+        if work.damage is not None:
+            return DamagedDraft(work, work.damage)
         if work.step is not None:
-            return _StepDraft(work.claim, work.step, self._render, self._ttl_s)
+            return _StepDraft(work, work.step, self._render, self._ttl_s)
         assert work.node is not None
         return _NodeDraft(work, work.node, conclusion, stamp, self._render)
+
+
+def _note_damage(work: RunWork, node: bytes, said: str) -> None:
+    work.graph_id = work.execution_id = work.claim.delivery.brought[1].decode()
+    work.node_id, work.watched, work.damage = loads(node), run_key(work.graph_id), Damage(said)
 
 
 def _task(node: TakenNode) -> Task:
@@ -186,10 +206,11 @@ def _led(took: str, at: int) -> bool:
 class _StepDraft(Draft):
     """Does the next part of what a run has left to do."""
 
-    def __init__(self, claim: Claim, step: TakenStep, render: Render, ttl_s: int) -> None:
+    def __init__(self, work: RunWork, step: TakenStep, render: Render, ttl_s: int) -> None:
         self._ttl_s = ttl_s
         self.conclusion = Conclusion(None)
-        self._claim = claim
+        self._work = work
+        self._claim = work.claim
         self._step = step
         self._render = render
 
@@ -205,11 +226,16 @@ class _StepDraft(Draft):
     def heed(self, answer: Settlement) -> bool:
         return False
 
+    def instead(self, error: StreamRefused) -> Draft | None:
+        damage = damage_of(error, self._step.graph_id)
+        return DamagedDraft(self._work, damage, self) if damage is not None else None
+
 
 class _NodeDraft(Draft):
     """The end of a node, the edges it takes, and whatever has to be decided before it can be written."""
 
     def __init__(self, work: RunWork, node: TakenNode, conclusion: Conclusion, stamp: Stamp, render: Render) -> None:
+        self._work = work
         self._claim = work.claim
         self._commit = self._drawn_up(work, node, conclusion, stamp)
         self._node = node
@@ -230,6 +256,10 @@ class _NodeDraft(Draft):
         steps = self._deciding.decide(answer.seen)
         self._claim.ask(lambda link: drive(link, steps))
         return True
+
+    def instead(self, error: StreamRefused) -> Draft | None:
+        damage = damage_of(error, self._node.graph_id)
+        return DamagedDraft(self._work, damage, self) if damage is not None else None
 
     def _drawn_up(self, work: RunWork, node: TakenNode, conclusion: Conclusion, stamp: Stamp) -> NodeCommit:
         self.conclusion = conclusion

@@ -5,9 +5,10 @@
 -- ARGV: most timers to do in this call, most entries of items to look at, ms between two looks at a run,
 --       '1': Redis may just have lost something, so a hurry begins.
 -- Reply: {ms until the next timer, -1: there is none; ms until the next look, -1: none; timers done; items mended;
---         entries looked at; runs that have ended (module.lua)}.
+--         entries looked at; runs that have ended (module.lua); those that could not go on, each id and why}.
 
 local shard = string.match(KEYS[1], '^(.*:)timers$')
+local AGAIN_MS = 1000 -- until a timer is tried again that the server, or what stands under another key, did not let run out
 local MOST_PASSED = 200 -- of the runs of a newer program, which are left to it
 local passed = {[KEYS[1]] = 0, [KEYS[2]] = 0}
 
@@ -106,15 +107,13 @@ local function mend(run, id, where)
     run.closed[#run.closed + 1] = id
     return true
   end
-  if not stream then
+  if not stream and node.st == 'waiting' then
     local member = run.id .. '\t' .. id .. '\tretry\t' .. run.epoch .. '\t' .. node.at
-    if node.st == 'waiting' and not redis.call('ZSCORE', KEYS[1], member) then
-      redis.call('ZADD', KEYS[1], runs.int(runs.clock()), member)
-      return true
-    end
-    return false
+    if redis.call('ZSCORE', KEYS[1], member) then return false end
+    redis.call('ZADD', KEYS[1], runs.int(runs.clock()), member)
+    return true
   end
-  if on_its_way(stream, entry) then return false end
+  if stream and on_its_way(stream, entry) then return false end
   if node.st == 'running' then run.running = run.running - 1 end
   run.slots = run.slots - 1
   if run.stopping ~= '' then
@@ -134,8 +133,15 @@ local function rebuild(run)
   run.cursors = {'forget\t0 0 0 0 0\t1'}
 end
 
+local function unlist(id)
+  for _, list in ipairs({'runs', 'runs:running', 'runs:completed', 'runs:failed', 'runs:cancelled', 'expiries'}) do
+    redis.call('ZREM', shard .. list, id)
+  end
+end
+
 local function look(id)
   local run = runs.open_run(shard .. 'run:' .. id)
+  if not run then unlist(id) end -- it was deleted by others
   if not run or (runs.OVER[run.status] and run.stopping == '') then
     redis.call('ZREM', KEYS[2], id)
     return 0, 0
@@ -173,12 +179,34 @@ local function look(id)
   return #open / 2 + 1, mended
 end
 
+-- Do *work* for a run. One whose keys others have changed so that it can't be read ends with that, and holds no other up.
+local given_up = {}
+local function for_run(id, work, ...)
+  local fine, one, two = pcall(work, ...)
+  if fine then return one, two end
+  local damage = runs.damage(one, id)
+  local nameless = damage and string.find(damage, '^WRONGTYPE Operation')
+  local error_json = damage and '{"error":' .. runs.quoted('the keys of the run were changed by another program: ' .. damage)
+    .. ',"error_code":"state_invalid"}'
+  local ended = damage and runs.give_up(shard .. 'run:' .. id, not nameless, error_json)
+  if not damage or ended == 'sound' then error(one, 0) end
+  if ended == 'ended' then given_up[#given_up + 1], given_up[#given_up + 2] = id, damage end
+  redis.call('ZREM', KEYS[2], id)
+  return nil, 0
+end
+
 local done, looked, mended, ops = 0, 0, 0, 0
 for _, member in ipairs(due_of(KEYS[1], runs.clock(), tonumber(ARGV[1]))) do
   if ops >= runs.most_ops then break end
-  if not passes(KEYS[1], string.match(member, '^[^\t]*')) then
+  local id = string.match(member, '^[^\t]*')
+  if not for_run(id, passes, KEYS[1], id) then
     redis.call('ZREM', KEYS[1], member)
-    ops = ops + fire(member)
+    local fine, spent = pcall(for_run, id, fire, member)
+    if not fine then
+      redis.call('ZADD', KEYS[1], runs.int(runs.clock() + AGAIN_MS), member)
+      error(spent, 0)
+    end
+    ops = ops + (spent or 0)
     done = done + 1
   end
 end
@@ -191,22 +219,20 @@ if active > 0 then until_ms = math.max(until_ms, tonumber(redis.call('GET', KEYS
 while looked < tonumber(ARGV[2]) do
   local id = due_of(KEYS[2], until_ms, 1)[1]
   if not id then break end
-  if not passes(KEYS[2], id) then
+  if not for_run(id, passes, KEYS[2], id) then
     redis.call('ZADD', KEYS[2], runs.int(math.max(runs.clock() + again, until_ms + 1)), id)
-    local rows, lost = look(id)
-    looked, mended = looked + math.max(rows, 1), mended + lost
+    local rows, lost = for_run(id, look, id)
+    looked, mended = looked + math.max(rows or 1, 1), mended + lost
   end
 end
 
 -- What has expired by itself stands in no list any more.
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', shard .. 'expiries', '-inf', runs.int(runs.clock()), 'LIMIT', 0, 100)) do
-  for _, list in ipairs({'runs', 'runs:completed', 'runs:failed', 'runs:cancelled', 'expiries'}) do
-    redis.call('ZREM', shard .. list, id)
-  end
+  unlist(id)
 end
 
 local function until_first(key, until_ms)
   local first = tonumber(redis.call('ZRANGE', key, passed[key], passed[key], 'WITHSCORES')[2])
   return not first and -1 or first <= until_ms and 0 or first - runs.clock()
 end
-return {until_first(KEYS[1], runs.clock()), until_first(KEYS[2], until_ms), done, mended, looked, runs.ends}
+return {until_first(KEYS[1], runs.clock()), until_first(KEYS[2], until_ms), done, mended, looked, runs.ends, given_up}

@@ -50,6 +50,7 @@ if count > 1 then must_hold('hash', stream .. UNCOUNTED) end
 local node = run and runs.node_of(run, id)
 -- A node that is queued was started too: Redis has lost that, and knows of the node what it knew before.
 local current = node and node.at == attempt and run.epoch == epoch and (node.st == 'running' or node.st == 'queued')
+  and (run.stopping ~= '' or not runs.OVER[run.status])
 if not current then
   acknowledge()
   return {'late', false, next_entry(taking)}

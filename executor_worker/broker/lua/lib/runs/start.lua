@@ -69,12 +69,22 @@ function runs.started(one)
     or (run.opened[name] or redis.call('HGET', run.open_key, name)) ~= one.stream .. ' ' .. one.entry then
     return {'late'}
   end
-  runs.start(run, name, node, one.how ~= 'again' and one.count or 0, one.consumer)
-  local place = runs.place_of(run, name)
+  local place, plan = runs.place_of(run, name), redis.call('HGET', run.base .. ':plan', name)
+  if not plan then error({err = 'ERR the run ' .. id .. ' has no plan of ' .. name}) end
   local inputs = place.inputs and redis.call('HGET', run.base, 'inputs')
+  local past = runs.past_of(run, node, place)
+  runs.start(run, name, node, one.how ~= 'again' and one.count or 0, one.consumer)
   if run ~= runs.deferred then runs.write(run) end
   return {
-    'node', id, name, run.epoch, node.at, runs.node_text(node), redis.call('HGET', run.base .. ':plan', name),
-    inputs, runs.past_of(run, node, place), run.was[21], run.was[22], run.base, place.edges,
+    'node', id, name, run.epoch, node.at, runs.node_text(node), plan, inputs, past, run.was[21], run.was[22], run.base,
+    place.edges,
   }
+end
+
+-- What an error says, where it says that another program has changed keys of the run: it names the run or one of them,
+-- meets a type that it did not ask for, or something that can't be read. Else it is about the server, or other keys.
+function runs.damage(problem, id)
+  local text = type(problem) == 'table' and problem.err or tostring(problem)
+  local named = string.find(text, id, 1, true) or string.find(text, '^WRONGTYPE Operation')
+  return (named or string.find(text, 'user_script:%d+: ')) and text
 end

@@ -6,7 +6,7 @@ import pytest
 
 from executor_worker.broker.connection.script import Script
 from executor_worker.broker.graphs import scripts
-from executor_worker.broker.graphs.source import RUNS, SETTLE_NODE
+from executor_worker.broker.graphs.source import GIVE_UP, RUNS, SETTLE_NODE
 from executor_worker.broker.queue.document import DOCUMENTS
 from executor_worker.broker.queue.source import Sources
 
@@ -14,6 +14,7 @@ MOST_BYTES = 60 * 1024
 ALL = [
     *(getattr(scripts, name)() for name in dir(scripts) if name.endswith("_script")),
     Sources(RUNS, DOCUMENTS).settling[SETTLE_NODE],
+    Sources(RUNS, DOCUMENTS).settling[GIVE_UP],
     Sources(RUNS, DOCUMENTS).taking("take"),
 ]
 
