@@ -31,7 +31,7 @@ Every way a run can go wrong, split by who has to act.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -221,6 +221,15 @@ class Poisoned(NodeError):
 class InternalError(NodeError):
     code = "internal"
 
+
+def _codes(kind: type[NodeError]) -> Iterator[str]:
+    yield kind.code
+    for narrower in kind.__subclasses__():
+        yield from _codes(narrower)
+
+
+ERROR_CODES = frozenset(_codes(NodeError))
+"""All that a node can fail with."""
 
 NOT_RETRIABLE = frozenset(kind.code for kind in (InvalidItem, InvalidNode, TemplateError, UnknownTool, Cancelled))
 """Codes of nodes that would fail the same again: `data.retriable` is false, a `retry` without `on` skips them."""

@@ -103,7 +103,7 @@ class LocatedGraph:
 
 
 def _graph(given: Mapping[str, Any], nodes: Mapping[str, LocatedNode], edges: list[LocatedEdge]) -> Graph:
-    parallel, metadata, output = given.get("max_parallel"), given.get("metadata"), given.get("output")
+    metadata, output = given.get("metadata"), given.get("output")
     return Graph(
         nodes={name: located.node for name, located in nodes.items()},
         edges=tuple(located.edge for located in edges),
@@ -114,7 +114,7 @@ def _graph(given: Mapping[str, Any], nodes: Mapping[str, LocatedNode], edges: li
         metadata=metadata if isinstance(metadata, dict) else {},
         entry_node=reading.text(given, "entry_node") or reading.text(given, "entry_point") or None,
         timeout_s=durations.seconds(given.get("timeout")),
-        max_parallel=int(parallel) if isinstance(parallel, (int, float)) and parallel >= 1 else None,
+        max_parallel=reading.whole(given.get("max_parallel")),
         failure="finish" if given.get("failure") == "finish" else "fail_fast",
         output=output if isinstance(output, (str, dict)) else None,
         document=dict(given),

@@ -6,6 +6,7 @@ Each is kept with its location in the document, for messages. What has the wrong
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -23,6 +24,8 @@ _WORK_FIELDS = (
     *("on_limit", "on_uncertain", "budget", "queue", "toolsets"),
 )
 
+MOST_BACKOFF = 1_000_000
+_POLICIES = {"retry": fields.RETRY, "cache": fields.CACHE}
 _REQUEST_FIELDS = ("url", "method", "headers", "body")
 
 CONFIG_FIELDS: dict[str, tuple[str, ...]] = {
@@ -103,16 +106,17 @@ def _node(name: str, given: Mapping[str, Any], location: Location, problems: Pro
     kind = text(given, "type") or "executor"
     config = _config(given, kind)
     timeout = _first_duration(given.get("timeout"), config.pop("timeout", None))
-    retry, cache = given.get("retry") or config.get("retry"), given.get("cache") or config.get("cache")
+    retry = _policy("retry", given, config, location, problems) if "retry" in given or "retry" in config else None
+    cache = _policy("cache", given, config, location, problems) if "cache" in given or "cache" in config else None
     if kind in parts.WORK_TYPES:
         config = _work_config(given, config, timeout)
     node = Node(
         id=name,
         type=kind,
         config=config,
-        retry=retry_of(retry) if isinstance(retry, dict) else None,
+        retry=retry_of(retry) if retry else None,
         timeout_s=timeout or None,
-        cache=_cache(cache) if isinstance(cache, dict) else None,
+        cache=_cache(cache) if cache else None,
         **{field: _READ[field](value) for field, value in given.items() if field in _READ},
     )
     if kind != "router":
@@ -121,6 +125,16 @@ def _node(name: str, given: Mapping[str, Any], location: Location, problems: Pro
     return LocatedNode(
         node, location, given, router_config.read(config, (location, "config") if nested else location, problems)
     )
+
+
+def _policy(
+    name: str, given: Mapping[str, Any], config: Mapping[str, Any], location: Location, problems: Problems
+) -> Mapping[str, Any] | None:
+    """Answer the node's `retry` or `cache`, else its config's; whether that has the right shape is told here."""
+    own, within = given.get(name), config.get(name)
+    if within is not None:
+        _POLICIES[name].check(within, ((location, "config"), name), problems)
+    return _mapping(own) or _mapping(within)
 
 
 def _config(given: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -218,11 +232,11 @@ def targets_of(located: LocatedNode) -> Iterable[tuple[str, Location]]:
 def retry_of(given: Mapping[str, Any]) -> Retry:
     """Read a `retry` that has the right shape."""
     plain = Retry()
-    on, backoff = given.get("on"), given.get("backoff")
+    on, backoff, attempts = given.get("on"), given.get("backoff"), given.get("max_attempts")
     return Retry(
-        max_attempts=int(given.get("max_attempts") or plain.max_attempts),
+        max_attempts=whole(attempts) or plain.max_attempts,
         delay_s=_first_duration(given.get("delay"), plain.delay_s) or 0.0,
-        backoff=float(backoff) if isinstance(backoff, (int, float)) else plain.backoff,
+        backoff=float(min(backoff, MOST_BACKOFF)) if isinstance(backoff, (int, float)) else plain.backoff,
         max_delay_s=_first_duration(given.get("max_delay"), plain.max_delay_s) or 0.0,
         on=frozenset(code for code in on if isinstance(code, str)) if isinstance(on, list) else None,
     )
@@ -245,6 +259,13 @@ def _first_duration(*given: Any) -> float | None:
         if each is not None and (length := durations.seconds(each)) is not None:
             return length
     return None
+
+
+def whole(value: Any) -> int | None:
+    """Read a whole number of at least 1, None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < math.inf:
+        return None
+    return int(value) if value == int(value) else None
 
 
 def text(given: Mapping[str, Any], name: str) -> str | None:

@@ -115,6 +115,7 @@ _CHECKS: tuple[Callable[[Subject], None], ...] = (
     structure.check_reach,
     work.check_types,
     work.check_queues,
+    work.check_retries,
     routers.check,
     names.check_conditions,
     names.check_templates,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from executor_worker.envelopes.queue_name import WANTED, is_queue_name
-from executor_worker.errors import NodeError
+from executor_worker.errors import ERROR_CODES, NodeError
 from executor_worker.graph import parts
 from executor_worker.graph.checks.subject import ConfigRules, Subject
 from executor_worker.graph.problems import Location, shown
@@ -37,6 +37,25 @@ def check_types(subject: Subject) -> None:
             message = f"{shown(executor)} is no executor_type; it is not looked at"
             fix = f"Write one of {', '.join(_EXECUTOR_TYPES)}, or leave it out."
             subject.warnings.add((located.location, "executor_type"), "unknown_value", message, fix)
+
+
+def check_retries(subject: Subject) -> None:
+    """Check that a `retry` names errors that there are: of others it would never be one."""
+    for located in subject.nodes.values():
+        codes = located.node.retry.on if located.node.retry is not None else None
+        for code in sorted(codes - ERROR_CODES) if codes else ():
+            near = subject.errors.suggest(code, sorted(ERROR_CODES))
+            fix = f'Write "{near}".' if near else f"Write one of {', '.join(sorted(ERROR_CODES))}."
+            message = f"no node fails with {shown(code)}"
+            subject.errors.add(_code_location(located, code), "unknown_error_code", message, fix)
+
+
+def _code_location(located: LocatedNode, code: str) -> Location:
+    own = located.given.get("retry")
+    if isinstance(own, dict) and own:
+        return (((located.location, "retry"), "on"), own["on"].index(code))
+    on: Location = (((located.location, "config"), "retry"), "on")
+    return (on, located.given["config"]["retry"]["on"].index(code))
 
 
 def check_queues(subject: Subject) -> None:

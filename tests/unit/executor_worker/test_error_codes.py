@@ -26,8 +26,8 @@ def documented() -> dict[str, bool]:
 
 
 def test_each_code_is_documented_once() -> None:
-    """None is missing, none is there that nothing fails with."""
-    assert sorted(documented()) == CODES
+    """None is missing, none is there that nothing fails with; a `retry` may name each."""
+    assert sorted(documented()) == CODES == sorted(errors.ERROR_CODES)
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -140,6 +140,43 @@ ERRORS: list[tuple[str, Document, set[tuple[str, str]]]] = [
         graph({"a": {**TOOL, "input_mapping": {"x": "nodes.b.y"}}, "b": TOOL}),
         {("/nodes/a/input_mapping/x", "not_upstream")},
     ),
+    (
+        "error codes of a retry",
+        graph(
+            {
+                "a": {**TOOL, "retry": {"max_attempts": 2, "on": ["tool_failed", "tool_fail"]}},
+                "b": {
+                    "type": "tool",
+                    "config": {"tool_name": "x", "retry": {"on": ["timeout", "no_route"]}},
+                    "retry": [1],
+                },
+            }
+        ),
+        {
+            ("/nodes/a/retry/on/1", "unknown_error_code"),
+            ("/nodes/b/config/retry/on/0", "unknown_error_code"),
+            ("/nodes/b/retry", "wrong_type"),
+        },
+    ),
+    (
+        "figures of a retry",
+        graph(
+            {
+                "a": {**TOOL, "retry": {"max_attempts": "lots", "backoff": "x"}},
+                "b": {
+                    "type": "tool",
+                    "config": {"tool_name": "x", "retry": {"max_attempts": 0, "delay": -1}, "cache": {}},
+                },
+            }
+        ),
+        {
+            ("/nodes/a/retry/max_attempts", "wrong_type"),
+            ("/nodes/a/retry/backoff", "wrong_type"),
+            ("/nodes/b/config/retry/max_attempts", "wrong_type"),
+            ("/nodes/b/config/retry/delay", "bad_duration"),
+            ("/nodes/b/config/cache", "missing"),
+        },
+    ),
     ("output", graph({"a": TOOL}, output={"x": "{{nodes.zz.y}}"}), {("/output/x", "unknown_node")}),
     (
         "prompt of a router",
@@ -155,6 +192,16 @@ def test_an_error_is_told_with_its_place(case: str, document: Document, expected
     assert told(report) == expected
     assert not report.valid
     assert all(problem.message and problem.fix for problem in report.errors)
+
+
+def test_a_wrong_error_code_of_a_retry_is_told_with_the_right_one() -> None:
+    (problem,) = checked({"nodes": {"a": {**TOOL, "retry": {"on": ["tool_fail"]}}}}).errors
+    assert problem.message == 'no node fails with the text "tool_fail"' and problem.fix == 'Write "tool_failed".'
+
+
+@pytest.mark.parametrize("retry", [{"max_attempts": 10**400, "backoff": 10**400}, {"max_attempts": float("inf")}])
+def test_a_retry_of_any_figures_gets_an_answer(retry: Any) -> None:
+    checked({"nodes": {"a": {**TOOL, "retry": retry}}, "max_parallel": float("inf")})
 
 
 def test_all_errors_of_a_graph_are_told_at_once() -> None:
