@@ -21,6 +21,7 @@ from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.advance import Answer, Run
 from executor_worker.graph.definition import Graph
 from executor_worker.graph.plan import compile_graph
+from executor_worker.graph.validation import check
 from executor_worker.worker.output import rendered
 from tests.kit import RedisServer
 
@@ -228,6 +229,14 @@ def _wrong(events: list[dict[str, Any]], statuses: dict[str, str], graph: Mixed)
 
 
 def made_up(chance: random.Random) -> Mixed:
+    """A graph that can be submitted, and how its nodes end where that is certain."""
+    while True:
+        document, fails, simple = _drawn(chance)
+        if check(document).valid:
+            return Mixed(document, _expected(document, fails) if simple and document["failure"] == "finish" else None)
+
+
+def _drawn(chance: random.Random) -> tuple[dict[str, Any], set[str], bool]:
     """Up to a dozen nodes: tools that take their time or fail, routers, joins of all kinds, failure edges, retries."""
     count = chance.randint(2, 12)
     nodes: dict[str, dict[str, Any]] = {}
@@ -256,7 +265,7 @@ def made_up(chance: random.Random) -> Mixed:
             nodes[name] = {"type": "router", "config": {"rules": rules}, "join": nodes[name].get("join", "all")}
     failure = chance.choice(["fail_fast", "finish", "finish"])
     document = {"nodes": nodes, "edges": edges, "failure": failure, "max_parallel": chance.choice([2, 500])}
-    return Mixed(document, _expected(document, fails) if simple and failure == "finish" else None)
+    return document, fails, simple
 
 
 def _expected(document: dict[str, Any], fails: set[str]) -> dict[str, str]:

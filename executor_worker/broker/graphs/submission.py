@@ -180,11 +180,11 @@ def _unless_full(replies: Sequence[Any]) -> Sequence[Any]:
 
 
 def _plan_requests(base: str, stored: StoredPlan) -> list[Request]:
-    """Write a run's plan, with a TTL until there is a run of it."""
+    """Write a run's plan, with a TTL until there is a run of it: from its first part on, who writes may be killed."""
     requests: list[Request] = []
     for key, fields in ((f"{base}:plan", stored.records), (f"{base}:edges", stored.places)):
-        requests += [(b"HSET", key, *fields[at : at + 2 * SLICE]) for at in range(0, len(fields), 2 * SLICE)]
-        requests.append((b"EXPIRE", key, PLANNED_S))
+        first, *others = [(b"HSET", key, *fields[at : at + 2 * SLICE]) for at in range(0, len(fields), 2 * SLICE)]
+        requests += [first, (b"EXPIRE", key, PLANNED_S), *others]
     return requests
 
 

@@ -126,13 +126,13 @@ def _prepare(
     staying = set(kept)
     roots = [name for name in ids if name not in staying and places[name].split(b"\t", 3)[2] == b"0"]
     cursors = [f"root\t{name}\t1" for name in roots] + [f"edges\t{name}\t1" for name in kept]
+    nodes, todo = f"{base}:nodes:{token}", f"{base}:todo:{token}"
     requests: list[Request] = []
     for at in range(0, len(kept), SLICE):
         words: list[Any] = [word for name in kept[at : at + SLICE] for word in (name, fields[name])]
-        requests.append((b"HSET", f"{base}:nodes:{token}", *words))
-    todo = f"{base}:todo:{token}"
-    requests += [(b"RPUSH", todo, *cursors[at : at + SLICE]) for at in range(0, len(cursors), SLICE)]
-    requests += [(b"EXPIRE", f"{base}:{part}:{token}", PREPARED_S) for part in ("nodes", "todo")]
+        requests += [(b"HSET", nodes, *words), (b"EXPIRE", nodes, PREPARED_S)]
+    for at in range(0, len(cursors), SLICE):
+        requests += [(b"RPUSH", todo, *cursors[at : at + SLICE]), (b"EXPIRE", todo, PREPARED_S)]
     checked((yield requests))
 
 

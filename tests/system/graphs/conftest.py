@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from executor_worker.broker import Endpoint, Link
-from executor_worker.broker.graphs import drive, runs
+from executor_worker.broker.graphs import Steps, drive, runs
 from executor_worker.graph.definition import Graph
 from executor_worker.worker.output import rendered
 from tests.kit import RedisServer, wait_until
@@ -37,8 +37,13 @@ class Kernel:
 
     def submit(self, graph: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, **more: Any) -> str:
         """Submit a graph; answer its run's id."""
-        run = runs.Submission(Graph.read(graph), inputs or {}, runs.new_graph_id(), **more)
-        return drive(self.link, runs.submit(run, rendered)).graph_id
+        return drive(self.link, self.submitting(graph, inputs, **more)).graph_id
+
+    def submitting(
+        self, graph: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, **more: Any
+    ) -> Steps[runs.Submitted]:
+        """The verb that submits a graph."""
+        return runs.submit(runs.Submission(Graph.read(graph), inputs or {}, runs.new_graph_id(), **more), rendered)
 
     def head(self, graph_id: str) -> runs.Head:
         head = drive(self.link, runs.head(graph_id))
