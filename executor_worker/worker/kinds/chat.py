@@ -43,8 +43,13 @@ kinds[#kinds + 1] = {{
     one.names = names_of('chat', 'chat', one.entry)
   end,
   feed = function(group)
-    local rows = redis.pcall('XPENDING', '{STREAM}', group)
-    if rows.err or redis.call('XLEN', '{STREAM}') > rows[1] then return end -- one is there to be taken
+    local rows, standing_for = redis.pcall('XPENDING', '{STREAM}', group), redis.call('XLEN', '{STREAM}')
+    if rows.err or standing_for > rows[1] then return end -- one is there to be taken
+    if standing_for == 0 then -- what is held all the same has lost its entry: somebody has deleted the stream
+      local held = redis.call('LRANGE', '{HOLDING}', 0, 999)
+      for _, item in ipairs(held) do redis.call('XADD', '{STREAM}', '*', 'data', item) end
+      if held[1] then return end
+    end
     local item = redis.call('LMOVE', '{LIST}', '{HOLDING}', 'LEFT', 'RIGHT')
     if item then redis.call('XADD', '{STREAM}', '*', 'data', item) end
   end,

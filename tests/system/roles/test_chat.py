@@ -15,7 +15,7 @@ from tests.system.roles.conftest import Json, Roles
 def test_a_message_is_answered_also_when_its_worker_dies(
     roles: Roles, serve: Callable[..., Pool], model_server: ModelServer
 ) -> None:
-    """It lies in the holding list while it is run; an error is kept, and is no answer."""
+    """It lies in the holding list while it is run, and is not forgotten there; an error is kept, and is no answer."""
     model_server.answer("hello", "hi there", latency=1500)
     heard: Any = roles.redis.pubsub()  # type: ignore[no-untyped-call]
     heard.subscribe("AI.RESPONSE")
@@ -39,4 +39,9 @@ def test_a_message_is_answered_also_when_its_worker_dies(
     assert json.loads(kept[0])["error_code"] == "invalid_item"
     assert (roles.redis.llen("chat.jobs"), roles.redis.llen("chat.jobs:holding")) == (0, 0)
     assert model_server.requests()[-1]["body"]["model"] == "trt-llm-manager"
+    answers.clear()
+    roles.redis.delete("dago:executor:chat")  # and with it what stood for a message that was held
+    roles.redis.rpush("chat.jobs:holding", json.dumps(message))
+    assert wait_until(answered, 40, "another answer") == [{"ConnectionId": "c-1", "Content": "hi there"}]
+    wait_until(lambda: roles.redis.llen("chat.jobs:holding") == 0, 20, "it is held no more")
     heard.close()
