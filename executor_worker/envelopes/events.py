@@ -13,6 +13,7 @@ from executor_worker.json_text import dumps
 from executor_worker.outcome import Completed, Outcome
 
 COMPLETED, FAILED = "node.completed", "node.failed"
+LAST_SECOND = 253_402_300_799  # of the year 9999; the ids of entries, which others may choose, can lie far behind it
 
 # One of our own, since a tool may seed the common one. Nothing rests on ids being secret: the kernel is asked but once.
 _ids = random.Random()
@@ -96,4 +97,4 @@ def rfc3339(seconds: float) -> str:
 @lru_cache(maxsize=16)
 def _second(seconds: int) -> str:
     # Six times an item, within the same second or two: made once it costs a third.
-    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+    return datetime.fromtimestamp(min(seconds, LAST_SECOND), UTC).isoformat()[:19]

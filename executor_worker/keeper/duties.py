@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from executor_worker.broker.connection.advice import advice_of
 from executor_worker.broker.queue.releases import Releases
 from executor_worker.errors import StreamRefused, StreamUnavailable
 from executor_worker.keeper.cancellation import Cancel
+from executor_worker.keeper.complaints import Complaints
 from executor_worker.keeper.demand import DEMAND_S, Demand
 from executor_worker.keeper.graph_runs import EVERY_S as GRAPH_RUNS_S
 from executor_worker.keeper.graph_runs import GraphRuns
@@ -38,7 +38,6 @@ from executor_worker.keeper.summary import SUMMARY_S, Summary
 from executor_worker.keeper.waits import LOOK_S, Throttling
 from executor_worker.keeper.wrong_keys import LOOK_S as LOOK_AT_KEYS_S
 from executor_worker.keeper.wrong_keys import WrongKeys
-from executor_worker.telemetry import logs
 
 REDIS_MONITOR_S = 1.0  # or several times within a lease: until it finds Redis back, nothing is renewed
 RECLAIM_S = 0.2  # how soon a slot that backs off is seen to hold something
@@ -69,6 +68,7 @@ class Duties:
 
     def __init__(self, around: PoolContext) -> None:
         self._head = around.board.head
+        self._complaints = Complaints()
         renew = self._while_up(Leases(around).run)
         # The time of an outage counts against all leases.
         redis_monitor_s = min(around.lease_s / 6, REDIS_MONITOR_S)
@@ -125,7 +125,7 @@ class Duties:
                 self.redis_monitor.lost(error)
             except StreamRefused as error:
                 if not self.wrong_keys.suspect(error):
-                    logs.error("redis.refused", **advice_of(error, "see what is wrong with this Redis"))
+                    self._complaints.refused(error)
             return None
 
         return run_or_not

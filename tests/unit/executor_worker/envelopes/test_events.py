@@ -74,6 +74,11 @@ def test_times_are_utc_with_z() -> None:
     assert rfc3339(1767225600.9996) == "2026-01-01T00:00:00.999Z"
 
 
+def test_a_time_that_no_calendar_has_is_the_last_one() -> None:
+    """An entry's id, which its producer may choose, can say any."""
+    assert rfc3339((2**64 - 1) / 1000).startswith("9999-12-31T23:59:59.")
+
+
 def test_ids_differ_in_each_process_whatever_a_tool_seeds() -> None:
     """Workers are forks of one process."""
 
