@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +24,7 @@ from orchestrator.service.rules import Rules
 from orchestrator.settings import ApiSettings
 
 LONGEST_KEY = 255
+_PERHAPS_WHOLE = re.compile(rb"[0-9](?:\.0|e)")
 _FIELDS = ("graph", "inputs", "metadata", "labels", "timeout")
 _LATER = {
     "definition": "definitions are not kept yet; send the graph itself",
@@ -213,9 +216,25 @@ def _refused(report: Report) -> Invalid:
 
 
 def _digest(value: Any) -> str:
-    """Name a JSON value, whatever the order of its keys and however it was written."""
-    try:
-        raw = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-    except TypeError:
-        raw = json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+    """Name a JSON value, whatever the order of its keys and however it was written: 1.0 is 1, as RFC 8785 has it."""
+    raw = _sorted(value)
+    if _PERHAPS_WHOLE.search(raw):
+        with suppress(RecursionError):  # so deep that it is told apart as it stands
+            raw = _sorted(_whole(value))
     return hashlib.sha256(raw).hexdigest()
+
+
+def _sorted(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def _whole(value: Any) -> Any:
+    """Write numbers that are whole as integers, at any depth."""
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
