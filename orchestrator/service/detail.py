@@ -5,22 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from executor_worker.broker.graphs import Steps
-from executor_worker.broker.graphs.inspection import journal, seen_by
+from executor_worker.broker.graphs.inspection import journal, log_of, seen_by
 from executor_worker.broker.graphs.node_views import NodeDetail
 from executor_worker.errors import TemplateError
 from executor_worker.graph.judging import Seen
 from executor_worker.json_text import loads
+from orchestrator.service.attempts import attempts_of
 from orchestrator.service.rules import Renders
 from orchestrator.service.views import edges_of, node_of
-
-_INTERNAL = ("form", "key", "config")
 
 
 def of(graph_id: str, found: NodeDetail, render: Renders) -> Steps[dict[str, Any]]:
     """Put together all that is known of a node."""
     seen = yield from seen_by(graph_id, found)
-    attempts = yield from journal(graph_id, found)
     view = found.view
+    journals = yield from journal(graph_id, found)
+    events = (yield from log_of(graph_id, view)) if view.attempt > 1 else []
     config, problem = _rendered(found, seen, render) if view.ready_seq else (None, None)
     return {
         **node_of(view),
@@ -33,7 +33,7 @@ def of(graph_id: str, found: NodeDetail, render: Renders) -> Steps[dict[str, Any
         "rendered": config,
         "rendering_error": problem,
         "edges": list(edges_of(found)),
-        "attempts": [{"attempt": number, "steps": _steps(records)} for number, records in enumerate(attempts, 1)],
+        "attempts": attempts_of(view, journals, events, None if view.metadata.get("cached_from") else config),
     }
 
 
@@ -45,7 +45,3 @@ def _rendered(found: NodeDetail, seen: Seen, render: Renders) -> tuple[Any, str 
         return render(found.plan.config, seen), None
     except TemplateError as error:
         return None, str(error)
-
-
-def _steps(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{name: value for name, value in one.items() if name not in _INTERNAL} for one in records]

@@ -73,6 +73,30 @@ def test_a_graph_is_run_to_its_result(http: httpx2.Client) -> None:
     assert node["rendered"]["tool_params"] == {"expression": "21 * 2"} and node["output"] == 42
     assert node["edges"] == [{"to": "last", "on": "success", "condition": None, "taken": True}]
     assert http.delete(f"/graphs/{graph_id}/result").status_code == 405
+    (attempt,) = node["attempts"]
+    assert (attempt["attempt"], attempt["status"], attempt["error"]) == (1, "completed", None)
+    assert [step["step"] for step in attempt["steps"]] == ["sent", "answered"]
+    assert attempt["steps"][0]["arguments"] == {"expression": "21 * 2"} and attempt["steps"][1]["ok"]
+
+
+def test_each_attempt_of_a_node_says_what_came_of_it(http: httpx2.Client) -> None:
+    """When it was, by whom, its error, and the call it made; an item that was never sent has no call."""
+    retry = {"max_attempts": 2, "delay": 0.05}
+    fails = {"type": "tool", "config": {"tool_name": "calculate", "tool_params": {"expression": "1 / 0"}}}
+    wrong = {"type": "tool", "config": {"tool_name": "calculate", "tool_params": {"expression": "{{x.y}}"}}}
+    nodes = {"fails": {**fails, "retry": retry}, "wrong": wrong}
+    graph_id = submitted(http, {"nodes": nodes, "failure": "finish"}, inputs={"x": 1})
+    assert http.get(f"/graphs/{graph_id}/status", params={"wait": 20}).json()["status"] == "failed"
+    node = http.get(f"/graphs/{graph_id}/nodes/fails").json()
+    first, second = node["attempts"]
+    for number, attempt in enumerate((first, second), 1):
+        assert (attempt["attempt"], attempt["status"], attempt["error_code"]) == (number, "failed", "tool_failed")
+        assert "zero" in attempt["error"] and attempt["worker_id"]
+        assert [(step["step"], step.get("ok")) for step in attempt["steps"]] == [("sent", None), ("answered", False)]
+    assert first["started_at"] <= first["completed_at"] < second["started_at"] <= second["completed_at"]
+    assert (second["started_at"], second["completed_at"]) == (node["started_at"], node["completed_at"])
+    (attempt,) = http.get(f"/graphs/{graph_id}/nodes/wrong").json()["attempts"]
+    assert (attempt["error_code"], attempt["steps"]) == ("template_error", [])
 
 
 def test_a_caller_may_wait_for_the_result_at_once(http: httpx2.Client) -> None:
