@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.contract.wire import WORK, WORK_EVENTS, Wire
-from tests.kit import RedisServer, wait_until
+from tests.kit import RedisServer, own_name, wait_until
 from tests.kit.paths import SERVERS
 
 LOOK = json.dumps([{"name": "look", "inputSchema": {"type": "object"}}])
@@ -240,7 +240,9 @@ def test_servers_of_tools_connections_and_cpu_are_told(
         "away": {"url": "http://127.0.0.1:1/mcp"},
     }
     (room / "servers.json").write_text(json.dumps({"mcpServers": servers}))
-    wire = start(shared_redis, workers=1, WORKER_ID="told", QUEUES="told", MCP_CONFIG=str(room / "servers.json"))
+    wire = start(
+        shared_redis, workers=1, WORKER_ID=own_name("told"), QUEUES="told", MCP_CONFIG=str(room / "servers.json")
+    )
     assert not any(name == "dago_mcp_server_up" for name, _ in samples(wire))
     wire.output({"tool_name": "here.look"}, stream="executor.work:told")
     for server, up in (("here", 1.0), ("gone", 0.0), ("away", 0.0)):

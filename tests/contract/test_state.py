@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.contract.wire import Wire, as_time
-from tests.kit import RedisServer, wait_until
+from tests.kit import RedisServer, own_name, wait_until
 
 GIVE = {"tool_name": "give_back", "tool_params": {"value": "{{x}}"}}
 LONG = "9" * 5000
@@ -224,7 +224,7 @@ def test_nodes_finished_at_once_by_many_workers_are_all_kept(
     start: Callable[..., Wire], shared_redis: RedisServer
 ) -> None:
     """Twenty nodes of one graph on eight workers, everything else kept: no update is lost."""
-    pool = start(shared_redis, workers=8, WORKER_ID="many")
+    pool = start(shared_redis, workers=8, WORKER_ID=own_name("many"))
     graph_id = pool.new_graph()
     pool.redis.set(f"dago:state:{graph_id}", f'{{"inputs":{{"x":1}},"node_states":{{}},{FOREIGN}}}')
     for number in range(20):

@@ -53,7 +53,7 @@ def pools(shared_stage: Stage, model: Model, tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.mktemp("mcp") / "mcp.json"
     path.write_text(json.dumps({"mcpServers": {"away": {"url": "http://127.0.0.1:1/mcp"}}}))
     talks = {"LLM_PROVIDER": "anthropic", "LLM_BASE_URL": model.server.url, "LLM_API_KEY": "k", "LLM_MODEL": "m"}
-    return [shared_stage.pool(workers=2, WORKER_ID=name, MCP_CONFIG=str(path), **talks) for name in ("one", "two")]
+    return [shared_stage.pool(workers=2, MCP_CONFIG=str(path), **talks) for _ in range(2)]
 
 
 @pytest.fixture

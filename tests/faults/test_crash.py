@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.bare_fork import BareFork
 from tests.faults.stage import WORK, Stage, pids_of, unharmed
-from tests.kit import Pool, Proxy, Stopwatch, alive, wait_until
+from tests.kit import Pool, Proxy, Stopwatch, alive, own_name, wait_until
 from tests.kit.pool import Row
 
 KILLS = 20
@@ -214,13 +214,14 @@ def test_06_supervisor_and_keeper_killed_at_once(stage: Stage) -> None:
 
 def test_06_killed_supervisors_successor_of_the_same_name(stage: Stage) -> None:
     """It does not wait for the dead one's name, and takes what was in hand at once: nobody else can be at it."""
-    first = stage.pool(workers=2, WORKER_ID="same", LEASE="30")
+    name = own_name("same")
+    first = stage.pool(workers=2, WORKER_ID=name, LEASE="30")
     stage.push("hold")
     stage.started()
     first.process.kill()
     stage.journal.let_go("g")
     began = Stopwatch()
-    stage.pool(workers=2, WORKER_ID="same", LEASE="30")
+    stage.pool(workers=2, WORKER_ID=name, LEASE="30")
     assert stage.result()["data"]["attempt"] == 2
     assert began.own_s() < 8
     stage.assert_settled_once(["g"])
@@ -242,13 +243,14 @@ def test_07_tool_that_raises_what_ends_processes(stage: Stage) -> None:
 
 def test_08_two_supervisors_of_one_name(stage: Stage) -> None:
     """The second is refused with a clear sentence and 78; the first does not notice."""
-    first = stage.pool(workers=1, WORKER_ID="only-one")
+    name = own_name("only-one")
+    first = stage.pool(workers=1, WORKER_ID=name)
     stage.push("hold")
     stage.started()
-    second: Pool = stage.pool(workers=1, WORKER_ID="only-one", wait=False)
+    second: Pool = stage.pool(workers=1, WORKER_ID=name, wait=False)
     assert second.wait(20) == 78
     said = second.said()
-    assert "'only-one' is taken" in said and "WORKER_ID" in said, said
+    assert f"{name!r} is taken" in said and "WORKER_ID" in said, said
     stage.journal.let_go("g")
     stage.assert_settled_once(["g"])
     assert len(stage.journal.starts()) == 1 and first.ready()
@@ -257,13 +259,14 @@ def test_08_two_supervisors_of_one_name(stage: Stage) -> None:
 def test_08_name_that_was_taken_while_its_supervisor_was_cut_off(stage: Stage, proxy: Callable[..., Proxy]) -> None:
     """Cut off for so long that its name was free again, it ends with 78 when it finds it taken; nothing is twice."""
     line = proxy(stage.server.port)
-    first = stage.pool(workers=1, WORKER_ID="only-one", REDIS_ADDR=line.addr)
+    name = own_name("only-one")
+    first = stage.pool(workers=1, WORKER_ID=name, REDIS_ADDR=line.addr)
     stage.push("hold")
     stage.started()
     line.black_hole = True
     first.wait_event("redis.lost")
-    assert stage.db.delete("dago:executor:identity:only-one"), "as its time to live would"
-    second = stage.pool(workers=1, WORKER_ID="only-one")
+    assert stage.db.delete(f"dago:executor:identity:{name}"), "as its time to live would"
+    second = stage.pool(workers=1, WORKER_ID=name)
     stage.started(count=2)
     line.black_hole = False
     line.cut()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.faults.stage import Stage
-from tests.kit import Pool, holds_for, wait_until
+from tests.kit import Pool, holds_for, own_name, wait_until
 from tests.kit.paths import ROOT
 from tests.unit.executor_worker.providers.dialects import Dialect
 from tests.unit.executor_worker.providers.fault_server import FaultServer, Handler, failure, stream
@@ -59,7 +59,7 @@ def start(stage: Stage, provider: Provider) -> Callable[..., Pool]:
 
     def make(name: str, key: str = GOOD, **settings: str) -> Pool:
         env = {"LLM_PROVIDER": "anthropic", "LLM_BASE_URL": provider.server.url, "LLM_API_KEY": key, **settings}
-        return stage.pool(workers=3, WORKER_ID=name, LEASE="5", **env).wait_ready(60)
+        return stage.pool(workers=3, WORKER_ID=own_name(name), LEASE="5", **env).wait_ready(60)
 
     return make
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.faults.stage import GIVEN_BACK_MS, WORK, Stage
-from tests.kit import Pool, holds_for, wait_until
+from tests.kit import Pool, holds_for, own_name, wait_until
 from tests.unit.executor_worker.providers.dialects import Dialect, event
 from tests.unit.executor_worker.providers.fault_server import FaultServer, Handler, Reply, failure, hang, stream
 
@@ -95,7 +95,7 @@ def start(stage: Stage, provider: Provider) -> Callable[..., Pool]:
     """Start a supervisor that uses the provider."""
 
     def make(name: str, **settings: str) -> Pool:
-        return stage.pool(workers=3, WORKER_ID=name, LEASE="5", wait=False, **provider.env, **settings)
+        return stage.pool(workers=3, WORKER_ID=own_name(name), LEASE="5", wait=False, **provider.env, **settings)
 
     return make
 

@@ -19,7 +19,8 @@ Fixtures (`tests/conftest.py`); each starts what it names and ends it after the 
 After a test with `executor` nothing the program started may live, or the test fails.
 
 Without a fixture: `wait_until(condition, seconds, message)`, `holds_for(condition, seconds)`, `free_port()`,
-`Stopwatch()`, `waited_for_a_core()`, `Process`, `alive(pid)`, `state_of(pid)`, `descendants(pid)`.
+`Stopwatch()`, `waited_for_a_core()`, `Process`, `alive(pid)`, `state_of(pid)`, `descendants(pid)`,
+`own_name("pool")`.
 
     @pytest.mark.needs("redis", "aimock", "everything", "mcp-time", "node", "valkey", "root", "unshare", "postgres",
                        "container-engine", "container-python", "systemd")
@@ -34,7 +35,7 @@ from tests.kit.mcp_servers import EverythingServer, everything_stdio, time_stdio
 from tests.kit.model_server import ModelServer
 from tests.kit.pool import PROGRAM, Pool
 from tests.kit.postgres import PostgresServer
-from tests.kit.processes import Process, alive, command_line, descendants, kill_all, marked, state_of
+from tests.kit.processes import Process, alive, command_line, descendants, kill_all, marked, own_name, state_of
 from tests.kit.proxy import Proxy
 from tests.kit.redis_servers import RedisServer
 from tests.kit.waiting import Stopwatch, free_port, holds_for, port_answers, wait_until, waited_for_a_core
@@ -60,6 +61,7 @@ __all__ = [
     "marked",
     "missing",
     "need",
+    "own_name",
     "port_answers",
     "state_of",
     "time_stdio",

@@ -124,6 +124,11 @@ def state_of(pid: int) -> str:
     return ""
 
 
+def own_name(of: str) -> str:
+    """Make a name that no other test run on this machine has: a WORKER_ID names sockets for the whole of it."""
+    return f"{of}-{uuid.uuid4().hex[:8]}"
+
+
 def alive(pid: int) -> bool:
     """Say whether a process is there and no zombie: some sandboxes reap slowly."""
     return state_of(pid) not in ("", "Z", "X")

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.kit import ModelServer, Pool, RedisServer, free_port, time_stdio, wait_until
+from tests.kit import ModelServer, Pool, RedisServer, free_port, own_name, time_stdio, wait_until
 from tests.kit.paths import SERVERS
 from tests.system.cli.conftest import Done, Run
 
@@ -261,13 +261,14 @@ def test_port_and_name_taken_by_another_pool(
     run: Run, redis_server: RedisServer, executor: Callable[..., Pool]
 ) -> None:
     """Our own pool is no finding: `check` is also run beside it."""
-    pool = executor(redis_server, WORKER_ID="first")
+    name = own_name("first")
+    pool = executor(redis_server, WORKER_ID=name)
     beside = {**redis_server.env, "HEALTH_HOST": "127.0.0.1"}
-    assert run("check", **beside, WORKER_ID="first", HEALTH_PORT=str(pool.port)).status == 0
-    assert "taken" in only(run("check", **beside, WORKER_ID="first", HEALTH_PORT=str(free_port())), "WORKER_ID")
-    assert "first has" in only(run("check", **beside, WORKER_ID="second", HEALTH_PORT=str(pool.port)), "HEALTH_PORT")
+    assert run("check", **beside, WORKER_ID=name, HEALTH_PORT=str(pool.port)).status == 0
+    assert "taken" in only(run("check", **beside, WORKER_ID=name, HEALTH_PORT=str(free_port())), "WORKER_ID")
+    assert f"{name} has" in only(run("check", **beside, WORKER_ID="second", HEALTH_PORT=str(pool.port)), "HEALTH_PORT")
     pool.process.kill()
-    done = run("check", **beside, WORKER_ID="first", HEALTH_PORT=str(free_port()))
+    done = run("check", **beside, WORKER_ID=name, HEALTH_PORT=str(free_port()))
     assert done.status == 0, done
     assert "had it and is gone" in done.out
 

@@ -15,13 +15,15 @@ import pytest
 
 from tests.contract.conftest import WITH_TOOLS
 from tests.contract.wire import Wire
-from tests.kit import Pool, RedisServer, wait_until
+from tests.kit import Pool, RedisServer, own_name, wait_until
 from tests.system.cli.conftest import Run
 
 NOWHERE = {"REDIS_ADDR": "localhost:1", "HEALTH_PORT": "1"}
 pytestmark = pytest.mark.xdist_group("status")
 
 ITEM = json.dumps({"graph_id": "g", "node_id": "n", "config": {}})
+
+SHOWN = own_name("shown")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def shown() -> Iterator[Wire]:
         server = RedisServer(folder / "redis")
         started.callback(server.close)
         settings = {"LLM_PRICES": str(folder / "prices.json"), "NODE_TIMEOUT": "600", **WITH_TOOLS}
-        pool = Pool(folder / "pool", ("run",), {"WORKERS": "2", "WORKER_ID": "shown", **server.env, **settings})
+        pool = Pool(folder / "pool", ("run",), {"WORKERS": "2", "WORKER_ID": SHOWN, **server.env, **settings})
         started.callback(pool.close)
         yield Wire(server, pool.wait_ready())
 
@@ -66,7 +68,7 @@ def test_pool_and_streams_are_shown(run: Run, seen: dict[str, str]) -> None:
     done = run("status", **seen)
     assert (done.status, done.err) == (0, "")
     headline, lately, models, *rows = done.out.splitlines()
-    assert headline.startswith("shown: healthy, Redis connected, 2 slots: 2 idle")
+    assert headline.startswith(f"{SHOWN}: healthy, Redis connected, 2 slots: 2 idle")
     assert lately.endswith("0 completed, 0 failed") and models.startswith("models:    0 calls")
     assert any(row.split() == ["executor.work", "0", "0", "0", "-", "0"] for row in rows)
     assert rows[-3].split()[:3] == ["SLOT", "STATE", "FOR"]
@@ -77,7 +79,7 @@ def test_pool_and_streams_are_shown(run: Run, seen: dict[str, str]) -> None:
 def test_status_as_json_holds_workers_and_streams(run: Run, seen: dict[str, str]) -> None:
     """The same rows as `/workers`, and both streams."""
     status = run("status", "--json", **seen).json
-    assert status["health"]["worker_id"] == "shown"
+    assert status["health"]["worker_id"] == SHOWN
     assert [row["slot"] for row in status["workers"]] == [1, 2]
     assert {"slot", "pid", "state", "phase", "item", "since", "items_done", "restarts", "pss_bytes"} <= set(
         status["workers"][0]
@@ -99,7 +101,7 @@ def test_without_a_pool_here_streams_and_other_pools_are_shown(run: Run, seen: d
     done = run("status", **elsewhere)
     assert done.status == 0
     assert done.out.startswith("no pool on this machine")
-    (pool,) = [row.split() for row in done.out.splitlines() if row.startswith("shown ")]
+    (pool,) = [row.split() for row in done.out.splitlines() if row.startswith(f"{SHOWN} ")]
     assert pool[1:5] == ["healthy", "2", "2", "0"]
     (stream,) = [row.split() for row in done.out.splitlines() if row.startswith("executor.work ")]
     assert stream[-1] == "1"
@@ -122,7 +124,7 @@ def test_every_pool_of_a_redis_is_shown(run: Run, shown: Wire, tmp_path: Path) -
 
     def told() -> Any:
         far, own = run("status", "--all", "--json", **redis).json["pools"]
-        assert (far["worker_id"], far["condition"], own["worker_id"]) == ("far", "unhealthy", "shown")
+        assert (far["worker_id"], far["condition"], own["worker_id"]) == ("far", "unhealthy", SHOWN)
         busy = any(one["metadata"]["phase"] == "tool:wait_for_file" for one in own["workers"])
         return own if busy and own["last_minute"]["failed"] else None
 
@@ -133,7 +135,7 @@ def test_every_pool_of_a_redis_is_shown(run: Run, shown: Wire, tmp_path: Path) -
     done = run("status", "--all", **redis)
     assert done.out.startswith("2 pools, 3 slots:") and done.err == ""
     (row,) = [line.split() for line in done.out.splitlines() if "long/n" in line]
-    assert row[0].startswith("shown.") and row[1] == "busy" and row[3:6] == ["agent", "1/7", "tool:wait_for_file"]
+    assert row[0].startswith(f"{SHOWN}.") and row[1] == "busy" and row[3:6] == ["agent", "1/7", "tool:wait_for_file"]
     assert row[row.index("long/n") - 1] in ("9m", "10m"), "what is left of NODE_TIMEOUT"
     gate.touch()
     shown.wait_result("long")
@@ -242,15 +244,15 @@ def test_top_shows_it_live_and_leaves_on_q(terminal: Any, seen: dict[str, str]) 
     limits = {"ROLES": "manager", "MAX_MANAGER": "2", "MAX_TOTAL": "7", "LIMITS": "search-api=4"}
     started = terminal("top", **seen, **limits)
     started.wait_for("q leaves")
-    started.wait_for("shown: healthy")
+    started.wait_for(f"{SHOWN}: healthy")
     started.wait_for("executor.work")
     for limit in ("role:manager", "roles", "search-api"):
         started.wait_for(limit)
-    assert "shown.1" not in started.shown
+    assert f"{SHOWN}.1" not in started.shown
     started.press("q")
     assert started.wait() == 0
     everywhere = terminal("top", "--all", **seen | {"HEALTH_PORT": "1"})
-    everywhere.wait_for("shown.2")
+    everywhere.wait_for(f"{SHOWN}.2")
     assert "no pool answers" not in everywhere.shown
     everywhere.press("q")
     assert everywhere.wait() == 0
@@ -292,12 +294,12 @@ def test_a_token_is_brought_along(run: Run, executor: Callable[..., Pool], redis
 def test_the_pool_that_is_named_is_shown_whatever_the_port(run: Run, shown: Wire, seen: dict[str, str]) -> None:
     """By --pool or WORKER_ID: at its own port, else by its table; the name of none fails, and another's is not it."""
     elsewhere = seen | {"HEALTH_PORT": "1"}
-    for named in (run("status", "--pool", "shown", **elsewhere), run("status", **elsewhere, WORKER_ID="shown")):
-        assert (named.status, named.err) == (0, "") and named.out.startswith("shown: healthy"), named
-    guarded = run("status", "--pool", "shown", "--json", **elsewhere | {"HEALTH_HOST": "127.0.0.9"}).json
-    assert guarded["health"]["worker_id"] == "shown" and len(guarded["workers"]) == 2
+    for named in (run("status", "--pool", SHOWN, **elsewhere), run("status", **elsewhere, WORKER_ID=SHOWN)):
+        assert (named.status, named.err) == (0, "") and named.out.startswith(f"{SHOWN}: healthy"), named
+    guarded = run("status", "--pool", SHOWN, "--json", **elsewhere | {"HEALTH_HOST": "127.0.0.9"}).json
+    assert guarded["health"]["worker_id"] == SHOWN and len(guarded["workers"]) == 2
     for stranger in (run("status", "--pool", "zzz", **seen), run("status", **seen, WORKER_ID="zzz")):
-        assert stranger.status == 1 and "no pool called 'zzz'" in stranger.err and "shown:" not in stranger.out
+        assert stranger.status == 1 and "no pool called 'zzz'" in stranger.err and f"{SHOWN}:" not in stranger.out
 
 
 def test_a_named_pool_on_another_host_is_shown_as_it_is_registered(run: Run, shown: Wire, seen: dict[str, str]) -> None:
@@ -305,15 +307,15 @@ def test_a_named_pool_on_another_host_is_shown_as_it_is_registered(run: Run, sho
     entry = {"id": "far.1", "type": "executor", "status": "idle", "version": "1", "metadata": {"slot": 1}}
     shown.redis.set("dago:workers:far.1", json.dumps(entry), ex=30)
     done = run("status", "--pool", "far", **seen)
-    assert done.status == 0 and done.out.startswith("1 pool, 1 slot: 1 idle") and "shown" not in done.out
+    assert done.status == 0 and done.out.startswith("1 pool, 1 slot: 1 idle") and SHOWN not in done.out
     shown.redis.delete("dago:workers:far.1")
 
 
 def test_health_and_ctl_answer_for_the_pool_that_is_named(run: Run, shown: Wire) -> None:
     """`health` fails for a name that nobody has, `ctl` too, and says who is here."""
-    for done in (run("health", "--pool", "shown"), run("health", WORKER_ID="shown")):
-        assert {line["worker_id"] for line in done.lines} == {"shown"} and done.status == 0
+    for done in (run("health", "--pool", SHOWN), run("health", WORKER_ID=SHOWN)):
+        assert {line["worker_id"] for line in done.lines} == {SHOWN} and done.status == 0
     for done in (run("health", WORKER_ID="zzz"), run("ctl", "--pool", "zzz", "status")):
-        assert (done.status, done.out) == (1, "") and "'zzz'" in done.err and "shown" in done.err
-    done = run("ctl", "--pool", "shown", "status", "--json")
+        assert (done.status, done.out) == (1, "") and "'zzz'" in done.err and SHOWN in done.err
+    done = run("ctl", "--pool", SHOWN, "status", "--json")
     assert done.status == 0 and done.json["pid"] == shown.pool.process.pid

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit import PROGRAM, Process, RedisServer, alive, command_line, holds_for, wait_until
+from tests.kit import PROGRAM, Process, RedisServer, alive, command_line, holds_for, own_name, wait_until
 from tests.system.cli.conftest import environment
 
 TOOL = """
@@ -66,7 +66,8 @@ def test_asked_to_leave_while_tools_are_imported(
 def test_a_second_ctrl_c_gives_the_item_back(folder: Path, redis_server: RedisServer) -> None:
     """The first one waits for the item; one over a second later does not, and nothing is lost. Its title is its own."""
     (folder / "lingers.py").write_text(TOOL)
-    names = {"TOOL_MODULES": "lingers", "WORKER_ID": "executor-alone"}
+    name = own_name("executor-alone")
+    names = {"TOOL_MODULES": "lingers", "WORKER_ID": name}
     settings = {**redis_server.env, "PYTHONPATH": str(folder), **names}
     client: Any = redis_server.client()
     item = {"graph_id": "g", "node_id": "n", "config": {"tool_name": "linger"}, "inputs": {}}
@@ -74,9 +75,9 @@ def test_a_second_ctrl_c_gives_the_item_back(folder: Path, redis_server: RedisSe
     worker = Process([PROGRAM, "work"], env=environment(settings), cwd=folder)
     try:
         wait_until((folder / "lingering").exists, 15, "the tool runs")
-        assert command_line(worker.pid) == "executor-alone: worker"
+        assert command_line(worker.pid) == f"{name}: worker"
         worker.send(signal.SIGINT)
-        (keeper,) = (pid for pid in worker.relatives() if command_line(pid) == "executor-alone: keeper")
+        (keeper,) = (pid for pid in worker.relatives() if command_line(pid) == f"{name}: keeper")
         os.kill(keeper, signal.SIGTERM)  # as it gets it that is sent to the whole group
         holds_for(lambda: worker.running() and alive(keeper), 1.2, "the lease is kept")
         worker.send(signal.SIGINT)

@@ -23,7 +23,7 @@ from executor_worker.client import (
     WorkQueue,
 )
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import Pool, RedisServer, free_port, wait_until
+from tests.kit import Pool, RedisServer, free_port, own_name, wait_until
 from tests.kit.paths import ROOT
 from tests.system.orchestrator.graphs import chain, doubling, waiting
 from tests.system.orchestrator.test_http import api_pid
@@ -112,7 +112,7 @@ def test_a_client_lives_through_a_restart_of_everything(
     """Pool and API are killed and started again on the same port: what was submitted goes on by itself."""
     server = start_server("redis", aof=True)
     port = str(free_port())
-    settings = {"DAGO_HTTP_PORT": port, "WORKER_ID": "again", "LEASE": "2s"}
+    settings = {"DAGO_HTTP_PORT": port, "WORKER_ID": own_name("again"), "LEASE": "2s"}
     pool = executor(server, command=("run", "--api"), **settings)
     found: list[Any] = []
     with DagoClient(f"http://127.0.0.1:{port}") as dago:

@@ -20,7 +20,7 @@ from executor_worker.broker.names import DELTAS_CHANNEL, deltas_channel
 from executor_worker.client import DagoClient
 from orchestrator.rpc import orchestrator_pb2 as messages
 from orchestrator.rpc import orchestrator_pb2_grpc
-from tests.kit import PROGRAM, Pool, RedisServer, wait_until
+from tests.kit import PROGRAM, Pool, RedisServer, own_name, wait_until
 from tests.system.orchestrator.sse import read
 
 V1 = "/api/v1"
@@ -179,7 +179,7 @@ def test_nothing_is_shown_where_contents_are_not(executor: Callable[..., Pool], 
     """Without EVENT_CONTENT, and where nobody listens: Redis is told nothing."""
     for name, content in (("quiet", "0"), ("alone", "1")):
         settings = {**SHOWING, "EVENT_CONTENT": content}
-        pool = executor(redis_server, command=("run", "--api"), workers=1, WORKER_ID=name, **settings)
+        pool = executor(redis_server, command=("run", "--api"), workers=1, WORKER_ID=own_name(name), **settings)
         with redis_server.client().pubsub() as watching:  # type: ignore[no-untyped-call]
             watching.psubscribe(f"{DELTAS_CHANNEL}*")  # one who listens to patterns does not count
             with httpx2.Client(base_url=pool.api_url, timeout=20) as http:

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import Pool, RedisServer, wait_until
+from tests.kit import Pool, RedisServer, own_name, wait_until
 from tests.system.orchestrator.graphs import chain, doubling, waiting
 from tests.system.orchestrator.sse import Block, blocks, read
 from tests.system.orchestrator.test_http import code
@@ -37,7 +37,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
         (folder / "pool").mkdir()
         server = RedisServer(folder / "redis")
         started.callback(server.close)
-        env = {"WORKERS": "2", "WORKER_ID": "shared", **server.env, **WITH_TOOLS}
+        env = {"WORKERS": "2", "WORKER_ID": own_name("shared"), **server.env, **WITH_TOOLS}
         pool = Pool(folder / "pool", ("run", "--api"), env)
         started.callback(pool.close)
         yield pool.wait_ready()

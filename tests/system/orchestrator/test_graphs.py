@@ -16,7 +16,7 @@ import httpx2
 import pytest
 
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import Pool, RedisServer, wait_until
+from tests.kit import Pool, RedisServer, own_name, wait_until
 from tests.system.orchestrator.graphs import chain, doubling, waiting
 from tests.system.orchestrator.test_http import api_pid, code
 
@@ -33,7 +33,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
         (folder / "pool").mkdir()
         server = RedisServer(folder / "redis")
         started.callback(server.close)
-        env = {"WORKERS": "2", "WORKER_ID": "shared", **server.env, **WITH_TOOLS, "MAX_GRAPH_BYTES": "200000"}
+        env = {"WORKERS": "2", "WORKER_ID": own_name("shared"), **server.env, **WITH_TOOLS, "MAX_GRAPH_BYTES": "200000"}
         pool = Pool(folder / "pool", ("run", "--api"), env)
         started.callback(pool.close)
         yield pool.wait_ready()

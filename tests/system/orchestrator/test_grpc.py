@@ -23,7 +23,7 @@ from grpc_status import rpc_status
 from orchestrator.rpc import orchestrator_pb2 as messages
 from orchestrator.rpc import orchestrator_pb2_grpc
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import Pool, RedisServer, wait_until
+from tests.kit import Pool, RedisServer, own_name, wait_until
 from tests.kit.paths import ROOT
 from tests.system.orchestrator.graphs import doubling, waiting
 from tests.system.orchestrator.test_http import api_pid
@@ -42,7 +42,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
         server = RedisServer(folder / "redis")
         started.callback(server.close)
         tokens = {"API_TOKENS": "eye:read:aaa,op:operate:ccc", "MAX_GRAPH_BYTES": "100000"}
-        env = {"WORKERS": "2", "WORKER_ID": "shared", **server.env, **WITH_TOOLS, **tokens}
+        env = {"WORKERS": "2", "WORKER_ID": own_name("shared"), **server.env, **WITH_TOOLS, **tokens}
         pool = Pool(folder / "pool", ("run", "--api"), env)
         started.callback(pool.close)
         yield pool.wait_ready()

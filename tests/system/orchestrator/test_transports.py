@@ -15,7 +15,7 @@ import pytest
 from orchestrator.rpc import orchestrator_pb2 as messages
 from orchestrator.rpc import orchestrator_pb2_grpc
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import Pool, RedisServer
+from tests.kit import Pool, RedisServer, own_name
 from tests.system.orchestrator.graphs import Graph, chain, doubling
 from tests.system.orchestrator.sse import read
 from tests.system.orchestrator.test_events import frames
@@ -104,7 +104,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
         (folder / "pool").mkdir()
         server = RedisServer(folder / "redis")
         started.callback(server.close)
-        env = {"WORKERS": "2", "WORKER_ID": "shared", **server.env, **WITH_TOOLS}
+        env = {"WORKERS": "2", "WORKER_ID": own_name("shared"), **server.env, **WITH_TOOLS}
         pool = Pool(folder / "pool", ("run", "--api"), env)
         started.callback(pool.close)
         yield pool.wait_ready()
