@@ -9,7 +9,7 @@ from tests.kit.paths import ROOT
 
 
 def test_each_file_of_a_package_is_named_for_the_wheel() -> None:
-    """A script, schema or page in a folder of its own that nobody named would be missing only where we are installed."""
+    """A script, schema or page in a folder that nobody named would be missing only where we are installed."""
     named = ConfigParser()
     named.read(ROOT / "setup.cfg")
     packaged = {
