@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.errors import RunNotEnded
-from executor_worker.broker.graphs.heads import Head, hash_of, head, ids_of, require
+from executor_worker.broker.graphs.heads import Head, hash_of, head, ids_of, large_hash_of, require, sizes_of
 from executor_worker.broker.graphs.records import NodeField
 from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.names import STATE_PREFIX, run_key
@@ -84,41 +84,69 @@ def joined(parts: Mapping[str, bytes]) -> bytes:
 def _states(
     about: Head, ids: Sequence[str], plans: Mapping[str, NodePlan], inputs: bytes, *, full: bool
 ) -> Steps[tuple[bytes, bytes]]:
-    """Write all nodes' states, and the run's output."""
+    """Write all nodes' states, and the run's output: what is left out is not read."""
     base = run_key(about.graph_id)
     fields = yield from hash_of(f"{base}:nodes", ids)
-    outputs = yield from hash_of(f"{base}:outputs", ids)
+    stored = yield from sizes_of(f"{base}:outputs", ids)
     nodes = {name: NodeField.parse(raw) for name, raw in fields.items()}
-    _derive(outputs, nodes, plans, inputs)
-    size = sum(map(len, outputs.values()))
-    cut = not full and size > LARGE
+    led = _led(nodes, plans)
+    sizes = {**{name: sum(stored.get(one, 0) for one in sources) for name, sources in led.items()}, **stored}
+    cut = not full and sum(sizes.values()) > LARGE
+    left_out = {name: size for name, size in sizes.items() if cut and size > LARGE_OUTPUT}
+    sinks = {name for name in ids if not plans[name].out}
+    if sum(sizes.get(name, 0) for name in sinks) > LARGE:
+        sinks -= left_out.keys()
+    shown = {name for name in ids if name not in left_out} | sinks
+    shown |= {source for name in shown for source in led.get(name, ())}
+    outputs = yield from large_hash_of(
+        f"{base}:outputs", {name: size for name, size in stored.items() if name in shown}
+    )
+    _derive(outputs, nodes, plans, led, inputs)
     rest = "cancelled" if about.ended and about.status == "cancelled" else "pending"
-    states = {name: _state(name, nodes.get(name) or NodeField(status=rest), outputs.get(name), cut) for name in ids}
+    states = {
+        name: _state(name, nodes.get(name) or NodeField(status=rest), outputs.get(name), left_out.get(name))
+        for name in ids
+    }
     return joined(states), (yield from _output(about, ids, nodes, plans, outputs))
 
 
-def _derive(
-    outputs: dict[str, bytes], nodes: Mapping[str, NodeField], plans: Mapping[str, NodePlan], inputs: bytes
-) -> None:
-    """Lay in the outputs that are not stored twice: of a start the inputs, of an end what led to it."""
-    ends = {name: list[str]() for name, plan in plans.items() if plan.type == "end"}
-    for name, plan in plans.items():
-        if plan.type == "start" and name in nodes:
-            outputs.setdefault(name, inputs)
+def _led(nodes: Mapping[str, NodeField], plans: Mapping[str, NodePlan]) -> dict[str, list[str]]:
+    """Find the nodes that led to each end whose output is not stored: it is made of theirs."""
+    ends = {
+        name: list[str]()
+        for name, plan in plans.items()
+        if plan.type == "end" and name in nodes and nodes[name].status == "completed"
+    }
+    for name, plan in plans.items() if ends else ():
         took = nodes[name].took if name in nodes and nodes[name].ended else "-"
         for at, way in enumerate(plan.out):
             if way.target in ends and (took == "*" or took[at : at + 1] == "1"):
                 ends[way.target].append(name)
-    for name, led in ends.items():
-        if name in nodes and nodes[name].status == "completed" and name not in outputs and led:
-            found = {source: outputs.get(source, b"null") for source in led}
-            outputs[name] = found[led[0]] if len(led) == 1 else joined(found)
+    return {name: sources for name, sources in ends.items() if sources}
 
 
-def _state(name: str, node: NodeField, output: bytes | None, cut: bool) -> bytes:
+def _derive(
+    outputs: dict[str, bytes],
+    nodes: Mapping[str, NodeField],
+    plans: Mapping[str, NodePlan],
+    led: Mapping[str, Sequence[str]],
+    inputs: bytes,
+) -> None:
+    """Lay in the outputs that are not stored twice: of a start the inputs, of an end what led to it."""
+    for name, plan in plans.items():
+        if plan.type == "start" and name in nodes:
+            outputs.setdefault(name, inputs)
+    for name, sources in led.items():
+        if name not in outputs:
+            found = {source: outputs.get(source, b"null") for source in sources}
+            outputs[name] = found[sources[0]] if len(sources) == 1 else joined(found)
+
+
+def _state(name: str, node: NodeField, output: bytes | None, left_out: int | None) -> bytes:
+    """Write a node's state; *left_out*: how many bytes of output are."""
     metadata = node.metadata or {}
-    if cut and output is not None and len(output) > LARGE_OUTPUT:
-        metadata, output = {**metadata, "output_bytes": len(output)}, None
+    if left_out is not None:
+        metadata, output = {**metadata, "output_bytes": left_out}, None
     parts = {
         "node_id": dumps(name),
         "status": dumps("pending" if node.status in ("ready", "queued") else node.status),

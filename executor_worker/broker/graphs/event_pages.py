@@ -8,7 +8,7 @@ from typing import Any
 
 from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.errors import RunUnknown
-from executor_worker.broker.graphs.heads import hash_of, head_of, head_requests, known_id
+from executor_worker.broker.graphs.heads import hash_of, head_of, head_requests, known_id, large_hash_of, sizes_of
 from executor_worker.broker.graphs.records import SMALL, event_of
 from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.names import run_key
@@ -74,7 +74,11 @@ def _lay_in(base: str, found: Iterable[dict[str, Any]], all_of_them: bool) -> St
         for one in found
         if one["type"] == "node.completed" and (all_of_them or one["data"].get("output_bytes", SMALL + 1) <= SMALL)
     ]
-    outputs = yield from hash_of(f"{base}:outputs", [one["node_id"] for one in some])
+    key, names = f"{base}:outputs", [one["node_id"] for one in some]
+    if all_of_them:
+        outputs = yield from large_hash_of(key, (yield from sizes_of(key, names)))
+    else:
+        outputs = yield from hash_of(key, names)
     for one in some:
         if one["node_id"] in outputs:
             one["data"] = {"output": loads(outputs[one["node_id"]]), **one["data"]}

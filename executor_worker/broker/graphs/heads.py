@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from executor_worker.broker.names import run_key
 from executor_worker.json_text import loads
 
 PAGE = 1000
+PAGE_BYTES = 2**20  # of what one call reads; a larger field goes alone
 MICRO = 1_000_000
 _FIELDS = (
     "graph_id", "status", "stopping", "epoch", "held", "name", "submitted", "started", "ended", "total", "left",
@@ -153,6 +154,37 @@ def hash_of(key: str, ids: Sequence[str]) -> Steps[dict[str, bytes]]:
         (values,) = checked((yield [(b"HMGET", key, *some)]))
         found.update({name: value for name, value in zip(some, values, strict=True) if value is not None})
     return found
+
+
+def sizes_of(key: str, ids: Sequence[str]) -> Steps[dict[str, int]]:
+    """Ask how many bytes the fields of a hash have; of those that are not there nothing is said."""
+    found: dict[str, int] = {}
+    for at in range(0, len(ids), PAGE):
+        some = ids[at : at + PAGE]
+        sizes = checked((yield [(b"HSTRLEN", key, name) for name in some]))
+        found.update({name: size for name, size in zip(some, sizes, strict=True) if size})
+    return found
+
+
+def large_hash_of(key: str, sizes: Mapping[str, int]) -> Steps[dict[str, bytes]]:
+    """Read the fields that *sizes* names, however large they are: no call holds Redis for long."""
+    found: dict[str, bytes] = {}
+    for some in _pages(sizes):
+        (values,) = checked((yield [(b"HMGET", key, *some)]))
+        found.update({name: value for name, value in zip(some, values, strict=True) if value is not None})
+    return found
+
+
+def _pages(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    page, size = list[str](), 0
+    for name, more in sizes.items():
+        if page and (size + more > PAGE_BYTES or len(page) == PAGE):
+            yield page
+            page, size = [], 0
+        page.append(name)
+        size += more
+    if page:
+        yield page
 
 
 def ids_of(graph_id: str) -> Steps[list[str]]:

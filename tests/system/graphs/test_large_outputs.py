@@ -7,7 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
+import pytest
 
+from executor_worker.broker.graphs import Steps, drive, runs
+from executor_worker.broker.graphs.records import NodeField
+from executor_worker.broker.names import run_key
 from tests.kit import Pool, RedisServer, wait_until
 from tests.kit.processes import descendants
 from tests.system.graphs.conftest import TOOLS, Kernel, tool
@@ -44,3 +48,40 @@ def test_outputs_of_megabytes(redis_server: RedisServer, executor: Callable[...,
     peaks = {pid: peak_mib(pid) for pid in descendants(pool.process.pid)}
     assert peaks[pool.worker_pid()] < 180, peaks
     assert max(peaks.values()) < 350, peaks
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_no_call_reads_more_than_a_page_of_outputs(redis_server: RedisServer, kernel: Kernel, full: bool) -> None:
+    """What a document leaves out is not read at all; for the rest no call holds Redis for long."""
+    names = [f"n{at}" for at in range(80)]
+    nodes = {name: tool("passes") for name in names}
+    edges = [{"from": name, "to": "end"} for name in names]
+    run = kernel.submit({"nodes": {**nodes, "end": {"type": "end"}}, "edges": edges})
+    db, base = redis_server.client(), run_key(run)
+    sizes = {name: (MIB // 2 if at % 7 else 1000) for at, name in enumerate(names)}
+    at = 1_800_000_000_000
+    ended = NodeField("completed", 1, 1, 1, at, at, at, "*").text()
+    db.hset(f"{base}:nodes", mapping=dict.fromkeys([*names, "end"], ended))
+    for name, size in sizes.items():
+        db.hset(f"{base}:outputs", name, json.dumps("x" * (size - 2)))
+    read: list[str] = []
+
+    def watched(steps: Steps[bytes | None]) -> Steps[bytes | None]:
+        requests = next(steps)
+        while True:
+            for request in requests:
+                if isinstance(request, tuple) and request[:2] == (b"HMGET", f"{base}:outputs"):
+                    some = [str(name) for name in request[2:]]
+                    assert sum(sizes[name] for name in some) <= MIB
+                    read.extend(some)
+            try:
+                requests = steps.send((yield requests))
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+
+    states = json.loads(drive(kernel.link, watched(runs.document(run, full=full))) or b"")["node_states"]
+    assert sorted(read) == sorted(names if full else [name for name, size in sizes.items() if size == 1000])
+    told = {name: states[name]["metadata"].get("output_bytes") for name in names}
+    assert told == {name: size if size > 64 * 1024 and not full else None for name, size in sizes.items()}
+    assert (states["end"]["output"] is None) is not full
+    assert all((states[name]["output"] is None) is (told[name] is not None) for name in names)
