@@ -14,6 +14,8 @@ class Plan:
         items: Of a throughput run.
         rounds: Of what is repeated side by side.
         workers: Where N is not the question.
+        items_each: After how many items of its own a worker is weighed as one that has run for long; from some 2000 on
+            nothing grows any more.
         quiet_s: How long an idle pool is watched.
         wakes: Items put one by one.
         kills: Workers killed one by one; each slot once: one whose workers keep dying is made to wait.
@@ -25,6 +27,7 @@ class Plan:
     items: int = 20_000
     rounds: int = 3
     workers: int = 32
+    items_each: int = 3000
     quiet_s: float = 20.0
     wakeups: int = 200
     kills: int = 8
@@ -36,7 +39,9 @@ class Plan:
 
 
 USUAL = Plan()
-FULL = dataclasses.replace(USUAL, rounds=5, wakeups=1000, kills=32, trees=5, backlogs=(0, 10_000, 100_000, 1_000_000))
+FULL = dataclasses.replace(
+    USUAL, rounds=5, wakeups=1000, kills=32, trees=5, backlogs=(0, 10_000, 100_000, 1_000_000), items_each=100_000
+)
 
 
 def chosen(*, full: bool, **changes: Any) -> Plan:
