@@ -17,7 +17,7 @@ from typing import Any
 
 import hiredis
 
-from executor_worker.broker.connection.command import Word, pack
+from executor_worker.broker.connection.command import Word, in_full, pack
 from executor_worker.broker.connection.dial import Dialler
 from executor_worker.broker.connection.endpoint import Endpoint
 from executor_worker.broker.connection.replies import Misplaced, NoScript, error_of
@@ -141,7 +141,7 @@ class Link:
         """Send several commands at once; an error reply stands in the list as an exception, not raised."""
         if not commands:
             return []
-        self._write(b"".join(pack(tuple(command)) for command in commands), len(commands))
+        self._write(b"".join(pack(tuple(command)) for command in commands), replies=len(commands))
         return [self._receive(self.timeout_s) for _ in commands]
 
     def run(self, script: Script, keys: Sequence[Word], args: Sequence[Word]) -> Any:
@@ -150,7 +150,8 @@ class Link:
         try:
             return self.read()
         except NoScript:
-            return self.call(b"EVAL", script.source, len(keys), *keys, *args)
+            self._write(*in_full(script, keys, args))
+            return self.read()
 
     def send(self, words: Sequence[Word]) -> None:
         """Send one command; its reply has to be fetched by `read` before anything else is sent."""
@@ -216,7 +217,7 @@ class Link:
 
     # -- the line -----------------------------------------------------------------------------------
 
-    def _write(self, packed: bytes, replies: int = 1) -> None:
+    def _write(self, packed: bytes, *more: bytes, replies: int = 1) -> None:
         if self._owed:
             self.close()  # the last caller was interrupted before the answer came
         if self._sock is None:
@@ -225,6 +226,8 @@ class Link:
         self._owed = replies
         try:
             self._sock.sendall(packed)
+            for part in more:
+                self._sock.sendall(part)
         except OSError as error:
             self.close()
             raise StreamUnavailable(f"lost {self.endpoint} while sending: {reason_of(error)}") from error
