@@ -18,15 +18,14 @@ from executor_worker.broker import (
     Settled,
     Settlement,
 )
-from executor_worker.broker.queue.claim import Holder
 from executor_worker.broker.queue.commit import Commit
+from executor_worker.broker.queue.delivery import Holder
 from executor_worker.graph.state import GraphState
 from executor_worker.outcome import Completed, Failed, Mode, Usage
-from executor_worker.worker.intake import Intake
+from executor_worker.worker.item import Intake, Settler
 from executor_worker.worker.kinds import by_name
 from executor_worker.worker.kinds.document import DocumentKind, DocumentWork
 from executor_worker.worker.limits import Limits
-from executor_worker.worker.settle import Settler
 from executor_worker.worker.stages import Conclusion, Run
 
 NOW = 1_800_000_000.0

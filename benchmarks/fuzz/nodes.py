@@ -13,8 +13,8 @@ from benchmarks.fuzz.codes import ending
 from benchmarks.fuzz.items import KINDS, check
 from benchmarks.fuzz.material import Material
 from executor_worker.broker import Claim, Delivery, DocumentCommit, Held, JournalKeys, Kept, Settled, Settlement
-from executor_worker.broker.queue.claim import Holder
 from executor_worker.broker.queue.commit import Commit
+from executor_worker.broker.queue.delivery import Holder
 from executor_worker.errors import ModelBadResponse, ModelRejected, ModelUnavailable, ToolFailed, ToolTimeout
 from executor_worker.nodes.executor import Executor, Task
 from executor_worker.outcome import Completed, Outcome, Usage
@@ -22,10 +22,10 @@ from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, 
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.tools import Answer, Effects, FunctionTool, Tool
 from executor_worker.tools.base import OnProgress, unheard, unsure
-from executor_worker.tools.functions.functions import Mark
+from executor_worker.tools.functions.marks import Mark
+from executor_worker.worker.item import Settler
 from executor_worker.worker.journal import RunJournal
 from executor_worker.worker.kinds.document import DocumentWork
-from executor_worker.worker.settle import Settler
 from executor_worker.worker.stages import Conclusion
 from tests.unit.executor_worker.nodes.doubles import Box
 
@@ -248,7 +248,7 @@ def work_of(holder: _Once) -> DocumentWork:
     """An item whose graph's state is empty."""
     delivery = Delivery(Held("executor.work", "1-1", 1, "w.1"), {b"data": b"{}"}, "document")
     claim = Claim(delivery, cast("Holder", holder))
-    return DocumentWork(claim, 0.0, 0.0, "g", "n", watched="dago:state:g", state=b"{}")
+    return DocumentWork(claim, claim.held, 1, 0.0, 0.0, "g", "n", watched="dago:state:g", state=b"{}")
 
 
 def settle(outcome: Outcome) -> None:

@@ -19,10 +19,9 @@ from executor_worker.broker.names import (
     dead_stream,
     own_journal,
 )
-from executor_worker.broker.queue.claim import Claim, Settlement
 from executor_worker.broker.queue.commit import Settled
 from executor_worker.broker.queue.consumer import Consumer
-from executor_worker.broker.queue.delivery import Delivery, Held, added_at
+from executor_worker.broker.queue.delivery import Claim, Delivery, Held, Settlement, added_at
 from executor_worker.broker.queue.document import DocumentCommit
 from executor_worker.broker.queue.group import Made, ensure_groups
 from executor_worker.broker.queue.journal import JournalKeys, Kept

@@ -25,7 +25,8 @@ from executor_worker.settings.kinds import Span
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.logs import log_fields
 from supervisor.control.systemd import Notify
-from supervisor.scoreboard.scoreboard import Scoreboard
+from supervisor.scoreboard.scoreboard import LEVELS, Scoreboard
+from supervisor.scoreboard.words import LOG_LEVEL
 from supervisor.supervisor import Supervisor
 from supervisor.upgrade import Inheritance
 
@@ -66,7 +67,7 @@ def _supervise(settings: Settings, options: dict[str, Any]) -> int:
     with _redis(settings) as (endpoint, companions):
         listener = health_listener(settings, inheritance)
         board = Scoreboard(MAX_SLOTS, first_slot=inheritance.first_slot if inheritance else 1)
-        logs.follow(board.head.level_asked_for)
+        logs.follow(board.head.ints, LOG_LEVEL, LEVELS)
         services = _services(settings, endpoint, board, inheritance, alone=listener is None)
         program = ExecutorProgram(
             settings,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
 from typing import Any
-
-import orjson
 
 from executor_worker.json_text import refuse_constant
 
 Paths = Mapping[str, Any]
 """Member → the paths below it: which values are themselves to be taken apart."""
+
+ReadAt = Callable[[str, int], tuple[dict[str, Any], int] | None]
 
 
 class Alone(dict[str, Any]):
@@ -25,9 +25,9 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 # Names without escapes and what stands around them, in one match each: a match costs less than the calls it saves.
 _PLAIN_NAME = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*')
 _NEXT = re.compile(r"[ \t\n\r]*([,}])[ \t\n\r]*")
-_COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
+COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
 _PLAIN = re.compile(r"[ !#-.0-\[\]-~]+")  # what is written in one way only, but for
-_SPELT = re.compile(r"\\u00[2-7]")  # a letter as its number
+SPELT = re.compile(r"\\u00[2-7]")  # a letter as its number
 # Values are only skipped: numbers need not be made, and those of thousands of digits could not.
 _SKIP = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=refuse_constant)
 
@@ -104,13 +104,13 @@ def whole(text: str, paths: Paths) -> Node:
     return node
 
 
-def lifted(text: str, name: str, paths: Paths, behind: str | None = None) -> Node | None:
+def lifted(text: str, name: str, paths: Paths, read: ReadAt | None = None) -> Node | None:
     """
     As `whole`, with none of its members but *name*, whose value is to be taken apart by *paths*.
 
     Args:
         text: Known to be an object in which *name* is an object that has members.
-        behind: What the next member is called; it only saves time.
+        read: Reads the object that begins at a place, and says where it ends, if it can; it only saves time.
 
     Returns:
         None if that takes a closer look: *name* stands in more places of the text than one, or it is nested so
@@ -120,55 +120,10 @@ def lifted(text: str, name: str, paths: Paths, behind: str | None = None) -> Nod
     if value is None or text[value : value + 1] != "{":
         return None
     try:
-        child = _at_once(text, value, paths, behind)
+        child = _at_once(text, value, paths, read)
     except RecursionError:
         return None
     return child and Node(text, 0, len(text), [(name, Member(value, value, child.end, child))])
-
-
-def room_in(text: str, name: str, behind: str | None = None) -> int | None:
-    """
-    Find where another member may be put into the object that is the member *name*: right behind its last one.
-
-    That is the last thing which looks like the name, if from there on all can be read: an object, and what comes up to
-    the end of the one around it. Inside another object there would be one end too many.
-
-    Args:
-        text, behind: As for `lifted`, but the object may be empty.
-
-    Returns:
-        None if that takes a closer look.
-    """
-    quoted = f'"{name}"'
-    at = text.rfind(quoted)
-    colon = _COLON.match(text, at + len(quoted)) if at > 0 and text[at - 1] != "\\" else None
-    if colon is None or text[colon.end() : colon.end() + 1] != "{":
-        return None
-    value = colon.end()
-    if behind is None:
-        found = _to_the_end(text, value)
-    else:
-        found = _up_to(text, value, behind)
-        if found is None or not _are_members(text[text.index(",", found[1]) + 1 :]):
-            return None
-    return len(text[: found[1] - 1].rstrip(" \t\n\r")) if found is not None else None
-
-
-def _are_members(text: str) -> bool:
-    """Tell whether *text* is what is left of an object from a member on; none may be spelt like another."""
-    try:
-        return bool(orjson.loads(f"{{{text}")) and _SPELT.search(text) is None
-    except orjson.JSONDecodeError:
-        return False
-
-
-def _to_the_end(text: str, start: int) -> tuple[dict[str, Any], int] | None:
-    """The object at *start*, if nothing but the end of the one around it follows."""
-    value = text[start : text.rindex("}")].rstrip(" \t\n\r")
-    try:
-        return orjson.loads(value), start + len(value)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _node(text: str, start: int, paths: Paths) -> Node:
@@ -207,7 +162,7 @@ def _value(node: Node, text: str, name: str, at: int, value: int, paths: Paths) 
     return member.end
 
 
-def _at_once(text: str, start: int, paths: Paths, behind: str | None = None) -> Node | None:
+def _at_once(text: str, start: int, paths: Paths, read: ReadAt | None = None) -> Node | None:
     """
     The object at *start*, if it has members and *paths* are `Alone`, with those.
 
@@ -216,7 +171,7 @@ def _at_once(text: str, start: int, paths: Paths, behind: str | None = None) -> 
     """
     if not isinstance(paths, Alone):
         return None
-    found, end = _up_to(text, start, behind) or _SKIP.raw_decode(text, start)
+    found, end = (read and read(text, start)) or _SKIP.raw_decode(text, start)
     if not found:
         return None
     node = Node(text, start, end, closed=True)
@@ -228,24 +183,6 @@ def _at_once(text: str, start: int, paths: Paths, behind: str | None = None) -> 
     return node
 
 
-def _up_to(text: str, start: int, behind: str | None) -> tuple[dict[str, Any], int] | None:
-    """
-    The object at *start*, and where it ends, if that is right before the last thing that looks like the name *behind*.
-
-    Twice as fast as `_SKIP`, which alone can say where a value ends: no part of an object is one, so what can be read
-    is all of it.
-    """
-    end = text.rfind(f'"{behind}"', start) if behind is not None else -1
-    comma = text.rfind(",", start, end) if end >= 0 else -1
-    if comma < 0:
-        return None
-    value = text[start:comma].rstrip(" \t\n\r")
-    try:
-        return orjson.loads(value), start + len(value)
-    except orjson.JSONDecodeError:
-        return None
-
-
 def _only(text: str, name: str, start: int, end: int) -> int | None:
     """
     Find where the value of the member *name* begins, if that name stands between *start* and *end* but once.
@@ -254,12 +191,12 @@ def _only(text: str, name: str, start: int, end: int) -> int | None:
     nothing but a name has a colon behind it; and where a letter may be written as its number there may be another one
     that is called so.
     """
-    if not _PLAIN.fullmatch(name) or (text.find("\\u00", start, end) >= 0 and _SPELT.search(text, start, end)):
+    if not _PLAIN.fullmatch(name) or (text.find("\\u00", start, end) >= 0 and SPELT.search(text, start, end)):
         return None
     quoted, value = f'"{name}"', None
     at = text.find(quoted, start, end)
     while at >= 0:
-        colon = _COLON.match(text, at + len(quoted), end)
+        colon = COLON.match(text, at + len(quoted), end)
         if colon is not None and value is not None:
             return None
         value = colon.end() if colon is not None else value

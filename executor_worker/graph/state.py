@@ -11,9 +11,11 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.errors import StateInvalid
-from executor_worker.graph.json_edit import Alone, Node, lifted, room_in, whole
+from executor_worker.graph.json_edit import COLON, SPELT, Alone, Node, lifted, whole
 from executor_worker.json_text import dumps, loads
 
 FINISHED = frozenset({"completed", "failed"})
@@ -125,12 +127,76 @@ def splice_node(raw: bytes, node_id: str, entry: dict[str, Any], known: GraphSta
     known = known or GraphState.parse(raw)
     if node_id not in known.nodes:
         text = raw.decode("utf-8")
-        at = room_in(text, "node_states", known.behind_nodes) if known.has_nodes else None
+        at = _room_in(text, "node_states", known.behind_nodes) if known.has_nodes else None
         if at is not None:
             comma = "," if known.nodes else ""
             return f"{text[:at]}{comma}{dumps({node_id: entry}).decode()[1:-1]}{text[at:]}".encode()
     root = _taken_apart(raw, node_id, known)
     return _text(root.rendered({"node_states": _nodes_with(root, node_id, entry)}), root)
+
+
+def _room_in(text: str, name: str, behind: str | None = None) -> int | None:
+    """
+    Find where another member may be put into the object that is the member *name*: right behind its last one.
+
+    That is the last thing which looks like the name, if from there on all can be read: an object, and what comes up to
+    the end of the one around it. Inside another object there would be one end too many.
+
+    Args:
+        text: Known to be an object in which *name* is an object.
+        behind: What the next member is called; None: there is none.
+
+    Returns:
+        None if that takes a closer look.
+    """
+    quoted = f'"{name}"'
+    at = text.rfind(quoted)
+    colon = COLON.match(text, at + len(quoted)) if at > 0 and text[at - 1] != "\\" else None
+    if colon is None or text[colon.end() : colon.end() + 1] != "{":
+        return None
+    value = colon.end()
+    if behind is None:
+        found = _to_the_end(text, value)
+    else:
+        found = _up_to(text, value, behind)
+        if found is None or not _are_members(text[text.index(",", found[1]) + 1 :]):
+            return None
+    return len(text[: found[1] - 1].rstrip(" \t\n\r")) if found is not None else None
+
+
+def _are_members(text: str) -> bool:
+    """Tell whether *text* is what is left of an object from a member on; none may be spelt like another."""
+    try:
+        return bool(orjson.loads(f"{{{text}")) and SPELT.search(text) is None
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _to_the_end(text: str, start: int) -> tuple[dict[str, Any], int] | None:
+    """The object at *start*, if nothing but the end of the one around it follows."""
+    value = text[start : text.rindex("}")].rstrip(" \t\n\r")
+    try:
+        return orjson.loads(value), start + len(value)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _up_to(text: str, start: int, behind: str | None) -> tuple[dict[str, Any], int] | None:
+    """
+    The object at *start*, and where it ends, if that is right before the last thing that looks like the name *behind*.
+
+    Twice as fast as a decoder that says where a value ends: no part of an object is one, so what can be read is all
+    of it.
+    """
+    end = text.rfind(f'"{behind}"', start) if behind is not None else -1
+    comma = text.rfind(",", start, end) if end >= 0 else -1
+    if comma < 0:
+        return None
+    value = text[start:comma].rstrip(" \t\n\r")
+    try:
+        return orjson.loads(value), start + len(value)
+    except orjson.JSONDecodeError:
+        return None
 
 
 def requeue_node(raw: bytes, node_id: str) -> bytes:
@@ -170,7 +236,8 @@ def new_document(graph_id: str, inputs: dict[str, Any], node_id: str, entry: dic
 
 def _taken_apart(raw: bytes, node_id: str, known: GraphState) -> Node:
     text, paths = raw.decode("utf-8"), Alone({node_id: {"metadata": {}}})
-    root = lifted(text, "node_states", paths, known.behind_nodes) if known.nodes else None
+    read = lambda text, start: _up_to(text, start, known.behind_nodes)  # noqa: E731
+    root = lifted(text, "node_states", paths, read) if known.nodes else None
     if root is not None:
         return root
     try:

@@ -16,7 +16,8 @@ from executor_worker.settings import Settings
 from executor_worker.settings.role_table import CHAT
 from executor_worker.telemetry import logs
 from executor_worker.worker.kinds import Kind, Kinds, by_name, sources_of
-from executor_worker.worker.kinds.document import DocumentKind, Read
+from executor_worker.worker.kinds.document import DocumentKind
+from executor_worker.worker.kinds.document_cases import Read
 from executor_worker.worker.kinds.run import RunKind
 from executor_worker.worker.limits import Limits
 from executor_worker.worker.output import rendered

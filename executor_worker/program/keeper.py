@@ -24,7 +24,7 @@ from executor_worker.telemetry.metrics import Gauge, Recorder
 from executor_worker.tools.sharing.host_process import HostProcess
 from executor_worker.version import program_version
 from executor_worker.worker.condemned import settle_condemned
-from executor_worker.worker.report import Report
+from executor_worker.worker.item import Report
 from supervisor.keeper.loop import Duty, Keeper
 from supervisor.scoreboard.row import Death
 from supervisor.scoreboard.scoreboard import Scoreboard
@@ -50,7 +50,7 @@ def context_of(
     def condemned(held: Held, failure_code: str, death: Death) -> None:
         kinds = kinds_of(settings)
         consumer = consumer_of(settings, board.head, link, held.consumer, kinds)
-        report = Report(Recorder(board.head.keeper_counters), board.head)
+        report = Report(Recorder(board.head.keeper_counters), partial(setattr, board.head, "last_done_wall_ns"))
         settle_condemned(consumer, kinds, report, held, failure_code, death)
 
     return PoolContext(

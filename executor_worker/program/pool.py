@@ -22,8 +22,8 @@ from executor_worker.program.wiring import tracing_of
 from executor_worker.program.worker import MIB, consumer_name, make_worker
 from executor_worker.settings import ConfigErrors, Settings
 from executor_worker.telemetry import logs
+from executor_worker.tools.functions.functions import settle_in
 from executor_worker.tools.functions.source_line import source_line_in
-from executor_worker.tools.functions.time_limit import settle_in
 from executor_worker.worker.loop import Worker
 from supervisor.errors import ReloadRefused
 from supervisor.processes.processes import reap_adopted

@@ -24,8 +24,8 @@ from executor_worker.run_context import Circuit
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import SEPARATOR
 from executor_worker.tools.base import Tool
-from executor_worker.tools.functions.functions import FunctionTool, Mark
-from executor_worker.tools.functions.time_limit import time_limit
+from executor_worker.tools.functions.functions import FunctionTool, time_limit
+from executor_worker.tools.functions.marks import Mark
 from supervisor.scoreboard.scoreboard import Scoreboard
 
 if TYPE_CHECKING:

@@ -16,12 +16,11 @@ from executor_worker.providers.throttle import Throttles
 from executor_worker.settings import Settings
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from executor_worker.tools import ToolRegistry
-from executor_worker.worker.intake import Intake
+from executor_worker.worker.item import Intake, Settler
 from executor_worker.worker.loop import Worker
 from executor_worker.worker.recycling import Limits, Recycling
 from executor_worker.worker.redis_wait import RedisWait
 from executor_worker.worker.run import Runs
-from executor_worker.worker.settle import Settler
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 MIB = 2**20
@@ -64,7 +63,7 @@ def make_worker(
             content=settings.event_content,
             tracing=tracing,
             longest_wait_s=settings.node_timeout,
-            breakers=FleetBreakers(link, name, pool_scope(settings.queues), active=head.may_hold_tools_back),
+            breakers=FleetBreakers(link, name, pool_scope(settings.queues), active=row.may_hold_tools_back),
             circuits=tools.circuits_of_function,
             redis_up=lambda: bool(head.redis_up),
         ),

@@ -13,8 +13,9 @@ and `log` takes what they have to say:
 from __future__ import annotations
 
 from executor_worker.tools.base import Answer, Effects, Log, Tool, Toolbox, ToolContext, silent
-from executor_worker.tools.functions.functions import FunctionTool, tool
+from executor_worker.tools.functions.functions import FunctionTool
 from executor_worker.tools.functions.loading import load_functions, modules_starting_threads
+from executor_worker.tools.functions.marks import tool
 from executor_worker.tools.logger import log
 from executor_worker.tools.mcp_config import load_servers
 from executor_worker.tools.registry import ToolRegistry

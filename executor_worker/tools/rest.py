@@ -16,8 +16,8 @@ from executor_worker.run_context import Circuit, RunContext
 from executor_worker.settings.addresses import without_password
 from executor_worker.settings.proxies import proxy_for
 from executor_worker.tools.base import Answer, Effects, OnProgress, key_header, unheard, unsure
+from executor_worker.tools.functions.functions import CallOverdue, time_limit
 from executor_worker.tools.functions.json_value import to_json
-from executor_worker.tools.functions.time_limit import CallOverdue, time_limit
 
 _CONNECT_SECONDS = 5.0
 _LIST_SECONDS = 10.0

@@ -6,11 +6,9 @@ import time
 
 from executor_worker.broker import Consumer, Held
 from executor_worker.telemetry import logs
-from executor_worker.worker.intake import Intake
+from executor_worker.worker.item import Intake, Report, Settler
 from executor_worker.worker.kinds import Kinds
 from executor_worker.worker.poisoned import tell_place
-from executor_worker.worker.report import Report
-from executor_worker.worker.settle import Settler
 from executor_worker.worker.stages import Conclusion
 from supervisor.scoreboard.row import Death
 

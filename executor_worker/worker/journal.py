@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from executor_worker.broker import JournalKeys, Kept, own_journal
@@ -25,6 +25,7 @@ T = TypeVar("T")
 LAST_RECORD = dumps(ended())
 
 
+@dataclass(slots=True)
 class RunJournal:
     """
     Named by the item's envelope id, so that it is found again when the item is put up a second time; else by
@@ -35,38 +36,27 @@ class RunJournal:
         pause: Called after each lost reply with the number of tries so far; waits, and answers False to give up.
         deltas: Shows progress to clients that listen as well; None: nothing does.
         content: Events tell prompts, arguments and results too.
+        start_told: See `nodes.journal.Journal`.
 
     Attributes:
         written_as: The key under which the run was written down; None until it was.
     """
 
+    _work: Work
+    _open_keys: Callable[[], JournalKeys]
+    _run_context: RunContext
+    _pause: Callable[[int], bool]
+    _worker_id: str
+    _deltas: Deltas | None = None
+    content: bool = False
+    start_told: bool = False
+    _wall: Callable[[], float] = time.time
     # Most runs of a tool's node keep nothing: what that needs is not made for them.
-    written_as: str | None = None
-    _opened: JournalKeys | None = None
-    _key = _own = ""  # until it is read
-    _written: Sequence[bytes] = ()
-
-    def __init__(
-        self,
-        work: Work,
-        open_keys: Callable[[], JournalKeys],
-        run_context: RunContext,
-        pause: Callable[[int], bool],
-        worker_id: str,
-        deltas: Deltas | None = None,
-        *,
-        content: bool = False,
-        wall: Callable[[], float] = time.time,
-    ) -> None:
-        self.start_told = work.claim.delivery.start_told
-        self._open_keys = open_keys
-        self._run_context = run_context
-        self._pause = pause
-        self._worker_id = worker_id
-        self.content = content
-        self._deltas = deltas
-        self._wall = wall
-        self._work = work
+    written_as: str | None = field(default=None, init=False)
+    _opened: JournalKeys | None = field(default=None, init=False)
+    _key: str = field(default="", init=False)  # until it is read
+    _own: str = field(default="", init=False)
+    _written: Sequence[bytes] = field(default=(), init=False)
 
     @property
     def _keys(self) -> JournalKeys:

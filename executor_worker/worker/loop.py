@@ -13,26 +13,26 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from resource import RLIMIT_NOFILE, getrlimit
 from types import FrameType
 
-from executor_worker.broker import Claim, Consumer, Held
+from executor_worker.broker import Claim, Consumer
 from executor_worker.broker.graphs.requests import drive
 from executor_worker.broker.graphs.traces import trace_of_run
 from executor_worker.broker.queue.reclaim_hints import read_notice
-from executor_worker.errors import Abandoned, Parked, StreamError, ToolTimeout
+from executor_worker.errors import Abandoned, Parked, StreamError
 from executor_worker.graph.ends import RunEnd
-from executor_worker.outcome import Failed, Mode
+from executor_worker.outcome import Failed
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_SPAN, NO_TRACING, Span, Tracing
-from executor_worker.worker.intake import Intake
-from executor_worker.worker.poisoned import POISONED, death_with, tell_last_death, tell_place
+from executor_worker.worker.item import Intake, Report, Settler
+from executor_worker.worker.letting_go import LettingGo
+from executor_worker.worker.poisoned import POISONED, tell_last_death
+from executor_worker.worker.predecessor import Predecessor
 from executor_worker.worker.recycling import Recycling
 from executor_worker.worker.redis_wait import STUCK, STUCK_S, RedisWait, wait_for_wake
-from executor_worker.worker.report import Report
-from executor_worker.worker.result import Result
 from executor_worker.worker.run import Runs
-from executor_worker.worker.settle import Settler
 from executor_worker.worker.stages import Conclusion, Run, Work
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
@@ -40,7 +40,6 @@ IDLE_BLOCK_S = 25.0  # the keeper wakes us for whatever else there is
 POLL_S = 0.5
 TIDY_S = 1.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0  # between items of which none could be worked on
-TOOL_PHASE = "tool:"
 FLUSH_S = 1.0  # for spans that are not sent yet, when we leave
 LEFT = 0
 
@@ -78,14 +77,16 @@ class Worker:
         self._redis_wait = redis_wait
         self._reap = reap
         self._tracing = tracing
-        self._report = Report(Recorder(row.counters), board.head)
+        self._report = Report(Recorder(row.counters), row.note_done)
+        self._letting_go = LettingGo(row, self._report)
+        self._predecessor = Predecessor(row)
         self._leaving = False
         self._tried_notice = 0
         self._tidied_at = 0.0
         self._parked = 0  # items in a row whose model was throttled
         self._pausing = False
         self._untidy = False  # a tool may have left something to be reaped
-        self._kill_is_dealt_with = False  # our predecessor's; ours is for our successor
+        self._items = 0  # taken
 
     def run(self) -> int:
         self._heed_signals()
@@ -99,7 +100,7 @@ class Worker:
                 claim = self._process(claim)
         if claim is not None:
             self._row.end(done=False)  # what is in hand by the row was settled
-            self._give_back(claim)
+            self._letting_go.give_back(claim)
         self._tracing.close(FLUSH_S)
         return LEFT
 
@@ -150,9 +151,9 @@ class Worker:
             wait_for_wake(self._row, random.uniform(POLL_S / 2, POLL_S * 2))
             self._row.phase = "waiting"
             return None
-        if claim is not None and self._paused() and self._killed_for() != claim.held.name:
+        if claim is not None and self._paused() and self._predecessor.killed_for() != claim.held.name:
             # It came while we were being told: others may have it. What is only to be answered is answered.
-            self._give_back(claim)
+            self._letting_go.give_back(claim)
             return None
         return claim
 
@@ -175,13 +176,13 @@ class Worker:
         stale = self._stale()
         if stale or self._consumer.may_have_unseen:
             may_have_unseen = self._consumer.may_have_unseen
-            claim = self._consumer.take(uncounted=self._killed_for(), stale=stale)
+            claim = self._consumer.take(uncounted=self._predecessor.killed_for(), stale=stale)
             # What was ours already comes first: the stale ones have not been tried then.
             if claim is None or not (may_have_unseen or claim.held.name in stale):
                 self._tried_notice = noticed
             if claim is not None:
                 return claim
-            self._forget_predecessor()
+            self._predecessor.forget()
         self._row.client_id = self._consumer.client_id
         return self._consumer.wait(self._row.wake_fd, TIDY_S if self._untidy else IDLE_BLOCK_S)
 
@@ -195,34 +196,12 @@ class Worker:
 
     def _wants_next(self) -> bool:
         """Tell whether the next item may be taken in the same step: not when something else comes first."""
-        if self._leaving or not self._row.may_take or self._recycling.spent():
+        if self._leaving or not self._row.may_take(self._tried_notice):
             return False
-        return self._head.lets_take(self._tried_notice)
-
-    def _killed_for(self) -> tuple[str, str] | None:
-        """
-        Stream and entry whose last worker was ended for its sake: it is answered, not run, so taking it is not counted.
-        """
-        if self._kill_is_dealt_with or not self._row.failure_code:
-            return None
-        with suppress(ValueError):
-            return Held.parse(self._row.killed_for).name
-        return None
-
-    def _failure_code_of(self, held: Held) -> str:
-        """Answer under which code our predecessor was ended for *held*; "" if it was not."""
-        return self._row.failure_code if not self._kill_is_dealt_with and self._killed_for() == held.name else ""
-
-    def _forget_predecessor(self) -> None:
-        """Forget the predecessor's item, which has gone to another worker: keep no lease on it, show it no more."""
-        self._forget_kill()
-        if self._row.held:
-            self._row.held = ""
-
-    def _forget_kill(self) -> None:
-        if not self._kill_is_dealt_with and self._row.failure_code:
-            self._row.clear_kill()
-        self._kill_is_dealt_with = True
+        recycling, (allowed, _) = self._recycling, getrlimit(RLIMIT_NOFILE)  # which a tool, or an operator, may change
+        if allowed == recycling.allowed and recycling.watch.poll(0) == recycling.unused:
+            return True
+        return not recycling.spent()
 
     # -- one item ---------------------------------------------------------------------------------
 
@@ -231,7 +210,7 @@ class Worker:
         started = time.monotonic()
         # What we may have read long after it was sent starts nothing before its lease is renewed.
         lease_until_ns = int((claim.delivery.asked_at + self._consumer.lease_s) * 1e9)
-        self._row.take(str(claim.held), "preparing", _stuck_ns(started), STUCK, lease_until_ns)
+        self._row.take(str(claim.held), "preparing", int((started + STUCK_S) * 1e9), STUCK, lease_until_ns)
         # What this raises ends us: then it stays in hand for our successor, and is not taken for done.
         upcoming = self._answer(claim, started)
         if upcoming is None:
@@ -239,19 +218,22 @@ class Worker:
         else:
             self._row.count_done()
         self._untidy = True
-        self._tidy(started)
-        self._recycling.item_done()
+        if started > self._tidied_at + TIDY_S:
+            self._tidy(started)
+        self._items += 1
+        if self._items >= self._recycling.weighed_after:
+            self._recycling.weigh(self._items)
         return upcoming
 
     def _answer(self, claim: Claim, started: float) -> Claim | None:
         held = claim.held
         with logs.context(entry=held.entry) as known:  # also of items that are let go
             try:
-                failure_code = self._failure_code_of(held)
+                failure_code = "" if self._predecessor.dealt_with else self._predecessor.failure_code_of(held)
                 work = self._intake.open(claim, failure_code)
                 known.add(graph=work.graph_id, node=work.node_id)
-                if failure_code:
-                    self._answer_for_killed(work, failure_code)
+                if failure_code and (tool := self._predecessor.tool_of(work, failure_code)):
+                    self._runs.note_overdue(tool)
                 decision = work.decision
                 if isinstance(decision, Conclusion) and decision.dead_reason == POISONED:
                     deaths = [row.death for row in self._board.rows()]
@@ -263,22 +245,13 @@ class Worker:
                 with self._tracing.item(work.facts) as span:
                     return self._work_off(work, started, span)
             except Abandoned as reason:
-                self._abandon(claim, reason)
+                self._letting_go.abandon(claim, reason)
                 return None
             except StreamError as error:
                 # Only when asked to give up: it stays pending for us until Redis can be told.
                 advice = "it is taken over after LEASE"
                 logs.warning("item.unsettled", entry=held.entry, reason=str(error), advice=advice)
                 return None
-
-    def _answer_for_killed(self, work: Work, failure_code: str) -> None:
-        """Say what our predecessor was at when it was ended for the item's sake."""
-        if isinstance(work.decision, Conclusion):
-            work.decision = tell_place(work.decision, self._row.death, work.held.name)
-        death = death_with(self._row.death, work.held.name)
-        tool = death.phase.partition(TOOL_PHASE)[2] if death else ""
-        if failure_code == ToolTimeout.code and tool:
-            self._runs.note_overdue(tool)
 
     def _work_off(self, work: Work, started: float, span: Span) -> Claim | None:
         """Run the item if it is to be run, and settle what has come of it."""
@@ -288,26 +261,29 @@ class Worker:
                 conclusion = self._runs.run(work, conclusion, started)
             except Parked as reason:
                 span.ended("postponed", work.mode)
-                self._park(work, reason)
+                self._parked += 1
+                self._pausing = True
+                self._letting_go.park(work, reason)
                 return None
             except Abandoned:
                 span.ended("lost" if self._row.lost else "released", work.mode)
                 raise
         self._parked = 0
-        self._row.finish("settling", _stuck_ns(time.monotonic()), STUCK)
+        self._row.finish("settling", int((time.monotonic() + STUCK_S) * 1e9), STUCK)
         if isinstance(conclusion.outcome, Failed) and self._settler.repeat(work, conclusion):
-            self._forget_kill()
+            self._predecessor.forget_kill()
             span.ended("postponed", work.mode)
             return None
         result = self._settler.settle(work, conclusion, self._wants_next)
-        if not self._kill_is_dealt_with:
-            self._forget_kill()
+        if not self._predecessor.dealt_with:
+            self._predecessor.forget_kill()
         if result.ends:
             self._note_ends(work.claim, result.ends)
         if not work.is_upkeep:
             self._report.settled(work, result, time.monotonic() - started)
         if span is not NO_SPAN:
-            span.ended(_fate(result), *_how(work, result))
+            outcome = result.conclusion.outcome
+            span.ended(result.fate, (outcome and outcome.mode) or work.mode, result.error_code)
         return result.next
 
     def _note_ends(self, claim: Claim, ends: Iterable[RunEnd]) -> None:
@@ -319,69 +295,11 @@ class Worker:
                 if found is not None:
                     self._tracing.run(found)
 
-    # -- letting go -------------------------------------------------------------------------------
-
-    def _abandon(self, claim: Claim, reason: Abandoned) -> None:
-        if self._row.lost:
-            self._report.lost(claim.held.entry)
-            return
-        logs.info("item.released", entry=claim.held.entry, reason=str(reason))
-        self._give_back(claim)
-
-    def _park(self, work: Work, reason: Parked) -> None:
-        """Let the item wait in the stream until its model may be called: no lease is held meanwhile."""
-        self._parked += 1
-        self._pausing = True
-        logs.debug("item.parked", throttle=reason.throttle_key, refused=reason.refused)
-        try:
-            ends_at = _sooner(work.deadline, reason.ends_at)
-            if work.claim.park(reason.throttle_key, reason.refused, watched=work.watched, ends_at=ends_at):
-                self._report.postponed()
-        except StreamError as error:
-            self._unreleased(work.held, error)
-
-    def _give_back(self, claim: Claim) -> None:
-        try:
-            if claim.release(counted=False):
-                self._report.released()
-        except StreamError as error:
-            self._unreleased(claim.held, error)
-
-    def _unreleased(self, held: Held, error: StreamError) -> None:
-        logs.warning("item.unreleased", entry=held.entry, reason=str(error), advice="it is taken over after LEASE")
-
     # -- between items ----------------------------------------------------------------------------------
 
     def _tidy(self, now: float) -> None:
+        """Look after what tools have left, once a second."""
         if now > self._tidied_at + TIDY_S:
             self._tidied_at = now
             with suppress(OSError):  # no descriptor left to look with: we are about to be replaced
                 self._untidy = self._reap() > 0
-
-
-def _sooner(*ends: float | None) -> float:
-    """The first of *ends*; 0 if there is none."""
-    return min((end for end in ends if end), default=0.0)
-
-
-def _stuck_ns(now: float) -> int:
-    """Until when a worker has to come round that prepares or settles an item; see `RedisWait`."""
-    return int((now + STUCK_S) * 1e9)
-
-
-def _how(work: Work, result: Result) -> tuple[Mode | None, str | None]:
-    """In which mode its node was run, and by which error code it has failed."""
-    outcome = result.conclusion.outcome
-    mode = outcome.mode if outcome is not None else None
-    return mode or work.mode, outcome.code if isinstance(outcome, Failed) else None
-
-
-def _fate(result: Result) -> str:
-    if not result.settled:
-        return "fenced"
-    if result.late:
-        return "late"
-    outcome = result.conclusion.outcome
-    if outcome is None:
-        return "repeated"
-    return "failed" if isinstance(outcome, Failed) else "completed"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import resource
-import time
+import select
+import sys
 from dataclasses import dataclass
 
 from supervisor.scoreboard.scoreboard import Row, Scoreboard
 
 DESCRIPTORS_IN_USE = 0.75  # of those allowed: a worker beyond it is replaced
-LOOK_AGAIN_S = 0.01  # with no item done since: what a tool's threads left open
 PAGE_BYTES = resource.getpagesize()
 
 
@@ -24,34 +23,36 @@ class Limits:
 
 
 class Recycling:
-    """Looks at one worker, and asks for its replacement."""
+    """
+    Looks at one worker, and asks for its replacement.
+
+    Attributes:
+        allowed: Descriptors, when it last looked; if there are others now, ask `spent`.
+        watch: Looks at a descriptor that is in use only if few are left.
+        unused: What it answers as long as it is not; if it is another thing, ask `spent`.
+        weighed_after: Items after which `weigh` is to be asked, and after each one more.
+    """
 
     def __init__(self, board: Scoreboard, row: Row, limits: Limits) -> None:
+        self.allowed = 0
+        self.watch, self.unused = select.poll(), list[tuple[int, int]]()
+        self.weighed_after = 1 if limits.rss_bytes else limits.items or sys.maxsize
         self._board = board
         self._row = row
         self._limits = limits
-        self._items = 0
-        self._look_at = 0.0
         self._open_at_first: int | None = None  # descriptors, when it first looked
 
     def spent(self) -> bool:
         """Tell whether nothing more can be taken; alone there is no supervisor that would replace us."""
-        now = time.monotonic()
-        if now < self._look_at:
-            return False
-        self._look_at = now + LOOK_AGAIN_S
         spent = self._descriptors_run_out() and self._board.head.supervisor_pid != os.getpid()
         if spent:
-            self._look_at = now  # it stays so
             self._ask()
         return spent
 
-    def item_done(self) -> None:
-        """Count an item, and ask for a replacement if that was enough."""
-        self._items += 1
-        self._look_at = 0.0  # quick items leave a hundred descriptors in a millisecond
+    def weigh(self, items: int) -> None:
+        """Ask for a replacement if *items*, or what they have left in memory, were enough."""
         limits = self._limits
-        worn = limits.items and self._items >= limits.items
+        worn = limits.items and items >= limits.items
         if worn or (limits.rss_bytes and _rss_bytes() > limits.rss_bytes):
             self._ask()
 
@@ -66,12 +67,16 @@ class Recycling:
 
         Of what was open before its first item, which a successor would have as well, no worker is relieved.
         """
-        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.allowed = allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self.watch, self.unused = select.poll(), []
         if allowed == resource.RLIM_INFINITY:
             return False
         if self._open_at_first is None:
             self._open_at_first = _open_now()
-        return _is_open(max(int(DESCRIPTORS_IN_USE * allowed), (self._open_at_first + allowed) // 2))
+        last = max(int(DESCRIPTORS_IN_USE * allowed), (self._open_at_first + allowed) // 2)
+        self.watch.register(last, 0)
+        self.unused = [(last, select.POLLNVAL)]
+        return self.watch.poll(0) != self.unused
 
 
 def _rss_bytes() -> int:
@@ -94,11 +99,3 @@ def _open_now() -> int:
         return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     os.close(lowest)
     return lowest
-
-
-def _is_open(number: int) -> bool:
-    try:
-        fcntl.fcntl(number, fcntl.F_GETFD)
-    except OSError:
-        return False
-    return True

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from executor_worker.broker import Claim
 from executor_worker.graph.ends import RunEnd
+from executor_worker.outcome import Failed
 from executor_worker.worker.stages import Conclusion
 
 
@@ -29,3 +30,21 @@ class Result:
     late: bool = False
     next: Claim | None = None
     ends: tuple[RunEnd, ...] = ()
+
+    @property
+    def fate(self) -> str:
+        """The item's fate in one word, for its span."""
+        if not self.settled:
+            return "fenced"
+        if self.late:
+            return "late"
+        outcome = self.conclusion.outcome
+        if outcome is None:
+            return "repeated"
+        return "failed" if isinstance(outcome, Failed) else "completed"
+
+    @property
+    def error_code(self) -> str | None:
+        """The code by which its node has failed."""
+        outcome = self.conclusion.outcome
+        return outcome.code if isinstance(outcome, Failed) else None

@@ -1,119 +1,53 @@
-"""Control of the running item: how the worker limits and shows it."""
+"""Control of the running item: what speaks against going on with it, and how what models do is shown and counted."""
 
 from __future__ import annotations
 
 import select
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from executor_worker.broker.fleet.breakers import HeldBack
 from executor_worker.broker.fleet.offers import lack
-from executor_worker.envelopes.events import event
 from executor_worker.errors import Abandoned, Cancelled, NodeError, Parked, StreamError, ToolTimeout, ToolUnavailable
 from executor_worker.outcome import Usage
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.telemetry import logs
-from executor_worker.telemetry.metrics import Recorder
-from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from executor_worker.worker.deltas import Deltas
 from executor_worker.worker.kinds import Kind
+from executor_worker.worker.means import Means
 from executor_worker.worker.stages import Work
 from supervisor.scoreboard.scoreboard import Row
 
-BETWEEN_STEPS = "running"  # the phase
 LONGEST_ERROR = 500  # characters
 LOOK_AGAIN_S = 1.0
 NOT_WANTED = "the graph was cancelled while its node was being run"
 IN_PLACE_S = 1.0  # a shorter wait is not worth giving the item back
 
 
-class Breakers(Protocol):
-    """Circuit breakers of tools; see `FleetBreakers`. They are asked only if one of these is true."""
-
-    unsure: bool
-
-    @property
-    def active(self) -> Callable[[], bool]: ...
-
-    def admit(self, circuits: Sequence[Circuit]) -> HeldBack | None: ...
-
-    def failed(self, circuits: Sequence[Circuit], code: str) -> HeldBack | None: ...
-
-    def answered(self, circuits: Sequence[Circuit]) -> None: ...
-
-
-class NoBreakers:
-    """Holds nothing back."""
-
-    unsure = False
-
-    def active(self) -> bool:
-        return False
-
-    def admit(self, circuits: Sequence[Circuit]) -> HeldBack | None:
-        return None
-
-    def failed(self, circuits: Sequence[Circuit], code: str) -> HeldBack | None:
-        return None
-
-    def answered(self, circuits: Sequence[Circuit]) -> None:
-        return
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
+class RareControl(RunContext):
     """
-    The means by which all runs of a worker are controlled.
+    The control that only some runs need: to be held up or ended, and to call models. `run.py` has what all need.
 
     Attributes:
-        worker_id: As events tell it.
-        breakers: Ask whether a tool is held back.
-        longest_wait_s: For a tool that only another pool has.
+        _run: Its name on the scoreboard.
+        _deltas: Shows what models say while they say it; None: nothing does.
     """
 
-    row: Row
-    recorder: Recorder
-    worker_id: str
-    tracing: Tracing = NO_TRACING
-    breakers: Breakers = field(default_factory=NoBreakers)
-    longest_wait_s: float = 900.0
+    _means: Means
+    _row: Row
+    _work: Work
+    _kind: Kind[Any]
+    _deltas: Deltas | None
+    _run: int
+    _looked_at: float
+    _mode: str
 
-
-class RunControl(RunContext):
-    """
-    Limits a run by its lease and its graph's status as well, and shows it on the scoreboard and in the metrics.
-
-    Args:
-        run: Its name on the scoreboard.
-        deltas: Shows what models say while they say it; None: nothing does.
-    """
-
-    _mode = ""
-
-    def __init__(
-        self, means: Means, work: Work, kind: Kind[Any], deadline: float, run: int, deltas: Deltas | None = None
-    ) -> None:
-        super().__init__(deadline, work.run_key)
-        self.tries = work.claim.delivery.refused
-        self.tracing = means.tracing
-        self._means = means
-        self._row = means.row
-        self._work = work
-        self._kind = kind
-        self._deltas = deltas
-        self._run = run
-        self._looked_at = self.clock()
-
-    def check(self) -> None:
-        now, row = self.clock(), self._row
-        if self.deadline - self.kept_back > now and row.goes_on(self._run, int(now * 1e9)):
-            return
+    def _find_out(self, now: float) -> None:
+        """Look what speaks against going on."""
         self._check_wanted(now)
-        if row.lost:
+        if self._row.lost:
             self._face_loss()
-        if row.lease_until_ns < now * 1e9:
+        if self._row.lease_until_ns < now * 1e9:
             self._await_lease()
 
     def _check_wanted(self, now: float) -> None:
@@ -124,10 +58,16 @@ class RunControl(RunContext):
 
     def _see_for_itself(self) -> None:
         """Ask before a step, for a graph whose document is too large for the keeper to read it again and again."""
-        if self._row.goes_unwatched(self._run) and self.clock() >= self._looked_at + LOOK_AGAIN_S:
+        if self.clock() >= self._looked_at + LOOK_AGAIN_S:
             self._looked_at = self.clock()
             if self._is_cancelled():
                 raise Cancelled(NOT_WANTED)
+
+    def _hold_back(self, held_back: HeldBack) -> NoReturn:
+        if held_back.circuit.fails:
+            said = f"{held_back.circuit} is held back: its calls bring no answer"
+            raise ToolUnavailable(f"{said} ({held_back.why}); one tries again in {held_back.seconds:.0f} s")
+        raise Parked(held_back.key)
 
     def _is_cancelled(self) -> bool:
         """Ask Redis itself; if it is unreachable, assume not cancelled: the settle script finds out."""
@@ -158,26 +98,11 @@ class RunControl(RunContext):
         except StreamError:
             return None
 
-    def admit_tool(self, circuits: Sequence[Circuit]) -> None:
-        breakers = self._means.breakers
-        held_back = breakers.admit(circuits) if breakers.unsure or breakers.active() else None
-        if held_back is None:
-            return
-        if held_back.circuit.fails:
-            said = f"{held_back.circuit} is held back: its calls bring no answer"
-            raise ToolUnavailable(f"{said} ({held_back.why}); one tries again in {held_back.seconds:.0f} s")
-        raise Parked(held_back.key)
-
     def tool_unanswered(self, circuits: Sequence[Circuit], error: ToolUnavailable | ToolTimeout) -> None:
         held_back = self._means.breakers.failed(circuits, error.code)
         # What was sent is over, whatever became of it.
         if held_back is not None and not held_back.circuit.fails and isinstance(error, ToolUnavailable):
             raise Parked(held_back.key)
-
-    def tool_answered(self, circuits: Sequence[Circuit]) -> None:
-        breakers = self._means.breakers
-        if breakers.unsure or breakers.active():
-            breakers.answered(circuits)
 
     def _face_loss(self) -> None:
         if not self._still_ours():
@@ -190,18 +115,6 @@ class RunControl(RunContext):
             return self._work.claim.still_ours()
         except StreamError:
             return True
-
-    def phase(self, name: str, seconds: float | None = None, failure_code: str = "node_timeout") -> None:
-        if name != BETWEEN_STEPS:
-            self._see_for_itself()
-        own = self.clock() + seconds if seconds is not None else self.deadline
-        self._row.enter(
-            name, int(min(own, self.deadline) * 1e9), failure_code if own < self.deadline else "node_timeout"
-        )
-
-    def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
-        self._mode = mode
-        self._row.show(mode, step, steps, int(self.deadline * 1e9))
 
     def begin_turn(self, turn: int) -> None:
         if self._deltas is not None:
@@ -240,19 +153,6 @@ class RunControl(RunContext):
         # A node that fails says so itself; a model that is told goes on.
         if self._mode == "agent" and error.where:
             logs.info("tool.failed", tool=name, where=error.where, error=str(error)[:LONGEST_ERROR])
-
-    def tool_called(self, name: str, seconds: float, ok: bool, call: str = "") -> None:
-        means, work = self._means, self._work
-        means.recorder.count("dago_tool_executions_total", name)
-        means.recorder.observe("dago_tool_duration_seconds", seconds, name)
-        if not ok:
-            means.recorder.count("dago_tool_failures_total", name)
-        if call:
-            graph_id, execution_id, node_id = work.names
-            about = {"graph_id": graph_id, "node_id": node_id, "worker_id": means.worker_id, "attempt": work.attempt}
-            about |= {"call": call, "name": name, "ok": ok, "duration_ms": round(seconds * 1000)}
-            said = event("tool.called", graph_id, execution_id, node_id, about, time.time())
-            work.claim.tell_with_result(said)
 
     def _await_lease(self) -> None:
         """Start nothing while it is unknown whether the item is still ours: Redis or the keeper is away."""

@@ -64,11 +64,13 @@ class Stamp:
         worker_id: The consumer's name, for `data.worker_id`.
         now: Seconds since the epoch.
         took_s: Since the item was taken.
+        facts: What both result and state tell of the run.
     """
 
     worker_id: str
     now: float
     took_s: float
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -77,7 +79,9 @@ class Work:
     The work that an item asks for; its kind adds what only it needs.
 
     Attributes:
-        taken_at: When it was, in seconds since the epoch.
+        held: Its delivery.
+        attempt: The number of this run of the item, from 1, as events tell it.
+        taken_at: When it was taken, in seconds since the epoch.
         began: The same by the clock that never jumps.
         config: The node's, from the item or from the graph; None if neither has one.
         work_id: Names the item over all its deliveries; None if it has no name but its entry.
@@ -87,11 +91,11 @@ class Work:
         decision: Whether it runs; the first reason not to is its answer.
         is_upkeep: It is no node, but keeps a graph's run going: it is not counted, and no event tells of it.
         gap_s: From the end of the node before it in its run to its start; None if that says nothing.
-        held: Its delivery.
-        attempt: The number of this run of the item, from 1, as events tell it.
     """
 
     claim: Claim
+    held: Held
+    attempt: int
     taken_at: float
     began: float
     graph_id: str = ""
@@ -107,12 +111,6 @@ class Work:
     decision: Decision = NOTHING
     is_upkeep: bool = False
     gap_s: float | None = None
-    held: Held = field(init=False)
-    attempt: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.held = self.claim.held
-        self.attempt = self.held.attempt
 
     @property
     def queued_at(self) -> float | None:
@@ -122,24 +120,6 @@ class Work:
     def last_attempt(self, conclusion: Conclusion) -> int:
         """The last run there was: an item that is poisoned is not run this time."""
         return self.attempt - (conclusion.dead_reason == "poisoned")
-
-    def facts_told(self, conclusion: Conclusion, stamp: Stamp) -> dict[str, object]:
-        """Return the facts that both result and state tell of the run."""
-        outcome = conclusion.outcome
-        told: dict[str, object] = {
-            "worker_id": stamp.worker_id,
-            "mode": (outcome.mode if outcome is not None else None) or self.mode,
-            "attempt": self.last_attempt(conclusion),
-            "duration_ms": round(stamp.took_s * 1000, 3),
-        }
-        if outcome is not None and outcome.usage is not None:
-            told["usage"] = outcome.usage.as_json()
-        return told
-
-    @property
-    def label(self) -> str:
-        """The label for people: graph and node."""
-        return f"{self.graph_id or '?'}/{self.node_id or '?'}"
 
     @property
     def names(self) -> tuple[str, str, str]:

@@ -8,66 +8,68 @@ the supervisor. The texts are not understood here.
 from __future__ import annotations
 
 from mmap import mmap
-from struct import Struct
 from time import monotonic_ns
-from typing import Any
 
-from supervisor.scoreboard.cells import READ_ATTEMPTS, WORD, Choice, Number, clip, padded
-from supervisor.scoreboard.progress import Progress, progress_of
+from supervisor.scoreboard.cells import Number, clip
+from supervisor.scoreboard.item_record import (
+    HELD,
+    HELD_LIMIT,
+    ITEM,
+    ITEM_LIMIT,
+    LIMIT,
+    PHASE,
+    PHASE_LIMIT,
+    RECORD,
+    RUN_NAME,
+    STATES,
+    WATCHED_BYTES,
+    WATCHED_LIMIT,
+    ItemRecord,
+    text,
+)
 from supervisor.scoreboard.words import (
     ATTEMPT,
     ITEMS_DONE,
+    LAST_DONE,
     LEASE_UNTIL,
     LEAVING,
     LOST,
+    NOTICED,
+    PAUSED,
+    REDIS_UP,
     RUN,
     STATE,
     STOP_RUN,
+    TOOLS_UNANSWERED,
     UNWATCHED_RUN,
     RowWord,
 )
 
-STATES = ("dead", "starting", "idle", "busy", "draining")
 IDLE, BUSY = STATES.index("idle"), STATES.index("busy")
 ITEM_FAILURE_CODE = "node_timeout"
 
-# `p` holds its own length in its first byte: one byte less than it says.
-RECORD = Struct(
-    "<256p256pq40p"  # held, item, item_deadline_ns, failure code at the item's deadline
-    "72pqq40p"  # phase, since_ns, deadline_ns, failure code at the deadline
-    "H510s"  # where the keeper sees whether the item is still wanted: its length, and the key
-    "q16pqqq"  # run, and how far it has got: what `Progress` holds
-)
-HELD, ITEM, LIMIT, LIMIT_CODE, PHASE, SINCE, DEADLINE, CODE, WATCHED_BYTES, WATCHED, RUN_NAME = range(11)
-HELD_LIMIT, ITEM_LIMIT, PHASE_LIMIT, WATCHED_LIMIT = 255, 255, 71, 510  # bytes
 WORDS_KEPT = 1000  # tool names are data from outside
 _SINCE = int(RowWord.SINCE)
 _NO_ITEM = (b"", b"", 0, b"")
 
 
-class CurrentItem:
+class CurrentItem(ItemRecord):
     """
-    One record, written in one step and kept twice as a `Twin` is: what is in hand, what is being done with it, which
-    run of it that is and how far it has got.
+    Written by the worker, which also looks here at what the whole pool is asked for.
 
     Args:
-        ints: The words of the whole row.
-        offset: Where the record begins in *shared*.
+        pool: The words of the pool's head.
     """
 
-    __slots__ = ("_copies", "_doing", "_item", "_progress", "_shared", "_version", "_watched", "_words", "ints")
-    SIZE = WORD + 2 * padded(RECORD.size)  # bytes
+    __slots__ = ("_doing", "_item", "_pool", "_progress", "_watched", "_words")
 
     # Words of the row; the others are in `row.py`.
-    _state = Choice(STATE, STATES)
     since_ns = Number(RowWord.SINCE)  # of the state
     items_done = Number(ITEMS_DONE)
 
-    def __init__(self, ints: memoryview[int], shared: mmap, offset: int) -> None:
-        self.ints = ints
-        self._shared = shared
-        self._version = memoryview(shared)[offset : offset + WORD].cast("q")
-        self._copies = (offset + WORD, offset + WORD + padded(RECORD.size))
+    def __init__(self, ints: memoryview[int], shared: mmap, offset: int, pool: memoryview[int]) -> None:
+        super().__init__(ints, shared, offset)
+        self._pool = pool
         self._words = _Words()
         # The record by its parts, for its writer.
         self._item: tuple[bytes, bytes, int, bytes] = _NO_ITEM
@@ -181,19 +183,27 @@ class CurrentItem:
         self.since_ns = now
         self.ints[STATE] = IDLE
 
-    @property
-    def may_take(self) -> bool:
-        """Tell whether nothing in this row speaks against taking the next item: the worker was not asked to leave."""
-        return not self.ints[LEAVING]
+    def may_take(self, noticed: int) -> bool:
+        """
+        Tell whether the worker may take the next item at once: it was not asked to leave, and there is no pause.
+
+        Args:
+            noticed: The keeper's notice that it has tried; another one comes before new items.
+        """
+        pool = self._pool
+        return not self.ints[LEAVING] and not pool[PAUSED] and pool[NOTICED] in (0, noticed)
+
+    def may_hold_tools_back(self) -> bool:
+        """Tell whether calls of tools may have to be held back, as far as the keeper knows."""
+        return self._pool[TOOLS_UNANSWERED] != 0 and self._pool[REDIS_UP] != 0
+
+    def note_done(self, wall_ns: int) -> None:
+        """Note for the pool when an item was settled."""
+        self._pool[LAST_DONE] = wall_ns
 
     def count_done(self) -> None:
         """Count an item more; the next is in hand already."""
         self.ints[ITEMS_DONE] += 1
-
-    @property
-    def activity(self) -> str:
-        """The state as the worker wrote it: starting, idle or busy also while it is asked to leave."""
-        return self._state
 
     @property
     def held(self) -> str:
@@ -218,10 +228,6 @@ class CurrentItem:
         self._write(self._doing)
 
     @property
-    def item_deadline_ns(self) -> int:
-        return int(self._read()[LIMIT])
-
-    @property
     def phase(self) -> str:
         return text(self._read()[PHASE])
 
@@ -229,29 +235,6 @@ class CurrentItem:
     def phase(self, phase: str) -> None:
         self._recall()
         self.enter(phase)
-
-    @property
-    def phase_since_ns(self) -> int:
-        return int(self._read()[SINCE])
-
-    @property
-    def deadline_ns(self) -> int:
-        """The time at which the worker is killed unless it goes on: the phase's or the item's, whichever is first."""
-        return int(self._read()[DEADLINE])
-
-    @property
-    def on_deadline(self) -> str:
-        return text(self._read()[CODE])
-
-    @property
-    def watched(self) -> str:
-        found = self._read()
-        return str(found[WATCHED][: found[WATCHED_BYTES]], "utf-8")
-
-    @property
-    def progress(self) -> Progress:
-        """The progress of the current run, as its worker has shown it."""
-        return progress_of(self.ints[RUN], self._read()[RUN_NAME:])
 
     # Only while the slot has no worker.
 
@@ -286,15 +269,6 @@ class CurrentItem:
         RECORD.pack_into(self._shared, at, *self._item, *doing, *self._watched, *self._progress)
         self._version[0] = version
 
-    def _read(self) -> tuple[Any, ...]:
-        values: tuple[Any, ...] = ()
-        for _ in range(READ_ATTEMPTS):
-            version = self._version[0]
-            values = RECORD.unpack_from(self._shared, self._copies[version & 1])
-            if self._version[0] == version:
-                break
-        return values
-
 
 class _Words(dict[str, bytes]):
     """Phases and failure codes as they are written: they are few, and come again and again."""
@@ -317,7 +291,3 @@ def whole(held: str) -> bytes:
     if len(raw) > HELD_LIMIT:
         raise ValueError(f"held is {len(raw)} bytes long, at most {HELD_LIMIT} fit: shorten the worker's name")
     return raw
-
-
-def text(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace")

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from supervisor.scoreboard.cells import WORD, Flag, Number, Twin, clip
 from supervisor.scoreboard.counters import Counters
-from supervisor.scoreboard.current_item import IDLE, PHASE_LIMIT, CurrentItem, text, whole
+from supervisor.scoreboard.current_item import IDLE, CurrentItem, whole
+from supervisor.scoreboard.item_record import PHASE_LIMIT, text
 from supervisor.scoreboard.words import OF_ONE_WORKER, RSS, RUN, STATE, WANTS_REPLACEMENT, W
 
 if TYPE_CHECKING:
@@ -89,9 +90,11 @@ class Row(CurrentItem):
     listed = Flag(W.LISTED)  # others can see the slot by its name, until a keeper has seen to its removal
     turned_ns = Number(W.TURNED)  # when the worker, with nothing in hand, last looked what there is to do
 
-    def __init__(self, slot: int, shared: mmap, offset: int, counters: Counters, wakeups: Wakeups) -> None:
+    def __init__(
+        self, slot: int, shared: mmap, offset: int, counters: Counters, wakeups: Wakeups, pool: memoryview[int]
+    ) -> None:
         words = memoryview(shared)[offset : offset + _IN_HAND_AT].cast("q")
-        super().__init__(words, shared, offset + _IN_HAND_AT)
+        super().__init__(words, shared, offset + _IN_HAND_AT, pool)
         self.slot = slot
         self.counters = counters
         self._wakeups = wakeups

@@ -22,6 +22,7 @@ from supervisor.scoreboard.layout import CAPACITY_WORD, HEAD_BYTES, PAGE, Layout
 from supervisor.scoreboard.progress import Progress
 from supervisor.scoreboard.row import Row
 from supervisor.scoreboard.wakeups import EventFd, Wakeups
+from supervisor.scoreboard.words import LAST_DONE, LOG_LEVEL, NOTICED, PAUSED, REDIS_UP, TOOLS_UNANSWERED
 
 __all__ = ["LEVELS", "MODES", "Head", "Progress", "Row", "Scoreboard"]
 
@@ -32,7 +33,6 @@ HIDDEN_NAME = "executor-services"
 HEAD_WORDS = 32
 REASON_LIMIT, NOTICE_LIMIT, NAME_LIMIT, ADDRESS_LIMIT, AWAY_LIMIT = 700, 700, 128, 108, 200  # bytes
 HELD_BACK_LIMIT = 500
-_PAUSED, _REDIS_UP, _LAST_DONE, _NOTICED, _LOG_LEVEL, _TOOLS_UNANSWERED = 3, 8, 11, 17, 19, 30  # with every item
 
 
 class Totals(Protocol):
@@ -58,28 +58,28 @@ class Head:
     supervisor_beat_ns = Number(0)
     keeper_beat_ns = Number(1)  # by the keeper
     mode = Choice(2, MODES)
-    paused = Flag(_PAUSED)  # by SIGTSTP: take nothing
+    paused = Flag(PAUSED)  # by SIGTSTP: take nothing
     configured = Number(4)  # slots wanted
     first_slot = Number(5)
     highest_slot = Number(6)  # of all there ever were
     superseded = Flag(7)  # a successor has taken over: leave shared names to it
-    redis_up = Flag(_REDIS_UP)  # by the keeper
+    redis_up = Flag(REDIS_UP)  # by the keeper
     redis_epoch = Number(9)  # by the keeper
     gate = Flag(10)  # by the keeper: workers may take
-    last_done_wall_ns = Number(_LAST_DONE)  # by the workers; wall clock
+    last_done_wall_ns = Number(LAST_DONE)  # by the workers; wall clock
     supervisor_pid = Number(12)
     keeper_pid = Number(13)
     keeper_restarts = Number(14)
     started_ns = Number(15)
     heir = Flag(16)  # a predecessor still answers for us
-    noticed = Number(_NOTICED)  # by the keeper: changes with each notice, 0 while there is none
+    noticed = Number(NOTICED)  # by the keeper: changes with each notice, 0 while there is none
     capacity = Number(CAPACITY_WORD)  # slots at most: what the size of all else follows from
-    log_level = Choice(_LOG_LEVEL, LEVELS)  # in place of the settings'; '' = theirs
+    log_level = Choice(LOG_LEVEL, LEVELS)  # in place of the settings'; '' = theirs
     throttled = Flag(20)  # by the keeper: workers may have to hold calls back
     keeper_dismissed = Flag(21)  # its SIGTERM is meant for it, and not for the whole process group
     on_trial = Flag(22)  # new settings are being rolled out: who finds them wrong says so, and the old ones come back
 
-    tools_unanswered = Flag(_TOOLS_UNANSWERED)  # by the keeper: workers may have to hold calls of tools back
+    tools_unanswered = Flag(TOOLS_UNANSWERED)  # by the keeper: workers may have to hold calls of tools back
     port = Number(23)  # where the pool answers over HTTP; 0: nowhere
     demand = Number(25)  # by the keeper: items in hand and waiting, at a time when no worker was free; else 0
     room = Number(26)  # by the keeper: so many more workers fit into memory
@@ -95,24 +95,6 @@ class Head:
         self.counters, self.keeper_counters, self.inherited = (Counters(shared, at, size) for at, size in areas)
         found = texts(shared, words_end, offset + HEAD_BYTES)
         self._reason, self._notice, self._name, self._control, self._away, self._held_back = found
-
-    def lets_take(self, noticed: int) -> bool:
-        """Tell whether a worker may take the next item at once: no pause, and no notice that it has not tried."""
-        words = self.ints
-        return words[_PAUSED] == 0 and words[_NOTICED] in (0, noticed)
-
-    def level_asked_for(self) -> str:
-        """The level of logs in place of the settings'; "" for theirs. Asked for each line that might be written."""
-        return LEVELS[self.ints[_LOG_LEVEL]]
-
-    def may_hold_tools_back(self) -> bool:
-        """Tell whether calls of tools may have to be held back, as far as the keeper knows."""
-        words = self.ints
-        return words[_TOOLS_UNANSWERED] != 0 and words[_REDIS_UP] != 0
-
-    def note_done(self, wall_ns: int) -> None:
-        """Note when a worker has settled an item."""
-        self.ints[_LAST_DONE] = wall_ns
 
     @property
     def reason(self) -> str:
@@ -299,7 +281,7 @@ class Scoreboard:
             raise IndexError(f"slot {slot} is not one of {self._first} to {self._first + self.capacity - 1}")
         layout = self._layout
         counters = Counters(self.shared, layout.counters_at(index), layout.counters_bytes)
-        return Row(slot, self.shared, layout.row_at(index), counters, self.wakeups)
+        return Row(slot, self.shared, layout.row_at(index), counters, self.wakeups, self.head.ints)
 
 
 def _new_file(size: int, name: str) -> int:

@@ -1,4 +1,4 @@
-"""The words of a slot's row, by number: where each stands in shared memory."""
+"""The words of a slot's row, and some of the pool's head, by number: where each stands in shared memory."""
 
 from __future__ import annotations
 
@@ -47,3 +47,6 @@ STATE, LOST, LEASE_UNTIL, STOP_RUN, ITEMS_DONE, RUN, ATTEMPT, UNWATCHED_RUN, LEA
     (W.STATE, W.LOST, W.LEASE_UNTIL, W.STOP_RUN, W.ITEMS_DONE, W.RUN, W.ATTEMPT, W.UNWATCHED_RUN, W.LEAVING),
 )
 WANTS_REPLACEMENT, RSS = int(W.WANTS_REPLACEMENT), int(W.RSS)
+
+PAUSED, REDIS_UP, LAST_DONE, NOTICED, LOG_LEVEL, TOOLS_UNANSWERED = 3, 8, 11, 17, 19, 30
+"""Of the pool's head: what its workers look at, or write, with every item."""

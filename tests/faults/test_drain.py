@@ -25,7 +25,7 @@ def test_21_term_when_idle(stage: Stage) -> None:
     """Gone in 1 s, whatever its blocking reads; nothing of it stays in Redis."""
     pool = stage.pool(workers=4)
     pool.wait_workers(lambda rows: all(row["state"] == "idle" for row in rows))
-    assert stage.db.keys("dago:workers:*")
+    wait_until(lambda: stage.db.keys("dago:workers:*"), 10, "its workers are registered")
     began = Stopwatch()
     assert pool.drain() == 0
     assert began.own_s() < 1.0

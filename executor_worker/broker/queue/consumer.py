@@ -17,18 +17,17 @@ from executor_worker.broker.connection.replies import GroupLost
 from executor_worker.broker.names import LAST_READ, MARKERS, RESETS, dead_stream
 from executor_worker.broker.queue.arguments import FORGIVEN, TakeOrders
 from executor_worker.broker.queue.blocking_read import BlockingRead
-from executor_worker.broker.queue.claim import Claim, Settlement
 from executor_worker.broker.queue.commit import Commit, Settled, Terms
 from executor_worker.broker.queue.consumers import release_held
-from executor_worker.broker.queue.delivery import Delivery, Held
-from executor_worker.broker.queue.document import DOCUMENTS
+from executor_worker.broker.queue.delivery import Claim, Delivery, Held, Settlement
+from executor_worker.broker.queue.document import DOCUMENTS, read_document
+from executor_worker.broker.queue.exchange import Exchange
 from executor_worker.broker.queue.group import Made, ensure_groups
 from executor_worker.broker.queue.journal import JournalKeys, tell
 from executor_worker.broker.queue.leases import renew
 from executor_worker.broker.queue.park import park_held
 from executor_worker.broker.queue.source import Sources
 from executor_worker.envelopes.events import rfc3339
-from executor_worker.errors import StreamError
 
 TAKEN_PARTS = 9  # of a script's answer that brings an entry
 ONLY_DOCUMENTS = Sources(DOCUMENTS)
@@ -79,7 +78,7 @@ class Consumer:
         self._group_missing = False
         self._doubtful = False
         self._blocking = BlockingRead(link, name, sources.groups.apart(self._streams))
-        self._exchange = _Exchange(self)
+        self._exchange = Exchange(self)
         self._names = {stream.encode(): stream for stream in self._streams}
         self._take_script, self._confirm_script = sources.taking("take"), sources.taking("confirm")
         self._orders = TakeOrders(name, sources, lease_s=lease_s, delete_settled=delete_settled)
@@ -167,7 +166,7 @@ class Consumer:
         Raises:
             StreamUnavailable: No reply.
         """
-        return self.ask(lambda link: _document(link.batch([("GET", key)])[0]))
+        return self.ask(lambda link: read_document(link, key))
 
     def ask(self, act: Callable[[Link], T]) -> T:
         """
@@ -342,27 +341,3 @@ class Consumer:
 
     def _new(self, stream: bytes, entry: bytes) -> Held:
         return Held(self._names[stream], entry.decode(), 1, self.name)
-
-
-class _Exchange:
-    """Whatever ends an exchange with Redis early, the next take looks for what may have become ours by it."""
-
-    __slots__ = ("_consumer",)
-
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if error is not None:
-            self._consumer.may_have_unseen = True
-
-
-def _document(reply: Any) -> bytes | None:
-    if isinstance(reply, StreamError):
-        if "WRONGTYPE" in str(reply):
-            return b""
-        raise reply
-    return reply  # type: ignore[no-any-return]

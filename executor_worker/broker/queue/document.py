@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from executor_worker.broker.connection.command import Word
+from executor_worker.broker.connection.link import Link
 from executor_worker.broker.names import COMPLETED_STREAM, FAILED_PREFIX, MARKERS, RESETS, WORK_STREAMS
 from executor_worker.broker.queue.commit import Terms
 from executor_worker.broker.queue.delivery import Held
 from executor_worker.broker.queue.source import SettleScript, Source
+from executor_worker.errors import StreamError
 
 SETTLE = SettleScript("settle")
 DOCUMENTS = Source("document", WORK_STREAMS, ("kinds/document",), (SETTLE,))
@@ -67,3 +69,18 @@ class DocumentCommit:
         for name, value in self.dead.items() if self.dead else ():
             words += (name, value)
         return keys, words
+
+
+def read_document(link: Link, key: str) -> bytes | None:
+    """
+    Read a graph's document: None if there is none, empty if the key holds no string.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    reply = link.batch([("GET", key)])[0]
+    if isinstance(reply, StreamError):
+        if "WRONGTYPE" in str(reply):
+            return b""
+        raise reply
+    return reply  # type: ignore[no-any-return]

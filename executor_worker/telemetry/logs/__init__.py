@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -114,9 +114,9 @@ def silenced() -> Iterator[None]:
         _Sink.silenced = False
 
 
-def follow(level: Callable[[], str]) -> None:
-    """Ask *level*, at each line, for the level that counts; if it says nothing, that of `configure` does."""
-    _Sink.followed[:] = [level]
+def follow(words: Sequence[int], at: int, levels: Sequence[str]) -> None:
+    """Let the word *at* choose which of *levels* counts, at each line; if that is empty, that of `configure` does."""
+    _Sink.followed[:] = [(words, at, levels)]
 
 
 def bind(**fields: Any) -> None:
@@ -176,7 +176,7 @@ class _Sink:
     # The one place of this process. loguru's logger is as global; this knows what it was given.
     current: ClassVar[list[_Sink]] = []
     bound: ClassVar[dict[str, Any]] = {}
-    followed: ClassVar[list[Callable[[], str]]] = []
+    followed: ClassVar[list[tuple[Sequence[int], int, Sequence[str]]]] = []
     latest: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     silenced: ClassVar[bool] = False
 
@@ -206,7 +206,10 @@ class _Sink:
 
     def takes(self, level: str) -> bool:
         """Tell whether a line of *level* is written."""
-        told = self.followed[0]() if self.followed else ""
+        told = ""
+        if self.followed:
+            words, at, levels = self.followed[0]
+            told = levels[words[at]]
         return _RANK[level] >= _RANK[told or self._level]
 
     def write(self, message: Message) -> None:

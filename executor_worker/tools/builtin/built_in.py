@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from executor_worker.tools.builtin.calculate import calculate
 from executor_worker.tools.builtin.http_request import make_http_request
 from executor_worker.tools.builtin.json_query import json_query
-from executor_worker.tools.functions.functions import FunctionTool, Mark
+from executor_worker.tools.functions.functions import FunctionTool
+from executor_worker.tools.functions.marks import Mark
 
 _HARMLESS = Mark(name=None, description=None, effects="none", timeout=10.0)
 _UNDECLARED = Mark(name=None, description=None, effects=None, timeout=None)

@@ -1,141 +1,52 @@
 """
-Python functions as tools: mark them with `@tool`, name their modules in `TOOL_MODULES`.
+Functions as tools: called in this thread, kept within their time, and their prints out of our results.
 
-    from executor_worker.tools import tool
-
-    @tool(effects="none")
-    def search(query: str, limit: int = 10) -> list[str]:
-        \"\"\"
-        Search the archive.
-
-        Args:
-            query: Words to look for.
-        \"\"\"
+`marks.py` says how a function becomes one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import signal
+import sys
+import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from _signal import getsignal  # type: ignore[import-not-found]  # the public one looks handlers up in an enum first
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args, overload
+from types import FrameType
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
 
-from executor_worker.errors import Cancelled, Interrupt, NodeError, NodeTimeout, ToolError, ToolFailed, ToolTimeout
+from executor_worker.errors import (
+    Cancelled,
+    Interrupt,
+    NodeError,
+    NodeTimeout,
+    Overdue,
+    ToolError,
+    ToolFailed,
+    ToolTimeout,
+)
 from executor_worker.run_context import Circuit, RunContext
-from executor_worker.tools.base import Answer, Effects, Log, OnOpen, OnProgress, ToolContext, silent, unheard
+from executor_worker.tools.base import Answer, Log, OnProgress, ToolContext, silent, unheard
 from executor_worker.tools.functions.json_value import to_json
+from executor_worker.tools.functions.marks import Mark
+from executor_worker.tools.functions.prints import diverted, give_up_stdout, lead_back, prints_to_stderr
 from executor_worker.tools.functions.signature import Signature, unfitting
 from executor_worker.tools.functions.source_line import source_line_of
-from executor_worker.tools.functions.time_limit import CallOverdue, foreign_call, one_process
 
-_F = TypeVar("_F", bound=Callable[..., Any])
 _Told = TypeVar("_Told", bound=NodeError | Interrupt)
-_RETRY = frozenset({"max_attempts", "delay", "backoff", "max_delay", "on"})
-_MARK = "__executor_tool__"
 _CLEANUP_SECONDS = 0.2  # what an async function gets to end itself before it is interrupted like any other
 _LONGEST_ERROR = 2000  # characters
 _JSON_AS_IT_IS = {str, bool, int, type(None)}
 _PLAIN = {str, dict, list, int, float, bool, type(None)}  # no need to ask whether such can be awaited
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The mark that `@tool` sets on a function; None leaves a field to the function or to the settings."""
-
-    name: str | None
-    description: str | None
-    effects: Effects | None
-    timeout: float | None
-    isolate: bool = False
-    memory_mb: float | None = None
-    retry: Mapping[str, Any] | None = None
-    on_open: OnOpen = "wait"
-
-
-@overload
-def tool(function: _F, /) -> _F: ...
-@overload
-def tool(
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    effects: Effects | None = None,
-    timeout: float | None = None,
-    isolate: bool = False,
-    memory_mb: float | None = None,
-    retry: Mapping[str, Any] | None = None,
-    on_open: OnOpen = "wait",
-) -> Callable[[_F], _F]: ...
-def tool(
-    function: Any = None,
-    /,
-    *,
-    name: str | None = None,
-    description: str | None = None,
-    effects: Effects | None = None,
-    timeout: float | None = None,
-    isolate: bool = False,
-    memory_mb: float | None = None,
-    retry: Mapping[str, Any] | None = None,
-    on_open: OnOpen = "wait",
-) -> Any:
-    """
-    Mark a function as a tool; it stays an ordinary function.
-
-    Args:
-        name: Default: the function's own.
-        description: For the model; default: its docstring up to `Args:`.
-        effects: What calling it again does: `none`, `idempotent`, or `unsafe`: then an unknown outcome stays so.
-        timeout: Seconds for one call; default: TOOL_TIMEOUT.
-        isolate: Run each call in a process of its own, which is killed when its time is up, with all it has started.
-        memory_mb: With `isolate`: MiB that a call may write to, beyond what its process begins with.
-        retry: How a tool node that calls it is run again when it has failed, if its config says nothing of that:
-            `{"max_attempts", "delay", "backoff", "max_delay", "on"}`.
-        on_open: What its calls do while it is held back, as five in a row brought no answer: `wait`, or `fail` at once.
-    """
-    _check_retry(retry)
-    if on_open not in get_args(OnOpen):
-        raise ValueError(f"@tool(on_open={on_open!r}): use one of {', '.join(get_args(OnOpen))}")
-    if effects is not None and effects not in get_args(Effects):
-        raise ValueError(f"@tool(effects={effects!r}): use one of {', '.join(get_args(Effects))}")
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"@tool(timeout={timeout!r}): use a number of seconds above 0")
-    if memory_mb is not None and not (isolate and memory_mb > 0):
-        raise ValueError(f"@tool(memory_mb={memory_mb!r}): use a number of MiB above 0, with isolate=True")
-    if name is not None and not name.strip():
-        raise ValueError("@tool(name=''): a tool needs a name")
-    if function is not None and not callable(function):
-        raise TypeError(f"@tool takes options by name, e.g. @tool(name={function!r})")
-    mark = Mark(name, description, effects, timeout, isolate, memory_mb, retry, on_open)
-
-    def marked(wanted: _F) -> _F:
-        if not inspect.isroutine(wanted):
-            raise TypeError(f"@tool marks functions, not {wanted!r}")
-        setattr(wanted, _MARK, mark)
-        return wanted
-
-    return marked if function is None else marked(function)
-
-
-def _check_retry(retry: Any) -> None:
-    if retry is None:
-        return
-    if not isinstance(retry, Mapping) or not retry.keys() <= _RETRY:
-        raise ValueError(f"@tool(retry={retry!r}): use a dict with some of {', '.join(sorted(_RETRY))}")
-    attempts, on = retry.get("max_attempts", 1), retry.get("on", [])
-    if not isinstance(attempts, int) or attempts < 1 or not isinstance(on, list):
-        raise ValueError(f"@tool(retry={retry!r}): max_attempts is a whole number from 1, on a list of error codes")
-
-
-def mark_of(value: Any) -> Mark | None:
-    """Return the mark that `@tool` set on *value*, None if it was never marked."""
-    mark = getattr(value, _MARK, None) if inspect.isroutine(value) else None
-    return mark if isinstance(mark, Mark) else None
+_EARLY_SECONDS = 0.01  # a timer's own inexactness
+_TIMERS = hasattr(signal, "setitimer")
+_AGAIN_SECONDS = 1.0  # a tool that swallows the interruption is interrupted again; its cleanup has so long
 
 
 class FunctionTool:
@@ -252,3 +163,129 @@ def _failure(name: str, error: BaseException) -> ToolFailed:
 def _file_of(function: Callable[..., Any]) -> str:
     code = getattr(inspect.unwrap(function), "__code__", None)
     return Path(code.co_filename).name if code is not None else str(function.__module__)
+
+
+class CallOverdue(Overdue):
+    """The time of one call is up: raised and caught here, so never taken for the item's own deadline."""
+
+
+class time_limit:  # noqa: N801 - used like a function
+    """
+    Raise `CallOverdue` in the block when *seconds* have passed.
+
+    Works in the main thread only, where Python runs signal handlers, and not inside a C call that never
+    returns to the interpreter: those are ended from outside, by the supervisor. One block at a time.
+    Windows has no such timers: there nothing is interrupted.
+    """
+
+    __slots__ = ("_before", "_seconds", "_timed")
+
+    due: ClassVar[float | None] = None  # on the monotonic clock, of the block in progress
+    owner: ClassVar[FrameType | None] = None  # whose block it is
+    settled: ClassVar[bool] = False  # the handler stays where it is
+    main_thread: ClassVar[int] = 0  # its number, once that does not change any more
+    outer: ClassVar[tuple[float, float]] = (0.0, 0.0)  # what the timer is set to after a block: first and next seconds
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self.arm(sys._getframe(1))
+
+    def arm(self, owner: FrameType) -> None:
+        """Begin: from now on *owner*, and what it calls, may be interrupted."""
+        main_thread = time_limit.main_thread or threading.main_thread().ident
+        self._timed = _TIMERS and threading.get_ident() == main_thread
+        if not self._timed:
+            return
+        if not time_limit.settled or getsignal(signal.SIGALRM) is not _interrupt:  # a tool may have set its own
+            self._before = signal.signal(signal.SIGALRM, _interrupt)
+        time_limit.owner = owner
+        time_limit.due = time.monotonic() + self._seconds - _EARLY_SECONDS
+        signal.setitimer(signal.ITIMER_REAL, max(self._seconds, 0.001), _AGAIN_SECONDS)
+
+    def __exit__(self, *_: object) -> None:
+        if self._timed:
+            _disarm()
+            if not time_limit.settled:
+                signal.signal(signal.SIGALRM, self._before)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    due = time_limit.due
+    if due is None or time.monotonic() < due:
+        return  # another process has sent it: to a whole control group perhaps
+    while frame is not None and frame is not time_limit.owner:
+        frame = frame.f_back
+    if frame is None:  # an interruption came just when the block began or ended, and it was left without its end
+        _disarm()
+        return
+    raise CallOverdue("the call's time is up")
+
+
+def _disarm() -> None:
+    time_limit.due = time_limit.owner = None
+    signal.setitimer(signal.ITIMER_REAL, *time_limit.outer)
+
+
+class foreign_call(time_limit):  # noqa: N801 - used like a function
+    """
+    Keep a block of foreign code within *seconds*, its prints out of our results, and what it forks from going on in it.
+
+    All of `time_limit`, `prints_to_stderr` and `one_process` in one, for what is called with every item.
+    """
+
+    __slots__ = ("_descriptor", "_pid", "_stdout")
+
+    def __enter__(self) -> None:
+        self._pid = os.getpid()
+        self._stdout, sys.stdout = sys.stdout, sys.stderr
+        self._descriptor = None if prints_to_stderr.given_up else diverted()
+        try:
+            self.arm(sys._getframe(1))
+        except BaseException:  # an interruption may come from the first moment
+            self._print_again()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if os.getpid() != self._pid:
+            os._exit(1)
+        try:
+            time_limit.__exit__(self)
+        finally:  # … up to the last
+            self._print_again()
+
+    def _print_again(self) -> None:
+        sys.stdout = self._stdout
+        if self._descriptor is not None:
+            lead_back(self._descriptor)
+
+
+class one_process:  # noqa: N801 - used like a function
+    """
+    End a process that the block has forked if it would leave it, whatever by: nothing from here on is its business.
+
+    It would be a second worker, with the first one's name, connection and item in hand.
+    """
+
+    __slots__ = ("_pid",)
+
+    def __enter__(self) -> None:
+        self._pid = os.getpid()
+
+    def __exit__(self, *_: object) -> None:
+        if os.getpid() != self._pid:
+            os._exit(1)
+
+
+def settle_in() -> None:
+    """
+    Set up for good what each call would set up and take down again, in a process that is here for nothing else.
+
+    Its stdout is stderr from now on, and SIGALRM belongs to `time_limit`: twenty microseconds less for each call.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGALRM, _interrupt)
+        time_limit.settled = True
+        time_limit.main_thread = threading.get_ident()
+    give_up_stdout()

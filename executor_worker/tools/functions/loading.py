@@ -16,8 +16,9 @@ from typing import Any
 
 from executor_worker.errors import ConfigError
 from executor_worker.tools.base import Log, silent
-from executor_worker.tools.functions.functions import FunctionTool, mark_of
-from executor_worker.tools.functions.time_limit import prints_to_stderr
+from executor_worker.tools.functions.functions import FunctionTool
+from executor_worker.tools.functions.marks import mark_of
+from executor_worker.tools.functions.prints import prints_to_stderr
 from executor_worker.tools.logger import listen_to
 
 GROUP = "executor_worker.tools"

@@ -126,7 +126,10 @@ class ChatKind(Kind[ChatWork]):
         self._model_of = model_of
 
     def begin(self, claim: Claim, taken_at: float, began: float) -> ChatWork:
-        return ChatWork(claim, taken_at, began, graph_id="chat", node_id=claim.held.entry, node_type="chat")
+        held = claim.held
+        return ChatWork(
+            claim, held, held.attempt, taken_at, began, graph_id="chat", node_id=held.entry, node_type="chat"
+        )
 
     def read(self, work: ChatWork) -> None:
         data = work.claim.delivery.data or b""

@@ -21,6 +21,8 @@ class DamagedDraft(Draft):
             be read in the first place.
     """
 
+    is_noted = True
+
     def __init__(self, work: Work, damage: Damage, instead_of: Draft | None = None) -> None:
         self._work = work
         self._damage = damage

@@ -22,10 +22,14 @@ class Draft(ABC):
     Attributes:
         conclusion: As it is committed in the end.
         ends: Of runs that were over before the commit, with what drawing it up takes.
+        is_noted: Whether `note` is to be called.
+        forced: It is committed though the item has lost its place: trimmed away by a producer, say.
     """
 
     conclusion: Conclusion
     ends: tuple[RunEnd, ...] = ()
+    is_noted = False
+    forced = False
 
     @abstractmethod
     def commit(self) -> Commit:
@@ -40,12 +44,7 @@ class Draft(ABC):
         return None
 
     def note(self, answer: Settlement) -> None:
-        """Take note that it is committed."""
-
-    @property
-    def forced(self) -> bool:
-        """Tell whether it is committed though the item has lost its place: trimmed away by a producer, say."""
-        return False
+        """Take note that it is committed; called if it `is_noted`."""
 
 
 class Kind(ABC, Generic[W]):

@@ -96,7 +96,7 @@ class RoleKind(Kind[JobWork]):
         self._ttl_s = ttl_s
 
     def begin(self, claim: Claim, taken_at: float, began: float) -> JobWork:
-        return JobWork(claim, taken_at, began)
+        return JobWork(claim, claim.held, claim.held.attempt, taken_at, began)
 
     def read(self, work: JobWork) -> None:
         held = work.held

@@ -109,7 +109,7 @@ class RunKind(Kind[RunWork]):
         self._render = render
 
     def begin(self, claim: Claim, taken_at: float, began: float) -> RunWork:
-        return RunWork(claim, taken_at, began)
+        return RunWork(claim, claim.held, claim.held.attempt, taken_at, began)
 
     def read(self, work: RunWork) -> None:
         brought = work.claim.delivery.brought
@@ -286,8 +286,7 @@ class _NodeDraft(Draft):
     def _decided(self, work: RunWork, node: TakenNode, stamp: Stamp) -> Decided:
         outcome = self.conclusion.outcome
         assert outcome is not None
-        facts = work.facts_told(self.conclusion, stamp)
-        return decided_node(node, outcome, {**facts, "delivery": work.held.count})
+        return decided_node(node, outcome, {**stamp.facts, "delivery": work.held.count})
 
 
 def _letter(work: RunWork, conclusion: Conclusion, stamp: Stamp) -> dict[str, bytes | str]:

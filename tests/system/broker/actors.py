@@ -11,11 +11,11 @@ from itertools import count
 from executor_worker.broker import Claim, Consumer, Endpoint
 from executor_worker.errors import StreamUnavailable
 from executor_worker.outcome import Completed, Failed
-from executor_worker.worker.intake import Intake
+from executor_worker.worker.item import Intake, Settler
 from executor_worker.worker.kinds import by_name
-from executor_worker.worker.kinds.document import DocumentKind, DocumentWork, Read
+from executor_worker.worker.kinds.document import DocumentKind, DocumentWork
+from executor_worker.worker.kinds.document_cases import Read
 from executor_worker.worker.limits import Limits
-from executor_worker.worker.settle import Settler
 from executor_worker.worker.stages import Conclusion, Run
 from tests.system.broker.oracle import Oracle
 from tests.system.broker.records import Actor, Place

@@ -12,8 +12,8 @@ from contextlib import suppress
 import pytest
 
 from supervisor.scoreboard.cells import Choice, Flag, Number
-from supervisor.scoreboard.current_item import HELD_LIMIT
 from supervisor.scoreboard.discovery import pools_here
+from supervisor.scoreboard.item_record import HELD_LIMIT
 from supervisor.scoreboard.row import WORDS, Row
 from supervisor.scoreboard.scoreboard import HEAD_WORDS, REASON_LIMIT, Head, Progress, Scoreboard
 from tests.kit import wait_until

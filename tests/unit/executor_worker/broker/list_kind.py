@@ -100,7 +100,7 @@ class ListKind(Kind[Work]):
         self._limits = limits
 
     def begin(self, claim: Claim, taken_at: float, began: float) -> Work:
-        return Work(claim, taken_at, began, node_id="job")
+        return Work(claim, claim.held, claim.held.attempt, taken_at, began, node_id="job")
 
     def read(self, work: Work) -> None:
         try:

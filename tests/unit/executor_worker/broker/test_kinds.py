@@ -11,12 +11,11 @@ import pytest
 from executor_worker.broker import Claim, Consumer
 from executor_worker.broker.connection.script import Script
 from executor_worker.outcome import Completed
-from executor_worker.worker.intake import Intake
+from executor_worker.worker.item import Intake, Settler
 from executor_worker.worker.kinds import by_name, sources_of
 from executor_worker.worker.kinds.document import DocumentKind
 from executor_worker.worker.limits import Limits
 from executor_worker.worker.result import Result
-from executor_worker.worker.settle import Settler
 from executor_worker.worker.stages import Conclusion, Run
 from tests.unit.executor_worker.broker.acts import Client, events, push
 from tests.unit.executor_worker.broker.list_kind import ANSWERS, DEAD, HOLDING, LIST, STREAM, ListKind

@@ -23,8 +23,8 @@ from pydantic import BaseModel
 from executor_worker.errors import Abandoned, Cancelled, NodeTimeout, ToolFailed, ToolTimeout
 from executor_worker.run_context import RunContext
 from executor_worker.tools import FunctionTool, ToolContext, tool
-from executor_worker.tools.functions.functions import Mark, mark_of
-from executor_worker.tools.functions.time_limit import time_limit
+from executor_worker.tools.functions.functions import time_limit
+from executor_worker.tools.functions.marks import Mark, mark_of
 from tests.kit import Stopwatch, wait_until
 
 

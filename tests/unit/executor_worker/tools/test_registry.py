@@ -11,7 +11,7 @@ import pytest
 from executor_worker.errors import ConfigError, UnknownTool
 from executor_worker.run_context import RunContext
 from executor_worker.tools import FunctionTool, ToolRegistry, ToolSettings, preload
-from executor_worker.tools.functions.functions import Mark
+from executor_worker.tools.functions.marks import Mark
 from tests.kit import Stopwatch
 
 Make = Callable[..., ToolRegistry]

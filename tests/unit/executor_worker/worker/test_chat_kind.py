@@ -11,7 +11,7 @@ from executor_worker.broker import Claim, Delivery, Held
 from executor_worker.outcome import Completed, Failed
 from executor_worker.program.role_queues import chat_kind
 from executor_worker.settings import Settings
-from executor_worker.worker.intake import Intake
+from executor_worker.worker.item import Intake
 from executor_worker.worker.kinds import by_name
 from executor_worker.worker.kinds.chat import ChatCommit, ChatKind, ChatWork
 from executor_worker.worker.limits import Limits

@@ -10,7 +10,7 @@ import pytest
 from executor_worker.broker import Held
 from executor_worker.errors import StreamUnavailable
 from executor_worker.outcome import Failed
-from executor_worker.worker.intake import Intake
+from executor_worker.worker.item import Intake
 from executor_worker.worker.kinds.document import DocumentWork
 from executor_worker.worker.stages import Conclusion, Run
 from tests.unit.executor_worker.worker.holders import StubHolder, claim, documents, held
@@ -66,7 +66,7 @@ def test_a_plain_item_becomes_a_task() -> None:
     assert run.task.inputs == {"x": 2, "y": 1}
     assert run.task.outputs == {"a": 1}
     assert run.task.unfinished == {"b": "running"}
-    assert (run.seconds, work.attempt, work.label) == (900.0, 1, "g/n")
+    assert (run.seconds, work.attempt, work.graph_id, work.node_id) == (900.0, 1, "g", "n")
 
 
 def test_the_state_that_came_along_is_not_read_again() -> None:

@@ -72,9 +72,11 @@ def test_worker_without_descriptors_asks_for_its_replacement(supervised: bool, l
             recycling = Recycling(board, row, Limits())
             before = recycling.spent()
             if leaks:
-                os.dup2(0, 3 * allowed // 4)
-            recycling.item_done()
-            os._exit(99 if before else 10 + recycling.spent())
+                hung_up, other_end = os.pipe()
+                os.close(other_end)
+                os.dup2(hung_up, 3 * allowed // 4)
+            seen = recycling.watch.poll(0) != recycling.unused
+            os._exit(99 if before or seen is not leaks else 10 + recycling.spent())
         finally:
             os._exit(98)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 10 + (supervised and leaks)
@@ -97,7 +99,6 @@ def test_worker_whose_descriptors_were_few_from_the_start_is_not_replaced_for_th
             before = recycling.spent()
             for _ in range(8):
                 os.dup(0)
-            recycling.item_done()
             os._exit(10 * before + recycling.spent())
         finally:
             os._exit(99)
@@ -112,7 +113,7 @@ def test_worker_is_worn_after_so_many_items_or_bytes() -> None:
         Recycling(board, row, limits) for row, limits in zip(rows, (Limits(), Limits(2), Limits(0, 1)), strict=True)
     ]
     for recycling in recyclings:
-        recycling.item_done()
+        recycling.weigh(1)
     assert [row.wants_replacement for row in rows] == [False, False, True]
-    recyclings[1].item_done()
+    recyclings[1].weigh(2)
     assert [row.wants_replacement for row in rows] == [False, True, True]

@@ -26,7 +26,7 @@ def test_worker_asks_to_be_replaced_beyond_its_memory(board: Scoreboard, share: 
     weight = psutil.Process().memory_info().rss
     recycling = Recycling(board, board.row(1), Limits(rss_bytes=int(weight * share)))
     assert not board.row(1).wants_replacement
-    recycling.item_done()
+    recycling.weigh(1)
     assert board.row(1).wants_replacement == asks
 
 
@@ -38,5 +38,5 @@ def test_worker_that_can_open_nothing_is_not_weighed(board: Scoreboard, monkeypa
 
     recycling = Recycling(board, board.row(1), Limits(rss_bytes=1))
     monkeypatch.setattr(os, "open", refuse)
-    recycling.item_done()
+    recycling.weigh(1)
     assert not board.row(1).wants_replacement

@@ -13,7 +13,7 @@ from executor_worker.broker.roles.source import JobCommit
 from executor_worker.outcome import Completed, Failed
 from executor_worker.program.role_queues import role_kind
 from executor_worker.settings import Settings
-from executor_worker.worker.intake import Intake
+from executor_worker.worker.item import Intake
 from executor_worker.worker.kinds import by_name
 from executor_worker.worker.limits import Limits
 from executor_worker.worker.stages import Conclusion, Run, Stamp, Work

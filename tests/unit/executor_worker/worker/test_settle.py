@@ -11,10 +11,9 @@ from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, DocumentComm
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.errors import StreamUnavailable
 from executor_worker.outcome import Completed, Failed, Outcome, Usage
-from executor_worker.worker.intake import Intake
+from executor_worker.worker.item import Intake, Settler
 from executor_worker.worker.kinds.document import DocumentWork
 from executor_worker.worker.result import Result
-from executor_worker.worker.settle import Settler
 from executor_worker.worker.stages import Conclusion
 from tests.unit.executor_worker.worker.holders import StubHolder, claim, documents, held
 
