@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from executor_worker.envelopes.events import rfc3339
 from orchestrator.api import live
-from orchestrator.api.answers import answer
+from orchestrator.api.answers import JSON, answer
 from orchestrator.api.gate import caller_of, span_of, state_of
 from orchestrator.api.requests import Bodies, number, switch, wants_stream, words
 from orchestrator.errors import InvalidRequest
@@ -90,7 +90,10 @@ class GraphRoutes:
         return answer(views.status_of(head))
 
     async def result(self, request: Request) -> Response:
-        return answer(await self._runs.result(state_of(request, "id"), full=switch(request, "full")))
+        graph_id = state_of(request, "id")
+        if switch(request, "full"):
+            return StreamingResponse(await self._runs.whole_result(graph_id), media_type=JSON)
+        return answer(await self._runs.result(graph_id))
 
     async def node(self, request: Request) -> Response:
         return answer(await self._runs.node(state_of(request, "id"), state_of(request, "node")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.overview import RunsOverview, overview
 from executor_worker.broker.graphs.requests_async import adrive
 from executor_worker.broker.graphs.traces import trace_of_run
+from executor_worker.broker.graphs.whole_documents import apieces, whole_result
 from executor_worker.envelopes.traces import trace_id
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.ends import RunEnd
@@ -134,6 +135,23 @@ class Runs:
             RunUnknown, RunNotEnded: There is none.
         """
         return await self._do(runs.result(graph_id, full=full))
+
+    async def whole_result(self, graph_id: str) -> AsyncIterator[bytes]:
+        """
+        Answer the result with all outputs, as it is made: it may be larger than this process may become.
+
+        Raises:
+            RunUnknown, RunNotEnded: There is none.
+        """
+        pieces = apieces(self._client, whole_result(graph_id))
+        first = await anext(pieces)
+
+        async def all_pieces() -> AsyncIterator[bytes]:
+            yield first
+            async for piece in pieces:
+                yield piece
+
+        return all_pieces()
 
     async def node(self, graph_id: str, name: str) -> dict[str, Any]:
         """

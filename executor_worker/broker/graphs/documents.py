@@ -66,14 +66,21 @@ def result(graph_id: str, *, full: bool = False) -> Steps[bytes]:
     plans = {name: NodePlan.load(record) for name, record in records.items()}
     states, output = yield from _states(about, ids, plans, inputs, full=full)
     parts = {
-        "graph_id": dumps(graph_id),
-        "status": dumps(about.status),
-        "completed_at": _time(about.completed_at_ms),
+        **before_result(about),
         "result": states,
         "output": output,
         "error": dumps((about.error or {}).get("error")),
     }
     return joined(parts)
+
+
+def before_result(about: Head) -> dict[str, bytes]:
+    """Write what an ended run's result begins with."""
+    return {
+        "graph_id": dumps(about.graph_id),
+        "status": dumps(about.status),
+        "completed_at": _time(about.completed_at_ms),
+    }
 
 
 def joined(parts: Mapping[str, bytes]) -> bytes:
@@ -89,28 +96,28 @@ def _states(
     fields = yield from hash_of(f"{base}:nodes", ids)
     stored = yield from sizes_of(f"{base}:outputs", ids)
     nodes = {name: NodeField.parse(raw) for name, raw in fields.items()}
-    led = _led(nodes, plans)
-    sizes = {**{name: sum(stored.get(one, 0) for one in sources) for name, sources in led.items()}, **stored}
+    sources_of = led(nodes, plans)
+    sizes = {**{name: sum(stored.get(one, 0) for one in sources) for name, sources in sources_of.items()}, **stored}
     cut = not full and sum(sizes.values()) > LARGE
     left_out = {name: size for name, size in sizes.items() if cut and size > LARGE_OUTPUT}
     sinks = {name for name in ids if not plans[name].out}
     if sum(sizes.get(name, 0) for name in sinks) > LARGE:
         sinks -= left_out.keys()
     shown = {name for name in ids if name not in left_out} | sinks
-    shown |= {source for name in shown for source in led.get(name, ())}
+    shown |= {source for name in shown for source in sources_of.get(name, ())}
     outputs = yield from large_hash_of(
         f"{base}:outputs", {name: size for name, size in stored.items() if name in shown}
     )
-    _derive(outputs, nodes, plans, led, inputs)
+    derive(outputs, nodes, plans, sources_of, inputs)
     rest = "cancelled" if about.ended and about.status == "cancelled" else "pending"
     states = {
-        name: _state(name, nodes.get(name) or NodeField(status=rest), outputs.get(name), left_out.get(name))
+        name: state(name, nodes.get(name) or NodeField(status=rest), outputs.get(name), left_out.get(name))
         for name in ids
     }
     return joined(states), (yield from _output(about, ids, nodes, plans, outputs))
 
 
-def _led(nodes: Mapping[str, NodeField], plans: Mapping[str, NodePlan]) -> dict[str, list[str]]:
+def led(nodes: Mapping[str, NodeField], plans: Mapping[str, NodePlan]) -> dict[str, list[str]]:
     """Find the nodes that led to each end whose output is not stored: it is made of theirs."""
     ends = {
         name: list[str]()
@@ -125,24 +132,24 @@ def _led(nodes: Mapping[str, NodeField], plans: Mapping[str, NodePlan]) -> dict[
     return {name: sources for name, sources in ends.items() if sources}
 
 
-def _derive(
+def derive(
     outputs: dict[str, bytes],
     nodes: Mapping[str, NodeField],
     plans: Mapping[str, NodePlan],
-    led: Mapping[str, Sequence[str]],
+    sources_of: Mapping[str, Sequence[str]],
     inputs: bytes,
 ) -> None:
     """Lay in the outputs that are not stored twice: of a start the inputs, of an end what led to it."""
     for name, plan in plans.items():
         if plan.type == "start" and name in nodes:
             outputs.setdefault(name, inputs)
-    for name, sources in led.items():
+    for name, sources in sources_of.items():
         if name not in outputs:
             found = {source: outputs.get(source, b"null") for source in sources}
             outputs[name] = found[sources[0]] if len(sources) == 1 else joined(found)
 
 
-def _state(name: str, node: NodeField, output: bytes | None, left_out: int | None) -> bytes:
+def state(name: str, node: NodeField, output: bytes | None, left_out: int | None) -> bytes:
     """Write a node's state; *left_out*: how many bytes of output are."""
     metadata = node.metadata or {}
     if left_out is not None:

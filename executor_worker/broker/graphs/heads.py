@@ -169,13 +169,14 @@ def sizes_of(key: str, ids: Sequence[str]) -> Steps[dict[str, int]]:
 def large_hash_of(key: str, sizes: Mapping[str, int]) -> Steps[dict[str, bytes]]:
     """Read the fields that *sizes* names, however large they are: no call holds Redis for long."""
     found: dict[str, bytes] = {}
-    for some in _pages(sizes):
+    for some in pages_of(sizes):
         (values,) = checked((yield [(b"HMGET", key, *some)]))
         found.update({name: value for name, value in zip(some, values, strict=True) if value is not None})
     return found
 
 
-def _pages(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+def pages_of(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Divide fields of these sizes into what one call may read."""
     page, size = list[str](), 0
     for name, more in sizes.items():
         if page and (size + more > PAGE_BYTES or len(page) == PAGE):

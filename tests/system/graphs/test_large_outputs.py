@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -43,6 +44,7 @@ def test_outputs_of_megabytes(redis_server: RedisServer, executor: Callable[...,
         full = http.get("/result", params={"full": 1})
         assert len(full.content) > outputs
         assert len(json.loads(full.content)["result"]["large"]["output"]) == 4 * MIB - 1000
+        assert full.json() == json.loads(drive(kernel.link, runs.result(run, full=True)))
     wait_until(lambda: json.loads(db.get(f"dago:state:{run}") or b"{}")["status"] == "completed", 30)
     assert db.strlen(f"dago:state:{run}") < MIB
     peaks = {pid: peak_mib(pid) for pid in descendants(pool.process.pid)}
@@ -85,3 +87,40 @@ def test_no_call_reads_more_than_a_page_of_outputs(redis_server: RedisServer, ke
     assert told == {name: size if size > 64 * 1024 and not full else None for name, size in sizes.items()}
     assert (states["end"]["output"] is None) is not full
     assert all((states[name]["output"] is None) is (told[name] is not None) for name in names)
+
+
+def shaped(shape: str) -> dict[str, Any]:
+    """A graph by what its output is made of."""
+    nodes: dict[str, Any] = {"s": {"type": "start"}, **{name: tool("passes", value=name) for name in "abc"}}
+    edges = [{"from": source, "to": name} for source, name in ("sa", "ab", "ac")]
+    match shape:
+        case "an end of one" | "an end of many":
+            nodes["end"] = {"type": "end"}
+            edges += [{"from": name, "to": "end"} for name in ("bc" if shape == "an end of many" else "b")]
+        case "failed":
+            nodes["b"] = tool("calculate", expression="1 / 0")
+        case "cancelled":
+            nodes["a"] = tool("sleeps", seconds=30)
+    return {"nodes": nodes, "edges": edges, **({"output": {"x": "{{b}}"}} if shape == "its own" else {})}
+
+
+def test_full_result_in_pieces_is_the_one_made_at_once(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel
+) -> None:
+    """Of each kind of output, and of runs that have none; whom it can't be told is told before the first piece."""
+    pool = executor(redis_server, command=("run", "--api"), workers=2, **TOOLS)
+    shapes = ("the last ones", "an end of one", "an end of many", "its own", "failed", "cancelled")
+    submitted = {shape: kernel.submit(shaped(shape), {"q": 1}) for shape in shapes}
+    many = {f"n{at}": tool("blob", bytes_wanted=10_000) for at in range(120)}  # a document that a worker has to write
+    submitted["its own, of many"] = kernel.submit({"nodes": many, "output": "done"})
+    with httpx2.Client(base_url=f"{pool.api_url}/api/v1/graphs", timeout=20) as http:
+        run = submitted["cancelled"]
+        assert http.get(f"/{run}/result", params={"full": 1}).status_code == 409
+        assert http.get(f"/{run[:-8]}00000000/result", params={"full": 1}).status_code == 404
+        drive(kernel.link, runs.cancel(run))
+        for shape, run in submitted.items():
+            wait_until(lambda run=run: kernel.head(run).ended, 30, shape)  # type: ignore[misc]
+            answered = http.get(f"/{run}/result", params={"full": 1})
+            assert answered.headers["content-type"].startswith("application/json")
+            assert answered.json() == json.loads(drive(kernel.link, runs.result(run, full=True))), shape
+        assert answered.json()["output"] == "done"

@@ -140,7 +140,10 @@ end
 
 function runs.write_document(run, output)
   runs.read_for_document(run)
-  if run.documented == 'later' then return runs.push_step(run, 'render') end
+  if run.documented == 'later' then
+    if output and run.status == 'completed' then redis.call('HSET', run.base, 'result', output) end
+    return runs.push_step(run, 'render')
+  end
   output = runs.result_of(run, output)
   local key, ttl = STATE_PREFIX .. run.id, runs.int(run.ttl_ms)
   if run.documented == 'paged' then
