@@ -8,7 +8,7 @@ from typing import Any
 
 from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.heads import Head, hash_of, head, ids_of
-from executor_worker.broker.graphs.reasons import parked_reasons
+from executor_worker.broker.graphs.reasons import A_WORKER, parked_reasons
 from executor_worker.broker.graphs.records import NodeField
 from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.names import run_key
@@ -75,9 +75,9 @@ def nodes(graph_id: str) -> Steps[list[NodeView] | None]:
     return views
 
 
-def _under_way(states: Mapping[str, NodeField]) -> list[str]:
-    """Name the nodes that have an item in a stream."""
-    return [name for name, state in states.items() if state.status in ("queued", "running")]
+def _under_way(states: Mapping[str, NodeField]) -> dict[str, str]:
+    """Give the status of each node that has an item in a stream."""
+    return {name: state.status for name, state in states.items() if state.status in ("queued", "running")}
 
 
 def view_of(name: str, kind: str, state: NodeField, waiting_for: Iterable[str] = (), held_back: str = "") -> NodeView:
@@ -111,7 +111,7 @@ def _reasons(state: NodeField, parents: Sequence[str], about: Head) -> tuple[str
         case "ready":
             return ("the run is held",) if about.held else ("a place among the run's nodes",)
         case "queued":
-            return ("a worker",)
+            return (A_WORKER,)
         case "waiting":
             return ("its next attempt",)
     return ()

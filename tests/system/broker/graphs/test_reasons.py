@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from executor_worker.broker import Link
+from executor_worker.broker import Consumer, Link
 from executor_worker.broker.graphs import drive, runs
+from executor_worker.broker.graphs.source import RUNS
 from executor_worker.broker.names import PARKED, run_key
+from executor_worker.broker.queue.document import DOCUMENTS
+from executor_worker.broker.queue.source import Sources
 from executor_worker.graph.definition import Graph
 from tests.system.broker.graphs.play import Client
 
@@ -38,3 +43,20 @@ def test_what_an_item_waits_for_is_said(db: Client, link: Link, key: str, reason
     assert (views["b"].status, views["b"].waiting_for) == ("queued", ("a worker",))
     detail = drive(link, runs.node(run.graph_id, "a"))
     assert detail is not None and detail.view.waiting_for == (reason,)
+
+
+def test_a_node_that_was_given_back_waits_for_a_worker(link: Link, consumer: Callable[..., Consumer]) -> None:
+    """A worker had begun it, and nobody has it: not while it is in hand, and not once it is taken again."""
+    run = drive(link, runs.submit(runs.Submission(Graph.read({"nodes": {"a": NODE}}), {}, runs.new_graph_id())))
+
+    def seen() -> tuple[str, tuple[str, ...]]:
+        detail = drive(link, runs.node(run.graph_id, "a"))
+        assert detail is not None and drive(link, runs.nodes(run.graph_id)) == [detail.view]
+        return detail.view.status, detail.view.waiting_for
+
+    worker = consumer("p.1", sources=Sources(RUNS, DOCUMENTS))
+    claim = worker.take()
+    assert claim is not None and seen() == ("running", ())
+    assert claim.release(counted=False)
+    assert seen() == ("waiting", ("a worker",))
+    assert worker.take(stale=[(claim.held.stream, claim.held.entry)]) is not None and seen() == ("running", ())
