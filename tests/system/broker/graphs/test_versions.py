@@ -15,7 +15,8 @@ from executor_worker.broker.graphs.scripts import cancel_script
 from executor_worker.broker.graphs.source import RUNS
 from executor_worker.broker.names import GROUP, PARKED, looks_key, run_key, steps_stream, timers_key
 from executor_worker.broker.queue.document import DOCUMENTS
-from executor_worker.broker.queue.source import GATES, Sources
+from executor_worker.broker.queue.gates import GATES
+from executor_worker.broker.queue.source import Sources
 from executor_worker.broker.queue.waits import survey
 from executor_worker.errors import StreamError
 from tests.system.broker.graphs.play import Client, Made, Play, nothing

@@ -14,7 +14,8 @@ from executor_worker.broker.connection.script import Script
 from executor_worker.broker.fleet.limits import look_at_limits
 from executor_worker.broker.names import AWAITED, LIMITS, PARKED, PLACES, ROLE_GROUP
 from executor_worker.broker.queue.document import DOCUMENTS
-from executor_worker.broker.queue.source import GATES, PlaceLimits, Sources
+from executor_worker.broker.queue.gates import GATES
+from executor_worker.broker.queue.source import PlaceLimits, Sources
 from executor_worker.broker.queue.waits import Survey, let_go, survey
 from executor_worker.broker.roles.source import JobCommit, RoleQueue, role_source
 from tests.unit.executor_worker.broker.acts import WORK, Client, commit, push, take

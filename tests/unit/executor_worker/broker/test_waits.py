@@ -12,7 +12,8 @@ from executor_worker.broker.connection.script import LuaText
 from executor_worker.broker.names import AWAITED, PARKED, PARKED_COUNTS
 from executor_worker.broker.queue.backlog import backlog
 from executor_worker.broker.queue.document import DOCUMENTS
-from executor_worker.broker.queue.source import GATES, Sources
+from executor_worker.broker.queue.gates import GATES
+from executor_worker.broker.queue.source import Sources
 from executor_worker.broker.queue.stale import Sweeper
 from executor_worker.broker.queue.waits import Survey, parked
 from executor_worker.broker.queue.waits import survey as survey_of
