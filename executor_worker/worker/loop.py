@@ -169,8 +169,7 @@ class Worker:
         self._row.phase = "waiting"
 
     def _paused(self) -> bool:
-        """Tell whether the pool takes nothing; that it drains is told before each worker was asked to leave."""
-        return self._head.paused or self._head.mode == "draining"
+        return self._head.paused
 
     def _take(self) -> Claim | None:
         noticed = self._head.noticed  # before the notice is read: one that comes meanwhile is not tried by this

@@ -29,13 +29,11 @@ from supervisor.scoreboard.item_record import (
 )
 from supervisor.scoreboard.words import (
     ATTEMPT,
-    DRAINING,
     ITEMS_DONE,
     LAST_DONE,
     LEASE_UNTIL,
     LEAVING,
     LOST,
-    MODE,
     NOTICED,
     PAUSED,
     REDIS_UP,
@@ -187,15 +185,13 @@ class CurrentItem(ItemRecord):
 
     def may_take(self, noticed: int) -> bool:
         """
-        Tell whether the worker may take the next item at once: it was not asked to leave, and the pool takes any.
+        Tell whether the worker may take the next item at once: it was not asked to leave, and there is no pause.
 
         Args:
             noticed: The keeper's notice that it has tried; another one comes before new items.
         """
         pool = self._pool
-        if self.ints[LEAVING] or pool[PAUSED] or pool[MODE] == DRAINING:
-            return False
-        return pool[NOTICED] in (0, noticed)
+        return not self.ints[LEAVING] and not pool[PAUSED] and pool[NOTICED] in (0, noticed)
 
     def may_hold_tools_back(self) -> bool:
         """Tell whether calls of tools may have to be held back, as far as the keeper knows."""

@@ -22,11 +22,12 @@ from supervisor.scoreboard.layout import CAPACITY_WORD, HEAD_BYTES, PAGE, Layout
 from supervisor.scoreboard.progress import Progress
 from supervisor.scoreboard.row import Row
 from supervisor.scoreboard.wakeups import EventFd, Wakeups
-from supervisor.scoreboard.words import LAST_DONE, LOG_LEVEL, MODE, MODES, NOTICED, PAUSED, REDIS_UP, TOOLS_UNANSWERED
+from supervisor.scoreboard.words import LAST_DONE, LOG_LEVEL, NOTICED, PAUSED, REDIS_UP, TOOLS_UNANSWERED
 
 __all__ = ["LEVELS", "MODES", "Head", "Progress", "Row", "Scoreboard"]
 
 LEVELS = ("", "debug", "info", "warn", "error")
+MODES = ("starting", "running", "reloading", "draining", "stopped")
 FILE_NAME = "executor-scoreboard"
 HIDDEN_NAME = "executor-services"
 HEAD_WORDS = 32
@@ -56,7 +57,7 @@ class Head:
 
     supervisor_beat_ns = Number(0)
     keeper_beat_ns = Number(1)  # by the keeper
-    mode = Choice(MODE, MODES)
+    mode = Choice(2, MODES)
     paused = Flag(PAUSED)  # by SIGTSTP: take nothing
     configured = Number(4)  # slots wanted
     first_slot = Number(5)

@@ -48,8 +48,5 @@ STATE, LOST, LEASE_UNTIL, STOP_RUN, ITEMS_DONE, RUN, ATTEMPT, UNWATCHED_RUN, LEA
 )
 WANTS_REPLACEMENT, RSS = int(W.WANTS_REPLACEMENT), int(W.RSS)
 
-MODE, PAUSED, REDIS_UP, LAST_DONE, NOTICED, LOG_LEVEL, TOOLS_UNANSWERED = 2, 3, 8, 11, 17, 19, 30
+PAUSED, REDIS_UP, LAST_DONE, NOTICED, LOG_LEVEL, TOOLS_UNANSWERED = 3, 8, 11, 17, 19, 30
 """Of the pool's head: what its workers look at, or write, with every item."""
-
-MODES = ("starting", "running", "reloading", "draining", "stopped")
-DRAINING = MODES.index("draining")
