@@ -129,7 +129,8 @@ def test_names_that_were_looked_up_before_are_held_no_more(board: Scoreboard) ->
     made = program(board)
     before = sum(map(sys.getrefcount, names))
     assert not any(hasattr(Looked, name) for name in names)
-    assert sum(map(sys.getrefcount, names)) > before + 1000
+    if sys.version_info < (3, 12):  # later ones may have no version left for a new class, after many tests: none is cached
+        assert sum(map(sys.getrefcount, names)) > before + 1000
     made.rehearse()
     assert sum(map(sys.getrefcount, names)) == before
 
