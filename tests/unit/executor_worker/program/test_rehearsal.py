@@ -129,7 +129,7 @@ def test_names_that_were_looked_up_before_are_held_no_more(board: Scoreboard) ->
     made = program(board)
     before = sum(map(sys.getrefcount, names))
     assert not any(hasattr(Looked, name) for name in names)
-    if sys.version_info < (3, 12):  # later ones may have no version left for a new class, after many tests: none is cached
+    if sys.version_info < (3, 12):  # later ones may be out of versions for a new class: then none is cached
         assert sum(map(sys.getrefcount, names)) > before + 1000
     made.rehearse()
     assert sum(map(sys.getrefcount, names)) == before
