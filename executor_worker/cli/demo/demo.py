@@ -31,7 +31,8 @@ def demo(args: argparse.Namespace) -> int:
     with Stage(WORKERS, graph.SCRIPT, _warehouse, about, api=api_is_installed()) as stage:
         failed = Show(stage).run()
         next_step = (
-            "`executor-worker graph run examples/graphs/research.yaml`, or `run --embedded --api` and docs/API.md"
+            "`LLM_PROVIDER=scripted executor-worker graph run examples/graphs/research.yaml`, no key needed, or"
+            " `run --embedded --api` and docs/API.md"
         )
         return stage.finish(failed=failed, next_step=next_step)
 
