@@ -14,19 +14,12 @@ local NUMBERS = 13
 local TEXTS = 17 -- the last text that changes
 runs.HEAD = HEAD
 
-local clock_ms, clock_text
-function runs.clock()
-  if not clock_ms then
-    local time = redis.call('TIME')
-    clock_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-    clock_text = tostring(clock_ms)
-  end
-  return clock_ms
-end
+runs.clock = now_ms
 
 -- The same as it is stored.
+local clock_text
 function runs.now()
-  runs.clock()
+  clock_text = clock_text or tostring(now_ms())
   return clock_text
 end
 
