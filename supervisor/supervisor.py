@@ -126,7 +126,8 @@ class Supervisor:
         self._processes.become_reaper()
         self._inbox = Inbox()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._inbox, selectors.EVENT_READ)
+        for fd in self._inbox.filenos():
+            self._selector.register(fd, selectors.EVENT_READ)
         self._selector.register(self.board.event_fd, selectors.EVENT_READ)
         self._processes.close_in_child += [self._inbox.close_in_child, self._selector.close]
         if self._control is not None:

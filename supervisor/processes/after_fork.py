@@ -11,13 +11,13 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from functools import cache
 from types import FrameType
 from typing import NoReturn
 
 from setproctitle import setproctitle
 
 from supervisor.event_log import EventLog
+from supervisor.libc import failed, libc
 from supervisor.signals import REQUESTS
 
 PR_SET_PDEATHSIG = 1
@@ -119,15 +119,8 @@ def flush() -> None:
 
 
 def prctl(option: int, value: int) -> None:
-    if _libc().prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"prctl {option}: {os.strerror(number)}")
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    """Loaded once, by the supervisor: each time costs a process a new class, some fifty pages of its own."""
-    return ctypes.CDLL(None, use_errno=True)
+    if libc().prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        raise failed(f"prctl {option}")
 
 
 def _reset_signals() -> None:
