@@ -6,6 +6,7 @@ import os
 import socket
 from dataclasses import dataclass, field
 
+from executor_worker.broker.connection.script import texts_kept
 from executor_worker.broker.fleet.breakers import pool_scope
 from executor_worker.broker.fleet.breakers import scripts as breaker_scripts
 from executor_worker.broker.fleet.throttle import scripts as throttle_scripts
@@ -106,12 +107,13 @@ def _load_scripts(settings: Settings) -> None:
     if not (kinds := kinds_of(settings)):
         fix = "Name the queues to serve, or leave it out for the default one; or name roles in ROLES."
         raise ConfigError("QUEUES", "with none the workers have nothing to do.", fix)
-    sources(settings, kinds).load()
-    group_script()
-    journal_script()
-    park_script()
-    throttle_scripts()
-    breaker_scripts()
+    with texts_kept():
+        sources(settings, kinds).load()
+        group_script()
+        journal_script()
+        park_script()
+        throttle_scripts()
+        breaker_scripts()
 
 
 def _functions_of(settings: Settings) -> list[FunctionTool] | None:

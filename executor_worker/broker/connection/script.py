@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import count
 from string import ascii_lowercase
 
 from executor_worker.broker import names
@@ -33,10 +36,10 @@ Part = str | LuaText | Made
 
 _TEXT = r"'(?:[^'\\\n]|\\.)*'"
 _TEXTS = _TEXT + r"""|"(?:[^"\\\n]|\\.)*\""""
-_WORD = re.compile(_TEXTS + r"|\b[A-Z][A-Z_]+\b")
 _SPARE = re.compile(_TEXTS + r"|--[^\n]*| ?([=~<>]=|[=,+*/%<>]) ?|(?<=[^\d.\s]) (\.\.) (?!\.)")
-_FIELD = re.compile(_TEXTS + r"|\b(runs|waits)\.([a-z]\w+)")
+_NAMED = re.compile(rf"({_TEXTS}|\b[A-Z][A-Z_]+\b|\b(?:runs|waits)\.[a-z]\w+)")
 _CONSTANT = re.compile(rf"^local ([A-Z][A-Z_]+) ?= ?({_TEXT}|\d+)[ \t]*(?:--.*)?\n", re.MULTILINE)
+_MODULES = ("runs.", "waits.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,32 +63,68 @@ def script(name: Part, *parts: Part, flags: str | None = None) -> Script:
             the script before its first command if memory is full; None leaves it out, and only a first write
             that needs memory is refused.
     """
-    texts = [*(_text(part, "lib/") for part in parts), _text(name)]
+    read = [*(_read(part, "lib/", "\n") for part in parts), _read(name, "", "")]
     head = "" if flags is None else "#!lua" + (f" flags={flags}" if flags else "") + "\n"
-    source = (head + _shortened(_written_out("\n".join(texts)))).encode()
+    source = (head + _written_out(read)).encode()
     sha = hashlib.sha1(source, usedforsecurity=False).hexdigest().encode()
     return Script(name if isinstance(name, str) else name.name, source, sha)
 
 
-def _written_out(text: str) -> str:
-    """Write constants out where they are used: those of `broker.names`, and those that *text* declares."""
+@contextmanager
+def texts_kept() -> Iterator[None]:
+    """Read each file once for all scripts that are put together meanwhile; nothing of it stays in memory."""
+    try:
+        _kept.append({})
+        yield
+    finally:
+        _kept.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """
+    Attributes:
+        constants: Those it declares.
+        pieces: Its text; each second one is a name that may stand for something else, or a string.
+    """
+
+    constants: dict[str, str]
+    pieces: tuple[str, ...]
+
+
+_kept: list[dict[tuple[Part, str, str], _Read]] = []
+
+
+def _read(part: Part, folder: str, end: str) -> _Read:
+    kept = _kept[0] if _kept else {}
+    key = (part, folder, end)
+    if key not in kept:
+        text = _text(part, folder) + end
+        kept[key] = _Read(dict(_CONSTANT.findall(text)), tuple(_NAMED.split(_CONSTANT.sub("", text))))
+    return kept[key]
+
+
+def _written_out(read: list[_Read]) -> str:
+    """
+    Write constants out where they are used: those of `broker.names`, and those that the texts declare.
+
+    Fields of modules get names of two or three letters, in the order in which they are met.
+    """
     known = {name: f"'{value}'" for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}
-    known |= dict(_CONSTANT.findall(text))
-    return _WORD.sub(lambda found: known.get(found[0], found[0]), _CONSTANT.sub("", text))
-
-
-def _shortened(text: str) -> str:
-    """Give the fields of modules names of two or three letters, in the order in which they are met."""
-    short: dict[str, str] = {}
-
-    def renamed(found: re.Match[str]) -> str:
-        if not found[1]:
-            return found[0]
-        number = len(short)
-        name = short.setdefault(found[0], f"{ascii_lowercase[number % 26]}{number // 26}")
-        return f"{found[1]}.{name}"
-
-    return _FIELD.sub(renamed, text)
+    for one in read:
+        known |= one.constants
+    numbers = count()
+    written: list[str] = []
+    for one in read:
+        pieces = list(one.pieces)
+        for at in range(1, len(pieces), 2):
+            name = pieces[at]
+            if name.startswith(_MODULES) and name not in known:
+                turn, letter = divmod(next(numbers), 26)
+                known[name] = f"{name.partition('.')[0]}.{ascii_lowercase[letter]}{turn}"
+            pieces[at] = known.get(name, name)
+        written += pieces
+    return "".join(written)
 
 
 def _text(part: Part, folder: str = "") -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from executor_worker.broker import names
+from executor_worker.broker.connection import script as script_module
 from executor_worker.broker.connection.script import LuaText, script
 from tests.kit.paths import ROOT
 
@@ -46,3 +49,24 @@ def test_constants_are_written_out_where_scripts_use_them() -> None:
         "#!lua",
         f"return '{names.STATE_PREFIX}' .. PARKED_ELSE .. 'GROUP' .. 20 .. 'a\\'b'",
     ]
+
+
+def test_scripts_put_together_at_once_read_each_text_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And come out as they do one by one; afterwards texts are read anew."""
+    shared = LuaText("shared", "local LEAST = 3\nfunction runs.first(x) return x + LEAST end")
+    alone = [script_module.script.__wrapped__(LuaText(name, f"return runs.first({name})"), shared) for name in "ab"]
+    read: list[str] = []
+    monkeypatch.setattr(script_module, "_text", partial(_noting, script_module._text, read))
+    with script_module.texts_kept():
+        together = [
+            script_module.script.__wrapped__(LuaText(name, f"return runs.first({name})"), shared) for name in "ab"
+        ]
+    assert together == alone and b"+ 3" in alone[0].source and b"runs.a0(a)" in alone[0].source
+    assert sorted(read) == ["a", "b", "shared"]
+    script_module.script.__wrapped__(shared)
+    assert sorted(read) == ["a", "b", "shared", "shared"]
+
+
+def _noting(text: Callable[..., str], read: list[str], part: LuaText, folder: str = "") -> str:
+    read.append(part.name)
+    return text(part, folder)
