@@ -55,7 +55,7 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 def make_environment(folder: Path, lock: Path) -> None:
     """Make a virtual environment of its own in *folder*, exactly as *lock* says, by the pip of our lock."""
-    venv.create(folder, clear=True, with_pip=True)
+    venv.create(folder, clear=True, with_pip=True, symlinks=True)
     for file in (PIP_LOCK, lock):
         pip = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
         run(*pip, "--require-hashes", "--requirement", file)

@@ -24,7 +24,7 @@ OLDEST, NEWEST = "the oldest pip", "the locked pip"
 
 def install(folder: Path, pip_name: str, index: MadeUpIndex, lock: str) -> subprocess.CompletedProcess[str]:
     """Install *lock* into an empty environment in *folder*, with nothing set and nothing in reach but *index*."""
-    venv.create(folder / "environment", with_pip=False)
+    venv.create(folder / "environment", with_pip=False, symlinks=True)
     here = folder / "pip"
     here.mkdir()
     (here / "pip").symlink_to(PATHS["oldest-pip"] if pip_name == OLDEST else Path(pip.__file__).parent)
