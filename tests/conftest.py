@@ -53,6 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # until all is collected: two SDKs make half a million objects, which stay
     config.addinivalue_line("markers", "unit(*lines, **settings): changes to the systemd unit and its settings file")
     config.addinivalue_line("markers", "needs(*names): real counterparts this test can't do without")
+    config.addinivalue_line("markers", "cold: pools are started as a person starts them; see tests/kit/warm_pool.py")
     for name in [name for name in os.environ if name.startswith(OURS)]:
         del os.environ[name]
 
@@ -80,7 +81,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip, or fail with REQUIRE_REAL=1, what can't run here."""
+    """Skip, or fail with REQUIRE_REAL=1, what can't run here; say how pools are to be started."""
+    Pool.warm = item.get_closest_marker("cold") is None
     for marker in item.iter_markers("needs"):
         need(*marker.args)
 

@@ -104,6 +104,7 @@ def test_max_items_per_worker(start: Callable[..., Wire], server: RedisServer) -
     assert wire.pool.drain() == 0
 
 
+@pytest.mark.cold
 def test_max_rss_mb(start: Callable[..., Wire], server: RedisServer) -> None:
     """A worker that has grown beyond the limit is replaced between items."""
     wire = start(server, workers=1, MAX_RSS_MB="1")

@@ -10,6 +10,8 @@ import pytest
 from tests.faults.stage import ROOT, WORK, Stage
 from tests.kit import PROGRAM, wait_until
 
+pytestmark = pytest.mark.cold
+
 THREADED = """
 import os, threading, time
 threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()

@@ -7,8 +7,12 @@ import subprocess
 from collections.abc import Callable
 from urllib.parse import quote
 
+import pytest
+
 from tests.faults.stage import Stage
 from tests.kit import PROGRAM, RedisServer
+
+pytestmark = pytest.mark.cold
 
 PLANTED = {
     "REDIS_PASS": "redis-plant/1",

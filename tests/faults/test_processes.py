@@ -16,6 +16,8 @@ from tests.faults.journal import VARIABLE
 from tests.faults.stage import FULL_SIZE, ROOT, Stage, pids_of
 from tests.kit import PROGRAM, Pool, Process, descendants, free_port, state_of, wait_until
 
+pytestmark = pytest.mark.cold
+
 
 @pytest.mark.parametrize("how", ["child", "setsid", "daemon", "fork"])
 def test_25_what_a_tool_leaves_behind(stage: Stage, how: str) -> None:
@@ -138,7 +140,7 @@ def bare_pool(stage: Stage, place: Callable[[str], Path]) -> Iterator[Callable[.
                 "LOG_LEVEL": "debug",
                 VARIABLE: str(stage.journal.folder),
             }
-            process = Process([PROGRAM, "run"], env=env, cwd=place("bare"), **output)
+            process = Process([PROGRAM, "run"], env=env, cwd=place("bare"), warm=False, **output)
             started.callback(process.kill)
             http = started.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{env['HEALTH_PORT']}"))
             wait_until(lambda: process.running() and ready(http), 20, "the pool is ready")

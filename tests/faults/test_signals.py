@@ -22,7 +22,7 @@ Signal = signal.Signals
 WORKERS = 4
 BATCH = 24
 STILL = 5  # looks in a row at which nothing was begun
-pytestmark = pytest.mark.xdist_group("signals")
+pytestmark = [pytest.mark.xdist_group("signals"), pytest.mark.cold]
 
 
 class Load:

@@ -28,6 +28,8 @@ Without a fixture: `wait_until(condition, seconds, message)`, `holds_for(conditi
         and listed with the reason; where REQUIRE_REAL=1 is set it fails. `cannot_run(reason)` does so from within.
     @pytest.mark.xdist_group("quiet")
         tests that measure time: they run one after the other.
+    @pytest.mark.cold
+        tests of a pool's start, memory or environment: it is executed, not forked from the program already imported.
 """
 
 from tests.kit.counterparts import cannot_run, missing, need

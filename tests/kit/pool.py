@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 
@@ -32,7 +32,10 @@ class Pool:
         process: It; see `Process`.
         port: Its health port.
         events: Its log lines so far, in order; a line that is no JSON stands as `{"text": line}`.
+        warm: They are forked from the program already imported; not in tests that are marked `cold`.
     """
+
+    warm: ClassVar[bool] = True
 
     def __init__(self, folder: Path, arguments: Sequence[str], env: Mapping[str, str]) -> None:
         self.folder = folder
@@ -48,7 +51,8 @@ class Pool:
         self._http = httpx2.Client(base_url=url, timeout=10, limits=single, verify=NO_TLS)
         self._stdout = (folder / "stdout").open("wb")
         self._ended = False
-        self.process = Process([str(PROGRAM), *arguments], env=self.env, cwd=folder, stdout=self._stdout, stderr=-1)
+        command = [str(PROGRAM), *arguments]
+        self.process = Process(command, env=self.env, cwd=folder, stdout=self._stdout, stderr=-1, warm=self.warm)
         self._reader = threading.Thread(target=self._read, name="log reader", daemon=True)
         self._reader.start()
 

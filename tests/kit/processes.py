@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from tests.kit.waiting import MOST_LATE_S, Stopwatch, wait_until
+from tests.kit.warm_pool import MARK, Forked, warm_program
 
-MARK = "EXECUTOR_TEST_MARK"
 KEPT = ("PATH", "HOME")
 LEASH = Path(__file__).with_name("leash.py")
 
@@ -24,6 +24,7 @@ class Process:
 
     Args:
         env: Its whole environment, but for PATH, HOME, what `make coverage` needs, and the mark.
+        warm: *command* is a pool, which may be forked from the program already imported; see `warm_pool`.
     """
 
     def __init__(
@@ -35,15 +36,20 @@ class Process:
         stdin: int | IO[bytes] = subprocess.DEVNULL,
         stdout: int | IO[bytes] = subprocess.DEVNULL,
         stderr: int | IO[bytes] = subprocess.DEVNULL,
+        warm: bool = False,
     ) -> None:
         self.mark = uuid.uuid4().hex
         kept = {name: os.environ[name] for name in os.environ if name in KEPT or name.startswith("COVERAGE_")}
         whole = {**kept, **(env or {})}
         whole["SPT_NOENV"] = "1"  # else setproctitle writes over the environment in memory, and the mark with it
-        leashed = [sys.executable, "-I", "-S", str(LEASH), *(str(part) for part in command)]
-        self.popen = subprocess.Popen(
-            leashed, env={**whole, MARK: self.mark}, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr
-        )
+        words, marked = [str(part) for part in command], {**whole, MARK: self.mark}
+        program = warm_program(marked) if warm and stdin == subprocess.DEVNULL else None
+        self.popen: subprocess.Popen[bytes] | Forked
+        if program is not None:
+            self.popen = program.fork(words, env=marked, cwd=cwd, stdout=stdout, stderr=stderr)
+        else:
+            leashed = [sys.executable, "-I", "-S", str(LEASH), *words]
+            self.popen = subprocess.Popen(leashed, env=marked, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr)
 
     @property
     def pid(self) -> int:
@@ -84,7 +90,7 @@ class Process:
             raise AssertionError(f"left behind: {left}") from error
 
 
-def wait_for_end(process: subprocess.Popen[bytes], seconds: float) -> int:
+def wait_for_end(process: subprocess.Popen[bytes] | Forked, seconds: float) -> int:
     """Wait for a process' end, seconds counted as `wait_until` does; return its exit status."""
     taken = Stopwatch()
     try:

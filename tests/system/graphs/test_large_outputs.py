@@ -27,6 +27,7 @@ def peak_mib(pid: int) -> int:
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
+@pytest.mark.cold
 def test_outputs_of_megabytes(redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel) -> None:
     """One of 4 MiB, many of 1 MiB: in the document those are left out above 32 MiB, unless all is asked for."""
     pool = executor(redis_server, command=("run", "--api"), workers=1, **TOOLS)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 import httpx2
+import pytest
 
 from orchestrator.rpc import orchestrator_pb2 as messages
 from orchestrator.rpc import orchestrator_pb2_grpc
@@ -27,6 +28,7 @@ def loaded(pid: int) -> set[str]:
     return {name for name in SERVING if name in maps}
 
 
+@pytest.mark.cold
 def test_what_serves_is_loaded_where_it_serves(api: Callable[..., Pool]) -> None:
     """Neither in the supervisor, before its forks, nor in workers; gRPC's with its first client only."""
     pool = api(workers=1)

@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from executor_worker.client import DagoClient
 from tests.contract.conftest import WITH_TOOLS
 from tests.kit import Pool, RedisServer, wait_until
 from tests.kit.paths import ROOT
 from tests.system.deploy.test_runbook import command
 from tests.system.orchestrator.graphs import Graph
+
+pytestmark = pytest.mark.cold
 
 NODES = 3
 
