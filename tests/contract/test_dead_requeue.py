@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.contract.wire import STREAMS, Wire
-from tests.kit import PROGRAM, RedisServer
+from tests.kit import RedisServer
+from tests.kit.commands import run_program
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +24,7 @@ def frail(start: Callable[..., Wire], shared_redis: RedisServer) -> Iterator[Wir
 
 def dead(wire: Wire, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**wire.server.env, "LLM_PROVIDER": "scripted", "PATH": "/usr/bin:/bin"}
-    command = [str(PROGRAM), "dead", *arguments]
-    return subprocess.run(
-        command, env=env, cwd=wire.pool.folder, capture_output=True, text=True, timeout=30, check=False
-    )
+    return run_program("dead", *arguments, env=env, cwd=wire.pool.folder)
 
 
 @pytest.mark.parametrize("stream", STREAMS)

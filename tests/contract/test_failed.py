@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 
 from tests.contract.wire import Wire
-from tests.kit import PROGRAM
+from tests.kit.commands import run_program
 from tests.system.graphs.conftest import Kernel
 
 
 def command(wire: Wire, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {"LLM_PROVIDER": "scripted", "HEALTH_PORT": "", **wire.server.env}
-    return subprocess.run(
-        [PROGRAM, "failed", *arguments], env=env, cwd=wire.pool.folder, capture_output=True, text=True, timeout=30
-    )
+    return run_program("failed", *arguments, env=env, cwd=wire.pool.folder)
 
 
 def listed(wire: Wire, *arguments: str) -> list[dict[str, Any]]:

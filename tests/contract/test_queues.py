@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.wire import Wire
 from tests.kit import PROGRAM, RedisServer, holds_for, wait_until
+from tests.kit.commands import run_program
 from tests.system.graphs.conftest import Kernel
 
 GPU = "executor.work:gpu"
@@ -35,9 +36,7 @@ def gpu(start: Start, shared_redis: RedisServer) -> Wire:
 
 def command(wire: Wire, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     env = {"LLM_PROVIDER": "scripted", "HEALTH_PORT": "", **wire.server.env}
-    return subprocess.run(
-        [PROGRAM, *arguments], env=env, cwd=wire.pool.folder, input=stdin, capture_output=True, text=True, timeout=30
-    )
+    return run_program(*arguments, env=env, cwd=wire.pool.folder, given=stdin)
 
 
 def test_each_pool_runs_what_its_queues_hold(plain: Wire, gpu: Wire) -> None:

@@ -24,7 +24,7 @@ class Process:
 
     Args:
         env: Its whole environment, but for PATH, HOME, what `make coverage` needs, and the mark.
-        warm: *command* is a pool, which may be forked from the program already imported; see `warm_pool`.
+        warm: *command* is `executor-worker`, which may be forked from the program already imported; see `warm_pool`.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Process:
         whole = {**kept, **(env or {})}
         whole["SPT_NOENV"] = "1"  # else setproctitle writes over the environment in memory, and the mark with it
         words, marked = [str(part) for part in command], {**whole, MARK: self.mark}
-        program = warm_program(marked) if warm and stdin == subprocess.DEVNULL else None
+        program = warm_program(marked) if warm else None
         self.popen: subprocess.Popen[bytes] | Forked
         if program is not None:
-            self.popen = program.fork(words, env=marked, cwd=cwd, stdout=stdout, stderr=stderr)
+            self.popen = program.fork(words, env=marked, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr)
         else:
             leashed = [sys.executable, "-I", "-S", str(LEASH), *words]
             self.popen = subprocess.Popen(leashed, env=marked, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr)

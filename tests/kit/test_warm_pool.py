@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.kit import Pool, RedisServer, alive, command_line, wait_until
+from tests.kit.commands import run_program
 from tests.kit.processes import read_proc
 from tests.kit.warm_pool import Forked
 
@@ -32,7 +34,7 @@ pytestmark = pytest.mark.skipif(any(name.startswith("COVERAGE_") for name in os.
 
 
 def seen_of(pool: Pool) -> list[dict[str, Any]]:
-    """What others can see of its processes."""
+    """Look at its processes as others can see them."""
     seen = (_seen_of_process(pool, pid) for pid in pool.process.relatives())
     return sorted(seen, key=lambda one: str(one["title"]))
 
@@ -93,3 +95,16 @@ def test_forked_pool_dies_with_the_tests(redis_server: RedisServer, tmp_path: Pa
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 3
     wait_until(lambda: not any(alive(pid) for pid in pids), 10, "all are gone")
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_commands_read_say_and_end(redis_server: RedisServer, folder: Path, warm: bool) -> None:
+    """Input, both outputs and status are as with any other; one that does not end is killed."""
+    Pool.warm = warm
+    graph = '{"nodes": {"a": {"type": "tool", "config": {"tool_name": "calculate", "tool_params": {}}}}}'
+    done = run_program("graph", "validate", "-", env={}, cwd=folder, given=graph)
+    assert (done.returncode, json.loads(done.stdout)["order"], done.stderr) == (0, [["a"]], "")
+    done = run_program("graph", "validate", "absent.json", env={}, cwd=folder)
+    assert done.returncode == 2 and done.stdout == "" and "absent.json" in done.stderr
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_program("run", env={**redis_server.env, "LLM_PROVIDER": "scripted"}, cwd=folder, seconds=0.2)

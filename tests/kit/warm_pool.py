@@ -125,16 +125,17 @@ class WarmProgram:
         *,
         env: Mapping[str, str],
         cwd: Path | None,
+        stdin: int | IO[bytes],
         stdout: int | IO[bytes],
         stderr: int | IO[bytes],
     ) -> Forked:
         """Start the program with the words of *command* after its own name."""
         ours: int | None = None
         with open(os.devnull, "r+b") as nothing:  # noqa: PTH123
-            theirs, opened = [nothing.fileno()], []
-            for stream in (stdout, stderr):
+            theirs, opened = list[int](), list[int]()
+            for stream in (stdin, stdout, stderr):
                 if stream == subprocess.PIPE:
-                    assert ours is None, "one pipe is enough for a pool"
+                    assert ours is None and stream is stderr, "a pool is listened to, no more"
                     ours, end = os.pipe()
                     opened.append(end)
                     theirs.append(end)

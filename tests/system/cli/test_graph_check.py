@@ -10,15 +10,14 @@ from xml.etree import ElementTree
 import pytest
 
 from executor_worker.cli.graph import checking, reading
-from tests.kit import PROGRAM
+from tests.kit.commands import run_program
 from tests.kit.paths import ROOT
 
 EXAMPLES = sorted((ROOT / "examples" / "graphs").iterdir())
 
 
 def graph(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(PROGRAM), "graph", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return run_program("graph", *arguments, env={})
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=[file.name for file in EXAMPLES])

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit import PROGRAM, RedisServer
+from tests.kit import RedisServer
+from tests.kit.commands import run_program
 
 NODE = {"type": "tool", "config": {"tool_name": "calculate", "tool_params": {"expression": "1"}}}
 GRAPH = json.dumps({"nodes": dict.fromkeys("abc", NODE), "edges": [{"from": "a", "to": "b"}, {"from": "b", "to": "c"}]})
 
 
 def graph(env: Mapping[str, str], *arguments: str, given: str = GRAPH) -> subprocess.CompletedProcess[str]:
-    command = [str(PROGRAM), "graph", *arguments]
-    return subprocess.run(command, input=given, env=dict(env), capture_output=True, text=True, timeout=60, check=False)
+    return run_program("graph", *arguments, env=env, given=given)
 
 
 @pytest.fixture

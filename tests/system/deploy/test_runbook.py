@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ import pytest
 from executor_worker.client import DagoClient, DagoError
 from tests.contract.conftest import WITH_TOOLS
 from tests.kit import Pool, RedisServer, wait_until
+from tests.kit.commands import run_program
 from tests.kit.paths import ROOT
-from tests.kit.pool import PROGRAM
 from tests.system.orchestrator.graphs import chain, waiting
 
 Start = Callable[..., Pool]
@@ -32,10 +31,7 @@ def section(title: str) -> str:
 
 def command(pool: Pool, line: str) -> str:
     """Do what the text says in the pool's own environment; return what it prints."""
-    env = {**pool.env, "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(
-        [PROGRAM, *line.split()], env=env, cwd=pool.folder, capture_output=True, text=True, check=False
-    )
+    done = run_program(*line.split(), env=pool.env, cwd=pool.folder)
     assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
     return done.stdout
 

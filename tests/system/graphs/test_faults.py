@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from executor_worker.broker.graphs import drive, runs
 from tests.kit import Pool, RedisServer, Stopwatch, wait_until
-from tests.kit.pool import PROGRAM
+from tests.kit.commands import run_program
 from tests.system.graphs.conftest import TOOLS, Kernel, calc, tool
 
 
@@ -55,8 +54,7 @@ def test_dead_letter_of_a_node_is_put_back_by_retrying_its_run(
     pool = executor(redis_server, MAX_DELIVERIES="1", **TOOLS)
     run = kernel.submit({"nodes": {"a": tool("dies", file=str(folder / "a"))}})
     assert kernel.wait(run)["status"] == "failed"
-    command = [str(PROGRAM), "dead", "requeue", "--all"]
-    done = subprocess.run(command, env={**os.environ, **pool.env}, capture_output=True, text=True, check=False)
+    done = run_program("dead", "requeue", "--all", env=pool.env)
     assert done.returncode == 0 and run in done.stdout, done
     assert kernel.wait(run)["output"] == "lived"
     assert not redis_server.client().xlen("executor.work:dead")
@@ -83,8 +81,7 @@ def test_failed_nodes_of_runs_are_retried_with_their_runs(
         assert kernel.wait(run)["status"] == "failed"
 
     def retried(*words: str) -> str:
-        command = [str(PROGRAM), "failed", "retry", *words]
-        done = subprocess.run(command, env={**os.environ, **pool.env}, capture_output=True, text=True, check=False)
+        done = run_program("failed", "retry", *words, env=pool.env)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import subprocess
 from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +12,8 @@ from threading import Thread
 from typing import Any
 
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import PROGRAM, Pool
+from tests.kit import Pool
+from tests.kit.commands import run_program
 from tests.system.orchestrator.graphs import doubling, waiting
 
 
@@ -37,9 +37,7 @@ def test_commands_say_where_no_api_answers(tmp_path: Path) -> None:
 
 def _said_by(command: str, folder: Path, url: str) -> str:
     env = {"DAGO_URL": url, "LLM_PROVIDER": "scripted"}
-    done = subprocess.run(
-        [str(PROGRAM), "graph", *command.split()], env=env, cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = run_program("graph", *command.split(), env=env, cwd=folder)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
     return done.stderr.strip()
 
@@ -50,8 +48,7 @@ def test_commands_talk_to_the_api(api: Callable[..., Pool], tmp_path: Path) -> N
     env = {"DAGO_URL": pool.api_url, "DAGO_TOKEN": "ccc", "REDIS_ADDR": "localhost:1", "LLM_PROVIDER": "scripted"}
 
     def graph(*words: str, status: int = 0, **more: str) -> list[Any]:
-        command = [str(PROGRAM), "graph", *words]
-        done = subprocess.run(command, env={**env, **more}, cwd=tmp_path, capture_output=True, text=True, check=False)
+        done = run_program("graph", *words, env={**env, **more}, cwd=tmp_path)
         assert done.returncode == status, done.stderr
         if status or "--follow" in words:
             return [done.stderr + done.stdout]

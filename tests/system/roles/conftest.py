@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import uuid
 from collections import defaultdict
@@ -14,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit import PROGRAM, ModelServer, Pool, RedisServer, wait_until
+from tests.kit import ModelServer, Pool, RedisServer, wait_until
+from tests.kit.commands import run_program
 
 GROUP, OLD_CONSUMER = "executor-group", "executor-consumer"
 UPDATES = "signalr:updates"
@@ -151,9 +151,7 @@ def cli(tmp_path: Path, redis_server: RedisServer) -> Callable[..., subprocess.C
     """Run a command: `cli("job", "id", stdin="")`."""
 
     def run(*arguments: str, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        env = {**kept, "LLM_PROVIDER": "scripted", "HEALTH_PORT": "", "ROLES": "agent", **redis_server.env, **settings}
-        command = [str(PROGRAM), *arguments]
-        return subprocess.run(command, input=stdin, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        env = {"LLM_PROVIDER": "scripted", "HEALTH_PORT": "", "ROLES": "agent", **redis_server.env, **settings}
+        return run_program(*arguments, env=env, cwd=tmp_path, given=stdin)
 
     return run
