@@ -22,7 +22,7 @@ COMMANDS = (
     *("xrange", "xrevrange", "xinfo|groups", "xinfo|consumers", "xgroup|create", "xgroup|delconsumer"),
     # states, the registry, journals, marks
     *("get", "strlen", "set", "del", "exists", "rename", "pexpire", "pttl", "scan", "type"),
-    *("hget", "hgetall", "hvals", "hset", "hdel", "hexists", "hincrby", "hrandfield", "hstrlen", "append"),
+    *("hget", "hgetall", "hvals", "hset", "hdel", "hexists", "hincrby", "hrandfield", "hstrlen", "append", "setrange"),
     *("lrange", "llen", "rpush", "rpushx", "lmove", "lrem"),
     # runs of graphs
     *("hlen", "expire", "persist", "unlink", "getrange", "lpush", "ltrim", "zrangebyscore", "zrevrangebyscore"),

@@ -37,9 +37,10 @@ Part = str | LuaText | Made
 _TEXT = r"'(?:[^'\\\n]|\\.)*'"
 _TEXTS = _TEXT + r"""|"(?:[^"\\\n]|\\.)*\""""
 _SPARE = re.compile(_TEXTS + r"|--[^\n]*| ?([=~<>]=|[=,+*/%<>]) ?|(?<=[^\d.\s]) (\.\.) (?!\.)")
-_NAMED = re.compile(rf"({_TEXTS}|\b[A-Z][A-Z_]+\b|\b(?:runs|waits)\.[a-z]\w+)")
+_NAMED = re.compile(rf"({_TEXTS}|\b[A-Z][A-Z_]+\b|\b(?:runs|waits)\b(?:\.\w+)?)")
 _CONSTANT = re.compile(rf"^local ([A-Z][A-Z_]+) ?= ?({_TEXT}|\d+)[ \t]*(?:--.*)?\n", re.MULTILINE)
-_MODULES = ("runs.", "waits.")
+_MODULES = {"runs": "R", "waits": "W"}
+_FIELDS = tuple(f"{module}." for module in _MODULES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +109,10 @@ def _written_out(read: list[_Read]) -> str:
     """
     Write constants out where they are used: those of `broker.names`, and those that the texts declare.
 
-    Fields of modules get names of two or three letters, in the order in which they are met.
+    Modules get names of one letter, their fields of two or three, in the order in which they are met.
     """
     known = {name: f"'{value}'" for name, value in vars(names).items() if name.isupper() and isinstance(value, str)}
+    known |= _MODULES
     for one in read:
         known |= one.constants
     numbers = count()
@@ -119,9 +121,9 @@ def _written_out(read: list[_Read]) -> str:
         pieces = list(one.pieces)
         for at in range(1, len(pieces), 2):
             name = pieces[at]
-            if name.startswith(_MODULES) and name not in known:
+            if name not in known and name.startswith(_FIELDS):
                 turn, letter = divmod(next(numbers), 26)
-                known[name] = f"{name.partition('.')[0]}.{ascii_lowercase[letter]}{turn}"
+                known[name] = f"{_MODULES[name.partition('.')[0]]}.{ascii_lowercase[letter]}{turn}"
             pieces[at] = known.get(name, name)
         written += pieces
     return "".join(written)

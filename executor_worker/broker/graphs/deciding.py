@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from executor_worker.broker.connection.replies import checked
-from executor_worker.broker.graphs.records import ENDED, SMALL, Decided, NodeField, mirrored, rest_of
+from executor_worker.broker.graphs.heads import hash_of
+from executor_worker.broker.graphs.past_outputs import past_outputs
+from executor_worker.broker.graphs.records import ENDED, SMALL, Decided, NodeField, completed_mirror, mirrored, rest_of
 from executor_worker.broker.graphs.requests import Request, Steps
 from executor_worker.broker.names import COMPLETED_STREAM, FAILED_STREAM, run_key
 from executor_worker.errors import TemplateError
-from executor_worker.graph.judging import Judgement, Seen, judge
+from executor_worker.graph.judging import Judgement, Seen, edges_taken, judge
 from executor_worker.graph.plan import NodePlan, output_of
 from executor_worker.graph.scopes import NodeEnd
 from executor_worker.json_text import dumps, loads
+
+TOLD_AGAIN = 524288
+"""Bytes of a start's or an end's output that are told with its event; see lua/lib/runs/advance.lua."""
 
 LATER = b"\x00"
 """For a run's output: the asking process can't make it, a worker will."""
@@ -55,7 +60,7 @@ class Deciding:
         Decide what *asked* names: pairs of a node ("" for the run's output) and what ended before it in the call.
 
         The latter is written by `ended_here` in lua/lib/runs/advance.lua; an end that is asked for too, with
-        its output.
+        the nodes that led to it, whose outputs are its own.
         """
         pairs = [(asked[at].decode(), asked[at + 1]) for at in range(0, len(asked), 2)]
         yield from self._know([node for node, _ in pairs if node])
@@ -63,7 +68,7 @@ class Deciding:
             just_ended = dict(map(_end_of, ended.split(b"\n"))) if ended else {}
             if node:
                 led = just_ended.pop(node, None)
-                yield from self._decide_node(node, just_ended, led and led.output)
+                yield from self._decide_node(node, just_ended, tuple(led.output) if led is not None else ())
             else:
                 yield from self._decide_output(just_ended)
 
@@ -85,10 +90,16 @@ class Deciding:
         if self.inputs is None:
             self.inputs = loads(replies[0] or b"{}")
 
-    def _decide_node(self, node: str, just_ended: Mapping[str, NodeEnd], led: Any) -> Steps[None]:
-        plan = self.plans[node]
-        past, assumed = yield from self._past(plan.reads, just_ended, node)
-        judged = judge(plan, node, Seen(self.graph_id, self.inputs or {}, past), led)
+    def _decide_node(self, node: str, just_ended: Mapping[str, NodeEnd], led: tuple[str, ...]) -> Steps[None]:
+        plan, assumed = self.plans[node], tuple[str, ...]()
+        try:
+            past, assumed = yield from self._past(dict.fromkeys((*plan.reads, *led)), just_ended, node)
+            yield from self._lay_in_starts(led, past)
+            seen = {name: past[name] for name in plan.reads}
+            judged = judge(plan, node, Seen(self.graph_id, self.inputs or {}, seen), _output_of_end(led, past))
+        except TemplateError as error:
+            took, errors = edges_taken(plan, node, "failed", None, Seen(self.graph_id, {}, {}), str(error))
+            judged = Judgement("failed", took, None, str(error), error.code, errors)
         decided = decided_of(self.graph_id, node, plan.type, judged, assumed)
         self.given[node] = self.local[node] = decided
 
@@ -98,35 +109,42 @@ class Deciding:
             self.skeleton = reply
         template, reads = output_of(self.skeleton)
         yield from self._know([])
-        past, _ = yield from self._past(reads, just_ended, "")
         assert self.render is not None
         try:
+            past, _ = yield from self._past(reads, just_ended, "")
             value = self.render(template, Seen(self.graph_id, self.inputs or {}, past))
             self.output = dumps(value)
         except (TemplateError, ValueError):
             self.output = b"null"
 
+    def _lay_in_starts(self, led: Sequence[str], past: dict[str, NodeEnd]) -> Steps[None]:
+        """Lay in the outputs of starts that are not stored twice: they are the inputs."""
+        bare = [name for name in led if past[name].output is None]
+        yield from self._know(bare)
+        for name in bare:
+            if self.plans[name].type == "start":
+                past[name] = NodeEnd(past[name].status, dict(self.inputs or {}))
+
     def _past(
-        self, reads: Sequence[str], just_ended: Mapping[str, NodeEnd], node: str
+        self, reads: Iterable[str], just_ended: Mapping[str, NodeEnd], node: str
     ) -> Steps[tuple[dict[str, NodeEnd], tuple[str, ...]]]:
-        """Read what *node* may see of *reads*, and which of them had not ended for it."""
+        """
+        Read what *node* may see of *reads*, and which of them had not ended for it.
+
+        Raises:
+            TemplateError: It is larger than what is read for one node.
+        """
         elsewhere = [one for one in reads if one not in just_ended]
         found: dict[str, NodeEnd] = {}
         if elsewhere:
-            base = run_key(self.graph_id)
-            fields, outputs = checked(
-                (
-                    yield [
-                        (b"HMGET", f"{base}:nodes", *elsewhere, node),
-                        (b"HMGET", f"{base}:outputs", *elsewhere),
-                    ]
-                )
-            )
-            own = NodeField.parse(fields[-1]).ready if fields[-1] is not None and node else None
-            for one, raw, output in zip(elsewhere, fields, outputs, strict=False):
-                seen = past_node(raw, output, own)
-                if seen is not None:
-                    found[one] = seen
+            nodes = f"{run_key(self.graph_id)}:nodes"
+            fields = yield from hash_of(nodes, [*elsewhere, *([node] if node else [])])
+            own = NodeField.parse(fields[node]).ready if node in fields and node else None
+            ends = {one: past_node(fields.get(one), None, own) for one in elsewhere}
+            outputs = yield from past_outputs(self.graph_id, [one for one, end in ends.items() if end is not None])
+            for one, end in ends.items():
+                if end is not None:
+                    found[one] = replace(end, output=loads(outputs[one])) if one in outputs else end
         past = {}
         for one in reads:
             if one in just_ended:
@@ -134,6 +152,13 @@ class Deciding:
             else:
                 past[one] = found.get(one, NodeEnd(""))
         return past, tuple(one for one in elsewhere if one not in found)
+
+
+def _output_of_end(led: Sequence[str], past: Mapping[str, NodeEnd]) -> Any:
+    """Make the output of an end of what led to it; None if nothing did, or it is none."""
+    if len(led) < 2:
+        return past[led[0]].output if led else None
+    return {name: past[name].output for name in led}
 
 
 def _end_of(line: bytes) -> tuple[str, NodeEnd]:
@@ -162,11 +187,12 @@ def decided_of(graph_id: str, node: str, kind: str, judged: Judgement, assumed: 
     data: dict[str, Any] = {"mode": kind}
     if isinstance(judged.output, dict) and "target" in judged.output and kind == "router":
         data["next_node"] = judged.output["target"]
-    told = (
-        {"output": judged.output, **data}
-        if completed
-        else {"output": None, "error": judged.error, "error_code": judged.code, **data}
-    )
+    tail = b""
+    if completed and (kind == "router" or len(output) <= TOLD_AGAIN):
+        mirror, tail = completed_mirror(graph_id, node, data)
+    else:
+        why = sized(output) if completed else {"error": judged.error, "error_code": judged.code}
+        mirror = mirrored(f"node.{judged.status}", graph_id, node, {"output": None, **why, **data})
     data |= sized(output) if completed else {"error": judged.error, "error_code": judged.code}
     return Decided(
         node=node,
@@ -176,7 +202,8 @@ def decided_of(graph_id: str, node: str, kind: str, judged: Judgement, assumed: 
         rest=rest_of(judged.error, metadata),
         data=dumps(data),
         stream=COMPLETED_STREAM if completed else FAILED_STREAM,
-        mirror=mirrored(f"node.{judged.status}", graph_id, node, told),
+        mirror=mirror,
+        tail=tail,
         assumed=assumed,
         events=tuple(("edge.error", dumps(error.as_json())) for error in judged.errors),
         value=judged.output,

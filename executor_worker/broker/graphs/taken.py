@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from executor_worker.broker.graphs.deciding import past_node
+from executor_worker.broker.graphs.past_outputs import past_outputs
 from executor_worker.broker.graphs.records import NodeField
+from executor_worker.broker.graphs.requests import Steps
 from executor_worker.graph.judging import Seen
 from executor_worker.graph.plan import NodePlan
 from executor_worker.graph.scopes import NodeEnd
 from executor_worker.json_text import loads
+
+UNREAD = 1  # instead of an output; see `past_of` in lua/lib/runs/start.lua
 
 
 @dataclass(slots=True)
@@ -21,6 +25,7 @@ class TakenNode:
 
     Attributes:
         took: Of its past nodes, which of their edges were taken.
+        unread: Past nodes whose outputs did not come along: all together they are large.
         gap_s: From the end of a node that let it be queued to its start; None if it is the run's first or runs again.
     """
 
@@ -31,6 +36,7 @@ class TakenNode:
     plan: NodePlan
     seen: Seen
     took: dict[str, str] = field(default_factory=dict)
+    unread: Sequence[str] = ()
     traceparent: str | None = None
     tracestate: str | None = None
     gap_s: float | None = None
@@ -52,8 +58,11 @@ def taken_of(reply: Sequence[Any]) -> TakenNode | TakenStep:
     plan = NodePlan.load(record)
     seen: dict[str, NodeEnd] = {}
     took: dict[str, str] = {}
+    unread: list[str] = []
     for name, raw, output in past:
-        one = past_node(raw, output, None)
+        one = past_node(raw, output if output != UNREAD else None, None)
+        if output == UNREAD:
+            unread.append(name.decode())
         seen[name.decode()] = one or NodeEnd("")
         if raw is not None:
             took[name.decode()] = NodeField.parse(raw).took
@@ -65,10 +74,24 @@ def taken_of(reply: Sequence[Any]) -> TakenNode | TakenStep:
         plan=plan,
         seen=Seen(graph_id.decode(), loads(inputs) if inputs else {}, seen),
         took=took,
+        unread=unread,
         traceparent=traceparent.decode() if traceparent else None,
         tracestate=tracestate.decode() if tracestate else None,
         gap_s=_gap_s(own) if edges and attempt == 1 else None,
     )
+
+
+def read_on(node: TakenNode) -> Steps[None]:
+    """
+    Read what did not come along.
+
+    Raises:
+        TemplateError: It is larger than what is read for one node.
+    """
+    past = dict(node.seen.past)
+    for name, output in (yield from past_outputs(node.graph_id, node.unread)).items():
+        past[name] = replace(past[name], output=loads(output))
+    node.seen, node.unread = replace(node.seen, past=past), ()
 
 
 def _gap_s(own: bytes) -> float:

@@ -29,7 +29,7 @@ from executor_worker.broker.graphs.requests import drive
 from executor_worker.broker.graphs.settling import NodeCommit, StepCommit
 from executor_worker.broker.graphs.source import RUNS
 from executor_worker.broker.graphs.stepping import step
-from executor_worker.broker.graphs.taken import TakenNode, TakenStep, taken_of
+from executor_worker.broker.graphs.taken import TakenNode, TakenStep, read_on, taken_of
 from executor_worker.broker.names import run_journal, run_key
 from executor_worker.broker.queue.queues import ranked
 from executor_worker.envelopes.queue_name import DEFAULT
@@ -137,6 +137,9 @@ class RunKind(Kind[RunWork]):
         answer = answer_of_history(work.held.attempt, failure_code, self._limits)
         if answer is not None:
             return answer
+        if work.node.unread:
+            reading = read_on(work.node)
+            work.claim.ask(lambda link: drive(link, reading))
         plan = work.node.plan
         check_named_limits(plan.config, self._limits)
         named_s = min(plan.timeout_s or LONGEST_S, own_timeout(plan.config))

@@ -61,7 +61,7 @@ def test_scripts_put_together_at_once_read_each_text_once(monkeypatch: pytest.Mo
         together = [
             script_module.script.__wrapped__(LuaText(name, f"return runs.first({name})"), shared) for name in "ab"
         ]
-    assert together == alone and b"+ 3" in alone[0].source and b"runs.a0(a)" in alone[0].source
+    assert together == alone and b"+ 3" in alone[0].source and b"R.a0(a)" in alone[0].source
     assert sorted(read) == ["a", "b", "shared"]
     script_module.script.__wrapped__(shared)
     assert sorted(read) == ["a", "b", "shared", "shared"]

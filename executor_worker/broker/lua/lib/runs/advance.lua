@@ -28,7 +28,8 @@ function runs.make_ready(run, id)
   end
 end
 
--- End a node. *about*: {took, output or false, error and metadata each behind a line's end, data of its event, mirror, tail}.
+-- End a node. *about*: {took, output or false, error and metadata each behind a line's end, data of its event, mirror, tail,
+-- told: the output between those where it is not stored}.
 function runs.finish(run, id, status, about)
   local node = runs.node_of(run, id) or {at = 0, r = run.seq, q = '0', s = '0'}
   if node.st == 'running' then run.running = run.running - 1 end
@@ -37,7 +38,7 @@ function runs.finish(run, id, status, about)
     run.closed[#run.closed + 1] = id
   end
   node.st, node.took, node.rest, node.d = status, about.took, about.rest or '', runs.now()
-  runs.log(run, 'node.' .. status, id, about.data or '{}', about.stream, about.mirror, about.output, about.tail)
+  runs.log(run, 'node.' .. status, id, about.data or '{}', about.stream, about.mirror, about.told or about.output, about.tail)
   node.e = run.seq
   runs.set(run, id, node)
   runs.close_join(run, id)
@@ -103,25 +104,61 @@ function runs.outdated(run, ready, assumed)
   return false
 end
 
+-- An output as it is stored, a start's is the inputs; and its bytes, 0 where there is none.
 function runs.output_text(run, id)
-  return run.outputs[id] or redis.call('HGET', run.outputs_key, id)
+  local text = run.outputs[id] or run.known[id] or redis.call('HGET', run.outputs_key, id)
+  if text or runs.place_of(run, id).kind ~= 'start' then return text end
+  run.inputs = run.inputs or redis.call('HGET', run.base, 'inputs') or '{}'
+  return run.inputs
 end
 
--- What a start or an end has for output is not stored twice: the inputs, or the outputs that led to it.
-function runs.derived_output(run, id, place)
-  if place.kind == 'start' then return run.inputs or redis.call('HGET', run.base, 'inputs') or '{}' end
-  if place.kind ~= 'end' then return nil end
-  local led = {}
+function runs.stored_size(run, id)
+  local known = run.outputs[id]
+  return known and #known or redis.call('HSTRLEN', run.outputs_key, id)
+end
+
+function runs.output_size(run, id)
+  local size = runs.stored_size(run, id)
+  return size == 0 and #(runs.output_text(run, id) or '') or size
+end
+
+-- The nodes that led to an end, whose outputs are its own.
+function runs.led_to(run, id)
+  local place, led, names = runs.place_of(run, id), {}, {}
+  if place.kind == 'start' then return {id} end
   local sources = runs.split(place.names, '\t')
-  for i = 1, #sources, 2 do
-    local source, at = sources[i], tonumber(sources[i + 1])
-    local one = runs.node_of(run, source)
+  for i = 1, #sources, 2 do names[#names + 1] = sources[i] end
+  runs.prefetch(run, names)
+  for i, source in ipairs(names) do
+    local one, at = runs.node_of(run, source), tonumber(sources[2 * i])
     if one and runs.ENDED[one.st] and (one.took == '*' or string.sub(one.took, at, at) == '1') then led[#led + 1] = source end
   end
-  if #led == 1 then return runs.output_text(run, led[1]) or runs.derived_output(run, led[1], runs.place_of(run, led[1])) end
-  local parts = {}
-  for i, source in ipairs(led) do parts[i] = runs.quoted(source) .. ':' .. (runs.output_text(run, source) or 'null') end
-  return #led > 0 and '{' .. table.concat(parts, ',') .. '}' or nil
+  local only = #led == 1 and runs.output_size(run, led[1]) == 0 and runs.place_of(run, led[1]).kind == 'end'
+  return only and runs.led_to(run, led[1]) or led
+end
+
+-- What a start or an end has for output is not stored twice: it is laid into *parts*, text by text. Answers its bytes, nil
+-- where it has none; where it has more than *most* nothing is laid in.
+function runs.derive(run, id, parts, most)
+  local kind = runs.place_of(run, id).kind
+  if kind ~= 'start' and kind ~= 'end' then return nil end
+  local led, before = runs.led_to(run, id), {}
+  local size = #led > 1 and 1 or 0
+  for i, source in ipairs(led) do
+    local own = runs.output_size(run, source)
+    size = size + (own > 0 and own or 4)
+    if #led > 1 then
+      before[i] = (i > 1 and ',' or '{') .. runs.quoted(source) .. ':'
+      size = size + #before[i]
+    end
+  end
+  if size > most then return size end
+  for i, source in ipairs(led) do
+    parts[#parts + 1] = before[i]
+    parts[#parts + 1] = runs.output_text(run, source) or 'null'
+  end
+  if #led > 1 then parts[#parts + 1] = '}' end
+  return #led > 0 and size or nil
 end
 
 -- For who decides: *lines* and those of the nodes that have ended in this very call, each a node, its status, and its output
@@ -133,25 +170,28 @@ function runs.ended_here(run, lines)
   return table.concat(lines, '\n')
 end
 
+-- An output that is told again with the event of a start or an end; of larger ones, which were told, only the bytes are.
+local TOLD_AGAIN = 524288
+
 -- A node that needs no worker is ready: it is done here if it was decided, else the caller has to decide it first.
 function runs.do_inline(run, id)
-  local node, place = runs.node_of(run, id), runs.place_of(run, id)
+  local node, place, decision = runs.node_of(run, id), runs.place_of(run, id), run.given[id]
+  local stored, parts = place.inline == 's', {}
   runs.begin_run(run)
-  if place.inline ~= 'i' then
-    local output = runs.derived_output(run, id, place) or 'null'
-    run.derived[id] = output
-    local about = {
-      output = place.inline == 's' and output,
-      took = '*', data = '{"mode":' .. runs.quoted(place.kind) .. '}', stream = COMPLETED_STREAM,
-      mirror = '"type":"node.completed","graph_id":' .. runs.quoted(run.id) .. ',"execution_id":' .. runs.quoted(run.id)
-        .. ',"node_id":' .. runs.quoted(id) .. ',"data":{"graph_id":' .. runs.quoted(run.id) .. ',"node_id":' .. runs.quoted(id)
-        .. ',"output":' .. output .. ',"mode":' .. runs.quoted(place.kind) .. '}}',
-    }
-    return runs.finish(run, id, 'completed', about)
+  local size = place.inline ~= 'i' and not decision and runs.derive(run, id, parts, TOLD_AGAIN)
+  if place.inline == 'a' or stored and not decision and (size or 0) <= TOLD_AGAIN then
+    local output, kind, name = parts[1] and table.concat(parts) or 'null', runs.quoted(place.kind), runs.quoted(id)
+    run.derived[id] = stored and output
+    return runs.finish(run, id, 'completed', {
+      output = stored and output, told = output, took = '*', data = '{"mode":' .. kind .. '}', stream = COMPLETED_STREAM,
+      mirror = '"type":"node.completed","graph_id":' .. run.quoted .. ',"execution_id":' .. run.quoted .. ',"node_id":' .. name
+        .. ',"data":{"graph_id":' .. run.quoted .. ',"node_id":' .. name .. ',"output":',
+      tail = (size and not parts[1] and ',"output_bytes":' .. size or '') .. ',"mode":' .. kind .. '}}',
+    })
   end
-  local decision = run.given[id]
   if not decision or runs.outdated(run, node.r, decision.assumed) then
-    local own = place.kind == 'end' and {id .. '\tready\t' .. (runs.derived_output(run, id, place) or 'null')} or {}
+    local own = {}
+    if place.kind == 'end' then own[1] = id .. '\tled\t' .. cjson.encode(runs.led_to(run, id)) end
     run.judge[#run.judge + 1] = {id, runs.ended_here(run, own)}
     return
   end

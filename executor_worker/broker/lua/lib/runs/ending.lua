@@ -17,40 +17,83 @@ end
 
 function runs.time_or_null(ms) return ms ~= '0' and '"' .. runs.rfc3339(ms) .. '"' or 'null' end
 
--- Texts are laid into *parts* and put together at once: each string that is made on the way costs by its length.
+local PIECE = 8000 -- bytes; Lua puts as many together without a string in between
+
+-- Write *parts* one after the other behind the first *at* bytes of *key*, which has no more. Each call costs, and each string
+-- that is made costs by its length: short ones are put together, long ones go as they are.
+function runs.write_parts(key, parts, at)
+  for _, part in ipairs(parts) do at = at + #part end
+  local to = #parts
+  while to > 0 do -- the last one first: then the server makes room once
+    local from, size = to, #parts[to]
+    while from > 1 and size + #parts[from - 1] <= PIECE do
+      from = from - 1
+      size = size + #parts[from]
+    end
+    at = at - size
+    redis.call('SETRANGE', key, at, table.concat(parts, '', from, to))
+    to = from - 1
+  end
+end
+
+-- An output: a text, or texts that it is made of, or none.
+function runs.add_output(parts, output)
+  if type(output) ~= 'table' or #output == 0 then
+    parts[#parts + 1] = type(output) == 'string' and output or 'null'
+    return
+  end
+  for _, part in ipairs(output) do parts[#parts + 1] = part end
+end
+
+-- One of several that are the run's.
+function runs.add_sink(parts, id, output)
+  parts[#parts + 1] = (#parts > 0 and ',' or '') .. runs.quoted(id) .. ':'
+  runs.add_output(parts, output)
+end
+
 function runs.add_state(parts, id, node, output)
   local began = node.s == '0' and (node.st == 'completed' or node.st == 'failed') and node.d or node.s
   local err, metadata = string.match(node.rest, '^\n([^\n]*)\n(.*)$')
-  local name, count = runs.quoted(id), #parts
-  parts[count + 1] = name .. ':{"node_id":' .. name .. ',"status":"' .. node.st .. '","output":'
-  parts[count + 2] = output or 'null'
-  parts[count + 3] = ',"error":' .. (err or 'null') .. ',"started_at":' .. runs.time_or_null(began)
+  local name = runs.quoted(id)
+  parts[#parts + 1] = name .. ':{"node_id":' .. name .. ',"status":"' .. node.st .. '","output":'
+  runs.add_output(parts, output)
+  parts[#parts + 1] = ',"error":' .. (err or 'null') .. ',"started_at":' .. runs.time_or_null(began)
     .. ',"completed_at":' .. runs.time_or_null(node.d) .. ',"metadata":' .. (metadata or '{}') .. '}'
 end
 
--- Add the states of some nodes to *parts* of the document, from byte *at* of the run's ids on. Answers the outputs of those
--- that are the run's own too, where it has several, and the byte of the rest; nil where they take more than *room* bytes.
+-- Add the states of some nodes to *parts* of the document, from byte *at* of the run's ids on. Answers parts of what is the
+-- run's output too, where it has several, and the byte of the rest; nil where they take more than *room* bytes.
 function runs.add_states(run, parts, at, room)
   local ids, rest = runs.page(run.ids, '\t', at, DOCUMENT_NODES)
-  local sinks = {}
+  local sinks, unknown, outputs = {}, {}, run.known
   local several = run.over_as == 'completed' and not run.has_output and string.find(run.sinks, '\t', 1, true)
   if several then runs.prefetch_places(run, ids) end
   runs.prefetch(run, ids)
-  for _, id in ipairs(ids) do room = room - redis.call('HSTRLEN', run.outputs_key, id) end
+  for _, id in ipairs(ids) do
+    outputs[id] = run.outputs[id]
+    if not outputs[id] then unknown[#unknown + 1] = id end
+    room = room - runs.stored_size(run, id)
+  end
   if room < 0 then return nil end
-  local outputs = redis.call('HMGET', run.outputs_key, unpack(ids))
+  if #unknown > 0 then
+    for i, output in ipairs(redis.call('HMGET', run.outputs_key, unpack(unknown))) do outputs[unknown[i]] = output or nil end
+  end
   for i, id in ipairs(ids) do
-    local node, output = runs.node_of(run, id), run.outputs[id] or outputs[i]
+    local node, output = runs.node_of(run, id), outputs[id]
     node = node or {st = run.over_as == 'cancelled' and 'cancelled' or 'pending', s = '0', d = '0', rest = ''}
     local place = several and runs.place_of(run, id)
     if node.st == 'completed' then
-      output = output or runs.derived_output(run, id, runs.place_of(run, id))
-      if place and place.at > #place.raw then sinks[#sinks + 1] = runs.quoted(id) .. ':' .. (output or 'null') end
+      if not output then
+        output = {}
+        room = room - (runs.derive(run, id, output, room) or 0)
+        if room < 0 then return nil end
+      end
+      if place and place.at > #place.raw then runs.add_sink(sinks, id, output) end
     end
     if i > 1 then parts[#parts + 1] = ',' end
     runs.add_state(parts, id, node, output)
   end
-  return table.concat(sinks, ','), rest
+  return sinks, rest
 end
 
 function runs.ended_as(run)
@@ -72,11 +115,14 @@ function runs.document_begin(run)
   return {prefix, ',"status":"' .. run.over_as .. '","node_states":{'}, #prefix
 end
 
-function runs.document_end(run, output)
+-- Add what comes behind the states. *output*: the run's, a text or parts of it, nil where it has none.
+function runs.add_end(run, parts, output)
   local message = string.match(run.error, '"error":("[^\n]*"),"error_code"')
-  return '},"submitted_at":"' .. runs.rfc3339(run.submitted) .. '","started_at":' .. runs.time_or_null(runs.int(run.started))
-    .. ',"completed_at":"' .. runs.rfc3339(runs.now()) .. '","error":' .. (message or 'null') .. ',"output":'
-    .. (output or 'null') .. '}'
+  parts[#parts + 1] = '},"submitted_at":"' .. runs.rfc3339(run.submitted) .. '","started_at":'
+    .. runs.time_or_null(runs.int(run.started)) .. ',"completed_at":"' .. runs.rfc3339(runs.now()) .. '","error":'
+    .. (message or 'null') .. ',"output":'
+  runs.add_output(parts, output)
+  parts[#parts + 1] = '}'
 end
 
 -- Whether the run is over but for its document: then the first page of it is left to do.
@@ -85,20 +131,24 @@ function runs.has_to_document(run)
   run.cursors[#run.cursors + 1] = 'document\t\t1'
 end
 
--- The outputs of the completed nodes without outgoing edges: of the only one itself, else by id.
+-- The outputs of the completed nodes without outgoing edges, a text or parts of it: of the only one itself, else by id.
 function runs.default_output(run, sinks)
-  local function output_of(id)
-    local node = runs.node_of(run, id)
-    if not (node and node.st == 'completed') then return nil end
-    return runs.output_text(run, id) or runs.derived_output(run, id, runs.place_of(run, id)) or 'null'
-  end
-  if #sinks == 1 then return output_of(sinks[1]) or '{}' end
   local parts = {}
   for _, id in ipairs(sinks) do
-    local output = output_of(id)
-    if output then parts[#parts + 1] = runs.quoted(id) .. ':' .. output end
+    local node = runs.node_of(run, id)
+    if node and node.st == 'completed' then
+      local output = runs.output_text(run, id)
+      if not output then
+        output = {}
+        runs.derive(run, id, output, DOCUMENT_MOST)
+      end
+      if #sinks == 1 then return output end
+      runs.add_sink(parts, id, output)
+    end
   end
-  return '{' .. table.concat(parts, ',') .. '}'
+  table.insert(parts, 1, '{')
+  parts[#parts + 1] = '}'
+  return parts
 end
 
 -- The data of `graph.failed`: as the head keeps the error.
@@ -119,42 +169,38 @@ function runs.log_end(run)
 end
 
 function runs.whole_document(run, output)
-  local parts, before = runs.document_begin(run)
-  if not parts or not runs.add_states(run, parts, 1, DOCUMENT_MOST - before) then return nil end
-  local tail = runs.document_end(run, output)
-  parts[#parts + 1] = tail
-  local whole = table.concat(parts)
-  return #whole - #tail <= DOCUMENT_MOST and whole
+  local parts, size = runs.document_begin(run)
+  if not parts or not runs.add_states(run, parts, 1, DOCUMENT_MOST - size) then return nil end
+  size = 0
+  for _, part in ipairs(parts) do size = size + #part end
+  if size > DOCUMENT_MOST then return nil end
+  runs.add_end(run, parts, runs.result_of(run, output))
+  return parts
 end
 
--- What the run has come to: *output* is what its own template gave, else its nodes say it.
+-- What the run has come to, a text or parts of it: *output* is what its own template gave, else its nodes say it.
 function runs.result_of(run, output)
   if run.status ~= 'completed' then return nil end
-  if output then
-    redis.call('HSET', run.base, 'result', output)
-    return output
-  end
+  if output then return output end
   local several = run.documented == 'paged' and redis.call('GET', run.base .. ':sinks')
-  return several and '{' .. several .. '}' or runs.default_output(run, runs.split(run.sinks, '\t'))
+  return several and {'{', several, '}'} or runs.default_output(run, runs.split(run.sinks, '\t'))
 end
 
 function runs.write_document(run, output)
   runs.read_for_document(run)
-  if run.documented == 'later' then
-    if output and run.status == 'completed' then redis.call('HSET', run.base, 'result', output) end
-    return runs.push_step(run, 'render')
-  end
-  output = runs.result_of(run, output)
-  local key, ttl = STATE_PREFIX .. run.id, runs.int(run.ttl_ms)
+  if output and run.status == 'completed' then redis.call('HSET', run.base, 'result', output) end
+  local key, pages, parts = STATE_PREFIX .. run.id, run.base .. ':document', {}
   if run.documented == 'paged' then
-    redis.call('APPEND', run.base .. ':document', runs.document_end(run, output))
-    redis.call('RENAME', run.base .. ':document', key)
-    redis.call('PEXPIRE', key, ttl)
-    return
+    runs.add_end(run, parts, runs.result_of(run, output))
+    runs.write_parts(pages, parts, redis.call('STRLEN', pages))
+    redis.call('RENAME', pages, key)
+  else
+    parts = run.documented ~= 'later' and runs.whole_document(run, output)
+    if not parts then return runs.push_step(run, 'render') end
+    redis.call('UNLINK', key)
+    runs.write_parts(key, parts, 0)
   end
-  local document = runs.whole_document(run, output)
-  if not document then return runs.push_step(run, 'render') end
-  redis.call('SET', key, document, 'PX', ttl)
+  redis.call('PEXPIRE', key, runs.int(run.ttl_ms))
 end
 
 function runs.list_as(run, status)
@@ -190,11 +236,11 @@ function runs.write_removed(run)
   end
 end
 
-local LISTED = {'runs', 'runs:running', 'runs:completed', 'runs:failed', 'runs:cancelled', 'expiries', 'looks', 'timers'}
+runs.LISTED = {'runs', 'runs:running', 'runs:completed', 'runs:failed', 'runs:cancelled', 'expiries', 'looks', 'timers'}
 
 function runs.must_be_endable(run)
   must_hold('list', run.base .. ':journals')
-  for _, name in ipairs(LISTED) do must_hold('zset', run.shard .. name) end
+  for _, name in ipairs(runs.LISTED) do must_hold('zset', run.shard .. name) end
 end
 
 -- Write what a run's end needs beside its last event.

@@ -5,7 +5,6 @@ local KEPT = {[''] = 'hash', [':plan'] = 'hash', [':edges'] = 'hash', [':nodes']
   [':log'] = 'list', [':journals'] = 'list'}
 local DROPPED = {[':joins'] = 'hash', [':open'] = 'hash', [':ready'] = 'list', [':todo'] = 'list', [':document'] = 'string',
   [':sinks'] = 'string'}
-local LISTS = {'runs', 'runs:running', 'runs:completed', 'runs:failed', 'runs:cancelled', 'expiries', 'looks', 'timers'}
 
 -- Which keys of the run hold something else than they should.
 function runs.wrong_keys(base)
@@ -32,7 +31,7 @@ end
 local function write_bare_document(run)
   runs.read_for_document(run)
   local parts = runs.document_begin(run)
-  parts[#parts + 1] = runs.document_end(run, nil)
+  runs.add_end(run, parts)
   redis.call('SET', STATE_PREFIX .. run.id, table.concat(parts), 'PX', runs.int(run.ttl_ms))
 end
 
@@ -65,7 +64,7 @@ function runs.give_up(base, sure, problem, failed)
   if not sure and not next(wrong) then return 'sound' end
   local headed = not wrong[''] and redis.call('EXISTS', base) == 1
   local run = runs.new_run(base, headed and redis.call('HMGET', base, unpack(runs.HEAD)) or {})
-  for _, name in ipairs(LISTS) do must_hold('zset', run.shard .. name) end
+  for _, name in ipairs(runs.LISTED) do must_hold('zset', run.shard .. name) end
   if headed and runs.OVER[run.status] and run.stopping == '' then return 'late' end
   if not headed and not redis.call('ZSCORE', run.shard .. 'runs', run.id) then return 'late' end
   must_hold('stream', GRAPH_EVENTS, FAILED_STREAM)
@@ -77,7 +76,7 @@ function runs.give_up(base, sure, problem, failed)
   if headed then
     write_head(run)
   else
-    for _, name in ipairs(LISTS) do redis.call('ZREM', run.shard .. name, run.id) end
+    for _, name in ipairs(runs.LISTED) do redis.call('ZREM', run.shard .. name, run.id) end
   end
   if wrong[':log'] then run.events = {} end
   runs.write_log(run)

@@ -130,7 +130,7 @@ function runs.new_run(base, was)
     failure = was[18], has_output = was[19] == '1', ttl_ms = (tonumber(was[20]) or 86400) * 1000,
     nodes = {}, changed = {}, joins = {}, joined = {}, places = {}, outputs = {}, opened = {}, closed = {}, removed = {},
     queue = {}, ready = {}, now_ended = {}, events = {}, mirrored = {}, work = {}, cursors = {}, judge = {}, given = {},
-    timers = {}, waiting = {}, forgotten = {}, popped = 0, derived = {},
+    timers = {}, waiting = {}, forgotten = {}, popped = 0, derived = {}, known = {},
   }
   for i = 1, NUMBERS do
     was[i] = tonumber(was[i]) or 0

@@ -5,16 +5,18 @@
 function runs.document_page(run, at)
   run.ops = run.ops + runs.most_ops
   runs.read_for_document(run)
-  local page, before = {first = at == 1}, 0
-  if at > 1 then before = redis.call('STRLEN', run.base .. ':document') + redis.call('STRLEN', run.base .. ':sinks') end
+  local page, before = {first = at == 1, at = 0, sinks_at = 0}, 0
+  if at > 1 then
+    page.at, page.sinks_at = redis.call('STRLEN', run.base .. ':document'), redis.call('STRLEN', run.base .. ':sinks')
+    before = page.at + page.sinks_at
+  end
   local parts, rest = at == 1 and runs.document_begin(run) or at > 1 and before > 0 and {','}, nil
   if parts then page.sinks, rest = runs.add_states(run, parts, at, DOCUMENT_MOST - before) end
   if not page.sinks then
     run.documented = 'later'
     return
   end
-  page.more = at > 1
-  page.states = table.concat(parts)
+  page.states = parts
   run.page, run.documented = page, 'paged'
   if rest then
     run.documented = nil
@@ -25,8 +27,7 @@ end
 function runs.write_page(run)
   local page, base = run.page, run.base
   if page.first then redis.call('UNLINK', base .. ':document', base .. ':sinks') end
-  redis.call('APPEND', base .. ':document', page.states)
-  if page.sinks == '' then return end
-  local before = page.more and redis.call('EXISTS', base .. ':sinks') == 1 and ',' or ''
-  redis.call('APPEND', base .. ':sinks', before .. page.sinks)
+  runs.write_parts(base .. ':document', page.states, page.at)
+  if page.sinks_at > 0 and #page.sinks > 0 then table.insert(page.sinks, 1, ',') end
+  runs.write_parts(base .. ':sinks', page.sinks, page.sinks_at)
 end

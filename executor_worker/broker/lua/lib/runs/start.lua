@@ -11,15 +11,21 @@ function runs.base_of(id)
   return 'dago:' .. (shard == 0 and '{executor.work}' or '{' .. shard .. '}') .. ':run:' .. id
 end
 
--- What a node's config and conditions name: {id, its field or false, its output or false}, only as far as it is its past.
+local COME_ALONG = 262144 -- bytes of outputs, of at most so many nodes
+local NODES_ALONG = 100
+
+-- What a node's config and conditions name: {id, its field or false, its output or false}, only as far as it is its past;
+-- outputs are 1 where they are more than what may come along: the worker reads them by itself.
 function runs.past_of(run, node, place)
   local found = {}
   if place.names == '' then return found end
   local reads = runs.split(place.names, '\t')
   local fields = runs.values_of(run.nodes_key, reads)
-  local outputs = runs.values_of(run.outputs_key, reads)
+  local few, size = #reads <= NODES_ALONG, 0
+  for i = 1, few and #reads or 0 do size = size + runs.stored_size(run, reads[i]) end
+  local outputs = few and size <= COME_ALONG and runs.values_of(run.outputs_key, reads)
   for i, id in ipairs(reads) do
-    local text, output = fields[i], run.outputs[id] or outputs[i]
+    local text, output = fields[i], not outputs and 1 or run.outputs[id] or outputs[i]
     if run.changed[id] then text = runs.node_text(run.nodes[id]) end -- it has ended in this very script
     local one = text and runs.parse_node(text)
     local seen = one and runs.ENDED[one.st] and one.e <= node.r
