@@ -28,9 +28,9 @@ def ask_model(provider: Callable[[], Answering], run_context: RunContext, reques
         ModelError: No answer.
         NodeTimeout, Cancelled, Abandoned: From the watch.
     """
-    run_context.check()
-    run_context.phase("llm", run_context.left() + GRACE_S, "node_timeout")
-    started = run_context.clock()
+    run_context.before_step()
+    started, deadline = run_context.clock(), run_context.deadline
+    run_context.means.row.enter("llm", int(min(deadline - run_context.kept_back + GRACE_S, deadline) * 1e9))
     usage: Usage | None = None
     model = request.model
     try:
@@ -46,7 +46,7 @@ def ask_model(provider: Callable[[], Answering], run_context: RunContext, reques
         return reply
     finally:
         run_context.model_called(model, run_context.clock() - started, usage)
-        run_context.phase("running")
+        run_context.between_steps()
 
 
 def note_step(error: BaseException, step: str) -> None:

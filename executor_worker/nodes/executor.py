@@ -101,10 +101,7 @@ class Executor:
             node = spec.read(task.config, mode)
             if node.timeout is not None:
                 run_context.deadline = min(run_context.deadline, run_context.clock() + node.timeout)
-            run_context.check()
-            run_context.show(mode)
-            if not shown.start_told:
-                shown.tell(started())
+            _begin(mode, run_context, shown)
             context = self._context(task, steps, shown, run_context)
             match node:
                 case spec.ToolNode():
@@ -137,10 +134,7 @@ class Executor:
         Raises:
             NoRoute: It has no way to go.
         """
-        context.run_context.check()
-        context.run_context.show("router")
-        if not context.shown.start_told:
-            context.shown.tell(started())
+        _begin("router", context.run_context, context.shown)
         output, errors = router.run(task.config, rules, context)
         detail: dict[str, Any] = {"edge_errors": errors} if errors else {}
         if context.steps.fallback is not None:
@@ -182,6 +176,17 @@ class Executor:
             prices=self._prices,
             room=self._room,
         )
+
+
+def _begin(mode: Mode, run_context: RunContext, shown: Journal) -> None:
+    """Show that the node is run, unless something speaks against that."""
+    row, now = run_context.means.row, run_context.clock()
+    if run_context.deadline <= now or not row.goes_on(run_context.run, int(now * 1e9)):
+        run_context.check()
+    run_context.mode = mode
+    row.show(mode, 0, 0, int(run_context.deadline * 1e9))
+    if not shown.start_told:
+        shown.tell(started())
 
 
 def _tools_named(config: dict[str, Any]) -> list[str]:

@@ -216,7 +216,7 @@ class Steps:
             except Parked:
                 self._keep(journal.unsent(call.id))  # else the run that goes on would take its outcome for unknown
                 raise
-            run_context.phase("running")  # to write down may take as long as Redis is away
+            run_context.between_steps()  # to write down may take as long as Redis is away
             seconds = run_context.clock() - started
             try:
                 self._keep(journal.answered(call.id, call.name, answer, seconds, with_value=call.value))
@@ -224,7 +224,7 @@ class Steps:
                 raise ToolFailed(f"{short(call.name)} returned output that is not JSON") from None
             return answer
         except (ToolError, UnknownTool) as error:
-            run_context.phase("running")
+            run_context.between_steps()
             self._keep(journal.failed(call.id, call.name, error, run_context.clock() - started))
             raise
 

@@ -89,15 +89,20 @@ def prepare(node: ToolNode, context: Context) -> tuple[Tool, dict[str, Any]]:
 def _called(tool: Tool, name: str, arguments: dict[str, Any], context: Context) -> Answer:
     """Call *tool* and show that; nothing is written down, for an interrupted run may call it again."""
     run_context, shown = context.run_context, context.shown
+    breakers = run_context.means.breakers
     started = run_context.clock()
     key = f"{run_context.key}:{_ONE_CALL}"
     try:
-        run_context.admit_tool(tool.circuits)
-        if not shown.content:
-            return call_tool(tool, name, arguments, key, run_context, shown, told_as=_ONE_CALL)
-        shown.tell(journal.sent(_ONE_CALL, name, arguments))
+        if breakers.unsure or breakers.active():
+            run_context.admit_tool(tool.circuits)
+        if shown.content:
+            shown.tell(journal.sent(_ONE_CALL, name, arguments))
         answer = call_tool(tool, name, arguments, key, run_context, shown)
-        shown.tell(journal.answered(_ONE_CALL, name, answer, run_context.clock() - started, with_value=True))
+        seconds = run_context.clock() - started
+        if shown.content:
+            shown.tell(journal.answered(_ONE_CALL, name, answer, seconds, with_value=True))
+        else:
+            run_context.untold = _ONE_CALL, name, not answer.is_error, seconds
         return answer
     except (ToolError, UnknownTool) as error:
         shown.tell(journal.failed(_ONE_CALL, name, error, run_context.clock() - started))
@@ -105,41 +110,40 @@ def _called(tool: Tool, name: str, arguments: dict[str, Any], context: Context) 
 
 
 def call_tool(
-    tool: Tool,
-    name: str,
-    arguments: dict[str, Any],
-    key: str,
-    run_context: RunContext,
-    shown: Journal,
-    told_as: str = "",
+    tool: Tool, name: str, arguments: dict[str, Any], key: str, run_context: RunContext, shown: Journal
 ) -> Answer:
     """
     Args:
         name: What the node calls the tool.
         key: The call's idempotency key.
         shown: Is told of what the call says of itself.
-        told_as: The call's name, if its watchers are told by nothing else that it was answered.
 
     Raises:
         ToolError: It did not answer; whatever else a tool raises becomes `ToolFailed`.
         NodeTimeout, Cancelled, Abandoned: From the watch.
         Parked: It was not sent, as no worker's calls reach the tool.
     """
-    run_context.check()
-    started = run_context.clock()
-    left = run_context.deadline - run_context.kept_back - started
+    means, deadline, started = run_context.means, run_context.deadline, run_context.clock()
+    row, recorder, breakers = means.row, means.recorder, means.breakers
+    if deadline - run_context.kept_back <= started or not row.may_begin(run_context.run, int(started * 1e9)):
+        run_context.before_step()
+        started = run_context.clock()
+    left = deadline - run_context.kept_back - started
     ends_node = left < tool.timeout
-    seconds, failure_code = (left, "node_timeout") if ends_node else (tool.timeout, "tool_timeout")
-    run_context.phase(f"tool:{name}", seconds + GRACE_S, failure_code)
-    ok = answered = False
+    ends_at, failure_code = started + tool.timeout + GRACE_S, "tool_timeout"
+    if ends_node or ends_at >= deadline:
+        ends_at, failure_code = min(started + left + GRACE_S, deadline), "node_timeout"
+    row.enter(f"tool:{name}", int(ends_at * 1e9), failure_code)
+    ok = False
     try:
         with logs.context(tool=name):
             if run_context.tracing.wanted:
                 answer = _traced(tool, name, arguments, key, run_context, shown)
             else:
                 answer = _answered(tool, name, arguments, key, run_context, shown)
-        ok, answered = not answer.is_error, True
-        run_context.tool_answered(tool.circuits)
+        ok = not answer.is_error
+        if breakers.unsure or breakers.active():
+            run_context.tool_answered(tool.circuits)
         return answer
     except NodeError as error:
         run_context.tool_failed(name, error)
@@ -153,7 +157,10 @@ def call_tool(
             run_context.tool_unanswered(tool.circuits, error)
         raise
     finally:
-        run_context.tool_called(name, run_context.clock() - started, ok, told_as if answered else "")
+        recorder.count("dago_tool_executions_total", name)
+        recorder.observe("dago_tool_duration_seconds", run_context.clock() - started, name)
+        if not ok:
+            recorder.count("dago_tool_failures_total", name)
 
 
 def _traced(

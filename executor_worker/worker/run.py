@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from executor_worker.envelopes.events import event
 from executor_worker.errors import Abandoned, Interrupt, Overdue, Stopped, ToolTimeout
 from executor_worker.nodes.executor import Executor
 from executor_worker.outcome import Failed
-from executor_worker.run_context import Circuit
+from executor_worker.run_context import BETWEEN_STEPS, Circuit, Untold
 from executor_worker.telemetry.metrics import Recorder
 from executor_worker.telemetry.tracing import NO_TRACING, Tracing
 from executor_worker.worker.deltas import Deltas
 from executor_worker.worker.journal import RunJournal
-from executor_worker.worker.kinds import Kind, Kinds
+from executor_worker.worker.kinds import Kinds
 from executor_worker.worker.means import Breakers, Means, NoBreakers
-from executor_worker.worker.run_control import NOT_WANTED, RareControl
+from executor_worker.worker.run_control import NOT_WANTED, RunControl
 from executor_worker.worker.stages import Conclusion, Run, Work
 from supervisor.scoreboard.scoreboard import Row
-
-BETWEEN_STEPS = "running"  # the phase
 
 
 class Runs:
@@ -72,15 +69,18 @@ class Runs:
             Abandoned: The item is another worker's, or has to be given back.
             Parked: Its model can't be called for a while.
         """
-        deadline, row = started + run.seconds, self._row
+        deadline, row, means, delivery = started + run.seconds, self._row, self._means, work.claim.delivery
         label = f"{work.graph_id or '?'}/{work.node_id or '?'}"
         name = row.begin_run(label, BETWEEN_STEPS, int(deadline * 1e9), work.watched, work.attempt)
-        kind = self._kinds[work.claim.delivery.kind]
+        kind = self._kinds[delivery.kind]
         deltas = self._deltas(work) if self._content else None
-        run_context = RunControl(self._means, work, kind, deadline, name, deltas)
+        run_context = RunControl(
+            deadline, work.run_key, means=means, tracing=means.tracing, work=work, kind=kind, run=name,
+            tries=delivery.refused, looked_at=started, deltas=deltas,
+        )  # fmt: skip
         journal = RunJournal(
-            work, lambda: kind.journal(work), run_context, self._pause, self._means.worker_id, deltas,
-            self._content, work.claim.delivery.start_told,
+            work, lambda: kind.journal(work), run_context, self._pause, means.worker_id, deltas,
+            self._content, delivery.start_told,
         )  # fmt: skip
         try:
             self._interruptible = True
@@ -95,6 +95,8 @@ class Runs:
         finally:
             self._interruptible = False
             row.end_run()
+            if run_context.untold is not None:
+                self._tell(work, run_context.untold)
         return Conclusion(outcome, journal=journal.written_as)
 
     def note_overdue(self, tool: str) -> None:
@@ -126,73 +128,13 @@ class Runs:
             lost = self._row.lost_run == self._row.run
             raise Abandoned("the item was taken over") if lost else Stopped(NOT_WANTED)
 
+    def _tell(self, work: Work, untold: Untold) -> None:
+        """Tell watchers of a call, in the step that settles its item or gives it back."""
+        (call, name, ok, seconds), graph_id, node_id = untold, work.graph_id, work.node_id
+        about = {"graph_id": graph_id, "node_id": node_id, "worker_id": self._means.worker_id, "attempt": work.attempt}
+        about |= {"call": call, "name": name, "ok": ok, "duration_ms": round(seconds * 1000)}
+        said = event("tool.called", graph_id, work.execution_id or graph_id, node_id, about, time.time())
+        work.claim.tell_with_result(said)
+
     def _deltas(self, work: Work) -> Deltas:
         return Deltas(work.claim.ask, work.names, work.attempt, self._redis_up)
-
-
-class RunControl(RareControl):
-    """
-    Limits a run by its lease and its graph's status as well, and shows it on the scoreboard and in the metrics.
-
-    Args:
-        run: Its name on the scoreboard.
-        deltas: Shows what models say while they say it; None: nothing does.
-    """
-
-    def __init__(
-        self, means: Means, work: Work, kind: Kind[Any], deadline: float, run: int, deltas: Deltas | None = None
-    ) -> None:
-        super().__init__(deadline, work.run_key)
-        self.tries = work.claim.delivery.refused
-        self.tracing = means.tracing
-        self._means = means
-        self._row = means.row
-        self._work = work
-        self._kind = kind
-        self._deltas = deltas
-        self._run = run
-        self._looked_at = self.clock()
-
-    def check(self) -> None:
-        now = self.clock()
-        if self.deadline - self.kept_back <= now or not self._row.goes_on(self._run, int(now * 1e9)):
-            self._find_out(now)
-
-    def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
-        self._mode = mode
-        self._row.show(mode, step, steps, int(self.deadline * 1e9))
-
-    def phase(self, name: str, seconds: float | None = None, failure_code: str = "node_timeout") -> None:
-        if name != BETWEEN_STEPS and self._row.goes_unwatched(self._run):
-            self._see_for_itself()
-        deadline = self.deadline
-        own = self.clock() + seconds if seconds is not None else deadline
-        if own < deadline:
-            self._row.enter(name, int(own * 1e9), failure_code)
-        else:
-            self._row.enter(name, int(deadline * 1e9), "node_timeout")
-
-    def admit_tool(self, circuits: Sequence[Circuit]) -> None:
-        breakers = self._means.breakers
-        if breakers.unsure or breakers.active():
-            held_back = breakers.admit(circuits)
-            if held_back is not None:
-                self._hold_back(held_back)
-
-    def tool_answered(self, circuits: Sequence[Circuit]) -> None:
-        breakers = self._means.breakers
-        if breakers.unsure or breakers.active():
-            breakers.answered(circuits)
-
-    def tool_called(self, name: str, seconds: float, ok: bool, call: str = "") -> None:
-        means, work = self._means, self._work
-        means.recorder.count("dago_tool_executions_total", name)
-        means.recorder.observe("dago_tool_duration_seconds", seconds, name)
-        if not ok:
-            means.recorder.count("dago_tool_failures_total", name)
-        if call:
-            graph_id, node_id = work.graph_id, work.node_id
-            about = {"graph_id": graph_id, "node_id": node_id, "worker_id": means.worker_id, "attempt": work.attempt}
-            about |= {"call": call, "name": name, "ok": ok, "duration_ms": round(seconds * 1000)}
-            said = event("tool.called", graph_id, work.execution_id or graph_id, node_id, about, time.time())
-            work.claim.tell_with_result(said)

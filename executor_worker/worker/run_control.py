@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from executor_worker.broker.fleet.breakers import HeldBack
@@ -12,11 +13,11 @@ from executor_worker.errors import Abandoned, Cancelled, NodeError, Parked, Stre
 from executor_worker.outcome import Usage
 from executor_worker.run_context import Circuit, RunContext
 from executor_worker.telemetry import logs
+from executor_worker.telemetry.tracing import Tracing
 from executor_worker.worker.deltas import Deltas
 from executor_worker.worker.kinds import Kind
 from executor_worker.worker.means import Means
 from executor_worker.worker.stages import Work
-from supervisor.scoreboard.scoreboard import Row
 
 LONGEST_ERROR = 500  # characters
 LOOK_AGAIN_S = 1.0
@@ -24,42 +25,61 @@ NOT_WANTED = "the graph was cancelled while its node was being run"
 IN_PLACE_S = 1.0  # a shorter wait is not worth giving the item back
 
 
-class RareControl(RunContext):
+@dataclass(eq=False, kw_only=True)
+class RunControl(RunContext):
     """
-    The control that only some runs need: to be held up or ended, and to call models. `run.py` has what all need.
+    Limits a run by its lease and its graph's status as well; asked only if its row speaks against going on.
 
-    Attributes:
-        _run: Its name on the scoreboard.
-        _deltas: Shows what models say while they say it; None: nothing does.
+    Args:
+        looked_at: From when on it is known to be wanted, in seconds on *clock*.
+        deltas: Shows what models say while they say it; None: nothing does.
     """
 
-    _means: Means
-    _row: Row
-    _work: Work
-    _kind: Kind[Any]
-    _deltas: Deltas | None
-    _run: int
-    _looked_at: float
-    _mode: str
+    means: Means
+    work: Work
+    kind: Kind[Any]
+    run: int
+    tracing: Tracing
+    tries: int
+    looked_at: float
+    deltas: Deltas | None
+
+    def check(self) -> None:
+        now = self.clock()
+        if self.deadline - self.kept_back <= now or not self.means.row.goes_on(self.run, int(now * 1e9)):
+            self._find_out(now)
+
+    def before_step(self) -> None:
+        self.check()
+        if self.means.row.goes_unwatched(self.run):
+            self._see_for_itself()
+
+    def admit_tool(self, circuits: Sequence[Circuit]) -> None:
+        held_back = self.means.breakers.admit(circuits)
+        if held_back is not None:
+            self._hold_back(held_back)
+
+    def tool_answered(self, circuits: Sequence[Circuit]) -> None:
+        self.means.breakers.answered(circuits)
 
     def _find_out(self, now: float) -> None:
         """Look what speaks against going on."""
         self._check_wanted(now)
-        if self._row.lost:
+        if self.means.row.lost:
             self._face_loss()
-        if self._row.lease_until_ns < now * 1e9:
+        if self.means.row.lease_until_ns < now * 1e9:
             self._await_lease()
 
     def _check_wanted(self, now: float) -> None:
         if self.deadline - self.kept_back <= now:
             super().check()
-        if self._row.stop_run == self._run:
+        if self.means.row.stop_run == self.run:
             raise Cancelled(NOT_WANTED)
 
     def _see_for_itself(self) -> None:
         """Ask before a step, for a graph whose document is too large for the keeper to read it again and again."""
-        if self.clock() >= self._looked_at + LOOK_AGAIN_S:
-            self._looked_at = self.clock()
+        if self.clock() >= self.looked_at + LOOK_AGAIN_S:
+            self.looked_at = self.clock()
             if self._is_cancelled():
                 raise Cancelled(NOT_WANTED)
 
@@ -72,7 +92,7 @@ class RareControl(RunContext):
     def _is_cancelled(self) -> bool:
         """Ask Redis itself; if it is unreachable, assume not cancelled: the settle script finds out."""
         try:
-            return self._kind.is_cancelled(self._work)
+            return self.kind.is_cancelled(self.work)
         except StreamError:
             return False
 
@@ -92,14 +112,14 @@ class RareControl(RunContext):
 
         If Redis is unreachable, or says that we may not ask, there is none.
         """
-        held, longest_s = self._work.held, self._means.longest_wait_s
+        held, longest_s = self.work.held, self.means.longest_wait_s
         try:
-            return self._work.claim.ask(lambda link: lack(link, held, tools, longest_s=longest_s))
+            return self.work.claim.ask(lambda link: lack(link, held, tools, longest_s=longest_s))
         except StreamError:
             return None
 
     def tool_unanswered(self, circuits: Sequence[Circuit], error: ToolUnavailable | ToolTimeout) -> None:
-        held_back = self._means.breakers.failed(circuits, error.code)
+        held_back = self.means.breakers.failed(circuits, error.code)
         # What was sent is over, whatever became of it.
         if held_back is not None and not held_back.circuit.fails and isinstance(error, ToolUnavailable):
             raise Parked(held_back.key)
@@ -107,35 +127,35 @@ class RareControl(RunContext):
     def _face_loss(self) -> None:
         if not self._still_ours():
             raise Abandoned("the item was taken over")
-        self._row.lost = False
+        self.means.row.lost = False
 
     def _still_ours(self) -> bool:
         """Ask Redis itself, when the scoreboard says that the lease is lost: it may have meant the item before."""
         try:
-            return self._work.claim.still_ours()
+            return self.work.claim.still_ours()
         except StreamError:
             return True
 
     def begin_turn(self, turn: int) -> None:
-        if self._deltas is not None:
-            self._deltas.begin(turn)
+        if self.deltas is not None:
+            self.deltas.begin(turn)
 
     def text_delta(self, text: str) -> None:
-        if self._deltas is not None and text:
-            self._deltas.text(text)
+        if self.deltas is not None and text:
+            self.deltas.text(text)
 
     def call_delta(self, position: int, name: str, arguments: str) -> None:
-        if self._deltas is not None:
-            self._deltas.call(position, name, arguments)
+        if self.deltas is not None:
+            self.deltas.call(position, name, arguments)
 
     def void_deltas(self) -> None:
-        if self._deltas is not None:
-            self._deltas.void()
+        if self.deltas is not None:
+            self.deltas.void()
 
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
-        if self._deltas is not None:
-            self._deltas.end()
-        record = self._means.recorder
+        if self.deltas is not None:
+            self.deltas.end()
+        record = self.means.recorder
         record.count("dago_llm_calls_total", model)
         record.observe("dago_llm_latency_seconds", seconds, model)
         if usage is None:
@@ -151,14 +171,14 @@ class RareControl(RunContext):
 
     def tool_failed(self, name: str, error: NodeError) -> None:
         # A node that fails says so itself; a model that is told goes on.
-        if self._mode == "agent" and error.where:
+        if self.mode == "agent" and error.where:
             logs.info("tool.failed", tool=name, where=error.where, error=str(error)[:LONGEST_ERROR])
 
     def _await_lease(self) -> None:
         """Start nothing while it is unknown whether the item is still ours: Redis or the keeper is away."""
         logs.warning("lease.overdue", advice="waiting until it is renewed before anything more is called")
-        while self._row.lease_until_ns < self.clock() * 1e9:
-            if self._row.lost:
+        while self.means.row.lease_until_ns < self.clock() * 1e9:
+            if self.means.row.lost:
                 self._face_loss()
             self._check_wanted(self.clock())
             select.select([], [], [], 0.05)

@@ -153,6 +153,13 @@ class CurrentItem(ItemRecord):
         words = self.ints
         return words[STOP_RUN] != run and not words[LOST] and words[LEASE_UNTIL] >= now_ns
 
+    def may_begin(self, run: int, now_ns: int) -> bool:
+        """Tell whether *run* may begin a step: it goes on, and its worker need not see for itself whether it should."""
+        words = self.ints
+        if words[STOP_RUN] == run or words[UNWATCHED_RUN] == run:
+            return False
+        return not words[LOST] and words[LEASE_UNTIL] >= now_ns
+
     def goes_unwatched(self, run: int) -> bool:
         """Tell whether *run*'s worker has to see for itself whether it is still wanted."""
         return self.ints[UNWATCHED_RUN] == run

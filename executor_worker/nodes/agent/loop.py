@@ -125,7 +125,9 @@ class _Agent:
             self._run_open_calls()
             _raise(self._repetition.limit)
             self._conversation.make_room()
-            self._run_context.show("agent", self._steps.replies + 1, self._limits.max_iterations)
+            run_context = self._run_context
+            ends_ns = int(run_context.deadline * 1e9)
+            run_context.means.row.show("agent", self._steps.replies + 1, self._limits.max_iterations, ends_ns)
             output = self._concluded(self._ask("auto"))
             if output is not None:
                 return output

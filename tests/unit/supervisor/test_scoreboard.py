@@ -318,11 +318,25 @@ def test_run_goes_on_unless_something_speaks_against_it(board: Scoreboard) -> No
         900,
     )
     row.lease_until_ns = 500
-    assert row.goes_on(run, 500) and not row.goes_on(run, 501)
+    asked: tuple[Callable[[int, int], bool], ...] = (row.goes_on, row.may_begin)
+    row.unwatched_run = 0
+    for may in asked:
+        assert may(run, 500) and not may(run, 501)
     row.lost = True
-    assert not row.goes_on(run, 1)
+    assert not any(may(run, 1) for may in asked)
     row.lost, row.stop_run = False, run
-    assert not row.goes_on(run, 1) and row.goes_on(run + 1, 1)
+    assert not any(may(run, 1) for may in asked) and all(may(run + 1, 1) for may in asked)
+
+
+def test_run_that_is_not_watched_begins_no_step_before_its_worker_has_looked(board: Scoreboard) -> None:
+    """It goes on in the midst of a step, or would look at a large document again and again."""
+    row = board.place(1)
+    row.begin("held", "", "preparing")
+    row.lease_until_ns = 500
+    run = row.begin_run("g/n", "running", 900, "dago:state:g")
+    assert row.may_begin(run, 1)
+    row.unwatched_run = run
+    assert row.goes_on(run, 1) and not row.may_begin(run, 1)
 
 
 def test_a_table_without_a_name_is_no_pool() -> None:

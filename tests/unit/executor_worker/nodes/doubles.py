@@ -9,7 +9,7 @@ from typing import Any
 from executor_worker.errors import UnknownTool
 from executor_worker.outcome import Usage
 from executor_worker.providers.base import ModelReply, ModelRequest, ModelTurn, StopReason, ToolCall
-from executor_worker.run_context import Circuit, RunContext
+from executor_worker.run_context import NO_POOL, Circuit, RunContext
 from executor_worker.tools.base import Answer, Effects, OnProgress, Tool, unheard, unsure
 
 
@@ -114,21 +114,38 @@ class SeenRunContext(RunContext):
 
     def __init__(self, seconds: float = 1000.0, clock: Callable[[], float] = lambda: 0.0) -> None:
         super().__init__(clock() + seconds, "run-1", clock)
-        self.phases: list[tuple[str, float | None, str]] = []
+        self.means = self
+        self.row = self.recorder = self
+        self.breakers = NO_POOL
+        self.phases: list[tuple[str, float, str]] = []
         self.models: list[tuple[str, Usage | None]] = []
         self.tools: list[tuple[str, bool]] = []
         self.shown: list[tuple[str, int, int]] = []
-        self.told: list[str] = []
 
-    def show(self, mode: str, step: int = 0, steps: int = 0) -> None:
+    # As its row: it says of nothing that it may go on, so the run asks its context.
+
+    def goes_on(self, run: int, now_ns: int) -> bool:
+        return False
+
+    def may_begin(self, run: int, now_ns: int) -> bool:
+        return False
+
+    def show(self, mode: str, step: int, steps: int, ends_ns: int) -> None:
         self.shown.append((mode, step, steps))
 
-    def phase(self, name: str, seconds: float | None = None, failure_code: str = "node_timeout") -> None:
-        self.phases.append((name, seconds, failure_code))
+    def enter(self, phase: str, deadline_ns: int, on_deadline: str = "node_timeout") -> None:
+        self.phases.append((phase, round(deadline_ns / 1e9 - self.clock(), 6), on_deadline))
+
+    # As its recorder.
+
+    def count(self, name: str, *labels: str) -> None:
+        (tool,) = labels
+        if name == "dago_tool_failures_total":
+            assert self.tools.pop() == (tool, True)
+        self.tools.append((tool, name == "dago_tool_executions_total"))
+
+    def observe(self, name: str, value: float, *labels: str) -> None:
+        assert (name, value >= 0) == ("dago_tool_duration_seconds", True)
 
     def model_called(self, model: str, seconds: float, usage: Usage | None) -> None:
         self.models.append((model, usage))
-
-    def tool_called(self, name: str, seconds: float, ok: bool, call: str = "") -> None:
-        self.tools.append((name, ok))
-        self.told += [call] if call else []

@@ -175,7 +175,7 @@ def test_time_is_up_and_a_last_answer_is_asked_for() -> None:
     assert "final answer" in turn.text
     assert model.requests[1].tool_choice == "none"
     phase, seconds, _ = run_context.phases[-2]
-    assert (phase, seconds) == ("llm", 11.0)  # 10 s are left of the 20 kept back, and the grace
+    assert (phase, seconds) == ("llm", 10.0)  # so much is left of the 20 s kept back
 
 
 def test_a_run_interrupted_after_its_last_answer_comes_to_the_same() -> None:

@@ -37,7 +37,7 @@ def test_prompt_and_system_are_rendered_and_sent(completed: Done) -> None:
     assert request.turns == (UserTurn("Colour of sky?"),)
     assert (request.model, request.system, request.temperature, request.max_tokens) == ("m", 'For {"id":1}', 0, 9)
     assert (request.tools, request.output_schema) == ((), None)
-    assert run_context.phases == [("llm", 1001.0, "node_timeout"), ("running", None, "node_timeout")]
+    assert run_context.phases == [("llm", 1000.0, "node_timeout"), ("running", 1000.0, "node_timeout")]
     assert run_context.models == [("m", Usage(10, 5))]
 
 

@@ -169,7 +169,7 @@ def test_nodes_own_timeout_ends_the_node_and_not_the_tool(failed: Bad) -> None:
     tool = FunctionTool("t", raising(ToolTimeout("t gave no answer within 5 s")), timeout=300.0)
     outcome = failed({"tool_name": "t", "timeout": 5}, tools=(tool,), run_context=run_context)
     assert outcome.code == "node_timeout"
-    assert run_context.phases[0] == ("tool:t", 6.0, "node_timeout")
+    assert run_context.phases[0] == ("tool:t", 5.0, "node_timeout")
 
 
 def test_item_whose_time_is_up_calls_nothing(failed: Bad) -> None:
