@@ -78,4 +78,5 @@ def test_nobody_dies_of_what_others_have_written(stage: Stage, kind: str) -> Non
         stage.push("nap", name, seconds=0.01)
     wait_until(lambda: stage.db.xlen(COMPLETED) == 2 + left, 25, lambda: pool.said(15))
     wait_until(lambda: pool.health()["status"] != "starting", 10)
+    assert not pool.seen("intake.broke"), "it would be taken again at once, and again"
     assert not pool.seen("slot.dead") and not pool.seen("keeper.dead") and not pool.seen("duty.failed"), pool.said()

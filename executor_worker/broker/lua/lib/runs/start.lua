@@ -62,6 +62,7 @@ function runs.started(one)
   local id = item[1]
   if item.step then
     if item[2] > newest_layout then return {'version', item[2], runs.base_of(id)} end
+    if not string.find(id, '%x%x%x$') then return {'late'} end -- of no shard: somebody else has written it
     return {'step', id, runs.base_of(id), item.step}
   end
   local run = runs.open_run(runs.base_of(id), true)
