@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from executor_worker.envelopes.events import rfc3339
+from executor_worker.json_text import dumps
 from orchestrator.api import live
-from orchestrator.api.answers import JSON, answer
+from orchestrator.api.answers import answer
 from orchestrator.api.gate import caller_of, span_of, state_of
+from orchestrator.api.pieces import answer_in_pieces
 from orchestrator.api.requests import Bodies, number, switch, wants_stream, words
 from orchestrator.errors import InvalidRequest
 from orchestrator.service import Order, Service, context_of, filter_of, listed_filter, time_in, views
@@ -48,7 +50,7 @@ class GraphRoutes:
             head = await self._runs.wait(made.graph_id, int(waited[1]))
             if head.ended:
                 headers["Preference-Applied"] = f"wait={waited[1]}"
-                return answer(await self._runs.result(made.graph_id), 200, headers)
+                return await answer_in_pieces(self._runs.result_pieces(made.graph_id, full=False), request, headers)
         told = {"graph_id": made.graph_id, "status": made.status, "submitted_at": rfc3339(made.submitted_at_ms / 1000)}
         return answer(told, status, headers)
 
@@ -80,9 +82,8 @@ class GraphRoutes:
         if tag in known or "*" in known:
             return Response(status_code=304, headers={"ETag": tag})
         # A little newer than its tag at most: a client that asks again with it gets what came since.
-        return answer(
-            await self._runs.document(graph_id, full=full), headers={"ETag": tag, "Cache-Control": "no-cache"}
-        )
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        return await answer_in_pieces(self._runs.document(graph_id, full=full), request, headers)
 
     async def status(self, request: Request) -> Response:
         after = number(request, "after", -1) if request.query_params.get("after") else None
@@ -90,10 +91,8 @@ class GraphRoutes:
         return answer(views.status_of(head))
 
     async def result(self, request: Request) -> Response:
-        graph_id = state_of(request, "id")
-        if switch(request, "full"):
-            return StreamingResponse(await self._runs.whole_result(graph_id), media_type=JSON)
-        return answer(await self._runs.result(graph_id))
+        pieces = self._runs.result_pieces(state_of(request, "id"), full=switch(request, "full"))
+        return await answer_in_pieces(pieces, request)
 
     async def node(self, request: Request) -> Response:
         return answer(await self._runs.node(state_of(request, "id"), state_of(request, "node")))
@@ -159,18 +158,28 @@ class GraphRoutes:
                 return Response(status_code=204)  # else an EventSource comes again for ever
             return live.stream(self._service, graph_id, position, request)
         reset = await self._lost(graph_id, position)
+        outputs = "output" in words(request, "include")
         page = await self._runs.events(
             graph_id,
             0 if reset else position.seq,
             number(request, "limit", 500, least=1, most=1000),
             tuple(word.replace("_", ".", 1) for word in words(request, "types")),
             words(request, "nodes"),
-            outputs="output" in words(request, "include"),
+            outputs=outputs,
         )
-        named = request.query_params.get("names") == "underscore"
-        shown = [{**one, "type": one["type"].replace(".", "_")} for one in page.events] if named else page.events
-        told = {"events": shown, "next_after": page.next_after, "ended": page.ended}
-        return answer({"reset": True, **told} if reset else told)
+        shown = _renamed if request.query_params.get("names") == "underscore" else dict
+        first = {"reset": True} if reset else {}
+        last = {"next_after": page.next_after, "ended": page.ended}
+        if not outputs:
+            return answer({**first, "events": [shown(one) for one in page.events], **last})
+
+        async def pieces() -> AsyncGenerator[bytes]:
+            yield dumps({**first, "events": []})[:-2]
+            async for piece in self._runs.events_with_outputs(graph_id, page, shown):
+                yield piece
+            yield b"]," + dumps(last)[1:]
+
+        return await answer_in_pieces(pieces(), request)
 
     async def _lost(self, graph_id: str, position: Position) -> bool:
         """Tell whether a run's log no longer has the event that a reader knows by its id: Redis lost the end of it."""
@@ -180,6 +189,10 @@ class GraphRoutes:
         """Make what can stand in an address for a minute, if no header can be sent."""
         access = self._service.access
         return answer({"ticket": access.ticket(caller_of(request)), "expires_in": access.ticket_s}, 201)
+
+
+def _renamed(event: dict[str, Any]) -> dict[str, Any]:
+    return {**event, "type": event["type"].replace(".", "_")}
 
 
 def _time(request: Request, name: str) -> int | None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from executor_worker.broker.connection.asynchronous import Client
 from executor_worker.broker.graphs import RedisFull, RunEnded, RunError, RunNotEnded, RunStopping, Steps, runs
+from executor_worker.broker.graphs.document_pieces import apieces, document_pieces, result_pieces
 from executor_worker.broker.graphs.duties import overdue_s
+from executor_worker.broker.graphs.event_pages import pieces_with_outputs
 from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.overview import RunsOverview, overview
 from executor_worker.broker.graphs.requests_async import adrive
 from executor_worker.broker.graphs.traces import trace_of_run
-from executor_worker.broker.graphs.whole_documents import apieces, whole_result
 from executor_worker.envelopes.traces import trace_id
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.ends import RunEnd
@@ -115,19 +116,20 @@ class Runs:
         """
         return await self._do(runs.require(graph_id))
 
-    async def document(self, graph_id: str, *, full: bool = False) -> bytes:
+    async def document(self, graph_id: str, *, full: bool = False) -> AsyncGenerator[bytes]:
         """
         Write all of a run: its state document, its trace, its nodes in order, what it has used.
 
         Raises:
-            RunUnknown: There is no such run.
+            RunUnknown: There is no such run, or it was deleted meanwhile.
         """
         head = await self._do(runs.require(graph_id))
         found = await self._do(runs.nodes(graph_id)) or []
-        document = await self._do(runs.document(graph_id, full=full)) or b"{}"
+        async for piece in apieces(self._client, document_pieces(graph_id, full=full)):
+            yield piece
         nodes = [views.node_of(one) for one in found]
         more = dumps({"trace_id": trace_id(head.traceparent), "nodes": nodes, "usage": views.usage_of(found)})
-        return document[:-1] + (b"," if len(document) > 2 else b"") + more[1:]
+        yield b"," + more[1:]
 
     async def result(self, graph_id: str, *, full: bool = False) -> bytes:
         """
@@ -136,22 +138,14 @@ class Runs:
         """
         return await self._do(runs.result(graph_id, full=full))
 
-    async def whole_result(self, graph_id: str) -> AsyncIterator[bytes]:
+    def result_pieces(self, graph_id: str, *, full: bool) -> AsyncGenerator[bytes]:
         """
-        Answer the result with all outputs, as it is made: it may be larger than this process may become.
+        Write the result as it is read: it may be larger than this process may become.
 
         Raises:
             RunUnknown, RunNotEnded: There is none.
         """
-        pieces = apieces(self._client, whole_result(graph_id))
-        first = await anext(pieces)
-
-        async def all_pieces() -> AsyncIterator[bytes]:
-            yield first
-            async for piece in pieces:
-                yield piece
-
-        return all_pieces()
+        return apieces(self._client, result_pieces(graph_id, full=full))
 
     async def node(self, graph_id: str, name: str) -> dict[str, Any]:
         """
@@ -188,6 +182,9 @@ class Runs:
         """
         Read one page of a run's log: as many events as asked for of those that are wanted, unless they are rare.
 
+        Args:
+            outputs: All outputs are to be laid in; see `events_with_outputs`.
+
         Raises:
             RunUnknown: There is no such run.
         """
@@ -196,7 +193,7 @@ class Runs:
         size = EVENTS_MOST if chosen and not outputs else limit
         found: list[dict[str, Any]] = []
         for _ in range(PAGES_MOST):
-            page = await self._do(runs.events(graph_id, after, size, types=types, nodes=nodes, include_output=outputs))
+            page = await self._do(runs.events(graph_id, after, size, types=types, nodes=nodes))
             found += page.events
             after = page.next_after
             if len(found) >= limit or after >= page.last_seq:
@@ -204,6 +201,17 @@ class Runs:
         if len(found) > limit:
             return replace(page, events=found[:limit], next_after=found[limit - 1]["seq"], ended=False)
         return replace(page, events=found)
+
+    def events_with_outputs(
+        self, graph_id: str, page: runs.EventPage, shown: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> AsyncGenerator[bytes]:
+        """
+        Write a page's events with the outputs of their nodes, as they are read.
+
+        Raises:
+            RunUnknown: The run was deleted meanwhile.
+        """
+        return apieces(self._client, pieces_with_outputs(graph_id, page.events, shown))
 
     async def has_event(self, graph_id: str, seq: int, four: str) -> bool:
         """Tell whether event number *seq* of a run's log is the one whose id begins with *four*."""

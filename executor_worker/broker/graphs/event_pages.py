@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from executor_worker.broker.connection.replies import checked
+from executor_worker.broker.graphs.document_pieces import Pieces
 from executor_worker.broker.graphs.errors import RunUnknown
-from executor_worker.broker.graphs.heads import hash_of, head_of, head_requests, known_id, large_hash_of, sizes_of
+from executor_worker.broker.graphs.heads import (
+    hash_of,
+    head_of,
+    head_requests,
+    known_id,
+    large_hash_of,
+    pages_of,
+    require,
+    sizes_of,
+)
 from executor_worker.broker.graphs.records import SMALL, event_of
 from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.names import run_key
-from executor_worker.json_text import loads
+from executor_worker.json_text import dumps, loads
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +91,48 @@ def _lay_in(base: str, found: Iterable[dict[str, Any]], all_of_them: bool) -> St
         outputs = yield from hash_of(key, names)
     for one in some:
         if one["node_id"] in outputs:
-            one["data"] = {"output": loads(outputs[one["node_id"]]), **one["data"]}
-            del one["data"]["output_bytes"]
+            _lay_in_one(one, outputs[one["node_id"]])
+
+
+def _lay_in_one(event: dict[str, Any], output: bytes) -> None:
+    event["data"] = {"output": loads(output), **event["data"]}
+    event["data"].pop("output_bytes", None)
+
+
+def pieces_with_outputs(
+    graph_id: str, found: Sequence[dict[str, Any]], shown: Callable[[dict[str, Any]], dict[str, Any]]
+) -> Pieces:
+    """
+    Write events, each with its node's output however large that is, with commas between them.
+
+    Args:
+        found: A page of them, read without large outputs.
+        shown: What is shown of each.
+
+    Raises:
+        RunUnknown: The run was deleted meanwhile.
+    """
+    key = f"{run_key(graph_id)}:outputs"
+    lacking = {at: one["node_id"] for at, one in enumerate(found) if _lacks_output(one)}
+    sizes = yield from sizes_of(key, list(dict.fromkeys(lacking.values())))
+    weights = {str(at): sizes.get(lacking.get(at, ""), 0) for at in range(len(found))}
+    between = b""
+    for page in pages_of(weights):
+        names = dict.fromkeys(lacking[int(at)] for at in page if int(at) in lacking)
+        outputs = yield from large_hash_of(key, {name: sizes[name] for name in names if name in sizes})
+        written = []
+        for one in map(found.__getitem__, map(int, page)):
+            if _lacks_output(one) and one["node_id"] in outputs:
+                one = {**one}
+                _lay_in_one(one, outputs[one["node_id"]])
+            written.append(dumps(shown(one)))
+        yield between + b",".join(written)
+        between = b","
+    yield from require(graph_id)
+
+
+def _lacks_output(event: Mapping[str, Any]) -> bool:
+    return event["type"] == "node.completed" and "output" not in event["data"]
 
 
 def check_cursor(graph_id: str, seq: int, four: str) -> Steps[bool]:
