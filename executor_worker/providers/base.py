@@ -221,7 +221,7 @@ class Provider(Protocol):
         Call the model, with retries, until it answers or time is up.
 
         Calls `run_context.check()` between events and attempts and never waits past `run_context.deadline`.
-        Does not call `run_context.phase` or count: its caller does.
+        Shows no phase and counts nothing: its caller does.
 
         Raises:
             ModelError: A subclass says which kind; foreign exceptions never escape.

@@ -17,7 +17,8 @@ def test_plain_item_goes_the_way_that_is_told() -> None:
     calls = [step.path for step in way if step.event == "call"]
     files = sorted({path.removesuffix(".py").removesuffix("/__init__") for path in calls})
     assert len(files) <= MOST_FILES
-    assert f"enters {len(files)} files on that way and makes {len(calls)} calls" in " ".join(DESIGN.split())
+    said = f"enters {len(files)} files on that way and makes {len(calls)} calls"
+    assert said in " ".join(DESIGN.split()), f"docs/DESIGN.md tells something else; a plain item {said}"
     assert [sum(file.endswith(f"/{told}") for file in files) for told in told_files()] == [1] * len(files)
     (outcome,) = (step for step in way if step.re_enters)
     assert outcome == Step(
