@@ -77,7 +77,8 @@ def bearing(mark: bytes, mapping: bytes) -> Iterator[int]:
     """
     Processes that carry our sign: *mark* in the environment they were executed with, or *mapping* in their memory.
 
-    The one is passed on by exec, the other by fork, whatever session they have put themselves in.
+    The one is passed on by exec, the other by fork, whatever session they have put themselves in. Who only looks at
+    that memory (`executor-worker status`, a successor) may read it, not write: that is another mapping.
     """
     for pid in _numbers():
         if mark in _content(f"{PROC}/{pid}/environ") or mapping in _content(f"{PROC}/{pid}/maps"):
@@ -85,12 +86,12 @@ def bearing(mark: bytes, mapping: bytes) -> Iterator[int]:
 
 
 def mapping_at(address: int) -> bytes:
-    """Return device and number of the shared memory at *address* in /proc/PID/maps, the same in all that share it."""
+    """Return what /proc/PID/maps says of the shared memory at *address*: the same in all that may do what we may."""
     for line in _content(f"{PROC}/self/maps").splitlines():
-        span, _, _, device, number, *_ = line.split()
+        span, allowed, offset, device, number, *_ = line.split()
         first, last = (int(end, 16) for end in span.split(b"-"))
         if first <= address < last:
-            return b" " + device + b" " + number + b" "
+            return b" ".join((b"", allowed, offset, device, number, b""))
     raise LookupError(f"no mapping at {address:#x}")
 
 

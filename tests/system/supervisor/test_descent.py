@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,20 @@ def test_marks_are_found_across_exec_and_fork(sleeper: subprocess.Popen[bytes], 
     os.kill(forked, signal.SIGKILL)
     os.waitpid(forked, 0)
     assert found == {sleeper.pid, forked, os.getpid()}
+
+
+def test_who_only_looks_at_the_memory_is_none_of_ours(board: Scoreboard) -> None:
+    """`executor-worker status` is not killed with the pool that it looks at."""
+    assert board.fd is not None
+    look = f"import mmap; seen = mmap.mmap({board.fd}, 0, prot=mmap.PROT_READ); print('looks', flush=True); input()"
+    command = [sys.executable, "-c", look]
+    with subprocess.Popen(command, pass_fds=[board.fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as viewer:
+        assert viewer.stdout is not None
+        assert viewer.stdout.readline() == b"looks\n"
+        mapping = process_tree.mapping_at(ctypes.addressof(ctypes.c_char.from_buffer(board.shared)))
+        found = set(process_tree.bearing(b"EXECUTOR_POOL=no-mark", mapping))
+        viewer.communicate()
+    assert found == {os.getpid()}
 
 
 def test_adopted_dead_are_reaped_and_own_children_are_not() -> None:
