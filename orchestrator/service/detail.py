@@ -8,7 +8,6 @@ from executor_worker.broker.graphs import Steps
 from executor_worker.broker.graphs.inspection import journal, log_of, seen_by
 from executor_worker.broker.graphs.node_views import NodeDetail
 from executor_worker.errors import TemplateError
-from executor_worker.graph.judging import Seen
 from executor_worker.json_text import loads
 from orchestrator.service.attempts import attempts_of
 from orchestrator.service.rules import Renders
@@ -17,11 +16,10 @@ from orchestrator.service.views import edges_of, node_of
 
 def of(graph_id: str, found: NodeDetail, render: Renders) -> Steps[dict[str, Any]]:
     """Put together all that is known of a node."""
-    seen = yield from seen_by(graph_id, found)
     view = found.view
+    config, problem = (yield from _rendered(graph_id, found, render)) if view.ready_seq else (None, None)
     journals = yield from journal(graph_id, found)
     events = (yield from log_of(graph_id, view)) if view.attempt > 1 else []
-    config, problem = _rendered(found, seen, render) if view.ready_seq else (None, None)
     return {
         **node_of(view),
         "graph_id": graph_id,
@@ -37,11 +35,11 @@ def of(graph_id: str, found: NodeDetail, render: Renders) -> Steps[dict[str, Any
     }
 
 
-def _rendered(found: NodeDetail, seen: Seen, render: Renders) -> tuple[Any, str | None]:
+def _rendered(graph_id: str, found: NodeDetail, render: Renders) -> Steps[tuple[Any, str | None]]:
     """Render the config as the node's worker does; a router's conditions and prompts are no such templates."""
     if found.plan.type in ("router", "start", "end"):
         return found.plan.config, None
     try:
-        return render(found.plan.config, seen), None
+        return render(found.plan.config, (yield from seen_by(graph_id, found))), None
     except TemplateError as error:
         return None, str(error)

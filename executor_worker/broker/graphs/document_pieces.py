@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from typing import Any
 
 from executor_worker.broker.connection.asynchronous import Client
@@ -44,10 +45,11 @@ class _Run:
 
     Attributes:
         stored: Bytes of the outputs that are stored.
-        led: See `document_parts.led`.
+        sizes: Bytes of all outputs, also of those that are made of others'.
+        led: See `document_parts.led`; ends that led to others come first.
         left_out: Bytes of the outputs that are not shown with their nodes.
         sinks: Nodes whose outputs are the run's.
-        shown: Those of them whose outputs are shown there.
+        hidden: Those of them whose outputs are not shown there.
     """
 
     about: Head
@@ -56,10 +58,11 @@ class _Run:
     inputs: bytes
     nodes: Mapping[str, NodeField]
     stored: Mapping[str, int]
+    sizes: Mapping[str, int]
     led: Mapping[str, Sequence[str]]
     left_out: Mapping[str, int]
     sinks: Sequence[str]
-    shown: Collection[str]
+    hidden: Collection[str]
 
     @property
     def base(self) -> str:
@@ -67,10 +70,10 @@ class _Run:
 
     def is_large_end(self, name: str) -> bool:
         """Tell whether its output, which is made of others', is more than a page."""
-        return name in self.led and name not in self.stored and _size(name, self.stored, self.led) > PAGE_BYTES
+        return name in self.led and self.sizes.get(name, 0) > PAGE_BYTES
 
     def pages(self, names: Iterable[str]) -> Iterator[list[str]]:
-        return pages_of({name: _size(name, self.stored, self.led) for name in names})
+        return pages_of({name: self.sizes.get(name, 0) for name in names})
 
 
 def document_pieces(graph_id: str, *, full: bool) -> Pieces:
@@ -146,19 +149,23 @@ def _read(about: Head, *, full: bool) -> Steps[_Run]:
         yield from require(about.graph_id)
     plans = {name: NodePlan.load(record) for name, record in records.items()}
     nodes = {name: NodeField.parse(raw) for name, raw in fields.items()}
-    sources_of = led(nodes, plans)
-    sizes = {name: size for name in ids if (size := _size(name, stored, sources_of))}
+    sources_of = _in_order({name: sources for name, sources in led(nodes, plans).items() if name not in stored})
+    sizes = dict(stored)
+    for name, sources in sources_of.items():
+        sizes[name] = sum(sizes.get(one, 0) for one in sources)
     cut = not full and sum(sizes.values()) > LARGE
     left_out = {name: size for name, size in sizes.items() if cut and size > LARGE_OUTPUT}
     sinks = [name for name in ids if not plans[name].out]
-    shown = set(sinks)
-    if sum(sizes.get(name, 0) for name in sinks) > LARGE:
-        shown -= left_out.keys()
-    return _Run(about, ids, plans, inputs, nodes, stored, sources_of, left_out, sinks, shown)
+    hidden = left_out.keys() & set(sinks) if sum(sizes.get(name, 0) for name in sinks) > LARGE else set()
+    return _Run(about, ids, plans, inputs, nodes, stored, sizes, sources_of, left_out, sinks, hidden)
 
 
-def _size(name: str, stored: Mapping[str, int], sources_of: Mapping[str, Sequence[str]]) -> int:
-    return stored.get(name) or sum(stored.get(one, 0) for one in sources_of.get(name, ()))
+def _in_order(sources_of: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Put each end behind those that led to it."""
+    ends = TopologicalSorter(
+        {name: [one for one in sources if one in sources_of] for name, sources in sources_of.items()}
+    )
+    return {name: sources_of[name] for name in ends.static_order()}
 
 
 def _outputs(run: _Run, names: Collection[str]) -> Steps[dict[str, bytes]]:
@@ -168,8 +175,14 @@ def _outputs(run: _Run, names: Collection[str]) -> Steps[dict[str, bytes]]:
     Raises:
         RunUnknown: The run was deleted meanwhile.
     """
-    sources_of = {name: run.led[name] for name in names if name in run.led and name not in run.stored}
-    wanted = dict.fromkeys([*names, *(source for sources in sources_of.values() for source in sources)])
+    wanted = dict.fromkeys(names)
+    ends = [name for name in names if name in run.led]
+    while ends:
+        more = [source for source in run.led[ends.pop()] if source not in wanted]
+        wanted.update(dict.fromkeys(more))
+        ends += [source for source in more if source in run.led]
+    derived = wanted.keys() & run.led.keys()
+    sources_of = {name: sources for name, sources in run.led.items() if name in derived} if derived else {}
     sizes = {name: run.stored[name] for name in wanted if name in run.stored}
     outputs = yield from large_hash_of(f"{run.base}:outputs", sizes)
     if len(outputs) < len(sizes):
@@ -213,10 +226,10 @@ def _output(run: _Run) -> Pieces:
 
 
 def _shown(run: _Run, name: str) -> Pieces:
-    if name in run.shown:
-        yield from _output_of(run, name)
-    else:
+    if name in run.hidden:
         yield b"null"
+    else:
+        yield from _output_of(run, name)
 
 
 def _output_of(run: _Run, name: str) -> Pieces:
@@ -224,9 +237,12 @@ def _output_of(run: _Run, name: str) -> Pieces:
     if not run.is_large_end(name):
         outputs = yield from _outputs(run, [name])
         yield outputs.get(name, b"null")
-    elif len(run.led[name]) == 1:
-        yield from _output_of(run, run.led[name][0])
     else:
+        while name in run.led and len(run.led[name]) == 1:
+            name = run.led[name][0]
+        if name not in run.led:
+            yield from _output_of(run, name)
+            return
         yield from _object_of(run, run.led[name])
 
 
@@ -238,8 +254,7 @@ def _object_of(run: _Run, names: Sequence[str]) -> Pieces:
             yield between + dumps(page[0]) + b":"
             yield from _shown(run, page[0])
         else:
-            hidden = {name for name in page if name in run.sinks and name not in run.shown}
-            outputs = yield from _outputs(run, [name for name in page if name not in hidden])
+            outputs = yield from _outputs(run, [name for name in page if name not in run.hidden])
             yield between + b",".join(dumps(name) + b":" + outputs.get(name, b"null") for name in page)
         between = b","
     yield b"}" if between == b"," else b"{}"

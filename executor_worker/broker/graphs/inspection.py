@@ -6,9 +6,11 @@ from typing import Any
 
 from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.event_pages import events
+from executor_worker.broker.graphs.heads import hash_of
 from executor_worker.broker.graphs.node_views import NodeDetail, NodeView
+from executor_worker.broker.graphs.past_outputs import past_outputs
 from executor_worker.broker.graphs.records import NodeField
-from executor_worker.broker.graphs.requests import Request, Steps
+from executor_worker.broker.graphs.requests import Steps
 from executor_worker.broker.names import run_journal, run_key
 from executor_worker.graph.judging import Seen
 from executor_worker.graph.scopes import NodeEnd
@@ -19,19 +21,24 @@ LOG_PAGE, LOG_PAGES = 1000, 10
 
 
 def seen_by(graph_id: str, found: NodeDetail) -> Steps[Seen]:
-    """Read what the templates of a node that has become ready could see."""
+    """
+    Read what the templates of a node that has become ready could see.
+
+    Raises:
+        TemplateError: It is larger than what is read for one node.
+    """
     base, reads = run_key(graph_id), found.plan.reads
-    requests: list[Request] = [(b"HGET", base, "inputs")]
-    if reads:
-        requests += [(b"HMGET", f"{base}:nodes", *reads), (b"HMGET", f"{base}:outputs", *reads)]
-    inputs, *rest = checked((yield requests))
-    fields, outputs = rest or ([], [])
+    (inputs,) = checked((yield [(b"HGET", base, "inputs")]))
+    fields = yield from hash_of(f"{base}:nodes", reads)
+    states = {name: NodeField.parse(fields[name]) if name in fields else NodeField() for name in reads}
+    ended = {name for name, state in states.items() if 0 < state.ended <= (found.view.ready_seq or 0)}
+    outputs = yield from past_outputs(
+        graph_id, [name for name in reads if name in ended and states[name].status == "completed"]
+    )
     past: dict[str, NodeEnd] = {}
-    for name, raw, output in zip(reads, fields, outputs, strict=True):
-        state = NodeField.parse(raw) if raw is not None else NodeField()
-        before = 0 < state.ended <= (found.view.ready_seq or 0)
-        value = loads(output) if output is not None and before and state.status == "completed" else None
-        past[name] = NodeEnd(state.status if before else "pending", value, (state.error or "") if before else "")
+    for name, state in states.items():
+        value = loads(outputs[name]) if name in outputs else None
+        past[name] = NodeEnd(state.status, value, state.error or "") if name in ended else NodeEnd("pending")
     return Seen(graph_id, loads(inputs or b"{}"), past)
 
 

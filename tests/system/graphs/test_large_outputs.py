@@ -53,6 +53,22 @@ def test_outputs_of_megabytes(redis_server: RedisServer, executor: Callable[...,
     assert max(peaks.values()) < 350, peaks
 
 
+def test_a_join_of_too_much_fails_and_ends_no_worker(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel
+) -> None:
+    """It is told what to do; what it names is not read."""
+    pool = executor(redis_server, workers=1, **TOOLS)
+    worker = pool.worker_pid()
+    names = [f"n{at}" for at in range(17)]
+    nodes = {name: tool("blob", bytes_wanted=4 * MIB - 1000) for name in names}
+    nodes["join"] = tool("passes", value={name: f"{{{{{name}}}}}" for name in names})
+    result = kernel.wait(kernel.submit({"nodes": nodes, "edges": [{"from": name, "to": "join"} for name in names]}), 60)
+    state = result["result"]["join"]
+    assert result["status"] == state["status"] == "failed" and state["metadata"]["error_code"] == "template_error"
+    assert "names outputs of 68 MiB in all, of 17 nodes; at most 64 MiB are read" in state["error"]
+    assert pool.worker_pid() == worker and peak_mib(worker) < 180
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_no_call_reads_more_than_a_page_of_outputs(redis_server: RedisServer, kernel: Kernel, full: bool) -> None:
     """What a document leaves out is not read at all; the rest by pages, for its node and for an end that it led to."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -30,15 +31,22 @@ def pool(redis_server: RedisServer, executor: Callable[..., Pool]) -> Pool:
     return executor(redis_server, command=("run", "--api"), workers=1)
 
 
-def ended_run(server: RedisServer, kernel: Kernel, sizes: list[int], **more: Any) -> str:
-    """A run whose nodes have outputs of these sizes; none of them was run."""
+def ended_run(
+    server: RedisServer,
+    kernel: Kernel,
+    sizes: list[int],
+    more: Mapping[str, Any] = MappingProxyType({}),
+    ways: Sequence[tuple[str, str]] = (),
+) -> str:
+    """A run whose nodes have outputs of these sizes, and *more* nodes that have none stored; none of them was run."""
     node = tool("passes")
     node["config"]["queue"] = "nobody"
     names = [f"n{at}" for at in range(len(sizes))]
-    run = kernel.submit({"nodes": dict.fromkeys(names, node), **more}, {"q": "é"})
+    nodes = {**more.get("nodes", {}), **dict.fromkeys(names, node)}
+    run = kernel.submit({"nodes": nodes, "edges": [{"from": one, "to": other} for one, other in ways]}, {"q": "é"})
     db, base = server.client(), run_key(run)
     ended = NodeField("completed", 1, 1, 1, AT, AT, AT, "*", None, {"mode": "tool"}).text()
-    db.hset(f"{base}:nodes", mapping=dict.fromkeys(names, ended))
+    db.hset(f"{base}:nodes", mapping=dict.fromkeys(nodes, ended))
     for name, size in zip(names, sizes, strict=True):
         db.hset(f"{base}:outputs", name, json.dumps("x" * (size - 2)))
         db.rpush(f"{base}:log", f'node.completed\t{AT}\t{name}\t{{"mode":"tool","output_bytes":{size}}}')
@@ -91,6 +99,24 @@ def test_a_long_answer_is_what_a_short_one_would_be(
         )
         assert [one["type"] for one in renamed.json()["events"]] == ["node_completed"] * len(sizes)
         assert [len(one["data"]["output"]) + 2 for one in renamed.json()["events"]] == sizes
+
+
+def test_ends_behind_ends_are_written_however_large(redis_server: RedisServer, pool: Pool, kernel: Kernel) -> None:
+    """One has what the other has, one has it beside another's."""
+    names = ["n0", "n1", "n2"]
+    more = {"nodes": {"f": {"type": "end"}, "g": {"type": "end"}, "e": {"type": "end"}}}
+    ways = [("n0", "e"), ("n1", "e"), ("e", "f"), ("e", "g"), ("n2", "g")]
+    for size in (10, MIB):
+        run = ended_run(redis_server, kernel, [size] * 3, more, ways)
+        text = "x" * (size - 2)
+        end = dict.fromkeys(names[:2], text)
+        got = httpx2.get(f"{pool.api_url}/api/v1/graphs/{run}/result", params={"full": 1}, timeout=30).json()
+        assert {name: got["result"][name]["output"] for name in "efg"} == {
+            "e": end,
+            "f": end,
+            "g": {"e": end, "n2": text},
+        }
+        assert got["output"] == {"f": end, "g": {"e": end, "n2": text}}
 
 
 def test_no_answer_is_held_in_memory(redis_server: RedisServer, pool: Pool, kernel: Kernel) -> None:

@@ -26,6 +26,7 @@ from executor_worker.graph.definition import Graph
 from executor_worker.outcome import Completed
 from executor_worker.worker.kinds.run import decided_node
 from executor_worker.worker.output import rendered
+from orchestrator.service import detail
 from tests.kit import RedisServer
 from tests.system.broker.graphs.play import Client
 
@@ -182,6 +183,10 @@ def test_a_node_that_names_too_much_fails_and_says_so(db: Client, worker: Worker
     state = drive(link, runs.node(run, "r"))
     assert state is not None and state.view.status == "failed"
     assert state.view.error is not None and "at most 64 MiB" in state.view.error
+    about = drive(link, runs.node(run, "join"))
+    assert about is not None
+    shown = drive(link, detail.of(run, about, lambda config, seen: config))
+    assert shown["rendered"] is None and "at most 64 MiB" in shown["rendering_error"]
     assert db.info("memory")["used_memory_peak"] - before < 3 * len(names) * MIB, (
         "stored, told, and not read by a script"
     )
