@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from executor_worker.broker.connection.endpoint import Endpoint
 from executor_worker.broker.connection.link import Link
-from executor_worker.broker.names import STATE_PREFIX, WORK_STREAMS
+from executor_worker.broker.names import STATE_PREFIX
+from executor_worker.broker.queue.failure_events import FailureEvents
+from executor_worker.broker.queue.queues import note_queues, streams_of
 from executor_worker.broker.queue.submit import add_items
 from executor_worker.client.errors import DagoError, NotEnded
+from executor_worker.envelopes.queue_name import DEFAULT, WANTED, is_queue_name, named_queue
+from executor_worker.envelopes.time_id import made_at_ms, new_time_id
 from executor_worker.json_text import dumps, loads
 
 NODE = "node"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
+CLOCKS_APART_MS = 2 * 3600 * 1000  # what made the job's id may be so far ahead of Redis' clock
 _ENDED = ("completed", "failed", "cancelled")
 
 
@@ -30,12 +34,14 @@ class Job:
         status: queued (or running), completed, failed or cancelled.
         output: A JSON value; None unless it completed.
         error: A sentence; None unless it failed.
+        error_code: The word for it, e.g. tool_failed; None unless it failed.
     """
 
     id: str
     status: str
     output: Any = None
     error: str | None = None
+    error_code: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -70,47 +76,78 @@ class WorkQueue:
         Args:
             config: What is to be run, as docs/MODES.md has it.
             inputs: What its templates name.
-            queue: A pool that serves it takes it; None: the ordinary stream.
+            queue: A pool that serves it takes it; None: the one that *config* names as `queue`, else the default one.
 
         Returns:
             The job's id.
 
         Raises:
+            DagoError: No queue can have that name.
             StreamUnavailable: It was not added, or that is unknown.
         """
-        job = uuid.uuid4().hex
+        if queue is not None and not is_queue_name(queue):
+            raise DagoError(f"{queue!r} can't be a queue: it has to be {WANTED}", "INVALID_REQUEST")
+        job = new_time_id().replace("-", "")
         item = {"graph_id": job, "node_id": NODE, "config": dict(config), "inputs": dict(inputs or {})}
-        stream = WORK_STREAMS[0] if queue is None else f"{WORK_STREAMS[0]}:{queue}"
+        stream = streams_of(queue or named_queue(item["config"]) or DEFAULT)[0]
+        self._link.batch(note_queues([stream]))
         add_items(self._link, [dumps(item)], stream=stream)
         return job
 
     def job(self, job_id: str) -> Job:
         """Say how a job is; one that is unknown is as one that has not begun."""
-        raw = self._link.call("GET", STATE_PREFIX + job_id)
-        state = (loads(raw).get("node_states") or {}).get(NODE, {}) if raw is not None else {}
-        status = state.get("status")
-        if status not in _ENDED:
-            return Job(job_id, "queued")
-        return Job(job_id, status, state.get("output"), state.get("error"))
+        return self._look(job_id, self._failures(job_id))
 
     def result(self, job_id: str, timeout: float | None = None) -> Any:
         """
         Wait for a job's output.
 
         Raises:
-            DagoError: It failed.
+            DagoError: It failed; its `code` says how.
             NotEnded: It has not ended within *timeout* seconds; it goes on.
         """
-        ends = None if timeout is None else time.monotonic() + timeout
-        pause_s = FIRST_PAUSE_S
-        while not (job := self.job(job_id)).ended:
-            if ends is not None and time.monotonic() >= ends:
-                raise NotEnded(job_id, timeout or 0)
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        if job.status != "completed":
-            raise DagoError(job.error or f"the job {job_id} is {job.status}", "FAILED")
-        return job.output
+        failures = self._failures(job_id)
+        pauses = _pauses(job_id, timeout)
+        while not (job := self._look(job_id, failures)).ended:
+            time.sleep(next(pauses))
+        return _output_of(job)
+
+    def _failures(self, job_id: str) -> FailureEvents:
+        return FailureEvents(self._link, made_at_ms(job_id) - CLOCKS_APART_MS)
+
+    def _look(self, job_id: str, failures: FailureEvents) -> Job:
+        raw = self._link.call("GET", STATE_PREFIX + job_id)
+        state = (loads(raw).get("node_states") or {}).get(NODE, {}) if raw is not None else {}
+        status = state.get("status")
+        if status in _ENDED:
+            code = (state.get("metadata") or {}).get("error_code")
+            return Job(job_id, status, state.get("output"), state.get("error"), code)
+        # What could not be read as an item lies with the dead letters, and no state is written.
+        failure = failures.of(job_id)
+        if failure is None:
+            return Job(job_id, "queued")
+        return Job(job_id, "failed", None, failure.get("error"), failure.get("error_code"))
+
+
+def _pauses(job_id: str, timeout: float | None) -> Iterator[float]:
+    """
+    Say how long to wait before each next look.
+
+    Raises:
+        NotEnded: Time is up.
+    """
+    ends = None if timeout is None else time.monotonic() + timeout
+    pause_s = FIRST_PAUSE_S
+    while ends is None or time.monotonic() < ends:
+        yield pause_s
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+    raise NotEnded(job_id, timeout or 0)
+
+
+def _output_of(job: Job) -> Any:
+    if job.status != "completed":
+        raise DagoError(job.error or f"the job {job.id} is {job.status}", job.error_code or "FAILED")
+    return job.output
 
 
 class AsyncWorkQueue:
@@ -140,13 +177,12 @@ class AsyncWorkQueue:
 
     async def result(self, job_id: str, timeout: float | None = None) -> Any:
         """Wait for a job's output; see `WorkQueue.result`."""
-        ends = None if timeout is None else time.monotonic() + timeout
-        pause_s = FIRST_PAUSE_S
-        while not (job := await self.job(job_id)).ended:
-            if ends is not None and time.monotonic() >= ends:
-                raise NotEnded(job_id, timeout or 0)
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
-        if job.status != "completed":
-            raise DagoError(job.error or f"the job {job_id} is {job.status}", "FAILED")
-        return job.output
+        failures = self._queue._failures(job_id)
+        pauses = _pauses(job_id, timeout)
+        while not (job := await self._look(job_id, failures)).ended:
+            await asyncio.sleep(next(pauses))
+        return _output_of(job)
+
+    async def _look(self, job_id: str, failures: FailureEvents) -> Job:
+        async with self._turn:
+            return await asyncio.to_thread(self._queue._look, job_id, failures)

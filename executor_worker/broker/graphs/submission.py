@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +15,7 @@ from executor_worker.broker.graphs.memory import Room
 from executor_worker.broker.graphs.requests import Request, ScriptCall, Steps
 from executor_worker.broker.graphs.scripts import submit_script
 from executor_worker.broker.names import STATE_PREFIX, idempotency_key, run_key
+from executor_worker.envelopes.time_id import new_time_id
 from executor_worker.envelopes.traces import within
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.definition import Graph
@@ -112,12 +111,7 @@ class Submitted:
 
 def new_graph_id(shard: int = 0) -> str:
     """Make the id of a run: a UUIDv7 that ends in its shard's number."""
-    millis = time.time_ns() // 1_000_000
-    chance = int.from_bytes(os.urandom(10))
-    value = (millis & (1 << 48) - 1) << 80 | 0x7 << 76 | (chance >> 68 & 0xFFF) << 64 | 0b10 << 62
-    value |= (chance & (1 << 62) - 1) & ~0xFFF | (shard & 0xFFF)
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return new_time_id(shard)
 
 
 def submit(run: Submission, render: Render | None = None, deciding: Deciding | None = None) -> Steps[Submitted]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import executor_worker.client as client_package
+from executor_worker.broker.names import QUEUES
 from executor_worker.client import (
     AsyncDagoClient,
     AsyncWorkQueue,
@@ -139,15 +140,22 @@ def test_an_api_that_is_not_there_is_said() -> None:
 
 
 def test_plain_items_have_results(executor: Callable[..., Pool], redis_server: RedisServer) -> None:
-    """Waited for or looked at; a failure is raised."""
-    executor(redis_server, **WITH_TOOLS)
+    """Waited for or looked at; a failure is raised, with the word for it, also of what could not be read as an item."""
+    executor(redis_server, QUEUES="default,gpu", MAX_ITEM_BYTES="2000", **WITH_TOOLS)
+    large = {"tool_name": "plus", "tool_params": {"a": 1}, "pad": "x" * 2000}
     with WorkQueue(f"redis://{redis_server.addr}") as queue:
         job = queue.submit({"tool_name": "plus", "tool_params": {"a": "{{n}}"}}, {"n": 5})
         assert queue.result(job, 20) == 15
         assert (queue.job(job).status, queue.job(job).output) == ("completed", 15)
-        bad = queue.submit({"tool_name": "complain", "tool_params": {"message": "oh no"}})
-        with pytest.raises(DagoError, match="oh no"):
-            queue.result(bad, 20)
+        for config, code, says in (
+            ({"tool_name": "complain", "tool_params": {"message": "oh no"}}, "tool_failed", "oh no"),
+            ({"tool_name": "plus", "tool_params": 1}, "invalid_node", "tool_params"),
+            (large, "invalid_item", "the limit is 2000"),
+        ):
+            bad = queue.submit(config)
+            with pytest.raises(DagoError, match=says) as refused:
+                queue.result(bad, 20)
+            assert refused.value.code == queue.job(bad).error_code == code and queue.job(bad).status == "failed"
         assert queue.job("nobody").status == "queued"
         with pytest.raises(NotEnded):
             queue.result("nobody", 0.1)
@@ -156,8 +164,30 @@ def test_plain_items_have_results(executor: Callable[..., Pool], redis_server: R
         async with AsyncWorkQueue(f"redis://{redis_server.addr}") as queue:
             job = await queue.submit({"tool_name": "plus", "tool_params": {"a": 1}})
             assert await queue.result(job, 20) == 11 and (await queue.job(job)).ended
+            with pytest.raises(DagoError, match="the limit is 2000"):
+                await queue.result(await queue.submit(large), 20)
+            with pytest.raises(NotEnded):
+                await queue.result("nobody", 0.1)
 
     asyncio.run(main())
+
+
+def test_plain_items_go_to_the_queue_that_is_named(redis_server: RedisServer) -> None:
+    """By the argument, else by the config, as `submit` does it; all know of the queue; what can't be one is refused."""
+    config = {"tool_name": "plus", "tool_params": {"a": 1}}
+    with WorkQueue(f"redis://{redis_server.addr}") as queue:
+        queue.submit(config, queue="gpu")
+        queue.submit({**config, "queue": "slow"})
+        queue.submit({**config, "queue": "slow"}, queue="gpu")
+        queue.submit(config, queue="default")
+        for name in ("", "a b", "dead", "none", "a:b"):
+            with pytest.raises(DagoError, match="can't be a queue") as refused:
+                queue.submit(config, queue=name)
+            assert refused.value.code == "INVALID_REQUEST"
+    redis = redis_server.client()
+    lengths = {name: redis.xlen(name) for name in ("executor.work", "executor.work:gpu", "executor.work:slow")}
+    assert lengths == {"executor.work": 1, "executor.work:gpu": 2, "executor.work:slow": 1}
+    assert not redis.exists("executor.work:default") and redis.smembers(QUEUES) == {b"gpu", b"slow"}
 
 
 def test_what_is_public_is_listed() -> None:
