@@ -138,7 +138,7 @@ class NotFound(Quit):
 
 def _streams(settings: Settings, link: Link) -> tuple[str, ...]:
     """All streams whose items may be dead: those of graphs, and those of roles."""
-    return *known_streams(link), *known_role_streams(settings)
+    return *known_streams(link), *known_role_streams(settings, link)
 
 
 def _find(settings: Settings, link: Link, ident: str) -> list[Letter]:

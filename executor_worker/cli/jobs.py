@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from executor_worker.broker.connection.link import Link
+from executor_worker.broker.queue.queues import note_role_queues
 from executor_worker.broker.roles.jobs import add_job, cancel_job, read_job
 from executor_worker.cli.display import print_json, print_json_line
 from executor_worker.cli.exits import DONE, FAILED, USAGE, Quit
@@ -32,6 +33,7 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
     role, ttl_s = _role(settings, args.role), settings.state_ttl
     jobs = _jobs(args)
     with closing(connect(settings)) as link:
+        link.batch(note_role_queues([role.stream]))
         for job in jobs:
             add_job(
                 link, role.name, role.stream, job, now=time.time(), ttl_s=ttl_s, history=bool(settings.database_url)

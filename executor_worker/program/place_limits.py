@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from executor_worker.broker.connection.link import Link
+from executor_worker.broker.queue.queues import known_role_queues
 from executor_worker.broker.queue.source import PlaceLimits
 from executor_worker.settings import Settings
 
@@ -15,6 +17,11 @@ def place_limits(settings: Settings) -> PlaceLimits:
     return PlaceLimits({**settings.limits, **most, **total}, settings.lease, bool(settings.limits))
 
 
-def known_role_streams(settings: Settings) -> tuple[str, ...]:
-    """Name the queues of the roles that ROLES names: others need rights that a pool of graphs has not."""
-    return tuple(dict.fromkeys(role.stream for role in settings.role_table))
+def known_role_streams(settings: Settings, link: Link) -> tuple[str, ...]:
+    """
+    Name the queues of the roles that ROLES names, and those that any pool has served.
+
+    Raises:
+        StreamUnavailable: No reply.
+    """
+    return tuple(dict.fromkeys((*(role.stream for role in settings.role_table), *known_role_queues(link))))

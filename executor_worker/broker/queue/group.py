@@ -8,8 +8,8 @@ from typing import Any
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import Script, script
-from executor_worker.broker.names import LAST_READ, RESETS, WORK_STREAMS
-from executor_worker.broker.queue.queues import note_queues
+from executor_worker.broker.names import LAST_READ, RESETS, ROLE_GROUP, WORK_STREAMS
+from executor_worker.broker.queue.queues import note_queues, note_role_queues
 from executor_worker.broker.queue.source import OURS, Groups
 
 
@@ -58,7 +58,9 @@ def ensure_groups(
     """
     made = []
     ensure = group_script()
-    seen = link.batch([*(("XINFO", "GROUPS", stream) for stream in streams), *note_queues(streams)])
+    roles = [stream for stream in streams if groups.of(stream) == ROLE_GROUP]
+    notes = note_queues(streams) + note_role_queues(roles)
+    seen = link.batch([*(("XINFO", "GROUPS", stream) for stream in streams), *notes])
     for stream in [name for name, found in zip(streams, seen, strict=False) if not _among(groups.of(name), found)]:
         # Of another system's stream nothing is deleted but what we have settled: what lies there may be old.
         keep = not delete_settled or stream in groups.named

@@ -14,6 +14,7 @@ from executor_worker.broker.names import (
     QUEUES,
     RESETS,
     RESULT_STREAMS,
+    ROLE_QUEUES,
     TAKEN_STREAMS,
     dead_stream,
     uncounted_key,
@@ -33,7 +34,7 @@ def wrong_keys(link: Link, streams: Sequence[str] = TAKEN_STREAMS) -> list[str]:
     """
     expected = dict.fromkeys((*streams, *map(dead_stream, streams), *RESULT_STREAMS, PROGRESS_STREAM), "stream")
     expected |= dict.fromkeys((*map(uncounted_key, streams), MARKERS, RESETS, LAST_READ, PARKED), "hash")
-    expected |= dict.fromkeys((AWAITED, QUEUES), "set")
+    expected |= dict.fromkeys((AWAITED, QUEUES, ROLE_QUEUES), "set")
     found = link.batch([("TYPE", name) for name in expected])
     return [
         f"the key {name} holds a {kind.decode()}, where a {wanted} is expected"

@@ -22,7 +22,7 @@ from executor_worker.cli.status.here import wanted_pool
 from executor_worker.cli.status.pool_http import PoolView, look_at_named, look_at_pool
 from executor_worker.cli.status.pools import PoolEntry, pool_of, pools_of
 from executor_worker.errors import ConfigError, StreamError, StreamRefused
-from executor_worker.program.place_limits import place_limits
+from executor_worker.program.place_limits import known_role_streams, place_limits
 from executor_worker.program.wiring import connect
 from executor_worker.settings import Settings
 
@@ -146,7 +146,7 @@ class Onlooker:
 
     def _backlog(self, link: Link) -> list[Backlog]:
         """Measure all streams there are, also those that no pool serves."""
-        roles = [role.stream for role in self._settings.role_table]
+        roles = known_role_streams(self._settings, link)
         streams = (*known_streams(link, self._settings.queues), *roles)
         groups = Groups(dict.fromkeys(roles, ROLE_GROUP))
         return backlog(link, delete_settled=self._settings.delete_settled, streams=streams, groups=groups)

@@ -145,7 +145,7 @@ def test_plain_items_have_results(executor: Callable[..., Pool], redis_server: R
     large = {"tool_name": "plus", "tool_params": {"a": 1}, "pad": "x" * 2000}
     with WorkQueue(f"redis://{redis_server.addr}") as queue:
         job = queue.submit({"tool_name": "plus", "tool_params": {"a": "{{n}}"}}, {"n": 5})
-        assert queue.result(job, 20) == 15
+        assert queue.result(job, 60) == 15
         assert (queue.job(job).status, queue.job(job).output) == ("completed", 15)
         for config, code, says in (
             ({"tool_name": "complain", "tool_params": {"message": "oh no"}}, "tool_failed", "oh no"),
@@ -154,7 +154,7 @@ def test_plain_items_have_results(executor: Callable[..., Pool], redis_server: R
         ):
             bad = queue.submit(config)
             with pytest.raises(DagoError, match=says) as refused:
-                queue.result(bad, 20)
+                queue.result(bad, 60)
             assert refused.value.code == queue.job(bad).error_code == code and queue.job(bad).status == "failed"
         assert queue.job("nobody").status == "queued"
         with pytest.raises(NotEnded):
@@ -163,9 +163,9 @@ def test_plain_items_have_results(executor: Callable[..., Pool], redis_server: R
     async def main() -> None:
         async with AsyncWorkQueue(f"redis://{redis_server.addr}") as queue:
             job = await queue.submit({"tool_name": "plus", "tool_params": {"a": 1}})
-            assert await queue.result(job, 20) == 11 and (await queue.job(job)).ended
+            assert await queue.result(job, 60) == 11 and (await queue.job(job)).ended
             with pytest.raises(DagoError, match="the limit is 2000"):
-                await queue.result(await queue.submit(large), 20)
+                await queue.result(await queue.submit(large), 60)
             with pytest.raises(NotEnded):
                 await queue.result("nobody", 0.1)
 

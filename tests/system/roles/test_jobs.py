@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tests.kit import ModelServer, Pool, Stopwatch
+from tests.kit import ModelServer, Pool, Stopwatch, wait_until
 from tests.kit.paths import ROOT
 from tests.system.roles.conftest import GROUP, NINE, OLD_CONSUMER, Hub, Roles
 from tests.unit.executor_worker.providers.fault_server import FaultServer, by_model, page
@@ -244,10 +244,44 @@ def test_submit_puts_jobs_on_a_roles_queue_and_waits(
     assert json.loads(cli("job", "mine").stdout) == mine
     [letter] = json.loads(cli("dead", "list", "--json").stdout)
     assert letter["node_id"] == failed["jobId"]
-    assert cli("dead", "requeue", letter["id"]).returncode == 0
-    roles.wait(failed["jobId"], "failed")
-    entry: Any = roles.redis.xrange("jobs:agent:dead")
+    assert cli("dead", "requeue", letter["id"], ROLES="").returncode == 0
+    # Until it is run again the record says what it said before.
+    entry: Any = wait_until(lambda: roles.redis.xrange("jobs:agent:dead"), 30, "it is dead again")
     assert {name.decode() for name in entry[0][1]} >= {"jobId", "payload", "original_id"}
+
+
+def test_queues_of_roles_are_seen_without_their_settings(
+    roles: Roles, serve: Callable[..., Pool], cli: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A shell without ROLES shows what any pool serves or was sent; whoever may not look at it does without."""
+    config = tmp_path / "roles.toml"
+    config.write_text('[roles.director]\nstream = "elsewhere"\n')
+    serve(ROLES="manager,director", ROLES_CONFIG=str(config))
+    cli("submit", "--role", "inspector", "--task", "waits")
+    roles.redis.xadd("elsewhere", {"jobId": "bad"})
+    roles.wait("bad", "failed")
+    plain = {"ROLES": "", "ROLES_CONFIG": ""}
+
+    def seen(**more: str) -> dict[str, int]:
+        streams = json.loads(cli("status", "--json", **plain, **more).stdout)["streams"]
+        return {one["stream"]: one["dead"] for one in streams if not one["stream"].endswith("executor.work")}
+
+    assert seen() == {"elsewhere": 1, "jobs:inspector": 0, "jobs:manager": 0}
+    [letter] = json.loads(cli("dead", "list", "--json", **plain).stdout)
+    assert (letter["stream"], letter["node_id"]) == ("elsewhere", "bad")
+    roles.redis.acl_setuser(
+        "graphs",
+        enabled=True,
+        passwords=["+word"],
+        keys=["executor.work*", "dago:*"],
+        channels=["*"],
+        categories=["+@all"],
+    )
+    limited = {"REDIS_USER": "graphs", "REDIS_PASS": "word"}
+    assert seen(**limited) == {}
+    assert json.loads(cli("dead", "list", "--json", **plain, **limited).stdout) == []
+    assert cli("dead", "drop", letter["id"], **plain).returncode == 0
+    assert not roles.redis.xlen("elsewhere:dead")
 
 
 def test_check_finds_another_executor_old_entries_and_limits_of_no_use(roles: Roles, cli: Callable[..., Any]) -> None:
