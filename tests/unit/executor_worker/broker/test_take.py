@@ -125,11 +125,10 @@ def test_only_one_of_two_racers_takes_a_stale_entry(db: Client, consumer: Make) 
     """Idle time is checked in the same step in which the entry is claimed."""
     entry = push(db)
     take(consumer("dead.1"))
-    wait_until(lambda: pending(db)[entry][1] >= 50)
-    racers = [consumer(f"w.{i}", lease_s=0.05) for i in range(2)]
+    racers = [consumer(f"w.{i}", lease_s=30) for i in range(2)]
     for racer in racers:
         racer.take()
-    wait_until(lambda: pending(db)[entry][1] >= 50)
+    db.xclaim(WORK, GROUP, "dead.1", 0, [entry], idle=31_000)
     start = threading.Barrier(2)
     got = []
 
