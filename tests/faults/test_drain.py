@@ -253,6 +253,7 @@ def test_23_hup_while_an_item_hangs(stage: Stage) -> None:
     assert not alive(hung) and len(stage.journal.starts()) == 1
 
 
+@pytest.mark.cold
 def test_24_usr2_to_a_good_program(stage: Stage, folder: Path) -> None:
     """The successor answers on the same port under load; the old one drains; no item is lost or run twice."""
     pool = stage.pool(workers=2)
@@ -285,6 +286,7 @@ def test_24_usr2_to_a_good_program(stage: Stage, folder: Path) -> None:
         kill_all(marked(pool.process.mark))
 
 
+@pytest.mark.cold
 def test_24_usr2_to_a_broken_program(stage: Stage) -> None:
     """The old one stays, and works on."""
     pool = stage.pool(workers=2)

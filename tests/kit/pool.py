@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import httpx2
 
 from tests.kit.processes import Process
-from tests.kit.waiting import MOST_LATE_S, Stopwatch, free_port, wait_until
+from tests.kit.waiting import LONGEST_PAUSE_S, MOST_LATE_S, Stopwatch, free_port, wait_until
 
 PROGRAM = Path(sys.executable).with_name("executor-worker")
 Event = dict[str, Any]
@@ -143,7 +143,8 @@ class Pool:
 
     def wait_ready(self, seconds: float = 60.0) -> Pool:
         """Wait until it is ready to work; return itself."""
-        wait_until(lambda: self._still() and self.ready(), seconds, lambda: f"the pool is ready\n{self.said()}")
+        said = lambda: f"the pool is ready\n{self.said()}"  # noqa: E731
+        wait_until(lambda: self._still() and self.ready(), seconds, said, every=LONGEST_PAUSE_S)
         return self
 
     def wait_workers(self, condition: Callable[[list[Row]], bool], seconds: float = 60.0) -> list[Row]:

@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.kit import Pool, RedisServer, alive, wait_until
 from tests.system.graphs.conftest import TOOLS, Kernel, tool
+
+pytestmark = pytest.mark.cold
 
 
 def test_run_goes_on_by_its_own_plan_through_an_upgrade(

@@ -31,6 +31,7 @@ def heirs() -> Iterator[list[int]]:
         wait_until(lambda: not alive(pid), 10, "the successor to end")  # noqa: B023
 
 
+@pytest.mark.cold
 def test_a_successor_takes_the_ports_over(api: Callable[..., Pool], heirs: list[int], tmp_path: Path) -> None:
     """By SIGUSR2: no request is refused meanwhile, a reader goes on behind its last event."""
     pool, gate = api(workers=1, **WITH_TOOLS), tmp_path / "gate"
