@@ -38,6 +38,7 @@ def test_run_goes_on_by_its_own_plan_through_an_upgrade(
         new = kernel.submit(graph("new"))
         wait_until(lambda: (folder / "new").exists(), 30, "the successor has taken it")
         assert kernel.statuses(old)["held"] == kernel.statuses(new)["held"] == "running"
+        pool.wait_event("pool.draining")  # else it may start what follows, give that back, and it is started again
         gate.touch()
         assert kernel.wait(old)["output"] == "old" and kernel.wait(new)["output"] == "new"
         for run in (old, new):
