@@ -66,7 +66,8 @@ local function fire(member)
   if kind == 'retry' then
     fire_retry(run, node, attempt)
   elseif kind == 'timeout' and run.stopping == '' then
-    run.error = '{"error":"the run did not end within its time","error_code":"graph_timeout"}'
+    run.error = '{"error":"the run did not end within its time (graph_timeout); its graph\'s `timeout`, else '
+      .. 'TIMEOUT_GRAPH_EXECUTION, gives it more","error_code":"graph_timeout"}'
     runs.begin_stop(run, 'failed')
   elseif kind == 'stop' then
     end_held(run)
