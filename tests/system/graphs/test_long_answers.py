@@ -17,7 +17,7 @@ from executor_worker.broker.names import run_key
 from executor_worker.json_text import dumps
 from tests.kit import Pool, RedisServer, wait_until
 from tests.kit.processes import descendants
-from tests.system.graphs.conftest import Kernel, tool
+from tests.system.graphs.conftest import TOOLS, Kernel, tool
 from tests.system.graphs.test_large_outputs import peak_mib
 
 MIB = 1024 * 1024
@@ -117,6 +117,19 @@ def test_ends_behind_ends_are_written_however_large(redis_server: RedisServer, p
             "g": {"e": end, "n2": text},
         }
         assert got["output"] == {"f": end, "g": {"e": end, "n2": text}}
+
+
+def test_event_of_an_end_whose_output_is_stored(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel
+) -> None:
+    """Since the run's own output names it; its event in the log says no size."""
+    pool = executor(redis_server, command=("run", "--api"), workers=1, **TOOLS)
+    nodes = {"n": tool("passes", value=7), "e": {"type": "end"}}
+    run = kernel.submit({"nodes": nodes, "edges": [{"from": "n", "to": "e"}], "output": {"found": "{{e}}"}})
+    assert kernel.wait(run)["output"] == {"found": 7}
+    answer = httpx2.get(f"{pool.api_url}/api/v1/graphs/{run}/events", params={"include": "output"})
+    told = {one["node_id"]: one["data"]["output"] for one in answer.json()["events"] if one["type"] == "node.completed"}
+    assert told == {"n": 7, "e": 7}
 
 
 def test_no_answer_is_held_in_memory(redis_server: RedisServer, pool: Pool, kernel: Kernel) -> None:
