@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from executor_worker.broker.connection.command import Word, pack
@@ -78,28 +78,46 @@ def rehearse(make: Callable[[Scoreboard, RehearsalLink, RehearsalTools], Worker]
 
 
 def _completed(make: Callable[[Scoreboard, RehearsalLink, RehearsalTools], Worker]) -> int:
-    with logs.silenced(), _bounded(LONGEST_S), closing(Scoreboard(1, hidden=True)) as board:
-        link = RehearsalLink()
-        make(board, link, RehearsalTools()).rehearse()
-        completed = round(board.row(1).counters.get(COMPLETED))
+    with logs.silenced(), _bounded(LONGEST_S) as bound:
+        board = Scoreboard(1, hidden=True)
+        try:
+            link = RehearsalLink()
+            make(board, link, RehearsalTools()).rehearse()
+            completed = round(board.row(1).counters.get(COMPLETED))
+        finally:
+            bound.is_over = True
+            board.close()
     if not link.given or completed != link.given:
         raise RuntimeError(f"{completed} of {link.given} items were completed")
     return completed
 
 
+class _Bound:
+    """
+    Attributes:
+        is_over: What is tidied up now must not be interrupted. To set it is one step: no alarm comes in between.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.is_over = False
+
+    def give_up(self, *_: object) -> None:
+        if not self.is_over:
+            raise TimeUp(f"an item took longer than {self._seconds:g} s")
+
+
 @contextmanager
-def _bounded(seconds: float) -> Iterator[None]:
+def _bounded(seconds: float) -> Iterator[_Bound]:
     """Raise `TimeUp` in the block when *seconds* have passed since it began, or since a tool was last called."""
-
-    def give_up(*_: object) -> None:
-        raise TimeUp(f"an item took longer than {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, give_up)
+    bound = _Bound(seconds)
+    before = signal.signal(signal.SIGALRM, bound.give_up)
     time_limit.outer = (seconds, AGAIN_S)
     try:
         signal.setitimer(signal.ITIMER_REAL, *time_limit.outer)
-        yield
+        yield bound
     finally:
+        bound.is_over = True
         time_limit.outer = (0.0, 0.0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

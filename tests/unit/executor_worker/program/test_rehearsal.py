@@ -192,6 +192,35 @@ def test_rehearsal_that_fails_is_told_once_and_leaves_nothing(
     assert state_of_process() == before
 
 
+def interrupted(usual: Callable[..., Any]) -> Callable[..., Any]:
+    """Do as usual, but while an alarm comes."""
+
+    def interrupt(*given: object) -> Any:
+        signal.raise_signal(signal.SIGALRM)
+        return usual(*given)
+
+    return interrupt
+
+
+@pytest.mark.parametrize("broken", [None, raising(ValueError)])
+def test_alarm_that_comes_while_it_is_tidied_up_leaves_nothing(
+    board: Scoreboard, lines: list[str], monkeypatch: pytest.MonkeyPatch, broken: Callable[..., Any] | None
+) -> None:
+    """Its time is up just then, as on a machine where everything takes long: no timer goes on, whose alarm kills."""
+    made = program(board)
+    before = state_of_process()
+    lines.clear()
+    if broken is not None:
+        monkeypatch.setattr(rehearsal, "pack", broken)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Scoreboard, "close", interrupted(Scoreboard.close))
+        usual = signal.setitimer
+        meanwhile.setattr(signal, "setitimer", lambda *given: (interrupted(usual) if given[1] == 0 else usual)(*given))
+        assert made.rehearse() == (rehearsal.ITEMS if broken is None else 0)
+    assert state_of_process() == before
+    assert lines == ([] if broken is None else ["rehearsal.failed"])
+
+
 def test_rehearsal_that_takes_long_ends_with_fewer_items(
     board: Scoreboard, lines: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
