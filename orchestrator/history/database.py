@@ -109,13 +109,17 @@ def _at_most(seconds: float) -> Iterator[None]:
         yield
         return
 
+    is_over = False
+
     def late(_signum: int, _frame: FrameType | None) -> None:
-        raise TimeoutError(f"no answer within {seconds:g} s")
+        if not is_over:
+            raise TimeoutError(f"no answer within {seconds:g} s")
 
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
+        is_over = True  # an alarm that comes now would leave its handler behind
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
