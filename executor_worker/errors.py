@@ -47,13 +47,23 @@ class ConfigError(ExecutorError):
         variable: Its name in the environment, e.g. ``REDIS_ADDR``.
         problem: What is wrong with it, the bad value included (never a secret's).
         fix: What to do, as an imperative sentence.
+        place: File and line that its value was read from; empty: the environment, or not known.
     """
 
-    def __init__(self, variable: str, problem: str, fix: str) -> None:
-        super().__init__(f"{variable}: {problem} {fix}")
+    def __init__(self, variable: str, problem: str, fix: str, place: str = "") -> None:
+        super().__init__(variable, problem, fix, place)
         self.variable = variable
         self.problem = problem
         self.fix = fix
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"{self.variable}: {self.advice}"
+
+    @property
+    def advice(self) -> str:
+        """Problem, fix and place, in sentences."""
+        return f"{self.problem} {self.fix}{self.place and f' It stands in {self.place}.'}"
 
 
 class NodeError(ExecutorError):

@@ -38,10 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigErrors as error:
         return _say(CONFIG, *(str(problem) for problem in error.problems))
     except ConfigError as error:
-        return _say(CONFIG, str(error))
+        return _say(CONFIG, _placed(error))
     except StreamRefused as error:
         wrong = as_config_error(error)
-        return _say(CONFIG, str(wrong)) if wrong else _say(FAILED, _sentence(error))
+        return _say(CONFIG, _placed(wrong)) if wrong else _say(FAILED, _sentence(error))
     except ExecutorError as error:
         return _say(FAILED, _sentence(error))
     except ToldToLeave:
@@ -73,6 +73,12 @@ def dago() -> int:
 def _sentence(error: ExecutorError) -> str:
     """Close it with one full stop: servers' own words have theirs at times."""
     return f"{str(error).rstrip('.')}."
+
+
+def _placed(error: ConfigError) -> str:
+    from executor_worker.settings.places import placed  # pydantic: a tenth of a second that `--help` can do without
+
+    return str(placed(error, os.environ))
 
 
 def _give_up_stdout() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -21,6 +22,7 @@ from executor_worker.program.start_logs import start_logs
 from executor_worker.program.wiring import tracing_of
 from executor_worker.program.worker import MIB, consumer_name, make_worker
 from executor_worker.settings import ConfigErrors, Settings
+from executor_worker.settings.places import placed
 from executor_worker.telemetry import logs
 from executor_worker.tools.functions.functions import settle_in
 from executor_worker.tools.functions.source_line import source_line_in
@@ -173,8 +175,10 @@ class ExecutorProgram:
                 tool_host=self._loaded.tool_host,
             )
             start_logs(settings, settings.log_file)
-        except (ConfigErrors, ConfigError) as error:
-            raise ReloadRefused(str(error).replace("\n", "; ")) from None
+        except ConfigErrors as errors:
+            raise ReloadRefused(str(errors).replace("\n", "; ")) from None
+        except ConfigError as error:
+            raise ReloadRefused(str(placed(error, os.environ))) from None
         return program
 
     def _check_move(self, endpoint: Endpoint) -> None:

@@ -80,7 +80,7 @@ def wrong(name: str, given: Given) -> ConfigError:
     if setting.kind.address and "@" in given:
         fix = f"{fix} {addresses.ESCAPES}"
     problem = f"{shown_of(setting, given)} is not {setting.kind.wanted}{fault_of(setting, given)}."
-    return ConfigError(given.variable, problem, fix)
+    return ConfigError(given.variable, problem, fix, given.place)
 
 
 def fault_of(setting: SettingField, given: str) -> str:

@@ -20,6 +20,7 @@ from executor_worker.settings.parts.roles import RoleFields, served_roles, setti
 from executor_worker.settings.parts.tools import ToolFields
 from executor_worker.settings.parts.tracing import OTLP, TraceFields
 from executor_worker.settings.parts.work import WorkFields
+from executor_worker.settings.places import placed_in
 from executor_worker.settings.problems import ConfigErrors
 from executor_worker.settings.role_table import Role
 from executor_worker.settings.sources import (
@@ -70,7 +71,7 @@ class Settings(
         problems: list[ConfigError] = []
         file = settings_file(environ, folder, problems)
         # First, so that no variable of that name can take its place.
-        twice = given_twice(cls, environ, "the environment") + given_twice(cls, file, "the settings file")
+        twice = given_twice(cls, environ) + given_twice(cls, file)
         variables = {**file, **{name: text for name, text in environ.items() if text}}
         names = known_names() | _limits_of_roles(variables)
         said = {"UNKNOWN": misspelt(names, environ, file) + twice, "WITHOUT_EFFECT": without_effect(environ, file)}
@@ -86,7 +87,7 @@ class Settings(
                 problems += [wrong(one.field, one.given) for one in passed_over if one.field.endswith("_endpoint")]
             derived, more = settings._derived(variables, folder, problems)
         if problems:
-            raise ConfigErrors(problems)
+            raise ConfigErrors([placed_in(problem, environ, file) for problem in problems])
         more += settings._ineffective(passed_over)
         return settings.model_copy(update={**derived, "unknown": settings.unknown + more})
 

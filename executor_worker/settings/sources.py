@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, parse_stream
 from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, SecretsSettingsSource
@@ -21,17 +22,26 @@ EMPTY_COUNTS = frozenset(
     {"HEALTH_PORT", "DAGO_HTTP_PORT", "DAGO_GRPC_PORT"}
 )  # set but empty means something else than not set
 
+_LINE_END = re.compile(r"\r\n|\n|\r")
+
 
 class Given(str):
-    """A setting's text, and the variable it was found in: a complaint names that one."""
+    """
+    A setting's text, and where it was found: a complaint names that.
 
-    __slots__ = ("variable",)
+    Attributes:
+        variable: Its own name, an alias, or NAME_FILE.
+        place: The file, and the line if there are others; empty: the environment.
+    """
+
+    __slots__ = ("place", "variable")
 
     variable: str
+    place: str
 
-    def __new__(cls, text: str, variable: str) -> Given:
+    def __new__(cls, text: str, variable: str, place: str = "") -> Given:
         given = super().__new__(cls, text.lstrip("\ufeff").strip())
-        given.variable = variable
+        given.variable, given.place = variable, place
         return given
 
 
@@ -46,14 +56,21 @@ def comes_as_file(field: FieldInfo) -> bool:
     return not field.repr
 
 
-def given_twice(settings: type[BaseSettings], variables: Mapping[str, str], where: str) -> list[str]:
+def given_twice(settings: type[BaseSettings], variables: Mapping[str, str]) -> list[str]:
     """Say which secrets stand in one place both themselves and as a file, so that the file is not read."""
     names = [name for field in settings.model_fields.values() if comes_as_file(field) for name in names_of(field)]
     return [
-        f"{name}_FILE in {where} is ignored: {name} is set there too, and goes before it; take one of them out."
+        f"{name}_FILE in {place_in(variables, f'{name}_FILE')} is ignored: {name} is set there too, and goes before it;"
+        " take one of them out."
         for name in names
         if variables.get(name, "").strip() and variables.get(f"{name}_FILE", "").strip()
     ]
+
+
+def place_in(variables: Mapping[str, str], name: str) -> str:
+    """Say in which file and line the variable *name* stands, or that it is the environment's."""
+    text = variables.get(name)
+    return f"the settings file ({text.place})" if isinstance(text, Given) else "the environment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +111,7 @@ class Layer(EnvSettingsSource):
         passed_over: list[PassedOver],
     ) -> None:
         super().__init__(settings)
-        given = {name: Given(value, name) for name, value in variables.items()}
+        given = {name: value if isinstance(value, Given) else Given(value, name) for name, value in variables.items()}
         self.env_vars = {name: value for name, value in given.items() if value or name in EMPTY_COUNTS}
         self._folder, self._problems, self._passed_over = folder, problems, passed_over
 
@@ -111,7 +128,7 @@ class Layer(EnvSettingsSource):
 
     def _read(self, variable: str, path: str) -> Given | None:
         try:
-            value = Given(read_text(self._folder / path), variable)
+            value = Given(read_text(self._folder / path), variable, str(self._folder / path))
         except (OSError, ValueError) as error:
             problem = f"{path!r} can't be read ({_reason(error)})."
             self._problems.append(ConfigError(variable, problem, "Name a file this user can read."))
@@ -136,7 +153,7 @@ class Credentials(SecretsSettingsSource):
         except (OSError, UnicodeDecodeError):
             # Not ours to require: where a secret is needed and missing, that is said by its own name.
             value = None
-        return (Given(value, name) if value else None), name, False
+        return (Given(value, name, f"a credential in {self.secrets_dir}") if value else None), name, False
 
 
 def settings_path(environ: Mapping[str, str], folder: Path) -> Path:
@@ -144,7 +161,7 @@ def settings_path(environ: Mapping[str, str], folder: Path) -> Path:
     return folder / (environ.get("ENV_FILE", "").strip() or ".env")
 
 
-def settings_file(environ: Mapping[str, str], folder: Path, problems: list[ConfigError]) -> dict[str, str]:
+def settings_file(environ: Mapping[str, str], folder: Path, problems: list[ConfigError]) -> dict[str, Given]:
     """Read the file that ENV_FILE names, or `.env` if there is one; what is wrong with it goes to *problems*."""
     named = environ.get("ENV_FILE", "").strip()
     path = settings_path(environ, folder)
@@ -157,22 +174,29 @@ def settings_file(environ: Mapping[str, str], folder: Path, problems: list[Confi
         return {}
 
 
-def _parse(content: str, path: Path, problems: list[ConfigError]) -> dict[str, str]:
+def _parse(content: str, path: Path, problems: list[ConfigError]) -> dict[str, Given]:
     """
     Read NAME=value lines.
 
     pydantic's own source would put the environment's values for `${NAME}`, which systemd does not do with the same
     file, and pass over lines that are no assignment.
     """
-    values: dict[str, str] = {}
+    values: dict[str, Given] = {}
     for binding in parse_stream(io.StringIO(content)):
+        line = _line_of(binding)
         if binding.error:
             # Not the line itself: it may hold a secret.
-            problem = f"line {binding.original.line} of {str(path)!r} is not NAME=value."
+            problem = f"line {line} of {str(path)!r} is not NAME=value."
             problems.append(ConfigError("ENV_FILE", problem, "Correct it, or put # before it."))
         elif binding.key is not None and binding.value is not None:
-            values[binding.key] = binding.value
+            values[binding.key] = Given(binding.value, binding.key, f"{path}, line {line}")
     return values
+
+
+def _line_of(binding: Binding) -> int:
+    """Count from where the assignment begins: the parser counts the empty lines before it to it."""
+    text = binding.original.string
+    return binding.original.line + len(_LINE_END.findall(text[: len(text) - len(text.lstrip())]))
 
 
 def _reason(error: Exception) -> str:

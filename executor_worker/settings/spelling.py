@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 
+from executor_worker.settings.sources import place_in
+
 # No other program's variables begin so: whatever does and is unknown gets a warning.
 _OURS = (
     "WORKER_",
@@ -81,7 +83,7 @@ def misspelt(names: Collection[str], environ: Mapping[str, str], file: Mapping[s
     for name in sorted({*environ, *file} - {*names, *OF_THE_ORIGINAL}):
         meant = _meant(name, names, in_file=name in file)
         if meant:
-            where = "the settings file" if name in file else "the environment"
+            where = place_in(file, name)
             found.append(f"{name} in {where} is not a setting and is ignored; did you mean {meant}?")
     return found
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from executor_worker.cli.exits import FAILED
 from executor_worker.errors import ConfigError
+from executor_worker.settings.places import placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +34,4 @@ def fix(subject: str, text: str) -> Finding:
 
 
 def from_error(error: ConfigError, status: int = FAILED) -> Finding:
-    return Finding(False, error.variable, f"{error.problem} {error.fix}", status)
+    return Finding(False, error.variable, placed(error, os.environ).advice, status)

@@ -112,6 +112,10 @@ def test_ctl_reload_says_what_is_wrong(
     refused = run("ctl", "reload", **env)
     assert refused.status == 1
     assert "WORKERS: 'many' is not a whole number" in refused.err
+    assert f"stands in {file}, line 1" in refused.err
+    file.write_text(f"CTL_SOCKET={address}\nMCP_CONFIG={folder}/missing.json\n")
+    assert f"MCP_CONFIG: {folder}/missing.json: can't be read" in (later := run("ctl", "reload", **env).err)
+    assert f"stands in {file}, line 2" in later
     assert run("ctl", "status", **env).out.startswith("running, 1 of 1")
     assert run("ctl", "--socket", address, "pause").status == 0
     pool.wait_event("pool.paused")

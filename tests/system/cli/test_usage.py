@@ -86,6 +86,18 @@ def test_a_missing_state_file_is_status_2(run: Run, folder: Path) -> None:
     assert run("once", "node.json", "--state", "missing.json").status == 2
 
 
+def test_wrong_settings_of_a_file_are_told_with_their_line(run: Run, folder: Path) -> None:
+    """What is wrong in itself, and what is found wrong only when it is used; `check` says the same."""
+    (folder / "settings").write_text("HEALTH_PORT=\n\nMCP_CONFIG=missing.json\n")
+    done = run("tools", "list", ENV_FILE="settings")
+    assert done.status == 78 and done.err.endswith(f" It stands in {folder}/settings, line 3.\n")
+    (folder / "settings").write_text("HEALTH_PORT=\n\n\nWORKERS=many\n")
+    for where, text in zip(
+        ("err", "out"), (run("tools", "list", ENV_FILE="settings"), run("check", ENV_FILE="settings")), strict=True
+    ):
+        assert getattr(text, where).endswith(f" It stands in {folder}/settings, line 4.\n")
+
+
 @pytest.mark.parametrize(
     "arguments", [("run",), ("work",), ("once", "-"), ("submit", "-"), ("status",), ("dead", "list"), ("tools", "list")]
 )

@@ -325,7 +325,7 @@ def test_a_secret_given_twice_gets_a_warning_that_says_which_wins(tmp_path: Path
     assert KEY not in warning
     (tmp_path / ".env").write_text("REDIS_PASS=a\nREDIS_PASS_FILE=gone\n")
     (warning,) = load(tmp_path).warnings
-    assert warning.startswith("REDIS_PASS_FILE in the settings file is ignored")
+    assert warning.startswith(f"REDIS_PASS_FILE in the settings file ({tmp_path}/.env, line 2) is ignored")
     (tmp_path / ".env").write_text("REDIS_PASS_FILE=gone\n")
     assert load(tmp_path, REDIS_PASS="a").warnings == ()
 
@@ -498,7 +498,9 @@ def test_what_is_misspelt_in_the_settings_file_gets_a_warning(tmp_path: Path) ->
     (tmp_path / ".env").write_text("REDIS_PORT=6380\nHELTH_PORT=1\nANTHROPIC_API_KEY=x\n")
     warnings = load(tmp_path).warnings
     assert [warning.partition(" ")[0] for warning in warnings] == ["HELTH_PORT", "REDIS_PORT"]
-    assert all("in the settings file" in warning for warning in warnings)
+    helth, redis = warnings
+    assert f"in the settings file ({tmp_path}/.env, line 2) is" in helth
+    assert f"in the settings file ({tmp_path}/.env, line 1) is" in redis
 
 
 def test_variables_of_the_original_are_said_to_have_no_effect(tmp_path: Path) -> None:
