@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,3 +58,30 @@ def test_rules_see_what_ended_in_the_same_step(
     edges += [{"from": "a", "to": "r"}, {"from": "k", "to": "r"}]
     run = kernel.submit({"nodes": nodes, "edges": edges}, {"q": 1})
     assert kernel.wait(run)["result"]["r"]["output"]["target"] == "yes"
+
+
+@pytest.mark.parametrize("value", ["{{slow}}", "{{inputs.q}}"])
+def test_node_behind_any_sees_as_null_what_still_runs(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel, folder: Path, value: str
+) -> None:
+    """Its template names it, or only the condition behind it does; also when it ends meanwhile."""
+    executor(redis_server, workers=2, **TOOLS)
+    gate = folder / "open"
+    nodes = {
+        "slow": tool("waits_for", file=str(gate)),
+        "quick": calc("1"),
+        "first": {**tool("passes", value=value), "join": "any", "on_failure": "continue"},
+        "opens": tool("noted", file=str(gate)),
+        "null": {"type": "end"},
+    }
+    edges = [
+        {"from": "slow", "to": "first"},
+        {"from": "quick", "to": "first"},
+        {"from": "first", "to": "opens", "on": "always"},
+        {"from": "first", "to": "null", "on": "always", "condition": "nodes.slow == null"},
+    ]
+    result = kernel.wait(kernel.submit({"nodes": nodes, "edges": edges}, {"q": None}))
+    assert result["status"] == "completed" and result["result"]["slow"]["output"] == "there"
+    first = result["result"]["first"]
+    assert (first["status"], first["output"]) == ("completed", None)
+    assert result["result"]["null"]["status"] == "completed"

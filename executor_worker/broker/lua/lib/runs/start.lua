@@ -29,7 +29,7 @@ function runs.past_of(run, node, place)
     if run.changed[id] then text = runs.node_text(run.nodes[id]) end -- it has ended in this very script
     local one = text and runs.parse_node(text)
     local seen = one and runs.ENDED[one.st] and one.e <= node.r
-    found[i] = {id, seen and text, seen and output}
+    found[i] = {id, seen and text or false, seen and output or false} -- a nil would cut the reply off
   end
   return found
 end
