@@ -49,11 +49,13 @@ def _measured(on: Stage, link: Link, plan: Plan) -> list[Figure]:
         wide.append(_run(link, fan(1_000)))
         wider.append(_run(link, fan(10_000)))
     slow = [entry for entry in on.db.slowlog_get(128) if b"INFO" not in entry["command"]]
-    small, large = _cost(on, link, plan, SMALL), _cost(on, link, plan, 1_000)
+    (small, small_documents), (large, large_documents) = (_cost(on, link, plan, nodes) for nodes in (SMALL, 1_000))
     ratios = [later / sooner for sooner, later in zip(wide, wider, strict=True)]
     return [
         Figure.of("graphs: CPU of a node of 10, of a plain item's", small, at_most=1.15, scale="ratio"),
         Figure.of("graphs: CPU of a node of 1000, of a plain item's", large, at_most=1.15, scale="ratio"),
+        Figure.of("graphs: CPU of a node of 10, of an item's of 10", small_documents, at_most=1.15, scale="ratio"),
+        Figure.of("graphs: CPU of a node of 1000, of an item's of 1000", large_documents, at_most=1.15, scale="ratio"),
         Figure.of("graphs: 10 000 nodes, of 1000", ratios, at_most=11.0, scale="ratio"),
         Figure.of("graphs: end to start in a chain, p50", [percentile(gaps, 0.5)], "ms", at_most=0.6),
         Figure.of("graphs: end to start in a chain, p99", [percentile(gaps, 0.99)], "ms", at_most=5.0),
@@ -109,18 +111,32 @@ def _clocked(link: Link, document: Document) -> tuple[float, list[int]]:
     return (times[0] - began) / 1e6, times
 
 
-def _cost(on: Stage, link: Link, plan: Plan, nodes: int) -> list[float]:
-    """CPU of the workers and of Redis for a node of runs, as a ratio to a plain item with the same parameters."""
+def _cost(on: Stage, link: Link, plan: Plan, nodes: int) -> tuple[list[float], list[float]]:
+    """
+    CPU of the workers and of Redis for a node of runs.
+
+    Returns:
+        Its ratio to a plain item with the same parameters that is alone in its graph; and to one of as many items of a
+        graph, which share its state document, as other orchestrators queue what is ready.
+    """
     document = fan(nodes - 1, "x" * (ITEM_BYTES - 200))
-    ratios = []
+    of_alone, of_shared = [], []
     for number in range(plan.rounds):
         count = max(plan.items // 4 // nodes, 1) * nodes
         graphs = [f"plain{nodes}-{number}-{at}" for at in range(count)]
-        items = [item(graph, size=ITEM_BYTES) for graph in graphs]
-        plain = _spent(on, partial(put, on.db, items, {graph: state(graph) for graph in graphs}), count)
-        on.db.delete(*(f"dago:state:{graph}" for graph in graphs))
-        ratios.append(_spent(on, partial(_submit_all, link, document, count // nodes), count) / plain)
-    return ratios
+        alone = _cost_of_items(on, graphs, ["n"])
+        shared = _cost_of_items(on, graphs[: count // nodes], [f"n{at}" for at in range(nodes)])
+        run = _spent(on, partial(_submit_all, link, document, count // nodes), count)
+        of_alone.append(run / alone)
+        of_shared.append(run / shared)
+    return of_alone, of_shared
+
+
+def _cost_of_items(on: Stage, graphs: list[str], nodes: list[str]) -> float:
+    items = [item(graph, node=node, size=ITEM_BYTES) for graph in graphs for node in nodes]
+    spent = _spent(on, partial(put, on.db, items, {graph: state(graph) for graph in graphs}), len(items))
+    on.db.delete(*(f"dago:state:{graph}" for graph in graphs))
+    return spent
 
 
 def _submit_all(link: Link, document: Document, count: int) -> None:
