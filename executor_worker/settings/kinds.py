@@ -192,12 +192,25 @@ def words(wanted: str, example: str, accepts: Callable[[str], object] = bool) ->
     """A tuple, from comma-separated words."""
 
     def read(value: str) -> tuple[str, ...]:
-        found = tuple(word.strip() for word in value.split(",") if word.strip())
+        found = _words_of(value)
         if not all(accepts(word) for word in found):
             raise ValueError
         return found
 
-    return Kind(wanted, example, read, ",".join)
+    def fault(value: str) -> str:
+        most, number = len(_words_of(value)), bad_word(value, accepts)[0]
+        return f"a wrong part, number {number} of {most}" if most > 1 else ""
+
+    return Kind(wanted, example, read, ",".join, fault=fault)
+
+
+def bad_word(value: str, accepts: Callable[[str], object]) -> tuple[int, str]:
+    """Find the number, from 1, and the text of the first comma-separated word that won't do; 0 if all will."""
+    return next(((at, word) for at, word in enumerate(_words_of(value), 1) if not accepts(word)), (0, ""))
+
+
+def _words_of(value: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in value.split(",") if word.strip())
 
 
 def queues() -> Kind:

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from executor_worker.settings import kinds
+from executor_worker.settings.hosts import origins
 from executor_worker.settings.kinds import Shown
 from executor_worker.settings.parts.part import Part
 
@@ -17,7 +18,6 @@ _TOKEN = re.compile(rf"[A-Za-z0-9_.-]{{1,64}}:(?:{'|'.join(ROLES)}):[!-+\--~]+")
 TOKENS = replace(
     kinds.words("a list of name:role:token", "ci:submit:a-long-random-word", _TOKEN.fullmatch), secret=True
 )
-_ORIGIN = re.compile(r"\*|https?://[A-Za-z0-9.\[\]:-]+")
 
 
 class OrchestratorFields(Part):
@@ -55,9 +55,9 @@ class OrchestratorFields(Part):
     )
     api_tls_key: Annotated[str, kinds.text()] = Field("", description="Path of its private key (PEM)")
     api_processes: Annotated[int, kinds.whole(1, 64, 1)] = Field(1, description="API processes that share the port")
-    api_cors: Annotated[
-        tuple[str, ...], kinds.words("a list of origins, or *", "https://app.example.com", _ORIGIN.fullmatch)
-    ] = Field((), description="Origins whose pages may use the API, `*` for any; without credentials")
+    api_cors: Annotated[tuple[str, ...], origins()] = Field(
+        (), description="Origins whose pages may use the API, `*` for any; without credentials"
+    )
     api_rate: Annotated[int, kinds.whole(0, 10**6, 50)] = Field(
         0, description="Requests a second of one token (or address); 0 = no limit"
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from executor_worker.settings import kinds
+from executor_worker.settings.hosts import hosts
 from executor_worker.settings.parts.part import Part, Text
 
 
@@ -31,7 +32,7 @@ class ToolFields(Part):
     api_tools_url: Annotated[str, kinds.url()] = Field(
         "", description="Legacy REST tools; deprecated, serve them over MCP instead"
     )
-    http_allow: Annotated[tuple[str, ...], kinds.words("a list of host names", "api.example.com")] = Field(
+    http_allow: Annotated[tuple[str, ...], hosts()] = Field(
         (),
         description="Hosts that the built-in tool `http_request` may reach; what is not public by address or network"
         " too; empty: no such tool",

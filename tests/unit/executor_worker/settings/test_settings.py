@@ -539,8 +539,8 @@ def test_lists_are_taken_apart(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_text_are_taken_or_complained_of(tmp_path: Path) -> None:
     """A path may hold them; a complaint shows them escaped, as they could not be printed."""
-    settings = load(tmp_path, LOG_FILE="/tmp/\udce9", HTTP_ALLOW="\udce9")
-    assert (settings.log_file, settings.http_allow) == ("/tmp/\udce9", ("\udce9",))
+    settings = load(tmp_path, LOG_FILE="/tmp/\udce9", MCP_CONFIG="\udce9")
+    assert (settings.log_file, settings.mcp_config) == ("/tmp/\udce9", "\udce9")
     assert type(settings.log_file) is str
     said = problems(tmp_path, WORKERS="\udce9", TOOL_MODULES="\udce9.\udce9")
     assert all("\\udce9" in sentence and sentence.isprintable() for sentence in said.values())
