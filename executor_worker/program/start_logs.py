@@ -24,3 +24,5 @@ def start_logs(settings: Settings, file: str = "", *, quiet: bool = False) -> No
         logging.disable()  # libraries' errors, which say nothing that is not said on stdout
     for warning in settings.warnings:
         logs.log("warn", "setting.doubtful", problem=warning)
+    for one in settings.overridden:
+        logs.log("warn", "setting.overridden", used=one.used, ignored=one.ignored, problem=one.problem)

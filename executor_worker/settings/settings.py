@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from pydantic_settings import InitSettingsSource
 
 from executor_worker.errors import ConfigError
-from executor_worker.settings import addresses, kinds, stackexchange
+from executor_worker.settings import addresses, kinds
+from executor_worker.settings.aliases import Overridden, overridden, redis_of_connection
 from executor_worker.settings.catalogue import complaint, fault_of, known_names, setting_fields, shown_of, wrong
 from executor_worker.settings.parts.models import ModelFields
 from executor_worker.settings.parts.observing import ObservingFields
@@ -51,6 +52,8 @@ class Settings(
 
     unknown: tuple[str, ...] = ()
     """Sentences about variables that look like settings and are none, or that have no effect."""
+    overridden: tuple[Overridden, ...] = ()
+    """Variables that are ignored, since another one of the same meaning is set to something else."""
     without_effect: tuple[str, ...] = ()
     """The sentence about the original programs' variables that are set; empty if none is."""
     role_table: tuple[Role, ...] = ()
@@ -75,7 +78,7 @@ class Settings(
         variables = {**file, **{name: text for name, text in environ.items() if text}}
         names = known_names() | _limits_of_roles(variables)
         said = {"UNKNOWN": misspelt(names, environ, file) + twice, "WITHOUT_EFFECT": without_effect(environ, file)}
-        unknown = InitSettingsSource(cls, {**said, "ROLE_TABLE": ()})
+        unknown = InitSettingsSource(cls, {**said, "ROLE_TABLE": (), "OVERRIDDEN": overridden(environ, file)})
         passed_over: list[PassedOver] = []
         layers = (Layer(cls, variables, folder, problems, passed_over) for variables in (environ, file))
         try:
@@ -101,30 +104,8 @@ class Settings(
         derived: dict[str, Any] = {"role_table": with_limits(roles, given, variables, problems)}
         if self.provider_of_path and "llm_provider" not in self.model_fields_set:
             derived["llm_provider"] = self.provider_of_path
-        redis, said = self._redis_of_connection(problems)
-        return {**derived, **redis}, said
-
-    def _redis_of_connection(self, problems: list[ConfigError]) -> tuple[dict[str, Any], tuple[str, ...]]:
-        if not self.redis_connection:
-            return {}, ()
-        if "redis_addr" in self.model_fields_set:
-            return {}, (
-                "REDIS_CONNECTION is ignored: REDIS_ADDR is set too, and goes before it; take one of them out.",
-            )
-        try:
-            found = stackexchange.parse(self.redis_connection)
-        except ValueError as error:
-            fix = "Write it as host:port,password=…,user=…,ssl=true,defaultDatabase=0, or set REDIS_ADDR."
-            problems.append(ConfigError("REDIS_CONNECTION", f"{error}.", fix))
-            return {}, ()
-        values = {
-            "redis_addr": found.address,
-            "redis_user": found.user,
-            "redis_pass": found.password,
-            "redis_db": found.database,
-        }
-        said = tuple(f"{name} in REDIS_CONNECTION has no effect here." for name in found.ignored)
-        return {name: value for name, value in values.items() if name not in self.model_fields_set}, said
+        redis, said, ignored = redis_of_connection(self, problems)
+        return {**derived, **redis, "overridden": self.overridden + ignored}, said
 
     def _ineffective(self, passed_over: Sequence[PassedOver]) -> tuple[str, ...]:
         """Say which variables, of those that others read too, have no effect here; nothing if we make no traces."""

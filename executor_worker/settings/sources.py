@@ -44,6 +44,10 @@ class Given(str):
         given.variable, given.place = variable, place
         return given
 
+    @property
+    def where(self) -> str:
+        return f"the settings file ({self.place})" if self.place else "the environment"
+
 
 def names_of(field: FieldInfo) -> tuple[str, ...]:
     """All names of its variable; its own, which wins, is the first."""
@@ -70,7 +74,7 @@ def given_twice(settings: type[BaseSettings], variables: Mapping[str, str]) -> l
 def place_in(variables: Mapping[str, str], name: str) -> str:
     """Say in which file and line the variable *name* stands, or that it is the environment's."""
     text = variables.get(name)
-    return f"the settings file ({text.place})" if isinstance(text, Given) else "the environment"
+    return text.where if isinstance(text, Given) else "the environment"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ def check_names(settings: Settings) -> Iterator[Finding]:
     for problem in settings.unknown:
         name, _, rest = problem.partition(" ")
         yield fix(name, rest)
+    for one in settings.overridden:
+        yield fix(one.ignored, one.problem)
     if not settings.unknown:
         yield ok("settings", "all are understood, none looks misspelt")
     for sentence in settings.without_effect:

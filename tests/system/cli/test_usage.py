@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -115,6 +116,19 @@ def test_a_misspelt_variable_gets_a_warning(run: Run) -> None:
     done = run("tools", "list", "--json", LLM_MODLE="x")
     assert done.status == 0
     assert "did you mean LLM_MODEL?" in done.err
+
+
+def test_a_setting_under_two_names_gets_a_warning(run: Run) -> None:
+    """One event says which of two values counts; `check` finds it; of the same value nothing is said."""
+    done = run("tools", "list", "--json", LLM_MODEL="a", DEFAULT_MODEL="b", LOG_FORMAT="json")
+    (event,) = (json.loads(line) for line in done.err.splitlines())
+    assert (event["event"], event["level"]) == ("setting.overridden", "warn")
+    assert (event["used"], event["ignored"]) == ("LLM_MODEL", "DEFAULT_MODEL")
+    assert run("tools", "list", "--json", LLM_MODEL="a", DEFAULT_MODEL="a").err == ""
+    assert (
+        "fix DEFAULT_MODEL: 'b' in the environment is ignored"
+        in run("check", LLM_MODEL="a", DEFAULT_MODEL="b", REDIS_ADDR="localhost:1").out
+    )
 
 
 @pytest.mark.parametrize("arguments", [("submit", "-"), ("dead", "list")])

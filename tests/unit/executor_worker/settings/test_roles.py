@@ -211,6 +211,10 @@ def test_address_goes_before_a_connection(tmp_path: Path) -> None:
     """And so does each variable of its own; the first is told, since the two may name different servers."""
     settings = load(tmp_path, REDIS_CONNECTION="cache:7000,password=a", REDIS_ADDR="here:6379")
     assert settings.redis_addr == "here:6379"
-    assert any("REDIS_CONNECTION is ignored" in one for one in settings.warnings)
+    [told] = settings.overridden
+    assert (told.used, told.ignored) == ("REDIS_ADDR", "REDIS_CONNECTION") and "it is ignored" in told.problem
     own = load(tmp_path, REDIS_CONNECTION="cache:7000,password=a,user=u", REDIS_PASS="b")
     assert (own.redis_addr, own.redis_user, own.redis_pass) == ("cache:7000", "u", "b")
+    [told] = own.overridden
+    assert (told.used, told.ignored) == ("REDIS_PASS", "REDIS_CONNECTION")
+    assert told.problem.startswith("its part for REDIS_PASS is ignored: ")
