@@ -8,6 +8,7 @@ YAML 1.1, which the library reads, takes `on`, `yes` and `no` for true and false
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -16,6 +17,9 @@ MOST_VALUES = 2_000_000
 """With what aliases stand for counted each time: nine lines can name a thousand million values."""
 
 _TAG = "tag:yaml.org,2002:"
+_MERGE = _TAG + "merge"
+
+_Pair = tuple[yaml.ScalarNode, yaml.Node]
 
 
 class _Loader(yaml.SafeLoader):
@@ -23,17 +27,40 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers = {}  # noqa: RUF012  # the library's own way to begin anew
 
+    def __init__(self, stream: bytes) -> None:
+        super().__init__(stream)
+        self._flat: set[int] = set()
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Make every key a text, as it stands there."""
+        """Make every key a text, as it stands there; what `<<` brings along counts less than what stands beside it."""
         self.flatten_mapping(node)
-        made: dict[Any, Any] = {}
+        return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Lay a node's own keys, none of which may stand there twice, over what its `<<` names; the first counts."""
+        if id(node) in self._flat:
+            return
+        self._flat.add(id(node))
+        own: dict[str, _Pair] = {}
+        merged: dict[str, _Pair] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.YAMLError(f"a key must be a text, line {key.start_mark.line + 1}")
-            if key.value in made:
+            if key.value in own:
                 raise yaml.YAMLError(f"{key.value!r} stands there twice, line {key.start_mark.line + 1}")
-            made[key.value] = self.construct_object(value, deep=deep)
-        return made
+            if key.tag == _MERGE:
+                for pair in self._merged(value):
+                    merged.setdefault(pair[0].value, pair)
+            else:
+                own[key.value] = (key, value)
+        node.value = list({**merged, **own}.values())
+
+    def _merged(self, value: yaml.Node) -> Iterator[_Pair]:
+        for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            if not isinstance(source, yaml.MappingNode):
+                raise yaml.YAMLError(f"<< must name mappings, line {source.start_mark.line + 1}")
+            self.flatten_mapping(source)
+            yield from (pair for pair in source.value if pair[0].tag != _MERGE)  # one that merges itself still has it
 
 
 for _tag, _pattern, _first in (

@@ -8,6 +8,8 @@ import pytest
 
 from executor_worker.cli.graph import yaml_text
 
+KL = {"k": 1, "l": 1}
+
 
 @pytest.mark.parametrize(
     ("text", "value"),
@@ -20,6 +22,15 @@ from executor_worker.cli.graph import yaml_text
         ("[12:30, 2026-01-02, 1.2.3, 90s]", ["12:30", "2026-01-02", "1.2.3", "90s"]),
         ("{1: a, true: b}", {"1": "a", "true": "b"}),
         ("a: &x {k: 1}\nb: *x\nc: {<<: *x, l: 2}", {"a": {"k": 1}, "b": {"k": 1}, "c": {"k": 1, "l": 2}}),
+        (
+            "a: &x {k: 1, l: 1}\nb: &y {<<: *x, k: 2}\nc: {k: 3, <<: *y}",
+            {"a": KL, "b": {**KL, "k": 2}, "c": {**KL, "k": 3}},
+        ),
+        (
+            "a: &x {k: 1, l: 1}\nb: &y {<<: *x, k: 2}\nc: {<<: [*y, *x]}",
+            {"a": KL, "b": {**KL, "k": 2}, "c": {**KL, "k": 2}},
+        ),
+        ("a: {b: &y {<<: &x {k: 1}, l: 1}, c: {<<: *y, k: 2}}", {"a": {"b": KL, "c": {**KL, "k": 2}}}),
         ("|\n  two\n  lines", "two\nlines"),
         ("", None),
     ],
@@ -38,6 +49,8 @@ LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     [
         ("a: [", "while parsing"),
         ("a: 1\na: 2", "stands there twice"),
+        ("a: &x {k: 1}\nb: {<<: *x, l: 1, l: 2}", "'l' stands there twice, line 2"),
+        ("a: {<<: 3}", "must name mappings, line 1"),
         ("[a]: 1", "must be a text"),
         ("a: !!python/object:os.system {}", "could not determine a constructor"),
         ("a: &a [*a]", "an alias stands for too much"),
