@@ -19,8 +19,9 @@ from executor_worker.graph.definition import Graph
 from executor_worker.graph.parts import INLINE_TYPES, Edge, Node, Retry
 from executor_worker.graph.past import Past
 from executor_worker.graph.problems import Problems
-from executor_worker.graph.references import Needs, condition_needs, needs_of, template_names
+from executor_worker.graph.references import Needs, condition_needs, needs_of
 from executor_worker.graph.router import Routing
+from executor_worker.graph.template_names import template_names
 from executor_worker.json_text import dumps, loads
 
 LAYOUT = 1

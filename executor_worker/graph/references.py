@@ -6,7 +6,7 @@ What a bare name means (an input or a node) is decided when it is rendered; here
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,6 +17,7 @@ from executor_worker.graph.conditions import Condition, ConditionError
 from executor_worker.graph.parts import Node
 from executor_worker.graph.problems import Location
 from executor_worker.graph.router import Routing
+from executor_worker.graph.template_names import template_names
 
 TEMPLATE_FIELDS = (
     *(("llm_config", "prompt"), ("llm_config", "system"), ("llm_config", "system_prompt")),
@@ -125,31 +126,6 @@ def prompt_names(template: str) -> tuple[tuple[str, bool], ...]:
         return tuple(prompts.names(template))
     except TemplateError:
         return ()
-
-
-def template_names(value: Any, location: Location = None) -> Iterator[tuple[Location, str]]:
-    """Yield the names in all texts of *value*, at any depth, each with its location."""
-    if isinstance(value, str):
-        for name in names_in(value):
-            yield location, name
-        return
-    waiting: list[tuple[Location, Any]] = [(location, value)]
-    while waiting:
-        at, one = waiting.pop()
-        if isinstance(one, str):
-            yield from ((at, name) for name in names_in(one))
-        elif isinstance(one, dict):
-            waiting += [((at, key), item) for key, item in one.items() if isinstance(item, (str, dict, list))]
-        elif isinstance(one, list):
-            waiting += [((at, index), item) for index, item in enumerate(one) if isinstance(item, (str, dict, list))]
-
-
-def names_in(template: str) -> Iterable[str]:
-    """Answer each name in a text once, as the renderer splits it."""
-    if "{{" not in template:
-        return ()
-    pieces = template.split("}}")[:-1]
-    return dict.fromkeys(piece.rpartition("{{")[2].strip() for piece in pieces if "{{" in piece)
 
 
 def rules_of(routing: Routing | None) -> Iterator[str]:

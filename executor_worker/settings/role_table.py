@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from executor_worker.errors import ConfigError
+from executor_worker.settings.role_templates import wrong_names
 from executor_worker.text_files import read_text
 
 ROLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -87,9 +88,12 @@ def read_roles(config: str, folder: Path, taken: frozenset[str], problems: list[
         return roles
     for name, table in tables.items():
         try:
-            roles[name] = _role(name, table, taken)
+            roles[name] = role = _role(name, table, taken)
         except ValueError as error:
             problems.append(ConfigError(VARIABLE, f"{error}.", "Correct it; docs/ROLES.md has an example."))
+            continue
+        for field_name in ("system", "message"):
+            problems += wrong_names(f"roles.{name}.{field_name}", getattr(role, field_name), VARIABLE)
     return roles
 
 

@@ -11,7 +11,8 @@ from executor_worker.graph.conditions import ROOTS, Condition, ConditionError
 from executor_worker.graph.expressions import Path
 from executor_worker.graph.problems import Location, cut, named
 from executor_worker.graph.reading import LocatedNode
-from executor_worker.graph.references import node_in_path, node_names, prompt_names, template_names
+from executor_worker.graph.references import node_in_path, node_names, prompt_names
+from executor_worker.graph.template_names import template_names
 
 MOST_CEL = 128 * 1024
 """Characters of all different conditions of one graph: compiling them is most of what a check costs."""

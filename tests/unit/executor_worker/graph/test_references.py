@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from executor_worker.graph.definition import LocatedGraph
 from executor_worker.graph.problems import Problems
-from executor_worker.graph.references import Needs, condition_needs, names_in, needs_of
+from executor_worker.graph.references import Needs, condition_needs, needs_of
+from executor_worker.graph.template_names import names_in
 from executor_worker.nodes import templates
 
 IDS = dict.fromkeys(["a", "b", "c", "long name"])

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from executor_worker.envelopes.role_job import decode_job
+from executor_worker.nodes.templates import Scope
 from executor_worker.program.place_limits import place_limits
 from executor_worker.settings import ConfigErrors, Settings
-from executor_worker.settings.role_table import Role
+from executor_worker.settings.role_table import BUILT_IN, Role
+from executor_worker.settings.role_templates import PARTS, TEXTS
 
 FILE = """
 [roles.director]
@@ -30,6 +33,14 @@ tools = ["calculate"]
 model_from_job = true
 max_tokens = 9
 """
+
+EVERYTHING = {
+    "texts": "{{task}} {{jobId}} {{ workflowId }} {{userId}}{{projectId}}{{inputs.connectionId}}",
+    "inside": ["{{payload}}", {"a": "{{payload.a.0.b}} {{payload.a.b}}"}, "{{inputs.payload.a}}"],
+    "fields": "{{fields}} {{fields.nodeId}} {{inputs.fields.dotted.name}} {{fields.}}",
+    "all": "{{inputs}}",
+    "no name": "{nodeId} }}",
+}
 
 
 def load(folder: Path, **variables: str) -> Settings:
@@ -153,6 +164,61 @@ def test_what_can_not_be_used_is_told(tmp_path: Path, variables: dict[str, str],
     """By the variable it stands in."""
     told = complaints(tmp_path, **variables)
     assert any(one.startswith(f"{variable}: ") and text in one for one in told), told
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "name", "fix"),
+    [
+        ("message = '{{nodeId}}'", "message", "nodeId", "{{fields.nodeId}}"),
+        ("message = 'Do {{task}} for {{userid}}'", "message", "userid", "{{userId}}"),
+        (
+            "message = {code = ['{{task}}', {x = '{{inputs.model}}'}]}",
+            "message.code[1].x",
+            "inputs.model",
+            "{{fields.model}}",
+        ),
+        ("message = '{{task.0}}'", "message", "task.0", "{{task}}: it is a text"),
+        ("system = 'Of {{nodes.a}}'", "system", "nodes.a", "{{fields.nodes}}"),
+        ("system = 'Of {{payloads.a.b}}'", "system", "payloads.a.b", "{{payload.a.b}}"),
+        ("message = '{{#if task}}x{{/if}}'", "message", "#if task", "{{task}}"),
+        ("message = '{{ }}'", "message", "", "Name one of them"),
+    ],
+)
+def test_a_template_that_names_what_no_job_has_is_refused(
+    tmp_path: Path, table: str, place: str, name: str, fix: str
+) -> None:
+    """With its place, what there is and what was meant; it would fail each job."""
+    told = complaints(tmp_path, ROLES="x", ROLES_CONFIG=f"[roles.x]\n{table}")
+    found = next(one for one in told if f"{{{{{name}}}}}" in one)
+    assert f": roles.x.{place} names {{{{{name}}}}}, which no job has; there are: task, jobId, " in found
+
+    assert fix in found.partition(" inside the last two. ")[2]
+
+
+def test_all_wrong_names_are_told_at_once(tmp_path: Path) -> None:
+    """Of all roles of the file, built-in ones included."""
+    text = "[roles.x]\nmessage='{{a}} {{b}} {{a}}'\nsystem='{{c}}'\n[roles.agent]\nmessage='{{d}}'"
+    told = complaints(tmp_path, ROLES="x", ROLES_CONFIG=text)
+    assert [one.partition(" names ")[2][:5] for one in told] == ["{{c}}", "{{a}}", "{{b}}", "{{d}}"]
+
+
+@pytest.mark.parametrize(
+    "role", [*BUILT_IN.values(), Role("x", "jobs:x", message=EVERYTHING, system=json.dumps(EVERYTHING))]
+)
+def test_what_a_job_can_have_is_taken_and_rendered(tmp_path: Path, role: Role) -> None:
+    """The check and the job agree; what a job alone decides, inside payload and fields, is left to it."""
+    config = json.dumps({"roles": {role.name: {"message": role.message, "system": role.system}}})
+    (served,) = load(tmp_path, ROLES=role.name, ROLES_CONFIG=config).role_table
+    payload = {"a": [{"b": 1}], "a.b": 2}
+    fields = {"jobId": "j", "task": "t", "payload": json.dumps(payload), "nodeId": "n", "dotted.name": "d", "": "e"}
+    job = decode_job(role.name, role.stream, "1-0", {name.encode(): text.encode() for name, text in fields.items()})
+    scope = Scope(job.inputs, {})
+    assert scope.value(served.message, "message") is not None
+    assert "{{" not in scope.text(served.system, "system")
+
+
+def test_names_of_the_check_are_those_of_a_job() -> None:
+    assert {*TEXTS, *PARTS} == decode_job("x", "jobs:x", "1-0", {}).inputs.keys()
 
 
 def test_limits_of_variables_go_before_those_of_the_table(tmp_path: Path) -> None:
