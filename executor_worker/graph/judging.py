@@ -32,6 +32,10 @@ class Seen:
     inputs: Mapping[str, Any]
     past: Mapping[str, NodeEnd]
 
+    def absent(self) -> list[str]:
+        """Answer the nodes that have not completed."""
+        return [name for name, end in self.past.items() if end.status != "completed"]
+
     def rules(self) -> dict[str, Any]:
         """Answer what a router's rules are evaluated over."""
         return condition_scope(self.inputs, self.past, self.graph_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +36,7 @@ class Task:
         inputs: The graph's.
         outputs: Node id to output, of the nodes that have one.
         unfinished: Node id to status, of the nodes that have none yet; only for better messages.
-        further, message: See `Scope`.
+        further, message, absent: See `Scope`.
         rules: What a router's rules see; None: it is no router.
     """
 
@@ -48,6 +49,7 @@ class Task:
     unfinished: dict[str, str] = field(default_factory=dict)
     further: dict[str, Any] = field(default_factory=dict)
     message: Any = None
+    absent: Collection[str] = ()
     rules: dict[str, Any] | None = None
 
 
@@ -164,7 +166,7 @@ class Executor:
         return Priced(self._models, self._prices)
 
     def _context(self, task: Task, steps: Steps, shown: Journal, run_context: RunContext) -> Context:
-        scope = Scope(task.inputs, task.outputs, task.unfinished, task.further, task.message)
+        scope = Scope(task.inputs, task.outputs, task.unfinished, task.further, task.message, task.absent)
         return Context(
             scope=scope,
             steps=steps,

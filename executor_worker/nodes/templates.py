@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -109,6 +109,7 @@ class Scope:
         unfinished: Node id to status, of the nodes that have none yet; only for better messages.
         further: More names, which inputs and nodes of the same name hide.
         message: What a model is told where its node names no task; None: the inputs.
+        absent: Nodes that have not completed: they are null, and so is what is named inside of them.
     """
 
     inputs: dict[str, Any]
@@ -116,6 +117,7 @@ class Scope:
     unfinished: dict[str, str] = field(default_factory=dict)
     further: dict[str, Any] = field(default_factory=dict)
     message: Any = None
+    absent: Collection[str] = ()
     _found: dict[str, Any] = field(default_factory=dict)
     _texts: dict[str, str] = field(default_factory=dict)
     _key_dots: dict[int, int] = field(default_factory=dict)
@@ -209,7 +211,12 @@ class Scope:
             for names in (self.inputs, self.outputs, self.further):
                 if key in names and (value := self._descend(names[key], rest)) is not _NOTHING:
                     return value
-        return self._explicit(name)
+        return None if self._is_absent(parts) else self._explicit(name)
+
+    def _is_absent(self, parts: list[str]) -> bool:
+        if parts[0] == "nodes" and parts[1] in self.absent:
+            return True
+        return parts[0] in self.absent and parts[0] not in self.inputs
 
     def _explicit(self, name: str) -> Any:
         return {**self.further, "inputs": self.inputs, "nodes": self.outputs}.get(name, _NOTHING)

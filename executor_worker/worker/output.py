@@ -16,5 +16,5 @@ def rendered(template: Any, seen: Seen) -> Any:
         TemplateError: It names what there is not.
     """
     outputs = {name: one.output for name, one in seen.past.items()}
-    scope = Scope(dict(seen.inputs), outputs, further={"state": seen.state()})
+    scope = Scope(dict(seen.inputs), outputs, further={"state": seen.state()}, absent=seen.absent())
     return scope.value(template, "output")

@@ -180,9 +180,9 @@ def _task(node: TakenNode) -> Task:
     plan, seen = node.plan, node.seen
     outputs = {name: one.output for name, one in seen.past.items()}
     further = {"state": seen.state()}
-    inputs = dict(seen.inputs)
+    inputs, absent = dict(seen.inputs), seen.absent()
     if plan.input_mapping:
-        inputs = mapped_inputs(plan.input_mapping, inputs, Scope(inputs, outputs, further=further))
+        inputs = mapped_inputs(plan.input_mapping, inputs, Scope(inputs, outputs, further=further, absent=absent))
     return Task(
         graph_id=node.graph_id,
         node_id=node.node,
@@ -192,6 +192,7 @@ def _task(node: TakenNode) -> Task:
         outputs=outputs,
         further=further,
         message=_message(node, inputs) if plan.sources else None,
+        absent=absent,
         rules=seen.rules() if plan.type == "router" else None,
     )
 

@@ -246,3 +246,15 @@ def test_template_without_placeholders_is_left_as_it_is(template: Any) -> None:
     """Lists and objects are copied, nothing in them changes."""
     if "{{" not in as_json(template):
         assert Scope({}, {}).value(template, "p") == template
+
+
+def test_what_is_named_inside_of_a_node_that_has_not_completed_is_null() -> None:
+    """As the node itself is; an input of its name is none such, and what completed has what it has."""
+    outputs = {"skipped": None, "done": {"text": "x"}, "none": None, "q": None}
+    scope = Scope({"q": {"a": 1}}, outputs, absent=["skipped", "q"])
+    for name in ("skipped", "skipped.text", "nodes.skipped.text.0", "skipped.a.b", "nodes.q.b"):
+        assert scope.value(f"{{{{{name}}}}}", "p") is None, name
+        assert scope.text(f"<{{{{{name}}}}}>", "p") == "<null>"
+    for name in ("done.nothing", "none.text", "nodes.none.text", "q.b", "other.x", "nodes.other.x", "nodes."):
+        with pytest.raises(TemplateError):
+            scope.value(f"{{{{{name}}}}}", "p")
