@@ -6,14 +6,18 @@ Names are looked up by the renderer of templates; a path is what stands between 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from executor_worker.errors import TemplateError
 from executor_worker.graph.definition import Graph
+from executor_worker.graph.problems import cut
 from executor_worker.graph.prompts import Rendering
 
 _NOTHING = object()
+_WRONG = 20  # parts of an output that are told
+_SAID = 300  # characters of why
+_DEPTH = 20  # levels of an output whose parts are made one by one
 
 
 def mapped_inputs(mapping: Mapping[str, str], inputs: Mapping[str, Any], scope: Rendering) -> dict[str, Any]:
@@ -51,6 +55,35 @@ def run_output(graph: Graph, completed: Mapping[str, Any], scope: Rendering) -> 
     if graph.output is not None:
         return scope.value(graph.output, "output")
     return last_outputs(graph.leaves(), completed)
+
+
+def filled(template: Any, render: Callable[[Any], Any]) -> tuple[Any, dict[str, str]]:
+    """
+    Make a run's output of its template, as far as that goes: a part that can't be made is null.
+
+    Args:
+        render: Renders a part of it, or raises TemplateError.
+
+    Returns:
+        The output; and of what could not be made why, by its place.
+    """
+    wrong: dict[str, str] = {}
+    return _filled(template, render, "output", wrong, _DEPTH), wrong
+
+
+def _filled(template: Any, render: Callable[[Any], Any], where: str, wrong: dict[str, str], depth: int) -> Any:
+    try:
+        return render(template)
+    except TemplateError as error:
+        if depth and isinstance(template, dict):
+            return {
+                name: _filled(part, render, f"{where}.{cut(name)}", wrong, depth - 1) for name, part in template.items()
+            }
+        if depth and isinstance(template, list):
+            return [_filled(part, render, f"{where}[{at}]", wrong, depth - 1) for at, part in enumerate(template)]
+        if len(wrong) < _WRONG:
+            wrong[where] = cut(str(error).removeprefix("output: "), _SAID)
+        return None
 
 
 def last_outputs(leaves: Iterable[str], completed: Mapping[str, Any]) -> Any:

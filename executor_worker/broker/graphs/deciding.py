@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.heads import hash_of
@@ -14,6 +15,7 @@ from executor_worker.broker.graphs.requests import Request, Steps
 from executor_worker.broker.names import COMPLETED_STREAM, FAILED_STREAM, run_key
 from executor_worker.errors import TemplateError
 from executor_worker.graph.judging import Judgement, Seen, edges_taken, judge
+from executor_worker.graph.mappings import filled
 from executor_worker.graph.plan import NodePlan, output_of
 from executor_worker.graph.scopes import NodeEnd
 from executor_worker.json_text import dumps, loads
@@ -24,8 +26,15 @@ TOLD_AGAIN = 524288
 LATER = b"\x00"
 """For a run's output: the asking process can't make it, a worker will."""
 
-Render = Callable[[Any, Seen], Any]
-"""Renders a run's `output` template."""
+
+class Render(Protocol):
+    """Renders a run's `output` template, or a part of it."""
+
+    def __call__(self, template: Any, seen: Seen) -> Any:
+        """
+        Raises:
+            TemplateError: It names what there is not.
+        """
 
 
 @dataclass(slots=True)
@@ -36,7 +45,7 @@ class Deciding:
     Attributes:
         local: What ends in this very call: no other process can know of it yet.
         plans: Records that are known without asking.
-        output: The run's own output, as JSON, once it was asked for.
+        output: The run's own output, as JSON, once it was asked for; on another line, what of it could not be made.
     """
 
     graph_id: str
@@ -112,10 +121,13 @@ class Deciding:
         assert self.render is not None
         try:
             past, _ = yield from self._past(reads, just_ended, "")
-            value = self.render(template, Seen(self.graph_id, self.inputs or {}, past))
+            seen = Seen(self.graph_id, self.inputs or {}, past)
+            value, wrong = filled(template, partial(self.render, seen=seen))
             self.output = dumps(value)
-        except (TemplateError, ValueError):
-            self.output = b"null"
+        except (TemplateError, ValueError) as error:
+            self.output, wrong = b"null", {"output": str(error)}
+        if wrong:
+            self.output += b"\n" + dumps(wrong)
 
     def _lay_in_starts(self, led: Sequence[str], past: dict[str, NodeEnd]) -> Steps[None]:
         """Lay in the outputs of starts that are not stored twice: they are the inputs."""

@@ -89,6 +89,9 @@ def told(event: dict[str, Any]) -> tuple[str, str]:
             return event["type"], f"→ {data['next_node']}" if "next_node" in data else took
         case "node.failed" | "node.retrying" | "graph.failed":
             return event["type"], f"{data.get('error_code')}: {one_line(str(data.get('error')), 200)}"
+        case "graph.completed" if "output_errors" in data:
+            wrong = data["output_errors"].items()
+            return event["type"], "; ".join(f"{place}: {one_line(why, 200)}" for place, why in wrong)
         case "node.skipped":
             return event["type"], str(data.get("reason", ""))
         case "llm.called":

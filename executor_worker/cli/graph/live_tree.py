@@ -55,7 +55,7 @@ class Line:
         """Take over what an event tells."""
         kind, data = event["type"], event["data"]
         self.status = STATUSES.get(kind, self.status)
-        self.note = note if kind not in ("node.started", "node.completed", "graph.completed") or "→" in note else ""
+        self.note = note if kind not in ("node.started", "node.completed") or "→" in note else ""
         if kind in STATUSES:
             self._timed(datetime.fromisoformat(event["timestamp"]).timestamp())
         usage = data.get("usage") if kind in ("node.completed", "node.failed", "node.retrying") else None

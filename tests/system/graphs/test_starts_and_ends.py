@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,52 @@ def test_node_behind_any_sees_as_null_what_still_runs(
     first = result["result"]["first"]
     assert (first["status"], first["output"]) == ("completed", None)
     assert result["result"]["null"]["status"] == "completed"
+
+
+def test_what_is_named_inside_of_a_skipped_or_failed_node_is_null(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel
+) -> None:
+    """In a node's templates and mappings, and in the run's own output."""
+    executor(redis_server, workers=1, **TOOLS)
+    nodes = {
+        "a": calc("1"),
+        "skipped": calc("2"),
+        "failed": {**calc("1/0"), "on_failure": "continue"},
+        "both": {
+            **tool("passes", value="{{skipped.deep.er}} {{nodes.failed.x}} {{m}} {{a}}"),
+            "input_mapping": {"m": "skipped.x"},
+        },
+    }
+    edges = [
+        {"from": "a", "to": "skipped", "condition": "false"},
+        {"from": "a", "to": "both"},
+        {"from": "skipped", "to": "both"},
+        {"from": "failed", "to": "both"},
+    ]
+    output = {"own": "{{both}}", "skipped": "{{skipped.x.0}}", "failed": "<{{failed.x}}>"}
+    run = kernel.submit({"nodes": nodes, "edges": edges, "output": output})
+    result = kernel.wait(run)
+    assert result["output"] == {"own": "null null null 1", "skipped": None, "failed": "<null>"}
+    assert kernel.events(run)[-1]["data"] == {}
+
+
+@pytest.mark.parametrize("output", [{"good": "{{a}}", "bad": ["{{a.nothing}}"]}, "{{a.nothing}}"])
+@pytest.mark.parametrize("inline", [False, True])
+def test_part_of_a_runs_output_that_can_not_be_made_is_null_and_told(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel, output: Any, inline: bool
+) -> None:
+    """With the last event, whoever ends the run: a worker, or who submits it."""
+    executor(redis_server, workers=1)
+    nodes = {"a": {"type": "start"} if inline else calc("1")}
+    run = kernel.submit({"nodes": nodes, "output": output}, {"q": 1})
+    result, whole = kernel.wait(run), isinstance(output, str)
+    good = {"q": 1} if inline else 1
+    assert (result["status"], result["error"]) == ("completed", None)
+    assert result["output"] == (None if whole else {"good": good, "bad": [None]})
+    errors = kernel.events(run)[-1]["data"]["output_errors"]
+    assert list(errors) == ["output" if whole else "output.bad[0]"]
+    assert "unknown name {{a.nothing}}" in next(iter(errors.values()))
+    entries: Any = redis_server.client().xrange("dago:events:graph.events")
+    told = [json.loads(fields[b"data"]) for _, fields in entries]
+    (last,) = [event for event in told if event["graph_id"] == run and event["type"] == "graph.completed"]
+    assert last["data"] == {"graph_id": run, "output_errors": errors}

@@ -8,7 +8,7 @@ import pytest
 
 from executor_worker.errors import TemplateError
 from executor_worker.graph.definition import Graph
-from executor_worker.graph.mappings import mapped_inputs, mapped_output, run_output
+from executor_worker.graph.mappings import filled, mapped_inputs, mapped_output, run_output
 from executor_worker.nodes.templates import Scope
 
 SCOPE = Scope({"q": "whales"}, {"a": {"items": [{"id": 7}]}, "skipped": None})
@@ -60,3 +60,24 @@ def test_a_graphs_output_is_a_template_or_an_object_of_templates() -> None:
     )
     assert run_output(one, {}, SCOPE) == [{"id": 7}]
     assert run_output(many, {}, SCOPE) == {"id": 7, "text": "whales!", "none": None}
+
+
+def test_what_of_an_output_can_not_be_made_is_null_and_told() -> None:
+    """All else of it is there, at any depth; each place says why."""
+    template = {"id": "{{a.items.0.id}}", "in": [{"bad": "{{a.nothing}}"}, "{{q}}"], "worse": "x {{unknown}}"}
+    output, wrong = filled(template, lambda part: SCOPE.value(part, "output"))
+    assert output == {"id": 7, "in": [{"bad": None}, "whales"], "worse": None}
+    assert list(wrong) == ["output.in[0].bad", "output.worse"]
+    assert wrong["output.worse"].startswith("unknown name {{unknown}}; known are")
+    assert filled("{{q}}", lambda part: SCOPE.value(part, "output")) == ("whales", {})
+
+
+def test_reasons_for_an_output_that_can_not_be_made_are_bounded() -> None:
+    template = {f"{number:03}" + "k" * 1000: "{{" + "n" * 1000 + "}}" for number in range(100)}
+    output, wrong = filled(template, lambda part: SCOPE.value(part, "output"))
+    assert set(output) == set(template) and set(output.values()) == {None}
+    assert len(wrong) == 20 and sum(map(len, (*wrong, *wrong.values()))) < 20_000
+    deep: Any = "{{unknown}}"
+    for _ in range(100):
+        deep = [deep]
+    assert filled(deep, lambda part: SCOPE.value(part, "output"))[1].keys() == {"output" + "[0]" * 20}

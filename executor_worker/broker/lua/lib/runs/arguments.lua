@@ -27,5 +27,7 @@ local function read_decisions(run)
     run.given[id] = decision
   end
   local output = word()
+  local told = string.find(output, '\n', 1, true) -- what of it could not be made
+  if told then output, run.unfilled = string.sub(output, 1, told - 1), string.sub(output, told + 1) end
   return output ~= '' and output or nil
 end

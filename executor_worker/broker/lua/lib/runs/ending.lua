@@ -151,21 +151,20 @@ function runs.default_output(run, sinks)
   return parts
 end
 
--- The data of `graph.failed`: as the head keeps the error.
-function runs.event_of_error(text) return text end
-
 function runs.push_step(run, what)
   local entry = redis.call('XADD', run.shard .. 'steps', '*', 'data',
     '{"graph_id":' .. runs.quoted(run.id) .. ',"step":"' .. what .. '","v":' .. run.v .. '}')
   return run.shard .. 'steps ' .. entry
 end
 
--- The last event of an epoch. The output of a run that has none of its own is read off its nodes when it is over.
+-- The last event of an epoch; of a run that failed it has the error as the head keeps it, of one whose own output could not
+-- be made as a whole what of it could not. The output of a run that has none of its own is read off its nodes when it is over.
 function runs.log_end(run)
   local ended_as = runs.ended_as(run)
   runs.begin_run(run)
   run.status, run.stopping = ended_as, ''
-  runs.log_run(run, 'graph.' .. ended_as, ended_as == 'failed' and runs.event_of_error(run.error) or '{}')
+  local wrong = ended_as == 'completed' and run.unfilled
+  runs.log_run(run, 'graph.' .. ended_as, ended_as == 'failed' and run.error or wrong and '{"output_errors":' .. wrong .. '}' or '{}')
 end
 
 function runs.whole_document(run, output)
