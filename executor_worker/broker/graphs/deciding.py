@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.heads import hash_of
@@ -27,14 +26,8 @@ LATER = b"\x00"
 """For a run's output: the asking process can't make it, a worker will."""
 
 
-class Render(Protocol):
-    """Renders a run's `output` template, or a part of it."""
-
-    def __call__(self, template: Any, seen: Seen) -> Any:
-        """
-        Raises:
-            TemplateError: It names what there is not.
-        """
+Render = Callable[[Any, Seen], Any]
+"""Renders a run's `output` template, or a part of it; what names what there is not raises TemplateError."""
 
 
 @dataclass(slots=True)
@@ -118,11 +111,12 @@ class Deciding:
             self.skeleton = reply
         template, reads = output_of(self.skeleton)
         yield from self._know([])
-        assert self.render is not None
+        render = self.render
+        assert render is not None
         try:
             past, _ = yield from self._past(reads, just_ended, "")
             seen = Seen(self.graph_id, self.inputs or {}, past)
-            value, wrong = filled(template, partial(self.render, seen=seen))
+            value, wrong = filled(template, lambda part: render(part, seen))
             self.output = dumps(value)
         except (TemplateError, ValueError) as error:
             self.output, wrong = b"null", {"output": str(error)}

@@ -57,6 +57,7 @@ if not current then
 end
 if node.st == 'queued' then runs.start_again(run, id, stream, entry, count, consumer) end
 
+local told = #run.mirrored + 1 -- its end, behind a start that was told anew
 local cost = tonumber(string.match(own.rest, '"cost_usd":([%d.eE+-]+)') or 0)
 if what == 'again' then
   if run.stopping ~= '' then
@@ -93,7 +94,7 @@ local copied = own.status == 'failed' and what == 'ended' and mirrored()
 if copied then must_hold('stream', KEYS[6]) end
 if #letter > 0 then must_hold('stream', KEYS[5]) end
 local taken = runs.write_around(run, output, function()
-  if copied then redis.call('XADD', KEYS[6], '*', 'data', run.mirrored[1][2]) end
+  if copied then redis.call('XADD', KEYS[6], '*', 'data', run.mirrored[told][2]) end
   if cost > 0 then redis.call('HINCRBY', KEYS[4], 'cost', math.floor(cost * 1000000 + 0.5)) end
   if #letter > 0 then redis.call('XADD', KEYS[5], '*', unpack(letter)) end
   acknowledge()

@@ -14,10 +14,20 @@ import pytest
 from executor_worker.broker import Consumer, Link, Settled
 from executor_worker.broker.graphs import IdempotencyMismatch, TooManyRuns, drive, runs
 from executor_worker.broker.graphs.duties import work_off
+from executor_worker.broker.graphs.records import Decided, mirrored, rest_of
 from executor_worker.broker.graphs.requests import Steps
+from executor_worker.broker.graphs.settling import NodeCommit
 from executor_worker.broker.graphs.source import RUNS
 from executor_worker.broker.graphs.taken import TakenNode, taken_of
-from executor_worker.broker.names import GROUP, looks_key, run_key, steps_stream, timers_key
+from executor_worker.broker.names import (
+    COMPLETED_STREAM,
+    FAILED_STREAM,
+    GROUP,
+    looks_key,
+    run_key,
+    steps_stream,
+    timers_key,
+)
 from executor_worker.broker.queue.document import DOCUMENTS
 from executor_worker.broker.queue.journal import JournalKeys, Kept
 from executor_worker.broker.queue.source import Sources
@@ -84,21 +94,40 @@ def test_settle_whose_reply_was_lost_finds_its_own_commit(db: Client, play: Call
     assert log(db, run.id) == before and db.xlen("executor.work") == 1
 
 
-@pytest.mark.parametrize("then", ["nothing", "a look", "a hold"])
-def test_start_that_redis_has_lost_is_made_up_for_by_the_settle(
-    db: Client, play: Callable[..., Play], link: Link, then: str
-) -> None:
-    """Redis knows of the node what it knew before: its holder's end counts, and nothing is left of its item."""
-    run = play("a", "b")
+def take_and_lose_that(run: Play, worker: Consumer, db: Client) -> None:
+    """A worker takes a node; Redis loses its last writes."""
     db.xgroup_create("executor.work", GROUP, "0")
     before = {key: db.dump(key) for key in db.keys("*")}
-    worker = run.workers[0]
     run.take(worker)
     for key in db.keys("*"):
         if key in before:
             db.restore(key, 0, before[key], replace=True)
         else:
             db.delete(key)
+
+
+def test_failure_whose_start_redis_has_lost_is_mirrored_as_itself(db: Client, link: Link, consumer: Make) -> None:
+    """For orchestrators that read the completed events alone: not the start, which is told anew just before it."""
+    worker = consumer("w.1", sources=SOURCES, failures="always")
+    run = Play(made(chain("a", "b")), db, link, [worker], window=500)
+    take_and_lose_that(run, worker, db)
+    hand = run.hands[worker]
+    mirror = mirrored("node.failed", run.id, "a", {"error": "it broke"})
+    failed = Decided("a", "failed", "-", rest=rest_of("it broke", {}), stream=FAILED_STREAM, mirror=mirror)
+    commit = NodeCommit(run.id, "a", hand.node.epoch, hand.node.attempt, failed)
+    assert worker.settle(hand.claim.held, commit, take_next=False).ending is Settled.settled
+    (own,), (copy,) = (db.xrange(stream) for stream in (FAILED_STREAM, COMPLETED_STREAM))
+    assert copy[1] == own[1] and json.loads(copy[1][b"data"])["data"]["error"] == "it broke"
+
+
+@pytest.mark.parametrize("then", ["nothing", "a look", "a hold"])
+def test_start_that_redis_has_lost_is_made_up_for_by_the_settle(
+    db: Client, play: Callable[..., Play], link: Link, then: str
+) -> None:
+    """Redis knows of the node what it knew before: its holder's end counts, and nothing is left of its item."""
+    run = play("a", "b")
+    worker = run.workers[0]
+    take_and_lose_that(run, worker, db)
     if then == "a look":
         db.zadd(looks_key(), {run.id: 0})
         assert drive(link, work_off()).mended == 0
