@@ -59,7 +59,8 @@ def requeue(settings: Settings, args: argparse.Namespace) -> int:
             return _retried(link, letter, graph_id)
 
         if args.all:
-            return _requeue_all(list(letters(link, streams=_streams(settings, link))), put_back)
+            found = list(letters(link, streams=_streams(settings, link)))
+            return _with_all(found, lambda letter: _requeued(letter, put_back))
 
         def put_back_all(ident: str) -> None:
             for letter in _find(settings, link, ident):
@@ -71,12 +72,18 @@ def requeue(settings: Settings, args: argparse.Namespace) -> int:
 def drop(settings: Settings, args: argparse.Namespace) -> int:
     with closing(connect(settings)) as link:
 
-        def delete(ident: str) -> None:
-            for letter in _find(settings, link, ident):
-                if drop_letter(link, letter):
-                    print(f"{letter.id} dropped", flush=True)
+        def delete(letter: Letter) -> None:
+            if drop_letter(link, letter):
+                print(f"{letter.id} dropped", flush=True)
 
-        return _each(args.ids, delete)
+        if args.all:
+            return _with_all(list(letters(link, streams=_streams(settings, link))), delete)
+
+        def delete_all(ident: str) -> None:
+            for letter in _find(settings, link, ident):
+                delete(letter)
+
+        return _each(args.ids, delete_all)
 
 
 def _run_of(letter: Letter) -> str | None:
@@ -101,10 +108,10 @@ def _retried(link: Link, letter: Letter, graph_id: str) -> str:
     return f"epoch {retried.epoch} of run {graph_id}"
 
 
-def _requeue_all(found: Sequence[Letter], put_back: Callable[[Letter], str | None]) -> int:
-    """Put back all there were when we looked; what another has taken meanwhile is no failure."""
+def _with_all(found: Sequence[Letter], act: Callable[[Letter], object]) -> int:
+    """Act on all there were when we looked; what another has taken meanwhile is no failure."""
     for letter in found:
-        _requeued(letter, put_back)
+        act(letter)
     if not found:
         print("there are no dead letters", file=sys.stderr)
     return DONE

@@ -16,7 +16,8 @@ _DEAD = """\
   executor-worker dead show 1700000000000-0
   executor-worker dead requeue 1700000000000-0 1700000000001-0
   executor-worker dead requeue --all
-  executor-worker dead drop 1700000000000-0"""
+  executor-worker dead drop 1700000000000-0
+  executor-worker dead drop --all"""
 _FAILED = """\
   executor-worker failed list --code llm_refused --since 1h
   executor-worker failed show my-graph my-node
@@ -43,7 +44,9 @@ def dead(commands: Commands) -> None:
     which.add_argument("ids", metavar="ID", nargs="*", default=[], help="as `dead list` shows it")
     which.add_argument("--all", action="store_true", help="all there are now")
     parser = add(actions, "drop", "delete dead letters for good", "dead:drop")
-    parser.add_argument("ids", metavar="ID", nargs="+", help="as `dead list` shows it")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("ids", metavar="ID", nargs="*", default=[], help="as `dead list` shows it")
+    which.add_argument("--all", action="store_true", help="all there are now")
 
 
 def failed(commands: Commands) -> None:

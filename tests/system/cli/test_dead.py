@@ -138,6 +138,16 @@ def test_letters_are_dropped(run: Run, redis_server: RedisServer) -> None:
     assert [one["id"] for one in run("dead", "list", "--json", **redis_server.env).json] == [ids[2]]
 
 
+def test_all_letters_are_dropped(run: Run, redis_server: RedisServer) -> None:
+    """Of all streams; none is no error, and nothing named is wrong usage."""
+    first, second = bury(redis_server), bury(redis_server, stream=EVENTS)
+    done = run("dead", "drop", "--all", **redis_server.env)
+    assert (done.status, done.out) == (0, f"{first} dropped\n{second} dropped\n")
+    done = run("dead", "drop", "--all", **redis_server.env)
+    assert (done.status, done.out) == (0, "") and "no dead letters" in done.err
+    assert run("dead", "drop", **redis_server.env).status == 2
+
+
 @pytest.mark.parametrize("action", ["show", "requeue", "drop"])
 @pytest.mark.parametrize("ident", ["9-9", "nonsense", "-", "+"])
 def test_an_unknown_id_is_status_1(run: Run, redis_server: RedisServer, action: str, ident: str) -> None:
