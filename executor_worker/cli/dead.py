@@ -15,6 +15,7 @@ from executor_worker.broker.queue.dead_letters import Letter, find, letters
 from executor_worker.broker.queue.dead_letters import drop as drop_letter
 from executor_worker.broker.queue.dead_letters import requeue as requeue_letter
 from executor_worker.broker.queue.queues import known_streams
+from executor_worker.broker.queue.router_work import with_letters
 from executor_worker.cli.display import LONGEST, one_line, print_json, print_table
 from executor_worker.cli.exits import DONE, FAILED, Quit
 from executor_worker.envelopes.role_job import readable
@@ -144,8 +145,8 @@ class NotFound(Quit):
 
 
 def _streams(settings: Settings, link: Link) -> tuple[str, ...]:
-    """All streams whose items may be dead: those of graphs, and those of roles."""
-    return *known_streams(link), *known_role_streams(settings, link)
+    """All streams whose items may be dead: those of graphs, of routers and of roles."""
+    return *known_streams(link), *with_letters(link), *known_role_streams(settings, link)
 
 
 def _find(settings: Settings, link: Link, ident: str) -> list[Letter]:

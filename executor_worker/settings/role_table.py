@@ -19,7 +19,9 @@ ROLE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 CHAT = "chat"
 VARIABLE = "ROLES_CONFIG"
 _OF_PAYLOAD = re.compile(r"\{\{\s*(inputs\.)?(fields\.)?payload\s*[.}]")
-_STREAM = re.compile(r"(?!executor\.|dago:|signalr:updates$|chat\.jobs)[!-~]{1,200}")  # those have another use
+_STREAM = re.compile(
+    r"(?!executor\.|router\.(?:work|decided)|dago:|signalr:updates$|chat\.jobs)[!-~]{1,200}"
+)  # those have another use
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ KEYS = (
     "executor.work",
     "executor.work:*",
     "dago:*",
-    "router.work",
+    "router.work*",
     "router.decided*",
     "graph:state:*",
     "jobs:*",

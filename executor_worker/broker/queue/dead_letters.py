@@ -9,7 +9,7 @@ from typing import Any
 from executor_worker.broker.connection.command import Word
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import script
-from executor_worker.broker.names import STATE_PREFIX, WORK_STREAMS, dead_stream, own_journal
+from executor_worker.broker.names import ROUTER_STREAMS, STATE_PREFIX, WORK_STREAMS, dead_stream, own_journal
 from executor_worker.envelopes.role_job import job_of_letter
 from executor_worker.envelopes.work_item import names_in
 from executor_worker.errors import StateInvalid, StreamError
@@ -17,7 +17,7 @@ from executor_worker.graph.state import GraphState, requeue_node
 from executor_worker.json_text import loads
 
 PAGE = 100
-_OURS = WORK_STREAMS  # and queues, whose names begin so
+_OURS = (*WORK_STREAMS, *ROUTER_STREAMS)  # and queues, whose names begin so
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ class DocumentCommit:
         events: Pairs of stream and `data`.
         failure: The first event tells of a failure, so that it may be due in the stream of completed events as well.
         dead: Fields of the dead letter; None if the item is not dead.
+        dead_stream: Where it goes, if that is not with the dead letters of the item's own stream.
         journal: The run's; None if none was kept.
         last_record: What the journal ends with.
         graph_id, failed_node: Whose item is kept for `failed retry`; empty if the node has not failed.
@@ -43,6 +44,7 @@ class DocumentCommit:
     events: list[tuple[str, bytes]] = field(default_factory=list)
     failure: bool = False
     dead: dict[str, bytes | str] | None = None
+    dead_stream: str = ""
     journal: str | None = None
     last_record: bytes = b""
     force: bool = False
@@ -52,8 +54,8 @@ class DocumentCommit:
     def words(self, held: Held, terms: Terms) -> tuple[list[Word], list[Word]]:
         """KEYS and ARGV of settle.lua; see `Commit`."""
         keys: list[Word] = [
-            held.stream, MARKERS, RESETS, self.state_key or MARKERS, terms.dead_stream, COMPLETED_STREAM,
-            self.journal or MARKERS, FAILED_PREFIX + self.graph_id if self.failed_node else MARKERS,
+            held.stream, MARKERS, RESETS, self.state_key or MARKERS, self.dead_stream or terms.dead_stream,
+            COMPLETED_STREAM, self.journal or MARKERS, FAILED_PREFIX + self.graph_id if self.failed_node else MARKERS,
         ]  # fmt: skip
         words: list[Word] = [
             terms.group, held.consumer, held.entry, held.count, b"1" if self.force else b"",

@@ -15,6 +15,7 @@ from executor_worker.broker.names import (
     RESETS,
     RESULT_STREAMS,
     ROLE_QUEUES,
+    ROUTER_STREAMS,
     TAKEN_STREAMS,
     dead_stream,
     uncounted_key,
@@ -32,7 +33,9 @@ def wrong_keys(link: Link, streams: Sequence[str] = TAKEN_STREAMS) -> list[str]:
     Raises:
         StreamUnavailable: No reply.
     """
-    expected = dict.fromkeys((*streams, *map(dead_stream, streams), *RESULT_STREAMS, PROGRESS_STREAM), "stream")
+    expected = dict.fromkeys(
+        (*streams, *map(dead_stream, (*streams, *ROUTER_STREAMS)), *RESULT_STREAMS, PROGRESS_STREAM), "stream"
+    )
     expected |= dict.fromkeys((*map(uncounted_key, streams), MARKERS, RESETS, LAST_READ, PARKED), "hash")
     expected |= dict.fromkeys((AWAITED, QUEUES, ROLE_QUEUES), "set")
     found = link.batch([("TYPE", name) for name in expected])

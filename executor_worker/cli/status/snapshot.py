@@ -14,9 +14,10 @@ from executor_worker.broker.fleet.registry import read_registry, registry_keys
 from executor_worker.broker.fleet.throttle_views import Throttled, throttled
 from executor_worker.broker.graphs import drive
 from executor_worker.broker.graphs.overview import RunsOverview, overview
-from executor_worker.broker.names import ROLE_GROUP
+from executor_worker.broker.names import ROLE_GROUP, ROUTER_GROUP
 from executor_worker.broker.queue.backlog import Backlog, backlog
 from executor_worker.broker.queue.queues import known_streams
+from executor_worker.broker.queue.router_work import with_letters
 from executor_worker.broker.queue.source import Groups
 from executor_worker.cli.status.here import wanted_pool
 from executor_worker.cli.status.pool_http import PoolView, look_at_named, look_at_pool
@@ -147,8 +148,9 @@ class Onlooker:
     def _backlog(self, link: Link) -> list[Backlog]:
         """Measure all streams there are, also those that no pool serves."""
         roles = known_role_streams(self._settings, link)
-        streams = (*known_streams(link, self._settings.queues), *roles)
-        groups = Groups(dict.fromkeys(roles, ROLE_GROUP))
+        routers = with_letters(link)
+        streams = (*known_streams(link, self._settings.queues), *routers, *roles)
+        groups = Groups({**dict.fromkeys(routers, ROUTER_GROUP), **dict.fromkeys(roles, ROLE_GROUP)})
         return backlog(link, delete_settled=self._settings.delete_settled, streams=streams, groups=groups)
 
     def _limits(self, link: Link) -> list[LimitView]:

@@ -265,6 +265,7 @@ class _DocumentDraft(RareDraft):
             events=events,
             failure=failed,
             dead=self._dead() if conclusion.dead_reason is not None else None,
+            dead_stream=self._letters() if conclusion.dead_reason is not None else "",
             journal=conclusion.journal,
             last_record=LAST_RECORD,
             force=self.forced,

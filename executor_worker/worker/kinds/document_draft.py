@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from executor_worker.broker import COMPLETED_STREAM, FAILED_STREAM, Settled, Settlement
+from executor_worker.broker.names import dead_stream
+from executor_worker.broker.queue.router_work import origin_of
 from executor_worker.envelopes.events import completed_event, failed_event
 from executor_worker.errors import StateInvalid
 from executor_worker.graph.state import CANCELLED, GraphState, new_document, splice_node
@@ -110,7 +112,15 @@ class RareDraft(Draft):
         if letter is None:
             return None
         delivery = self._work.claim.delivery
+        origin = origin_of(delivery.fields)
+        if origin is not None:
+            return {**origin.kept, **letter, "original_id": origin.entry}
         return {"data": delivery.data or b"", **_kept(delivery.fields if delivery.data is None else None), **letter}
+
+    def _letters(self) -> str:
+        """The stream of its dead letter if it was handed on: that of the stream where it was put."""
+        origin = origin_of(self._work.claim.delivery.fields)
+        return dead_stream(origin.stream) if origin is not None else ""
 
 
 def _kept(fields: Mapping[bytes, bytes] | None) -> dict[str, bytes | str]:

@@ -141,6 +141,7 @@ def test_a_message_is_made_of_the_payload_where_a_template_names_it(message: str
         ({"ROLES": "x", "ROLES_CONFIG": "[roles.x]\nmax_tokens = true"}, "ROLES_CONFIG", "whole number"),
         ({"ROLES": "x", "ROLES_CONFIG": "[roles.x]\nstream = 'a b'"}, "ROLES_CONFIG", "stream"),
         ({"ROLES": "x", "ROLES_CONFIG": "[roles.x]\nstream = 'executor.work'"}, "ROLES_CONFIG", "no other use"),
+        ({"ROLES": "x", "ROLES_CONFIG": "[roles.x]\nstream = 'router.work'"}, "ROLES_CONFIG", "no other use"),
         ({"ROLES": "x", "ROLES_CONFIG": "[roles.x]\ntools = 'calculate'"}, "ROLES_CONFIG", "list"),
         ({"ROLES": "x", "ROLES_CONFIG": "[other.x]"}, "ROLES_CONFIG", "tables roles.<name>"),
         ({"ROLES": "total", "ROLES_CONFIG": "[roles.total]"}, "ROLES_CONFIG", "MAX_TOTAL is another setting"),
