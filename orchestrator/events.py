@@ -245,14 +245,13 @@ class Feeds:
         if self._clock is None:
             self._look()
         try:
-            await asyncio.gather(*map(self._subscriptions.add, channels))
+            await self._subscriptions.add(*channels)
             yield feed, reader
         finally:
             feed.readers.discard(reader)
             if not feed.readers and self._feeds.get(graph_id) is feed:
                 del self._feeds[graph_id]
-            for channel in channels:
-                await self._subscriptions.remove(channel)
+            await self._subscriptions.remove(*channels)
 
     def _look(self) -> None:
         """Note the time at all readers: cheaper than a timer of each, each time."""

@@ -205,25 +205,43 @@ class Subscriptions:
         self._connection: Any = None
         self._task: asyncio.Task[None] | None = None
 
-    async def add(self, channel: str) -> None:
-        """Listen to *channel*, as often as it was added; what comes from now on is heard, or `lost` is told."""
-        self._channels[channel] = self._channels.get(channel, 0) + 1
-        if self._channels[channel] == 1:
-            self._confirmed[channel] = asyncio.Event()
-            if self._task is None:
-                self._task = asyncio.create_task(self._listen())
-            else:
-                await self._tell("SUBSCRIBE", channel)
+    async def add(self, *channels: str) -> None:
+        """
+        Listen to *channels*, as often as they were added; what comes from now on is heard, or `lost` is told.
+
+        They are counted before anything is waited for: who is cancelled in here takes them back like anybody else.
+        """
+        new = [channel for channel in channels if self._count(channel)]
+        confirmed = [self._confirmed[channel] for channel in channels]
+        if new and self._task is None:
+            self._task = asyncio.create_task(self._listen())
+        elif new:
+            await self._tell("SUBSCRIBE", *new)
         with suppress(TimeoutError):  # Redis is away: when it is back, `lost` is told
             async with asyncio.timeout(CONFIRMED_S):
-                await self._confirmed[channel].wait()
+                for one in confirmed:
+                    await one.wait()
 
-    async def remove(self, channel: str) -> None:
-        """Take one addition of *channel* back."""
+    async def remove(self, *channels: str) -> None:
+        """Take one addition of each of *channels* back."""
+        if idle := [channel for channel in channels if self._discount(channel)]:
+            await self._tell("UNSUBSCRIBE", *idle)
+
+    def _count(self, channel: str) -> bool:
+        """Count an addition; tells whether it is the first one."""
+        self._channels[channel] = self._channels.get(channel, 0) + 1
+        if self._channels[channel] > 1:
+            return False
+        self._confirmed[channel] = asyncio.Event()
+        return True
+
+    def _discount(self, channel: str) -> bool:
+        """Take an addition back; tells whether it was the last one."""
         self._channels[channel] -= 1
-        if not self._channels[channel]:
-            del self._channels[channel], self._confirmed[channel]
-            await self._tell("UNSUBSCRIBE", channel)
+        if self._channels[channel]:
+            return False
+        del self._channels[channel], self._confirmed[channel]
+        return True
 
     async def close(self) -> None:
         """Listen to nothing any more."""

@@ -1,0 +1,54 @@
+"""Readers of a run's feed that come and go, beside one that stays."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from executor_worker.broker import Endpoint
+from executor_worker.broker.connection.asynchronous import connect
+from executor_worker.broker.names import live_channel
+from orchestrator.events import Feeds
+from tests.kit import RedisServer
+
+RUN = "01938a5c-1f5e-7c44-9d1e-2c6fd2b7a000"
+
+
+def test_a_reader_that_leaves_while_it_comes_takes_nothing_from_the_others(redis_server: RedisServer) -> None:
+    """What it had not yet begun to listen to is not left: who stays goes on being told."""
+
+    async def never() -> bool:
+        return False
+
+    async def come_and_go(feeds: Feeds) -> None:
+        leaving = asyncio.ensure_future(feeds.wait(RUN, never, 10))
+        await asyncio.sleep(0)  # it has begun, and not got far
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+
+    async def watch() -> None:
+        client = connect(Endpoint.parse(redis_server.unix_url), "feeds")
+        feeds, looks = Feeds(client, asyncio.Event()), asyncio.Queue[None]()
+
+        async def look() -> bool:
+            looks.put_nowait(None)
+            return False
+
+        staying = asyncio.ensure_future(feeds.wait(RUN, look, 60))
+        try:
+            await looks.get()
+            for _ in range(3):
+                await come_and_go(feeds)
+            with redis_server.client() as db:
+                assert db.publish(live_channel(RUN), "2") == 1
+            async with asyncio.timeout(10):  # far below what it takes to look unasked
+                await looks.get()
+        finally:
+            staying.cancel()
+            await asyncio.gather(staying, return_exceptions=True)
+            await feeds.close()
+            await client.aclose()
+
+    asyncio.run(watch())
