@@ -13,7 +13,7 @@ import httpx2
 
 from executor_worker.client import protocol
 from executor_worker.client.errors import DagoError, DagoUnavailable, NotEnded
-from executor_worker.client.protocol import PAUSES_S, POLL_S, READ_S, TRIES, Blocks, Call, Position
+from executor_worker.client.protocol import ANSWER_S, PAUSES_S, POLL_S, READ_S, TRIES, Blocks, Call, Position
 
 Document = dict[str, Any]
 
@@ -30,9 +30,10 @@ class AsyncDagoClient:
     Calls that change nothing twice are repeated while the API can't be reached, for some seconds.
     """
 
-    def __init__(self, url: str, token: str | None = None, *, timeout: float = 30.0) -> None:
+    def __init__(self, url: str, token: str | None = None, *, timeout: float = ANSWER_S) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx2.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=timeout)
+        self._limit_s = timeout
 
     async def __aenter__(self) -> AsyncDagoClient:
         return self
@@ -109,7 +110,11 @@ class AsyncDagoClient:
         ends = None if timeout is None else time.monotonic() + timeout
         while True:
             left = POLL_S if ends is None else min(max(ends - time.monotonic(), 0), POLL_S)
-            await self._ask(protocol.of_run(graph_id, "/status", wait=int(left)), seconds=left + READ_S)
+            try:
+                await self._ask(protocol.of_run(graph_id, "/status", wait=int(left)), seconds=left + self._limit_s)
+            except DagoUnavailable as error:
+                if not error.timed_out or left < POLL_S:
+                    raise  # else the connection may have got lost in silence: the next call finds out
             try:
                 return await self.get_result(graph_id)
             except DagoError as error:
@@ -137,9 +142,10 @@ class AsyncDagoClient:
                     failures = 0
                     yield event
             except (DagoUnavailable, httpx2.TransportError) as error:
-                failures += 1
-                if failures > TRIES * 2:
-                    raise self._unreachable(error) from error
+                failed = self._unreachable(error, self._limit_s)
+                failures += TRIES if failed.timed_out else 1
+                if failures > TRIES * 2 or (failed.timed_out and not position.joined):
+                    raise failed from error
                 await asyncio.sleep(PAUSES_S[min(failures, len(PAUSES_S)) - 1])
             else:
                 if await self._has_ended(graph_id, position):
@@ -183,14 +189,14 @@ class AsyncDagoClient:
         for attempt in range(1, TRIES + 1):
             try:
                 return await self._once(call, seconds)
-            except DagoUnavailable:
-                if attempt == TRIES or not call.repeatable:
+            except DagoUnavailable as error:
+                if attempt == TRIES or not call.repeatable or error.timed_out:
                     raise
                 await asyncio.sleep(PAUSES_S[attempt - 1])
         raise AssertionError("unreachable")
 
     async def _once(self, call: Call, seconds: float | None) -> Any:
-        timeout = httpx2.USE_CLIENT_DEFAULT if seconds is None else httpx2.Timeout(seconds)
+        limit_s = self._limit_s if seconds is None else seconds
         try:
             answer = await self._http.request(
                 call.method,
@@ -198,22 +204,25 @@ class AsyncDagoClient:
                 params=dict(call.query),
                 content=call.content,
                 headers=dict(call.headers),
-                timeout=timeout,
+                timeout=limit_s,
             )
         except httpx2.TransportError as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable(error, limit_s, call) from error
         return protocol.answer_of(answer.status_code, answer.headers, answer.content)
 
     async def _stream(self, graph_id: str, position: Position, deltas: bool) -> AsyncIterator[Document]:
         call = protocol.of_run(graph_id, "/events", after=position.cursor, deltas=int(deltas))
         headers = {"Accept": "text/event-stream"}
         blocks = Blocks()
-        timeout = httpx2.Timeout(READ_S)
+        limits = protocol.limits(self._limit_s)
+        parameters, extensions = dict(call.query), {"timeout": limits}
         async with self._http.stream(
-            "GET", call.path, params=dict(call.query), headers=headers, timeout=timeout
+            "GET", call.path, params=parameters, headers=headers, extensions=extensions
         ) as answer:
+            limits["read"] = READ_S  # from here on: it has answered
             if answer.status_code != 200:
                 protocol.refuse(answer.status_code, answer.headers, await answer.aread())
+            position.joined = True
             async for line in answer.aiter_lines():
                 for cursor, name, data in blocks.line(line):
                     event = position.take(cursor, name, data)
@@ -226,5 +235,5 @@ class AsyncDagoClient:
         seq = int(position.cursor.partition("-")[0] or 0)
         return status["completed_at"] is not None and status["seq"] <= seq
 
-    def _unreachable(self, error: Exception) -> DagoUnavailable:
-        return protocol.unreachable(self._http.base_url, error)
+    def _unreachable(self, error: Exception, limit_s: float, call: Call | None = None) -> DagoUnavailable:
+        return protocol.unreachable(self._http.base_url, error, limit_s, call)

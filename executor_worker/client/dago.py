@@ -12,7 +12,7 @@ import httpx2
 
 from executor_worker.client import protocol
 from executor_worker.client.errors import DagoError, DagoUnavailable, NotEnded
-from executor_worker.client.protocol import PAUSES_S, POLL_S, READ_S, TRIES, Blocks, Call, Position
+from executor_worker.client.protocol import ANSWER_S, PAUSES_S, POLL_S, READ_S, TRIES, Blocks, Call, Position
 
 Document = dict[str, Any]
 
@@ -24,12 +24,14 @@ class DagoClient:
         token: Where it takes one.
         timeout: Seconds for one answer, long polls and streams excepted.
 
-    Calls that change nothing twice are repeated while the API can't be reached, for some seconds.
+    Calls that change nothing twice are repeated while the API can't be reached, for some seconds; not those that it has
+    taken and does not answer in time.
     """
 
-    def __init__(self, url: str, token: str | None = None, *, timeout: float = 30.0) -> None:
+    def __init__(self, url: str, token: str | None = None, *, timeout: float = ANSWER_S) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._http = httpx2.Client(base_url=url.rstrip("/"), headers=headers, timeout=timeout)
+        self._limit_s = timeout
 
     def __enter__(self) -> DagoClient:
         return self
@@ -106,7 +108,11 @@ class DagoClient:
         ends = None if timeout is None else time.monotonic() + timeout
         while True:
             left = POLL_S if ends is None else min(max(ends - time.monotonic(), 0), POLL_S)
-            self._ask(protocol.of_run(graph_id, "/status", wait=int(left)), seconds=left + READ_S)
+            try:
+                self._ask(protocol.of_run(graph_id, "/status", wait=int(left)), seconds=left + self._limit_s)
+            except DagoUnavailable as error:
+                if not error.timed_out or left < POLL_S:
+                    raise  # else the connection may have got lost in silence: the next call finds out
             try:
                 return self.get_result(graph_id)
             except DagoError as error:
@@ -134,9 +140,10 @@ class DagoClient:
                     failures = 0
                     yield event
             except (DagoUnavailable, httpx2.TransportError) as error:
-                failures += 1
-                if failures > TRIES * 2:
-                    raise self._unreachable(error) from error
+                failed = self._unreachable(error, self._limit_s)
+                failures += TRIES if failed.timed_out else 1
+                if failures > TRIES * 2 or (failed.timed_out and not position.joined):
+                    raise failed from error
                 time.sleep(PAUSES_S[min(failures, len(PAUSES_S)) - 1])
             else:
                 if self._has_ended(graph_id, position):
@@ -180,14 +187,14 @@ class DagoClient:
         for attempt in range(1, TRIES + 1):
             try:
                 return self._once(call, seconds)
-            except DagoUnavailable:
-                if attempt == TRIES or not call.repeatable:
+            except DagoUnavailable as error:
+                if attempt == TRIES or not call.repeatable or error.timed_out:
                     raise
                 time.sleep(PAUSES_S[attempt - 1])
         raise AssertionError("unreachable")
 
     def _once(self, call: Call, seconds: float | None) -> Any:
-        timeout = httpx2.USE_CLIENT_DEFAULT if seconds is None else httpx2.Timeout(seconds)
+        limit_s = self._limit_s if seconds is None else seconds
         try:
             answer = self._http.request(
                 call.method,
@@ -195,20 +202,23 @@ class DagoClient:
                 params=dict(call.query),
                 content=call.content,
                 headers=dict(call.headers),
-                timeout=timeout,
+                timeout=limit_s,
             )
         except httpx2.TransportError as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable(error, limit_s, call) from error
         return protocol.answer_of(answer.status_code, answer.headers, answer.content)
 
     def _stream(self, graph_id: str, position: Position, deltas: bool) -> Iterator[Document]:
         call = protocol.of_run(graph_id, "/events", after=position.cursor, deltas=int(deltas))
         headers = {"Accept": "text/event-stream"}
         blocks = Blocks()
-        timeout = httpx2.Timeout(READ_S)
-        with self._http.stream("GET", call.path, params=dict(call.query), headers=headers, timeout=timeout) as answer:
+        limits = protocol.limits(self._limit_s)
+        parameters, extensions = dict(call.query), {"timeout": limits}
+        with self._http.stream("GET", call.path, params=parameters, headers=headers, extensions=extensions) as answer:
+            limits["read"] = READ_S  # from here on: it has answered
             if answer.status_code != 200:
                 protocol.refuse(answer.status_code, answer.headers, answer.read())
+            position.joined = True
             for line in answer.iter_lines():
                 for cursor, name, data in blocks.line(line):
                     event = position.take(cursor, name, data)
@@ -221,5 +231,5 @@ class DagoClient:
         seq = int(position.cursor.partition("-")[0] or 0)
         return status["completed_at"] is not None and status["seq"] <= seq
 
-    def _unreachable(self, error: Exception) -> DagoUnavailable:
-        return protocol.unreachable(self._http.base_url, error)
+    def _unreachable(self, error: Exception, limit_s: float, call: Call | None = None) -> DagoUnavailable:
+        return protocol.unreachable(self._http.base_url, error, limit_s, call)

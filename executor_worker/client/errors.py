@@ -29,10 +29,18 @@ class DagoError(ExecutorError):
 
 
 class DagoUnavailable(DagoError):
-    """The API can't be reached, or can't reach its Redis: later the same may succeed."""
+    """
+    The API can't be reached, or can't reach its Redis: later the same may succeed.
 
-    def __init__(self, message: str, status: int = 0, retry_after: float | None = None) -> None:
+    Attributes:
+        timed_out: Nothing came within the time for one answer: it hangs, or is no API.
+    """
+
+    def __init__(
+        self, message: str, status: int = 0, retry_after: float | None = None, *, timed_out: bool = False
+    ) -> None:
         super().__init__(message, "UNAVAILABLE", status, None, retry_after)
+        self.timed_out = timed_out
 
 
 class NotEnded(DagoError):

@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 from urllib.parse import quote
 
+import httpx2
+
 from executor_worker.client.errors import DagoError, DagoUnavailable
 from executor_worker.json_text import dumps, loads
 from executor_worker.network_errors import reason_of
 from executor_worker.settings.addresses import without_password
 
 V1 = "/api/v1"
+ANSWER_S = 30.0  # for one answer; more than a busy API needs, and little enough for who sits before it
 POLL_S = 30  # how long one long poll waits
-READ_S = 60.0  # without a byte a connection counts as lost; streams say something every 15 s
-TRIES = 5  # of what may be repeated
+READ_S = 60.0  # without a byte a stream counts as lost; it says something every 15 s
+TRIES = 5  # of what may be repeated; a call that was not answered in time is not
 PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 _NO_API = "what answers is not the API, or a proxy before it; see that the address is the API's"
 
@@ -60,6 +63,11 @@ def listing(limit: int, cursor: str | None, wanted: Mapping[str, Any]) -> Call:
     return Call("GET", f"{V1}/graphs", query={**query, "limit": limit, "label": labels, "cursor": cursor or ""})
 
 
+def limits(seconds: float) -> dict[str, float]:
+    """The limits of one request, each in seconds; its client reads them anew for the body of an answer."""
+    return dict.fromkeys(("connect", "read", "write", "pool"), seconds)
+
+
 def answer_of(status: int, headers: Mapping[str, str], content: bytes) -> Any:
     """
     Read an answer.
@@ -96,12 +104,24 @@ def refuse(status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
     raise DagoError(message, code, status, details, retry_after)
 
 
-def unreachable(url: object, error: Exception) -> DagoUnavailable:
-    """Tell of a connection that could not be made, or was lost: where to, and why."""
+def unreachable(url: object, error: Exception, limit_s: float, call: Call | None = None) -> DagoUnavailable:
+    """
+    Tell of a connection that could not be made, was lost, or brought no answer: where to, and why.
+
+    Args:
+        limit_s: Seconds that were waited for an answer.
+        call: What was asked; None: it may be asked again.
+    """
     if isinstance(error, DagoUnavailable):
         return error
-    shown = without_password(str(url)).rstrip("/")
-    return DagoUnavailable(f"the API at {shown} can't be reached ({reason_of(error)})")
+    api = f"the API at {without_password(str(url)).rstrip('/')}"
+    if not isinstance(error, httpx2.TimeoutException):
+        return DagoUnavailable(f"{api} can't be reached ({reason_of(error)})")
+    if isinstance(error, httpx2.ConnectTimeout):
+        return DagoUnavailable(f"{api} can't be reached (no connection within {limit_s:.3g} s)", timed_out=True)
+    changes = call is not None and (not call.repeatable or "Idempotency-Key" in call.headers)
+    open_end = "; what was asked may have been done all the same" if changes else ""
+    return DagoUnavailable(f"{api} has not answered within {limit_s:.3g} s{open_end}", timed_out=True)
 
 
 class Blocks:
@@ -129,10 +149,16 @@ class Blocks:
 
 
 class Position:
-    """The position of a reader in a run's log, through all its connections."""
+    """
+    The position of a reader in a run's log, through all its connections.
+
+    Attributes:
+        joined: The log has been open for it.
+    """
 
     def __init__(self, after: int) -> None:
         self.cursor = str(after) if after else ""
+        self.joined = False
 
     def take(self, cursor: str, name: str, event: dict[str, Any]) -> dict[str, Any] | None:
         """Note an event that has come; None: it is none, but says that all comes again."""

@@ -19,6 +19,11 @@ from executor_worker.client import DagoClient, DagoError, DagoUnavailable
 from executor_worker.settings import Settings
 
 PAGE = 100
+_NOT_THERE = "Start one there (`executor-worker serve`), or correct DAGO_URL; without it Redis itself is asked."
+_HANGS = (
+    "See whether it hangs or is overloaded (its /live answers at once if not), whether a proxy stands before it, and"
+    " whether DAGO_URL names an API at all; without it Redis itself is asked."
+)
 
 
 def submit(settings: Settings, args: argparse.Namespace) -> int:
@@ -140,8 +145,7 @@ def _client(settings: Settings) -> Iterator[DagoClient]:
     except DagoUnavailable as error:
         if error.status:  # it has answered, and says itself what it lacks
             raise
-        advice = "Start one there (`executor-worker serve`), or correct DAGO_URL; without it Redis itself is asked."
-        raise Quit(FAILED, f"{error}. {advice}") from None
+        raise Quit(FAILED, f"{error}. {_HANGS if error.timed_out else _NOT_THERE}") from None
 
 
 def _found(dago: DagoClient, args: argparse.Namespace) -> Callable[[str], list[str]]:
