@@ -21,6 +21,7 @@ from executor_worker.json_text import dumps, loads
 
 NODE = "node"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
+MOST_LOOKED_FOR = 10_000  # jobs that wait, in one program; of others their failures are read anew
 CLOCKS_APART_MS = 2 * 3600 * 1000  # what made the job's id may be so far ahead of Redis' clock
 _ENDED = ("completed", "failed", "cancelled")
 
@@ -56,6 +57,7 @@ class WorkQueue:
 
     def __init__(self, redis_url: str, *, user: str | None = None, password: str | None = None, db: int = 0) -> None:
         self._link = Link(Endpoint.parse(redis_url, user, password, db), name="work-queue")
+        self._failures: dict[str, FailureEvents] = {}  # of jobs that were asked for, the last one at the end
 
     def __enter__(self) -> WorkQueue:
         return self
@@ -96,7 +98,7 @@ class WorkQueue:
 
     def job(self, job_id: str) -> Job:
         """Say how a job is; one that is unknown is as one that has not begun."""
-        return self._look(job_id, self._failures(job_id))
+        return self._look(job_id)
 
     def result(self, job_id: str, timeout: float | None = None) -> Any:
         """
@@ -106,27 +108,34 @@ class WorkQueue:
             DagoError: It failed; its `code` says how.
             NotEnded: It has not ended within *timeout* seconds; it goes on.
         """
-        failures = self._failures(job_id)
         pauses = _pauses(job_id, timeout)
-        while not (job := self._look(job_id, failures)).ended:
+        while not (job := self._look(job_id)).ended:
             time.sleep(next(pauses))
         return _output_of(job)
 
-    def _failures(self, job_id: str) -> FailureEvents:
-        return FailureEvents(self._link, made_at_ms(job_id) - CLOCKS_APART_MS)
-
-    def _look(self, job_id: str, failures: FailureEvents) -> Job:
+    def _look(self, job_id: str) -> Job:
         raw = self._link.call("GET", STATE_PREFIX + job_id)
         state = (loads(raw).get("node_states") or {}).get(NODE, {}) if raw is not None else {}
         status = state.get("status")
         if status in _ENDED:
             code = (state.get("metadata") or {}).get("error_code")
+            self._failures.pop(job_id, None)
             return Job(job_id, status, state.get("output"), state.get("error"), code)
         # What could not be read as an item lies with the dead letters, and no state is written.
-        failure = failures.of(job_id)
+        failure = self._failures_of(job_id).look()
         if failure is None:
             return Job(job_id, "queued")
         return Job(job_id, "failed", None, failure.get("error"), failure.get("error_code"))
+
+    def _failures_of(self, job_id: str) -> FailureEvents:
+        """Go on where the last look ended: others' failures may be a hundred thousand."""
+        found = self._failures.pop(job_id, None)
+        if found is None:
+            found = FailureEvents(self._link, job_id, made_at_ms(job_id) - CLOCKS_APART_MS)
+        self._failures[job_id] = found
+        if len(self._failures) > MOST_LOOKED_FOR:
+            del self._failures[next(iter(self._failures))]
+        return found
 
 
 def _pauses(job_id: str, timeout: float | None) -> Iterator[float]:
@@ -177,12 +186,7 @@ class AsyncWorkQueue:
 
     async def result(self, job_id: str, timeout: float | None = None) -> Any:
         """Wait for a job's output; see `WorkQueue.result`."""
-        failures = self._queue._failures(job_id)
         pauses = _pauses(job_id, timeout)
-        while not (job := await self._look(job_id, failures)).ended:
+        while not (job := await self.job(job_id)).ended:
             await asyncio.sleep(next(pauses))
         return _output_of(job)
-
-    async def _look(self, job_id: str, failures: FailureEvents) -> Job:
-        async with self._turn:
-            return await asyncio.to_thread(self._queue._look, job_id, failures)

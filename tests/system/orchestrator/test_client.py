@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import executor_worker.client as client_package
+import executor_worker.client.queue as queue_module
 from executor_worker.broker.names import QUEUES
 from executor_worker.client import (
     AsyncDagoClient,
@@ -170,6 +172,59 @@ def test_plain_items_have_results(executor: Callable[..., Pool], redis_server: R
                 await queue.result("nobody", 0.1)
 
     asyncio.run(main())
+
+
+def test_others_failures_are_read_once_for_a_job(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call goes on where the last one ended; what was found stays known, and a state goes before it."""
+    redis: Any = redis_server.client()
+
+    def fail(graph_id: str, count: int = 1) -> None:
+        event = json.dumps({"data": {"graph_id": graph_id, "error": "too large", "error_code": "invalid_item"}})
+        with redis.pipeline() as many:
+            for _ in range(count):
+                many.xadd("dago:events:node.failed", {"data": event})
+            many.execute()
+
+    def read() -> int:
+        """How many events were read since the last time."""
+        seen, read_at[:] = read_at[:], []
+        return sum(len(reply[0][1]) for reply in seen if reply)
+
+    read_at: list[Any] = []
+    with WorkQueue(f"redis://{redis_server.addr}") as queue:
+        call = queue._link.call
+
+        def recorded(*words: Any) -> Any:
+            reply = call(*words)
+            if words[0] == "XREAD":
+                read_at.append(reply)
+            return reply
+
+        monkeypatch.setattr(queue._link, "call", recorded)
+        first, second = (queue.submit({"tool_name": "plus"}) for _ in range(2))
+        fail("another", 1200)
+        assert queue.job(first).status == "queued" and read() == 1200
+        assert queue.job(first).status == "queued" and read() == 0
+        fail("another", 3)
+        with pytest.raises(NotEnded):
+            queue.result(first, 0.01)
+        assert read() == 3
+        assert queue.job(second).status == "queued" and read() == 1203
+        fail(first)
+        assert [queue.job(first).error_code for _ in range(2)] == ["invalid_item"] * 2 and read() == 1
+        done = {"node_states": {"node": {"status": "completed", "output": 3}}}
+        redis.set(f"dago:state:{first}", json.dumps(done))
+        assert queue.job(first).output == 3 and queue.job(second).status == "queued"
+        assert read() == 1 and list(queue._failures) == [second]
+
+
+def test_only_so_many_places_are_kept(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job that was asked for longest ago goes first."""
+    monkeypatch.setattr(queue_module, "MOST_LOOKED_FOR", 2)
+    with WorkQueue(f"redis://{redis_server.addr}") as queue:
+        for name in ("a", "b", "a", "c"):
+            queue.job(name)
+        assert list(queue._failures) == ["a", "c"]
 
 
 def test_plain_items_go_to_the_queue_that_is_named(redis_server: RedisServer) -> None:
