@@ -146,21 +146,29 @@ def call_tool(
             run_context.tool_answered(tool.circuits)
         return answer
     except NodeError as error:
-        run_context.tool_failed(name, error)
-        if isinstance(error, ToolFailed):
-            run_context.tool_answered(tool.circuits)
-        if ends_node and isinstance(error, ToolTimeout):
-            timeout = NodeTimeout(f"the node's time was up during the call of {short(name)}")
-            timeout.where = error.where
-            raise timeout from error
-        if isinstance(error, ToolTimeout | ToolUnavailable):
-            run_context.tool_unanswered(tool.circuits, error)
-        raise
+        failure = _failure(error, tool, name, run_context, ends_node=ends_node)
+        if failure is error:
+            raise
+        raise failure from error
     finally:
         recorder.count("dago_tool_executions_total", name)
         recorder.observe("dago_tool_duration_seconds", run_context.clock() - started, name)
         if not ok:
             recorder.count("dago_tool_failures_total", name)
+
+
+def _failure(error: NodeError, tool: Tool, name: str, run_context: RunContext, *, ends_node: bool) -> NodeError:
+    """Report a call that has failed, and return what its node fails with: its own time may have been up."""
+    run_context.tool_failed(name, error)
+    if isinstance(error, ToolFailed):
+        run_context.tool_answered(tool.circuits)
+    if ends_node and isinstance(error, ToolTimeout):
+        timeout = NodeTimeout(f"the node's time was up during the call of {short(name)}")
+        timeout.where = error.where
+        return timeout
+    if isinstance(error, ToolTimeout | ToolUnavailable):
+        run_context.tool_unanswered(tool.circuits, error)
+    return error
 
 
 def _traced(
