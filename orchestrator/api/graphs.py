@@ -71,7 +71,9 @@ class GraphRoutes:
             code=query.get("code", ""),
         )
         limit = number(request, "limit", 20, least=1, most=100)
-        found = await self._runs.listing(wanted, limit, query.get("cursor", ""), number(request, "offset", 0))
+        found = await self._service.many_runs.listing(
+            wanted, limit, query.get("cursor", ""), number(request, "offset", 0)
+        )
         return answer(found)
 
     async def document(self, request: Request) -> Response:
@@ -140,9 +142,9 @@ class GraphRoutes:
         dry = body.get("dry_run", False)
         if not isinstance(dry, bool):
             raise InvalidRequest("'dry_run' has to be true or false")
-        ids = await self._runs.matching(filter_of(body.get("filter")), possible)
+        ids = await self._service.many_runs.matching(filter_of(body.get("filter")), possible)
         if not dry:
-            self._service.later(self._runs.each(ids, act))
+            self._service.later(self._service.many_runs.each(ids, act))
         return answer({"matched": len(ids), "dry_run": dry}, 202)
 
     async def events(self, request: Request) -> Response:
@@ -159,7 +161,7 @@ class GraphRoutes:
             return live.stream(self._service, graph_id, position, request)
         reset = await self._lost(graph_id, position)
         outputs = "output" in words(request, "include")
-        page = await self._runs.events(
+        page = await self._service.run_log.events(
             graph_id,
             0 if reset else position.seq,
             number(request, "limit", 500, least=1, most=1000),
@@ -175,7 +177,7 @@ class GraphRoutes:
 
         async def pieces() -> AsyncGenerator[bytes]:
             yield dumps({**first, "events": []})[:-2]
-            async for piece in self._runs.events_with_outputs(graph_id, page, shown):
+            async for piece in self._service.run_log.events_with_outputs(graph_id, page, shown):
                 yield piece
             yield b"]," + dumps(last)[1:]
 
@@ -183,7 +185,7 @@ class GraphRoutes:
 
     async def _lost(self, graph_id: str, position: Position) -> bool:
         """Tell whether a run's log no longer has the event that a reader knows by its id: Redis lost the end of it."""
-        return bool(position.four) and not await self._runs.has_event(graph_id, position.seq, position.four)
+        return bool(position.four) and not await self._service.run_log.has_event(graph_id, position.seq, position.four)
 
     async def ticket(self, request: Request) -> Response:
         """Make what can stand in an address for a minute, if no header can be sent."""

@@ -1,20 +1,15 @@
-"""The verbs of runs: one function each, over the kernel's."""
+"""The verbs of one run, a function each, over the kernel's; its log is in `run_log`, many runs are in `many_runs`."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from executor_worker.broker.connection.asynchronous import Client
-from executor_worker.broker.graphs import RedisFull, RunEnded, RunError, RunNotEnded, RunStopping, Steps, runs
+from executor_worker.broker.graphs import RedisFull, RunEnded, RunNotEnded, RunStopping, Steps, runs
 from executor_worker.broker.graphs.document_pieces import apieces, document_pieces, result_pieces
-from executor_worker.broker.graphs.duties import overdue_s
-from executor_worker.broker.graphs.event_pages import pieces_with_outputs
 from executor_worker.broker.graphs.memory import Room
-from executor_worker.broker.graphs.overview import RunsOverview, overview
 from executor_worker.broker.graphs.requests_async import adrive
 from executor_worker.broker.graphs.traces import trace_of_run
 from executor_worker.envelopes.traces import trace_id
@@ -23,7 +18,7 @@ from executor_worker.graph.ends import RunEnd
 from executor_worker.graph.validation import Report
 from executor_worker.json_text import dumps
 from executor_worker.telemetry.tracing import RunFacts
-from orchestrator.errors import ApiError, Conflict, InvalidRequest, NotFound
+from orchestrator.errors import Conflict, NotFound
 from orchestrator.events import Feeds
 from orchestrator.service import detail, submissions, views
 from orchestrator.service.known_graphs import KnownGraphs
@@ -35,10 +30,6 @@ T = TypeVar("T")
 TRIES = 3  # of a submission whose reply is lost: the same run each time
 AGAIN_S = 0.2
 LONGEST_WAIT_S = 300
-EVENTS_MOST = 1000
-PAGES_MOST = 20  # of a log that one request looks through
-LIST_MOST = 100
-_CURSOR = re.compile(r"\d{1,16}_[0-9a-f-]{36}")
 
 
 class Runs:
@@ -157,66 +148,6 @@ class Runs:
         found = await self._node(graph_id, name)
         return await self._do(detail.of(graph_id, found, self._rules.render))
 
-    async def listing(self, wanted: runs.Filter, limit: int, cursor: str, offset: int) -> dict[str, Any]:
-        """
-        List runs, newest first.
-
-        Raises:
-            InvalidRequest: *cursor* is none that a list has ended with.
-        """
-        if cursor and not _CURSOR.fullmatch(cursor):
-            raise InvalidRequest("'cursor' has to be the next_cursor of a page before")
-        limit = min(limit, LIST_MOST)
-        found = await self._do(runs.listing(wanted, limit, cursor, offset))
-        return {
-            "graphs": [views.listed(head) for head in found.runs],
-            "limit": limit,
-            "offset": offset,
-            "total": found.total,
-            "next_cursor": found.next_cursor,
-        }
-
-    async def events(
-        self, graph_id: str, after: int, limit: int, types: tuple[str, ...], nodes: tuple[str, ...], *, outputs: bool
-    ) -> runs.EventPage:
-        """
-        Read one page of a run's log: as many events as asked for of those that are wanted, unless they are rare.
-
-        Args:
-            outputs: All outputs are to be laid in; see `events_with_outputs`.
-
-        Raises:
-            RunUnknown: There is no such run.
-        """
-        limit = min(limit, EVENTS_MOST)
-        chosen = bool(types or nodes)
-        size = EVENTS_MOST if chosen and not outputs else limit
-        found: list[dict[str, Any]] = []
-        for _ in range(PAGES_MOST):
-            page = await self._do(runs.events(graph_id, after, size, types=types, nodes=nodes))
-            found += page.events
-            after = page.next_after
-            if len(found) >= limit or after >= page.last_seq:
-                break
-        if len(found) > limit:
-            return replace(page, events=found[:limit], next_after=found[limit - 1]["seq"], ended=False)
-        return replace(page, events=found)
-
-    def events_with_outputs(
-        self, graph_id: str, page: runs.EventPage, shown: Callable[[dict[str, Any]], dict[str, Any]]
-    ) -> AsyncGenerator[bytes]:
-        """
-        Write a page's events with the outputs of their nodes, as they are read.
-
-        Raises:
-            RunUnknown: The run was deleted meanwhile.
-        """
-        return apieces(self._client, pieces_with_outputs(graph_id, page.events, shown))
-
-    async def has_event(self, graph_id: str, seq: int, four: str) -> bool:
-        """Tell whether event number *seq* of a run's log is the one whose id begins with *four*."""
-        return await self._do(runs.check_cursor(graph_id, seq, four))
-
     async def wait(self, graph_id: str, seconds: float, after: int | None = None) -> runs.Head:
         """
         Wait for a run's end, or with *after* for an event beyond that number; return how it is then.
@@ -298,41 +229,9 @@ class Runs:
         except RunNotEnded as error:
             raise Conflict(str(error), details={"status": error.status}) from None
 
-    async def matching(self, wanted: runs.Filter, possible: Callable[[runs.Head], bool]) -> list[str]:
-        """List the ids of all runs that are wanted and for which something is *possible*."""
-        found: list[str] = []
-        cursor = ""
-        while True:
-            page = await self._do(runs.listing(wanted, LIST_MOST, cursor))
-            found += [head.graph_id for head in page.runs if possible(head)]
-            if page.next_cursor is None:
-                return found
-            cursor = page.next_cursor
-
-    async def each(self, ids: Sequence[str], act: Callable[[str], Awaitable[object]]) -> None:
-        """Do something to many runs, one after the other, as far as it is still possible."""
-        for graph_id in ids:
-            for attempt in range(1, TRIES + 1):
-                try:
-                    await act(graph_id)
-                except StreamUnavailable:
-                    await asyncio.sleep(attempt)
-                    continue
-                except (ApiError, RunError):
-                    pass
-                break
-
-    async def overview(self) -> RunsOverview:
-        """Look at all runs together."""
-        return await self._do(overview())
-
     async def trace(self, graph_id: str) -> RunFacts | None:
         """Look at an ended run's trace."""
         return await self._do(trace_of_run(graph_id))
-
-    async def overdue_s(self) -> float:
-        """Tell for how long what keepers do for runs has been due."""
-        return await self._do(overdue_s())
 
     async def _node(self, graph_id: str, name: str) -> runs.NodeDetail:
         """

@@ -20,7 +20,9 @@ from orchestrator.errors import Invalid
 from orchestrator.events import Feeds
 from orchestrator.service.access import Access
 from orchestrator.service.fleet import Fleet
+from orchestrator.service.many_runs import ManyRuns
 from orchestrator.service.rules import Rules
+from orchestrator.service.run_log import RunLog
 from orchestrator.service.runs import Runs
 from orchestrator.service.submissions import Context, Order
 from orchestrator.settings import ApiSettings
@@ -72,6 +74,8 @@ class Service:
         self.feeds = Feeds(client, self.leaving)
         self.all_events = AllEvents(client, self.leaving)
         self.runs = Runs(client, settings, rules, self.feeds, self._ended)
+        self.run_log = RunLog(client)
+        self.many_runs = ManyRuns(client)
 
     def leave(self) -> None:
         """Begin to end: no request waits for anything any more."""
@@ -86,7 +90,7 @@ class Service:
         try:
             async with asyncio.timeout(ANSWERS_S):
                 checked(await self.client.ask([("PING",)]))
-                late_s = await self.runs.overdue_s()
+                late_s = await self.many_runs.overdue_s()
                 alive = sum(one["status"] in ("idle", "busy") for one in await self.fleet.entries())
         except (StreamError, TimeoutError):
             unknown = "unknown: Redis does not answer"
@@ -104,7 +108,11 @@ class Service:
         """Read what is shown beside what was counted; nothing while Redis is away."""
         try:
             async with asyncio.timeout(ANSWERS_S):
-                seen, late_s, stats = await self.runs.overview(), await self.runs.overdue_s(), await self.fleet.stats()
+                seen, late_s, stats = (
+                    await self.many_runs.overview(),
+                    await self.many_runs.overdue_s(),
+                    await self.fleet.stats(),
+                )
         except (StreamError, TimeoutError):
             return []
         workers: dict[tuple[tuple[str, str], ...], float] = {
