@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from graphlib import TopologicalSorter
 
 from executor_worker.broker.graphs.records import NodeField
 from executor_worker.envelopes.events import rfc3339
 from executor_worker.graph.plan import NodePlan
 from executor_worker.json_text import dumps
+
+_NULL = len("null")
 
 
 def joined(parts: Mapping[str, bytes]) -> bytes:
@@ -30,9 +33,24 @@ def led(nodes: Mapping[str, NodeField], plans: Mapping[str, NodePlan]) -> dict[s
     for name, plan in plans.items() if ends else ():
         took = nodes[name].took if name in nodes and nodes[name].ended else "-"
         for at, way in enumerate(plan.out):
-            if way.target in ends and (took == "*" or took[at : at + 1] == "1"):
+            if way.target in ends and (took == "*" or took[at : at + 1] == "1") and ends[way.target][-1:] != [name]:
                 ends[way.target].append(name)
     return {name: sources for name, sources in ends.items() if sources}
+
+
+def in_order(sources_of: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Put each end behind those that led to it."""
+    ends = TopologicalSorter(
+        {name: [one for one in sources if one in sources_of] for name, sources in sources_of.items()}
+    )
+    return {name: sources_of[name] for name in ends.static_order()}
+
+
+def measure_ends(sizes: dict[str, int], sources_of: Mapping[str, Sequence[str]]) -> None:
+    """Add to *sizes* the bytes of ends, in order: each may have twice what those have that led to it, and so on."""
+    for name, sources in sources_of.items():
+        names = 1 + sum(len(dumps(source)) + 2 for source in sources) if len(sources) > 1 else 0
+        sizes[name] = names + sum(sizes.get(source, _NULL) for source in sources)
 
 
 def derive(

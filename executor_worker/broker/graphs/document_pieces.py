@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from typing import Any
 
 from executor_worker.broker.connection.asynchronous import Client
 from executor_worker.broker.connection.replies import checked
-from executor_worker.broker.graphs.document_parts import derive, joined, led, state, state_around, time_of
+from executor_worker.broker.graphs.document_parts import (
+    derive,
+    in_order,
+    joined,
+    led,
+    measure_ends,
+    state,
+    state_around,
+    time_of,
+)
 from executor_worker.broker.graphs.errors import RunNotEnded
 from executor_worker.broker.graphs.heads import (
     PAGE_BYTES,
@@ -149,23 +157,14 @@ def _read(about: Head, *, full: bool) -> Steps[_Run]:
         yield from require(about.graph_id)
     plans = {name: NodePlan.load(record) for name, record in records.items()}
     nodes = {name: NodeField.parse(raw) for name, raw in fields.items()}
-    sources_of = _in_order({name: sources for name, sources in led(nodes, plans).items() if name not in stored})
-    sizes = dict(stored)
-    for name, sources in sources_of.items():
-        sizes[name] = sum(sizes.get(one, 0) for one in sources)
+    sources_of = in_order({name: sources for name, sources in led(nodes, plans).items() if name not in stored})
+    sizes = {name: len(inputs) for name, plan in plans.items() if plan.type == "start" and name in nodes} | stored
+    measure_ends(sizes, sources_of)
     cut = not full and sum(sizes.values()) > LARGE
     left_out = {name: size for name, size in sizes.items() if cut and size > LARGE_OUTPUT}
     sinks = [name for name in ids if not plans[name].out]
     hidden = left_out.keys() & set(sinks) if sum(sizes.get(name, 0) for name in sinks) > LARGE else set()
     return _Run(about, ids, plans, inputs, nodes, stored, sizes, sources_of, left_out, sinks, hidden)
-
-
-def _in_order(sources_of: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
-    """Put each end behind those that led to it."""
-    ends = TopologicalSorter(
-        {name: [one for one in sources if one in sources_of] for name, sources in sources_of.items()}
-    )
-    return {name: sources_of[name] for name in ends.static_order()}
 
 
 def _outputs(run: _Run, names: Collection[str]) -> Steps[dict[str, bytes]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executor_worker.broker.connection.replies import checked
+from executor_worker.broker.graphs.derived_outputs import MOST_BYTES, derived
 from executor_worker.broker.graphs.document_pieces import Pieces
 from executor_worker.broker.graphs.errors import RunUnknown
 from executor_worker.broker.graphs.heads import (
@@ -68,7 +69,7 @@ def events(
         raise RunUnknown(graph_id)
     found = [event_of(graph_id, after + at, record) for at, record in enumerate(records, 1)]
     wanted = [one for one in found if _wanted(one, types, nodes)]
-    yield from _lay_in(base, wanted, include_output)
+    yield from _lay_in(graph_id, wanted, include_output)
     looked = after + len(records)
     return EventPage(wanted, looked, about.ended and looked >= last, last)
 
@@ -77,14 +78,14 @@ def _wanted(event: Mapping[str, Any], types: Collection[str], nodes: Collection[
     return (not types or event["type"] in types) and (not nodes or event.get("node_id") in nodes)
 
 
-def _lay_in(base: str, found: Iterable[dict[str, Any]], all_of_them: bool) -> Steps[None]:
+def _lay_in(graph_id: str, found: Sequence[dict[str, Any]], all_of_them: bool) -> Steps[None]:
     """Put outputs into the events of their nodes: the log itself holds none."""
     some = [
         one
         for one in found
         if one["type"] == "node.completed" and (all_of_them or one["data"].get("output_bytes", SMALL + 1) <= SMALL)
     ]
-    key, names = f"{base}:outputs", [one["node_id"] for one in some]
+    key, names = f"{run_key(graph_id)}:outputs", [one["node_id"] for one in some]
     if all_of_them:
         outputs = yield from large_hash_of(key, (yield from sizes_of(key, names)))
     else:
@@ -92,6 +93,20 @@ def _lay_in(base: str, found: Iterable[dict[str, Any]], all_of_them: bool) -> St
     for one in some:
         if one["node_id"] in outputs:
             _lay_in_one(one, outputs[one["node_id"]])
+    yield from _lay_in_derived(graph_id, found, MOST_BYTES if all_of_them else SMALL)
+
+
+def _lay_in_derived(graph_id: str, found: Iterable[dict[str, Any]], most: int) -> Steps[None]:
+    """Put in outputs of starts and ends, up to *most* bytes; of larger ones say how many they have."""
+    some = [one for one in found if _lacks_output(one) and "output_bytes" not in one["data"]]
+    made = yield from derived(graph_id, [one["node_id"] for one in some])
+    outputs = yield from made.outputs(made.within(most))
+    for one in some:
+        name = one["node_id"]
+        if name in outputs:
+            _lay_in_one(one, outputs[name])
+        elif name in made.sizes:
+            one["data"]["output_bytes"] = made.sizes[name]
 
 
 def _lay_in_one(event: dict[str, Any], output: bytes) -> None:
@@ -114,12 +129,18 @@ def pieces_with_outputs(
     """
     key = f"{run_key(graph_id)}:outputs"
     lacking = {at: one["node_id"] for at, one in enumerate(found) if _lacks_output(one)}
-    sizes = yield from sizes_of(key, list(dict.fromkeys(lacking.values())))
-    weights = {str(at): sizes.get(lacking.get(at, ""), 0) for at in range(len(found))}
+    names = list(dict.fromkeys(lacking.values()))
+    sizes = yield from sizes_of(key, names)
+    made = yield from derived(graph_id, [name for name in names if name not in sizes])
+    small = {name: made.sizes[name] for name in made.within(MOST_BYTES)}
+    weights = {
+        str(at): sizes.get(lacking.get(at, ""), 0) or small.get(lacking.get(at, ""), 0) for at in range(len(found))
+    }
     between = b""
     for page in pages_of(weights):
-        names = dict.fromkeys(lacking[int(at)] for at in page if int(at) in lacking)
+        names = list(dict.fromkeys(lacking[int(at)] for at in page if int(at) in lacking))
         outputs = yield from large_hash_of(key, {name: sizes[name] for name in names if name in sizes})
+        outputs.update((yield from made.outputs([name for name in names if name in small])))
         written = []
         for one in map(found.__getitem__, map(int, page)):
             if _lacks_output(one) and one["node_id"] in outputs:

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.kit import Pool, RedisServer
+from executor_worker.broker.graphs import drive, runs
+from executor_worker.broker.graphs.document_pieces import gathered
+from executor_worker.broker.graphs.event_pages import pieces_with_outputs
+from executor_worker.json_text import dumps, loads
+from tests.kit import Pool, RedisServer, wait_until
 from tests.system.graphs.conftest import TOOLS, Kernel, calc, tool
 
 
@@ -135,3 +139,46 @@ def test_part_of_a_runs_output_that_can_not_be_made_is_null_and_told(
     told = [json.loads(fields[b"data"]) for _, fields in entries]
     (last,) = [event for event in told if event["graph_id"] == run and event["type"] == "graph.completed"]
     assert last["data"] == {"graph_id": run, "output_errors": errors}
+
+
+def test_events_of_starts_and_ends_have_their_outputs(redis_server: RedisServer, kernel: Kernel) -> None:
+    """Though they are stored nowhere: small ones are told, of large ones how large; all where that is asked for."""
+    nodes = {name: {"type": "start" if name in "sl" else "end"} for name in ("s", "l", "a", "b", "c", "d", "e", "root")}
+    pairs = ["sa", "ab", "bc", "cd", "sd", "ae", "ae", "sl"]
+    edges = [{"from": pair[0], "to": pair[1], "on": "always" if pair == "ae" else "success"} for pair in pairs]
+    edges.append({"from": "root", "to": "l", "condition": "nodes.root == null"})
+    for inputs in ({"q": 1}, {"q": "x" * 2000}):
+        run = kernel.submit({"nodes": nodes, "edges": edges}, inputs)
+        told = {name: state["output"] for name, state in kernel.wait(run)["result"].items()}
+        assert told["e"] == told["a"] == inputs and told["d"] == {"c": inputs, "s": inputs} and told["root"] is None
+        found = [event for event in kernel.events(run) if event["type"] == "node.completed"]
+        assert len(found) == len(nodes)
+        for event in found:
+            output, data = told[event["node_id"]], event["data"]
+            small = output is None or len(dumps(output)) <= 1024
+            assert data["output"] == output if small else data["output_bytes"] == len(dumps(output)) and len(data) == 2
+        page = drive(kernel.link, runs.events(run, include_output=True))
+        assert {each["node_id"]: each["data"]["output"] for each in page.events if "node_id" in each} == told
+        page = drive(kernel.link, runs.events(run))
+        pieces = drive(kernel.link, gathered(pieces_with_outputs(run, page.events, lambda event: event)))
+        shown = [event for event in loads(b"[" + pieces + b"]") if "node_id" in event]
+        assert {event["node_id"]: event["data"]["output"] for event in shown} == told
+
+
+def test_ends_that_double_at_each_step_are_left_out(redis_server: RedisServer, kernel: Kernel) -> None:
+    """Two ends lead to each: the last would have gigabytes."""
+    nodes = {f"{side}{level}": {"type": "end"} for level in range(30) for side in "ab"}
+    edges = [
+        {"from": f"{source}{level}", "to": f"{target}{level + 1}"}
+        for level in range(29)
+        for source in "ab"
+        for target in "ab"
+    ]
+    run = kernel.submit({"nodes": nodes, "edges": edges})
+    wait_until(lambda: kernel.head(run).ended, 20, "it ends")
+    raw = drive(kernel.link, runs.result(run))
+    last = loads(raw)["result"]["a29"]
+    assert last["output"] is None and last["metadata"]["output_bytes"] > 10**9
+    assert len(raw) < 32 * 2**20
+    page = drive(kernel.link, runs.events(run, limit=1000, include_output=True))
+    assert any(event["data"].get("output_bytes", 0) > 10**9 for event in page.events)

@@ -131,7 +131,9 @@ function runs.led_to(run, id)
   runs.prefetch(run, names)
   for i, source in ipairs(names) do
     local one, at = runs.node_of(run, source), tonumber(sources[2 * i])
-    if one and runs.ENDED[one.st] and (one.took == '*' or string.sub(one.took, at, at) == '1') then led[#led + 1] = source end
+    if one and runs.ENDED[one.st] and (one.took == '*' or string.sub(one.took, at, at) == '1') and not names[source] then
+      led[#led + 1], names[source] = source, true -- once, however many edges lead there
+    end
   end
   local only = #led == 1 and runs.output_size(run, led[1]) == 0 and runs.place_of(run, led[1]).kind == 'end'
   return only and runs.led_to(run, led[1]) or led
