@@ -20,6 +20,7 @@ from typing import Any
 from executor_worker.errors import ExecutorError
 from executor_worker.graph import expressions
 from executor_worker.graph.expressions import Expression, Path
+from executor_worker.graph.macros import Macro, macros_of
 
 ROOTS = ("inputs", "nodes", "output", "state")
 """The names an expression may begin with."""
@@ -76,7 +77,7 @@ class Condition:
     paths: tuple[Path, ...]
     _program: Any = field(repr=False, compare=False)
     _names: Names = field(repr=False, compare=False)
-    _macros: tuple[tuple[str, ...], ...] = field(repr=False, compare=False)
+    _macros: tuple[Macro, ...] = field(repr=False, compare=False)
     _additions: int = field(repr=False, compare=False)
     _helped: bool = field(repr=False, compare=False)
 
@@ -113,7 +114,7 @@ class Condition:
     def _evaluate(self, scope: Mapping[str, Any]) -> Any:
         sizes = Sizes()
         seen = _pruned(scope, self._names, sizes, "", 0)
-        sizes.check_work(self._macros, self._additions)
+        sizes.check_work(self._macros, self._additions, seen)
         try:
             return self._program.execute({**seen, **_HELPERS} if self._helped else seen)
         except KeyError as error:
@@ -138,7 +139,7 @@ def _compiled(text: str) -> Condition:
     helped = _helped(text, found)
     if helped != text:
         program = _CEL.compile(helped)
-    macros = tuple((*call.within, call.name) for call in found.calls if call.macro)
+    macros = macros_of(text, found)
     return Condition(text, tuple(found.paths), program, _tree(found.paths), macros, found.additions, helped != text)
 
 
@@ -190,10 +191,15 @@ def _repeats_too_often(pattern: str) -> bool:
 
 
 _BAD_PATTERN = "("
+_BOOLS: dict[bool | str, bool] = {
+    **dict.fromkeys((True, "1", "t", "true", "TRUE", "True"), True),
+    **dict.fromkeys((False, "0", "f", "false", "FALSE", "False"), False),
+}
 
 # Functions of ours inside an expression never raise: the library would write that to stderr.
 _HELPERS: dict[str, Callable[[Any], Any]] = {
     "of_chars_": lambda value: "x" * len(value) if isinstance(value, str) and not value.isascii() else value,
+    "bool_": lambda value: _BOOLS.get(value) if isinstance(value, (bool, str)) else None,
     "bounded_": lambda value: _BAD_PATTERN if isinstance(value, str) and _repeats_too_often(value) else value,
 }
 
@@ -202,7 +208,8 @@ def _helped(text: str, found: Expression) -> str:
     """
     Write in what the library does otherwise than CEL.
 
-    Its `size` counts bytes of a text, not characters; a pattern that is computed can't be checked beforehand.
+    Its `size` counts bytes of a text, not characters; a pattern that is computed can't be checked beforehand; it has no
+    `bool` (whose answer to anything else is null, and that is no condition).
     """
     written: list[tuple[int, str]] = []
     literal = len(found.patterns) == sum(call.name == "matches" for call in found.calls)
@@ -211,6 +218,8 @@ def _helped(text: str, found: Expression) -> str:
             written.append((call.at, "of_chars_()."))
         elif call.name == "size":
             written += [(call.opens + 1, "of_chars_("), (call.closes, ")")]
+        elif call.name == "bool" and not call.member:
+            written += [(call.at, "("), (call.opens, "_"), (call.closes + 1, " ? true : false)")]
         elif call.name == "matches" and call.member and not literal:
             written += [(call.opens + 1, "bounded_("), (call.closes, ")")]
     for at, more in sorted(written, reverse=True):
@@ -237,15 +246,18 @@ class Sizes:
 
     longest: int = 1
     longest_text: int = 0
+    weight: int = 0
 
     def check(self, value: Any, where: str, depth: int) -> None:
         """Look at all of *value*."""
         if isinstance(value, str):
             self.longest_text = max(self.longest_text, len(value))
+            self.weight += len(value) >> 8
             if len(value) > MOST_TEXT // 4 and len(value.encode("utf-8", "surrogatepass")) > MOST_TEXT:
                 raise ConditionError(f"{where!r} holds a text of more than {MOST_TEXT:,} bytes")
         elif isinstance(value, (list, dict)):
             self.longest = max(self.longest, len(value))
+            self.weight += len(value) * (1 if isinstance(value, list) else _ENTRY)
             if len(value) > MOST_ITEMS:
                 raise ConditionError(f"{where!r} holds a list or an object of more than {MOST_ITEMS:,} items")
             if depth > MOST_DEPTH:
@@ -254,26 +266,40 @@ class Sizes:
                 if isinstance(item, (str, list, dict)):
                     self.check(item, where, depth + 1)
 
-    def check_work(self, macros: Iterable[tuple[str, ...]], additions: int) -> None:
+    def check_work(self, macros: Iterable[Macro], additions: int, seen: Mapping[str, Any]) -> None:
         """
         Refuse macros that would take more than some seconds over the longest list there is.
 
-        `map` and `filter` copy their result for each element, so they cost its square. Texts that are added to texts,
-        once for each element, would fill any memory.
+        Each copies all that it uses for each element; `map` and `filter` copy their result too, so they cost its
+        square. Texts that are added to texts, once for each element, would fill any memory.
         """
-        repeated = max((self.longest ** len(nested) for nested in macros), default=1)
+        lines = [tuple(each.name for each in macro.line()) for macro in macros]
+        repeated = max((self.longest ** len(line) for line in lines), default=1)
         if self.longest_text * additions * repeated > _MOST_ADDED and self.longest_text > _SHORT_TEXT:
             raise ConditionError("adds long texts too often", fix="Compute it in a node before.")
-        for nested in macros:
-            work = 0
-            for macro in reversed(nested):
-                work = self.longest * (work + (self.longest if macro in ("map", "filter") else _EACH))
-            if work > _MOST_WORK:
-                message = f"{' in '.join(reversed(nested))} over {self.longest:,} items takes too many steps"
+        for macro, line in zip(macros, lines, strict=True):
+            if macro.work(self.longest, self.weight, lambda path: _weight(_at(seen, path))) > _MOST_WORK:
+                message = f"{' in '.join(line)} over {self.longest:,} items takes too many steps"
                 raise ConditionError(message, fix="Compute it in a node before, or make the list shorter.")
 
 
-_EACH = 8
+def _at(scope: Any, path: Path) -> Any:
+    for part in path.parts:
+        scope = scope.get(part) if isinstance(scope, Mapping) else None
+    return scope
+
+
+def _weight(value: Any) -> int:
+    """Count the values in *value*; of a text, what it takes to copy it."""
+    if isinstance(value, str):
+        return len(value) >> 12
+    if not isinstance(value, (list, Mapping)):
+        return 0
+    inside = value.values() if isinstance(value, Mapping) else value
+    return len(value) + sum(_weight(each) for each in inside if isinstance(each, (str, list, dict)))
+
+
+_ENTRY = 3  # of an object, copied with its name
 _MOST_ADDED = 64 * MOST_TEXT
 _SHORT_TEXT = 1024
 _MOST_WORK = MOST_ITEMS**2 + 1

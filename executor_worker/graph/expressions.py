@@ -87,11 +87,13 @@ class Path:
         parts: `nodes.a["b c"].text` is ("nodes", "a", "b c", "text").
         at: Where it begins, in characters.
         asked: Only asked for by `has`: the last part may be missing.
+        walked: A macro goes over it, or one part of it is picked.
     """
 
     parts: tuple[str, ...]
     at: int
     asked: bool = False
+    walked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Called:
     Attributes:
         at, opens, closes: Characters of the text: where the name begins, and the brackets.
         member: It is called on something: `a.f(b)`.
-        macro: With a variable of its own; of those that it stands in, the names are in `within`.
+        macro: With a variable of its own.
     """
 
     name: str
@@ -111,7 +113,7 @@ class Called:
     closes: int
     member: bool
     macro: bool = False
-    within: tuple[str, ...] = ()
+    variable: str = ""
 
 
 @dataclass(slots=True)
@@ -214,7 +216,7 @@ class _Reader:
             if sign == ".":
                 name = self._take()
                 if self._peek() == "(":
-                    self._note(parts, at)
+                    self._note(parts, at, walked=name.text in MACROS)
                     parts = None
                     self._call(name, bound, macros, member=True)
                 elif parts is not None:
@@ -222,14 +224,14 @@ class _Reader:
             elif sign == "[" and parts is not None and (key := self._written_key()) is not None:
                 parts = (*parts, key)
             else:
-                self._note(parts, at)
+                self._note(parts, at, walked=True)
                 parts = None
                 self._bracket(opening, bound, macros)
         self._note(parts, at)
 
-    def _note(self, parts: tuple[str, ...] | None, at: int) -> None:
+    def _note(self, parts: tuple[str, ...] | None, at: int, *, walked: bool = False) -> None:
         if parts is not None:
-            self.found.paths.append(Path(parts, at))
+            self.found.paths.append(Path(parts, at, walked=walked))
 
     def _written_key(self) -> str | None:
         """Take `"key"]` if that is what follows."""
@@ -270,7 +272,7 @@ class _Reader:
         self._take()
         self._bracket(opening, bound | {variable.text}, (*macros, name.text))
         closing = self.tokens[self._next - 1]
-        call = Called(name.text, name.at, opening.at, closing.at, member=True, macro=True, within=macros)
+        call = Called(name.text, name.at, opening.at, closing.at, member=True, macro=True, variable=variable.text)
         self.found.calls.append(call)
 
     def _bracket(self, opening: _Token, bound: frozenset[str], macros: tuple[str, ...]) -> None:

@@ -170,6 +170,8 @@ WORST = [
     ("inputs.l.exists(x, inputs.l.exists(y, x + y < 0))", LONG[:1500]),
     ("inputs.l.all(x, x in inputs.l)", LONG[:3000]),
     ("size(inputs.l.map(x, inputs.l.filter(y, y > x))) > 0", LONG[:200]),
+    ("inputs.l.map(x, inputs.l) == [] || true", LONG[:250]),
+    ("size(inputs.l.filter(x, x.a)) > 0", [{"a": True, "b": 1, "c": ["d"]}] * 1000),
     ("inputs.l[0].matches('(x+x+)+y')", ["x" * conditions.MOST_TEXT]),
     ("inputs.l[0].matches('(.*)(.*)(.*)(.*)x{500}y')", ["x" * 100_000]),
 ]
@@ -187,6 +189,12 @@ def test_the_largest_that_is_taken_ends_soon(text: str, values: list[Any]) -> No
     [
         ("inputs.l.all(x, inputs.l.all(y, x + y >= 0))", LONG),
         ("size(inputs.l.map(x, inputs.l.map(y, y))) > 0", LONG[:1000]),
+        ("inputs.l.map(x, inputs.l) == []", LONG[:1000]),
+        ("inputs.l.map(x, {'k': inputs.l}).size() > 0", LONG[:1000]),
+        ("inputs.l.map(x, x > 5 ? inputs.l : []).size() > 0", LONG[:1000]),
+        ("inputs.l.all(x, inputs.l.size() > 0)", LONG),
+        ("size(inputs.l.filter(x, x.a)) > 0", [{"a": True, "b": 1, "c": 2}] * 10_000),
+        ("size(inputs.l.map(x, x)) > 0", ["x" * 100_000] * 1000),
         ("inputs.l.map(x, x + x + x).size() > 0", ["x" * conditions.MOST_TEXT] * 100),
         ("size(" + "+".join(["inputs.l[0]"] * 200) + ") > 0", ["x" * conditions.MOST_TEXT]),
     ],
@@ -196,6 +204,39 @@ def test_what_would_take_minutes_or_fill_the_memory_is_always_an_error(text: str
     with pytest.raises(ConditionError, match=r"too many steps|too often"):
         condition.holds({"inputs": {"l": values}})
     assert process_time() - began < 1
+
+
+def test_what_macros_use_of_the_largest_lists_is_taken() -> None:
+    """Every element looked up in another list, or one field of each collected; `in` and a comparison copy no result."""
+    records = [{"id": at, "tags": ["a", "b"]} for at in range(2000)]
+    scope = {"inputs": {"l": records, "ids": LONG[:2000]}}
+    for text in (
+        "inputs.l.all(x, x.id in inputs.ids)",
+        "size(inputs.l.map(x, x.id)) == 2000",
+        "size(inputs.l.map(x, x.id in inputs.ids)) == 2000",
+        "inputs.l.exists(x, has(x.tags) && x.tags.exists(y, y == 'b'))",
+    ):
+        assert Condition.compile(text).holds(scope)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("bool('true')", True),
+        ("bool('0') || bool(false)", False),
+        ("bool(bool(inputs.t)) ? bool('t') : false", True),
+        ("[bool('True')] == [true] && type(bool('f')) == bool", True),
+        ("bool('yes')", None),
+        ("bool(1)", None),
+    ],
+)
+def test_bool_reads_texts_as_cel_has_it(text: str, value: bool | None) -> None:
+    condition = Condition.compile(text)
+    if value is None:
+        with pytest.raises(ConditionError):
+            condition.holds({"inputs": {"t": "1"}})
+    else:
+        assert condition.holds({"inputs": {"t": "1"}}) is value
 
 
 def test_size_counts_characters_as_cel_has_it() -> None:

@@ -1,0 +1,88 @@
+"""Macros of CEL expressions, and how much work one is: the library copies values where others would point to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from executor_worker.graph.expressions import Called, Expression, Path
+
+COLLECTS = frozenset({"map", "filter"})
+EACH = 8
+"""Steps of an element of `all` or `exists`; one step is what it costs to copy a number."""
+
+_NO_COLLECTION = re.compile(r"[<>=!]=|[<>]|&&|\|\||\bin\b")
+_MANY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Macro:
+    """
+    A macro in an expression.
+
+    Attributes:
+        outer: The one that it stands in.
+        uses: What is used as a whole, once for each element.
+        keeps: `map` and `filter` collect elements themselves.
+        keeps_used: `map` collects what it uses.
+        sizes: It asks for a size, which takes all that is used to Python.
+    """
+
+    name: str
+    outer: Macro | None
+    uses: tuple[Path, ...]
+    keeps: bool
+    keeps_used: bool
+    sizes: bool
+
+    def line(self) -> Iterator[Macro]:
+        """Yield it and those that it stands in, the innermost first."""
+        macro: Macro | None = self
+        while macro is not None:
+            yield macro
+            macro = macro.outer
+
+    def work(self, longest: int, weight: int, weight_of: Callable[[Path], int]) -> int:
+        """
+        Reckon its steps.
+
+        Args:
+            longest: The most elements a list has that it can go over.
+            weight: The values there are in all.
+            weight_of: Answers the values in one that is used.
+        """
+        work, element = 0, weight // longest
+        for macro in self.line():
+            used = sum(weight_of(path) for path in macro.uses)
+            kept = element * macro.keeps + used * macro.keeps_used
+            step = longest * max(1, kept) if macro.name in COLLECTS else EACH
+            work = longest * (work + step + used * (_MANY if macro.sizes else 1) // 2)
+        return work
+
+
+def macros_of(text: str, found: Expression) -> tuple[Macro, ...]:
+    """Find the macros in *text*."""
+    made: dict[int, Macro] = {}
+    calls = sorted((call for call in found.calls if call.macro), key=lambda call: call.opens)
+    for call in calls:
+        inside = [each for each in calls if call.opens < each.opens < call.closes]
+        outer = [each for each in calls if each.opens < call.at < each.closes]
+        made[call.opens] = _macro(text, found, call, inside, made[outer[-1].opens] if outer else None)
+    return tuple(made.values())
+
+
+def _macro(text: str, found: Expression, call: Called, inside: Sequence[Called], outer: Macro | None) -> Macro:
+    uses = tuple(
+        path
+        for path in found.paths
+        if call.opens < path.at < call.closes
+        and not (path.asked or path.walked)
+        and not any(each.opens < path.at < each.closes for each in inside)
+    )
+    body = text[call.opens + 1 : call.closes].partition(",")[2]
+    answers = _NO_COLLECTION.search(body) is not None and "?" not in body
+    itself = re.search(rf"\b{call.variable}\b(?!\s*[.\[(])", body) is not None
+    sizes = any(each.name == "size" and call.opens < each.at < call.closes for each in found.calls)
+    keeps = call.name == "filter" or (call.name == "map" and itself and not answers)
+    return Macro(call.name, outer, uses, keeps, call.name == "map" and not answers, sizes)
