@@ -18,10 +18,12 @@ from executor_worker.cli.exits import FAILED, Quit
 from executor_worker.cli.graph import remote
 from executor_worker.cli.parser import build_parser
 from executor_worker.client import AsyncDagoClient, DagoClient, DagoUnavailable
+from executor_worker.client import dago as dago_module
 from executor_worker.client.protocol import ANSWER_S
 from executor_worker.settings import Settings
 
-LIMIT_S = 0.2
+LIMIT_S = 0.3
+OPENING_S = 1.0  # where a thread of ours has to answer within it
 GRAPH = {"nodes": {"a": {"type": "tool", "config": {"tool_name": "now"}}}}
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -69,7 +71,7 @@ def test_a_call_ends_after_one_answers_time(listener: socket.socket, mute: str, 
     with DagoClient(mute, timeout=LIMIT_S) as dago, pytest.raises(DagoUnavailable) as raised:
         CALLS[call](dago)
     assert connections(listener) == 1
-    said = f"the API at {mute} has not answered within {'0.3' if call == 'wait' else '0.2'} s"
+    said = f"the API at {mute} has not answered within {'0.4' if call == 'wait' else '0.3'} s"
     changes = call in ("submit", "cancel", "delete")
     assert str(raised.value) == said + ("; what was asked may have been done all the same" if changes else "")
     assert raised.value.timed_out
@@ -118,7 +120,7 @@ def test_a_command_ends_with_what_to_look_at(
     (said,) = raised.value.sentences
     assert raised.value.status == FAILED
     assert (
-        said.startswith(f"the API at {mute} has not answered within 0.2 s") and "/live" in said and "DAGO_URL" in said
+        said.startswith(f"the API at {mute} has not answered within 0.3 s") and "/live" in said and "DAGO_URL" in said
     )
 
 
@@ -168,36 +170,38 @@ def test_a_stream_may_be_silent_for_longer_than_an_answer(served: Callable[..., 
 
     def talk(connection: socket.socket, done: threading.Event) -> None:
         connection.sendall(HEAD + _event(1))
-        done.wait(3 * LIMIT_S)
+        done.wait(1.2 * OPENING_S)
         connection.sendall(_event(2))
         done.wait(10)
 
-    url = served(talk)
-    with DagoClient(url, timeout=LIMIT_S) as dago:
+    with DagoClient(served(talk), timeout=OPENING_S) as dago:
         events = dago.events("g")
         assert [next(events)["seq"], next(events)["seq"]] == [1, 2]
 
     async def main() -> list[int]:
-        async with AsyncDagoClient(served(talk), timeout=LIMIT_S) as dago:
+        async with AsyncDagoClient(served(talk), timeout=OPENING_S) as dago:
             found = dago.events("g")
             return [(await anext(found))["seq"], (await anext(found))["seq"]]
 
     assert asyncio.run(main()) == [1, 2]
 
 
-def test_a_stream_that_has_begun_is_joined_again_through_a_silence(served: Callable[..., str]) -> None:
+def test_a_stream_that_has_begun_is_joined_again_through_a_silence(
+    served: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An answer that does not come in time is no reason to end what has been followed for hours."""
+    monkeypatch.setattr(dago_module, "PAUSES_S", (0.0,))
 
     def lost(connection: socket.socket, done: threading.Event) -> None:
         connection.sendall(HEAD + _event(1))
 
     def silent(connection: socket.socket, done: threading.Event) -> None:
-        done.wait(2 * LIMIT_S)
+        connection.recv(1)  # until the client has given up
 
     def again(connection: socket.socket, done: threading.Event) -> None:
         connection.sendall(HEAD + _event(2))
         done.wait(10)
 
-    with DagoClient(served(lost, silent, again), timeout=LIMIT_S) as dago:
+    with DagoClient(served(lost, silent, again), timeout=OPENING_S) as dago:
         events = dago.events("g")
         assert [next(events)["seq"], next(events)["seq"]] == [1, 2]
