@@ -20,6 +20,7 @@ from executor_worker.graph.advance import ENDED, Answer, Run
 from executor_worker.graph.definition import Graph
 from executor_worker.graph.plan import compile_graph
 from executor_worker.graph.scopes import NodeEnd
+from executor_worker.json_text import dumps
 
 Client = Any
 
@@ -57,7 +58,9 @@ class Made:
             sources = chance.sample(names[:at], min(at, chance.choice([0, 1, 1, 2, 2, 3])))
             past[name] = set(sources).union(*(past[source] for source in sources))
             kind = chance.choice(["tool", "tool", "router", "end"]) if sources else "tool"
-            nodes[name] = {"type": kind, "config": {"tool_name": "x"}}
+            named = chance.sample(sorted(past[name]), chance.randint(0, min(len(past[name]), 3)))
+            params = {other: f"{{{{{other}}}}}" for other in named}
+            nodes[name] = {"type": kind, "config": {"tool_name": "x", "tool_params": params}}
             join = chance.choice(["all", "all", "any", 2])
             nodes[name]["join"] = "all" if join == 2 and len(sources) < 2 else join
             if chance.random() < 0.4:
@@ -139,6 +142,7 @@ class Play:
             return
         self.hands[worker] = Hand(claim, taken)
         assert not self.follows or self.model.start(taken.node)
+        self._compare_past(taken)
 
     def settle(self, worker: Consumer) -> Settled:
         """A worker tries to settle; where something has to be decided first it does that, and no more for now."""
@@ -188,6 +192,15 @@ class Play:
             at_work = {name for name, one in model.nodes.items() if one.status in ("queued", "running")}
             assert {name.decode() for name in self.db.hkeys(f"{base}:open")} == at_work
 
+    def _compare_past(self, taken: TakenNode) -> None:
+        """Check that a node sees of those it names just what had ended before it became ready."""
+        named = self.made.document["nodes"][taken.node]["config"].get("tool_params", {})
+        wanted = {other: self.seen(taken.node, other) or "" for other in named}
+        assert {other: end.status for other, end in taken.seen.past.items()} == wanted
+        for other, end in taken.seen.past.items():
+            if self.plan.places[other].inline == "w":
+                assert end.output == (other if end.status == "completed" else None), (taken.node, other, end)
+
     # -- inside ---------------------------------------------------------------------------------------
 
     def _deciding(self) -> Scripted:
@@ -213,5 +226,6 @@ class Play:
         seen = [(other, status) for other, status in past if status is not None]
         handled = status == "completed" or self.plan.places[node.node].handled
         took = self.made.took(node.node, len(self.plan.nodes[node.node].out), seen) if handled else "-"
-        decided = Decided(node.node, status, took, b"null", rest_of(None, {}))
+        output = dumps(node.node) if status == "completed" else b""
+        decided = Decided(node.node, status, took, output, rest_of(None, {}))
         return NodeCommit(self.id, node.node, node.epoch, node.attempt, decided)

@@ -13,12 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from executor_worker.broker import Consumer, Link, Settled
-from executor_worker.broker.graphs import RunError, drive, runs
+from executor_worker.broker.graphs import RunError, drive, runs, stepping
 from executor_worker.broker.graphs.duties import work_off
 from executor_worker.broker.graphs.records import ENDED, Decided, NodeField, rest_of
 from executor_worker.broker.graphs.settling import NodeCommit
@@ -76,7 +77,9 @@ class Disorder:
         taken = taken_of(claim.delivery.brought)
         if isinstance(taken, TakenStep):
             held = claim.held
-            drive(self.link, runs.step(self.id, nothing, consumer=held.consumer, entry=held.entry, count=held.count))
+            steps = runs.step(self.id, nothing, consumer=held.consumer, entry=held.entry, count=held.count)
+            with patch.object(stepping, "Deciding", lambda *_: self.deciding()):
+                drive(self.link, steps)
         else:
             self.hands[worker] = Hand(claim, taken)
 
