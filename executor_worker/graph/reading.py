@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from executor_worker.graph import durations, fields, parts, router_config
 from executor_worker.graph.parts import Cache, Edge, Join, Node, On, OnFailure, Retry
-from executor_worker.graph.problems import Location, Problems, shown
+from executor_worker.graph.problems import Location, Problems, named, shown
 from executor_worker.graph.router import Routing
 
 _OWN = {*fields.LISTED_NODE.fields}
@@ -78,7 +78,7 @@ def nodes_of(document: Mapping[str, Any], problems: Problems) -> dict[str, Locat
     nodes: dict[str, LocatedNode] = {}
     for name, given, location in _named(document.get("nodes"), problems):
         if name in nodes:
-            message = f"there is a node {shown(name)} already"
+            message = f"there is a node {named(name)} already"
             problems.add(location, "duplicate_id", message, "Give each node an id of its own.")
         else:
             nodes[name] = _node(name, given, location, problems)

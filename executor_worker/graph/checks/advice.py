@@ -24,6 +24,7 @@ def check_names(subject: Subject) -> None:
     """Warn of ids that mean something else in templates, and of fields that are not read."""
     document = subject.graph.document
     _unread(subject, document, _GRAPH_FIELDS, None)
+    _unheeded(subject, document, "entry_node", "entry_point", None)
     for node, located in subject.nodes.items():
         if node in SPECIAL_IDS:
             message = f"in templates and conditions {named(node)} means something else first"
@@ -33,6 +34,8 @@ def check_names(subject: Subject) -> None:
     for index, edge in enumerate(edges if isinstance(edges, list) else ()):
         if isinstance(edge, dict):
             _unread(subject, edge, _EDGE_FIELDS, ((None, "edges"), index))
+            _unheeded(subject, edge, "from", "source", ((None, "edges"), index))
+            _unheeded(subject, edge, "to", "target", ((None, "edges"), index))
 
 
 def _unread(subject: Subject, given: Mapping[str, Any], known: frozenset[str], location: Location) -> None:
@@ -42,6 +45,12 @@ def _unread(subject: Subject, given: Mapping[str, Any], known: frozenset[str], l
         near = subject.warnings.suggest(name, sorted(known))
         fix = f'Write "{near}".' if near else "Leave it out, or put it into metadata."
         subject.warnings.add((location, name), "unknown_field", f"{named(name)} is not read", fix)
+
+
+def _unheeded(subject: Subject, given: Mapping[str, Any], name: str, other: str, location: Location) -> None:
+    if given.get(name) and given.get(other) and given[name] != given[other]:
+        message = f"{named(other)} is not read: {named(name)}, which counts, says something else"
+        subject.warnings.add((location, other), "two_values", message, f'Leave "{other}" out.')
 
 
 def check_failures(subject: Subject) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from executor_worker.cli.graph import yaml_text
+from executor_worker.cli.exits import Quit
+from executor_worker.cli.graph import reading, yaml_text
 
 KL = {"k": 1, "l": 1}
 
@@ -62,3 +64,13 @@ LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
 def test_what_is_no_yaml_for_a_graph_says_why(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         yaml_text.loads(text.encode())
+
+
+def test_a_name_that_stands_twice_in_json_is_refused(tmp_path: Path) -> None:
+    """As in YAML; what Python reads would have one of the two nodes."""
+    file = tmp_path / "graph.json"
+    file.write_text('\ufeff{"nodes": {"a": {"type": "start"}, "b": {"v": 1e999, "w": [{}]}}}')
+    assert reading.read_value(str(file))["nodes"].keys() == {"a", "b"}
+    file.write_text('{"nodes": {"a": {"type": "start"}, "b": {}, "a": {"type": "end"}}}')
+    with pytest.raises(Quit, match='"a" stands there twice'):
+        reading.read_value(str(file))

@@ -312,6 +312,16 @@ WARNINGS: list[tuple[str, Document, set[tuple[str, str]]]] = [
         graph({"a": {"prompt": "x", "config": {"model": "old"}}}),
         {("/nodes/a/config/model", "retired_model")},
     ),
+    (
+        "two values",
+        {
+            "nodes": {"a": TOOL, "b": {"type": "end"}, "c": {"type": "end"}},
+            "edges": [{"from": "a", "source": "b", "to": "c"}, {"from": "a", "to": "b", "target": "c", "source": "a"}],
+            "entry_node": "a",
+            "entry_point": "b",
+        },
+        {("/edges/0/source", "two_values"), ("/edges/1/target", "two_values"), ("/entry_point", "two_values")},
+    ),
     ("strange type", graph({"a": {**TOOL, "executor_type": "lllm"}}), {("/nodes/a/executor_type", "unknown_value")}),
 ]
 
