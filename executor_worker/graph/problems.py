@@ -89,6 +89,11 @@ class Problems:
         near = get_close_matches(value.lower(), list(islice(words, _MOST_SUGGESTED * 5)), n=1, cutoff=0.6)
         return near[0] if near else None
 
+    def has_at(self, location: Location) -> bool:
+        """Tell whether a problem was told of just this place."""
+        at = pointer(location)
+        return any(problem.pointer == at for problem in self._told)
+
     def has(self, code: str) -> bool:
         """Tell whether a problem of this kind was told."""
         return any(problem.code == code for problem in self._told)

@@ -74,7 +74,8 @@ def check_configs(subject: Subject, rules: ConfigRules | None) -> None:
     for located in subject.nodes.values():
         if located.node.works and located.node.executor_type not in _REFUSED:
             for message, location in _problems(located, rules):
-                subject.errors.add(location, "invalid_node", message, _fix(message))
+                if not subject.errors.has_at(location):
+                    subject.errors.add(location, "invalid_node", message, _fix(message))
         if subject.errors.full:
             return
 

@@ -97,6 +97,7 @@ ERRORS: list[tuple[str, Document, set[tuple[str, str]]]] = [
     ),
     ("config on the node", graph({"a": {"prompt": 5}}), {("/nodes/a/prompt", "invalid_node")}),
     ("nothing to do", graph({"a": {"type": "tool"}}), {("/nodes/a", "invalid_node")}),
+    ("told once", graph({"a": {**TOOL, "timeout": 0}}), {("/nodes/a/timeout", "bad_duration")}),
     (
         "CEL",
         {"nodes": {"a": TOOL, "b": TOOL}, "edges": [{"from": "a", "to": "b", "condition": "output.x >"}]},
