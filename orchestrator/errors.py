@@ -5,7 +5,8 @@ Every way a call of the API can go wrong, whatever it came by.
     ├── InvalidRequest INVALID_REQUEST 400 · Unauthorized UNAUTHORIZED 401 · Forbidden FORBIDDEN 403
     ├── NotFound NOT_FOUND 404 · WorkerNotFound WORKER_NOT_FOUND 404 · MethodNotAllowed METHOD_NOT_ALLOWED 405
     ├── NotCompleted NOT_COMPLETED 409 · CancellationFailed CANCELLATION_FAILED 409 · Conflict CONFLICT 409
-    ├── TooLarge TOO_LARGE 413 · Invalid VALIDATION_ERROR 422 · KeyReused IDEMPOTENCY_MISMATCH 422
+    ├── UnknownEncoding INVALID_REQUEST 415 · TooLarge TOO_LARGE 413 · HeadTooLarge TOO_LARGE 431
+    ├── Invalid VALIDATION_ERROR 422 · KeyReused IDEMPOTENCY_MISMATCH 422
     ├── RateLimited RATE_LIMIT_EXCEEDED 429
     └── Internal INTERNAL_ERROR 500 · Unavailable UNAVAILABLE 503
 """
@@ -99,8 +100,23 @@ class Conflict(ApiError):
     status, code, title, grpc = 409, "CONFLICT", "Conflict", "FAILED_PRECONDITION"
 
 
+class UnknownEncoding(ApiError):
+    """A body that is packed in a way that is not unpacked here."""
+
+    status, code, title, grpc = 415, "INVALID_REQUEST", "Unsupported encoding", "INVALID_ARGUMENT"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, headers={"Accept-Encoding": "identity"})
+
+
 class TooLarge(ApiError):
     status, code, title, grpc = 413, "TOO_LARGE", "Too large", "RESOURCE_EXHAUSTED"
+
+
+class HeadTooLarge(TooLarge):
+    """Address and headers of a request are longer together than is read."""
+
+    status = 431
 
 
 class Invalid(ApiError):

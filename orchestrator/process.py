@@ -18,6 +18,7 @@ import uvloop
 from executor_worker.broker.connection.asynchronous import connect
 from executor_worker.telemetry import logs
 from orchestrator.api.app import build
+from orchestrator.api.http_protocol import BoundedHttpProtocol
 from orchestrator.api.live import SlowReaderProtocol
 from orchestrator.api_processes import ApiServices
 from orchestrator.metrics import ApiMetrics
@@ -133,7 +134,7 @@ def _config(services: ApiServices, service: Service, metrics: ApiMetrics) -> uvi
     cert, key = services.tls or (None, None)
     return uvicorn.Config(
         build(service, metrics.page, metrics.measured),
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws=SlowReaderProtocol,
         ws_max_size=64 * 1024,
         ws_ping_interval=PING_S,

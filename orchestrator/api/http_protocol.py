@@ -1,0 +1,118 @@
+"""HTTP as it comes over a line: what is no request is answered as a problem, and no head is read without an end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from orchestrator.api.answers import problem
+from orchestrator.errors import ApiError, HeadTooLarge, InvalidRequest
+
+HEAD_BYTES = 64 * 1024  # of a request's address and headers; whoever asks may be nobody we know
+HEAD_S = 30.0  # to send them in
+FAREWELL_S, FAREWELL_BYTES = 1.0, 1024 * 1024  # that are passed over behind a refusal, so that it can be read
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Reads requests with heads that are bounded in size and time: neither has to know a token to send one."""
+
+    _head = 0  # bytes of the present request's address and headers
+    _unheard = 0  # bytes since the parser last told us of something
+    _reading_head: asyncio.TimerHandle | None = None
+    _refusal: ApiError | None = None
+    _farewell: asyncio.TimerHandle | None = None  # None: nothing was refused
+    _passed_over = 0  # bytes since then
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._reading_head = self.loop.call_later(HEAD_S, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_read()
+        if self._farewell is not None:
+            self._farewell.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._farewell is not None:
+            self._pass_over(len(data))
+            return
+        self._unheard += len(data)
+        super().data_received(data)
+        if self.transport.is_closing() or self._refusal is not None:
+            return
+        if self._unheard > HEAD_BYTES:  # a header, or a line of chunks, that does not end
+            self._refusal = _too_large()
+            self.send_400_response("")
+        elif self._head and self._reading_head is None:
+            self._reading_head = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def on_message_begin(self) -> None:
+        self._head = self._unheard = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._grow(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._grow(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._head_is_read()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unheard = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unheard = 0
+        self._head_is_read()  # a body in chunks may have ended with headers
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer with a problem, unless another answer has begun, and hang up."""
+        error = self._refusal = self._refusal or InvalidRequest("this is no HTTP/1.1 request, or a broken one")
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        answering = cycle is not None and not cycle.response_complete
+        if not (answering and self.cycle.response_started):
+            answer = problem(error, "/")
+            answer.headers["connection"] = "close"
+            lines = [b"%b: %b\r\n" % header for header in answer.raw_headers]
+            self.transport.write(b"".join([STATUS_LINE[error.status], *lines, b"\r\n", answer.body]))
+        self._head_is_read()
+        if answering or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self._farewell = self.loop.call_later(FAREWELL_S, self.transport.abort)
+
+    def _pass_over(self, size: int) -> None:
+        """Take what was on its way already: a line that is closed before takes the answer with it."""
+        self._passed_over += size
+        if self._passed_over > FAREWELL_BYTES:
+            self.transport.abort()
+
+    def _grow(self, size: int) -> None:
+        """
+        Raises:
+            ValueError: The head is too large: the parser gives it up.
+        """
+        self._unheard = 0
+        self._head += size
+        if self._head > HEAD_BYTES:
+            self._refusal = _too_large()
+            raise ValueError
+
+    def _head_is_read(self) -> None:
+        self._head = 0
+        if self._reading_head is not None:
+            self._reading_head.cancel()
+            self._reading_head = None
+
+
+def _too_large() -> ApiError:
+    return HeadTooLarge(f"address and headers are longer than {HEAD_BYTES:,} bytes", details={"limit": HEAD_BYTES})
