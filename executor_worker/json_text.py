@@ -42,10 +42,10 @@ def loads(data: bytes) -> Any:
 
 def dumps(value: Any) -> bytes:
     """
-    Write *value* as compact JSON.
+    Write *value* as compact JSON; NaN and Infinity become null, see `dumps_exactly`.
 
     Raises:
-        ValueError: It is no JSON value (an object of its own, NaN, a circle) or nested too deeply.
+        ValueError: It is no JSON value (an object of its own, a circle) or nested too deeply.
     """
     try:
         return orjson.dumps(value, option=_STRICT)
@@ -57,6 +57,19 @@ def dumps(value: Any) -> bytes:
         raise ValueError("nested too deeply") from None
     except TypeError as error:
         raise ValueError(str(error)) from None
+
+
+def dumps_exactly(value: Any) -> bytes:
+    """
+    Write *value*, which comes from somebody's program, as compact JSON.
+
+    Raises:
+        ValueError: It is no JSON value, or holds what is none: NaN or Infinity.
+    """
+    data = dumps(value)
+    if b"null" in data:  # only then is a second, slow look needed
+        json.dumps(value, allow_nan=False)
+    return data
 
 
 def refuse_constant(name: str) -> NoReturn:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx2
 
 from executor_worker.client.errors import DagoError, DagoUnavailable
-from executor_worker.json_text import dumps, loads
+from executor_worker.json_text import dumps_exactly, loads
 from executor_worker.network_errors import reason_of
 from executor_worker.settings.addresses import without_password
 
@@ -42,7 +42,7 @@ class Call:
 
     @property
     def content(self) -> bytes | None:
-        return None if self.body is None else dumps(self.body)
+        return None if self.body is None else dumps_exactly(self.body)
 
 
 def submit(graph: Mapping[str, Any], inputs: Mapping[str, Any] | None, key: str, more: Mapping[str, Any]) -> Call:

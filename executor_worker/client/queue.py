@@ -17,7 +17,7 @@ from executor_worker.broker.queue.submit import add_items
 from executor_worker.client.errors import DagoError, NotEnded
 from executor_worker.envelopes.queue_name import DEFAULT, WANTED, is_queue_name, named_queue
 from executor_worker.envelopes.time_id import made_at_ms, new_time_id
-from executor_worker.json_text import dumps, loads
+from executor_worker.json_text import dumps_exactly, loads
 
 NODE = "node"
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 0.5
@@ -93,7 +93,7 @@ class WorkQueue:
         item = {"graph_id": job, "node_id": NODE, "config": dict(config), "inputs": dict(inputs or {})}
         stream = streams_of(queue or named_queue(item["config"]) or DEFAULT)[0]
         self._link.batch(note_queues([stream]))
-        add_items(self._link, [dumps(item)], stream=stream)
+        add_items(self._link, [dumps_exactly(item)], stream=stream)
         return job
 
     def job(self, job_id: str) -> Job:
