@@ -32,11 +32,14 @@ def each(
         find: Finds the runs of a status that fit the other filters.
 
     Raises:
-        Quit: None was named, and there is no filter.
+        Quit: None was named, and there is no filter; or both are there.
     """
     named = list(args.ids)
-    if not named and not any(getattr(args, name, None) for name in ("status", "code", "since")):
+    filtered = any(getattr(args, name, None) for name in ("status", "code", "since"))
+    if not named and not filtered:
         raise Quit(USAGE, "name runs, or say which by --status, --code or --since.")
+    if named and filtered:
+        raise Quit(USAGE, "name runs, or say which by --status, --code or --since; both at once mean nothing.")
     if not named:
         named = [graph_id for status in ([args.status] if args.status else statuses) for graph_id in find(status)]
     if not named:

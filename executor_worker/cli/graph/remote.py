@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+import httpx2
 
 from executor_worker.cli.display import print_json, print_json_line, print_table
 from executor_worker.cli.exits import DONE, FAILED, Quit
@@ -40,15 +42,19 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
             print_json_line({"graph_id": graph_id, "status": "submitted"})
             return DONE
         show = teller() if args.follow else teller_on_stderr()
-        ends = time.monotonic() + args.timeout if args.timeout else float("inf")
-        for event in dago.events(graph_id, deltas=args.follow):
-            show(event)
-            if time.monotonic() > ends:
-                break
-        result = dago.wait(graph_id, max(ends - time.monotonic(), 0) if args.timeout else None)
+        told = threading.Thread(target=_tell, args=(dago.events(graph_id, deltas=args.follow), show), daemon=True)
+        told.start()  # beside us: events may be long in coming
+        result = dago.wait(graph_id, args.timeout)
+        told.join()
     if not args.follow:
         print_json(result)
     return DONE if result["status"] == "completed" else FAILED
+
+
+def _tell(events: Iterable[dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> None:
+    with suppress(DagoError, httpx2.HTTPError, RuntimeError):  # who waits for the end is told what is wrong
+        for event in events:
+            show(event)
 
 
 def listing(settings: Settings, args: argparse.Namespace) -> int:

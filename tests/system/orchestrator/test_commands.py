@@ -70,5 +70,7 @@ def test_commands_talk_to_the_api(api: Callable[..., Pool], tmp_path: Path) -> N
     assert graph("cancel", graph_id)[0]["status"] == "cancelled"
     assert "graph.cancelled" in graph("follow", graph_id, status=1)[0]
     assert graph("retry", graph_id)[0]["epoch"] == 2
+    assert "both at once" in graph("cancel", graph_id, "--status", "running", status=2)[0]
+    assert "has not ended within 1 s" in graph("submit", "w.json", "--wait", "--timeout", "1s", status=1)[0]
     assert "not found" in graph("show", "nobody", status=1)[0].lower()
     assert "token" in graph("list", status=1, DAGO_TOKEN="wrong")[0]
