@@ -41,5 +41,7 @@ class AllRunsRoutes:
         text = request.headers.get("last-event-id", "") or request.query_params.get("after", "") or FIRST
         found = await self._events.now() if text == NOW else position_of(text)
         if found is None:
-            raise InvalidRequest(f"'after' has to be the id of an event as it came, {FIRST}, or {NOW!r}")
+            raise InvalidRequest(
+                f"'after' has to be the next_after of a page, the id of a server-sent event, {FIRST}, or {NOW!r}"
+            )
         return found

@@ -59,6 +59,7 @@ def routes(service: Service, metrics: Metrics) -> list[BaseRoute]:
         at(f"{one}/resume", operate, POST=graphs.resume),
         at(f"{one}/events", read, GET=graphs.events),
         WebSocketRoute(f"{one}/ws", EventSocket(service)),
+        at(f"{one}/ws", read, GET=pages.socket),
         at(f"{one}/nodes/{{node}}", read, GET=graphs.node),
         at(f"{V1}/events", read, GET=AllRunsRoutes(service).events),
         at(f"{V1}/tickets", {"POST": "read"}, POST=graphs.ticket),

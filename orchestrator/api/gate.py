@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -11,12 +10,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from executor_worker.errors import StreamRefused
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.tracing import NO_REQUEST, RequestSpan
 from orchestrator.api.answers import problem
-from orchestrator.errors import ApiError, Internal, InvalidRequest, MethodNotAllowed, NotFound
+from orchestrator.errors import Internal, MethodNotAllowed, NotFound
 from orchestrator.service import Access, Caller, Service, as_api_error
 from orchestrator.service.access import ANYBODY
 
@@ -25,7 +25,6 @@ EXPOSED = "ETag, Location, Retry-After, Idempotency-Replayed"
 ALLOWED = "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, traceparent, tracestate"
 PREFLIGHT_S = 600
 TRACED = "/api/"
-_SOCKET = re.compile("/api/v1/graphs/[^/]+/ws")
 SERVER_ERROR = 500
 
 
@@ -95,8 +94,8 @@ def admit(request: Request, access: Access, role: str | None) -> Caller | None:
     """
     if role is None:
         return None
-    caller = access.admit(request.headers.get("authorization", ""), request.query_params.get("ticket", ""))
-    access.spend(caller.name or (request.client.host if request.client else ""))
+    address = request.client.host if request.client else ""
+    caller = access.enter(address, request.headers.get("authorization", ""), request.query_params.get("ticket", ""))
     caller.require(role)
     return caller
 
@@ -143,6 +142,8 @@ class Front:
         began = time.monotonic()
         status = 0
         cors = self._cors(Headers(scope=scope), scope["method"])
+        if scope["method"] == "OPTIONS" and scope["path"].endswith("/"):
+            scope["path"] = scope["path"].rstrip("/")  # browsers take no redirect for an answer to it
 
         async def marked(message: Message) -> None:
             nonlocal status
@@ -175,19 +176,15 @@ class Front:
 async def nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer for a path that there is not."""
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 4404})
+        socket = WebSocket(scope, receive, send)
+        await socket.accept()  # a refusal before it shows no code, and looks like one of a token
+        await socket.close(4404, "there is no such WebSocket here")
         return
     if scope["method"] == "OPTIONS":  # the original answers it on any path
         await Response(status_code=204)(scope, receive, send)
         return
-    error: ApiError = NotFound(f"there is no {scope['path'][:200]} here; /docs lists what there is")
-    headers = {}
-    if scope["method"] == "GET" and _SOCKET.fullmatch(scope["path"]):
-        error = InvalidRequest("this is a WebSocket: ask with `Upgrade: websocket`, or read the run's /events")
-        headers = {"Upgrade": "websocket"}
-    answer = problem(error, scope["path"])
-    answer.headers.update(headers)
-    await answer(scope, receive, send)
+    error = NotFound(f"there is no {scope['path'][:200]} here; /docs lists what there is")
+    await problem(error, scope["path"])(scope, receive, send)
 
 
 def state_of(request: Request, name: str) -> Any:

@@ -17,11 +17,11 @@ from orchestrator.api.gate import caller_of, span_of, state_of
 from orchestrator.api.pieces import answer_in_pieces
 from orchestrator.api.requests import Bodies, number, switch, wants_stream, words
 from orchestrator.errors import InvalidRequest
-from orchestrator.service import Order, Service, context_of, filter_of, listed_filter, time_in, views
+from orchestrator.service import EventPage, Order, Service, context_of, filter_of, listed_filter, time_in, views
 from orchestrator.shown import Position
 
 V1 = "/api/v1"
-_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})")
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
 
 
 class GraphRoutes:
@@ -160,15 +160,10 @@ class GraphRoutes:
                 return Response(status_code=204)  # else an EventSource comes again for ever
             return live.stream(self._service, graph_id, position, request)
         reset = await self._lost(graph_id, position)
+        page = await self._page(request, 0 if reset else position.seq)
+        if page.last_seq < position.seq and not reset:
+            reset, page = True, await self._page(request, 0)
         outputs = "output" in words(request, "include")
-        page = await self._service.run_log.events(
-            graph_id,
-            0 if reset else position.seq,
-            number(request, "limit", 500, least=1, most=1000),
-            tuple(word.replace("_", ".", 1) for word in words(request, "types")),
-            words(request, "nodes"),
-            outputs=outputs,
-        )
         shown = _renamed if request.query_params.get("names") == "underscore" else dict
         first = {"reset": True} if reset else {}
         last = {"next_after": page.next_after, "ended": page.ended}
@@ -182,6 +177,17 @@ class GraphRoutes:
             yield b"]," + dumps(last)[1:]
 
         return await answer_in_pieces(pieces(), request)
+
+    async def _page(self, request: Request, after: int) -> EventPage:
+        """Read the page of a run's events that *request* asks for."""
+        return await self._service.run_log.events(
+            state_of(request, "id"),
+            after,
+            number(request, "limit", 500, least=1, most=1000),
+            tuple(word.replace("_", ".", 1) for word in words(request, "types")),
+            words(request, "nodes"),
+            outputs="output" in words(request, "include"),
+        )
 
     async def _lost(self, graph_id: str, position: Position) -> bool:
         """Tell whether a run's log no longer has the event that a reader knows by its id: Redis lost the end of it."""

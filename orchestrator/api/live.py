@@ -190,8 +190,8 @@ class EventSocket:
     async def _told(self, socket: WebSocket) -> tuple[int, str]:
         access = self._service.access
         query = socket.query_params
-        caller = access.admit(socket.headers.get("authorization", ""), query.get("ticket", ""))
-        access.spend(caller.name or (socket.client.host if socket.client else ""))
+        address = socket.client.host if socket.client else ""
+        caller = access.enter(address, socket.headers.get("authorization", ""), query.get("ticket", ""))
         caller.require("read")
         renamed = query.get("names") == "underscore"
         feeds = self._service.feeds

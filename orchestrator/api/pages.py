@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from orchestrator.api import description
 from orchestrator.api.answers import answer
+from orchestrator.errors import InvalidRequest
 from orchestrator.service import Service
 
 Metrics = Callable[[list[Any]], bytes]
@@ -48,6 +49,11 @@ class Pages:
 
     async def schema(self, request: Request) -> Response:
         return Response(description.graph_schema(), media_type="application/schema+json")
+
+    async def socket(self, request: Request) -> Response:
+        """Answer who asks a WebSocket for a page."""
+        told = "this is a WebSocket: ask with `Upgrade: websocket`, or read the run's /events"
+        raise InvalidRequest(told, headers={"Upgrade": "websocket"})
 
     async def docs(self, request: Request) -> Response:
         return HTMLResponse(description.as_page(), headers={"Content-Security-Policy": STRICT})

@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from executor_worker.json_text import loads
-from orchestrator.errors import InvalidRequest, TooLarge
+from orchestrator.errors import InvalidRequest, TooLarge, UnknownEncoding
 from orchestrator.service import Service
 
 T = TypeVar("T")
 
 STREAM = "text/event-stream"
+DIGITS = 18  # of what fits into 64 bits everywhere
 
 
 def wants_stream(request: Request) -> bool:
@@ -46,7 +47,10 @@ class Bodies:
         Raises:
             TooLarge: It is larger than allowed; the rest was not read.
             InvalidRequest: It is empty, no JSON, or no object.
+            UnknownEncoding: It is packed.
         """
+        if (coding := request.headers.get("content-encoding", "identity").lower()) not in ("", "identity"):
+            raise UnknownEncoding(f"the body is packed ({coding[:40]!r}); send it as plain JSON")
         raw = await self._raw(request)
         return await self._service.work(len(raw), lambda: work(_object(raw)))
 
@@ -100,9 +104,10 @@ def number(request: Request, name: str, default: int, least: int = 0, most: int 
     text = request.query_params.get(name, "")
     if not text:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 18 and int(text) >= least):
+    if not (text.isascii() and text.isdigit() and int(text[:DIGITS]) >= least and (most or len(text) <= DIGITS)):
         raise InvalidRequest(f"{name!r} has to be a whole number of at least {least}")
-    return int(text) if most is None else min(int(text), most)
+    found = int(text[:DIGITS])  # with more of them it is more than any *most*
+    return found if most is None else min(found, most)
 
 
 def switch(request: Request, name: str) -> bool:

@@ -129,9 +129,8 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
 
     def _admit(self, context: Any) -> Caller:
         access = self._service.access
-        caller = access.admit(_metadata(context).get("authorization", ""))
-        access.spend(caller.name or context.peer().rpartition(":")[0])
-        return caller
+        address = context.peer().rpartition(":")[0]
+        return access.enter(address, _metadata(context).get("authorization", ""))
 
 
 def _slow() -> ApiError:

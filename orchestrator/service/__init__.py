@@ -1,5 +1,6 @@
 """Service functions of the API, one for each verb: no HTTP, no gRPC; the only caller of the kernel's verbs."""
 
+from executor_worker.broker.graphs.runs import EventPage
 from orchestrator.service import views
 from orchestrator.service.access import Access, Caller
 from orchestrator.service.errors import as_api_error
@@ -14,6 +15,7 @@ __all__ = [
     "Access",
     "Caller",
     "Context",
+    "EventPage",
     "Fleet",
     "Order",
     "Rules",

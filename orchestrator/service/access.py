@@ -45,7 +45,7 @@ class Access:
     """
     Args:
         tokens: Those that are known; none: every client may do everything.
-        rate: Requests a second of one token, or if there are none, of one address; 0: no limit.
+        rate: Requests a second of one token, or of one address without a known one; 0: no limit.
     """
 
     ticket_s = TICKET_S
@@ -86,6 +86,22 @@ class Access:
         if found is None:
             raise Unauthorized("this takes a token that is known here, as `Authorization: Bearer <token>`")
         return found
+
+    def enter(self, address: str, authorization: str, ticket: str = "") -> Caller:
+        """
+        Find out who calls from *address*, and count it: by the token's name, or by the address of who has none.
+
+        Raises:
+            Unauthorized: No token we know.
+            RateLimited: It came too soon; of wrong tokens too, so that guessing them takes time.
+        """
+        try:
+            caller = self.admit(authorization, ticket)
+        except Unauthorized:
+            self.spend(address)
+            raise
+        self.spend(caller.name or address)
+        return caller
 
     def ticket(self, caller: Caller) -> str:
         """Make a ticket with which *caller* may read for a minute."""

@@ -80,4 +80,4 @@ def listed_filter(
     pairs = [label.partition(":") for label in labels]
     if not all(key and colon for key, colon, _ in pairs):
         raise InvalidRequest("'label' has to be key:value")
-    return runs.Filter(status, name, {key: value for key, _, value in pairs}, since, until, q, code)
+    return runs.Filter(status, name, tuple((key, value) for key, _, value in pairs), since, until, q, code)

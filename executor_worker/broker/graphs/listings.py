@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from executor_worker.broker.connection.replies import checked
 from executor_worker.broker.graphs.heads import Head, head_of, head_requests
@@ -17,12 +17,13 @@ class Filter:
     The filter of a list of runs; all that is given must hold.
 
     Attributes:
+        labels: Names and values; of a name with two values there is no run.
         since_ms, until_ms: Of the submission, in ms since the epoch; below 0: so long ago, by Redis' clock.
     """
 
     status: str = ""
     name: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[tuple[str, str], ...] = ()
     since_ms: int | None = None
     until_ms: int | None = None
     q: str = ""
@@ -37,7 +38,7 @@ class Filter:
         """Tell whether *head* is wanted; status and times are asked of the index."""
         if self.name and head.name != self.name:
             return False
-        if any(head.labels.get(key) != value for key, value in self.labels.items()):
+        if any(head.labels.get(key) != value for key, value in self.labels):
             return False
         if self.code and (head.error or {}).get("error_code") != self.code:
             return False

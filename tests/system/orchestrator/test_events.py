@@ -155,6 +155,7 @@ def test_a_position_that_the_log_never_had_begins_anew(http: httpx2.Client, shar
     assert shown[0].name == "reset" and [block.data for block in shown[1:]] == log
     page = http.get(f"{V1}/graphs/{graph_id}/events", params={"after": "3-zzzz"}).json()
     assert page["reset"] is True and page["events"] == log
+    assert http.get(f"{V1}/graphs/{graph_id}/events", params={"after": len(log) + 1}).json() == page
     last = f"{log[-1]['seq']}-{log[-1]['id'][:4]}"
     assert "reset" not in http.get(f"{V1}/graphs/{graph_id}/events", params={"after": last}).json()
     assert read(http, graph_id, last_id=f"{len(log)}-zzzz")[0].name == "reset"
@@ -191,6 +192,12 @@ def test_positions_that_mean_nothing_are_refused(http: httpx2.Client, shared: Po
         answer = http.get(f"{V1}/graphs/{graph_id}/events", params={"after": after}, headers=headers)
         assert (answer.status_code, code(answer)) == (400, "INVALID_REQUEST")
     assert frames(f"{shared.api_url}{V1}/graphs/{graph_id}/ws?after={after}") == ([], 1008)
+
+
+def test_no_other_path_is_a_websocket(shared: Pool) -> None:
+    """Which is said as of a run that is not there."""
+    for path in ("/nope", f"{V1}/events", f"{V1}/graphs/x/events"):
+        assert frames(f"{shared.api_url}{path}") == ([], 4404)
 
 
 def test_runs_that_are_not_there_have_no_events(http: httpx2.Client, shared: Pool) -> None:

@@ -61,6 +61,9 @@ def test_what_is_not_there_is_a_problem(api: Callable[..., Pool], client: Client
     refused = http.put("/health")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
     assert code(refused) == "METHOD_NOT_ALLOWED"
+    refused = http.post("/api/v1/graphs/some/ws")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert http.options("/api/v1/graphs/").headers["allow"] == "GET, POST, HEAD, OPTIONS", "browsers follow nowhere"
     options = http.options("/api/v1/workers")
     assert (options.status_code, options.headers["allow"], options.content) == (204, "GET, HEAD, OPTIONS", b"")
 
@@ -90,6 +93,10 @@ def test_too_many_requests_are_told_to_wait(api: Callable[..., Pool], client: Cl
     assert int(refused.headers["retry-after"]) >= 1
     assert client(pool, "bbb").get("/api/v1/workers").status_code == 200
     assert eager.get("/health").status_code == 200
+    nobody = client(pool)
+    guesses = (nobody.get("/metrics", headers={"Authorization": f"Bearer {number}"}) for number in range(100))
+    assert any(guess.status_code == 429 for guess in guesses), "whoever guesses is counted by address"
+    assert client(pool, "ccc").get("/api/v1/workers").status_code == 200
 
 
 def test_pages_of_other_origins_may_use_it_where_they_are_named(api: Callable[..., Pool], client: Client) -> None:

@@ -94,6 +94,19 @@ def test_a_rate_is_kept_by_each_for_itself() -> None:
         access.spend("a")
 
 
+def test_wrong_tokens_are_counted_by_address() -> None:
+    """Who guesses is told to wait; whoever has a token goes on, from there too."""
+    access = Access(TOKENS, rate=2, clock=Clock())
+    for _ in range(2):
+        with pytest.raises(Unauthorized):
+            access.enter("10.0.0.1", "Bearer guessed")
+    with pytest.raises(RateLimited):
+        access.enter("10.0.0.1", "Bearer guessed again")
+    assert access.enter("10.0.0.1", "Bearer aaa").name == "eye"
+    with pytest.raises(Unauthorized):
+        access.enter("10.0.0.2", "Bearer guessed")
+
+
 def test_rates_below_one_a_second_allow_one() -> None:
     """As a share of several processes may be."""
     clock = Clock()
