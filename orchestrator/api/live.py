@@ -23,6 +23,7 @@ from orchestrator.shown import Batch, Mark, Position, Shown, Wanted
 SLOW_S = 5.0  # a reader that takes nothing for so long is cut off
 FAREWELL_S = 60.0  # and is then given to find out why, if it reads again
 RETRY_MS = 500
+TOLD_AGAIN_S = 1.0
 UNKNOWN, NOT_ALLOWED, TOO_SLOW, RESTART, BROKEN = 4404, 4401, 1013, 1012, 1011
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 MARKS = {
@@ -140,15 +141,26 @@ async def _while_there(receive: Receive) -> AsyncIterator[None]:
     """Leave off what is within as soon as the reader has gone."""
     sending = asyncio.current_task()
     assert sending is not None, "there is no task"
+    loop = asyncio.get_running_loop()
+    told: list[asyncio.TimerHandle] = []
+
+    def leave_off() -> None:
+        """Again and again: Python 3.11 loses what comes in the moment in which a `wait_for` has what it waits for."""
+        sending.cancel()
+        told.append(loop.call_later(TOLD_AGAIN_S, leave_off))
+
     watching = asyncio.ensure_future(_until_gone(receive))
-    watching.add_done_callback(lambda done: None if done.cancelled() else sending.cancel())
+    watching.add_done_callback(lambda done: None if done.cancelled() else leave_off())
     try:
         yield
     except asyncio.CancelledError:
-        if not watching.done() or sending.uncancel():
+        left = [sending.uncancel() for _ in told]
+        if not left or left[-1]:
             raise
     finally:
         watching.cancel()
+        for timer in told[-1:]:
+            timer.cancel()
 
 
 async def _until_gone(receive: Receive) -> None:

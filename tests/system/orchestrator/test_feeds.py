@@ -15,6 +15,30 @@ from tests.kit import RedisServer
 RUN = "01938a5c-1f5e-7c44-9d1e-2c6fd2b7a000"
 
 
+def test_a_reader_leaves_whenever_it_is_told_to(redis_server: RedisServer) -> None:
+    """Wherever it is on its way: what it waits for may have come just then."""
+
+    async def never() -> bool:
+        return False
+
+    async def watch() -> None:
+        client = connect(Endpoint.parse(redis_server.unix_url), "feeds")
+        feeds = Feeds(client, asyncio.Event())
+        try:
+            for steps in range(60):
+                leaving = asyncio.ensure_future(feeds.wait(f"{RUN}{steps}", never, 60))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                leaving.cancel()
+                await asyncio.wait({leaving}, timeout=10)
+                assert leaving.cancelled(), f"after {steps} steps"
+        finally:
+            await feeds.close()
+            await client.aclose()
+
+    asyncio.run(watch())
+
+
 def test_a_reader_that_leaves_while_it_comes_takes_nothing_from_the_others(redis_server: RedisServer) -> None:
     """What it had not yet begun to listen to is not left: who stays goes on being told."""
 
