@@ -126,6 +126,22 @@ def test_events_are_shown_as_they_come(http: httpx2.Client, shared: Pool, tmp_pa
         assert json.loads(line.recv(timeout=10))["type"] == "node.completed"
 
 
+def test_readers_that_hang_up_at_once_are_forgotten(http: httpx2.Client, shared: Pool, tmp_path: Path) -> None:
+    """Also while their channel is still asked for: nobody stays who has gone."""
+    gate = tmp_path / "gate"
+    graph_id = submitted(http, waiting(str(gate)))
+    head = f"GET {V1}/graphs/{graph_id}/events HTTP/1.1\r\nHost: here\r\nAccept: text/event-stream\r\n\r\n".encode()
+    for _ in range(3):
+        with ExitStack() as lines:
+            for number in range(100):
+                line = lines.enter_context(socket.create_connection(("127.0.0.1", shared.api_port)))
+                line.sendall(head)
+                if number % 4 == 0:
+                    line.recv(64)
+        wait_until(lambda: nobody_reads(shared), 20, "nobody reads any more")
+    gate.touch()
+
+
 def test_a_reader_joins_again_anywhere(http: httpx2.Client, shared: Pool) -> None:
     """By number, by id, by EventSource's header; nothing is missing and nothing comes twice."""
     graph_id = submitted(http, chain(4))
