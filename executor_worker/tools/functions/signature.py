@@ -20,6 +20,7 @@ from executor_worker.tools.base import ToolContext, unsure
 
 _Kind = inspect._ParameterKind
 _PLAIN = (str, int, float, bool, type(None), list, dict)
+_ALIASES = (typing_extensions.TypeAliasType, getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType))
 _OF_PLAIN = (list, dict, Union, types.UnionType)
 _TypedDict: Any = typing_extensions.TypedDict
 _BackportedMeta = type(_TypedDict("_Backported", {}))
@@ -66,10 +67,10 @@ class Signature:
         try:
             parameters = inspect.signature(function).parameters
             hints = typing.get_type_hints(function, include_extras=True)
+            context = tuple(name for name in parameters if _is_context(hints.get(name)))
         except Exception as error:  # whatever evaluating foreign annotations raises
             raise TypeError(f"its type hints can't be read: {error}") from error
         description, about = read_docstring(inspect.getdoc(function) or "")
-        context = tuple(name for name in parameters if _is_context(hints.get(name)))
         shown = {name: parameter for name, parameter in parameters.items() if name not in context}
         adapter = _adapter_of(function.__name__, shown, hints, about)
         positional = _by_position(list(parameters.values()))
@@ -179,7 +180,16 @@ def _is_plain(hint: Any) -> bool:
 
 
 def _is_context(hint: Any) -> bool:
-    return hint is ToolContext or ToolContext in get_args(hint)
+    return any(_without_aliases(one) is ToolContext for one in (hint, *get_args(_without_aliases(hint))))
+
+
+def _without_aliases(hint: Any) -> Any:
+    """Resolve the names that `type` statements give; one that stands for itself is left as it is."""
+    met: list[Any] = []
+    while isinstance(hint, _ALIASES) and not any(hint is one for one in met):
+        met.append(hint)
+        hint = hint.__value__
+    return hint
 
 
 def _portable(hint: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import enum
 import socket
+import sys
+import typing
 from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field, ValidationError
+from typing_extensions import TypeAliasType
 
 from executor_worker.tools.base import ToolContext
 from executor_worker.tools.functions.signature import Signature, read_docstring
@@ -133,6 +136,31 @@ def test_spread_arguments_follow_the_positional_ones() -> None:
         assert spread(*positional, **named) == result
 
 
+@pytest.mark.parametrize("named", list(dict.fromkeys([TypeAliasType, getattr(typing, "TypeAliasType", TypeAliasType)])))
+def test_a_named_type_is_what_it_stands_for(named: Any) -> None:
+    """As `type Kelvin = float` makes one: the context by another name is filled in all the same."""
+
+    def heat(to: float, call: ToolContext, maybe: ToolContext | None, also: ToolContext | None = None) -> None: ...
+
+    call = named("Call", ToolContext)
+    heat.__annotations__ = {
+        "to": named("Kelvin", Annotated[float, Field(ge=0)]),
+        "call": call,
+        "maybe": call | None,
+        "also": named("MaybeCall", call | None),
+    }
+    signature = Signature.of(heat)
+    assert signature.context == ("call", "maybe", "also")
+    assert list(signature.schema["properties"]) == ["to"]
+    assert not Draft202012Validator(signature.schema).is_valid({"to": -1})
+    assert signature.arranged(signature.validate({"to": "5"}), "it")[1] == {
+        "to": 5.0,
+        "call": "it",
+        "maybe": "it",
+        "also": "it",
+    }
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcde"), inner, max_size=5),
@@ -184,10 +212,18 @@ def takes_socket(connection: socket.socket) -> None: ...
 def takes_unknown(value: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821 - the point of it
 
 
-@pytest.mark.parametrize("function", [takes_socket, takes_unknown])
+NO_SCHEMA = [takes_socket, takes_unknown]
+if sys.version_info >= (3, 12):  # whose `type` statements are evaluated when somebody asks what they stand for
+    _written: dict[str, Any] = {}
+    exec("type Loop = Loop\ndef takes_loop(value: Loop): ...", _written)
+    exec("type Lost = Nowhere\ndef takes_lost(value: Lost): ...", _written)
+    NO_SCHEMA += [_written["takes_loop"], _written["takes_lost"]]
+
+
+@pytest.mark.parametrize("function", NO_SCHEMA)
 def test_hints_that_have_no_schema_are_refused(function: Any) -> None:
     """The author hears which."""
-    with pytest.raises(TypeError, match=r"socket|Nowhere"):
+    with pytest.raises(TypeError, match=r"socket|Nowhere|Loop"):
         Signature.of(function)
 
 
