@@ -125,7 +125,7 @@ def test_ttin_and_ttou(load: Load) -> None:
 
 
 def test_tstp_and_cont(load: Load) -> None:
-    """What is in hand is finished, nothing more is taken; then all goes on with the same workers."""
+    """What is in hand is finished, what came just then is given back; then all goes on with the same workers."""
     before = pids_of(load.pool)
     load.pool.send(Signal.SIGTSTP)
     begun: list[int] = []
@@ -133,7 +133,8 @@ def test_tstp_and_cont(load: Load) -> None:
     def stands_still() -> bool:
         begun.append(len(load.stage.journal.starts()))
         idle = all(row["state"] == "idle" for row in load.pool.workers())
-        return idle and not load.stage.pending() and len(begun) > STILL and len(set(begun[-STILL:])) == 1
+        in_hand = [row for row in load.stage.pending().values() if row[1] < GIVEN_BACK_MS]
+        return idle and not in_hand and len(begun) > STILL and len(set(begun[-STILL:])) == 1
 
     load.until(stands_still)
     assert load.stage.db.xlen(WORK) and len(load.stage.results()) == begun[-1]
