@@ -20,8 +20,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import Pool, RedisServer, own_name, wait_until
+from tests.kit import Pool, RedisServer, wait_until
 from tests.system.orchestrator.graphs import chain, doubling, waiting
+from tests.system.orchestrator.shared import shared_api
 from tests.system.orchestrator.sse import Block, blocks, read
 from tests.system.orchestrator.test_http import code
 
@@ -31,16 +32,8 @@ V1 = "/api/v1"
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     """One pool with an API for all tests of this file that leave it as it is."""
-    with ExitStack() as started:
-        folder = tmp_path_factory.mktemp("shared")
-        (folder / "redis").mkdir()
-        (folder / "pool").mkdir()
-        server = RedisServer(folder / "redis")
-        started.callback(server.close)
-        env = {"WORKERS": "2", "WORKER_ID": own_name("shared"), **server.env, **WITH_TOOLS}
-        pool = Pool(folder / "pool", ("run", "--api"), env)
-        started.callback(pool.close)
-        yield pool.wait_ready()
+    with shared_api(tmp_path_factory, **WITH_TOOLS) as pool:
+        yield pool
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ import httpx2
 import pytest
 
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import Pool, RedisServer, own_name, wait_until
+from tests.kit import Pool, RedisServer, wait_until
 from tests.system.orchestrator.graphs import chain, doubling, waiting
+from tests.system.orchestrator.shared import shared_api
 from tests.system.orchestrator.test_http import api_pid, code
 
 V1 = "/api/v1"
@@ -28,16 +28,8 @@ UNKNOWN = "01a224cc-a9d3-756e-a0e6-ffbc28845000"
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     """One pool with an API for all tests of this file that leave it as it is."""
-    with ExitStack() as started:
-        folder = tmp_path_factory.mktemp("shared")
-        (folder / "redis").mkdir()
-        (folder / "pool").mkdir()
-        server = RedisServer(folder / "redis")
-        started.callback(server.close)
-        env = {"WORKERS": "2", "WORKER_ID": own_name("shared"), **server.env, **WITH_TOOLS, "MAX_GRAPH_BYTES": "200000"}
-        pool = Pool(folder / "pool", ("run", "--api"), env)
-        started.callback(pool.close)
-        yield pool.wait_ready()
+    with shared_api(tmp_path_factory, **WITH_TOOLS, MAX_GRAPH_BYTES="200000") as pool:
+        yield pool
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,10 @@ from grpc_status import rpc_status
 from orchestrator.rpc import orchestrator_pb2 as messages
 from orchestrator.rpc import orchestrator_pb2_grpc
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import Pool, RedisServer, own_name, wait_until
+from tests.kit import Pool, RedisServer, wait_until
 from tests.kit.paths import ROOT
 from tests.system.orchestrator.graphs import doubling, waiting
+from tests.system.orchestrator.shared import shared_api
 from tests.system.orchestrator.test_http import api_pid
 
 UNKNOWN = "01a224cc-a9d3-756e-a0e6-ffbc28845000"
@@ -35,17 +35,10 @@ Stub = Any
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     """One pool with an API and tokens for all tests of this file that leave it as it is."""
-    with ExitStack() as started:
-        folder = tmp_path_factory.mktemp("shared")
-        (folder / "redis").mkdir()
-        (folder / "pool").mkdir()
-        server = RedisServer(folder / "redis")
-        started.callback(server.close)
-        tokens = {"API_TOKENS": "eye:read:aaa,op:operate:ccc", "MAX_GRAPH_BYTES": "100000"}
-        env = {"WORKERS": "2", "WORKER_ID": own_name("shared"), **server.env, **WITH_TOOLS, **tokens}
-        pool = Pool(folder / "pool", ("run", "--api"), env)
-        started.callback(pool.close)
-        yield pool.wait_ready()
+    with shared_api(
+        tmp_path_factory, **WITH_TOOLS, API_TOKENS="eye:read:aaa,op:operate:ccc", MAX_GRAPH_BYTES="100000"
+    ) as pool:
+        yield pool
 
 
 @pytest.fixture

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 
 import httpx2
 import pytest
 
-from tests.kit import Pool, RedisServer, own_name
+from tests.kit import Pool
+from tests.system.orchestrator.shared import shared_api
 
 HEAD = b"GET /live HTTP/1.1\r\nHost: x\r\n"
 LAST = b"Connection: close\r\n\r\n"
@@ -20,15 +21,8 @@ MIB = 1 << 20
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     """One pool with an API for all tests of this file."""
-    with ExitStack() as started:
-        folder = tmp_path_factory.mktemp("shared")
-        (folder / "redis").mkdir()
-        (folder / "pool").mkdir()
-        server = RedisServer(folder / "redis")
-        started.callback(server.close)
-        pool = Pool(folder / "pool", ("run", "--api"), {"WORKERS": "1", "WORKER_ID": own_name("heads"), **server.env})
-        started.callback(pool.close)
-        yield pool.wait_ready()
+    with shared_api(tmp_path_factory, WORKERS="1") as pool:
+        yield pool
 
 
 def sent(pool: Pool, parts: Iterable[bytes]) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +14,9 @@ import pytest
 from orchestrator.rpc import orchestrator_pb2 as messages
 from orchestrator.rpc import orchestrator_pb2_grpc
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import Pool, RedisServer, own_name
+from tests.kit import Pool
 from tests.system.orchestrator.graphs import Graph, chain, doubling
+from tests.system.orchestrator.shared import shared_api
 from tests.system.orchestrator.sse import read
 from tests.system.orchestrator.test_events import frames
 
@@ -98,16 +98,8 @@ SCENARIOS = [
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
     """One pool with an API for all scenarios."""
-    with ExitStack() as started:
-        folder = tmp_path_factory.mktemp("shared")
-        (folder / "redis").mkdir()
-        (folder / "pool").mkdir()
-        server = RedisServer(folder / "redis")
-        started.callback(server.close)
-        env = {"WORKERS": "2", "WORKER_ID": own_name("shared"), **server.env, **WITH_TOOLS}
-        pool = Pool(folder / "pool", ("run", "--api"), env)
-        started.callback(pool.close)
-        yield pool.wait_ready()
+    with shared_api(tmp_path_factory, **WITH_TOOLS) as pool:
+        yield pool
 
 
 def plain(value: Any) -> Any:
