@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from executor_worker.errors import TemplateError
-from executor_worker.graph.definition import Graph
 from executor_worker.graph.problems import cut
 from executor_worker.graph.prompts import Rendering
 
@@ -41,22 +40,6 @@ def mapped_output(mapping: Mapping[str, str], output: Any) -> Any:
     return {name: _part(output, path, name) for name, path in mapping.items()} if mapping else output
 
 
-def run_output(graph: Graph, completed: Mapping[str, Any], scope: Rendering) -> Any:
-    """
-    Answer a run's output.
-
-    Args:
-        completed: Node → output, of the nodes that completed.
-        scope: Sees the inputs and all outputs; those of nodes that did not complete are null.
-
-    Raises:
-        TemplateError: The graph's `output` names what there is not.
-    """
-    if graph.output is not None:
-        return scope.value(graph.output, "output")
-    return last_outputs(graph.leaves(), completed)
-
-
 def filled(template: Any, render: Callable[[Any], Any]) -> tuple[Any, dict[str, str]]:
     """
     Make a run's output of its template, as far as that goes: a part that can't be made is null.
@@ -84,14 +67,6 @@ def _filled(template: Any, render: Callable[[Any], Any], where: str, wrong: dict
         if len(wrong) < _WRONG:
             wrong[where] = cut(str(error).removeprefix("output: "), _SAID)
         return None
-
-
-def last_outputs(leaves: Iterable[str], completed: Mapping[str, Any]) -> Any:
-    """Answer the outputs of the *leaves* that completed, by id; of the only leaf there is its output itself."""
-    ends = tuple(leaves)
-    if len(ends) == 1 and ends[0] in completed:
-        return completed[ends[0]]
-    return {node: completed[node] for node in ends if node in completed}
 
 
 def _part(output: Any, path: str, name: str) -> Any:

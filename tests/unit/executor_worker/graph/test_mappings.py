@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from executor_worker.errors import TemplateError
-from executor_worker.graph.definition import Graph
-from executor_worker.graph.mappings import filled, mapped_inputs, mapped_output, run_output
+from executor_worker.graph.mappings import filled, mapped_inputs, mapped_output
 from executor_worker.nodes.templates import Scope
 
 SCOPE = Scope({"q": "whales"}, {"a": {"items": [{"id": 7}]}, "skipped": None})
@@ -36,30 +35,11 @@ def test_a_path_that_leads_nowhere_is_an_error(path: str) -> None:
         mapped_inputs({"t": path}, {}, SCOPE)
 
 
-@pytest.mark.parametrize(
-    ("nodes", "completed", "output"),
-    [
-        (["a"], {"a": 1}, 1),
-        (["a"], {}, {}),
-        (["a", "b"], {"a": 1, "b": None}, {"a": 1, "b": None}),
-        (["a", "b"], {"b": 2}, {"b": 2}),
-        (["a", "b"], {}, {}),
-    ],
-)
-def test_without_an_output_a_run_answers_its_last_nodes(
-    nodes: list[str], completed: dict[str, Any], output: Any
-) -> None:
-    graph = Graph.read({"nodes": {name: {} for name in nodes}})
-    assert run_output(graph, completed, SCOPE) == output
-
-
 def test_a_graphs_output_is_a_template_or_an_object_of_templates() -> None:
-    one = Graph.read({"nodes": {"a": {}}, "output": "{{a.items}}"})
-    many = Graph.read(
-        {"nodes": {"a": {}}, "output": {"id": "{{a.items.0.id}}", "text": "{{q}}!", "none": "{{skipped}}"}}
-    )
-    assert run_output(one, {}, SCOPE) == [{"id": 7}]
-    assert run_output(many, {}, SCOPE) == {"id": 7, "text": "whales!", "none": None}
+    many = {"id": "{{a.items.0.id}}", "text": "{{q}}!", "none": "{{skipped}}"}
+    assert filled("{{a.items}}", lambda part: SCOPE.value(part, "output")) == ([{"id": 7}], {})
+    output = {"id": 7, "text": "whales!", "none": None}
+    assert filled(many, lambda part: SCOPE.value(part, "output")) == (output, {})
 
 
 def test_what_of_an_output_can_not_be_made_is_null_and_told() -> None:
