@@ -7,43 +7,32 @@ What the settle script finds to be undecided (a router that needs no model, the 
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from executor_worker.broker import (
-    COMPLETED_STREAM,
-    FAILED_STREAM,
     Claim,
     JournalKeys,
-    Settled,
-    Settlement,
     added_at,
 )
-from executor_worker.broker.graphs.deciding import Deciding, Render, sized
-from executor_worker.broker.graphs.documents import write_document
-from executor_worker.broker.graphs.giving_up import Damage, damage_of
-from executor_worker.broker.graphs.records import Decided, completed_mirror, mirrored, rest_of
+from executor_worker.broker.graphs.deciding import Render
+from executor_worker.broker.graphs.giving_up import Damage
 from executor_worker.broker.graphs.requests import drive
-from executor_worker.broker.graphs.settling import NodeCommit, StepCommit
 from executor_worker.broker.graphs.source import RUNS
-from executor_worker.broker.graphs.stepping import step
 from executor_worker.broker.graphs.taken import TakenNode, TakenStep, read_on, taken_of
 from executor_worker.broker.names import run_journal, run_key
 from executor_worker.broker.queue.queues import ranked
 from executor_worker.envelopes.queue_name import DEFAULT
-from executor_worker.errors import NOT_RETRIABLE, Abandoned, StateInvalid, StreamRefused, TemplateError
-from executor_worker.graph.judging import NONE, EdgeError, edges_taken
-from executor_worker.graph.mappings import mapped_inputs, mapped_output
-from executor_worker.graph.reading import retry_of
+from executor_worker.errors import Abandoned, StateInvalid
+from executor_worker.graph.mappings import mapped_inputs
 from executor_worker.json_text import dumps, loads
 from executor_worker.nodes.executor import Task
 from executor_worker.nodes.templates import Scope
-from executor_worker.outcome import Completed, Failed, Mode, Outcome
+from executor_worker.outcome import Failed, Mode
 from executor_worker.worker.kinds.damaged import DamagedDraft
 from executor_worker.worker.kinds.kind import Draft, Kind
-from executor_worker.worker.kinds.telling import failed_instead, letter_of
+from executor_worker.worker.kinds.run_draft import NodeDraft, StepDraft
 from executor_worker.worker.limits import LONGEST_S, Limits, check_named_limits, own_timeout
 from executor_worker.worker.poisoned import answer_of_history
 from executor_worker.worker.stages import Conclusion, Decision, Run, Stamp, Work
@@ -165,9 +154,9 @@ class RunKind(Kind[RunWork]):
         if work.damage is not None:
             return DamagedDraft(work, work.damage)
         if work.step is not None:
-            return _StepDraft(work, work.step, self._render, self._ttl_s)
+            return StepDraft(work, work.step, self._render, self._ttl_s)
         assert work.node is not None
-        return _NodeDraft(work, work.node, conclusion, stamp, self._render)
+        return NodeDraft(work, work.node, conclusion, stamp, self._render)
 
 
 def _note_damage(work: RunWork, node: bytes, said: str) -> None:
@@ -205,163 +194,3 @@ def _message(node: TakenNode, inputs: dict[str, Any]) -> dict[str, Any]:
 
 def _led(took: str, at: int) -> bool:
     return took == "*" or took[at : at + 1] == "1"
-
-
-class _StepDraft(Draft):
-    """Does the next part of what a run has left to do."""
-
-    def __init__(self, work: RunWork, step: TakenStep, render: Render, ttl_s: int) -> None:
-        self._ttl_s = ttl_s
-        self.conclusion = Conclusion(None)
-        self._work = work
-        self._claim = work.claim
-        self._step = step
-        self._render = render
-
-    def commit(self) -> StepCommit:
-        held, graph_id = self._claim.held, self._step.graph_id
-        if self._step.what == "render":
-            self._claim.ask(lambda link: drive(link, write_document(graph_id, self._ttl_s)))
-            return StepCommit()
-        steps = step(graph_id, self._render, consumer=held.consumer, entry=held.entry, count=held.count)
-        self.ends += self._claim.ask(lambda link: drive(link, steps))
-        return StepCommit()
-
-    def heed(self, answer: Settlement) -> bool:
-        return False
-
-    def instead(self, error: StreamRefused) -> Draft | None:
-        damage = damage_of(error, self._step.graph_id)
-        return DamagedDraft(self._work, damage, self) if damage is not None else None
-
-
-class _NodeDraft(Draft):
-    """The end of a node, the edges it takes, and whatever has to be decided before it can be written."""
-
-    def __init__(self, work: RunWork, node: TakenNode, conclusion: Conclusion, stamp: Stamp, render: Render) -> None:
-        self._work = work
-        self._claim = work.claim
-        self._commit = self._drawn_up(work, node, conclusion, stamp)
-        self._node = node
-        self._render = render
-        self._deciding: Deciding | None = None
-
-    def commit(self) -> NodeCommit:
-        if self._deciding is not None:
-            self._commit.more = self._deciding.words()
-        return self._commit
-
-    def heed(self, answer: Settlement) -> bool:
-        if answer.ending is not Settled.judge:
-            return False
-        if self._deciding is None:
-            ended = {self._node.node: self._commit.decided}
-            self._deciding = Deciding(self._node.graph_id, self._render, local=ended)
-        steps = self._deciding.decide(answer.seen)
-        self._claim.ask(lambda link: drive(link, steps))
-        return True
-
-    def instead(self, error: StreamRefused) -> Draft | None:
-        damage = damage_of(error, self._node.graph_id)
-        return DamagedDraft(self._work, damage, self) if damage is not None else None
-
-    def _drawn_up(self, work: RunWork, node: TakenNode, conclusion: Conclusion, stamp: Stamp) -> NodeCommit:
-        self.conclusion = conclusion
-        try:
-            decided = self._decided(work, node, stamp)
-        except TemplateError as error:
-            self.conclusion = failed_instead(conclusion, str(error), error.code)
-            decided = self._decided(work, node, stamp)
-        except ValueError as error:
-            code = "tool_failed" if work.mode == "tool" else "llm_bad_response"
-            text = f"the node's output can't be written as JSON: {error}"
-            self.conclusion = failed_instead(conclusion, text, code)
-            decided = self._decided(work, node, stamp)
-        letter = _letter(work, self.conclusion, stamp)
-        commit = NodeCommit(node.graph_id, node.node, node.epoch, node.attempt, decided, letter=letter)
-        outcome = self.conclusion.outcome
-        own = outcome.retry if isinstance(outcome, Failed) else None
-        retry = node.plan.retry or (retry_of(own) if own else None)
-        if isinstance(outcome, Failed) and retry is not None and retry.repeats(outcome.code, node.attempt):
-            commit.delay_ms = round(retry.wait_s(node.attempt, random.random()) * 1000)
-            _repeat(commit, outcome)
-        return commit
-
-    def _decided(self, work: RunWork, node: TakenNode, stamp: Stamp) -> Decided:
-        outcome = self.conclusion.outcome
-        assert outcome is not None
-        return decided_node(node, outcome, {**stamp.facts, "delivery": work.held.count})
-
-
-def _letter(work: RunWork, conclusion: Conclusion, stamp: Stamp) -> dict[str, bytes | str]:
-    letter = letter_of(work, conclusion, stamp)
-    return {"data": work.claim.delivery.data or b"", **letter} if letter is not None else {}
-
-
-def _repeat(commit: NodeCommit, outcome: Failed) -> None:
-    """The node is run again after a while: another attempt, nothing else has ended."""
-    told = {
-        "error": outcome.error,
-        "error_code": outcome.code,
-        "attempt": commit.attempt + 1,
-        "delay_ms": commit.delay_ms,
-    }
-    commit.decided.data = dumps(told)
-    commit.letter = {}
-
-
-def decided_node(run: TakenNode, outcome: Outcome, facts: Mapping[str, Any]) -> Decided:
-    """
-    Decide the edges of a node that a worker has run.
-
-    Raises:
-        TemplateError: Its mapping names what its output has not.
-        ValueError: Its output is no JSON value.
-    """
-    if isinstance(outcome, Completed):
-        return _completed(run, outcome, facts)
-    status = "cancelled" if outcome.code == "cancelled" else "failed"
-    took, errors = NONE, list[EdgeError]()
-    if status == "failed" and run.plan.handled:
-        took, errors = edges_taken(run.plan, run.node, status, None, run.seen, outcome.error)
-    why = {"error": outcome.error, "error_code": outcome.code, "retriable": outcome.code not in NOT_RETRIABLE}
-    told = {**why, **outcome.detail, **facts}
-    return Decided(
-        node=run.node,
-        status=status,
-        took=took,
-        rest=rest_of(outcome.error, {**facts, "error_code": outcome.code}),
-        data=dumps({**told, "handled": run.plan.handled}),
-        stream=FAILED_STREAM,
-        mirror=mirrored("node.failed", run.graph_id, run.node, {"output": None, **told}),
-        events=_told(errors),
-        error=outcome.error,
-    )
-
-
-def _completed(run: TakenNode, outcome: Completed, facts: Mapping[str, Any]) -> Decided:
-    value = mapped_output(run.plan.output_mapping, outcome.output)
-    took, errors = edges_taken(run.plan, run.node, "completed", value, run.seen)
-    errors = [EdgeError(**one) for one in outcome.detail.get("edge_errors", ())] + errors
-    output = dumps(value)
-    told = {**{name: item for name, item in outcome.detail.items() if name != "edge_errors"}, **facts}
-    if run.plan.type == "router" and isinstance(value, dict):
-        told["next_node"] = value.get("target")
-    mirror, tail = completed_mirror(run.graph_id, run.node, told)
-    return Decided(
-        node=run.node,
-        status="completed",
-        took=took,
-        output=output,
-        rest=rest_of(None, dict(facts)),
-        data=dumps({**told, **sized(output)}),
-        stream=COMPLETED_STREAM,
-        mirror=mirror,
-        tail=tail,
-        events=_told(errors),
-        value=value,
-    )
-
-
-def _told(errors: list[EdgeError]) -> tuple[tuple[str, bytes], ...]:
-    return tuple(("edge.error", dumps(error.as_json())) for error in errors)

@@ -24,7 +24,7 @@ from executor_worker.broker.queue.source import Sources
 from executor_worker.errors import TemplateError
 from executor_worker.graph.definition import Graph
 from executor_worker.outcome import Completed
-from executor_worker.worker.kinds.run import decided_node
+from executor_worker.worker.kinds.run_draft import decided_node
 from executor_worker.worker.output import rendered
 from orchestrator.service import detail
 from tests.kit import RedisServer
