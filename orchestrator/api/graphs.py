@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from executor_worker.envelopes.events import rfc3339
+from executor_worker.graph.problems import Problem
+from executor_worker.graph.validation import Report
 from executor_worker.json_text import dumps
 from orchestrator.api import live
 from orchestrator.api.answers import answer
@@ -35,10 +37,10 @@ class GraphRoutes:
     async def submit(self, request: Request) -> Response:
         context = context_of({**request.headers, **span_of(request).headers}, caller_of(request).name)
 
-        def read(body: dict[str, Any]) -> Order:
-            return self._runs.read(body, keyed=bool(context.key))
+        def read(body: dict[str, Any], repeated: Sequence[Problem]) -> Order:
+            return self._runs.read(body, keyed=bool(context.key), repeated=repeated)
 
-        made = await self._service.submit(self._bodies.json(request, read), context)
+        made = await self._service.submit(self._bodies.graph(request, read), context)
         headers = {"Location": f"{V1}/graphs/{made.graph_id}"}
         if made.replayed:
             headers["Idempotency-Replayed"] = "true"
@@ -56,7 +58,11 @@ class GraphRoutes:
 
     async def validate(self, request: Request) -> Response:
         offered = await self._service.fleet.tools()
-        report = await self._bodies.json(request, lambda body: self._runs.validate(body, offered))
+
+        def look(body: dict[str, Any], repeated: Sequence[Problem]) -> Report:
+            return self._runs.validate(body, offered, repeated)
+
+        report = await self._bodies.graph(request, look)
         return answer(report.as_dict())
 
     async def listing(self, request: Request) -> Response:

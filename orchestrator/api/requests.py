@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
-from executor_worker.json_text import loads
+from executor_worker.graph import repeated_names
+from executor_worker.graph.problems import Problem
 from orchestrator.errors import InvalidRequest, TooLarge, UnknownEncoding
 from orchestrator.service import Service
 
@@ -49,12 +50,16 @@ class Bodies:
             InvalidRequest: It is empty, no JSON, or no object.
             UnknownEncoding: It is packed.
         """
-        if (coding := request.headers.get("content-encoding", "identity").lower()) not in ("", "identity"):
-            raise UnknownEncoding(f"the body is packed ({coding[:40]!r}); send it as plain JSON")
+        return await self.graph(request, lambda body, _: work(body))
+
+    async def graph(self, request: Request, work: Callable[[dict[str, Any], tuple[Problem, ...]], T]) -> T:
+        """Read a body as `json` does; *work* is also told the names that stand twice in it."""
         raw = await self._raw(request)
-        return await self._service.work(len(raw), lambda: work(_object(raw)))
+        return await self._service.work(len(raw), lambda: work(*_object(raw)))
 
     async def _raw(self, request: Request) -> bytes:
+        if (coding := request.headers.get("content-encoding", "identity").lower()) not in ("", "identity"):
+            raise UnknownEncoding(f"the body is packed ({coding[:40]!r}); send it as plain JSON")
         if _announced(request) > self._most:
             raise self._too_large()
         parts: list[bytes] = []
@@ -77,16 +82,16 @@ class Bodies:
         return error
 
 
-def _object(raw: bytes) -> dict[str, Any]:
+def _object(raw: bytes) -> tuple[dict[str, Any], tuple[Problem, ...]]:
     if not raw.strip():
         raise InvalidRequest("the body is empty; send a JSON object")
     try:
-        value = loads(raw)
+        value, repeated = repeated_names.read(raw, graph=(None, "graph"))
     except ValueError as error:
         raise InvalidRequest(f"the body is no JSON: {str(error)[:200]}") from None
     if not isinstance(value, dict):
         raise InvalidRequest("the body has to be a JSON object")
-    return value
+    return value, repeated
 
 
 def _announced(request: Request) -> int:

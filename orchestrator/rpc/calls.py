@@ -13,6 +13,8 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from executor_worker.graph import repeated_names
+from executor_worker.graph.problems import Problem, pointer
 from executor_worker.json_text import dumps, loads
 from executor_worker.telemetry import logs
 from executor_worker.telemetry.tracing import RequestSpan
@@ -43,7 +45,8 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                 raise TooLarge("the request is larger than MAX_GRAPH_BYTES")
 
             def read() -> Order:
-                return self._service.runs.read(_body(request), keyed=bool(about.key))
+                body, repeated = _body(request)
+                return self._service.runs.read(body, keyed=bool(about.key), repeated=repeated)
 
             made = await self._service.submit(self._service.work(size, read), about)
             return messages.SubmitGraphResponse(graph_id=made.graph_id, status=made.status)
@@ -73,7 +76,7 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
 
     async def SignalNode(self, request: Any, context: Any) -> Any:  # noqa: N802
         async with self._answering(context, "SignalNode", "operate"):
-            payload = _json("payload_json", request.payload_json)
+            payload = _json("payload_json", request.payload_json, "", [])
             await self._service.runs.signal(request.graph_id, request.node_id, payload)
             return messages.SignalNodeResponse(status="signalled")
 
@@ -152,33 +155,38 @@ def _metadata(context: Any) -> dict[str, str]:
     return {name: value for name, value in pairs if isinstance(value, str)}
 
 
-def _body(request: Any) -> dict[str, Any]:
+def _body(request: Any) -> tuple[dict[str, Any], list[Problem]]:
     """
-    Make of a request what HTTP has as its body.
+    Make of a request what HTTP has as its body, and tell the names that stand twice in it.
 
     Raises:
         InvalidRequest: Its JSON is none.
     """
     if not request.graph_json:
         raise InvalidRequest("there is no `graph` in the request: graph_json is empty")
-    inputs = {name: _value(text) for name, text in request.inputs.items()}
-    more = _json("inputs_json", request.inputs_json) if request.inputs_json else {}
+    repeated: list[Problem] = []
+    inputs = {name: _value(name, text, repeated) for name, text in request.inputs.items()}
+    more = _json("inputs_json", request.inputs_json, "/inputs", repeated) if request.inputs_json else {}
     if not isinstance(more, dict):
         raise InvalidRequest("inputs_json has to be a JSON object")
-    return {"graph": _json("graph_json", request.graph_json), "inputs": {**inputs, **more}}
+    graph = _json("graph_json", request.graph_json, "/graph", repeated)
+    return {"graph": graph, "inputs": {**inputs, **more}}, repeated
 
 
-def _json(name: str, text: str) -> Any:
+def _json(name: str, text: str, prefix: str, repeated: list[Problem]) -> Any:
     try:
-        return loads(text.encode())
+        value, problems = repeated_names.read(text.encode())
     except ValueError as error:
         raise InvalidRequest(f"{name} is no JSON: {str(error)[:200]}") from None
+    repeated += (one.under(prefix) for one in problems)
+    return value
 
 
-def _value(text: str) -> Any:
+def _value(name: str, text: str, repeated: list[Problem]) -> Any:
+    """Read an input: JSON where it parses, else text."""
     try:
-        return loads(text.encode())
-    except ValueError:
+        return _json(name, text, pointer(((None, "inputs"), name)), repeated)
+    except InvalidRequest:
         return text
 
 

@@ -15,6 +15,7 @@ from executor_worker.broker.graphs.traces import trace_of_run
 from executor_worker.envelopes.traces import trace_id
 from executor_worker.errors import StreamUnavailable
 from executor_worker.graph.ends import RunEnd
+from executor_worker.graph.problems import Problem
 from executor_worker.graph.validation import Report
 from executor_worker.json_text import dumps
 from executor_worker.telemetry.tracing import RunFacts
@@ -57,26 +58,32 @@ class Runs:
 
     # What is submitted
 
-    def read(self, body: Mapping[str, Any], *, keyed: bool) -> Order:
+    def read(self, body: Mapping[str, Any], *, keyed: bool, repeated: Sequence[Problem] = ()) -> Order:
         """
         Read a body; takes up to a second for the largest, so large ones are read in a thread.
+
+        Args:
+            repeated: The names that stood twice in its text.
 
         Raises:
             InvalidRequest, Invalid: It can't be run.
         """
-        return submissions.read(body, self._settings, self._rules, self._known, keyed=keyed)
+        return submissions.read(body, self._settings, self._rules, self._known, keyed=keyed, repeated=repeated)
 
-    def validate(self, body: Mapping[str, Any], offered: frozenset[str] | None = None) -> Report:
+    def validate(
+        self, body: Mapping[str, Any], offered: frozenset[str] | None = None, repeated: Sequence[Problem] = ()
+    ) -> Report:
         """
         Tell all that is wrong with a body.
 
         Args:
             offered: Tools that workers have at present; None: unknown.
+            repeated: The names that stood twice in its text.
 
         Raises:
             InvalidRequest: There is no graph in it.
         """
-        return submissions.examine(body, self._settings, self._rules, offered)
+        return submissions.examine(body, self._settings, self._rules, offered, repeated)
 
     async def submit(self, order: Order, context: Context) -> runs.Submitted:
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -72,19 +72,28 @@ class Context:
         )
 
 
-def read(body: Mapping[str, Any], settings: ApiSettings, rules: Rules, known: KnownGraphs, *, keyed: bool) -> Order:
+def read(
+    body: Mapping[str, Any],
+    settings: ApiSettings,
+    rules: Rules,
+    known: KnownGraphs,
+    *,
+    keyed: bool,
+    repeated: Sequence[Problem] = (),
+) -> Order:
     """
     Read a body.
 
     Args:
         known: Graphs that need not be checked again.
         keyed: It comes with an Idempotency-Key, so that its digest is needed.
+        repeated: The names that stood twice in its text.
 
     Raises:
         InvalidRequest: There is no graph in it.
         Invalid: It can't be run; with all that is wrong.
     """
-    checked = _checked(body, settings, rules, known)
+    checked = _checked(body, settings, rules, known, repeated)
     if not checked.report.valid:
         raise _refused(checked.report)
     return Order(
@@ -98,32 +107,38 @@ def read(body: Mapping[str, Any], settings: ApiSettings, rules: Rules, known: Kn
 
 
 def examine(
-    body: Mapping[str, Any], settings: ApiSettings, rules: Rules, offered: frozenset[str] | None = None
+    body: Mapping[str, Any],
+    settings: ApiSettings,
+    rules: Rules,
+    offered: frozenset[str] | None = None,
+    repeated: Sequence[Problem] = (),
 ) -> Report:
     """
     Tell all that is wrong with a body, with pointers from its root.
 
     Args:
         offered: Tools that workers have at present; None: unknown.
+        repeated: The names that stood twice in its text.
 
     Raises:
         InvalidRequest: There is no graph in it.
     """
     _require_graph(body)
-    beside = tuple(_beside(body))
+    beside = (*_beside(body), *repeated)
     if body.get("graph") is None:
         return Report(beside)
     report = _check(body, settings, rules, offered)
     return replace(report, errors=(*report.errors, *beside))
 
 
-def _checked(body: Mapping[str, Any], settings: ApiSettings, rules: Rules, known: KnownGraphs) -> Checked:
+def _checked(
+    body: Mapping[str, Any], settings: ApiSettings, rules: Rules, known: KnownGraphs, repeated: Sequence[Problem]
+) -> Checked:
     """Check a body as `examine` does, its graph only if it is not known."""
     _require_graph(body)
-    beside = tuple(_beside(body))
     graph, inputs = body.get("graph"), body.get("inputs")
-    if beside or graph is None:
-        return Checked(examine(body, settings, rules))
+    if graph is None or repeated or _beside(body):
+        return Checked(examine(body, settings, rules, repeated=repeated))
     names = tuple(sorted(inputs)) if inputs else ()
     return known.checked(graph, names, body.get("timeout") is not None, lambda: _check(body, settings, rules))
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from executor_worker.cli.exits import FAILED, USAGE, Quit
 from executor_worker.cli.files import read_bytes
 from executor_worker.cli.graph import yaml_text
-from executor_worker.graph.problems import named
-from executor_worker.json_text import loads
+from executor_worker.graph import repeated_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,34 +57,18 @@ def read_value(name: str, most_bytes: int | None = None) -> Any:
         fix = "leave large data out, as an input or for a tool to fetch, or raise MAX_GRAPH_BYTES"
         raise Quit(FAILED, f"{shown} has {len(raw):,} bytes, at most {most_bytes:,} are taken: {fix}.")
     try:
-        value = loads(raw.removeprefix(b"\xef\xbb\xbf"))
-        _check_names(raw)
-        return value
+        value, repeated = repeated_names.read(raw.removeprefix(b"\xef\xbb\xbf"))
     except ValueError as error:
         if raw.lstrip()[:1] in (b"{", b"["):
             raise Quit(FAILED, f"{shown} is not JSON: {error}.") from None
+    else:
+        if repeated:
+            raise Quit(FAILED, f"{shown}: {repeated[0].message} ({repeated[0].pointer}): one of both would be lost.")
+        return value
     try:
         return yaml_text.loads(raw)
     except ValueError as error:
         raise Quit(FAILED, f"{shown} is neither JSON nor YAML: {error}.") from None
-
-
-def _check_names(raw: bytes) -> None:
-    """
-    Raises:
-        ValueError: A name stands twice in an object, such as a node's id: one of both would be lost.
-    """
-    with suppress(RecursionError):
-        json.loads(raw, object_pairs_hook=_once, parse_int=str, parse_float=str)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise ValueError(f"{named(name)} stands there twice")
-        found[name] = value
-    return found
 
 
 def _named(text: str) -> tuple[str, Any]:

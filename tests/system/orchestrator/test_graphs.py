@@ -247,6 +247,24 @@ def test_all_that_is_wrong_is_told_at_once(http: httpx2.Client) -> None:
     assert (good["valid"], good["order"]) == (True, [["first"], ["twice"], ["last"]])
 
 
+def test_what_stands_twice_is_told(http: httpx2.Client) -> None:
+    """By submit and by validate, beside all else: one of both nodes would be lost without a word."""
+    graph = b'{"nodes": {"a": {"type": "start"}, "a": {"type": "end"}}}'
+    body = b'{"graph": %b, "inputs": {"x": 1, "x": 2}, "timeout": "?"}' % graph
+    refused = http.post("/graphs", content=body, headers={"Idempotency-Key": "twice"})
+    assert (refused.status_code, code(refused)) == (422, "VALIDATION_ERROR")
+    found = refused.json()["error"]["details"]["errors"]
+    told = {(one["pointer"], one["code"]) for one in found}
+    wanted = {("/graph/nodes/a", "duplicate_id"), ("/inputs/x", "duplicate_name"), ("/timeout", "wrong_type")}
+    assert told == wanted and all(one["fix"] for one in found)
+    report = http.post("/graphs/validate", content=body).json()
+    assert (report["valid"], report["errors"]) == (False, found)
+    known = b'{"graph": {"nodes": {"a": {"type": "start"}}}}'
+    assert http.post("/graphs", content=known).status_code == 201
+    again = http.post("/graphs", content=known.replace(b'"start"', b'"end", "type": "start"'))
+    assert [one["pointer"] for one in again.json()["error"]["details"]["errors"]] == ["/graph/nodes/a/type"]
+
+
 def test_a_tool_that_no_worker_has_is_warned_of(http: httpx2.Client) -> None:
     """With the nearest one that there is; the graph is right all the same."""
 

@@ -104,6 +104,13 @@ def test_errors_have_both_codes(stub: Stub) -> None:
         assert refused(submit, request) == (code.INVALID_ARGUMENT, "INVALID_REQUEST")
     nothing = messages.SubmitGraphRequest(graph_json='{"nodes":{}}')
     assert refused(submit, nothing) == (code.INVALID_ARGUMENT, "VALIDATION_ERROR")
+    graph = '{"nodes":{"a":{"type":"start"}}}'
+    for request in (
+        messages.SubmitGraphRequest(graph_json='{"nodes":{"a":{"type":"start"},"a":{"type":"end"}}}'),
+        messages.SubmitGraphRequest(graph_json=graph, inputs_json='{"x":1,"x":2}'),
+        messages.SubmitGraphRequest(graph_json=graph, inputs={"x": '[{"y":1,"y":2}]'}),
+    ):
+        assert refused(submit, request) == (code.INVALID_ARGUMENT, "VALIDATION_ERROR")
     large = messages.SubmitGraphRequest(graph_json='"' + "x" * 120_000 + '"')
     assert refused(submit, large) == (code.RESOURCE_EXHAUSTED, "TOO_LARGE")
     with pytest.raises(grpc.RpcError) as raised:
