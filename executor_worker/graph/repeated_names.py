@@ -34,10 +34,11 @@ def read(data: bytes, graph: Location = None) -> tuple[Any, tuple[Problem, ...]]
     value, doubtful = loads_doubting(data)
     problems = Problems()
     for within, name in _repeated(data) if doubtful else ():
-        code, fix = "duplicate_name", "Leave one of them out."
+        message = f"{named(name)} stands there twice"
         if within == (graph, "nodes"):
-            code, fix = "duplicate_id", "Give each node an id of its own."
-        problems.add((within, name), code, f"{named(name)} stands there twice", fix)
+            problems.add((within, name), "duplicate_id", message, "Give each node an id of its own.")
+        else:
+            problems.add((within, name), "duplicate_name", message, "Leave one of them out.")
     return value, tuple(problems)
 
 
