@@ -121,6 +121,7 @@ _CHECKS: tuple[Callable[[Subject], None], ...] = (
     names.check_templates,
     advice.check_names,
     advice.check_failures,
+    advice.check_joins,
     advice.check_edges,
     advice.check_chains,
 )

@@ -63,6 +63,17 @@ def check_failures(subject: Subject) -> None:
             subject.warnings.add((located.location, "on_failure"), "continues_nowhere", message, fix)
 
 
+def check_joins(subject: Subject) -> None:
+    """Warn of a join of a node to which no edge leads: it begins at once."""
+    joining = [node for node, located in subject.nodes.items() if located.node.join != "all"]
+    targets = {one.edge.target for one in subject.located.edges} if joining else set()
+    for node in joining:
+        if node not in targets:
+            message = f"{named(node)} waits for nothing: no edge leads to it, it begins at once"
+            fix = "Add the edges it is to wait for, or leave join out."
+            subject.warnings.add((subject.nodes[node].location, "join"), "needless_join", message, fix)
+
+
 def check_edges(subject: Subject) -> None:
     """Warn of an edge that is switched off: what is behind it is skipped."""
     for one in subject.located.edges:

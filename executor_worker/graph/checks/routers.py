@@ -19,6 +19,7 @@ def check(subject: Subject) -> None:
             _check_prompt(subject, located.routing)
             _warn_of_unreachable(subject, located.routing)
             _warn_of_strangers(subject, node, located.routing)
+            _warn_of_dead_ends(subject, node, located)
 
 
 def _check_targets(subject: Subject, node: str, located: LocatedNode) -> None:
@@ -64,3 +65,15 @@ def _warn_of_strangers(subject: Subject, node: str, routing: Routing) -> None:
             message = f"is never taken when {named(node)} completes: its router does not choose it"
             fix = "Make it a target of the router, or let another node lead there."
             subject.warnings.add(one.location, "never_chosen", message, fix)
+
+
+def _warn_of_dead_ends(subject: Subject, node: str, located: LocatedNode) -> None:
+    """Warn of a target that is chosen in vain: only a failure of the router leads there."""
+    follows: dict[str, bool] = {}
+    for one in subject.outgoing.get(node, ()):
+        follows[one.edge.target] = follows.get(one.edge.target, False) or one.edge.on != "failure"
+    for target, location in targets_of(located):
+        if not follows.get(target, True):
+            message = f"{named(target)} does not run when it is chosen: the edge to it is for failure only"
+            fix = 'Add an edge to it without "on", or let the one there is follow with "on": "always".'
+            subject.warnings.add(location, "chosen_in_vain", message, fix)

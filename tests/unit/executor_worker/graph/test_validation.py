@@ -297,6 +297,46 @@ WARNINGS: list[tuple[str, Document, set[tuple[str, str]]]] = [
         {"nodes": {"a": TOOL, "b": TOOL}, "edges": [{"from": "a", "to": "b", "condition": " false"}]},
         {("/edges/0/condition", "never_taken")},
     ),
+    (
+        "join of a root",
+        graph({"a": {**TOOL, "join": 2}, "b": {**TOOL, "join": "any"}, "c": {**TOOL, "join": "all"}}),
+        {("/nodes/a/join", "needless_join"), ("/nodes/b/join", "needless_join")},
+    ),
+    ("join of a node behind", chain(prompt="{{a}}", join=1), set()),
+    (
+        "chosen in vain",
+        {
+            "nodes": {
+                "r": {"type": "router", "routes": [{"target": "b", "condition": "inputs.x"}, {"target": "c"}]},
+                "b": TOOL,
+                "c": TOOL,
+            },
+            "edges": [{"from": "r", "to": "b", "on": "failure"}, {"from": "r", "to": "c", "on": "always"}],
+        },
+        {("/nodes/r/routes/0/target", "chosen_in_vain")},
+    ),
+    (
+        "chosen by a model in vain",
+        {
+            "nodes": {
+                "r": {
+                    "type": "router",
+                    "timeout": 5,
+                    "prompt_template": "?",
+                    "routes": {"y": "b", "n": "c"},
+                    "fallback": "b",
+                },
+                "b": TOOL,
+                "c": TOOL,
+            },
+            "edges": [
+                {"from": "r", "to": "b", "on": "failure"},
+                {"from": "r", "to": "c", "on": "failure"},
+                {"from": "r", "to": "c"},
+            ],
+        },
+        {("/nodes/r/routes/y", "chosen_in_vain"), ("/nodes/r/fallback", "chosen_in_vain")},
+    ),
     ("needless order", chain(prompt="hello"), {("/edges/0", "needless_order")}),
     ("needed", chain(prompt="{{a}}"), set()),
     ("given what came before", chain(model="m", tools=["t"]), set()),
