@@ -17,7 +17,7 @@ from orchestrator.api import live
 from orchestrator.api.answers import answer
 from orchestrator.api.gate import caller_of, span_of, state_of
 from orchestrator.api.pieces import answer_in_pieces
-from orchestrator.api.requests import Bodies, number, switch, wants_stream, words
+from orchestrator.api.requests import Bodies, nodes_named, number, switch, wants_stream, words
 from orchestrator.errors import InvalidRequest
 from orchestrator.service import EventPage, Order, Service, context_of, filter_of, listed_filter, time_in, views
 from orchestrator.shown import Position
@@ -191,7 +191,7 @@ class GraphRoutes:
             after,
             number(request, "limit", 500, least=1, most=1000),
             tuple(word.replace("_", ".", 1) for word in words(request, "types")),
-            words(request, "nodes"),
+            nodes_named(request),
             outputs="output" in words(request, "include"),
         )
 

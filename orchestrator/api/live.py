@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 
-from starlette.datastructures import QueryParams
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -16,6 +15,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from executor_worker.telemetry import logs
+from orchestrator.api.requests import nodes_named, words
 from orchestrator.errors import ApiError, Forbidden, Internal, InvalidRequest, NotFound, RateLimited, Unauthorized
 from orchestrator.service import Service, as_api_error
 from orchestrator.shown import Batch, Mark, Position, Shown, Wanted
@@ -52,15 +52,11 @@ def position_of(connection: HTTPConnection) -> Position:
     return Position(int(found[1]), found[2] or "")
 
 
-def wanted_of(query: QueryParams) -> Wanted:
+def wanted_of(connection: HTTPConnection) -> Wanted:
     """Read which events are wanted."""
-
-    def words(name: str) -> frozenset[str]:
-        return frozenset(word.strip() for text in query.getlist(name) for word in text.split(",") if word.strip())
-
-    types = frozenset(word.replace("_", ".", 1) for word in words("types"))
-    deltas = query.get("deltas", "") in ("1", "true", "yes")
-    return Wanted(types, words("nodes"), "output" in words("include"), deltas)
+    types = frozenset(word.replace("_", ".", 1) for word in words(connection, "types"))
+    deltas = connection.query_params.get("deltas", "") in ("1", "true", "yes")
+    return Wanted(types, frozenset(nodes_named(connection)), "output" in words(connection, "include"), deltas)
 
 
 def stream(
@@ -73,7 +69,7 @@ def stream(
     headers: Headers | None = None,
 ) -> Response:
     """Answer with a run's events as server-sent events."""
-    wanted = wanted_of(request.query_params)
+    wanted = wanted_of(request)
     batches = service.feeds.follow(graph_id, position, wanted)
     return EventStream(service, batches, request, status, headers)
 
@@ -207,7 +203,7 @@ class EventSocket:
         caller.require("read")
         renamed = query.get("names") == "underscore"
         feeds = self._service.feeds
-        async for batch in feeds.follow(socket.path_params["id"], position_of(socket), wanted_of(query)):
+        async for batch in feeds.follow(socket.path_params["id"], position_of(socket), wanted_of(socket)):
             match batch:
                 case Mark.LEAVING:
                     return RESTART, "this server ends; join again at the last seq"

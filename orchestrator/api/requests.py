@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 
 from executor_worker.graph import repeated_names
 from executor_worker.graph.problems import Problem
@@ -120,7 +120,12 @@ def switch(request: Request, name: str) -> bool:
     return request.query_params.get(name, "").lower() in ("1", "true", "yes")
 
 
-def words(request: Request, name: str) -> tuple[str, ...]:
+def words(request: HTTPConnection, name: str) -> tuple[str, ...]:
     """Read comma-separated words from the query."""
     texts = request.query_params.getlist(name)
     return tuple(word.strip() for text in texts for word in text.split(",") if word.strip())
+
+
+def nodes_named(request: HTTPConnection) -> tuple[str, ...]:
+    """Read ids of nodes from the query: those in `nodes`, and each `node` as it is, which may have commas."""
+    return (*words(request, "nodes"), *filter(None, request.query_params.getlist("node")))

@@ -193,6 +193,24 @@ def test_events_can_be_chosen_and_named_otherwise(http: httpx2.Client, shared: P
     assert whole.data["data"]["output"] == text
 
 
+def test_nodes_with_commas_are_named_one_by_one(http: httpx2.Client, shared: Pool) -> None:
+    """As JSON, as they come and over WebSocket; beside those that are separated by commas."""
+    start = {"type": "start"}
+    graph_id = submitted(http, {"nodes": {"a,b": start, "a": start, " c": start, "d": start}})
+    everything = read(http, graph_id)
+    for query, wanted in (
+        ("nodes=a,b", {"a"}),
+        ("node=a%2Cb", {"a,b"}),
+        ("node=a,b&node=%20c&nodes=d,", {"a,b", " c", "d"}),
+        ("node=&nodes=", {one.data.get("node_id") for one in everything}),
+    ):
+        page = http.get(f"{V1}/graphs/{graph_id}/events?{query}").json()
+        assert {one.get("node_id") for one in page["events"]} == wanted, query
+        streamed = http.get(f"{V1}/graphs/{graph_id}/events?{query}", headers={"Accept": "text/event-stream"}).text
+        assert streamed.count("\ndata:") == len(page["events"]), query
+        assert frames(f"{shared.api_url}{V1}/graphs/{graph_id}/ws?{query}")[0] == page["events"], query
+
+
 @pytest.mark.parametrize("after", ["x", "-1", "1-abcde", "1-", "1.5", "9" * 30])
 def test_positions_that_mean_nothing_are_refused(http: httpx2.Client, shared: Pool, after: str) -> None:
     """Over HTTP as a bad request, over WebSocket by its code for that."""
