@@ -170,7 +170,7 @@ def settings_file(environ: Mapping[str, str], folder: Path, problems: list[Confi
     named = environ.get("ENV_FILE", "").strip()
     path = settings_path(environ, folder)
     try:
-        return _parse(read_text(path), path, problems)
+        return _parse(read_text(path), path, environ, problems)
     except (OSError, ValueError) as error:
         if named or not isinstance(error, FileNotFoundError):
             fix = "Name a file of NAME=value lines that this user can read, or unset ENV_FILE."
@@ -178,17 +178,18 @@ def settings_file(environ: Mapping[str, str], folder: Path, problems: list[Confi
         return {}
 
 
-def _parse(content: str, path: Path, problems: list[ConfigError]) -> dict[str, Given]:
+def _parse(content: str, path: Path, environ: Mapping[str, str], problems: list[ConfigError]) -> dict[str, Given]:
     """
     Read NAME=value lines.
 
     pydantic's own source would put the environment's values for `${NAME}`, which systemd does not do with the same
-    file, and pass over lines that are no assignment.
+    file, and pass over lines that are no assignment. A name alone, which in Docker's files stands for the environment's
+    value, is fine if there is one.
     """
     values: dict[str, Given] = {}
     for binding in parse_stream(io.StringIO(content)):
         line = _line_of(binding)
-        if binding.error:
+        if binding.error or (binding.key is not None and binding.value is None and binding.key not in environ):
             # Not the line itself: it may hold a secret.
             problem = f"line {line} of {str(path)!r} is not NAME=value."
             problems.append(ConfigError("ENV_FILE", problem, "Correct it, or put # before it."))

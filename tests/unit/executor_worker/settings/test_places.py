@@ -60,6 +60,20 @@ def test_a_line_that_is_no_assignment_is_counted_as_an_editor_does(tmp_path: Pat
     assert f"line 4 of '{tmp_path}/.env' is not NAME=value" in said(tmp_path, "LEASE=9\n\n\nWORKERS 3\n")["ENV_FILE"]
 
 
+@pytest.mark.parametrize("line", ["LLM_API_KEY", "export LLM_API_KEY", "WORKERS # 3", "WORKERS: 3", SECRET.split()[-1]])
+def test_a_name_alone_is_told_and_not_shown(tmp_path: Path, line: str) -> None:
+    """It has no value, or is the rest of a secret that was broken."""
+    problem = said(tmp_path, f"LEASE=9\n\n{line}\nDRAIN_TIMEOUT=60\n")["ENV_FILE"]
+    assert f"line 3 of '{tmp_path}/.env' is not NAME=value" in problem and line not in problem
+
+
+def test_a_name_alone_may_stand_for_the_environments_value(tmp_path: Path) -> None:
+    """As in files that Docker reads too."""
+    (tmp_path / ".env").write_text("WORKERS\nexport LLM_API_KEY\n")
+    settings = Settings.load({"WORKERS": "3", "LLM_API_KEY": "k"}, tmp_path)
+    assert (settings.workers.least, settings.llm_api_key) == (3, "k")
+
+
 def test_the_environment_has_no_line(tmp_path: Path) -> None:
     """A value there goes before the file's, which is not blamed."""
     problem = said(tmp_path, "WORKERS=3\nLEASE=9\n", WORKERS="lots", LEASE="long")
