@@ -21,6 +21,7 @@ from executor_worker.telemetry.tracing import RequestSpan
 from orchestrator.errors import ApiError, Internal, InvalidRequest, TooLarge, Unavailable
 from orchestrator.rpc import orchestrator_pb2 as messages
 from orchestrator.rpc import orchestrator_pb2_grpc
+from orchestrator.rpc.unreadable import UNREADABLE
 from orchestrator.service import Caller, Context, Order, Service, as_api_error, context_of, views
 from orchestrator.shown import Batch, Mark, Position, Shown, Wanted
 
@@ -37,7 +38,7 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         self._measured = measured
 
     async def SubmitGraph(self, request: Any, context: Any) -> Any:  # noqa: N802
-        async with self._answering(context, "SubmitGraph", "submit") as (caller, span):
+        async with self._answering(request, context, "SubmitGraph", "submit") as (caller, span):
             about = context_of({**_metadata(context), **span.headers}, caller.name)
             about = Context(about.name, request.idempotency_key or about.key, about.traceparent, about.tracestate)
             size = request.ByteSize()
@@ -52,13 +53,13 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             return messages.SubmitGraphResponse(graph_id=made.graph_id, status=made.status)
 
     async def GetGraphStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
-        async with self._answering(context, "GetGraphStatus", "read"):
+        async with self._answering(request, context, "GetGraphStatus", "read"):
             status = views.status_of(await self._service.runs.head(request.graph_id))
             del status["seq"]
             return messages.GetGraphStatusResponse(**{name: value or "" for name, value in status.items()})
 
     async def GetGraphResult(self, request: Any, context: Any) -> Any:  # noqa: N802
-        async with self._answering(context, "GetGraphResult", "read"):
+        async with self._answering(request, context, "GetGraphResult", "read"):
             result = loads(await self._service.runs.result(request.graph_id))
             return messages.GetGraphResultResponse(
                 graph_id=result["graph_id"],
@@ -69,19 +70,19 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             )
 
     async def CancelGraph(self, request: Any, context: Any) -> Any:  # noqa: N802
-        async with self._answering(context, "CancelGraph", "operate"):
+        async with self._answering(request, context, "CancelGraph", "operate"):
             done = await self._service.runs.cancel(request.graph_id)
             at = views.time_of(done.cancelled_at_ms)
             return messages.CancelGraphResponse(graph_id=done.graph_id, status="cancelled", cancelled_at=at)
 
     async def SignalNode(self, request: Any, context: Any) -> Any:  # noqa: N802
-        async with self._answering(context, "SignalNode", "operate"):
+        async with self._answering(request, context, "SignalNode", "operate"):
             payload = _json("payload_json", request.payload_json, "", [])
             await self._service.runs.signal(request.graph_id, request.node_id, payload)
             return messages.SignalNodeResponse(status="signalled")
 
     async def StreamGraphEvents(self, request: Any, context: Any) -> None:  # noqa: N802
-        async with self._answering(context, "StreamGraphEvents", "read"):
+        async with self._answering(request, context, "StreamGraphEvents", "read"):
             if request.after_seq < 0:
                 raise InvalidRequest("after_seq has to be the number of an event, or 0")
             self._service.meter.subscribed(1)
@@ -109,13 +110,17 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
                         await context.write(_message(one))
 
     @asynccontextmanager
-    async def _answering(self, context: Any, name: str, role: str) -> AsyncIterator[tuple[Caller, RequestSpan]]:
+    async def _answering(
+        self, request: Any, context: Any, name: str, role: str
+    ) -> AsyncIterator[tuple[Caller, RequestSpan]]:
         """Admit the caller, and turn whatever goes wrong into a status."""
         began, code = time.monotonic(), "OK"
         span = self._service.tracing.request(f"{DOMAIN}.OrchestratorService/{name}", "grpc", _metadata(context))
         try:
             caller = self._admit(context)
             caller.require(role)
+            if request is UNREADABLE:
+                raise InvalidRequest("the request can't be read: it is no message of its type")
             yield caller, span
         except asyncio.CancelledError:
             code = "CANCELLED"

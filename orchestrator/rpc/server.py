@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection
 
 from orchestrator.rpc import orchestrator_pb2, orchestrator_pb2_grpc
 from orchestrator.rpc.calls import Calls, Measured
+from orchestrator.rpc.unreadable import UNREADABLE, Interceptor
 from orchestrator.service import Service
 
 BESIDE_BYTES = 64 * 1024  # what a message may hold beside its graph
@@ -27,11 +28,12 @@ def build(service: Service, measured: Measured, address: str, tls: tuple[bytes, 
         tls: Private key and certificate chain; None: plain text.
     """
     server = grpc.aio.server(
+        interceptors=(Interceptor(),),
         options=[
             ("grpc.so_reuseport", 1),
             ("grpc.max_receive_message_length", service.settings.max_graph_bytes + BESIDE_BYTES),
             ("grpc.max_send_message_length", -1),
-        ]
+        ],
     )
     calls = Calls(service, measured)
     orchestrator_pb2_grpc.add_OrchestratorServiceServicer_to_server(calls, server)  # type: ignore[no-untyped-call]
@@ -52,11 +54,13 @@ class Health(health_pb2_grpc.HealthServicer):
         self._service = service
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
+        await _require_readable(request, context)
         if request.service not in ("", SERVICE):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {request.service[:100]!r}")
         return await self._now()
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802 - the protocol's name
+        await _require_readable(request, context)
         if request.service not in ("", SERVICE):
             yield health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
             return
@@ -72,3 +76,8 @@ class Health(health_pb2_grpc.HealthServicer):
         kinds = health_pb2.HealthCheckResponse
         ready = await self._service.ready()
         return kinds(status=kinds.SERVING if ready else kinds.NOT_SERVING)
+
+
+async def _require_readable(request: Any, context: Any) -> None:
+    if request is UNREADABLE:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request can't be read")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import trustme
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionResponse
 from grpc_status import rpc_status
 
 from orchestrator.rpc import orchestrator_pb2 as messages
@@ -117,6 +119,36 @@ def test_errors_have_both_codes(stub: Stub) -> None:
         list(stub.StreamGraphEvents(messages.StreamGraphEventsRequest(graph_id=UNKNOWN), **OPERATE))
     error: Any = raised.value
     assert error.code() is code.NOT_FOUND
+
+
+def test_a_message_that_cannot_be_read_is_the_clients_fault(channel: grpc.Channel, shared: Pool) -> None:
+    """By every service, and nothing of it is an error in the log; who may not call is told just that."""
+    code, service, known = grpc.StatusCode, "/dago.v1.OrchestratorService", len(shared.events)
+    call: Any
+
+    def sent(call: Any, request: Any, **options: Any) -> Any:
+        return list(answer) if hasattr(answer := call(request, **options), "cancel") else answer
+
+    for data in (b"\xff", b"\x0a\x05ab", b"\x0a\x02\xff\xfe"):  # no field, a text that ends early, no UTF-8
+        for call in (
+            channel.unary_unary(f"{service}/SubmitGraph"),
+            channel.unary_unary(f"{service}/GetGraphStatus"),
+            channel.unary_stream(f"{service}/StreamGraphEvents"),
+        ):
+            assert refused(partial(sent, call), data) == (code.INVALID_ARGUMENT, "INVALID_REQUEST")
+            assert refused(partial(sent, call), data, metadata=()) == (code.UNAUTHENTICATED, "UNAUTHORIZED")
+        for call in (
+            channel.unary_unary("/grpc.health.v1.Health/Check"),
+            channel.unary_stream("/grpc.health.v1.Health/Watch"),
+        ):
+            with pytest.raises(grpc.RpcError) as raised:
+                sent(call, data, timeout=20)
+            assert raised.value.code() is code.INVALID_ARGUMENT
+    reflect: Any = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+    (answer,) = reflect(iter([b"\xff"]), timeout=20)
+    response = ServerReflectionResponse.FromString(answer)
+    assert response.error_response.error_code == code.INVALID_ARGUMENT.value[0]
+    assert not [event for event in shared.events[known:] if event["level"] == "error"]
 
 
 def test_a_run_that_goes_on_has_no_result_and_can_be_cancelled(stub: Stub, tmp_path: Path) -> None:
