@@ -26,7 +26,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._reading_head = self.loop.call_later(HEAD_S, transport.close)
+        self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_read()
@@ -40,16 +40,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         self._unheard += len(data)
         super().data_received(data)
-        if self.transport.is_closing() or self._refusal is not None:
-            return
+        if self.transport.is_closing() or self._refusal is not None or self.transport.get_protocol() is not self:
+            return  # the last: it is a WebSocket now
         if self._unheard > HEAD_BYTES:  # a header, or a line of chunks, that does not end
             self._refusal = _too_large()
             self.send_400_response("")
-        elif self._head and self._reading_head is None:
-            self._reading_head = self.loop.call_later(HEAD_S, self.transport.close)
+        elif self._reading_head is None and (self._head or self._has_answered()):
+            self._wait_for_head()  # whatever came behind an answer has ended the time for which the line was kept
 
     def on_message_begin(self) -> None:
-        self._head = self._unheard = 0
+        self._head, self._unheard = 1, 0  # of its method
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -106,6 +106,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._head > HEAD_BYTES:
             self._refusal = _too_large()
             raise ValueError
+
+    def _has_answered(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        return cycle is not None and cycle.response_complete
+
+    def _wait_for_head(self) -> None:
+        self._reading_head = self.loop.call_later(HEAD_S, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.more_body and not cycle.response_complete:
+            self._wait_for_head()  # the request before it is being answered still
+        else:
+            self.transport.close()
 
     def _head_is_read(self) -> None:
         self._head = 0

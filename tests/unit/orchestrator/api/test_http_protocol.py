@@ -20,7 +20,14 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        await asyncio.sleep(4 * SHORT_S)
+        await send({"type": "websocket.send", "text": "there"})
+        return
     body = await Request(scope, receive).body()
+    if scope["path"] == "/later":
+        await asyncio.sleep(4 * SHORT_S)
     await PlainTextResponse(body)(scope, receive, send)
 
 
@@ -47,7 +54,7 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Callable[[Talk], None]:
     return talked
 
 
-@pytest.mark.parametrize("begun", [b"", b"GET /", b"POST / HTTP/1.1\r\nContent-Length: 2\r\n"])
+@pytest.mark.parametrize("begun", [b"", b"\r\n", b"G", b"GET /", b"POST / HTTP/1.1\r\nContent-Length: 2\r\n"])
 def test_a_head_that_does_not_come_is_not_waited_for(talk: Callable[[Talk], None], begun: bytes) -> None:
     """On a new line, and after a request."""
 
@@ -56,12 +63,40 @@ def test_a_head_that_does_not_come_is_not_waited_for(talk: Callable[[Talk], None
         assert await reader.read() == b""
 
     async def silent_later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + begun)
-        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.write(begun)
+        assert await reader.read() == b""
 
     talk(silent)
     if begun:  # else the line is kept for the next request, as long as such are
         talk(silent_later)
+
+
+def test_an_answer_is_not_cut_off_for_the_next_head(talk: Callable[[Talk], None]) -> None:
+    """Which has begun while it is made; its time is up only behind it."""
+
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"GET /later HTTP/1.1\r\nHost: x\r\n\r\nGET / HT")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+
+    talk(early)
+
+
+def test_a_websocket_has_no_head_to_wait_for(talk: Callable[[Talk], None]) -> None:
+    """Also one on a line that has had an answer."""
+    upgrade = (
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+
+    async def quiet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.write(upgrade)
+        await reader.readuntil(b"there")
+
+    talk(quiet)
 
 
 def test_bodies_and_next_requests_have_their_time(talk: Callable[[Talk], None]) -> None:
