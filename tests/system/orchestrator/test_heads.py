@@ -51,6 +51,7 @@ def sent(pool: Pool, parts: Iterable[bytes]) -> bytes:
         ),
         (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431, "TOO_LARGE"),
         (HEAD + b"X: " + b"a" * 70_000 + b"\r\n\r\n", 431, "TOO_LARGE"),
+        (HEAD + b"a:\r\n" * 40_000 + b"\r\n", 431, "TOO_LARGE"),
         (HEAD + b"".join(b"X%d: y\r\n" % number for number in range(15_000)) + b"\r\n", 431, "TOO_LARGE"),
     ],
 )
