@@ -251,6 +251,10 @@ class Subscriptions:
             self._task = None
 
     async def _tell(self, *words: str) -> None:
+        """Tell Redis; who is cancelled meanwhile does not wait, and breaks nothing off: all share the connection."""
+        await asyncio.shield(self._send(words))
+
+    async def _send(self, words: Sequence[str]) -> None:
         if self._connection is not None:
             with suppress(redis.exceptions.RedisError, OSError):
                 await self._connection.send_command(*words)

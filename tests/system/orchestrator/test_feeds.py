@@ -39,6 +39,50 @@ def test_a_reader_leaves_whenever_it_is_told_to(redis_server: RedisServer) -> No
     asyncio.run(watch())
 
 
+def test_a_reader_that_leaves_while_it_comes_breaks_nothing_off(redis_server: RedisServer) -> None:
+    """All readers are told over one connection, which stays whatever a reader is just having said over it."""
+
+    async def never() -> bool:
+        return False
+
+    async def watch() -> None:
+        client = connect(Endpoint.parse(redis_server.unix_url), "feeds")
+        feeds, begun = Feeds(client, asyncio.Event()), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        async def begins() -> bool:
+            begun.set()
+            return False
+
+        def leave_after(leaving: asyncio.Task[None], steps: int) -> None:
+            if steps:
+                loop.call_soon(leave_after, leaving, steps - 1)
+            else:
+                leaving.cancel()
+
+        def listening() -> list[str]:
+            with redis_server.client() as db:
+                return [one["id"] for one in db.client_list() if int(one["sub"])]
+
+        staying = asyncio.ensure_future(feeds.wait(RUN, begins, 60))
+        try:
+            await begun.wait()
+            before = listening()
+            for steps in range(20):
+                leaving = asyncio.ensure_future(feeds.wait(f"{RUN}{steps}", never, 60))
+                loop.call_soon(leave_after, leaving, steps)
+                await asyncio.wait({leaving}, timeout=10)
+                assert leaving.cancelled(), f"after {steps} steps"
+            assert listening() == before != []
+        finally:
+            staying.cancel()
+            await asyncio.gather(staying, return_exceptions=True)
+            await feeds.close()
+            await client.aclose()
+
+    asyncio.run(watch())
+
+
 def test_a_reader_that_leaves_while_it_comes_takes_nothing_from_the_others(redis_server: RedisServer) -> None:
     """What it had not yet begun to listen to is not left: who stays goes on being told."""
 
