@@ -165,6 +165,28 @@ def test_events_of_starts_and_ends_have_their_outputs(redis_server: RedisServer,
         assert {event["node_id"]: event["data"]["output"] for event in shown} == told
 
 
+def test_end_within_an_end_is_told_to_others_too(
+    redis_server: RedisServer, executor: Callable[..., Pool], kernel: Kernel
+) -> None:
+    """In the document and the event for others, which are written without a look at the graph; small ones."""
+    executor(redis_server, workers=1)
+    nodes = {"s": {"type": "start"}, "n": calc("1"), **{name: {"type": "end"} for name in "abcdef"}}
+    edges = [{"from": pair[0], "to": pair[1]} for pair in ("na", "ab", "bc", "sc", "cd", "de", "se", "df")]
+    run = kernel.submit({"nodes": nodes, "edges": edges}, {"q": 2})
+    c = {"b": 1, "s": {"q": 2}}
+    outputs = {"s": {"q": 2}, "n": 1, "a": 1, "b": 1, "c": c, "d": c, "e": {"d": c, "s": {"q": 2}}, "f": c}
+    result = kernel.wait(run)
+    assert {name: state["output"] for name, state in result["result"].items()} == outputs
+    assert result["output"] == {"e": outputs["e"], "f": c}
+    db = redis_server.client()
+    document = json.loads(db.get(f"dago:state:{run}") or b"")
+    assert {name: state["output"] for name, state in document["node_states"].items()} == outputs
+    assert document["output"] == result["output"]
+    entries: Any = db.xrange("dago:events:node.completed")
+    told = [json.loads(fields[b"data"]) for _, fields in entries]
+    assert {event["node_id"]: event["data"]["output"] for event in told if event["graph_id"] == run} == outputs
+
+
 def test_ends_that_double_at_each_step_are_left_out(redis_server: RedisServer, kernel: Kernel) -> None:
     """Two ends lead to each: the last would have gigabytes."""
     nodes = {f"{side}{level}": {"type": "end"} for level in range(30) for side in "ab"}
