@@ -19,7 +19,7 @@ Fixtures (`tests/conftest.py`); each starts what it names and ends it after the 
 After a test with `executor` nothing the program started may live, or the test fails.
 
 Without a fixture: `wait_until(condition, seconds, message)`, `holds_for(condition, seconds)`, `free_port()`,
-`Stopwatch()`, `waited_for_a_core()`, `Process`, `alive(pid)`, `state_of(pid)`, `descendants(pid)`,
+`Stopwatch()`, `waited_for_others()`, `Process`, `alive(pid)`, `state_of(pid)`, `descendants(pid)`,
 `own_name("pool")`.
 
     @pytest.mark.needs("redis", "aimock", "everything", "mcp-time", "node", "valkey", "root", "unshare", "postgres",
@@ -40,7 +40,7 @@ from tests.kit.postgres import PostgresServer
 from tests.kit.processes import Process, alive, command_line, descendants, kill_all, marked, own_name, state_of
 from tests.kit.proxy import Proxy
 from tests.kit.redis_servers import RedisServer
-from tests.kit.waiting import Stopwatch, free_port, holds_for, port_answers, wait_until, waited_for_a_core
+from tests.kit.waiting import Stopwatch, free_port, holds_for, port_answers, wait_until, waited_for_others
 
 __all__ = [
     "PROGRAM",
@@ -68,5 +68,5 @@ __all__ = [
     "state_of",
     "time_stdio",
     "wait_until",
-    "waited_for_a_core",
+    "waited_for_others",
 ]

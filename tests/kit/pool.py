@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import httpx2
 
 from tests.kit.processes import Process
-from tests.kit.waiting import LONGEST_PAUSE_S, MOST_LATE_S, Stopwatch, free_port, wait_until
+from tests.kit.waiting import LONGEST_PAUSE_S, Stopwatch, free_port, wait_until
 
 PROGRAM = Path(sys.executable).with_name("executor-worker")
 Event = dict[str, Any]
@@ -48,7 +48,7 @@ class Pool:
         # A connection for each question: one that is kept open is lost when a reload replaces the keeper.
         single = httpx2.Limits(max_keepalive_connections=0)
         url = f"http://127.0.0.1:{self.env['HEALTH_PORT']}"
-        self._http = httpx2.Client(base_url=url, timeout=10, limits=single, verify=NO_TLS)
+        self._http = httpx2.Client(base_url=url, timeout=30, limits=single, verify=NO_TLS)
         self._stdout = (folder / "stdout").open("wb")
         self._ended = False
         command = [str(PROGRAM), *arguments]
@@ -81,7 +81,7 @@ class Pool:
             left_s = seconds
             while left_s > 0 and not self._ended and len(self.seen(name, **fields)) < count:
                 self._changed.wait(left_s)
-                left_s = min(seconds - taken.own_s(), seconds + MOST_LATE_S - taken.wall_s())
+                left_s = taken.left_s(seconds)
             found = self.seen(name, **fields)
             assert len(found) >= count, f"no {name} {fields or ''} within {seconds:g} s\n{self.said()}"
             return found[count - 1]
@@ -170,7 +170,7 @@ class Pool:
         status = self.process.wait(seconds)
         self.process.assert_nobody_left()
         with self._changed:
-            assert self._changed.wait_for(lambda: self._ended, 20), "nobody is left, but its output is open"
+            assert self._changed.wait_for(lambda: self._ended, 60), "nobody is left, but its output is open"
         return status
 
     def drain(self, seconds: float = 60.0) -> int:
@@ -182,7 +182,7 @@ class Pool:
         """End it whatever it does, and check that it left nobody behind."""
         try:
             self.process.kill()
-            self.process.assert_nobody_left(seconds=5)
+            self.process.assert_nobody_left(seconds=10)
         finally:
             self._reader.join(5)
             self._http.close()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from tests.kit.waiting import MOST_LATE_S, Stopwatch, wait_until
+from tests.kit.waiting import Stopwatch, wait_until
 from tests.kit.warm_pool import MARK, Forked, warm_program
 
 KEPT = ("PATH", "HOME")
@@ -71,7 +71,7 @@ class Process:
         """End it at once, also when it is stopped."""
         if self.running():
             self.popen.kill()
-        self.popen.wait(10)
+        self.popen.wait(60)  # also where it waits for the disk
         for stream in (self.popen.stdin, self.popen.stdout, self.popen.stderr):
             if stream is not None:
                 stream.close()
@@ -92,14 +92,14 @@ class Process:
 
 def wait_for_end(process: subprocess.Popen[bytes] | Forked, seconds: float) -> int:
     """Wait for a process' end, seconds counted as `wait_until` does; return its exit status."""
-    taken = Stopwatch()
-    try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        left_s = min(MOST_LATE_S, seconds - taken.own_s())
-        if left_s <= 0:
-            raise
-    return process.wait(left_s)
+    taken, left_s = Stopwatch(), seconds
+    while True:
+        try:
+            return process.wait(max(left_s, 0.0))
+        except subprocess.TimeoutExpired:
+            if left_s <= 0:
+                raise
+        left_s = taken.left_s(seconds)
 
 
 def marked(mark: str) -> list[int]:

@@ -102,7 +102,7 @@ class RedisServer:
 
     def client(self, **options: Any) -> redis.Redis:
         """Connect with a plain client that answers with bytes and never retries by itself; `close` closes it."""
-        given = {"password": self.password or None, "retry": Retry(NoBackoff(), 0), "socket_timeout": 10, **options}
+        given = {"password": self.password or None, "retry": Retry(NoBackoff(), 0), "socket_timeout": 30, **options}
         client = redis.Redis(unix_socket_path=str(self.socket), **given)
         self._clients.append(client)
         return client
@@ -129,7 +129,7 @@ class RedisServer:
         """End it as an operator would: it writes what it has to write."""
         self.process.send(signal.SIGCONT)
         self.process.send(signal.SIGTERM)
-        self.process.wait(20)
+        self.process.wait(60)
 
     def kill(self) -> None:
         """End it as a crash would."""

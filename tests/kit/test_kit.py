@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import redis
@@ -161,8 +164,10 @@ def test_everything_server_restarts_on_its_port(everything_http: EverythingServe
     assert everything_http.process.pid != before
 
 
-@pytest.mark.parametrize(("had_s", "asked"), [(0.0, 2), (0.2, 5), (1000.0, 6)])
-def test_what_others_had_of_the_cores_is_not_counted(monkeypatch: pytest.MonkeyPatch, had_s: float, asked: int) -> None:
+@pytest.mark.parametrize(("had_s", "asked"), [(0.0, 2), (0.125, 3), (1000.0, 6)])
+def test_what_others_had_of_the_machine_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch, had_s: float, asked: int
+) -> None:
     """A wait ends when its own time is up, and not much later however busy the machine is."""
     times: list[float] = []
 
@@ -178,11 +183,23 @@ def test_what_others_had_of_the_cores_is_not_counted(monkeypatch: pytest.MonkeyP
             """Take no time."""
 
     monkeypatch.setattr(waiting, "time", Time)
-    monkeypatch.setattr(waiting, "waited_for_a_core", lambda: had_s * len(times))
+    monkeypatch.setattr(waiting, "waited_for_others", lambda: had_s * len(times))
     monkeypatch.setattr(waiting, "MOST_LATE_S", 1.0)
     with pytest.raises(AssertionError, match=r"not within 0\.2 s: it comes"):
         wait_until(lambda: times.append(0.0), 0.2, "it comes")
     assert len(times) == asked
+
+
+def test_waits_for_cores_disk_and_memory_are_read(tmp_path: Path) -> None:
+    """As the kernel counts them; where it does not, what the cores were not idle."""
+    cores = os.cpu_count() or 1
+    (tmp_path / "stat").write_text(f"cpu  1 2 3 {os.sysconf('SC_CLK_TCK') * cores * 5} 4 0 0 0 0 0\n")
+    assert time.monotonic() - waiting.waited_for_others(tmp_path) == pytest.approx(5, abs=1)
+    (tmp_path / "pressure").mkdir()
+    for of, micros in (("cpu", 2_500_000), ("io", 1_000_000), ("memory", 500_000)):
+        lines = f"some avg10=1.00 avg60=1.00 avg300=1.00 total={micros}\nfull avg10=0 avg60=0 avg300=0 total=7\n"
+        (tmp_path / "pressure" / of).write_text(lines)
+    assert waiting.waited_for_others(tmp_path) == 4.0
 
 
 def test_last_words_are_read_when_a_pool_has_ended(redis_server: RedisServer, executor: Callable[..., Pool]) -> None:

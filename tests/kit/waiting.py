@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import random
 import socket
@@ -14,7 +13,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 LONGEST_PAUSE_S = 0.1
-MOST_LATE_S = 15.0  # that a wait is made longer at most, for others that had the cores meanwhile
+MOST_LATE_S = 30.0  # that a wait is made longer at most, for others that had the cores and the disk meanwhile
+PROC = Path("/proc")
 FIRST_PORT, PORTS, PROCESSES = 12_000, 2_500, 8
 _ports = itertools.count(random.randrange(PORTS))
 
@@ -26,10 +26,11 @@ def wait_until(
     Ask *condition* until it answers something true, and return that.
 
     The longer it lasts the less often it is asked: many tests wait at once, and asking costs what is waited for.
-    Seconds in which somebody had to wait for a core are not counted: a short limit says the same on a busy machine.
+    Seconds in which somebody had to wait for a core or the disk are not counted: a short limit says the same on a busy
+    machine, and on one that reads from a slow disk what it has never read before.
 
     Args:
-        seconds: How long it may take at most, on a machine that has a core for all who want one.
+        seconds: How long it may take at most, on a machine that has a core and a disk for all who want one.
         every: Seconds between two questions at first.
         message: What was waited for; a function is asked only when it failed, for what can be seen then.
 
@@ -38,11 +39,11 @@ def wait_until(
     """
     began, taken = time.monotonic(), Stopwatch()
     while True:
-        late_s = taken.wall_s() - seconds  # before the question: the last one is asked when time is up
+        left_s = taken.left_s(seconds)  # before the question: the last one is asked when time is up
         answer = condition()
         if answer:
             return answer
-        if late_s > MOST_LATE_S or (late_s > 0 and taken.own_s() > seconds):
+        if left_s < 0:
             said = message() if callable(message) else message
             what = said or getattr(condition, "__name__", "the condition")
             raise AssertionError(f"not within {seconds:g} s: {what} (last answer: {answer!r})")
@@ -62,38 +63,43 @@ def holds_for(condition: Callable[[], object], seconds: float, message: str = ""
         time.sleep(every)
 
 
-def waited_for_a_core() -> float:
+def waited_for_others(proc: Path = PROC) -> float:
     """
-    Read how long any process on this machine has waited for a core so far, seconds (proc_pressure: `some`).
+    Read how long any process on this machine has waited for a core, the disk or memory so far, seconds.
 
-    The difference of two answers bounds how much later something came only because others use the machine as well;
-    infinite where the kernel does not count it.
+    The difference of two answers bounds how much later something came only because others use the machine as well, or
+    because the disk is slow. Where the kernel does not count it (proc_pressure: `some`) it is the time for which the
+    cores were not idle, or waited for the disk.
     """
     try:
-        some = Path("/proc/pressure/cpu").read_text().splitlines()[0]
+        some = [(proc / "pressure" / of).read_text().splitlines()[0] for of in ("cpu", "io", "memory")]
     except OSError:
-        return math.inf
-    return int(some.rpartition("=")[2]) / 1e6
+        idle = int((proc / "stat").read_text().split()[4])
+        return time.monotonic() - idle / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
+    return sum(int(line.rpartition("=")[2]) for line in some) / 1e6
 
 
 class Stopwatch:
     """Measures what must not take long, on a machine that others use as well."""
 
     def __init__(self) -> None:
-        self._began, self._waited = time.monotonic(), waited_for_a_core()
+        self._began, self._waited = time.monotonic(), waited_for_others()
 
     def wall_s(self) -> float:
         """Seconds since it was made."""
         return time.monotonic() - self._began
 
     def own_s(self) -> float:
-        """The same, without those in which somebody had to wait for a core."""
+        """The same, without those in which somebody had to wait for a core or the disk."""
         return self.wall_s() - self.others_s()
 
     def others_s(self) -> float:
-        """Those in which somebody had to wait for a core: what was measured meanwhile may be as much too long."""
-        waited = waited_for_a_core() - self._waited
-        return waited if math.isfinite(waited) else 0.0
+        """Those in which somebody had to wait: what was measured meanwhile may be as much too long."""
+        return min(self.wall_s(), max(0.0, waited_for_others() - self._waited))
+
+    def left_s(self, seconds: float) -> float:
+        """Seconds left of those that something may take, counted as `wait_until` does; negative when it is late."""
+        return min(seconds - self.own_s(), seconds + MOST_LATE_S - self.wall_s())
 
 
 def free_port() -> int:
