@@ -13,7 +13,8 @@ from supervisor.scoreboard.view import log_view
 from supervisor.slots.worker_slot import WorkerSlot
 
 LOOK_S = 0.01
-PATIENCE_S = 0.5  # for a child to write its stacks, which takes milliseconds unless it is stopped
+STOPPED_S = 0.5  # for a child to write its stacks, which takes milliseconds, where it is stopped
+LONGEST_S = 3.0  # where it is not: it waits for a core, or for the disk that its code is on
 NONE_WRITTEN = "it has written none: it is stopped, or waits for a device (process state {state})"
 
 Report = dict[str, object]
@@ -24,7 +25,7 @@ Report = dict[str, object]
 class _Asked:
     slots: Sequence[WorkerSlot]
     then: Callable[[list[Report]], None]
-    until: float
+    at: float
 
 
 class StackDump:
@@ -42,7 +43,7 @@ class StackDump:
 
     def advance(self) -> None:
         asked = self._asked
-        if asked is not None and (self._now() >= asked.until or all(map(_has_written, asked.slots))):
+        if asked is not None and _is_over(asked, self._now() - asked.at):
             self._asked = None
             asked.then([_report(slot) for slot in asked.slots])
         if self._asked is None and self._waiting:
@@ -51,10 +52,19 @@ class StackDump:
             for slot in asked_now:
                 slot.stacks.clear()
                 slot.signal(DUMP_STACKS)
-            self._asked = _Asked(asked_now, then, self._now() + PATIENCE_S)
+            self._asked = _Asked(asked_now, then, self._now())
 
     def next_look(self) -> float | None:
         return None if self._asked is None else self._now() + LOOK_S
+
+
+def _is_over(asked: _Asked, waited_s: float) -> bool:
+    silent = [slot for slot in asked.slots if not _has_written(slot)]
+    return waited_s >= LONGEST_S or (waited_s >= STOPPED_S and all(map(_is_stopped, silent))) or not silent
+
+
+def _is_stopped(slot: WorkerSlot) -> bool:
+    return slot.child is None or slot.child.look() == "T"
 
 
 def _has_written(slot: WorkerSlot) -> bool:
