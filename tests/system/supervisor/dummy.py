@@ -239,6 +239,7 @@ def spin_in_c(row: Row, seconds: float) -> None:
 
 def be_deaf(row: Row, nothing: object) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGQUIT, signal.SIGTERM})
+    say("info", "deaf", slot=row.slot)
     time.sleep(1000)
 
 

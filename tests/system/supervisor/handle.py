@@ -99,7 +99,7 @@ class DummyPool:
             return
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(5)
+        self.process.wait(60)  # also where it waits for the disk
         wait_until(lambda: not self.left_behind(), 5, "everything to be gone")
 
     # What is seen of it.
@@ -131,7 +131,7 @@ class DummyPool:
         return int((self.folder / "port").read_text())
 
     def page(self) -> dict[str, Any]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/", timeout=30) as answer:
             return dict(json.load(answer))
 
     def rows(self) -> dict[int, dict[str, Any]]:
@@ -144,6 +144,10 @@ class DummyPool:
 
     def wait_rows(self, condition: Callable[[dict[int, dict[str, Any]]], object], seconds: float = 45) -> None:
         wait_until(lambda: condition(self.rows()), seconds, f"rows; they are {self.rows()}")
+
+    def companion(self) -> int:
+        """The pid of what was started beside the pool."""
+        return wait_until(lambda: [pid for pid in self.children() if self.command(pid).startswith("sleep")], 10)[0]
 
     def spawned(self) -> int:
         """The pid of what a `spawn` has left."""

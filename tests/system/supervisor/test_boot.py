@@ -26,10 +26,11 @@ def test_pool_whose_workers_all_fail_to_boot_ends_with_the_reason(start: Start) 
 
 def test_pool_whose_workers_all_hang_in_boot_ends(start: Start) -> None:
     """A boot past its deadline is killed and backed off; when all hang, the pool gives up."""
-    pool = start(boot="hang", boot_timeout_s=0.3, ready=False)
+    pool = start(boot="hang", boot_timeout_s=1, ready=False)
     assert pool.wait() == 1
     assert len(pool.lines("slot.overdue", why="boot")) >= 4, "each slot twice"
-    assert " start < " in pool.wait_for("slot.overdue_stack")["stack"], "the stacks are written before the kill"
+    stacks = [line["stack"] for line in pool.lines("slot.overdue_stack")]
+    assert any(" start < " in stack for stack in stacks), "the stacks are written before the kill"
 
 
 @pytest.mark.parametrize("who", ["boot", "keeper_boot"])

@@ -128,8 +128,7 @@ def test_companion_that_dies_is_told_of(start: Start, pool: DummyPool) -> None:
     """What was started beside the pool and ends by itself is named in the log; the pool goes on."""
     (pool.folder / "companion").touch()
     start()
-    companion = next(pid for pid in pool.children() if pool.command(pid).startswith("sleep"))
-    pool.kill(companion)
+    pool.kill(pool.companion())
     assert pool.wait_for("companion.died")["name"] == "sleeper"
     pool.signal(signal.SIGTERM)
     assert pool.wait() == 0

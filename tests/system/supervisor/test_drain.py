@@ -147,6 +147,7 @@ def test_quit_kills_who_can_not_let_go(start: Start) -> None:
     """A worker that does not hear it: killed, its item given back by the keeper, exit status 1."""
     pool = start(hurry_timeout_s=0.3)
     pool.tell(1, "deaf")
+    pool.wait_for("deaf")
     pool.signal(signal.SIGQUIT)
     assert pool.wait(3) == 1
     assert pool.lines("item.released", slot=1, held="deaf held")
@@ -185,7 +186,7 @@ def test_companions_go_last(start: Start, pool: DummyPool) -> None:
     """What was started beside the pool serves it to its end, and does not outlive it."""
     (pool.folder / "companion").touch()
     start()
-    companion = next(pid for pid in pool.children() if pool.command(pid).startswith("sleep"))
+    companion = pool.companion()
     pool.tell(1, "hold")
     pool.signal(signal.SIGTERM)
     pool.wait_for("pool.draining")
@@ -206,7 +207,7 @@ def test_killed_supervisor_leaves_nothing(start: Start, how: str) -> None:
     pool.tell(3, "spin", 60)
     if how == "bare":  # without any mark it is only known from having been seen
         keeper_looks_every_s = 1.0
-        holds_for(lambda: alive(tool), 2 * keeper_looks_every_s)
+        holds_for(lambda: alive(tool), 3 * keeper_looks_every_s)
     began = Stopwatch()
     pool.kill(pool.pid)
     wait_until(lambda: not alive(tool) and not pool.left_behind(), 2, "everything to be gone")

@@ -130,9 +130,11 @@ def test_hup_to_settings_the_keeper_fails_with_goes_back(start: Start) -> None:
 def test_two_hups_at_once_coalesce(start: Start) -> None:
     """A burst of them is done in at most two rounds, the last one with what is in the file."""
     pool = start(colour="red")
+    pool.tell(1, "hold")  # so that no round is over before all were sent
     pool.configure(colour="blue")
     for _ in range(5):
         pool.signal(signal.SIGHUP)
+    pool.let_go()
     wait_until(lambda: pool.lines("pool.reloaded") and pool.page()["mode"] == "running", 10, "the reload to end")
     holds_for(lambda: pool.page()["mode"] == "running", 0.3)
     assert 1 <= len(pool.lines("pool.reloaded")) <= 2
@@ -264,7 +266,7 @@ def test_alrm_reports_rows_and_stacks(start: Start) -> None:
     assert (status["state"], status["phase"], status["item"]) == ("busy", "sleep", "sleep item")
     stacks = {slot: pool.wait_for("slot.stack", slot=slot) for slot in (1, 2)}
     assert (stacks[1]["item"], stacks[1]["pid"]) == ("sleep item", pool.worker(1))
-    assert " take < " in stacks[1]["stack"] and " take < " not in stacks[2]["stack"]
+    assert " take < " in stacks[1]["stack"] and " sleep < " not in stacks[2]["stack"]
     assert len(pool.lines("slot.status")) == 2
 
 

@@ -29,7 +29,7 @@ def listener(folder: Path) -> Iterator[socket.socket]:
     """Stands for systemd."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
         made.bind(str(folder / "notify"))
-        made.settimeout(2)
+        made.settimeout(30)
         yield made
 
 

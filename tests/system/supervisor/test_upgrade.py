@@ -105,7 +105,7 @@ def test_successor_that_fails_leaves_the_old_pool_as_it_was(start: Start, heirs:
 
 def test_successor_that_never_gets_ready_is_ended(start: Start, heirs: list[int]) -> None:
     """It has its time; then the old pool goes on alone."""
-    pool = start(boot_timeout_s=0.5)
+    pool = start(boot_timeout_s=2)
     pool.configure(boot="slow:60", boot_timeout_s=60)
     heir = upgrade(pool, heirs)
     assert pool.wait_for("upgrade.failed")["why"] == "it took too long"
