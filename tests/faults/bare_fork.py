@@ -43,4 +43,4 @@ class BareFork:
         return float(self._process.stdout.readline())
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)

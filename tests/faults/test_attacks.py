@@ -56,15 +56,15 @@ def test_slot_that_backed_off_shows_nothing_in_hand(stage: Stage) -> None:
 
 def test_keeper_killed_again_and_again(stage: Stage) -> None:
     """Nothing is stolen, nothing is done twice, health comes back each time."""
-    pool = stage.pool(workers=2, LEASE="2")
-    stage.pool(workers=1, LEASE="2")
+    pool = stage.pool(workers=2, LEASE="3")
+    stage.pool(workers=1, LEASE="3")
     stage.push("hold")
     stage.started()
     for number in range(5):
         keeper = pool.wait_event("keeper.up", count=number + 1)["pid"]
         os.kill(keeper, Signal.SIGKILL)
     pool.wait_event("keeper.up", count=6)
-    holds_for(lambda: len(stage.journal.starts()) == 1, 2.5, "it is not stolen")
+    holds_for(lambda: len(stage.journal.starts()) == 1, 4, "it is not stolen")
     stage.journal.let_go("g")
     stage.assert_settled_once(["g"])
     wait_until(pool.ready, 5)

@@ -31,15 +31,17 @@ def test_01_sigkilled_worker_in_mid_item(stage: Stage, record_property: Callable
     stage.pool(workers=2)
     seconds: list[float] = []
     bare: list[float] = []
+    others: list[float] = []  # in which somebody had to wait for a core or the disk
     with BareFork() as fork:
         for number in range(KILLS):
             graph = f"g{number}"
             stage.push("hold", graph)
             pid = stage.started(graph).pid
             bare.append(fork.seconds())
-            killed_at = time.monotonic()
+            killed_at, taken = time.monotonic(), Stopwatch()
             os.kill(pid, signal.SIGKILL)
             seconds.append(stage.started(graph, 2).at - killed_at)
+            others.append(taken.others_s())
             bare.append(fork.seconds())
             stage.journal.let_go(graph)
             assert stage.result(graph)["data"]["attempt"] == 2
@@ -48,8 +50,9 @@ def test_01_sigkilled_worker_in_mid_item(stage: Stage, record_property: Callable
     for what, found in (("recovery", seconds), ("bare fork", bare)):
         print(f"{what}: median {statistics.median(found) * 1000:.1f} ms, longest {max(found) * 1000:.1f} ms")
     record_property("recovery_median_ms", round(statistics.median(seconds) * 1000, 1))
-    assert statistics.median(seconds) < max(0.05, STEPS * statistics.median(bare)), (seconds, bare)
-    assert max(seconds) < max(0.5, STEPS * max(bare)), (seconds, bare)
+    own = [took - had for took, had in zip(seconds, others, strict=True)]
+    assert statistics.median(own) < max(0.05, STEPS * statistics.median(bare)), (seconds, others, bare)
+    assert max(own) < max(0.5, STEPS * max(bare)), (seconds, others, bare)
 
 
 def test_02_worker_that_ends_itself(stage: Stage) -> None:
@@ -145,11 +148,12 @@ def at_work(row: Row) -> bool:
 def test_05_backoff_is_respected(stage: Stage) -> None:
     """A slot whose worker dies again and again is filled later each time; its item goes to others meanwhile."""
     pool = stage.pool(workers=1, MAX_DELIVERIES="6")
+    taken = Stopwatch()
     stage.push("crash", how="SIGKILL", times=100)
-    assert stage.result(seconds=20)["data"]["error_code"] == "poisoned"
+    assert stage.result()["data"]["error_code"] == "poisoned"
     starts = [fact.at for fact in stage.journal.starts()]
     pauses = [later - earlier for earlier, later in pairwise(starts)]
-    assert len(starts) == 6 and pauses[0] < 0.5
+    assert len(starts) == 6 and pauses[0] < 0.5 + taken.others_s()
     assert all(pause >= least for pause, least in zip(pauses, (0, 0.1, 0.2, 0.5, 1.0), strict=True)), pauses
     pool.wait_event("slot.backing_off", count=5)
     assert len(pool.seen("slot.backing_off")) == 5

@@ -74,6 +74,7 @@ def test_22_term_twice(stage: Stage) -> None:
     stage.push("hold_gil", "stuck", seconds=3600)
     stage.started(), stage.started("stuck")
     pool.send(Signal.SIGTERM)
+    pool.wait_event("pool.draining")  # one that comes sooner than a second after the first was heard says no more
     began = Stopwatch()
     holds_for(pool.process.running, 1.1)
     pool.send(Signal.SIGTERM)
@@ -247,8 +248,8 @@ def test_23_hup_while_an_item_hangs(stage: Stage) -> None:
     stage.push("hang", how="gil")
     hung = stage.started().pid
     pool.send(Signal.SIGHUP)
-    pool.wait_workers(lambda rows: sum(row["pid"] != hung and row["state"] == "idle" for row in rows) == 2)
-    pool.wait_event("pool.reloaded", 10)
+    pool.wait_workers(lambda rows: sum(row["pid"] != hung and row["state"] == "idle" for row in rows) >= 2)
+    pool.wait_event("pool.reloaded")
     assert stage.result()["data"]["error_code"] == "node_timeout"
     assert not alive(hung) and len(stage.journal.starts()) == 1
 

@@ -17,21 +17,21 @@ CAN_BE_INTERRUPTED = ("sleep", "lock")
 
 def test_09_item_ten_times_as_long_as_the_lease(stage: Stage) -> None:
     """One execution, though another pool looks for what nobody works on."""
-    stage.pool(workers=1, LEASE="0.6")
-    stage.push("nap", seconds=6.0)
+    stage.pool(workers=1, LEASE="2")  # a keeper that has no core for so long loses it, and rightly so
+    stage.push("nap", seconds=20.0)
     stage.started()
-    stage.pool(workers=1, LEASE="0.6")
-    assert stage.result(seconds=20)["data"]["attempt"] == 1
+    stage.pool(workers=1, LEASE="2")
+    assert stage.result()["data"]["attempt"] == 1
     stage.assert_settled_once(["g"])
     assert len(stage.journal.starts()) == 1
 
 
 def test_10_c_call_that_holds_the_gil_longer_than_the_lease(stage: Stage) -> None:
     """Not stolen: the lease is renewed from outside its interpreter."""
-    stage.pool(workers=1, LEASE="1")
-    stage.push("hold_gil", seconds=4.0)
+    stage.pool(workers=1, LEASE="2")
+    stage.push("hold_gil", seconds=8.0)
     stage.started()
-    other = stage.pool(workers=1, LEASE="1")
+    other = stage.pool(workers=1, LEASE="2")
     assert stage.result()["data"]["attempt"] == 1
     stage.assert_settled_once(["g"])
     assert len(stage.journal.starts()) == 1
@@ -47,7 +47,7 @@ def test_11_past_node_timeout(stage: Stage, how: str) -> None:
     hung = stage.started()
     for number in range(3):
         stage.push("nap", f"{other}{number}", seconds=0.5)
-    result = stage.result(seconds=5)
+    result = stage.result()
     assert result["data"]["error_code"] == "node_timeout" and result["data"]["attempt"] == 1, result
     stage.assert_settled_once(["g", *(f"{other}{number}" for number in range(3))])
     assert len(stage.journal.starts("g")) == 1
@@ -101,7 +101,7 @@ def test_11_past_node_timeout_with_no_successor_while_others_work(stage: Stage, 
 @pytest.mark.xdist_group("quiet")
 def test_11_verdict_is_not_for_an_item_of_the_same_id_in_the_other_stream(stage: Stage) -> None:
     """The hung one went to somebody else meanwhile; what its worker's successor takes is another item."""
-    pool = stage.pool(workers=1, NODE_TIMEOUT="2", LEASE="30")
+    pool = stage.pool(workers=1, NODE_TIMEOUT="4", LEASE="30")
     entry = stage.push("hang", how="gil")
     stage.started()
     stage.db.xclaim(WORK, GROUP, "somebody.1", 0, [entry], justid=True)
@@ -151,13 +151,13 @@ def test_12_stopped_worker_whose_item_was_taken_over(stage: Stage) -> None:
 
 def test_12_stopped_worker_alone_stays_the_holder(stage: Stage) -> None:
     """Its keeper goes on renewing until NODE_TIMEOUT says otherwise; on SIGCONT it goes on."""
-    first = stage.pool(workers=1, LEASE="1")
+    first = stage.pool(workers=1, LEASE="3")
     stage.push("hold")
     worker = stage.started().pid
-    stage.pool(workers=1, LEASE="1")
+    stage.pool(workers=1, LEASE="3")
     os.kill(worker, signal.SIGSTOP)
     first.wait_event("slot.stopped", slot=1)
-    holds_for(lambda: len(stage.journal.starts()) == 1, 2.5, "nobody else takes it")
+    holds_for(lambda: len(stage.journal.starts()) == 1, 5, "nobody else takes it")
     os.kill(worker, signal.SIGCONT)
     stage.journal.let_go("g")
     stage.assert_settled_once(["g"])
@@ -167,8 +167,8 @@ def test_12_stopped_worker_alone_stays_the_holder(stage: Stage) -> None:
 @pytest.mark.parametrize("who", ["keeper", "supervisor"])
 def test_13_stopped_keeper_or_supervisor(stage: Stage, who: str) -> None:
     """Past LEASE and back: nothing is stolen, nothing is done twice."""
-    first = stage.pool(workers=2, LEASE="2")
-    stage.pool(workers=1, LEASE="2")
+    first = stage.pool(workers=2, LEASE="3")
+    stage.pool(workers=1, LEASE="3")
     keeper = first.wait_event("keeper.up")["pid"]
     for graph in ("a", "b"):
         stage.push("hold", graph)
@@ -178,7 +178,7 @@ def test_13_stopped_keeper_or_supervisor(stage: Stage, who: str) -> None:
     if who == "keeper":
         first.wait_event("keeper.dead", pid=keeper)
         first.wait_event("keeper.up", count=2)
-    holds_for(lambda: len(stage.journal.starts()) == 2, 3.5, "nothing is stolen")
+    holds_for(lambda: len(stage.journal.starts()) == 2, 5, "nothing is stolen")
     if who == "supervisor":
         os.kill(stopped, signal.SIGCONT)
     holds_for(lambda: len(stage.journal.starts()) == 2, 1.0, "nothing is stolen back")

@@ -23,7 +23,7 @@ def test_delivery_that_arrives_after_its_lease(stage: Stage, proxy: Callable[...
 
     def hold_up(chunk: bytes) -> None:
         if b'"graph_id"' in chunk:
-            let_through.wait(30)
+            let_through.wait(170)
 
     line.on_reply = hold_up
     stage.push("nap")

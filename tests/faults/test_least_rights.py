@@ -79,7 +79,7 @@ def operator(pool: Pool, *arguments: str) -> Any:
     """Run a command as the same user; its JSON, or its lines."""
     done = subprocess.run(
         [str(PROGRAM), *arguments], cwd=pool.folder, env={**os.environ, **pool.env}, capture_output=True, text=True,
-        timeout=30, check=False,
+        timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     try:

@@ -19,14 +19,14 @@ import pytest
 
 from tests.contract.wire import Json, Wire
 from tests.faults.stage import Stage, pids_of
-from tests.kit import EverythingServer, Process, free_port, port_answers, wait_until
+from tests.kit import EverythingServer, Process, Stopwatch, free_port, port_answers, wait_until
 from tests.kit.paths import SERVERS
 from tests.kit.processes import alive
 from tests.unit.executor_worker.providers.dialects import Dialect
 from tests.unit.executor_worker.providers.fault_server import FaultServer, Reply, stream
 
 # One place for all: they share what takes long to start.
-pytestmark = [pytest.mark.xdist_group("mcp-faults"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("mcp-faults"), pytest.mark.timeout(300)]
 
 MIB = 1 << 20
 TIMEOUT_S = 1.0
@@ -119,8 +119,9 @@ def forget_breakers(wire: Wire) -> None:
 
 def call(wire: Wire, tool: str, **params: Any) -> Json:
     """Run a tool node; return its result event's data, which must have come in time."""
+    taken = Stopwatch()
     data = wire.run({"tool_name": tool, "tool_params": params})
-    assert data["duration_ms"] < LIMIT_S * 1000, data
+    assert data["duration_ms"] < (LIMIT_S + taken.others_s()) * 1000, data
     return data
 
 

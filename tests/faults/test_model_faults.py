@@ -31,10 +31,10 @@ from tests.unit.executor_worker.providers.fault_server import (
 )
 
 # One place for all: they share what takes long to start.
-pytestmark = [pytest.mark.xdist_group("model-faults"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("model-faults"), pytest.mark.timeout(300)]
 
-LLM_TIMEOUT_S = 1.0
-NODE_TIMEOUT_S = 30.0
+LLM_TIMEOUT_S = 3.0  # a test process that has no core for so long answers late, which is no fault it was told to make
+NODE_TIMEOUT_S = 60.0
 LIMIT_S = 3 * LLM_TIMEOUT_S + 1.5 + 10.0  # three attempts, the longest waits between them, a slow machine
 HTML = "<html><head><title>Login</title></head><body>Please log in</body></html>"
 SECOND_S = 0.8
@@ -188,7 +188,7 @@ def play(request: pytest.FixtureRequest, shared_pool: Callable[..., Wire]) -> It
 def test_34_a_model_with_a_fault(play: Play, name: str) -> None:
     """The right answer or error, after the right number of calls, within the limits; the key is told nobody."""
     case = CASES[name]
-    event = play.wire.wait_result(name, seconds=60)
+    event = play.wire.wait_result(name, seconds=120)
     data = event["data"]
     assert data.get("error_code", "") == case.code, data
     assert len(play.asked(name)) == case.calls

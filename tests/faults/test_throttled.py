@@ -189,7 +189,7 @@ def test_34_a_model_that_refuses(stage: Stage, provider: Provider, start: Callab
     asked = [body["model"] for body in server.requests[2:]]
     assert asked == ["big", "small", "small"], "who knows does not ask"
 
-    refused = failure(429, "rate_limit_error", retry_after="2")
+    refused = failure(429, "rate_limit_error", retry_after="5")
     server.will(calls_tool("nap", mark="agent", seconds=0), refused, ANSWER)
     before = len(server.requests)
     config = {"llm_config": {"model": "agent"}, "task": "q", "tools": ["nap"]}
