@@ -21,7 +21,7 @@ from executor_worker.broker.connection.server_program import find_server
 from executor_worker.errors import ConfigError
 
 PREFIX = "executor-redis-"
-READY_S = 10.0
+READY_S = 60.0  # of a program that comes from a slow disk for the first time; one that has ended is told at once
 FRESH_S = 60.0
 STOP_S = 5.0
 _PR_SET_PDEATHSIG = 1
