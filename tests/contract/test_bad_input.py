@@ -24,7 +24,7 @@ def same_workers(wire: Wire) -> Any:
     yield
     wait_until(lambda: all(row["state"] == "idle" for row in wire.pool.workers()), 10, "all workers are idle again")
     assert [row["pid"] for row in wire.pool.workers()] == before
-    assert wire.pool.health()["status"] == "healthy"
+    wait_until(lambda: wire.pool.health()["status"] == "healthy", 10, lambda: str(wire.pool.health()))
 
 
 def named(graph_id: str, **members: Any) -> Json:

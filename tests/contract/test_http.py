@@ -94,8 +94,8 @@ def test_other_paths_and_methods(wire: Wire) -> None:
     assert wire.pool.get("/nope").status_code == 404
     assert wire.pool.get("/").status_code == 404
     url = f"http://127.0.0.1:{wire.pool.port}/health"
-    assert httpx2.post(url, json={}).status_code in (404, 405, 501)
-    head = httpx2.head(url)
+    assert httpx2.post(url, json={}, timeout=60).status_code in (404, 405, 501)
+    head = httpx2.head(url, timeout=60)
     assert (head.status_code, head.content) == (200, b"")
     assert wire.pool.get("/health?verbose=1").status_code == 200
 
@@ -128,7 +128,7 @@ def test_workers_of_a_pool(wire: Wire, gate: Path) -> None:
 def test_the_phase_while_a_model_is_asked(wire: Wire) -> None:
     """`llm` while a model is asked."""
     graph_id = wire.new_graph()
-    prompt = json.dumps({"script": [{"reply": "x", "delay_s": 1}]})
+    prompt = json.dumps({"script": [{"reply": "x", "delay_s": 4}]})
     wire.add({"graph_id": graph_id, "node_id": "n", "config": {"llm_config": {"prompt": prompt}}, "inputs": {}})
     wire.pool.wait_workers(lambda rows: any(row["phase"] == "llm" for row in rows))
     wire.wait_result(graph_id)

@@ -171,12 +171,12 @@ def test_what_no_pool_serves_waits_and_is_found(plain: Wire) -> None:
 def test_bad_queues_end_with_78(room: Any, shared_redis: RedisServer, value: str) -> None:
     """With the variable, the value and what it takes."""
     env = {"LLM_PROVIDER": "scripted", "HEALTH_PORT": "", "QUEUES": value, **shared_redis.env}
-    done = subprocess.run([PROGRAM, "run"], env=env, cwd=room, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([PROGRAM, "run"], env=env, cwd=room, capture_output=True, text=True, timeout=120)
     assert done.returncode == 78, done
     assert "QUEUES" in done.stderr and repr(value) in done.stderr
 
 
 def test_pool_of_no_queue_is_refused_while_it_has_nothing_else(room: Any, shared_redis: RedisServer) -> None:
     env = {"LLM_PROVIDER": "scripted", "HEALTH_PORT": "", "QUEUES": "none", **shared_redis.env}
-    done = subprocess.run([PROGRAM, "run"], env=env, cwd=room, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([PROGRAM, "run"], env=env, cwd=room, capture_output=True, text=True, timeout=120)
     assert done.returncode == 78 and "nothing to do" in done.stderr, done

@@ -39,7 +39,7 @@ class Sentinels:
         place: Callable[[str], Path],
         start_server: Callable[..., RedisServer],
         extra: Sequence[str] = (),
-        down_after_ms: int = 500,
+        down_after_ms: int = 2000,
     ) -> None:
         need("redis")
         self._down_after_ms = down_after_ms
@@ -48,7 +48,7 @@ class Sentinels:
         self.ports = [free_port() for _ in range(3)]
         self.processes = [self._sentinel(place("sentinel"), port) for port in self.ports]
         self._clients = [
-            redis.Redis(port=port, socket_timeout=5, retry=Retry(NoBackoff(), 0), decode_responses=True)
+            redis.Redis(port=port, socket_timeout=30, retry=Retry(NoBackoff(), 0), decode_responses=True)
             for port in self.ports
         ]
         client = self.replica.client()
@@ -83,7 +83,7 @@ class Sentinels:
         primary, replica = old.client(), new.client()
         try:
             primary.client_pause(PAUSE_MS, all=False)
-            wait_until(lambda: _offset(primary) == _offset(replica), 5, "the replica has everything", every=0.002)
+            wait_until(lambda: _offset(primary) == _offset(replica), 8, "the replica has everything", every=0.002)
             self._clients[0].sentinel_failover(NAME)
         except RedisError:
             primary.client_unpause()

@@ -114,6 +114,6 @@ with Embedded() as server:
     pid = int(owner.stdout.readline())
     assert os.getsid(pid) != os.getsid(owner.pid)
     owner.send_signal(signal.SIGKILL)
-    owner.wait(10)
+    owner.wait(60)
     owner.stdout.close()
     wait_until(lambda: not alive(pid), 2, "the server is gone")

@@ -240,12 +240,12 @@ def test_a_group_lost_under_a_waiting_worker_is_made_again(
 
     loser = threading.Thread(target=lose)
     loser.start()
-    deadline = time.monotonic() + 10
+    taken = Stopwatch()
     worker.wait(event_fd, 1)
     loser.join()
     push(db)
     while worker.wait(event_fd, 0.2) is None:
-        assert time.monotonic() < deadline
+        assert taken.left_s(10) > 0
 
 
 def test_a_waiting_worker_goes_on_once_somebody_else_has_made_its_group_again(
@@ -356,7 +356,7 @@ def test_something_else_under_the_streams_name_is_refused(db: Client, consumer: 
 def test_a_frozen_server_is_noticed_in_bounded_time(start_server: Callable[..., RedisServer], event_fd: int) -> None:
     """It still accepts connections; nobody waits for it longer than told to."""
     server = start_server("redis")
-    worker = Consumer(Link(Endpoint.parse(server.addr), timeout_s=0.3), "w.1", lease_s=30)
+    worker = Consumer(Link(Endpoint.parse(server.addr), timeout_s=1), "w.1", lease_s=30)
     worker.take()
     server.freeze()
     started = Stopwatch()
@@ -364,7 +364,7 @@ def test_a_frozen_server_is_noticed_in_bounded_time(start_server: Callable[..., 
         worker.wait(event_fd, 0.2)
     with pytest.raises(StreamUnavailable):
         worker.take()
-    assert started.own_s() < 3
+    assert started.own_s() < 5
     server.thaw()
     assert worker.take() is None
     worker.close()

@@ -216,7 +216,7 @@ def _one(of: Sequence[Any], pick: int) -> Any:
     return of[pick % len(of)]
 
 
-@pytest.mark.timeout(max(90, EXAMPLES))
+@pytest.mark.timeout(max(300, EXAMPLES))
 def test_whatever_happens_every_item_is_settled_once(shared_server: RedisServer, db: Client) -> None:
     """P1, P2 and P12 under every order of steps and faults that was tried."""
     here = type("Protocol", (Protocol,), {"server": shared_server, "db": db})

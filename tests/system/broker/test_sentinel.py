@@ -29,7 +29,7 @@ def test_an_item_survives_the_failover_of_its_primary(sentinels: Sentinels, even
     worker.take()
     push(old)
     taken = take(worker)
-    assert old.wait(1, 5000) == 1
+    assert old.wait(1, 20_000) == 1
     sentinels.primary.kill()
     with pytest.raises(StreamUnavailable):
         settle(worker, taken)
@@ -44,7 +44,7 @@ def test_an_item_survives_the_failover_of_its_primary(sentinels: Sentinels, even
     assert new.role()[0] == b"master"
     assert new.get("dago:state:g") == b'{"a":1}'
     push(new)
-    assert worker.wait(event_fd, 5) is not None
+    assert worker.wait(event_fd, 20) is not None
     worker.close()
     old.close()
     new.close()

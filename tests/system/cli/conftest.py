@@ -8,7 +8,6 @@ import pty
 import select
 import signal
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit import PROGRAM
+from tests.kit import PROGRAM, Stopwatch
 from tests.system.cli.warm import WarmProgram
 
 
@@ -57,7 +56,7 @@ def warm() -> Iterator[WarmProgram]:
 def run(folder: Path, warm: WarmProgram) -> Run:
     """Run a command to its end: `run("once", "node.json", WORKERS="2")`."""
 
-    def run(*arguments: str, stdin: str = "", timeout: float = 30.0, **settings: str) -> Done:
+    def run(*arguments: str, stdin: str = "", timeout: float = 90.0, **settings: str) -> Done:
         with ExitStack() as stack:
             given, out, err = (stack.enter_context(tempfile.TemporaryFile("w+")) for _ in range(3))
             given.write(stdin)
@@ -87,20 +86,20 @@ class Terminal:
         self.shown = ""
         self.status: int | None = None
 
-    def wait_for(self, text: str, seconds: float = 15.0) -> None:
-        give_up = time.monotonic() + seconds
+    def wait_for(self, text: str, seconds: float = 30.0) -> None:
+        taken = Stopwatch()
         while text not in self.shown:
-            assert time.monotonic() < give_up, f"{text!r} was not shown: {self.shown}"
+            assert taken.left_s(seconds) > 0, f"{text!r} was not shown: {self.shown}"
             assert self._read(0.2) or text in self.shown, f"it ended before it showed {text!r}: {self.shown}"
 
     def press(self, key: str) -> None:
         os.write(self._fd, key.encode())
 
-    def wait(self, seconds: float = 15.0) -> int:
+    def wait(self, seconds: float = 30.0) -> int:
         """Wait for its end; return its exit status."""
-        give_up = time.monotonic() + seconds
+        taken = Stopwatch()
         while self._read(0.2):
-            assert time.monotonic() < give_up, f"it does not end: {self.shown}"
+            assert taken.left_s(seconds) > 0, f"it does not end: {self.shown}"
         _, status = os.waitpid(self.pid, 0)
         self.status = os.waitstatus_to_exitcode(status)
         return self.status

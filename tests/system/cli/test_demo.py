@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.kit import PROGRAM, Process, alive, descendants, wait_until
+from tests.kit import PROGRAM, Process, Stopwatch, alive, descendants, wait_until
 from tests.system.cli.conftest import Run, environment
 
 BAD = {"REDIS_ADDR": "localhost:1", "WORKERS": "many", "LLM_PROVIDER": "nobody", "LLM_API_KEY_FILE": "gone"}
@@ -15,7 +15,8 @@ BAD = {"REDIS_ADDR": "localhost:1", "WORKERS": "many", "LLM_PROVIDER": "nobody",
 
 def test_demo_shows_every_node_by_its_worker_and_drains(run: Run) -> None:
     """Whatever is set around it; all four nodes, on more than one worker, under 20 seconds."""
-    done = run("demo", timeout=40, **BAD)
+    taken = Stopwatch()
+    done = run("demo", timeout=150, **BAD)
     assert done.status == 0, done.out + done.err
     assert done.err == ""
     results = [line for line in done.out.splitlines() if "✓" in line]
@@ -27,12 +28,12 @@ def test_demo_shows_every_node_by_its_worker_and_drains(run: Run) -> None:
     assert all(f"worker {number} is ready" in done.out for number in range(1, 5))
     assert "drained and left with exit status 0" in done.out
     assert "\x1b" not in done.out
-    assert float(done.out.splitlines()[-1].split("s")[0]) < 20
+    assert float(done.out.splitlines()[-1].split("s")[0]) < 20 + taken.others_s()
 
 
 def test_demo_of_resuming_kills_five_workers_and_sends_one_mail(run: Run) -> None:
     """No answer of the model is paid twice, and the mail that was cut off is not sent again."""
-    done = run("demo", "--resume", timeout=90, **BAD)
+    done = run("demo", "--resume", timeout=200, **BAD)
     assert done.status == 0, done.out + done.err
     assert done.err == ""
     assert done.out.count("kill -9 worker") == 5
@@ -74,4 +75,4 @@ def test_demo_whose_reader_has_left_is_no_failure(folder: Path) -> None:
     assert demo.stderr is not None
     with demo.stderr as said:
         assert said.read() == b""
-    assert demo.wait(30) == 0
+    assert demo.wait(120) == 0

@@ -158,7 +158,7 @@ print([name for name in ("anthropic", "openai", "mcp", "pydantic", "httpx2") if 
 """
     settings = environment({"REDIS_ADDR": "localhost:1"})
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env=settings, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", code], cwd=folder, env=settings, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.stdout.splitlines()[-1] == str(may_load), done.stderr
 
@@ -226,7 +226,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(folder: Path) -> None:
         stdout=writer,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     os.close(writer)
@@ -241,7 +241,7 @@ def test_closed_standard_streams_are_no_failure(folder: Path) -> None:
             os.close(number)
 
     command = [str(PROGRAM), "tools", "list"]
-    done = subprocess.run(command, cwd=folder, env=environment({}), preexec_fn=close_all, timeout=30, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment({}), preexec_fn=close_all, timeout=120, check=False)
     assert done.returncode == 0
 
 
@@ -255,7 +255,7 @@ def test_a_full_disk_is_a_failure_in_a_sentence(folder: Path) -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=30,
+            timeout=120,
             check=False,
         )
     assert done.returncode == 1
@@ -271,7 +271,7 @@ def test_what_is_wrong_is_an_error_in_the_journal(folder: Path, reads: bool, mar
         number = seen.st_ino if reads else 0
         settings = {"JOURNAL_STREAM": f"{seen.st_dev}:{number}", "WORKERS": "many"}
         command = [str(PROGRAM), "run"]
-        done = subprocess.run(command, cwd=folder, env=environment(settings), stderr=file, timeout=30, check=False)
+        done = subprocess.run(command, cwd=folder, env=environment(settings), stderr=file, timeout=120, check=False)
     assert done.returncode == 78
     assert said.read_text().startswith(f"{mark}executor-worker: WORKERS: 'many' is not")
 

@@ -43,6 +43,10 @@ os.register_at_fork(after_in_child=wait)
 """
 
 
+def called(process: Process, title: str) -> list[int]:
+    return [pid for pid in process.relatives() if command_line(pid) == title]
+
+
 @pytest.mark.parametrize("command", ["work", "run"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_leave_while_tools_are_imported(
@@ -77,9 +81,10 @@ def test_a_second_ctrl_c_gives_the_item_back(folder: Path, redis_server: RedisSe
         wait_until((folder / "lingering").exists, 15, "the tool runs")
         assert command_line(worker.pid) == f"{name}: worker"
         worker.send(signal.SIGINT)
-        (keeper,) = (pid for pid in worker.relatives() if command_line(pid) == f"{name}: keeper")
+        (keeper,) = wait_until(lambda: called(worker, f"{name}: keeper"), 10, "its keeper")
         os.kill(keeper, signal.SIGTERM)  # as it gets it that is sent to the whole group
-        holds_for(lambda: worker.running() and alive(keeper), 1.2, "the lease is kept")
+        # Long enough for the first to be heard, and for a second after that, in which another one means no more.
+        holds_for(lambda: worker.running() and alive(keeper), 3, "the lease is kept")
         worker.send(signal.SIGINT)
         assert worker.wait() == 0
         worker.assert_nobody_left()

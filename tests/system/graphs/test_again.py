@@ -27,7 +27,7 @@ def test_retry_keeps_what_completed_and_runs_the_rest_again(
     run = kernel.submit({"nodes": nodes, "edges": edges, "failure": "finish"})
     assert kernel.wait(run)["status"] == "failed"
     with pytest.raises(RunNotEnded):
-        drive(kernel.link, runs.delete(kernel.submit({"nodes": {"a": tool("sleeps", seconds=1)}})))
+        drive(kernel.link, runs.delete(kernel.submit({"nodes": {"a": tool("sleeps", seconds=60)}})))
     retried = drive(kernel.link, runs.retry(run, epoch=1))
     assert (retried.epoch, retried.kept, retried.again) == (2, 2, 2)
     with pytest.raises((StaleEpoch, RunNotEnded)):

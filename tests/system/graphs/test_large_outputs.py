@@ -130,7 +130,7 @@ def test_full_result_in_pieces_is_the_one_made_at_once(
     submitted = {shape: kernel.submit(shaped(shape), {"q": 1}) for shape in shapes}
     many = {f"n{at}": tool("blob", bytes_wanted=10_000) for at in range(120)}  # a document that a worker has to write
     submitted["its own, of many"] = kernel.submit({"nodes": many, "output": "done"})
-    with httpx2.Client(base_url=f"{pool.api_url}/api/v1/graphs", timeout=20) as http:
+    with httpx2.Client(base_url=f"{pool.api_url}/api/v1/graphs", timeout=60) as http:
         run = submitted["cancelled"]
         assert http.get(f"/{run}/result", params={"full": 1}).status_code == 409
         assert http.get(f"/{run[:-8]}00000000/result", params={"full": 1}).status_code == 404

@@ -127,7 +127,7 @@ def test_event_of_an_end_whose_output_is_stored(
     nodes = {"n": tool("passes", value=7), "e": {"type": "end"}}
     run = kernel.submit({"nodes": nodes, "edges": [{"from": "n", "to": "e"}], "output": {"found": "{{e}}"}})
     assert kernel.wait(run)["output"] == {"found": 7}
-    answer = httpx2.get(f"{pool.api_url}/api/v1/graphs/{run}/events", params={"include": "output"})
+    answer = httpx2.get(f"{pool.api_url}/api/v1/graphs/{run}/events", params={"include": "output"}, timeout=60)
     told = {one["node_id"]: one["data"]["output"] for one in answer.json()["events"] if one["type"] == "node.completed"}
     assert told == {"n": 7, "e": 7}
 
@@ -167,8 +167,8 @@ def test_an_answer_that_can_not_be_made_to_its_end_breaks(
     for path, query in PATHS:
         run = ended_run(redis_server, kernel, sizes)
         broken_off(pool, f"/{run}{path}", query, lambda run=run: drive(kernel.link, runs.delete(run)))  # type: ignore[misc]
-        assert httpx2.get(f"{pool.api_url}/api/v1/graphs/{run}{path}", params=query).status_code == 404
+        assert httpx2.get(f"{pool.api_url}/api/v1/graphs/{run}{path}", params=query, timeout=60).status_code == 404
     run = ended_run(redis_server, kernel, sizes)
     broken_off(pool, f"/{run}", {"full": 1}, redis_server.kill)
     wait_until(lambda: pool.said().count("api.broken_off") == 4, 10, pool.said)
-    assert httpx2.get(f"{pool.api_url}/live").status_code == 200
+    assert httpx2.get(f"{pool.api_url}/live", timeout=60).status_code == 200

@@ -26,7 +26,7 @@ def line(redis_server: RedisServer, proxy: Callable[..., Proxy]) -> Proxy:
 @pytest.fixture
 def far(line: Proxy) -> Iterator[Link]:
     """A line over the proxy; its scripts are known to the server, so that each is sent by its name."""
-    link = Link(Endpoint.parse(f"redis://{line.addr}"), name="far", timeout_s=1.0)
+    link = Link(Endpoint.parse(f"redis://{line.addr}"), name="far", timeout_s=2.5)
     yield link
     link.close()
 

@@ -112,7 +112,7 @@ def test_full_redis_refuses_submits_and_lets_runs_go_on_with_room(
     submitted = [kernel.submit(diamonds()) for _ in range(2)]
     wait_until(lambda: kernel.head(submitted[0]).completed > 8)
     redis_server.client().config_set("maxmemory", "1mb")
-    with httpx2.Client(base_url=pool.api_url, timeout=20) as http:
+    with httpx2.Client(base_url=pool.api_url, timeout=60) as http:
         wait_until(lambda: http.post("/api/v1/graphs", json={"graph": diamonds()}).status_code == 503, 10)
         refused = http.post("/api/v1/graphs", json={"graph": diamonds()})
         assert refused.status_code == 503 and refused.json()["error"]["code"] == "UNAVAILABLE"

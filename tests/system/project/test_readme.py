@@ -21,6 +21,7 @@ from tests.kit.counterparts import PATHS
 from tests.kit.paths import ROOT
 from tests.system.project.readme import blocks, commands, proofs, sections
 
+pytestmark = pytest.mark.timeout(600)  # each runs many commands, one after the other
 TRIED = (
     *("A graph", "Run it on your Redis, with your key", "Submit work"),
     *("Define a tool", "Add an MCP server"),
@@ -143,7 +144,6 @@ def test_items_can_be_written_by_hand(redis_server: RedisServer, executor: Calla
 
 
 @pytest.mark.needs("uv")
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("pip", INSTALLERS)
 def test_the_wheel_is_enough(clone: Path, pip: str) -> None:
     """Built, installed into an empty environment by pip or uv, and shown; nothing of the tree is in reach."""

@@ -25,8 +25,12 @@ def rows(server: PostgresServer, url: str) -> dict[str, tuple[str, Any]]:
 
 def process_of(pool: Pool, role: str) -> int:
     """The pool's process that calls itself so."""
-    [pid] = [pid for pid in pool.process.relatives() if f": {role}" in command_line(pid)]
-    return pid
+
+    def one() -> list[int]:  # what was just forked calls itself as its parent does
+        found = [pid for pid in pool.process.relatives() if f": {role}" in command_line(pid)]
+        return found if len(found) == 1 else []
+
+    return wait_until(one, 10, f"the one {role}")[0]
 
 
 def test_jobs_are_written_behind_redis_whatever_becomes_of_the_database(

@@ -81,7 +81,7 @@ def test_a_running_job_says_so_in_its_record(
     roles: Roles, serve: Callable[..., Pool], model_server: ModelServer
 ) -> None:
     """The record is written in the step that takes it, its texts as they came."""
-    model_server.answer("slowly", "ok", latency=3000)
+    model_server.answer("slowly", "ok", latency=6000)
     serve()
     text = 'slowly "quoted" \\ / ü \t line'
     job = roles.add("manager", task=text, userId="ü", extra="x/y")
@@ -198,7 +198,7 @@ def test_a_job_left_pending_by_the_other_executor_is_adopted_uncounted(
     for _ in range(3):
         roles.redis.xreadgroup(GROUP, OLD_CONSUMER, {"jobs:manager": ">"}, count=1)
         roles.redis.xautoclaim("jobs:manager", GROUP, OLD_CONSUMER, 0)
-    pool = serve(LEASE="1s", MAX_DELIVERIES="1")
+    pool = serve(LEASE="3s", MAX_DELIVERIES="1")
     found = pool.wait_event("role_queue.found")
     assert (found["stream"], found["waiting"], found["left_by_others"]) == ("jobs:manager", 0, 1)
     record = roles.wait(job, "completed")

@@ -21,7 +21,7 @@ from tests.system.roles.counting_model import CountingModel
 
 @pytest.fixture
 def counting() -> Iterator[CountingModel]:
-    model = CountingModel(0.15)
+    model = CountingModel(0.25)
     yield model
     model.close()
 
@@ -66,7 +66,7 @@ def test_what_waits_is_served_in_the_order_of_entry_and_held_by_nobody(
 
 def test_no_worker_asks_for_what_waits_while_no_place_is_free(roles: Roles, serve: Callable[..., Pool]) -> None:
     """Its keeper looks at the limit once a second; a place whose worker dies stays the job's own."""
-    with closing(CountingModel(60)) as slow:
+    with closing(CountingModel(170)) as slow:
         pool = serve(WORKERS="4", MAX_MANAGER="1", QUEUES="none", LLM_ENDPOINT=slow.url)
         jobs = [roles.add("manager", task="x") for _ in range(20)]
         wait_until(lambda: pool.metrics().get('dago_limit_waiting{limit="role:manager"}') == 19, 20, "19 wait")

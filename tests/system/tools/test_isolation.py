@@ -20,7 +20,7 @@ from tests.kit.processes import alive, descendants, read_proc, state_of
 from tests.unit.executor_worker.tools.conftest import Log
 
 # One place for all: they share what takes long to start.
-pytestmark = [pytest.mark.xdist_group("isolation"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("isolation"), pytest.mark.timeout(300)]
 
 MODULE = "tests.system.tools.isolated_tools"
 
@@ -29,7 +29,7 @@ MODULE = "tests.system.tools.isolated_tools"
 def shared() -> Iterator[tuple[ToolRegistry, Log]]:
     """One registry for the file: what it forks from takes half a second to start."""
     log = Log()
-    registry = ToolRegistry(ToolSettings(tool_modules=(MODULE,), tool_timeout_s=20), log=log)
+    registry = ToolRegistry(ToolSettings(tool_modules=(MODULE,), tool_timeout_s=60), log=log)
     yield registry, log
     registry.close()
 
@@ -68,7 +68,7 @@ def test_a_call_has_a_process_of_its_own(call: Callable[..., Any]) -> None:
     assert len({first["pid"], second["pid"], os.getpid()}) == 3
     assert first["session"] == first["pid"]
     assert first["key"] == "item/1"
-    assert 10 < first["left"] <= 20
+    assert 10 < first["left"] <= 60
     wait_until(lambda: not alive(first["pid"]), 5)
 
 
@@ -130,10 +130,14 @@ def test_what_is_overdue_is_ended(
 ) -> None:
     """`tool_timeout`; killed only where it takes no notice."""
     endless = registry.find("never_end")
-    began = Stopwatch()
-    with pytest.raises(ToolTimeout, match=r"tool never_end did not end within 0\.5 s"):
-        endless.call({"how": how}, run_context, "k")
-    assert began.own_s() < 5
+    for _ in range(1 if killed else 5):  # one that has no core for a third of a second takes no notice either
+        log.clear()
+        began = Stopwatch()
+        with pytest.raises(ToolTimeout, match=r"tool never_end did not end within 0\.5 s"):
+            endless.call({"how": how}, run_context, "k")
+        assert began.own_s() < 5
+        if not log.events("warn"):
+            break
     assert log.events("warn") == (["tool.killed"] if killed else [])
     assert registry.find("give_back").call({"value": 1}, run_context, "k").value == 1
 

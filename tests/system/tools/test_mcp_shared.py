@@ -35,7 +35,7 @@ class Pool:
     def __init__(self, servers: dict[str, Any], folder: Path, log: Any) -> None:
         path = folder / "shared.json"
         path.write_text(json.dumps({"mcpServers": {name: entry | {"shared": True} for name, entry in servers.items()}}))
-        self._settings = ToolSettings(mcp_config=str(path), tool_timeout_s=20.0)
+        self._settings = ToolSettings(mcp_config=str(path), tool_timeout_s=60.0)
         self._log = log
         self.listener = listen()
         self.host = HostProcess(shared(load_servers((), str(path), os.environ)), self.listener, os.environ, log)

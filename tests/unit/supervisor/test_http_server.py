@@ -37,7 +37,7 @@ class Served:
         return 200, "application/json", json.dumps({"path": path, "agent": headers.get("user-agent")}).encode()
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(self.listener.getsockname(), timeout=5)
+        return socket.create_connection(self.listener.getsockname(), timeout=60)
 
     def ask(self, request: bytes) -> bytes:
         with self.connect() as client:
@@ -46,7 +46,7 @@ class Served:
 
     def close(self) -> None:
         self._ending.set()
-        self._thread.join(5)
+        self._thread.join(60)
         self.server.close()
         self.listener.close()
 
@@ -157,7 +157,7 @@ def test_superseded_server_leaves_new_connections_to_others(served: Served) -> N
     client.join(0.2)
     assert client.is_alive()
     served.accepting = True
-    client.join(5)
+    client.join(60)
     assert waiting[0].startswith(b"HTTP/1.1 200")
 
 

@@ -222,7 +222,7 @@ def test_twenty_writers_on_one_state_lose_nothing(db: Client, consumer: Make) ->
             entry = node_entry(
                 node_id=node, outcome=Completed(node, "tool"), started_at=1, completed_at=2, metadata={"work_id": node}
             )
-            start.wait(10)
+            start.wait(60)
             current = taken.delivery.brought[1]
             while True:
                 assert current is not None
@@ -239,7 +239,7 @@ def test_twenty_writers_on_one_state_lose_nothing(db: Client, consumer: Make) ->
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(90)
     assert not problems
     document = db.get("dago:state:g") or b""
     assert document.startswith(b"{" + strange + b",")

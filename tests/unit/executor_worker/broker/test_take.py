@@ -133,14 +133,14 @@ def test_only_one_of_two_racers_takes_a_stale_entry(db: Client, consumer: Make) 
     got = []
 
     def race(racer: Consumer) -> None:
-        start.wait(5)
+        start.wait(60)
         got.append(racer.take(stale=[(WORK, entry)]))
 
     threads = [threading.Thread(target=race, args=(racer,)) for racer in racers]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert len(got) == 2
     assert len([one for one in got if one is not None]) == 1
 
@@ -176,7 +176,7 @@ def test_a_read_that_brings_two_gives_the_second_back_uncounted(db: Client, cons
     assert taken is not None and taken.held.stream == WORK
     other = take(consumer("w.2"), stale=[(EVENTS, second)])
     assert (other.held.count, other.held.attempt) == (2, 1)
-    messages = [heard.get_message(timeout=5) for _ in range(2)]
+    messages = [heard.get_message(timeout=30) for _ in range(2)]
     assert messages[1] is not None and messages[1]["data"] == f"{EVENTS} {second}".encode()
     heard.close()
 

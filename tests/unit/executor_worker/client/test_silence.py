@@ -23,7 +23,7 @@ from executor_worker.client.protocol import ANSWER_S
 from executor_worker.settings import Settings
 
 LIMIT_S = 0.3
-OPENING_S = 1.0  # where a thread of ours has to answer within it
+OPENING_S = 2.0  # where a thread of ours has to answer within it
 GRAPH = {"nodes": {"a": {"type": "tool", "config": {"tool_name": "now"}}}}
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -155,7 +155,7 @@ def served() -> Iterator[Callable[..., str]]:
     yield start
     done.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     for listener in listeners:
         listener.close()
 
@@ -172,7 +172,7 @@ def test_a_stream_may_be_silent_for_longer_than_an_answer(served: Callable[..., 
         connection.sendall(HEAD + _event(1))
         done.wait(1.2 * OPENING_S)
         connection.sendall(_event(2))
-        done.wait(10)
+        done.wait(60)
 
     with DagoClient(served(talk), timeout=OPENING_S) as dago:
         events = dago.events("g")
@@ -200,7 +200,7 @@ def test_a_stream_that_has_begun_is_joined_again_through_a_silence(
 
     def again(connection: socket.socket, done: threading.Event) -> None:
         connection.sendall(HEAD + _event(2))
-        done.wait(10)
+        done.wait(60)
 
     with DagoClient(served(lost, silent, again), timeout=OPENING_S) as dago:
         events = dago.events("g")

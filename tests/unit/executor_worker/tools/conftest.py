@@ -36,8 +36,8 @@ def log() -> Log:
 
 @pytest.fixture
 def run_context() -> RunContext:
-    """A minute for the item."""
-    return RunContext(time.monotonic() + 60, key="test")
+    """Two minutes for the item."""
+    return RunContext(time.monotonic() + 120, key="test")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def make_registry(tmp_path: Path, log: Log) -> Iterator[Callable[..., ToolRegist
             names = {name for name in options if isinstance(options[name], dict)}
             path = tmp_path / f"mcp-{len(list(tmp_path.iterdir()))}.json"
             path.write_text(json.dumps({"mcpServers": {name: options.pop(name) for name in names}}))
-            options.setdefault("tool_timeout_s", 20.0)
+            options.setdefault("tool_timeout_s", 60.0)
             settings = ToolSettings(mcp_servers=urls, mcp_config=str(path) if names else "", **options)
             registry = ToolRegistry(settings, functions, log, known)
             made.callback(registry.close)
