@@ -93,7 +93,7 @@ class Access:
 
         Raises:
             Unauthorized: No token we know.
-            RateLimited: It came too soon; of wrong tokens too, so that guessing them takes time.
+            RateLimited: It came too soon, with a wrong token too; with the right one nobody waits for others' guesses.
         """
         try:
             caller = self.admit(authorization, ticket)
