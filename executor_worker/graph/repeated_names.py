@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from executor_worker.graph.problems import Location, Problem, Problems, named
@@ -44,9 +43,11 @@ def read(data: bytes, graph: Location = None) -> tuple[Any, tuple[Problem, ...]]
 
 def _repeated(data: bytes) -> Iterator[tuple[Location, str]]:
     """Yield each name that stands twice, with the location of its object; those of outer objects come first."""
-    left: deque[tuple[Location, Any]] = deque()
-    with suppress(RecursionError):  # so deep that it is refused for that
-        left.append((None, json.loads(data, object_pairs_hook=_noting, parse_int=str, parse_float=str)))
+    try:
+        found = json.loads(data, object_pairs_hook=_noting, parse_int=str, parse_float=str)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    left: deque[tuple[Location, Any]] = deque([(None, found)])
     while left:
         location, value = left.popleft()
         if isinstance(value, _Repeating):

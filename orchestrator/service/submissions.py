@@ -16,6 +16,7 @@ from executor_worker.broker.graphs import runs
 from executor_worker.broker.graphs.memory import Room
 from executor_worker.envelopes.traces import is_traceparent, new_traceparent
 from executor_worker.graph import durations
+from executor_worker.graph.checks.sizes import is_deeper
 from executor_worker.graph.problems import Problem
 from executor_worker.graph.validation import Limits, Report, check
 from orchestrator.errors import Invalid, InvalidRequest
@@ -24,6 +25,7 @@ from orchestrator.service.rules import Rules
 from orchestrator.settings import ApiSettings
 
 LONGEST_KEY = 255
+MOST_DEPTH = 500  # of inputs and metadata; some more can't be written again
 _PERHAPS_WHOLE = re.compile(rb"[0-9](?:\.0|e)")
 _FIELDS = ("graph", "inputs", "metadata", "labels", "timeout")
 _LATER = {
@@ -205,6 +207,11 @@ def _beside(body: Mapping[str, Any]) -> list[Problem]:
         Problem(f"/{name}", "wrong_type", f"{name} has to be an object", "Write an object.")
         for name in ("inputs", "metadata", "labels")
         if not isinstance(body.get(name, {}), dict | None)
+    ]
+    found += [
+        Problem(f"/{name}", "nested_too_deeply", f"{name} is nested more than {MOST_DEPTH} deep", "Flatten it.")
+        for name in ("inputs", "metadata")
+        if is_deeper(body.get(name), MOST_DEPTH)
     ]
     labels = body.get("labels")
     if isinstance(labels, dict) and not all(isinstance(value, str) for value in labels.values()):

@@ -28,7 +28,7 @@ class Limits:
 
 def fits(document: Any, limits: Limits, problems: Problems) -> bool:
     """Add what is too large; answer whether the rest is worth a look."""
-    if _deep(document):
+    if is_deeper(document, MOST_DEPTH):
         message = f"is nested more than {MOST_DEPTH} deep"
         problems.add(None, "nested_too_deeply", message, "Flatten it, or give the data as an input.")
         return False
@@ -53,10 +53,10 @@ def _dependencies(nodes: Any) -> int:
     return sum(_count(node.get("dependencies")) for node in each if isinstance(node, dict))
 
 
-def _deep(document: Any) -> bool:
-    """Go down level by level: no recursion, whatever comes."""
-    level = [document] if isinstance(document, (dict, list)) else []
-    for _ in range(MOST_DEPTH):
+def is_deeper(value: Any, most: int) -> bool:
+    """Go down level by level, at most so many: no recursion, whatever comes."""
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(most):
         inside = chain.from_iterable(one.values() if isinstance(one, dict) else one for one in level)
         level = [one for one in inside if isinstance(one, (dict, list))]
         if not level:

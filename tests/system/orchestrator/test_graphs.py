@@ -247,6 +247,16 @@ def test_all_that_is_wrong_is_told_at_once(http: httpx2.Client) -> None:
     assert (good["valid"], good["order"]) == (True, [["first"], ["twice"], ["last"]])
 
 
+@pytest.mark.parametrize("depth", [501, 990, 1010])
+@pytest.mark.parametrize("name", ["inputs", "metadata"])
+def test_what_is_nested_too_deeply_is_refused(http: httpx2.Client, name: str, depth: int) -> None:
+    """As something of the caller's: it could be read, and not be written again."""
+    body = b'{"graph": {"nodes": {"a": {"type": "start"}}}, "%b": {"x": %b}}'
+    for nested in (b"[" * depth + b"]" * depth, b'{"y":' * depth + b"1" + b"}" * depth):
+        refused = http.post("/graphs", content=body % (name.encode(), nested))
+        assert refused.status_code in (400, 422) and "nested" in refused.json()["detail"]
+
+
 def test_what_stands_twice_is_told(http: httpx2.Client) -> None:
     """By submit and by validate, beside all else: one of both nodes would be lost without a word."""
     graph = b'{"nodes": {"a": {"type": "start"}, "a": {"type": "end"}}}'
