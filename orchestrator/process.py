@@ -7,8 +7,7 @@ import logging
 import resource
 import signal
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
@@ -19,6 +18,7 @@ from executor_worker.broker.connection.asynchronous import connect
 from executor_worker.telemetry import logs
 from orchestrator.api.app import build
 from orchestrator.api.http_protocol import BoundedHttpProtocol
+from orchestrator.api.http_server import HttpServer
 from orchestrator.api.live import SlowReaderProtocol
 from orchestrator.api_processes import ApiServices
 from orchestrator.metrics import ApiMetrics
@@ -48,16 +48,16 @@ async def _serve(services: ApiServices, row: Row) -> None:
     metrics = ApiMetrics(row, services.board.all_counters, services.pool.all_counters if services.alone else None)
     tracing = services.tracing(f"{services.name}.api.{row.slot}")
     service = Service(client, services.settings, services.rules, metrics, tracing)
-    server = _HttpServer(_config(services, service, metrics))
+    server = HttpServer(_config(services, service, metrics))
     loop = asyncio.get_running_loop()
 
     def leave() -> None:
         service.leave()
-        server.should_exit = True
+        server.leave()
 
     def hurry() -> None:
-        leave()
-        server.force_exit = True
+        service.leave()
+        server.hurry()
 
     loop.add_signal_handler(signal.SIGTERM, leave)
     loop.add_signal_handler(signal.SIGQUIT, hurry)
@@ -119,14 +119,6 @@ async def _beat(services: ApiServices, row: Row, server: uvicorn.Server) -> None
     while True:
         row.enter("serving", time.monotonic_ns() + int(HANGS_S * 1e9), "deadline")
         await asyncio.sleep(BEAT_S)
-
-
-class _HttpServer(uvicorn.Server):
-    """Leaves signals to us."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
 
 
 def _config(services: ApiServices, service: Service, metrics: ApiMetrics) -> uvicorn.Config:

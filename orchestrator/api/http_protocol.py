@@ -1,10 +1,18 @@
-"""HTTP as it comes over a line: what is no request is answered as a problem, and no head is read without an end."""
+"""
+HTTP as it comes over a line: what is no request is answered as a problem, and no head is read without an end.
+
+A process that is to end answers one request more on each line that it has accepted, and says that it closes it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+from weakref import WeakSet
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from orchestrator.api.answers import problem
 from orchestrator.errors import ApiError, HeadTooLarge, InvalidRequest
@@ -12,6 +20,28 @@ from orchestrator.errors import ApiError, HeadTooLarge, InvalidRequest
 HEAD_BYTES = 64 * 1024  # of a request's address and headers; whoever asks may be nobody we know
 HEAD_S = 30.0  # to send them in
 FAREWELL_S, FAREWELL_BYTES = 1.0, 1024 * 1024  # that are passed over behind a refusal, so that it can be read
+FIRST_S, IDLE_S = 1.0, 0.5  # for a request once this process is to end: on a new line, on one that has had answers
+
+
+class Lines(ServerState):
+    """
+    The lines of a process.
+
+    Attributes:
+        leaving: The process is to end.
+        coming: Accepted, and not ready to be read: over TLS hands are still being shaken.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaving = False
+        self.coming: WeakSet[BoundedHttpProtocol] = WeakSet()
+
+    def leave(self) -> None:
+        """Let the next answer on each line be the last."""
+        self.leaving = True
+        for line in list(self.connections):
+            line.shutdown()
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -23,10 +53,25 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _refusal: ApiError | None = None
     _farewell: asyncio.TimerHandle | None = None  # None: nothing was refused
     _passed_over = 0  # bytes since then
+    _last = False  # the next answer is the last one
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: Lines,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._lines = server_state
+        self._lines.coming.add(self)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._lines.coming.discard(self)
         super().connection_made(transport)
         self._wait_for_head()
+        if self._lines.leaving:
+            self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_is_read()
@@ -63,6 +108,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_is_read()
         super().on_headers_complete()
+        if self._last and self.cycle is not None:  # None: it becomes a WebSocket
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._unheard = 0
@@ -72,6 +119,19 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unheard = 0
         self._head_is_read()  # a body in chunks may have ended with headers
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Let the answer that is being made be the last one, or that to the next request: it may be on its way."""
+        if self._last or self._farewell is not None:
+            return
+        self._last = True
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        if cycle is not None and not cycle.response_complete:
+            super().shutdown()
+        elif not self._head:  # else its time is running already
+            self._head_is_read()
+            silent_s = FIRST_S if cycle is None else IDLE_S
+            self._reading_head = self.loop.call_later(silent_s, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         """Answer with a problem, unless another answer has begun, and hang up."""

@@ -248,8 +248,8 @@ class SlowReaderProtocol(WebSocketsSansIOProtocol):
     def shutdown(self) -> None:
         if self._farewell is not None:
             self.transport.abort()  # what nobody reads holds no end up
-        else:
-            super().shutdown()
+        elif self.handshake_complete and not self.transport.is_closing():
+            super().shutdown()  # before it is complete: it is about to be, and is told of the end then
 
     def pause_writing(self) -> None:
         super().pause_writing()

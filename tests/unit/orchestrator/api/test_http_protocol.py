@@ -10,10 +10,9 @@ import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
-from uvicorn.server import ServerState
 
 from orchestrator.api import http_protocol
-from orchestrator.api.http_protocol import BoundedHttpProtocol
+from orchestrator.api.http_protocol import BoundedHttpProtocol, Lines
 
 SHORT_S = 0.1
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -40,7 +39,7 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Callable[[Talk], None]:
         async def main() -> None:
             config = uvicorn.Config(echo, lifespan="off", log_config=None)
             config.load()
-            state = ServerState()
+            state = Lines()
             loop = asyncio.get_running_loop()
             server = await loop.create_server(lambda: BoundedHttpProtocol(config, state, {}), "127.0.0.1", 0)
             async with server:
