@@ -236,12 +236,12 @@ class Feeds:
     async def _reading(
         self, graph_id: str, quiet_s: float, *, deltas: bool = False
     ) -> AsyncIterator[tuple[Feed, Reader]]:
+        channels = [live_channel(graph_id), *([deltas_channel(graph_id)] if deltas else [])]
         feed = self._feeds.get(graph_id)
         if feed is None:
             feed = self._feeds[graph_id] = Feed(graph_id, self._client)
         reader = Reader(quiet_s, deltas=deltas)
         feed.readers.add(reader)
-        channels = [live_channel(graph_id), *([deltas_channel(graph_id)] if deltas else [])]
         if self._clock is None:
             self._look()
         try:

@@ -38,7 +38,7 @@ class Client:
         self._pool = pool
         self._timeout_s = timeout_s
         self._lines: list[SharedLine] = []
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[SharedLine] | None = None
 
     async def ask(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """
@@ -57,8 +57,27 @@ class Client:
         """Make a connection of the caller's own, not connected yet."""
         return self._pool.make_connection()  # type: ignore[no-untyped-call]
 
+    async def connected(self) -> Any:
+        """
+        Make a connection of the caller's own, and connect it; whoever reads from it says for how long.
+
+        What is sent has no time limit: for one redis-py takes `wait_for`, which in Python 3.11 loses a cancellation
+        that comes in the moment in which all is sent.
+        """
+        connection = self.make_connection()
+        try:
+            await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        connection.socket_timeout = None
+        return connection
+
     async def aclose(self) -> None:
         """Hang up."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
         lines, self._lines = self._lines, []
         for line in lines:
             await line.close()
@@ -73,21 +92,30 @@ class Client:
 
     async def _open(self) -> SharedLine:
         """
+        Open another line, once for all who wait for one: a caller that is cancelled leaves it to the others.
+
         Raises:
             StreamUnavailable: Redis can't be reached, or does not let us in.
         """
-        async with self._opening:
-            self._lines = [line for line in self._lines if not line.lost]
-            found = self._least_busy()  # opened by another caller meanwhile
-            if found is not None:
-                return found
-            line = SharedLine(self.make_connection(), redis.exceptions.ResponseError, _is_useless, self._timeout_s)
-            try:
-                await line.open()
-            except (redis.exceptions.RedisError, OSError) as error:
-                raise _refusal(error) from error
-            self._lines.append(line)
-            return line
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._opened())
+            self._opening.add_done_callback(self._is_open)
+        return await asyncio.shield(self._opening)
+
+    async def _opened(self) -> SharedLine:
+        self._lines = [line for line in self._lines if not line.lost]
+        line = SharedLine(self.make_connection(), redis.exceptions.ResponseError, _is_useless, self._timeout_s)
+        try:
+            await line.open()
+        except (redis.exceptions.RedisError, OSError) as error:
+            raise _refusal(error) from error
+        self._lines.append(line)
+        return line
+
+    def _is_open(self, opening: asyncio.Task[SharedLine]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            opening.exception()  # those who wait for it are told, if any are left
 
 
 def connect(endpoint: Endpoint, name: str, *, timeout_s: float = TIMEOUT_S) -> Client:
@@ -172,8 +200,7 @@ class OwnLine:
         """
         try:
             if self._connection is None:
-                self._connection = self._client.make_connection()
-                await self._connection.connect()
+                self._connection = await self._client.connected()
             await self._connection.send_command(*words)
             return await self._connection.read_response(timeout=timeout_s, disconnect_on_error=False)
         except (redis.exceptions.RedisError, OSError) as error:
@@ -245,10 +272,10 @@ class Subscriptions:
 
     async def close(self) -> None:
         """Listen to nothing any more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        task, self._task = self._task, None
+        while task is not None and not task.done():
+            task.cancel()  # until it hears of it: see `Client.connected`
+            await asyncio.wait({task}, timeout=LONGEST_PAUSE_S)
 
     async def _tell(self, *words: str) -> None:
         """Tell Redis; who is cancelled meanwhile does not wait, and breaks nothing off: all share the connection."""
@@ -262,10 +289,9 @@ class Subscriptions:
     async def _listen(self) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
-            connection = self._client.make_connection()
+            connection = None
             try:
-                await connection.connect()
-                self._connection = connection
+                self._connection = connection = await self._client.connected()
                 if self._channels:
                     await connection.send_command("SUBSCRIBE", *self._channels)
                 pause_s = FIRST_PAUSE_S
@@ -275,7 +301,8 @@ class Subscriptions:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             finally:
                 self._connection = None
-                await connection.disconnect(nowait=True)
+                if connection is not None:
+                    await connection.disconnect(nowait=True)
 
     async def _hear(self, connection: Any) -> None:
         """Tell of messages until the connection is lost; a silent one is asked whether it is still there."""
