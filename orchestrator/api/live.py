@@ -159,6 +159,13 @@ async def _while_there(receive: Receive) -> AsyncIterator[None]:
             timer.cancel()
 
 
+async def _left_off(task: asyncio.Future[None]) -> None:
+    """Have *task* leave off, told again and again as above."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=TOLD_AGAIN_S)
+
+
 async def _until_gone(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -181,7 +188,7 @@ class EventSocket:
         finally:
             self._service.meter.subscribed(-1)
             gone.cancel()
-            serving.cancel()
+            await _left_off(serving)
             with suppress(asyncio.CancelledError, ClientDisconnected, WebSocketDisconnect):
                 await serving
 
@@ -202,18 +209,19 @@ class EventSocket:
         caller = access.enter(address, socket.headers.get("authorization", ""), query.get("ticket", ""))
         caller.require("read")
         renamed = query.get("names") == "underscore"
-        feeds = self._service.feeds
-        async for batch in feeds.follow(socket.path_params["id"], position_of(socket), wanted_of(socket)):
-            match batch:
-                case Mark.LEAVING:
-                    return RESTART, "this server ends; join again at the last seq"
-                case Mark.RESET:
-                    await socket.send_text('{"type":"reset"}')
-                case Batch():
-                    for one in batch:
-                        await socket.send_text((one.renamed() if renamed else one.raw).decode())
-                case Mark.QUIET:
-                    pass
+        follow = self._service.feeds.follow
+        async with aclosing(follow(socket.path_params["id"], position_of(socket), wanted_of(socket))) as batches:
+            async for batch in batches:
+                match batch:
+                    case Mark.LEAVING:
+                        return RESTART, "this server ends; join again at the last seq"
+                    case Mark.RESET:
+                        await socket.send_text('{"type":"reset"}')
+                    case Batch():
+                        for one in batch:
+                            await socket.send_text((one.renamed() if renamed else one.raw).decode())
+                    case Mark.QUIET:
+                        pass
         return 1000, "that was the last event"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -88,8 +88,9 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             self._service.meter.subscribed(1)
             try:
                 feeds, wanted = self._service.feeds, Wanted(deltas=request.deltas)
-                async for batch in feeds.follow(request.graph_id, Position(request.after_seq), wanted):
-                    await self._show(batch, request.graph_id, context)
+                async with aclosing(feeds.follow(request.graph_id, Position(request.after_seq), wanted)) as batches:
+                    async for batch in batches:
+                        await self._show(batch, request.graph_id, context)
             finally:
                 self._service.meter.subscribed(-1)
 
