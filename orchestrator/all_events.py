@@ -138,17 +138,21 @@ class AllEvents:
                 self._forget()
 
     async def _wait(self) -> None:
-        """Wait for what is new, again and again."""
+        """Wait for what is new, again and again; looks by itself too: Python 3.11 may lose a cancellation."""
         line = OwnLine(self._client)
         try:
-            while True:
+            while self._mine():
                 try:
                     if self._base is None:
-                        self._base = self._last = await self.now()
+                        last = await self.now()
+                        if not self._mine():
+                            return
+                        self._base = self._last = last
                         self._tell()
                     await self._hear(line)
                 except StreamError:
-                    self._forget()
+                    if self._mine():
+                        self._forget()
                     await asyncio.sleep(AGAIN_S)
         finally:
             await line.close()
@@ -156,7 +160,7 @@ class AllEvents:
     async def _hear(self, line: OwnLine) -> None:
         words = ("XREAD", "COUNT", PAGE, "BLOCK", int(BLOCK_S * 1000), "STREAMS", GRAPH_EVENTS, _id(self._last))
         reply = await line.ask(*words, timeout_s=2 * BLOCK_S)
-        if not reply:
+        if not reply or not self._mine():
             return
         found = reply[0][1]
         for one in _shown(found):
@@ -166,6 +170,10 @@ class AllEvents:
             self._positions.append(_position_in(one.cursor.encode()))
         self._last = _position_in(found[-1][0])
         self._tell()
+
+    def _mine(self) -> bool:
+        """Tell whether the task that asks is the one that waits for all readers."""
+        return self._waiting is asyncio.current_task()
 
     def _forget(self) -> None:
         self._kept.clear()
