@@ -29,7 +29,6 @@ from tests.contract.conftest import WITH_TOOLS
 from tests.kit import Pool, RedisServer, free_port, own_name, wait_until
 from tests.kit.paths import ROOT
 from tests.system.orchestrator.graphs import chain, doubling, waiting
-from tests.system.orchestrator.test_http import api_pid
 
 
 def test_a_graph_is_run_to_its_result(api: Callable[..., Pool], tmp_path: Path) -> None:
@@ -101,10 +100,12 @@ def test_a_reader_lives_through_restarts_of_the_api(api: Callable[..., Pool]) ->
     with DagoClient(pool.api_url) as dago:
         graph_id = dago.submit_graph(chain(40))
         seqs: list[int] = []
+        killed = 0
         for event in dago.events(graph_id):
             seqs.append(event["seq"])
             if len(seqs) in (10, 60):
-                os.kill(api_pid(pool), signal.SIGKILL)
+                killed += 1  # the second one serves before the log says that it is up
+                os.kill(int(pool.wait_event("service.up", service=1, count=killed)["pid"]), signal.SIGKILL)
         assert seqs == list(range(1, len(seqs) + 1))
         assert dago.wait(graph_id, 20)["status"] == "completed"
 
