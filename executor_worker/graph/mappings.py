@@ -45,7 +45,7 @@ def filled(template: Any, render: Callable[[Any], Any]) -> tuple[Any, dict[str, 
     Make a run's output of its template, as far as that goes: a part that can't be made is null.
 
     Args:
-        render: Renders a part of it, or raises TemplateError.
+        render: Renders a part of it, or raises TemplateError; a part that it has refused is asked for in smaller parts.
 
     Returns:
         The output; and of what could not be made why, by its place.

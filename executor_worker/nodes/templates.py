@@ -162,6 +162,22 @@ class Scope:
             return {key: self.value(item, (where, key), depth - 1) for key, item in template.items()}
         return [self.value(item, (where, index), depth - 1) for index, item in enumerate(template)]
 
+    def tried(self, template: Any, where: _Where) -> Any:
+        """
+        Render as `value` does; what can't be rendered counts for nothing in what else this scope renders.
+
+        Raises:
+            TemplateError: See `value`.
+        """
+        chars, found = self._chars, len(self._found)
+        try:
+            return self.value(template, where)
+        except TemplateError:
+            self._chars = chars
+            while len(self._found) > found:
+                self._found.popitem()
+            raise
+
     def _value_of_text(self, template: str, where: _Where) -> Any:
         parts = _known_parts(template) if len(template) <= _REMEMBERED_CHARS else _split(template)
         if len(parts) != 1 or isinstance(parts[0], str):

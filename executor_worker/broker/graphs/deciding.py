@@ -14,7 +14,6 @@ from executor_worker.broker.graphs.requests import Request, Steps
 from executor_worker.broker.names import COMPLETED_STREAM, FAILED_STREAM, run_key
 from executor_worker.errors import TemplateError
 from executor_worker.graph.judging import Judgement, Seen, edges_taken, judge
-from executor_worker.graph.mappings import filled
 from executor_worker.graph.plan import NodePlan, output_of
 from executor_worker.graph.scopes import NodeEnd
 from executor_worker.json_text import dumps, loads
@@ -25,9 +24,8 @@ TOLD_AGAIN = 524288
 LATER = b"\x00"
 """For a run's output: the asking process can't make it, a worker will."""
 
-
-Render = Callable[[Any, Seen], Any]
-"""Renders a run's `output` template, or a part of it; what names what there is not raises TemplateError."""
+Render = Callable[[Any, Seen], tuple[Any, dict[str, str]]]
+"""Renders a run's `output` template; also answers why some parts of it could not be made, by their places."""
 
 
 @dataclass(slots=True)
@@ -111,12 +109,10 @@ class Deciding:
             self.skeleton = reply
         template, reads = output_of(self.skeleton)
         yield from self._know([])
-        render = self.render
-        assert render is not None
+        assert self.render is not None
         try:
             past, _ = yield from self._past(reads, just_ended, "")
-            seen = Seen(self.graph_id, self.inputs or {}, past)
-            value, wrong = filled(template, lambda part: render(part, seen))
+            value, wrong = self.render(template, Seen(self.graph_id, self.inputs or {}, past))
             self.output = dumps(value)
         except (TemplateError, ValueError) as error:
             self.output, wrong = b"null", {"output": str(error)}

@@ -138,7 +138,7 @@ def test_who_is_killed_while_it_prepares_leaves_nothing_for_ever(
     document = {"nodes": nodes}
     run = kernel.submit(document)
     drive(kernel.link, runs.cancel(run))
-    drive(kernel.link, runs.step(run, lambda *_: None))
+    drive(kernel.link, runs.step(run, lambda *_: (None, {})))
     db.hset(f"{run_key(run)}:nodes", mapping=dict.fromkeys(nodes, COMPLETED))
     db.hset(f"{run_key(run)}:nodes", "n7", CANCELLED)
     there: set[Any] = set(db.keys())

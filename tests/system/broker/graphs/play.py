@@ -25,8 +25,9 @@ from executor_worker.json_text import dumps
 Client = Any
 
 
-def nothing(_template: Any, _seen: Any) -> None:
+def nothing(_template: Any, _seen: Any) -> tuple[None, dict[str, str]]:
     """Graphs here have no output of their own."""
+    return None, {}
 
 
 def number(*parts: object) -> int:
