@@ -66,6 +66,7 @@ _TOKEN = re.compile(
 )
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|X[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2}|.)", re.DOTALL)
 _PLAIN_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_ANSWERING = frozenset({"==", "!=", "<", "<=", ">", ">=", "&&", "||", "in"})
 _WORDS = frozenset({"true", "false", "null", "in"})
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
@@ -105,6 +106,8 @@ class Called:
         at, opens, closes: Characters of the text: where the name begins, and the brackets.
         member: It is called on something: `a.f(b)`.
         macro: With a variable of its own.
+        last: Of a macro where its last argument begins, which is what it answers or collects.
+        answers: That is true or false, whatever the values in it.
     """
 
     name: str
@@ -114,6 +117,8 @@ class Called:
     member: bool
     macro: bool = False
     variable: str = ""
+    last: int = 0
+    answers: bool = False
 
 
 @dataclass(slots=True)
@@ -169,12 +174,21 @@ class _Reader:
     _next: int = 0
     _depth: int = 0
 
-    def expression(self, bound: frozenset[str], macros: tuple[str, ...]) -> None:
-        """Read operands and the operators between them; which binds closer does not matter here."""
-        self._operand(bound, macros)
+    def expression(self, bound: frozenset[str], macros: tuple[str, ...]) -> bool:
+        """
+        Read operands and the operators between them; which binds closer does not matter here.
+
+        Returns:
+            Whether its value is true or false by what stands between them.
+        """
+        answers = self._operand(bound, macros)
+        signs = set[str]()
         while self._peek() not in ("", ",", ")", "]", "}"):
-            self.found.additions += self._take().text == "+"
+            sign = self._take().text
+            self.found.additions += sign == "+"
+            signs.add(sign)
             self._operand(bound, macros)
+        return not signs.isdisjoint(_ANSWERING) and "?" not in signs if signs else answers
 
     def end(self) -> None:
         """Check that nothing is left."""
@@ -191,8 +205,9 @@ class _Reader:
         self._next += 1
         return self.tokens[self._next - 1]
 
-    def _operand(self, bound: frozenset[str], macros: tuple[str, ...]) -> None:
-        token = self._take()
+    def _operand(self, bound: frozenset[str], macros: tuple[str, ...]) -> bool:
+        """Read one; tells whether it is an expression in brackets, and nothing more, that is true or false."""
+        token, answers = self._take(), False
         while token.text in ("!", "-"):
             token = self._take()
         parts: tuple[str, ...] | None = None
@@ -204,10 +219,12 @@ class _Reader:
             hidden = token.text in bound or token.text in _WORDS or token.text in TYPE_NAMES
             parts = None if hidden else (token.text,)
         elif token.text in _CLOSING:
-            self._bracket(token, bound, macros)
+            answers = self._bracket(token, bound, macros)[1] and token.text == "("
         elif token.kind not in ("text", "raw", "number"):
             raise Unreadable(f"unexpected {token.text!r}", token.at)
+        behind = self._next
         self._members(parts, token.at, bound, macros)
+        return answers and self._next == behind
 
     def _members(self, parts: tuple[str, ...] | None, at: int, bound: frozenset[str], macros: tuple[str, ...]) -> None:
         """Follow `.name`, `.call(…)` and `[…]`; the path ends where the text does not say the next part."""
@@ -270,19 +287,26 @@ class _Reader:
             raise Unreadable(f"more than {MOST_MACROS} macros inside one another", opening.at)
         variable = self._take()
         self._take()
-        self._bracket(opening, bound | {variable.text}, (*macros, name.text))
+        last, answers = self._bracket(opening, bound | {variable.text}, (*macros, name.text))
         closing = self.tokens[self._next - 1]
-        call = Called(name.text, name.at, opening.at, closing.at, member=True, macro=True, variable=variable.text)
-        self.found.calls.append(call)
+        self.found.calls.append(
+            Called(name.text, name.at, opening.at, closing.at, True, True, variable.text, last, answers)
+        )
 
-    def _bracket(self, opening: _Token, bound: frozenset[str], macros: tuple[str, ...]) -> None:
-        """Read what stands between brackets, the closing one included."""
+    def _bracket(self, opening: _Token, bound: frozenset[str], macros: tuple[str, ...]) -> tuple[int, bool]:
+        """
+        Read what stands between brackets, the closing one included.
+
+        Returns:
+            Where the last of it begins, and what `expression` says of that.
+        """
         self._depth += 1
         if self._depth > MOST_BRACKETS:
             raise Unreadable(f"more than {MOST_BRACKETS} brackets inside one another", opening.at)
-        closing = _CLOSING[opening.text]
+        closing, last, answers = _CLOSING[opening.text], opening.at, False
         while self._peek() != closing:
-            self.expression(bound, macros)
+            last = self.tokens[self._next].at if self._next < len(self.tokens) else self.length
+            answers = self.expression(bound, macros)
             if self._peek() == ",":
                 self._take()
             elif self._peek() != closing:
@@ -290,6 +314,7 @@ class _Reader:
                 raise Unreadable(f"unexpected {token.text!r}, {closing!r} is missing", token.at)
         self._take()
         self._depth -= 1
+        return last, answers
 
 
 def _written(token: _Token) -> str:

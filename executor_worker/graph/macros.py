@@ -12,7 +12,6 @@ COLLECTS = frozenset({"map", "filter"})
 EACH = 8
 """Steps of an element of `all` or `exists`; one step is what it costs to copy a number."""
 
-_NO_COLLECTION = re.compile(r"[<>=!]=|[<>]|&&|\|\||\bin\b")
 _MANY = 8
 
 
@@ -25,7 +24,7 @@ class Macro:
         outer: The one that it stands in.
         uses: What is used as a whole, once for each element.
         keeps: `map` and `filter` collect elements themselves.
-        keeps_used: `map` collects what it uses.
+        kept: What of `uses` `map` collects.
         sizes: It asks for a size, which takes all that is used to Python.
     """
 
@@ -33,7 +32,7 @@ class Macro:
     outer: Macro | None
     uses: tuple[Path, ...]
     keeps: bool
-    keeps_used: bool
+    kept: tuple[Path, ...]
     sizes: bool
 
     def line(self) -> Iterator[Macro]:
@@ -55,7 +54,7 @@ class Macro:
         work, element = 0, weight // longest
         for macro in self.line():
             used = sum(weight_of(path) for path in macro.uses)
-            kept = element * macro.keeps + used * macro.keeps_used
+            kept = element * macro.keeps + sum(weight_of(path) for path in macro.kept)
             step = longest * max(1, kept) if macro.name in COLLECTS else EACH
             work = longest * (work + step + used * (_MANY if macro.sizes else 1) // 2)
         return work
@@ -80,9 +79,8 @@ def _macro(text: str, found: Expression, call: Called, inside: Sequence[Called],
         and not (path.asked or path.walked)
         and not any(each.opens < path.at < each.closes for each in inside)
     )
-    body = text[call.opens + 1 : call.closes].partition(",")[2]
-    answers = _NO_COLLECTION.search(body) is not None and "?" not in body
-    itself = re.search(rf"\b{call.variable}\b(?!\s*[.\[(])", body) is not None
+    collects = call.name == "map" and not call.answers
+    itself = re.search(rf"\b{call.variable}\b(?!\s*[.\[(])", text[call.last : call.closes]) is not None
+    kept = tuple(path for path in uses if collects and path.at >= call.last)
     sizes = any(each.name == "size" and call.opens < each.at < call.closes for each in found.calls)
-    keeps = call.name == "filter" or (call.name == "map" and itself and not answers)
-    return Macro(call.name, outer, uses, keeps, call.name == "map" and not answers, sizes)
+    return Macro(call.name, outer, uses, call.name == "filter" or (collects and itself), kept, sizes)

@@ -192,6 +192,10 @@ def test_the_largest_that_is_taken_ends_soon(text: str, values: list[Any]) -> No
         ("inputs.l.map(x, inputs.l) == []", LONG[:1000]),
         ("inputs.l.map(x, {'k': inputs.l}).size() > 0", LONG[:1000]),
         ("inputs.l.map(x, x > 5 ? inputs.l : []).size() > 0", LONG[:1000]),
+        ("inputs.l.map(x, [x == 1, inputs.l]).size() > 0", LONG[:1000]),
+        ("inputs.l.map(x, {'a == b': inputs.l}).size() > 0", LONG[:1000]),
+        ("inputs.l.map(x, x >= 0, inputs.l).size() > 0", LONG[:1000]),
+        ("inputs.l.map(x, x.b == 1, x).size() > 0", [{"a": True, "b": 1, "c": 2}] * 10_000),
         ("inputs.l.all(x, inputs.l.size() > 0)", LONG),
         ("size(inputs.l.filter(x, x.a)) > 0", [{"a": True, "b": 1, "c": 2}] * 10_000),
         ("size(inputs.l.map(x, x)) > 0", ["x" * 100_000] * 1000),
@@ -214,6 +218,8 @@ def test_what_macros_use_of_the_largest_lists_is_taken() -> None:
         "inputs.l.all(x, x.id in inputs.ids)",
         "size(inputs.l.map(x, x.id)) == 2000",
         "size(inputs.l.map(x, x.id in inputs.ids)) == 2000",
+        "size(inputs.l.map(x, !(x.id in inputs.ids || x == 'none'))) == 2000",
+        "size(inputs.l.map(x, x.id in inputs.ids && x != null, x.id)) == 2000",
         "inputs.l.exists(x, has(x.tags) && x.tags.exists(y, y == 'b'))",
     ):
         assert Condition.compile(text).holds(scope)
