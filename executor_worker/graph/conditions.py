@@ -278,7 +278,10 @@ class Sizes:
         if self.longest_text * additions * repeated > _MOST_ADDED and self.longest_text > _SHORT_TEXT:
             raise ConditionError("adds long texts too often", fix="Compute it in a node before.")
         for macro, line in zip(macros, lines, strict=True):
-            if macro.work(self.longest, self.weight, lambda path: _weight(_at(seen, path))) > _MOST_WORK:
+            work = macro.work(
+                self.longest, self.weight, lambda path: _weight(_at(seen, path)), lambda name: _weight_in(seen, name)
+            )
+            if work > _MOST_WORK:
                 message = f"{' in '.join(line)} over {self.longest:,} items takes too many steps"
                 raise ConditionError(message, fix="Compute it in a node before, or make the list shorter.")
 
@@ -297,6 +300,13 @@ def _weight(value: Any) -> int:
         return 0
     inside = value.values() if isinstance(value, Mapping) else value
     return len(value) + sum(_weight(each) for each in inside if isinstance(each, (str, list, dict)))
+
+
+def _weight_in(value: Any, name: str) -> int:
+    """Count the values in all fields *name* of the objects in *value*."""
+    inside = value.values() if isinstance(value, Mapping) else value
+    own = _weight(value.get(name)) if isinstance(value, Mapping) else 0
+    return own + sum(_weight_in(each, name) for each in inside if isinstance(each, (list, dict)))
 
 
 _ENTRY = 3  # of an object, copied with its name

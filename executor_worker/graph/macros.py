@@ -13,6 +13,7 @@ EACH = 8
 """Steps of an element of `all` or `exists`; one step is what it costs to copy a number."""
 
 _MANY = 8
+_PART = r"""(?:\s*\.\s*`?([A-Za-z_][\w-]*)\b`?(?!\s*\()|\s*\[\s*(?:"([^"]*)"|'([^']*)')\s*\])"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Macro:
         uses: What is used as a whole, once for each element.
         keeps: `map` and `filter` collect elements themselves.
         kept: What of `uses` `map` collects.
+        fields: Names of the parts of elements that `map` collects.
         sizes: It asks for a size, which takes all that is used to Python.
     """
 
@@ -33,6 +35,7 @@ class Macro:
     uses: tuple[Path, ...]
     keeps: bool
     kept: tuple[Path, ...]
+    fields: tuple[str, ...]
     sizes: bool
 
     def line(self) -> Iterator[Macro]:
@@ -42,7 +45,7 @@ class Macro:
             yield macro
             macro = macro.outer
 
-    def work(self, longest: int, weight: int, weight_of: Callable[[Path], int]) -> int:
+    def work(self, longest: int, weight: int, weight_of: Callable[[Path], int], weight_in: Callable[[str], int]) -> int:
         """
         Reckon its steps.
 
@@ -50,11 +53,13 @@ class Macro:
             longest: The most elements a list has that it can go over.
             weight: The values there are in all.
             weight_of: Answers the values in one that is used.
+            weight_in: Answers the values in all fields of a name.
         """
         work, element = 0, weight // longest
         for macro in self.line():
             used = sum(weight_of(path) for path in macro.uses)
             kept = element * macro.keeps + sum(weight_of(path) for path in macro.kept)
+            kept += sum(weight_in(name) for name in macro.fields) // longest
             step = longest * max(1, kept) if macro.name in COLLECTS else EACH
             work = longest * (work + step + used * (_MANY if macro.sizes else 1) // 2)
         return work
@@ -82,5 +87,14 @@ def _macro(text: str, found: Expression, call: Called, inside: Sequence[Called],
     collects = call.name == "map" and not call.answers
     itself = re.search(rf"\b{call.variable}\b(?!\s*[.\[(])", text[call.last : call.closes]) is not None
     kept = tuple(path for path in uses if collects and path.at >= call.last)
+    fields = tuple(dict.fromkeys(_fields(text[call.last : call.closes], call.variable))) if collects else ()
     sizes = any(each.name == "size" and call.opens < each.at < call.closes for each in found.calls)
-    return Macro(call.name, outer, uses, call.name == "filter" or (collects and itself), kept, sizes)
+    return Macro(call.name, outer, uses, call.name == "filter" or (collects and itself), kept, fields, sizes)
+
+
+def _fields(text: str, variable: str) -> Iterator[str]:
+    """Yield the last name of each `x.name` in *text*, but not where a part of it is picked, or a function gets it."""
+    for match in re.finditer(rf"(?<![\w.]){variable}({_PART}+)", text):
+        before, behind = text[: match.start()].rstrip(), text[match.end() :].lstrip()
+        if not behind.startswith((".", "[")) and not re.search(r"\w\s*\($", before):
+            yield next(filter(None, re.findall(_PART, match[1])[-1]), "")

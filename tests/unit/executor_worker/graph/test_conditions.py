@@ -195,6 +195,8 @@ def test_the_largest_that_is_taken_ends_soon(text: str, values: list[Any]) -> No
         ("inputs.l.map(x, [x == 1, inputs.l]).size() > 0", LONG[:1000]),
         ("inputs.l.map(x, {'a == b': inputs.l}).size() > 0", LONG[:1000]),
         ("inputs.l.map(x, x >= 0, inputs.l).size() > 0", LONG[:1000]),
+        ("inputs.l.map(x, x.a).size() > 0", [{"a": LONG[:1000]}] * 1000),
+        ("inputs.l.map(x, {'k': x.a['b'] + []}).size() > 0", [{"a": {"b": LONG[:1000]}}] * 1000),
         ("inputs.l.map(x, x.b == 1, x).size() > 0", [{"a": True, "b": 1, "c": 2}] * 10_000),
         ("inputs.l.all(x, inputs.l.size() > 0)", LONG),
         ("size(inputs.l.filter(x, x.a)) > 0", [{"a": True, "b": 1, "c": 2}] * 10_000),
@@ -212,7 +214,7 @@ def test_what_would_take_minutes_or_fill_the_memory_is_always_an_error(text: str
 
 def test_what_macros_use_of_the_largest_lists_is_taken() -> None:
     """Every element looked up in another list, or one field of each collected; `in` and a comparison copy no result."""
-    records = [{"id": at, "tags": ["a", "b"]} for at in range(2000)]
+    records = [{"id": at, "tags": ["a", "b"], "long": LONG[:200]} for at in range(2000)]
     scope = {"inputs": {"l": records, "ids": LONG[:2000]}}
     for text in (
         "inputs.l.all(x, x.id in inputs.ids)",
@@ -220,6 +222,8 @@ def test_what_macros_use_of_the_largest_lists_is_taken() -> None:
         "size(inputs.l.map(x, x.id in inputs.ids)) == 2000",
         "size(inputs.l.map(x, !(x.id in inputs.ids || x == 'none'))) == 2000",
         "size(inputs.l.map(x, x.id in inputs.ids && x != null, x.id)) == 2000",
+        "inputs.l.map(x, x.long[0])[1] == 0 && inputs.l.map(x, x.tags)[1][0] == 'a'",
+        "inputs.l.map(x, has(x.long))[0] && inputs.l.map(x, x.long.size())[0] == size(inputs.l[0].long)",
         "inputs.l.exists(x, has(x.tags) && x.tags.exists(y, y == 'b'))",
     ):
         assert Condition.compile(text).holds(scope)
