@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from typing import Any
 
 import httpx2
@@ -42,13 +43,33 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
             print_json_line({"graph_id": graph_id, "status": "submitted"})
             return DONE
         show = teller() if args.follow else teller_on_stderr()
-        told = threading.Thread(target=_tell, args=(dago.events(graph_id, deltas=args.follow), show), daemon=True)
-        told.start()  # beside us: events may be long in coming
-        result = dago.wait(graph_id, args.timeout)
+        first: SimpleQueue[Any] = SimpleQueue()
+        told = _beside(first, lambda: _tell(dago.events(graph_id, deltas=args.follow), show))
+        _beside(
+            first, lambda: dago.wait(graph_id, args.timeout)
+        )  # events may be long in coming, or not be read any more
+        if isinstance(result := first.get(), Exception):
+            raise result
         told.join()
     if not args.follow:
         print_json(result)
     return DONE if result["status"] == "completed" else FAILED
+
+
+def _beside(first: SimpleQueue[Any], do: Callable[[], object]) -> threading.Thread:
+    """Call *do* in a thread that ends with the process; what it answers, if not None, or raises goes into *first*."""
+
+    def run() -> None:
+        try:
+            answer = do()
+        except Exception as error:  # noqa: BLE001  # raised again by who looks into it
+            answer = error
+        if answer is not None:
+            first.put(answer)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    return thread
 
 
 def _tell(events: Iterable[dict[str, Any]], show: Callable[[dict[str, Any]], None]) -> None:
