@@ -73,8 +73,9 @@ def check_configs(subject: Subject, rules: ConfigRules | None) -> None:
         return
     for located in subject.nodes.values():
         if located.node.works and located.node.executor_type not in _REFUSED:
+            whole = (located.location, located.location_of())  # where errors of quite another kind are told too
             for message, location in _problems(located, rules):
-                if not subject.errors.has_at(location):
+                if location in whole or not subject.errors.has_at(location):
                     subject.errors.add(location, "invalid_node", message, _fix(message))
         if subject.errors.full:
             return

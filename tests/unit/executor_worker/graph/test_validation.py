@@ -66,6 +66,11 @@ ERRORS: list[tuple[str, Document, set[tuple[str, str]]]] = [
     ),
     ("unknown entry", graph({"a": TOOL}, entry_node="z"), {("/entry_node", "unknown_node")}),
     ("second root", graph({"a": TOOL, "b": TOOL}, entry_point="a"), {("/nodes/b", "unreachable")}),
+    (
+        "second root with nothing to do",
+        graph({"a": TOOL, "b": {"type": "tool"}}, entry_node="a"),
+        {("/nodes/b", "unreachable"), ("/nodes/b", "invalid_node")},
+    ),
     ("join too high", graph({"a": TOOL, "b": {**TOOL, "join": 2}}, "a>b"), {("/nodes/b/join", "never_runs")}),
     (
         "failure of a start",
