@@ -126,6 +126,9 @@ class Calls(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         except asyncio.CancelledError:
             code = "CANCELLED"
             raise
+        except grpc.aio.InternalError:  # its client hung up while it was written to
+            code = "CANCELLED"
+            raise asyncio.CancelledError from None
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a status
             known = as_api_error(error) if not isinstance(error, TimeoutError) else _slow()
             if isinstance(known, Internal):
