@@ -138,7 +138,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         error = self._refusal = self._refusal or InvalidRequest("this is no HTTP/1.1 request, or a broken one")
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         answering = cycle is not None and not cycle.response_complete
-        if not (answering and self.cycle.response_started):
+        if not (answering and (self.pipeline or self.cycle.response_started)):  # the answer before it may have
             answer = problem(error, "/")
             answer.headers["connection"] = "close"
             lines = [b"%b: %b\r\n" % header for header in answer.raw_headers]

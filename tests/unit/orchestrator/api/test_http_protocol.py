@@ -24,6 +24,11 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         await asyncio.sleep(4 * SHORT_S)
         await send({"type": "websocket.send", "text": "there"})
         return
+    if scope["path"] == "/parts":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await receive(), await receive()  # until it has gone
+        return
     body = await Request(scope, receive).body()
     if scope["path"] == "/later":
         await asyncio.sleep(4 * SHORT_S)
@@ -80,6 +85,19 @@ def test_an_answer_is_not_cut_off_for_the_next_head(talk: Callable[[Talk], None]
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
 
     talk(early)
+
+
+def test_no_answer_is_laid_into_another(talk: Callable[[Talk], None]) -> None:
+    """What is broken comes behind two requests, of which the first is being answered: the line is closed."""
+    request = b"GET /parts HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(request)
+        await reader.readuntil(b"first")
+        writer.write(request + b"broken\r\n\r\n")
+        assert b"HTTP/1.1" not in await reader.read()
+
+    talk(broken)
 
 
 def test_a_websocket_has_no_head_to_wait_for(talk: Callable[[Talk], None]) -> None:
