@@ -7,8 +7,9 @@ one another, lists and objects of `MOST_ITEMS`, texts of `MOST_TEXT`. Beyond tha
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.machinery import ExtensionFileLoader
@@ -19,8 +20,9 @@ from typing import Any
 
 from executor_worker.errors import ExecutorError
 from executor_worker.graph import expressions
-from executor_worker.graph.expressions import Expression, Path
-from executor_worker.graph.macros import Macro, macros_of
+from executor_worker.graph.expressions import Addition, Expression, Path
+from executor_worker.graph.helped import HELPERS, MOST_REPEATED, helped, repeats_too_often
+from executor_worker.graph.macros import COLLECTS, Macro, growth, macros_of
 
 ROOTS = ("inputs", "nodes", "output", "state")
 """The names an expression may begin with."""
@@ -78,8 +80,9 @@ class Condition:
     _program: Any = field(repr=False, compare=False)
     _names: Names = field(repr=False, compare=False)
     _macros: tuple[Macro, ...] = field(repr=False, compare=False)
-    _additions: int = field(repr=False, compare=False)
     _helped: bool = field(repr=False, compare=False)
+    _additions: tuple[Addition, ...] = field(repr=False, compare=False)
+    _bounded: str = field(repr=False, compare=False)
 
     @staticmethod
     def compile(text: str) -> Condition:
@@ -114,17 +117,43 @@ class Condition:
     def _evaluate(self, scope: Mapping[str, Any]) -> Any:
         sizes = Sizes()
         seen = _pruned(scope, self._names, sizes, "", 0)
-        sizes.check_work(self._macros, self._additions, seen)
+        bounded = bool(self._additions) and self._adds_up_to_much(sizes, seen)
+        sizes.check_work(self._macros, seen, bounded=bounded)
+        if not bounded:
+            return _execute(self._program, {**seen, **HELPERS} if self._helped else seen)
+        sums = Sums(max(sizes.longest, self.text.count(",") + 1))
         try:
-            return self._program.execute({**seen, **_HELPERS} if self._helped else seen)
-        except KeyError as error:
-            raise ConditionError(f"there is no {str(error.args[0])!r}", fix="Ask with has() first.") from None
-        except Exception as error:  # noqa: BLE001  # the library's errors have no class of their own
-            raise ConditionError(_first_sentence(error)) from None
-        except BaseException as error:
-            if type(error).__name__ != "PanicException":  # the library's own, no Exception
-                raise
-            raise ConditionError("can't be evaluated") from None
+            return _execute(
+                _compile_helped(self._bounded), {**seen, **HELPERS, "fits_": sums.fits, "kept_": sums.kept_fits}
+            )
+        except ConditionError:
+            if sums.problem:
+                raise ConditionError(sums.problem, fix="Compute it in a node before.") from None
+            raise
+
+    def _adds_up_to_much(self, sizes: Sizes, seen: Mapping[str, Any]) -> bool:
+        """Tell whether a sum may be long, if each is made of the ones before: only then each is looked at."""
+        factor = math.prod(addition.operands for addition in self._additions)
+        text = max(sizes.longest_text, _NUMBER, len(self.text) if "'" in self.text or '"' in self.text else 0)
+        kept = any(each.name in COLLECTS for each in self._macros)
+        if text * factor > (_KEPT_TEXT if kept else _SHORT_TEXT):
+            return True
+        items = max(sizes.longest if kept else sizes.longest_inside, self.text.count(",") + 1)
+        whole = (_at(seen, path) for path in self.paths if not (path.asked or path.walked))
+        return max([items, *(len(value) for value in whole if isinstance(value, list))]) * factor > MOST_ITEMS
+
+
+def _execute(program: Any, seen: Mapping[str, Any]) -> Any:
+    try:
+        return program.execute(seen)
+    except KeyError as error:
+        raise ConditionError(f"there is no {str(error.args[0])!r}", fix="Ask with has() first.") from None
+    except Exception as error:  # noqa: BLE001  # the library's errors have no class of their own
+        raise ConditionError(_first_sentence(error)) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # the library's own, no Exception
+            raise
+        raise ConditionError("can't be evaluated") from None
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -136,11 +165,23 @@ def _compiled(text: str) -> Condition:
         raise _syntax(error, text) from None
     _check_functions(found)
     _check_patterns(found)
-    helped = _helped(text, found)
-    if helped != text:
-        program = _CEL.compile(helped)
+    plain, bounded = (helped(text, found, sums=sums) for sums in (False, True))
+    program = _compile_helped(plain) if plain != text else program
+    if sum(map(bounded.count, "([{")) > _MOST_NESTED:
+        _compile_helped(bounded)
     macros = macros_of(text, found)
-    return Condition(text, tuple(found.paths), program, _tree(found.paths), macros, found.additions, helped != text)
+    if growth(macros) > _MOST_GROWTH:
+        raise ConditionError(f"makes more than {_MOST_GROWTH} values of one", fix="Compute it in a node before.")
+    names, additions = _tree(found.paths), tuple(found.additions)
+    return Condition(text, tuple(found.paths), program, names, macros, plain != text, additions, bounded)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _compile_helped(text: str) -> Any:
+    try:
+        return _CEL.compile(text)
+    except Exception:  # noqa: BLE001  # the library's errors have no class of their own
+        raise ConditionError("adds within too many brackets", fix="Compute it in a node before.") from None
 
 
 def _read(text: str) -> Expression:
@@ -170,61 +211,10 @@ def _check_functions(found: Expression) -> None:
             raise ConditionError(f"there is no function {call.name}()", call.at + 1, fix)
 
 
-_REPETITION = re.compile(r"\\.|\{(\d+)(?:,(\d*))?\}|.", re.DOTALL)
-_MOST_REPEATED = 1000
-
-
 def _check_patterns(found: Expression) -> None:
     for pattern, at in found.patterns:
-        if _repeats_too_often(pattern):
-            raise ConditionError(f"repeats more than {_MOST_REPEATED} times", at + 1, "Write smaller repetitions.")
-
-
-def _repeats_too_often(pattern: str) -> bool:
-    """Tell whether repetitions, multiplied, are over a thousand: RE2 refuses these too, this library takes minutes."""
-    product = 1
-    for match in _REPETITION.finditer(pattern):
-        product *= max((int(number[:9]) for number in match.groups() if number), default=1) or 1
-        if product > _MOST_REPEATED:
-            return True
-    return False
-
-
-_BAD_PATTERN = "("
-_BOOLS: dict[bool | str, bool] = {
-    **dict.fromkeys((True, "1", "t", "true", "TRUE", "True"), True),
-    **dict.fromkeys((False, "0", "f", "false", "FALSE", "False"), False),
-}
-
-# Functions of ours inside an expression never raise: the library would write that to stderr.
-_HELPERS: dict[str, Callable[[Any], Any]] = {
-    "of_chars_": lambda value: "x" * len(value) if isinstance(value, str) and not value.isascii() else value,
-    "bool_": lambda value: _BOOLS.get(value) if isinstance(value, (bool, str)) else None,
-    "bounded_": lambda value: _BAD_PATTERN if isinstance(value, str) and _repeats_too_often(value) else value,
-}
-
-
-def _helped(text: str, found: Expression) -> str:
-    """
-    Write in what the library does otherwise than CEL.
-
-    Its `size` counts bytes of a text, not characters; a pattern that is computed can't be checked beforehand; it has no
-    `bool` (whose answer to anything else is null, and that is no condition).
-    """
-    written: list[tuple[int, str]] = []
-    literal = len(found.patterns) == sum(call.name == "matches" for call in found.calls)
-    for call in found.calls:
-        if call.name == "size" and call.member:
-            written.append((call.at, "of_chars_()."))
-        elif call.name == "size":
-            written += [(call.opens + 1, "of_chars_("), (call.closes, ")")]
-        elif call.name == "bool" and not call.member:
-            written += [(call.at, "("), (call.opens, "_"), (call.closes + 1, " ? true : false)")]
-        elif call.name == "matches" and call.member and not literal:
-            written += [(call.opens + 1, "bounded_("), (call.closes, ")")]
-    for at, more in sorted(written, reverse=True):
-        text = text[:at] + more + text[at:]
-    return text
+        if repeats_too_often(pattern):
+            raise ConditionError(f"repeats more than {MOST_REPEATED} times", at + 1, "Write smaller repetitions.")
 
 
 def _tree(paths: Iterable[Path]) -> Names:
@@ -245,6 +235,7 @@ class Sizes:
     """Measure the values that an expression sees, and bound what its macros may cost over them."""
 
     longest: int = 1
+    longest_inside: int = 1
     longest_text: int = 0
     weight: int = 0
 
@@ -264,26 +255,72 @@ class Sizes:
                 raise ConditionError(f"{where!r} is nested more than {MOST_DEPTH} deep")
             for item in value.values() if isinstance(value, dict) else value:
                 if isinstance(item, (str, list, dict)):
+                    if isinstance(item, list):
+                        self.longest_inside = max(self.longest_inside, len(item))
                     self.check(item, where, depth + 1)
 
-    def check_work(self, macros: Iterable[Macro], additions: int, seen: Mapping[str, Any]) -> None:
+    def check_work(self, macros: Iterable[Macro], seen: Mapping[str, Any], *, bounded: bool) -> None:
         """
         Refuse macros that would take more than some seconds over the longest list there is.
 
         Each copies all that it uses for each element; `map` and `filter` copy their result too, so they cost its
-        square. Texts that are added to texts, once for each element, would fill any memory.
+        square.
         """
-        lines = [tuple(each.name for each in macro.line()) for macro in macros]
-        repeated = max((self.longest ** len(line) for line in lines), default=1)
-        if self.longest_text * additions * repeated > _MOST_ADDED and self.longest_text > _SHORT_TEXT:
-            raise ConditionError("adds long texts too often", fix="Compute it in a node before.")
-        for macro, line in zip(macros, lines, strict=True):
-            work = macro.work(
-                self.longest, self.weight, lambda path: _weight(_at(seen, path)), lambda name: _weight_in(seen, name)
-            )
-            if work > _MOST_WORK:
+
+        def weight_of(path: Path) -> int:
+            return _weight(_at(seen, path))
+
+        def weight_in(name: str) -> int:
+            return _weight_in(seen, name)
+
+        for macro in macros:
+            if macro.work(self.longest, self.weight, weight_of, weight_in, bounded=bounded) > _MOST_WORK:
+                line = [each.name for each in macro.line()]
                 message = f"{' in '.join(line)} over {self.longest:,} items takes too many steps"
                 raise ConditionError(message, fix="Compute it in a node before, or make the list shorter.")
+
+
+@dataclass(slots=True)
+class Sums:
+    """
+    Bound the texts and lists that one evaluation makes by adding.
+
+    Attributes:
+        longest: The most elements of a list that a macro goes over: so often is copied what it collects.
+        problem: Why the last sum that did not fit did not; empty: all did.
+    """
+
+    longest: int
+    problem: str = ""
+    _bytes: int = 0
+    _work: int = 0
+
+    def fits(self, value: Any) -> bool:
+        """Tell whether a sum is within the bounds."""
+        if isinstance(value, list):
+            return len(value) <= MOST_ITEMS or self._refuse(f"adds up to a list of more than {MOST_ITEMS:,} items")
+        size = _bytes_of(value)
+        self._bytes += size if size > _SHORT_TEXT else 0
+        if size > MOST_TEXT:
+            return self._refuse(f"adds up to a text of more than {MOST_TEXT:,} bytes")
+        return self._bytes <= _MOST_ADDED or self._refuse("adds long texts too often")
+
+    def kept_fits(self, value: Any) -> bool:
+        """Tell the same of a sum that a macro may collect."""
+        size = _bytes_of(value)
+        self._bytes += size if size <= _SHORT_TEXT else 0
+        self._work += self.longest * (size >> 7)
+        return self.fits(value) and (self._work <= _MOST_WORK or self._refuse("collects long texts too often"))
+
+    def _refuse(self, problem: str) -> bool:
+        self.problem = problem
+        return False
+
+
+def _bytes_of(value: Any) -> int:
+    if isinstance(value, str) and not value.isascii():
+        return len(value.encode("utf-8", "surrogatepass"))
+    return len(value) if isinstance(value, (str, bytes)) else 0
 
 
 def _at(scope: Any, path: Path) -> Any:
@@ -311,7 +348,11 @@ def _weight_in(value: Any, name: str) -> int:
 
 _ENTRY = 3  # of an object, copied with its name
 _MOST_ADDED = 64 * MOST_TEXT
+_MOST_GROWTH = 256
+_MOST_NESTED = 80  # brackets that the library is sure to take inside one another
+_NUMBER = 64  # characters of a number or a time as a text
 _SHORT_TEXT = 1024
+_KEPT_TEXT = 255  # it costs no more than a number to copy it
 _MOST_WORK = MOST_ITEMS**2 + 1
 
 

@@ -69,6 +69,8 @@ _PLAIN_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\
 _ANSWERING = frozenset({"==", "!=", "<", "<=", ">", ">=", "&&", "||", "in"})
 _WORDS = frozenset({"true", "false", "null", "in"})
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
+_ARITHMETIC = frozenset({"-", "*", "/", "%"})
+_LOOKED_AT = 16  # additions after which a sum is looked at, so that it can't fill the memory
 
 
 class Unreadable(ValueError):
@@ -121,19 +123,36 @@ class Called:
     answers: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """
+    Operands that are added up, whose sum may be a text or a list.
+
+    Attributes:
+        at: Where it begins, in characters.
+        ends: Where it ends; before that where so much was added that the sum should be looked at.
+        operands: How many there are.
+        macros: Names of those that it stands in, the outermost first.
+    """
+
+    at: int
+    ends: tuple[int, ...]
+    operands: int
+    macros: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Expression:
     """
     Attributes:
         paths: In the order of the text; variables of macros are none.
         patterns: Regular expressions written out as the argument of `matches`, and where.
-        additions: How often something is added to something.
     """
 
     paths: list[Path] = field(default_factory=list)
     calls: list[Called] = field(default_factory=list)
     patterns: list[tuple[str, int]] = field(default_factory=list)
-    additions: int = 0
+    additions: list[Addition] = field(default_factory=list)
 
 
 def read(text: str) -> Expression:
@@ -165,6 +184,22 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 
 @dataclass(slots=True)
+class _Run:
+    """
+    Operands with arithmetic between them, as they are read.
+
+    Attributes:
+        first: Its first token.
+        sums: Where what stands before each plus ends.
+        numbers: Operands and operators that allow for numbers and times only.
+    """
+
+    first: int
+    sums: list[int] = field(default_factory=list)
+    numbers: int = 0
+
+
+@dataclass(slots=True)
 class _Reader:
     """Goes through the tokens once; brackets are what it recurses for."""
 
@@ -173,22 +208,36 @@ class _Reader:
     found: Expression = field(default_factory=Expression)
     _next: int = 0
     _depth: int = 0
+    _number: bool = False  # the last operand is a number that stands in the text
 
     def expression(self, bound: frozenset[str], macros: tuple[str, ...]) -> bool:
         """
-        Read operands and the operators between them; which binds closer does not matter here.
+        Read operands and the operators between them; which binds closer matters for sums only.
 
         Returns:
             Whether its value is true or false by what stands between them.
         """
+        run = _Run(self._next)
         answers = self._operand(bound, macros)
+        run.numbers += self._number
         signs = set[str]()
         while self._peek() not in ("", ",", ")", "]", "}"):
-            sign = self._take().text
-            self.found.additions += sign == "+"
+            end, sign = self._end(), self._take().text
             signs.add(sign)
+            if sign == "+":
+                run.sums.append(end)
+            elif sign not in _ARITHMETIC:
+                self._note_sum(run, end, macros)
+                run = _Run(self._next)
             self._operand(bound, macros)
+            run.numbers += self._number + (sign in _ARITHMETIC)
+        self._note_sum(run, self._end(), macros)
         return not signs.isdisjoint(_ANSWERING) and "?" not in signs if signs else answers
+
+    def _note_sum(self, run: _Run, end: int, macros: tuple[str, ...]) -> None:
+        if run.sums and not (run.numbers and len(run.sums) <= _LOOKED_AT):
+            ends = (*run.sums[_LOOKED_AT::_LOOKED_AT], end)
+            self.found.additions.append(Addition(self.tokens[run.first].at, ends, len(run.sums) + 1, macros))
 
     def end(self) -> None:
         """Check that nothing is left."""
@@ -198,6 +247,11 @@ class _Reader:
 
     def _peek(self) -> str:
         return self.tokens[self._next].text if self._next < len(self.tokens) else ""
+
+    def _end(self) -> int:
+        """Answer where the last token that was taken ends."""
+        token = self.tokens[self._next - 1]
+        return token.at + len(token.text)
 
     def _take(self) -> _Token:
         if self._next >= len(self.tokens):
@@ -224,6 +278,7 @@ class _Reader:
             raise Unreadable(f"unexpected {token.text!r}", token.at)
         behind = self._next
         self._members(parts, token.at, bound, macros)
+        self._number = token.kind == "number" and self._next == behind
         return answers and self._next == behind
 
     def _members(self, parts: tuple[str, ...] | None, at: int, bound: frozenset[str], macros: tuple[str, ...]) -> None:

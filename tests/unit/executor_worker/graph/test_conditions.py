@@ -168,6 +168,9 @@ WORST = [
     ("inputs.l.all(x, x >= 0 && x < 100000)", LONG),
     ("size(inputs.l.filter(x, x > 5)) > 0", LONG[:3000]),
     ("inputs.l.exists(x, inputs.l.exists(y, x + y < 0))", LONG[:1500]),
+    ("inputs.l.all(x, inputs.l.all(y, x + y + x * y != -1))", LONG[:1000]),
+    ("inputs.l.all(x, inputs.l.all(y, x + y != ''))", ["x" * 500] * 800),
+    ("inputs.l.map(x, x + x).size() > 0", ["x" * 100] * 2000),
     ("inputs.l.all(x, x in inputs.l)", LONG[:3000]),
     ("size(inputs.l.map(x, inputs.l.filter(y, y > x))) > 0", LONG[:200]),
     ("inputs.l.map(x, inputs.l) == [] || true", LONG[:250]),
@@ -203,13 +206,76 @@ def test_the_largest_that_is_taken_ends_soon(text: str, values: list[Any]) -> No
         ("size(inputs.l.map(x, x)) > 0", ["x" * 100_000] * 1000),
         ("inputs.l.map(x, x + x + x).size() > 0", ["x" * conditions.MOST_TEXT] * 100),
         ("size(" + "+".join(["inputs.l[0]"] * 200) + ") > 0", ["x" * conditions.MOST_TEXT]),
+        ("inputs.l.all(x, ('a' + x).size() > 0)", ["x" * (conditions.MOST_TEXT - 1)] * 100),
+        ("inputs.l.map(x, x + 'a').size() > 0", ["x" * 600] * 10_000),
+        ("[1, 2].map(x, inputs.l[0] + 'b').map(x, x + x).size() > 0", ["x" * 700_000]),
+        ("inputs.l.map(i, [i].map(a, 'x' + 'y')[0] + inputs.l[0]).size() > 0", ["x" * 2000] * 3000),
+        ("size(inputs.l.map(x, size(inputs.l + [x]))) > 0", LONG),
     ],
 )
 def test_what_would_take_minutes_or_fill_the_memory_is_always_an_error(text: str, values: list[Any]) -> None:
     condition, began = Condition.compile(text), process_time()
-    with pytest.raises(ConditionError, match=r"too many steps|too often"):
+    with pytest.raises(ConditionError, match=r"too many steps|too often|more than"):
         condition.holds({"inputs": {"l": values}})
     assert process_time() - began < 1
+
+
+HALF = "x" * (conditions.MOST_TEXT // 2)
+SUMS = {"inputs": {"t": HALF, "e": "\u00e9" * (conditions.MOST_TEXT // 4), "l": [0] * 5000, "n": 1, "s": "\u00e9"}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "size(inputs.t + inputs.t) == 1048576",
+        "size(inputs.e + inputs.e) == 524288",
+        "bytes(inputs.t) + bytes(inputs.t) != b''",
+        "size(inputs.l + inputs.l) == 10000",
+        "(inputs.t + inputs.t + 'a').size() > 0 || inputs.n == 1",
+        "inputs.n == 1 ? true : inputs.t + inputs.t + 'a' == ''",
+        "[inputs.l.filter(x, x > 0).map(x, 'a') + [[1, 2].map(x, 'a' + 'b')[1] + 'c'], []][0] == ['abc']",
+        "-inputs.n + inputs.n == 0 && !(inputs.s + 'b' == 'b') && inputs.s+'b' in ['a' + 'c', inputs.s + 'b']",
+        "{'a' + 'b': inputs.s + inputs.s}['ab'] == inputs.s + inputs.s && size(inputs.s+inputs.s) == 2",
+        "bool('tr' + 'ue') && 'ab'.matches('^' + 'a') && size('' + inputs.s) + inputs.n == 2",
+        "('a' + 'b').size() == 2 && size('a' + 'b') == 2 && ('a' + string(12)).matches('a' + '1')",
+        "1u + uint(inputs.n) + 1u == 3u && uint(inputs.n) + uint(inputs.n) + 1u == 3u",
+        "timestamp('2026-01-01T00:00:00Z') + duration('1ns') > timestamp('2026-01-01T00:00:00Z')",
+        "inputs.n + inputs.n - inputs.n * 3 + 2 == 1 && double(inputs.n) + 0.5 == 1.5",
+        " + ".join(["inputs.n"] * 360) + " == 360",
+        "size(" + " + ".join(["inputs.s"] * 360) + ") == 360",
+        "(" * 40 + "inputs.s" + " + 'a')" * 40 + ".endsWith('aaa')",
+    ],
+)
+def test_a_sum_within_the_bounds_is_what_it_is(text: str) -> None:
+    """Of whatever kind, wherever it stands."""
+    assert Condition.compile(text).holds(SUMS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size(inputs.t + inputs.t + 'a') > 0", "a text of more than 1,048,576 bytes"),
+        ("size(inputs.e + inputs.e + inputs.s) > 0", "a text of more than"),
+        ("inputs.t + (inputs.t + 'a') == ''", "a text of more than"),
+        ("'' == inputs.t + string(bytes(inputs.t) + b'a')", "a text of more than"),
+        ("bytes(inputs.t) + bytes(inputs.t) + b'a' == b''", "a text of more than"),
+        ("[inputs.t].exists(x, x + x + 'a' == '')", "a text of more than"),
+        ("{'k': inputs.t + inputs.t + 'a'}.k != ''", "a text of more than"),
+        ("'a' in [inputs.t + inputs.t + 'a']", "a text of more than"),
+        ("(inputs.t + inputs.t + 'a').contains('b')", "a text of more than"),
+        ("inputs.n == 2 ? true : (inputs.t + inputs.t + 'a') != ''", "a text of more than"),
+        ("['a'].map(x, x + x).map(x, x" + " + x" * 99 + ").map(x, inputs.t + x + inputs.t)[0] != ''", "a text"),
+        ("size(inputs.l + inputs.l + [1]) > 0", "a list of more than 10,000 items"),
+        ("size(" + " + ".join(["inputs.t"] * 360) + ") > 0", "a text of more than"),
+        ("[1].map(x, [x, x, x]).map(x, [x, x, x, x, x, x]).map(x, [x, x, x, x, x, x, x, x, x, x, x, x, x, x, x]) != []",
+         "more than 256 values of one"),
+        ("(" * 47 + "+".join(["'a'"] * 200) + " + 'a')" * 47 + " == ''", "too many brackets"),
+    ],
+)  # fmt: skip
+def test_a_sum_beyond_the_bounds_is_an_error(text: str, message: str) -> None:
+    """Of texts, bytes and lists, by every way; the whole is never made where it would fill the memory."""
+    with pytest.raises(ConditionError, match=message):
+        Condition.compile(text).holds(SUMS)
 
 
 def test_what_macros_use_of_the_largest_lists_is_taken() -> None:
