@@ -82,7 +82,7 @@ class Drill:
 
     def metric(self, name: str, **labels: str) -> float:
         """What the pages of API and pool say of what the alert asks for; all with these labels together."""
-        pages = [httpx2.get(f"{self.pool.api_url}/metrics").text]
+        pages = [httpx2.get(f"{self.pool.api_url}/metrics", timeout=60).text]
         pages += [] if self._frozen else [self.pool.get("/metrics").text]
         families = [family for page in pages for family in text_string_to_metric_families(page)]
         samples = [one for family in families for one in family.samples if one.name == name]
@@ -140,7 +140,7 @@ def test_api_down(drill: Drill) -> None:
     (ready,) = commands("GraphApiDown")
     api = drill.start("serve", name="serve", **TOKENS)
     assert "401" in drill.type("curl -s localhost:8080/metrics", api)
-    page = httpx2.get(f"{api.api_url}/metrics", headers={"Authorization": "Bearer rrr"})
+    page = httpx2.get(f"{api.api_url}/metrics", headers={"Authorization": "Bearer rrr"}, timeout=60)
     assert page.status_code == 200
     api.process.kill()
     drill.type(ready, api, status=7)
@@ -273,7 +273,7 @@ def test_submits_fail(drill: Drill) -> None:
     url = f"{drill.pool.api_url}/api/v1/graphs"
 
     def post(**headers: str) -> httpx2.Response:
-        return httpx2.post(url, json={"graph": chain(1)}, headers=headers, timeout=10)
+        return httpx2.post(url, json={"graph": chain(1)}, headers=headers, timeout=60)
 
     wait_until(lambda: post().status_code == 503, 20, "no run is accepted")
     order = {"Idempotency-Key": "one order"}

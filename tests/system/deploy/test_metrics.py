@@ -67,7 +67,7 @@ def unknown_in(query: str, series: Series) -> list[str]:
 
 def read_series(pool: Pool) -> Series:
     series: Series = {}
-    for page in (pool.get("/metrics").text, httpx2.get(f"{pool.api_url}/metrics").text):
+    for page in (pool.get("/metrics").text, httpx2.get(f"{pool.api_url}/metrics", timeout=60).text):
         for family in text_string_to_metric_families(page):
             for sample in family.samples:
                 series.setdefault(sample.name, []).append(dict(sample.labels))
@@ -130,7 +130,7 @@ def test_prometheus_takes_the_page_and_the_rules(executor: Callable[..., Pool], 
     """Its own checker: the pages' format, the rules' syntax, and when each alert fires."""
     need("promtool")
     pool = executor(redis_server, command=("run", "--api"))
-    for page in (pool.get("/metrics").text, httpx2.get(f"{pool.api_url}/metrics").text):
+    for page in (pool.get("/metrics").text, httpx2.get(f"{pool.api_url}/metrics", timeout=60).text):
         # Of the original's names one ends as only histograms' should.
         lines = [line for line in page.splitlines(keepends=True) if "dago_worker_count" not in line]
         said_by(PATHS["promtool"], "check", "metrics", stdin="".join(lines))

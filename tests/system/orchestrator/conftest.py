@@ -31,7 +31,7 @@ def client() -> Iterator[Client]:
 
         def make(pool: Pool, token: str = "", **options: Any) -> httpx2.Client:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            options = {"timeout": 20, **options}
+            options = {"timeout": 60, **options}
             return opened.enter_context(httpx2.Client(base_url=pool.api_url, headers=headers, **options))
 
         yield make

@@ -55,7 +55,7 @@ def asked_under_pause(pool: Pool, graph: dict[str, Any]) -> Iterator[str]:
     """Submit a graph; its nodes begin behind the block."""
     pool.send(signal.SIGTSTP)
     pool.wait_event("pool.paused", count=len(pool.seen("pool.resumed")) + 1)
-    answer = httpx2.post(f"{pool.api_url}{V1}/graphs", json={"graph": graph, "inputs": {}}, timeout=20)
+    answer = httpx2.post(f"{pool.api_url}{V1}/graphs", json={"graph": graph, "inputs": {}}, timeout=60)
     yield answer.json()["graph_id"]
     pool.send(signal.SIGCONT)
 
@@ -107,7 +107,7 @@ def test_every_reader_sees_models_and_tools_at_work(
     with asked_under_pause(pool, graph) as graph_id:
 
         def by_sse(**query: Any) -> list[dict[str, Any]]:
-            with httpx2.Client(base_url=pool.api_url, timeout=20) as http:
+            with httpx2.Client(base_url=pool.api_url, timeout=60) as http:
                 return [block.data for block in read(http, graph_id, **query)]
 
         def by_websocket() -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ def test_every_reader_sees_models_and_tools_at_work(
             with grpc.insecure_channel(f"127.0.0.1:{pool.grpc_port}") as channel:
                 stub = orchestrator_pb2_grpc.OrchestratorServiceStub(channel)  # type: ignore[no-untyped-call]
                 request = messages.StreamGraphEventsRequest(graph_id=graph_id, deltas=True)
-                return [of_message(one) for one in stub.StreamGraphEvents(request, timeout=20)]
+                return [of_message(one) for one in stub.StreamGraphEvents(request, timeout=60)]
 
         def by_client() -> list[dict[str, Any]]:
             with DagoClient(pool.api_url) as dago:
@@ -135,13 +135,13 @@ def test_every_reader_sees_models_and_tools_at_work(
         for one in readers:
             one.start()
         subscribed = f"dago_event_subscribers {len(ways)}.0"
-        wait_until(lambda: subscribed in httpx2.get(f"{pool.api_url}/metrics").text, 20, "all have come")
+        wait_until(lambda: subscribed in httpx2.get(f"{pool.api_url}/metrics", timeout=60).text, 20, "all have come")
         wait_until(lambda: listeners(redis_server, deltas_channel(graph_id)) == 1, 10, "it is listened to")
     for one in readers:
-        one.join(20)
+        one.join(60)
     for name in ("sse", "websocket", "grpc", "client"):
         check(seen[name])
-    log = httpx2.get(f"{pool.api_url}{V1}/graphs/{graph_id}/events").json()["events"]
+    log = httpx2.get(f"{pool.api_url}{V1}/graphs/{graph_id}/events", timeout=60).json()["events"]
     assert seen["without"] == log and "llm.delta" not in {one["type"] for one in log}
 
 
@@ -162,7 +162,7 @@ def test_commands_show_them(api: Callable[..., Pool], redis_server: RedisServer,
         wait_until(lambda: listeners(redis_server, deltas_channel(graph_id)) == 2, 20, "both follow")
         wait_until(lambda: listeners(redis_server, DELTAS_CHANNEL) == 1, 20, "tail listens")
     for one in started[:2]:
-        told = one.communicate(timeout=20)[0]
+        told = one.communicate(timeout=60)[0]
         assert "llm.delta" in told and "word39" in told and 'calculate {"expression": "6 * 7"}' in told
     assert started[2].stdout is not None
     lines = []
@@ -171,7 +171,7 @@ def test_commands_show_them(api: Callable[..., Pool], redis_server: RedisServer,
         if "completed" in line:
             break
     started[2].terminate()
-    started[2].communicate(timeout=20)
+    started[2].communicate(timeout=60)
     assert any("says" in line and "word39" in line for line in lines), lines
 
 
@@ -182,7 +182,7 @@ def test_nothing_is_shown_where_contents_are_not(executor: Callable[..., Pool], 
         pool = executor(redis_server, command=("run", "--api"), workers=1, WORKER_ID=own_name(name), **settings)
         with redis_server.client().pubsub() as watching:  # type: ignore[no-untyped-call]
             watching.psubscribe(f"{DELTAS_CHANNEL}*")  # one who listens to patterns does not count
-            with httpx2.Client(base_url=pool.api_url, timeout=20) as http:
+            with httpx2.Client(base_url=pool.api_url, timeout=60) as http:
                 answer = http.post(f"{V1}/graphs", json={"graph": asking(AGENT), "inputs": {}})
                 query: dict[str, Any] = {"deltas": 1} if name == "quiet" else {}
                 shown = read(http, answer.json()["graph_id"], **query)

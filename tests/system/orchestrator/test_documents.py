@@ -26,7 +26,7 @@ def test_a_run_is_whole_from_the_start(api: Callable[..., Pool], redis_server: R
         {"from": "first", "to": "queued"},
         {"from": "wait", "to": "after"},
     ]
-    with httpx2.Client(base_url=f"{pool.api_url}/api/v1", timeout=20) as http:
+    with httpx2.Client(base_url=f"{pool.api_url}/api/v1", timeout=60) as http:
         headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"}
         answer = http.post("/graphs", json={"graph": graph, "inputs": {"n": 1}}, headers=headers).json()
         graph_id = answer["graph_id"]

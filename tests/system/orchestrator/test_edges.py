@@ -33,7 +33,7 @@ def test_what_serves_is_loaded_where_it_serves(api: Callable[..., Pool]) -> None
     """Neither in the supervisor, before its forks, nor in workers; gRPC's with its first client only."""
     pool = api(workers=1)
     serving = api_pid(pool)
-    httpx2.get(f"{pool.api_url}/health")
+    httpx2.get(f"{pool.api_url}/health", timeout=60)
     assert loaded(pool.process.pid) == loaded(pool.worker_pid()) == set()
     assert loaded(serving) == {"httptools", "uvloop"}
     with grpc.insecure_channel(f"127.0.0.1:{pool.grpc_port}") as channel:
@@ -46,7 +46,7 @@ def test_a_key_outlives_its_run_by_every_way_and_tokens_are_told_nowhere(api: Ca
     pool = api(workers=1, API_TOKENS=f"ci:operate:{SECRET}", LOG_LEVEL="debug")
     headers = {"Authorization": f"Bearer {SECRET}", "Idempotency-Key": "once"}
     body = {"graph": doubling(), "inputs": {"x": 1}}
-    with httpx2.Client(base_url=pool.api_url, headers=headers, timeout=20) as http:
+    with httpx2.Client(base_url=pool.api_url, headers=headers, timeout=60) as http:
         made = http.post(f"{V1}/graphs", json=body, headers={"Prefer": "wait=10"}).json()
         run = http.get(f"{V1}/graphs/{made['graph_id']}")
         assert run.json()["submitted_by"] == "ci"
@@ -59,10 +59,10 @@ def test_a_key_outlives_its_run_by_every_way_and_tokens_are_told_nowhere(api: Ca
             order = messages.SubmitGraphRequest(
                 graph_json=json.dumps(body["graph"]), inputs={"x": "1"}, idempotency_key="once"
             )
-            known = stub.SubmitGraph(order, timeout=20, metadata=[("authorization", f"Bearer {SECRET}")])
+            known = stub.SubmitGraph(order, timeout=60, metadata=[("authorization", f"Bearer {SECRET}")])
         assert (known.graph_id, known.status) == (made["graph_id"], "deleted")
         page = http.get("/metrics").text
-    refused = httpx2.get(f"{pool.api_url}{V1}/graphs", headers={"Authorization": f"Bearer {SECRET}x"})
+    refused = httpx2.get(f"{pool.api_url}{V1}/graphs", headers={"Authorization": f"Bearer {SECRET}x"}, timeout=60)
     assert refused.status_code == 401
     for told in (pool.said(), page, refused.text, run.text, pool.get("/metrics").text):
         assert SECRET not in told

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import Pool, RedisServer, wait_until
+from tests.kit import Pool, RedisServer, Stopwatch, wait_until
 from tests.system.orchestrator.graphs import chain, doubling, waiting
 from tests.system.orchestrator.shared import shared_api
 from tests.system.orchestrator.sse import Block, blocks, read
@@ -38,7 +38,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 
 @pytest.fixture
 def http(shared: Pool) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=shared.api_url, timeout=20) as client:
+    with httpx2.Client(base_url=shared.api_url, timeout=60) as client:
         yield client
 
 
@@ -71,7 +71,7 @@ def rest_of(line: ClientConnection) -> tuple[list[dict[str, Any]], int]:
     found: list[dict[str, Any]] = []
     try:
         while True:
-            found.append(json.loads(line.recv(timeout=20)))
+            found.append(json.loads(line.recv(timeout=60)))
     except ConnectionClosed as closed:
         return found, closed.rcvd.code if closed.rcvd is not None else 0
 
@@ -85,7 +85,7 @@ def narrow_line(port: int) -> socket.socket:
 
 
 def nobody_reads(pool: Pool) -> bool:
-    return "dago_event_subscribers 0.0" in httpx2.get(f"{pool.api_url}/metrics").text
+    return "dago_event_subscribers 0.0" in httpx2.get(f"{pool.api_url}/metrics", timeout=60).text
 
 
 def test_every_reader_sees_the_same_log(http: httpx2.Client, shared: Pool) -> None:
@@ -113,10 +113,10 @@ def test_events_are_shown_as_they_come(http: httpx2.Client, shared: Pool, tmp_pa
         shown = blocks(answer)
         before = [next(shown) for _ in range(4)]
         assert before[-1].name == "node.started"
-        assert [json.loads(line.recv(timeout=10))["seq"] for _ in before] == [1, 2, 3, 4]
+        assert [json.loads(line.recv(timeout=60))["seq"] for _ in before] == [1, 2, 3, 4]
         gate.touch()
         assert [block.name for block in shown if block.name] == ["node.completed", "graph.completed"]
-        assert json.loads(line.recv(timeout=10))["type"] == "node.completed"
+        assert json.loads(line.recv(timeout=60))["type"] == "node.completed"
 
 
 def test_readers_that_hang_up_at_once_are_forgotten(http: httpx2.Client, shared: Pool, tmp_path: Path) -> None:
@@ -265,13 +265,13 @@ def test_a_reader_survives_the_api_and_redis(
     """Cut again and again at random places while both are killed: each event once, in order."""
     pool = api(workers=2, LEASE="3s")
     chance = random.Random(7)
-    base = httpx2.Client(base_url=pool.api_url, timeout=20)
+    base = httpx2.Client(base_url=pool.api_url, timeout=60)
     graph_id = submitted(base, chain(60))
     seen: list[dict[str, Any]] = []
     cuts = 0
-    deadline = time.monotonic() + 60
+    taken = Stopwatch()
     while not (seen and seen[-1]["type"] == "graph.completed"):
-        assert time.monotonic() < deadline, seen[-3:]
+        assert taken.left_s(60) > 0, seen[-3:]
         last = f"{seen[-1]['seq']}-{seen[-1]['id'][:4]}" if seen else ""
         try:
             seen += [block.data for block in read(base, graph_id, most=chance.randint(1, 60), last_id=last)]
@@ -336,7 +336,7 @@ def test_what_happens_to_all_runs_is_shown(http: httpx2.Client) -> None:
 def test_a_drain_says_farewell(api: Callable[..., Pool], tmp_path: Path) -> None:
     """Readers are told to join again, and don't hold the process up."""
     gate = tmp_path / "gate"
-    pool = api(workers=1, DRAIN_TIMEOUT="20s", **WITH_TOOLS)
+    pool = api(workers=1, DRAIN_TIMEOUT="50s", **WITH_TOOLS)
     with httpx2.Client(base_url=pool.api_url, timeout=30) as http:
         graph_id = submitted(http, waiting(str(gate)))
         url = f"ws://127.0.0.1:{pool.api_port}{V1}/graphs/{graph_id}/ws"

@@ -34,7 +34,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 
 @pytest.fixture
 def http(shared: Pool) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=f"{shared.api_url}{V1}", timeout=20) as client:
+    with httpx2.Client(base_url=f"{shared.api_url}{V1}", timeout=60) as client:
         yield client
 
 
@@ -164,7 +164,7 @@ def test_many_at_once_with_one_key_are_one_run(http: httpx2.Client, shared: Pool
 
     def send() -> None:
         answer = httpx2.post(
-            f"{shared.api_url}{V1}/graphs", json={"graph": doubling(), "inputs": {"x": 1}}, headers=key, timeout=20
+            f"{shared.api_url}{V1}/graphs", json={"graph": doubling(), "inputs": {"x": 1}}, headers=key, timeout=60
         )
         found.append(answer.json()["graph_id"])
 
@@ -199,15 +199,15 @@ def test_many_at_once_with_one_key_are_one_run(http: httpx2.Client, shared: Pool
 )
 def test_what_is_no_graph_is_refused(shared: Pool, body: bytes, status: int, word: str) -> None:
     """With its code; the process goes on."""
-    answer = httpx2.post(f"{shared.api_url}{V1}/graphs", content=body, timeout=20)
+    answer = httpx2.post(f"{shared.api_url}{V1}/graphs", content=body, timeout=60)
     assert (answer.status_code, code(answer)) == (status, word)
-    assert httpx2.get(f"{shared.api_url}/live").status_code == 200
+    assert httpx2.get(f"{shared.api_url}/live", timeout=60).status_code == 200
 
 
 def test_a_packed_body_is_refused_as_such(shared: Pool) -> None:
     """Whatever is in it, and not as bad JSON."""
     body = gzip.compress(b'{"graph":{"nodes":{"a":{"type":"start"}}}}')
-    answer = httpx2.post(f"{shared.api_url}{V1}/graphs", content=body, headers={"Content-Encoding": "gzip"}, timeout=20)
+    answer = httpx2.post(f"{shared.api_url}{V1}/graphs", content=body, headers={"Content-Encoding": "gzip"}, timeout=60)
     assert (answer.status_code, code(answer)) == (415, "INVALID_REQUEST")
     assert answer.headers["accept-encoding"] == "identity"
 
@@ -220,11 +220,11 @@ def test_a_body_of_unknown_length_is_bounded_too(shared: Pool) -> None:
             yield b"x" * 10_000
 
     try:
-        answer = httpx2.post(f"{shared.api_url}{V1}/graphs", content=endless(), timeout=20)
+        answer = httpx2.post(f"{shared.api_url}{V1}/graphs", content=endless(), timeout=60)
         assert (answer.status_code, code(answer)) == (413, "TOO_LARGE")
     except httpx2.TransportError:
         pass  # it was still sending when the line was closed
-    assert httpx2.get(f"{shared.api_url}/live").status_code == 200
+    assert httpx2.get(f"{shared.api_url}/live", timeout=60).status_code == 200
 
 
 def test_all_that_is_wrong_is_told_at_once(http: httpx2.Client) -> None:
@@ -348,7 +348,7 @@ def test_a_cursor_that_is_none_is_refused(http: httpx2.Client) -> None:
 
 def test_a_schema_of_graphs_is_published(shared: Pool) -> None:
     """With its dialect."""
-    schema = httpx2.get(f"{shared.api_url}/schemas/graph.json").json()
+    schema = httpx2.get(f"{shared.api_url}/schemas/graph.json", timeout=60).json()
     assert schema["$schema"].startswith("https://json-schema.org/") and "nodes" in schema["properties"]
 
 
@@ -425,14 +425,14 @@ def test_a_submission_outlives_the_api_process(api: Callable[..., Pool]) -> None
             os.kill(api_pid(pool), signal.SIGKILL)
             pool.wait_event("service.up", count=at // 20 + 2)
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     stop.set()
     assert len(runs) == 60 and all(len(ids) == 1 for ids in runs.values())
     for ids in runs.values():
         (graph_id,) = ids
         status = httpx2.get(f"{pool.api_url}{V1}/graphs/{graph_id}/status", params={"wait": 20}, timeout=30).json()
         assert status["status"] == "completed"
-    assert httpx2.get(f"{pool.api_url}{V1}/graphs").json()["total"] == 60
+    assert httpx2.get(f"{pool.api_url}{V1}/graphs", timeout=60).json()["total"] == 60
 
 
 def test_redis_away_is_no_404(

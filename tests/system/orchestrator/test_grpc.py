@@ -54,7 +54,7 @@ def stub(channel: grpc.Channel) -> Stub:
     return orchestrator_pb2_grpc.OrchestratorServiceStub(channel)  # type: ignore[no-untyped-call]
 
 
-OPERATE = {"metadata": (("authorization", "Bearer ccc"),), "timeout": 20}
+OPERATE = {"metadata": (("authorization", "Bearer ccc"),), "timeout": 60}
 
 
 def refused(call: Callable[..., Any], request: Any, **options: Any) -> tuple[grpc.StatusCode, str]:
@@ -194,11 +194,11 @@ def test_health_and_reflection_need_no_token(channel: grpc.Channel) -> None:
     """Health of the whole and of the service; the service describes itself."""
     health = health_pb2_grpc.HealthStub(channel)  # type: ignore[no-untyped-call]
     for name in ("", "dago.v1.OrchestratorService"):
-        answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=10)
+        answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=60)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     with pytest.raises(grpc.RpcError):
-        health.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=10)
-    first = next(iter(health.Watch(health_pb2.HealthCheckRequest(), timeout=10)))
+        health.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=60)
+    first = next(iter(health.Watch(health_pb2.HealthCheckRequest(), timeout=60)))
     assert first.status == health_pb2.HealthCheckResponse.SERVING
     shown = ProtoReflectionDescriptorDatabase(channel)
     assert "dago.v1.OrchestratorService" in shown.get_services()
@@ -212,7 +212,7 @@ def test_a_killed_process_leaves_the_port_to_the_next(executor: Callable[..., Po
     with grpc.insecure_channel(f"127.0.0.1:{pool.grpc_port}") as opened:
         health = health_pb2_grpc.HealthStub(opened)  # type: ignore[no-untyped-call]
         for _ in range(5):
-            assert health.Check(health_pb2.HealthCheckRequest(), timeout=10, wait_for_ready=True).status == 1
+            assert health.Check(health_pb2.HealthCheckRequest(), timeout=60, wait_for_ready=True).status == 1
     pool.wait_event("service.up", count=3)
     assert pool.drain() == 0
 
@@ -224,7 +224,7 @@ def test_a_stream_is_told_of_a_drain(executor: Callable[..., Pool], redis_server
     with grpc.insecure_channel(f"127.0.0.1:{pool.grpc_port}") as opened:
         stub = orchestrator_pb2_grpc.OrchestratorServiceStub(opened)  # type: ignore[no-untyped-call]
         request = messages.SubmitGraphRequest(graph_json=json.dumps(waiting(str(gate))))
-        graph_id = stub.SubmitGraph(request, timeout=10).graph_id
+        graph_id = stub.SubmitGraph(request, timeout=60).graph_id
         stream = stub.StreamGraphEvents(messages.StreamGraphEventsRequest(graph_id=graph_id), timeout=30)
         assert next(stream).type == "graph.submitted"
         pool.send(signal.SIGTERM)
@@ -247,7 +247,7 @@ def test_it_speaks_tls(executor: Callable[..., Pool], redis_server: RedisServer,
     trusted = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
     with grpc.secure_channel(f"localhost:{pool.grpc_port}", trusted) as opened:
         health = health_pb2_grpc.HealthStub(opened)  # type: ignore[no-untyped-call]
-        assert health.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
+        assert health.Check(health_pb2.HealthCheckRequest(), timeout=60).status == 1
 
 
 def test_without_a_port_there_is_none(executor: Callable[..., Pool], redis_server: RedisServer) -> None:
@@ -258,7 +258,7 @@ def test_without_a_port_there_is_none(executor: Callable[..., Pool], redis_serve
     assert [event["protocol"] for event in alone.seen("api.listening")] == ["grpc"]
     with grpc.insecure_channel(f"127.0.0.1:{alone.grpc_port}") as opened:
         health = health_pb2_grpc.HealthStub(opened)  # type: ignore[no-untyped-call]
-        assert health.Check(health_pb2.HealthCheckRequest(), timeout=10).status == 1
+        assert health.Check(health_pb2.HealthCheckRequest(), timeout=60).status == 1
     taken = executor(redis_server, command=("run", "--api"), wait=False, DAGO_GRPC_PORT=str(alone.grpc_port))
     assert taken.wait() == 78 and "DAGO_GRPC_PORT" in taken.said()
 

@@ -46,7 +46,7 @@ def test_a_successor_takes_the_ports_over(api: Callable[..., Pool], heirs: list[
         def over() -> bool:
             # Each on a line of its own, while the old processes leave and the new ones come.
             answer = httpx2.post(
-                f"{pool.api_url}{V1}/graphs", json={"graph": doubling(), "inputs": {"x": 1}}, timeout=10
+                f"{pool.api_url}{V1}/graphs", json={"graph": doubling(), "inputs": {"x": 1}}, timeout=60
             )
             statuses.append(answer.status_code)
             return not alive(pool.process.pid)
@@ -72,14 +72,16 @@ def test_it_follows_a_failover(
             before = client.wait(client.submit_graph(doubling(), {"x": 1}), 20)
             assert before["output"] == 2
             old, new = sentinels.now()
-            assert old.client().wait(1, 5000) == 1
+            assert old.client().wait(1, 20_000) == 1
             wait_until(sentinels.hand_over, 20, "the sentinels hand over")
             wait_until(lambda: sentinels.named() is new, 30, "the new primary is named")
-            wait_until(lambda: httpx2.get(f"{pool.api_url}/ready").status_code == 200, 30, "it is ready again")
+            wait_until(
+                lambda: httpx2.get(f"{pool.api_url}/ready", timeout=60).status_code == 200, 30, "it is ready again"
+            )
             made: list[Any] = []
 
             def accepted() -> bool:
-                answer = httpx2.post(f"{pool.api_url}{V1}/graphs", json={"graph": chain(2)}, timeout=10)
+                answer = httpx2.post(f"{pool.api_url}{V1}/graphs", json={"graph": chain(2)}, timeout=60)
                 made.append(answer.json())
                 return answer.status_code == 201
 

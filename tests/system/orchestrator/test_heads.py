@@ -27,7 +27,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
 
 def sent(pool: Pool, parts: Iterable[bytes]) -> bytes:
     """Send *parts* until the line is closed; return what was answered by then."""
-    with socket.create_connection(("127.0.0.1", pool.api_port), timeout=20) as line:
+    with socket.create_connection(("127.0.0.1", pool.api_port), timeout=60) as line:
         with suppress(ConnectionError):
             for part in parts:
                 line.sendall(part)
@@ -86,4 +86,4 @@ def test_a_head_without_an_end_is_not_read(shared: Pool, begun: bytes) -> None:
 
     sent(shared, endless())
     assert taken < 63
-    assert httpx2.get(f"{shared.api_url}/live").status_code == 200
+    assert httpx2.get(f"{shared.api_url}/live", timeout=60).status_code == 200

@@ -164,7 +164,7 @@ def test_a_killed_api_process_is_replaced_within_a_second(api: Callable[..., Poo
     pool = api()
     before = api_pid(pool)
     os.kill(before, signal.SIGKILL)
-    assert httpx2.get(f"{pool.api_url}/live", timeout=10).text == "alive"
+    assert httpx2.get(f"{pool.api_url}/live", timeout=60).text == "alive"
     pool.wait_event("service.up", count=2)
     assert api_pid(pool) != before
     assert pool.drain() == 0
@@ -174,8 +174,8 @@ def test_several_processes_share_the_port_and_what_they_count(api: Callable[...,
     """Each answers; whichever shows the metrics shows all."""
     pool = api(API_PROCESSES="2")
     for _ in range(20):
-        assert httpx2.get(f"{pool.api_url}/live").status_code == 200
-    page = httpx2.get(f"{pool.api_url}/metrics").text
+        assert httpx2.get(f"{pool.api_url}/live", timeout=60).status_code == 200
+    page = httpx2.get(f"{pool.api_url}/metrics", timeout=60).text
     assert 'dago_api_requests_total{code="200",route="/live"} 20.0' in page
 
 
@@ -192,11 +192,11 @@ def test_served_alone_it_has_no_workers(executor: Callable[..., Pool], redis_ser
     port = free_port()
     alone = executor(redis_server, command=("serve",), wait=False, WORKERS="3", WORKER_ID="", HEALTH_PORT="8081")
     alone.wait_event("pool.ready", services=1, workers=0)
-    health = httpx2.get(f"{alone.api_url}/health").json()
+    health = httpx2.get(f"{alone.api_url}/health", timeout=60).json()
     assert (health["status"], health["checks"]["redis"]) == ("degraded", "ok")
     assert "no worker" in health["checks"]["workers"]
     executor(redis_server, command=("run",))
-    wait_until(lambda: httpx2.get(f"{alone.api_url}/health").json()["status"] == "healthy")
+    wait_until(lambda: httpx2.get(f"{alone.api_url}/health", timeout=60).json()["status"] == "healthy")
     assert alone.drain() == 0
     assert port
 
@@ -204,14 +204,14 @@ def test_served_alone_it_has_no_workers(executor: Callable[..., Pool], redis_ser
 def test_what_is_left_lying_is_said(api: Callable[..., Pool], redis_server: RedisServer) -> None:
     """A timer that no keeper works off: here one of a run that only a newer program can read."""
     pool, run = api(), "01a224cc-a9d3-756e-a0e6-ffbc28845000"
-    assert httpx2.get(f"{pool.api_url}/health").json()["checks"]["scheduler"] == "ok"
+    assert httpx2.get(f"{pool.api_url}/health", timeout=60).json()["checks"]["scheduler"] == "ok"
     redis = redis_server.client()
     redis.hset(run_key(run), "v", 10**6)
     redis.zadd(timers_key(0), {f"{run}\t\ttimeout\t1\t0": (time.time() - 3600) * 1000})
-    health = httpx2.get(f"{pool.api_url}/health").json()
+    health = httpx2.get(f"{pool.api_url}/health", timeout=60).json()
     assert health["status"] == "degraded" and "due for 3" in health["checks"]["scheduler"]
     redis.zrem(timers_key(0), f"{run}\t\ttimeout\t1\t0")
-    assert httpx2.get(f"{pool.api_url}/health").json()["status"] == "healthy"
+    assert httpx2.get(f"{pool.api_url}/health", timeout=60).json()["status"] == "healthy"
 
 
 def test_a_port_in_use_is_said_with_its_setting(executor: Callable[..., Pool], redis_server: RedisServer) -> None:
@@ -244,7 +244,7 @@ def test_it_speaks_tls_and_reads_certificates_anew(api: Callable[..., Pool], tmp
         context = httpx2.create_ssl_context()
         authority.configure_trust(context)
         try:
-            return httpx2.get(f"https://127.0.0.1:{pool.api_port}/live", verify=context).status_code == 200
+            return httpx2.get(f"https://127.0.0.1:{pool.api_port}/live", verify=context, timeout=60).status_code == 200
         except httpx2.TransportError:
             return False
 
@@ -268,4 +268,4 @@ def test_odd_paths_are_answered(api: Callable[..., Pool], path: str) -> None:
     with socket.create_connection(("127.0.0.1", pool.api_port)) as line:
         line.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         assert line.makefile("rb").readline().split()[1] in (b"404", b"400", b"414")
-    assert httpx2.get(f"{pool.api_url}/live").status_code == 200
+    assert httpx2.get(f"{pool.api_url}/live", timeout=60).status_code == 200

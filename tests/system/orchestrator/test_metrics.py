@@ -50,9 +50,9 @@ def test_every_end_of_a_run_is_counted_once(api: Callable[..., Pool], tmp_path: 
     }
 
     def pages() -> tuple[str, str]:
-        return httpx2.get(f"{pool.api_url}/metrics").text, pool.get("/metrics").text
+        return httpx2.get(f"{pool.api_url}/metrics", timeout=60).text, pool.get("/metrics").text
 
-    with httpx2.Client(base_url=f"{pool.api_url}/api/v1", timeout=20) as http:
+    with httpx2.Client(base_url=f"{pool.api_url}/api/v1", timeout=60) as http:
 
         def run(graph: dict[str, Any], wait: int = 10, **more: Any) -> str:
             body = {"graph": graph, **more}

@@ -23,4 +23,4 @@ def test_made_up_requests_are_answered_as_described(api: Callable[..., Pool], tm
     done = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5000:]
     assert not pool.seen("api.failed")
-    assert httpx2.get(f"{pool.api_url}/ready").text == "ready"
+    assert httpx2.get(f"{pool.api_url}/ready", timeout=60).text == "ready"

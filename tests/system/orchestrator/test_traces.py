@@ -42,7 +42,7 @@ def test_a_run_is_one_trace(api: Callable[..., Pool], collector: Collector, tmp_
     """Request, run, queues and attempts are within each other, below the caller's own span."""
     traces = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "50"}
     pool, gate = api(workers=1, **WITH_TOOLS, **traces), tmp_path / "gate"
-    with httpx2.Client(base_url=f"{pool.api_url}/api/v1", timeout=20) as http:
+    with httpx2.Client(base_url=f"{pool.api_url}/api/v1", timeout=60) as http:
 
         def submit(graph: dict[str, Any], **more: Any) -> str:
             answer = http.post("/graphs", json={"graph": graph, **more}, headers={"traceparent": PARENT})
@@ -80,7 +80,7 @@ def test_a_run_is_one_trace(api: Callable[..., Pool], collector: Collector, tmp_
     with grpc.insecure_channel(f"127.0.0.1:{pool.grpc_port}") as channel:
         stub = orchestrator_pb2_grpc.OrchestratorServiceStub(channel)  # type: ignore[no-untyped-call]
         order = messages.SubmitGraphRequest(graph_json=json.dumps(chain(2)))
-        made = stub.SubmitGraph(order, timeout=20, metadata=[("traceparent", PARENT)])
+        made = stub.SubmitGraph(order, timeout=60, metadata=[("traceparent", PARENT)])
     run = ended(collector, made.graph_id)
     wait_until(lambda: len(collector.inside(run)) == 4, 20, "both attempts")
     call = wait_until(lambda: [span for span in collector.spans if span.id == run.parent], 20, "the call")[0]

@@ -69,7 +69,7 @@ class Machine:
             return (CGROUPS / "memory").is_dir()
         return "memory" in (self.root / "sys/fs/cgroup/cgroup.controllers").read_text().split()
 
-    def run(self, *command: str, check: bool = True, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, check: bool = True, timeout: float = 150.0) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as root."""
         enter = ["nsenter", "--target", str(self._pid), "--all", "env", "-i", f"PATH={SEARCH}", *command]
         done = subprocess.run(enter, capture_output=True, text=True, timeout=timeout, check=False)

@@ -14,13 +14,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.kit import RedisServer, alive, free_port, wait_until
+from tests.kit import RedisServer, Stopwatch, alive, free_port, wait_until
 from tests.system.orchestrator.sse import Block, read
 from tests.system.systemd.conftest import DROP_IN, PASSWORD
 from tests.system.systemd.machine import Machine
 from tests.system.systemd.unit import FOLDER, Unit, kill
 
-pytestmark = [pytest.mark.xdist_group("systemd"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("systemd"), pytest.mark.timeout(300)]
 Took = Callable[[str, float], None]
 
 TOKEN = "a-token-from-a-credential"
@@ -63,7 +63,7 @@ class Api(Unit):
                 return read(http, graph_id, last_id=after)
 
         future = self.readers.submit(work)
-        assert begun.wait(20), "the stream begins"
+        assert begun.wait(60), "the stream begins"
         return future
 
 
@@ -105,7 +105,7 @@ def test_start_ends_when_the_api_answers(api: Api, took: Took) -> None:
     """READY means that graphs are accepted, from who has the token; it runs as nobody, the secrets show nowhere."""
     seconds, _ = api.systemctl("start")
     took("systemctl start of the API to READY", seconds)
-    assert httpx2.get(f"http://127.0.0.1:{api.api_port}/api/v1/graphs").status_code == 401
+    assert httpx2.get(f"http://127.0.0.1:{api.api_port}/api/v1/graphs", timeout=60).status_code == 401
     with api.http() as http:
         assert http.get("/ready").status_code == 200
         assert http.post("/api/v1/graphs", json={"graph": GRAPH}).status_code == 201
@@ -143,8 +143,8 @@ def test_reload_under_load_loses_no_submit_and_no_event(api: Api, server: RedisS
     took("systemctl reload of the API", seconds)
     wait_until(lambda: not before & set(api.pids()), 30, lambda: f"all processes are new\n{api.said()}")
     stop.set()
-    loading.result(30)
-    seen = stream.result(30)
+    loading.result(60)
+    seen = stream.result(60)
     with api.http() as http:
         assert {http.get(f"/api/v1/graphs/{graph_id}").status_code for graph_id in ids} == {200}
         assert http.post(f"/api/v1/graphs/{followed}/cancel").status_code == 200
@@ -169,9 +169,9 @@ def test_whatever_dies_comes_back_and_runs_are_there(api: Api, how: str, took: T
     else:
         kill(main, signal.SIGSTOP if how == "the main loop stuck" else signal.SIGKILL)
         api.wait_restarted(restarts)
-        assert not [pid for pid in before if alive(pid)]
+        wait_until(lambda: not [pid for pid in before if alive(pid)], 5, "nobody is left")
     with pytest.raises(httpx2.TransportError):
-        stream.result(30)
+        stream.result(60)
     assert api.submit(how) == run, "the same key is the same run"
     took(f"{how}, to an answered submit", time.monotonic() - began)
     with api.http() as http:
@@ -186,12 +186,14 @@ def test_stop_ends_open_streams_and_leaves_clean(api: Api, took: Took) -> None:
     run = api.submit("last")
     stream = api.follow(run)
     before = api.pids()
+    taken = Stopwatch()
     seconds, _ = api.systemctl("stop")
+    others_s = taken.others_s()
     took("systemctl stop of the API with a stream open", seconds)
-    seen: list[Any] = stream.result(10)
-    assert seconds < 5
+    seen: list[Any] = stream.result(60)
+    assert seconds < 5 + others_s
     assert api.show("ActiveState", "Result") == {"ActiveState": "inactive", "Result": "success"}
-    assert not [pid for pid in before if alive(pid)]
+    wait_until(lambda: not [pid for pid in before if alive(pid)], 5, "nobody is left")
     api.systemctl("start")
     with api.http() as http:
         http.post(f"/api/v1/graphs/{run}/cancel")
@@ -201,7 +203,7 @@ def test_stop_ends_open_streams_and_leaves_clean(api: Api, took: Took) -> None:
 
 def test_a_pool_with_the_api_runs_what_it_accepts(both: Api) -> None:
     """One unit is enough: a graph that is submitted there ends, and it is there after a reload."""
-    seen = both.follow(both.submit("both")).result(20)
+    seen = both.follow(both.submit("both")).result(60)
     assert seen[-1].name == "graph.completed"
     both.systemctl("reload")
     assert both.submit("both") == seen[0].data["graph_id"], "the same key is the same run"

@@ -11,7 +11,7 @@ from executor_worker.cli.main import main
 from tests.system.systemd.machine import Machine
 from tests.system.systemd.unit import FOLDER, UNITS
 
-pytestmark = [pytest.mark.xdist_group("systemd"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("systemd"), pytest.mark.timeout(300)]
 
 PLAIN, TEMPLATE, API = "executor-worker.service", "executor-worker@.service", "dago.service"
 MOST_EXPOSED = 15  # tenths; systemd-analyze calls up to 1.5 well protected

@@ -15,7 +15,7 @@ from tests.system.systemd.conftest import DROP_IN, PASSWORD
 from tests.system.systemd.machine import Machine
 from tests.system.systemd.unit import Unit, kill
 
-pytestmark = [pytest.mark.xdist_group("systemd"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("systemd"), pytest.mark.timeout(300)]
 Took = Callable[[str, float], None]
 
 
@@ -165,7 +165,7 @@ def test_killed_supervisor_leaves_nobody_and_is_restarted(unit: Unit, stage: Sta
     kill(unit.main_pid())
     unit.wait_restarted(restarts)
     took("supervisor killed to READY again", time.monotonic() - began)
-    assert not [pid for pid in before if alive(pid)]
+    wait_until(lambda: not [pid for pid in before if alive(pid)], 5, "nobody is left")
     stage.journal.let_go("g")
     assert stage.result("h", seconds=30)["data"]["output"] == "again"
     stage.result("g", seconds=30)
@@ -214,12 +214,12 @@ def test_wedged_main_loop_is_restarted_by_the_watchdog(unit: Unit, stage: Stage,
     kill(supervisor, signal.SIGSTOP)
     unit.wait_restarted(restarts)
     took("main loop wedged to READY again (WatchdogSec=3)", time.monotonic() - began)
-    assert not [pid for pid in before if alive(pid)]
+    wait_until(lambda: not [pid for pid in before if alive(pid)], 5, "nobody is left")
     assert "Watchdog timeout" in unit.said(200)
     assert stage.result(seconds=30)["data"]["output"] == "again"
 
 
-@pytest.mark.unit("WatchdogSec=3")
+@pytest.mark.unit("WatchdogSec=6")
 def test_upgrade_hands_the_unit_on(unit: Unit, stage: Stage, took: Took) -> None:
     """USR2: a new main process, which feeds the watchdog; no restart; what the old one held is finished by it."""
     stage.push("hold", "held")
@@ -235,7 +235,7 @@ def test_upgrade_hands_the_unit_on(unit: Unit, stage: Stage, took: Took) -> None
     stage.assert_settled_once(["held", "new"])
     assert_run_once(stage, ["held", "new"])
     wait_until(lambda: not alive(old), 20, "the old pool to end")
-    holds_for(lambda: unit.state() == "active", 4, "longer than the watchdog's time", every=1.0)
+    holds_for(lambda: unit.state() == "active", 7, "longer than the watchdog's time", every=1.0)
     assert unit.restarts() == 0
     assert unit.show("StatusText")["StatusText"].startswith("running, 2 of 2 workers ready")
     assert '"pid"' in unit.ctl("status", "--json").stdout
@@ -259,7 +259,7 @@ def test_stop_after_an_upgrade_drains(unit: Unit, stage: Stage) -> None:
     assert_run_once(stage, ["held"])
 
 
-@pytest.mark.unit("TimeoutStopSec=1")
+@pytest.mark.unit("TimeoutStopSec=3")
 def test_stop_under_load_finishes_what_is_held_and_loses_nothing(unit: Unit, stage: Stage, took: Took) -> None:
     """What was begun is finished, however short systemd's patience; the rest stays for the next start."""
     held = ["h1", "h2"]
@@ -270,7 +270,7 @@ def test_stop_under_load_finishes_what_is_held_and_loses_nothing(unit: Unit, sta
     before = unit.pids()
     began = time.monotonic()
     unit.systemctl("stop", "--no-block")
-    holds_for(lambda: unit.state() in ("active", "deactivating"), 2.5, "it asks for the time of a drain", every=0.3)
+    holds_for(lambda: unit.state() in ("active", "deactivating"), 5, "it asks for the time of a drain", every=0.3)
     for graph in held:
         stage.journal.let_go(graph)
     let_go = time.monotonic()

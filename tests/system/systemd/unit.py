@@ -18,7 +18,7 @@ from tests.system.systemd.machine import Machine, inner_pid
 
 UNITS = ROOT / "systemd"
 FOLDER = "/etc/systemd/system"
-PATIENCE_S = 60.0
+PATIENCE_S = 150.0
 
 
 class Unit:
@@ -124,7 +124,7 @@ class Unit:
         return rows
 
     def get(self, path: str) -> httpx2.Response:
-        return httpx2.get(f"http://127.0.0.1:{self.port}{path}", timeout=10)
+        return httpx2.get(f"http://127.0.0.1:{self.port}{path}", timeout=60)
 
     def events(self, name: str, **fields: object) -> list[dict[str, Any]]:
         """Its log events of that name so far, since it was installed; `PRIORITY` is the journal's."""
