@@ -225,6 +225,8 @@ class PoolLifecycle:
                     self.feed(PoolEvent.ROLLED)
             case Mode.DRAINING if self._drained is not None:
                 self._drained.advance()
+                if all(slot.child is None for slot in self._slots.services.slots):
+                    self._succession.refuse()
                 if self._drained.done:
                     self.feed(PoolEvent.ENDED)
             case _:

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from supervisor.control.systemd import Notify
@@ -89,6 +90,7 @@ class Succession:
         self._listener = listener
         self._control = control
         self._heir: Child | None = None
+        self._handed_on = False
         self._reader = -1
         self._deadline = 0.0
 
@@ -144,6 +146,7 @@ class Succession:
         said, ended = self._said(), self._heir.ended()
         if said == READY and not ended:
             pid = self._heir.pid
+            self._handed_on = True
             self._finish("info", "upgrade.ready", pid=pid)
             return pid
         if ended or said is not None:
@@ -157,6 +160,16 @@ class Succession:
         if self._heir is not None:
             self._heir.signal(signal.SIGTERM)
             self._finish("error", "upgrade.failed", why=why)
+
+    def refuse(self) -> None:
+        """
+        Refuse who connects to the services, which have all left: else they wait in a line that nobody serves.
+
+        Workers hold these sockets too, so they are shut, not closed; a successor that has them goes on.
+        """
+        for one in () if self._handed_on else self._shared:
+            with suppress(OSError):  # it does not listen, or was shut before
+                one.shutdown(socket.SHUT_RD)
 
     def _check(self) -> None:
         if self._heir is not None:

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from tests.contract.conftest import WITH_TOOLS
-from tests.kit import Pool, RedisServer, Stopwatch, wait_until
+from tests.kit import Pool, RedisServer, Stopwatch, alive, wait_until
 from tests.system.orchestrator.graphs import chain, doubling, waiting
 from tests.system.orchestrator.shared import shared_api
 from tests.system.orchestrator.sse import Block, blocks, read
@@ -333,8 +333,17 @@ def test_what_happens_to_all_runs_is_shown(http: httpx2.Client) -> None:
         assert code(http.get(path, params={"after": wrong})) == "INVALID_REQUEST"
 
 
+def refused(port: int) -> bool:
+    """Tell whether nobody listens there; a line that was accepted, or waits to be, ends with this."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
 def test_a_drain_says_farewell(api: Callable[..., Pool], tmp_path: Path) -> None:
-    """Readers are told to join again, and don't hold the process up."""
+    """Readers are told to join again, and don't hold the process up; who comes later is refused at once."""
     gate = tmp_path / "gate"
     pool = api(workers=1, DRAIN_TIMEOUT="50s", **WITH_TOOLS)
     with httpx2.Client(base_url=pool.api_url, timeout=30) as http:
@@ -350,6 +359,8 @@ def test_a_drain_says_farewell(api: Callable[..., Pool], tmp_path: Path) -> None
             assert "join again" in rest[-1].comment
             assert "join again" in list(blocks(answer_of_all))[-1].comment
             assert rest_of(line)[1] == 1012
+    wait_until(lambda: refused(pool.api_port), 10, "nobody listens any more")
+    assert alive(pool.process.pid), "its worker has a node in hand"
     gate.touch()
     assert pool.wait() == 0
 
