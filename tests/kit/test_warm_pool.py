@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,10 @@ def seen_of(pool: Pool) -> list[dict[str, Any]]:
 
 
 def _seen_of_process(pool: Pool, pid: int) -> dict[str, Any]:
-    links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    links: list[str] = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it has closed that one since: it differs until the next look
+            links.append(str(entry.readlink()))
     return {
         "title": command_line(pid).replace(pool.env["WORKER_ID"], "pool"),
         "descriptors": sorted(re.sub(r":\[\d+\]|\d+", "", link.replace(str(pool.folder), ".")) for link in links),
