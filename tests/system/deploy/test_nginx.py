@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import ssl
 import threading
 from collections.abc import Iterator
@@ -132,6 +133,8 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         place = make(folder / "nginx")
         port, nginx = start_nginx(place, [host.wait_ready() for host in hosts])
         started.callback(nginx.kill)
+        started.callback(nginx.wait, 60)
+        started.callback(nginx.send, signal.SIGTERM)  # killed it would leave its worker behind, and that its port
         made = Front(port, place / "authority.pem", hosts, place)
         wait_until(lambda: nginx.running() and answers(made), 20, lambda: f"nginx answers\n{made.said()}")
         yield made
