@@ -148,7 +148,7 @@ def test_a_hostile_text_is_answered_at_once(text: str) -> None:
     began = process_time()
     with contextlib.suppress(ConditionError):
         Condition.compile(text)
-    assert process_time() - began < 1
+    assert process_time() - began < 4
 
 
 def test_the_library_mentions_no_root_that_is_not_read_here() -> None:
@@ -217,7 +217,7 @@ def test_what_would_take_minutes_or_fill_the_memory_is_always_an_error(text: str
     condition, began = Condition.compile(text), process_time()
     with pytest.raises(ConditionError, match=r"too many steps|too often|more than"):
         condition.holds({"inputs": {"l": values}})
-    assert process_time() - began < 1
+    assert process_time() - began < 4
 
 
 HALF = "x" * (conditions.MOST_TEXT // 2)

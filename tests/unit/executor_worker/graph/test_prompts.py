@@ -121,4 +121,4 @@ def test_a_hostile_prompt_is_answered_at_once(text: str) -> None:
     began = process_time()
     with contextlib.suppress(TemplateError):
         prompts.parsed(text)
-    assert process_time() - began < 2
+    assert process_time() - began < 6
