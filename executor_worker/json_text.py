@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import orjson
@@ -16,7 +17,6 @@ import orjson
 _STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 _DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _LONG = b"0" * 19  # an int64 has no more digits
-_SLOW = object()
 _INT_DIGITS = 4000  # int() refuses over 4300
 
 
@@ -30,8 +30,12 @@ def loads(data: bytes) -> Any:
     Raises:
         ValueError: It is not JSON (NaN and Infinity are not), not UTF-8, or nested too deeply.
     """
-    value = _quickly(data)
-    return _slowly(data) if value is _SLOW else value
+    if _LONG not in data.translate(_DIGITS):
+        try:
+            return orjson.loads(data)
+        except orjson.JSONDecodeError:
+            pass  # lone surrogates are JSON all the same; the slow way tells
+    return _slowly(data)
 
 
 def loads_doubting(data: bytes) -> tuple[Any, bool]:
@@ -43,13 +47,11 @@ def loads_doubting(data: bytes) -> tuple[Any, bool]:
     Raises:
         ValueError: See `loads`.
     """
-    value = _quickly(data)
-    if value is _SLOW:
-        return _slowly(data), True
-    try:
-        return value, _texts(data) != _texts(orjson.dumps(value))
-    except TypeError:  # nested deeper than it writes
-        return value, True
+    with suppress(orjson.JSONDecodeError, TypeError):  # TypeError: it is nested deeper than can be written
+        value = orjson.loads(data)
+        if _LONG not in data.translate(_DIGITS) and _texts(data) == _texts(orjson.dumps(value)):
+            return value, False
+    return loads(data), True
 
 
 def dumps(value: Any) -> bytes:
@@ -87,15 +89,6 @@ def dumps_exactly(value: Any) -> bytes:
 def refuse_constant(name: str) -> NoReturn:
     """For `parse_constant`: the standard library would read NaN and Infinity."""
     raise ValueError(f"{name} is not JSON")
-
-
-def _quickly(data: bytes) -> Any:
-    if _LONG not in data.translate(_DIGITS):
-        try:
-            return orjson.loads(data)
-        except orjson.JSONDecodeError:
-            pass  # lone surrogates are JSON all the same; the slow way tells
-    return _SLOW
 
 
 def _slowly(data: bytes) -> Any:

@@ -40,6 +40,7 @@ def _rendered(graph_id: str, found: NodeDetail, render: Renders) -> Steps[tuple[
     if found.plan.type in ("router", "start", "end"):
         return found.plan.config, None
     try:
-        return render(found.plan.config, (yield from seen_by(graph_id, found))), None
+        config, wrong = render(found.plan.config, (yield from seen_by(graph_id, found)))
+        return (None, next(iter(wrong.values()))) if wrong else (config, None)
     except TemplateError as error:
         return None, str(error)

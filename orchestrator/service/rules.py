@@ -10,9 +10,13 @@ from executor_worker.graph.judging import Seen
 
 
 class Renders(Protocol):
-    """Puts inputs and outputs into a template; raises `TemplateError`."""
+    """
+    Puts inputs and outputs into a template.
 
-    def __call__(self, template: Any, seen: Seen) -> Any: ...
+    Answers why parts of it could not be made, too, by their places: those are null.
+    """
+
+    def __call__(self, template: Any, seen: Seen) -> tuple[Any, dict[str, str]]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,9 @@ def test_each_attempt_of_a_node_says_what_came_of_it(http: httpx2.Client) -> Non
         assert [(step["step"], step.get("ok")) for step in attempt["steps"]] == [("sent", None), ("answered", False)]
     assert first["started_at"] <= first["completed_at"] < second["started_at"] <= second["completed_at"]
     assert (second["started_at"], second["completed_at"]) == (node["started_at"], node["completed_at"])
-    (attempt,) = http.get(f"/graphs/{graph_id}/nodes/wrong").json()["attempts"]
+    node = http.get(f"/graphs/{graph_id}/nodes/wrong").json()
+    (attempt,) = node["attempts"]
+    assert node["rendered"] is None and "{{x.y}}" in node["rendering_error"]
     assert (attempt["error_code"], attempt["steps"]) == ("template_error", [])
 
 

@@ -18,6 +18,8 @@ BODY: Location = (None, "graph")
          ["/nodes/a duplicate_id", "/nodes/b duplicate_id"]),
         ('{"graph": {"nodes": {"a": 1, "a": 1}}}', BODY, ["/graph/nodes/a duplicate_id"]),
         ('{"graph": {}, "nodes": {"a": 1, "a": 1}}', BODY, ["/nodes/a duplicate_name"]),
+        ('{"a": 1, "a": 1e999}', None, ["/a duplicate_name"]),
+        ('{"a": 1, "a": %s}' % ("9" * 4001), None, ["/a duplicate_name"]),
         ('{"x": [0, {"y/~": {"b": 1, "b": 2}}], "x": [1, {"z/": {"b": 1, "b": 2}}]}', None,
          ["/x duplicate_name", "/x/1/z~1/b duplicate_name"]),
     ],

@@ -39,7 +39,7 @@ def resources() -> list[Resource]:
 
     async def build() -> list[Resource]:
         service = Service(
-            connect(Endpoint.parse("127.0.0.1:1"), "test"), ApiSettings(), Rules(lambda *_: None, bool), Silent()
+            connect(Endpoint.parse("127.0.0.1:1"), "test"), ApiSettings(), Rules(lambda *_: (None, {}), bool), Silent()
         )
         found = [route.app for route in routes(service, lambda _: b"") if isinstance(route, Route)]
         return [one for one in found if isinstance(one, Resource)]
