@@ -106,11 +106,11 @@ def test_a_failed_node_says_where_its_tool_raised(shop: Wire, name: str) -> None
     [
         ({"tool_name": "search", "tool_params": {"what": "x"}}, "shop/tools.py:20"),
         ({"tool_name": "search_later", "tool_params": {"what": "x"}}, "shop/tools.py:24"),
-        ({"tool_name": "search", "tool_params": {"what": "x"}, "timeout": 0.2}, "shop/tools.py:20"),
-        ({"tool_name": "report", "timeout": 0.3}, "shop/tools.py:"),
+        ({"tool_name": "search", "tool_params": {"what": "x"}, "timeout": 2}, "shop/tools.py:20"),
+        ({"tool_name": "report", "timeout": 2}, "shop/tools.py:"),
         ({"tool_name": "hang", "tool_params": {}}, "tool:hang"),
-        ({"tool_name": "hang", "tool_params": {}, "timeout": 0.2}, "tool:hang"),
-        ({"llm_config": {"prompt": '{"script": [{"delay_s": 60, "reply": "x"}]}'}, "timeout": 0.3}, "llm"),
+        ({"tool_name": "hang", "tool_params": {}, "timeout": 2}, "tool:hang"),
+        ({"llm_config": {"prompt": '{"script": [{"delay_s": 60, "reply": "x"}]}'}, "timeout": 2}, "llm"),
     ],
 )
 def test_a_node_ended_by_a_time_limit_says_where_it_stood(shop: Wire, config: Json, where: str) -> None:
