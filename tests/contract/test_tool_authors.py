@@ -30,12 +30,12 @@ async def order_later(item: str) -> int:
     await asyncio.sleep(0)
     return stock.take(item)
 
-@tool(timeout=0.3)
+@tool(timeout=4)
 def search(what: str) -> str:
     while True:
         time.sleep(0.01)  # line 20
 
-@tool(timeout=0.3)
+@tool(timeout=4)
 async def search_later(what: str) -> str:
     await asyncio.sleep(60)  # line 24
 
@@ -81,7 +81,7 @@ def shop(start: Callable[..., Wire], shared_redis: RedisServer, room: Path) -> W
     (room / "shop" / "__init__.py").touch()
     (room / "shop" / "tools.py").write_text(SHOP)
     (room / "shop" / "stock.py").write_text(STOCK)
-    hanging = {"command": sys.executable, "args": [str(SERVERS / "odd.py")], "tools": {"hang": {"timeout": 0.3}}}
+    hanging = {"command": sys.executable, "args": [str(SERVERS / "odd.py")], "tools": {"hang": {"timeout": 4}}}
     (room / "mcp.json").write_text(json.dumps({"mcpServers": {"odd": hanging}}))
     settings = {"TOOL_MODULES": "shop.tools", "PYTHONPATH": str(room), "MCP_CONFIG": str(room / "mcp.json")}
     return start(shared_redis, workers=1, **settings)
