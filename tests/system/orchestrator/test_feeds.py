@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -17,7 +18,6 @@ from tests.kit import RedisServer
 
 RUN = "01938a5c-1f5e-7c44-9d1e-2c6fd2b7a000"
 
-
 STEPS = 40  # of the loop, more than a reader takes until it waits for news
 
 
@@ -30,18 +30,32 @@ async def steps(number: int) -> None:
         await asyncio.sleep(0)
 
 
+@asynccontextmanager
+async def beside_one_who_stays(
+    server: RedisServer, looks: Callable[[], Awaitable[bool]] = never
+) -> AsyncIterator[tuple[Feeds, asyncio.Future[None]]]:
+    """Feeds of which somebody waits for news of `RUN`, and who that is; its channel is listened to by now."""
+    client = connect(Endpoint.parse(server.unix_url), "feeds")
+    feeds = Feeds(client, asyncio.Event())
+    staying = asyncio.ensure_future(feeds.wait(RUN, looks, 60))
+    try:
+        async with asyncio.timeout(10):
+            with server.client() as db:
+                while not db.pubsub_numsub(live_channel(RUN))[0][1]:
+                    await asyncio.sleep(0.01)
+        yield feeds, staying
+    finally:
+        staying.cancel()
+        await asyncio.gather(staying, return_exceptions=True)
+        await feeds.close()
+        await client.aclose()
+
+
 def test_a_reader_leaves_whenever_it_is_told_to(redis_server: RedisServer) -> None:
     """Wherever it is on its way: what it waits for may have come just then. Told once, beside one who stays."""
 
     async def watch() -> None:
-        client = connect(Endpoint.parse(redis_server.unix_url), "feeds")
-        feeds = Feeds(client, asyncio.Event())
-        staying = asyncio.ensure_future(feeds.wait(f"{RUN}ff", never, 60))
-        try:
-            async with asyncio.timeout(10):
-                with redis_server.client() as db:
-                    while not db.pubsub_numsub(live_channel(f"{RUN}ff"))[0][1]:
-                        await asyncio.sleep(0.01)
+        async with beside_one_who_stays(redis_server) as (feeds, staying):
             for number in range(STEPS):
                 leaving = asyncio.ensure_future(feeds.wait(f"{RUN}{number:02x}", never, 60))
                 await steps(number)
@@ -49,11 +63,6 @@ def test_a_reader_leaves_whenever_it_is_told_to(redis_server: RedisServer) -> No
                 await asyncio.wait({leaving}, timeout=10)
                 assert leaving.cancelled(), f"after {number} steps"
             assert not staying.done()
-        finally:
-            staying.cancel()
-            await asyncio.gather(staying, return_exceptions=True)
-            await feeds.close()
-            await client.aclose()
 
     asyncio.run(watch())
 
@@ -61,43 +70,25 @@ def test_a_reader_leaves_whenever_it_is_told_to(redis_server: RedisServer) -> No
 def test_a_reader_that_leaves_while_it_comes_breaks_nothing_off(redis_server: RedisServer) -> None:
     """All readers are told over one connection, which stays whatever a reader is just having said over it."""
 
-    async def never() -> bool:
-        return False
+    def leave_after(leaving: asyncio.Task[None], number: int) -> None:
+        if number:
+            asyncio.get_running_loop().call_soon(leave_after, leaving, number - 1)
+        else:
+            leaving.cancel()
+
+    def listening() -> list[str]:
+        with redis_server.client() as db:
+            return [one["id"] for one in db.client_list() if int(one["sub"])]
 
     async def watch() -> None:
-        client = connect(Endpoint.parse(redis_server.unix_url), "feeds")
-        feeds, begun = Feeds(client, asyncio.Event()), asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        async def begins() -> bool:
-            begun.set()
-            return False
-
-        def leave_after(leaving: asyncio.Task[None], steps: int) -> None:
-            if steps:
-                loop.call_soon(leave_after, leaving, steps - 1)
-            else:
-                leaving.cancel()
-
-        def listening() -> list[str]:
-            with redis_server.client() as db:
-                return [one["id"] for one in db.client_list() if int(one["sub"])]
-
-        staying = asyncio.ensure_future(feeds.wait(RUN, begins, 60))
-        try:
-            await begun.wait()
+        async with beside_one_who_stays(redis_server) as (feeds, _):
             before = listening()
-            for steps in range(20):
-                leaving = asyncio.ensure_future(feeds.wait(f"{RUN}{steps}", never, 60))
-                loop.call_soon(leave_after, leaving, steps)
+            for number in range(20):
+                leaving = asyncio.ensure_future(feeds.wait(f"{RUN}{number}", never, 60))
+                asyncio.get_running_loop().call_soon(leave_after, leaving, number)
                 await asyncio.wait({leaving}, timeout=10)
-                assert leaving.cancelled(), f"after {steps} steps"
+                assert leaving.cancelled(), f"after {number} steps"
             assert listening() == before != []
-        finally:
-            staying.cancel()
-            await asyncio.gather(staying, return_exceptions=True)
-            await feeds.close()
-            await client.aclose()
 
     asyncio.run(watch())
 
@@ -113,15 +104,13 @@ def test_a_reader_that_leaves_while_it_comes_takes_nothing_from_the_others(redis
             await leaving
 
     async def watch() -> None:
-        client = connect(Endpoint.parse(redis_server.unix_url), "feeds")
-        feeds, looks = Feeds(client, asyncio.Event()), asyncio.Queue[None]()
+        looks = asyncio.Queue[None]()
 
         async def look() -> bool:
             looks.put_nowait(None)
             return False
 
-        staying = asyncio.ensure_future(feeds.wait(RUN, look, 60))
-        try:
+        async with beside_one_who_stays(redis_server, look) as (feeds, _):
             await looks.get()
             for _ in range(3):
                 await come_and_go(feeds)
@@ -129,11 +118,6 @@ def test_a_reader_that_leaves_while_it_comes_takes_nothing_from_the_others(redis
                 assert db.publish(live_channel(RUN), "2") == 1
             async with asyncio.timeout(10):  # far below what it takes to look unasked
                 await looks.get()
-        finally:
-            staying.cancel()
-            await asyncio.gather(staying, return_exceptions=True)
-            await feeds.close()
-            await client.aclose()
 
     asyncio.run(watch())
 
