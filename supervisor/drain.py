@@ -20,6 +20,9 @@ class Drain:
     One drain from its beginning to its end; `advance` it again and again until it is `done`.
 
     The keeper goes after the last worker, because it keeps their leases and gives back what the dead ones held.
+
+    Args:
+        services_left: Told once, when the last service has left.
     """
 
     def __init__(
@@ -28,12 +31,14 @@ class Drain:
         processes: Processes,
         settings: PoolSettings,
         now: Callable[[], float],
+        services_left: Callable[[], None],
     ) -> None:
         self.slots = slots
         self.keeper = slots.keeper
         self.processes = processes
         self.settings = settings
         self.now = now
+        self._services_left: Callable[[], None] | None = services_left  # None: it was told
         self.killed = False  # a worker had to be killed
         self.began_at = now()
         self.deadline = self.began_at + settings.drain_timeout_s
@@ -74,6 +79,9 @@ class Drain:
         return self.deadline if len(self._stages) == 5 else self.now() + SOON_S
 
     def _workers(self, entered: bool, seconds: float) -> bool:
+        if self._services_left is not None and all(slot.child is None for slot in self.slots.services.slots):
+            self._services_left()
+            self._services_left = None
         gone = all(slot.child is None for slot in self.slots.all)
         if not gone and self.now() >= self.deadline and not self.killed:
             self.killed = True

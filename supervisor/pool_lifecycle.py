@@ -225,8 +225,6 @@ class PoolLifecycle:
                     self.feed(PoolEvent.ROLLED)
             case Mode.DRAINING if self._drained is not None:
                 self._drained.advance()
-                if all(slot.child is None for slot in self._slots.services.slots):
-                    self._succession.refuse()
                 if self._drained.done:
                     self.feed(PoolEvent.ENDED)
             case _:
@@ -312,7 +310,7 @@ class PoolLifecycle:
         if self.notify is not None:
             self.notify.stopping()
             self.notify.extend(settings.drain_timeout_s + EXTEND_S)
-        self._drained = Drain(self._slots, self._processes, settings, self._now)
+        self._drained = Drain(self._slots, self._processes, settings, self._now, self._succession.refuse)
         self._drained.begin()
 
     def _hurry(self) -> None:

@@ -168,7 +168,7 @@ class Succession:
         Workers hold these sockets too, so they are shut, not closed; a successor that has them goes on.
         """
         for one in () if self._handed_on else self._shared:
-            with suppress(OSError):  # it does not listen, or was shut before
+            with suppress(OSError):  # it does not listen, it only keeps its port
                 one.shutdown(socket.SHUT_RD)
 
     def _check(self) -> None:
