@@ -11,12 +11,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from graphlib import TopologicalSorter
 from typing import Any
 
 from executor_worker.envelopes.queue_name import named_queue
 from executor_worker.graph import router_config
 from executor_worker.graph.definition import Graph
+from executor_worker.graph.nested_ends import nested_ends
 from executor_worker.graph.parts import INLINE_TYPES, Edge, Node, Retry
 from executor_worker.graph.past import Past
 from executor_worker.graph.problems import Problems
@@ -27,9 +27,6 @@ from executor_worker.json_text import dumps, loads
 
 LAYOUT = 1
 """Of the records; raised only when older code would be wrong with newer ones."""
-
-MOST_WITHIN = 32
-"""Outputs within that of an end that is stored for another one."""
 
 _LEFT_OUT = "\x00"
 
@@ -187,7 +184,7 @@ def compile_graph(graph: Graph) -> Plan:
     }
     output_reads = _output_reads(graph)
     named = {*output_reads, *(name for plan in plans.values() for name in plan.reads)}
-    named |= _ends_within_ends(graph, incoming)
+    named |= nested_ends(graph, incoming)
     needs = {name: need_of(node, len(incoming[name])) for name, node in graph.nodes.items()}
     places = {
         name: Place(
@@ -286,24 +283,6 @@ class _Pasts:
 def _led_from(incoming: Iterable[tuple[str, int]]) -> tuple[str, ...]:
     """Answer sources and which of their edges it is, counted from 1: what an `end` has for output comes from there."""
     return tuple(word for source, at in incoming for word in (source, str(at + 1)))
-
-
-def _ends_within_ends(graph: Graph, incoming: Mapping[str, Sequence[tuple[str, int]]]) -> set[str]:
-    """
-    Find the ends that lead, beside other nodes, to an end, whose output has theirs within it.
-
-    Of no more than `MOST_WITHIN` outputs: ends behind two ends have twice as many at each step. Larger ones are null
-    within others where those are written down without a look at the whole run.
-    """
-    sources = {name: dict(incoming[name]) for name, node in graph.nodes.items() if node.type == "end"}
-    inner = {name: [source for source in found if source in sources] for name, found in sources.items()}
-    if not any(inner.values()):
-        return set()
-    counts: dict[str, int] = {}
-    for name in TopologicalSorter(inner).static_order():
-        counts[name] = min(max(sum(counts.get(source, 1) for source in sources[name]), 1), MOST_WITHIN + 1)
-    several = [found for name, found in inner.items() if len(sources[name]) > 1]
-    return {source for found in several for source in found if counts[source] <= MOST_WITHIN}
 
 
 def _inline(plan: NodePlan, routing: Routing | None, named: bool) -> str:
