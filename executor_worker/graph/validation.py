@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from executor_worker import json_text
 from executor_worker.graph.checks import advice, names, routers, sizes, structure, work
 from executor_worker.graph.checks.subject import ConfigRules, Retired, Subject
 from executor_worker.graph.definition import LocatedGraph
 from executor_worker.graph.problems import Problem, Problems
 
-__all__ = ["ConfigRules", "Limits", "Report", "Retired", "check", "parse"]
+__all__ = ["ConfigRules", "Limits", "Report", "Retired", "check"]
 
 Limits = sizes.Limits
 
@@ -56,20 +55,6 @@ class Report:
             "warnings": [problem.as_dict() for problem in self.warnings],
             "order": [list(level) for level in self.order],
         }
-
-
-def parse(raw: bytes, limits: Limits) -> tuple[Any, Report]:
-    """Read a document's JSON; the report says why if that can't be done."""
-    problems = Problems()
-    if len(raw) > limits.bytes:
-        message = f"has {len(raw):,} bytes, at most {limits.bytes:,} are taken"
-        problems.add(None, "too_large", message, "Leave large data out: give it as an input, or fetch it with a tool.")
-        return None, Report(tuple(problems))
-    try:
-        return json_text.loads(raw), Report()
-    except ValueError as error:
-        problems.add(None, "invalid_json", f"is not JSON: {error}", "Correct it there.")
-        return None, Report(tuple(problems))
 
 
 def check(

@@ -153,7 +153,7 @@ def _require_graph(body: Mapping[str, Any]) -> None:
 def _check(
     body: Mapping[str, Any], settings: ApiSettings, rules: Rules, offered: frozenset[str] | None = None
 ) -> Report:
-    limits = Limits(settings.max_graph_bytes, settings.max_graph_nodes, settings.max_graph_edges)
+    limits = Limits(settings.max_graph_nodes, settings.max_graph_edges)
     inputs = body.get("inputs")
     return check(
         body["graph"],

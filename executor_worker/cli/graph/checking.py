@@ -48,7 +48,7 @@ def draw(args: argparse.Namespace) -> int:
 
 def limits_of(settings: Settings) -> Limits:
     """Return the limits that the API keeps to as well."""
-    return Limits(settings.max_graph_bytes, settings.max_graph_nodes, settings.max_graph_edges)
+    return Limits(settings.max_graph_nodes, settings.max_graph_edges)
 
 
 def checked(document: Any, limits: Limits | None = None) -> Report:

@@ -14,14 +14,8 @@ MOST_DEPTH = 200
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """
-    Limits of a graph: MAX_GRAPH_BYTES, MAX_GRAPH_NODES, MAX_GRAPH_EDGES.
+    """Limits of a graph that was read: MAX_GRAPH_NODES, MAX_GRAPH_EDGES; who reads it knows its bytes."""
 
-    Attributes:
-        bytes: Of the document as JSON; only known to its reader.
-    """
-
-    bytes: int = 4 * 1024 * 1024
     nodes: int = 10_000
     edges: int = 50_000
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import process_time
 from typing import Any
 
 import pytest
@@ -41,6 +43,20 @@ def test_what_was_dropped_is_missed(text: str, *, doubtful: bool) -> None:
     """Whatever quotes stand in texts; what is read is the same."""
     value, told = loads_doubting(text.encode())
     assert (value, told) == (loads(text.encode()), doubtful)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"[" * 4_000_000, b'{"nodes":' * 10_000, b"nodes: {}", b"\xff", b""],
+    ids=["4 MB of brackets", "depth 10 000", "YAML", "bytes", "nothing"],
+)
+@pytest.mark.parametrize("read", [loads, loads_doubting])
+def test_what_is_no_json_is_refused_soon(read: Callable[[bytes], Any], data: bytes) -> None:
+    """However long it is."""
+    began = process_time()
+    with pytest.raises(ValueError):  # noqa: PT011  # whatever is wrong with it
+        read(data)
+    assert process_time() - began < 4
 
 
 def test_a_client_sends_no_value_that_is_no_json() -> None:
