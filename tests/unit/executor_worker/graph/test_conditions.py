@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from executor_worker.graph import conditions, expressions
+from executor_worker.graph import condition_bounds, conditions, expressions
 from executor_worker.graph.conditions import Condition, ConditionError
 
 SCOPE: dict[str, Any] = {
@@ -87,7 +87,7 @@ def test_a_condition_longer_than_its_limit_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [["x"] * 10_000, "x" * conditions.MOST_TEXT, {str(number): 1 for number in range(10_000)}]
+    "value", [["x"] * 10_000, "x" * condition_bounds.MOST_TEXT, {str(number): 1 for number in range(10_000)}]
 )
 def test_a_value_of_the_size_limit_is_taken_and_one_more_is_an_error(value: Any) -> None:
     condition = Condition.compile("size(inputs.value) > 0")
@@ -175,7 +175,7 @@ WORST = [
     ("size(inputs.l.map(x, inputs.l.filter(y, y > x))) > 0", LONG[:200]),
     ("inputs.l.map(x, inputs.l) == [] || true", LONG[:250]),
     ("size(inputs.l.filter(x, x.a)) > 0", [{"a": True, "b": 1, "c": ["d"]}] * 1000),
-    ("inputs.l[0].matches('(x+x+)+y')", ["x" * conditions.MOST_TEXT]),
+    ("inputs.l[0].matches('(x+x+)+y')", ["x" * condition_bounds.MOST_TEXT]),
     ("inputs.l[0].matches('(.*)(.*)(.*)(.*)x{500}y')", ["x" * 100_000]),
 ]
 
@@ -204,9 +204,9 @@ def test_the_largest_that_is_taken_ends_soon(text: str, values: list[Any]) -> No
         ("inputs.l.all(x, inputs.l.size() > 0)", LONG),
         ("size(inputs.l.filter(x, x.a)) > 0", [{"a": True, "b": 1, "c": 2}] * 10_000),
         ("size(inputs.l.map(x, x)) > 0", ["x" * 100_000] * 1000),
-        ("inputs.l.map(x, x + x + x).size() > 0", ["x" * conditions.MOST_TEXT] * 100),
-        ("size(" + "+".join(["inputs.l[0]"] * 200) + ") > 0", ["x" * conditions.MOST_TEXT]),
-        ("inputs.l.all(x, ('a' + x).size() > 0)", ["x" * (conditions.MOST_TEXT - 1)] * 100),
+        ("inputs.l.map(x, x + x + x).size() > 0", ["x" * condition_bounds.MOST_TEXT] * 100),
+        ("size(" + "+".join(["inputs.l[0]"] * 200) + ") > 0", ["x" * condition_bounds.MOST_TEXT]),
+        ("inputs.l.all(x, ('a' + x).size() > 0)", ["x" * (condition_bounds.MOST_TEXT - 1)] * 100),
         ("inputs.l.map(x, x + 'a').size() > 0", ["x" * 600] * 10_000),
         ("[1, 2].map(x, inputs.l[0] + 'b').map(x, x + x).size() > 0", ["x" * 700_000]),
         ("inputs.l.map(i, [i].map(a, 'x' + 'y')[0] + inputs.l[0]).size() > 0", ["x" * 2000] * 3000),
@@ -220,8 +220,10 @@ def test_what_would_take_minutes_or_fill_the_memory_is_always_an_error(text: str
     assert process_time() - began < 4
 
 
-HALF = "x" * (conditions.MOST_TEXT // 2)
-SUMS = {"inputs": {"t": HALF, "e": "\u00e9" * (conditions.MOST_TEXT // 4), "l": [0] * 5000, "n": 1, "s": "\u00e9"}}
+HALF = "x" * (condition_bounds.MOST_TEXT // 2)
+SUMS = {
+    "inputs": {"t": HALF, "e": "\u00e9" * (condition_bounds.MOST_TEXT // 4), "l": [0] * 5000, "n": 1, "s": "\u00e9"}
+}
 
 
 @pytest.mark.parametrize(
