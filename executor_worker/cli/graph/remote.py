@@ -44,10 +44,9 @@ def submit(settings: Settings, args: argparse.Namespace) -> int:
             return DONE
         show = teller() if args.follow else teller_on_stderr()
         first: SimpleQueue[Any] = SimpleQueue()
+        # Side by side: events may be long in coming, or not be read any more.
         told = _beside(first, lambda: _tell(dago.events(graph_id, deltas=args.follow), show))
-        _beside(
-            first, lambda: dago.wait(graph_id, args.timeout)
-        )  # events may be long in coming, or not be read any more
+        _beside(first, lambda: dago.wait(graph_id, args.timeout))
         if isinstance(result := first.get(), Exception):
             raise result
         told.join()
