@@ -42,18 +42,20 @@ class Housekeeping:
         self.backlogs: list[Backlog] = []
 
     def run(self) -> None:
-        around = self._around
+        around, head = self._around, self._around.board.head
         for made in ensure_groups(
             around.link,
             delete_settled=around.delete_settled,
-            known=self._known,
+            known=self._known or head.knows_groups(around.streams),
             streams=around.streams,
             groups=around.groups,
         ):
             around.report_group(made)
             if made.lost:
                 self._on_lost_group()
-        self._known = True
+        if not self._known:
+            self._known = True
+            head.note_groups(around.streams)
         trim(around.link, around.results_maxlen, streams=self._results())
         if time.monotonic() >= self._next_count:
             self._next_count = time.monotonic() + CONNECTIONS_S

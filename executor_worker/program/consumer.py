@@ -55,6 +55,7 @@ def consumer_of(settings: Settings, head: Head, link: Link, name: str, kinds: Ki
         delete_settled=settings.delete_settled,
         failures=settings.failures_to_completed,
         group_made=partial(note_group, head),
+        memory=head,
     )
 
 

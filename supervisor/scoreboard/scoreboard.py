@@ -11,9 +11,10 @@ from __future__ import annotations
 import mmap as memory
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from mmap import mmap
 from typing import Protocol
+from zlib import crc32
 
 from supervisor.scaling import REASONS
 from supervisor.scoreboard.cells import WORD, Choice, Flag, Number, Text
@@ -86,6 +87,7 @@ class Head:
     least = Number(27)  # slots; the pool scales itself if this is not `most`
     most = Number(28)
     scaled = Choice(29, REASONS)  # why there are as many slots as there are
+    known_groups = Number(31)  # by the workers and the keeper: a sum of the streams whose groups they have found
     lost_wall_ns = Number(24)  # when a stream or its group was last found lost; wall clock, by its finder
 
     def __init__(self, shared: mmap, offset: int, areas: list[tuple[int, int]]) -> None:
@@ -139,6 +141,14 @@ class Head:
     def held_back(self, reason: str) -> None:
         self._held_back.write(reason)
 
+    def knows_groups(self, streams: Sequence[str]) -> bool:
+        """Tell whether a process of this pool has found the groups of just these streams."""
+        return self.known_groups == _sum_of(streams)
+
+    def note_groups(self, streams: Sequence[str]) -> None:
+        """Say that the groups of these streams were found: one that is missing from now on was lost."""
+        self.known_groups = _sum_of(streams)
+
     @property
     def notice(self) -> str:
         """The keeper's notice to all workers; the supervisor does not read it."""
@@ -148,6 +158,11 @@ class Head:
         """Put up *notice* under *number*, which is 0 if there is nothing to say."""
         self._notice.write(notice)
         self.noticed = number
+
+
+def _sum_of(names: Sequence[str]) -> int:
+    """Return a number that stands for these names; never 0."""
+    return crc32(" ".join(names).encode()) + 1
 
 
 def texts(shared: mmap, at: int, end: int) -> list[Text]:

@@ -91,7 +91,6 @@ def test_27_restart_and_freeze(start_server: Callable[..., RedisServer], make_st
     wait_until(pool.ready, 5)
 
 
-@pytest.mark.cold  # who is ready slowly has both workers look before the group is lost
 @pytest.mark.parametrize("loss", ["flush", "group", "stream"])
 def test_27_group_lost(stage: Stage, loss: str) -> None:
     """Created again within 5 s with an error in the log; what comes after flows, what was in hand is settled."""

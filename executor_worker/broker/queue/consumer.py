@@ -22,7 +22,7 @@ from executor_worker.broker.queue.consumers import release_held
 from executor_worker.broker.queue.delivery import Claim, Delivery, Held, Settlement
 from executor_worker.broker.queue.document import DOCUMENTS, read_document
 from executor_worker.broker.queue.exchange import Exchange
-from executor_worker.broker.queue.group import Made, ensure_groups
+from executor_worker.broker.queue.group import GroupMemory, Made, ensure_groups
 from executor_worker.broker.queue.journal import JournalKeys, tell
 from executor_worker.broker.queue.leases import renew
 from executor_worker.broker.queue.park import park_held
@@ -46,6 +46,7 @@ class Consumer:
         delete_settled: Settled entries leave the stream.
         failures: Whether failures are written to the stream of completed events too: auto, always or never.
         group_made: Told of each group that had to be made.
+        memory: Of the groups; a pool's workers share one, so that who comes after a loss knows of it.
 
     Attributes:
         untold: Events of the item in hand that the next settle script tells watchers.
@@ -62,6 +63,7 @@ class Consumer:
         delete_settled: bool = True,
         failures: str = "auto",
         group_made: Callable[[Made], None] = lambda _: None,
+        memory: GroupMemory | None = None,
     ) -> None:
         self.may_have_unseen = True
         self.untold: list[bytes] = []
@@ -74,6 +76,7 @@ class Consumer:
         self._delete_settled, self._mirror = delete_settled, "" if failures == "never" else failures
         self._terms: dict[str, Terms] = {}
         self._group_made = group_made
+        self._memory = memory
         self._groups_known = False
         self._group_missing = False
         self._doubtful = False
@@ -279,16 +282,22 @@ class Consumer:
 
     def _sure(self) -> None:
         """Take what is pending unseen from now on as lost on its way here: it never ran and does not count."""
-        if not self._group_missing:
-            self._groups_known = True
+        if not (self._group_missing or self._groups_known):
+            self._know_groups()
         self.may_have_unseen, self._doubtful = self._doubtful, False
         self._orders.own = FORGIVEN
 
+    def _know_groups(self) -> None:
+        self._groups_known = True
+        if self._memory:
+            self._memory.note_groups(self._streams)
+
     def _make_groups(self) -> None:
+        known = self._groups_known or (self._memory is not None and self._memory.knows_groups(self._streams))
         made = ensure_groups(
             self._link,
             delete_settled=self._delete_settled,
-            known=self._groups_known,
+            known=known,
             streams=self._streams,
             groups=self._groups,
         )
@@ -315,7 +324,8 @@ class Consumer:
 
     def _received_many(self, reply: list[Any], asked_at: float) -> Claim | None:
         """Keep the first of what a blocking read brought; COUNT is for each stream, so there may be more."""
-        self._groups_known = True
+        if not self._groups_known:
+            self._know_groups()
         (stream, [(entry, words)]), *others = reply
         for other_stream, [(other_entry, _)] in others:
             self.release(self._new(other_stream, other_entry), counted=False)

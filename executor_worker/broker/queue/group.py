@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from executor_worker.broker.connection.link import Link
 from executor_worker.broker.connection.script import Script, script
@@ -28,6 +28,14 @@ class Made:
     lost: bool
 
 
+class GroupMemory(Protocol):
+    """Remembers for several consumers of which streams the groups have been there."""
+
+    def knows_groups(self, streams: Sequence[str]) -> bool: ...
+
+    def note_groups(self, streams: Sequence[str]) -> None: ...
+
+
 def group_script() -> Script:
     return script("ensure_group")
 
@@ -47,7 +55,7 @@ def ensure_groups(
     stream it starts after the last one known to have been delivered, so that none of them is run again.
 
     Args:
-        known: The caller has used the groups before: one that is missing now was lost.
+        known: The groups have been there before: one that is missing now was lost.
 
     Returns:
         What was missing; empty nearly always.

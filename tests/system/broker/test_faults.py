@@ -14,6 +14,7 @@ from executor_worker.broker.connection.script import script
 from executor_worker.broker.queue.consumer import ONLY_DOCUMENTS
 from executor_worker.broker.queue.document import SETTLE
 from executor_worker.errors import StreamRefused, StreamUnavailable
+from supervisor.scoreboard.scoreboard import Scoreboard
 from tests.kit import Proxy, RedisServer, Stopwatch, wait_until
 from tests.unit.executor_worker.broker.acts import (
     EVENTS,
@@ -224,6 +225,21 @@ def test_a_lost_group_is_made_again(db: Client, consumer: Make, event_fd: int, l
     assert Made(WORK, "0-0", True) in made
     entry = push(db)
     assert take(worker).held.entry == entry
+
+
+@pytest.mark.parametrize("loss", ["flush", "stream", "group"])
+def test_who_comes_after_a_loss_knows_of_it(db: Client, consumer: Make, loss: str) -> None:
+    """A worker that starts just then makes the group; that it had been there its pool remembers."""
+    made: list[Made] = []
+    board = Scoreboard(2)
+    consumer("w.1", memory=board.head).take()
+    _lose(db, loss)
+    assert consumer("w.2", memory=board.head, group_made=made.append).take() is None
+    assert Made(WORK, "0-0", True) in made
+    made.clear()
+    _lose(db, "flush")
+    assert consumer("v.1", memory=Scoreboard(2).head, group_made=made.append).take() is None
+    assert Made(WORK, "0-0", False) in made, "another pool has not known it"
 
 
 @pytest.mark.parametrize("loss", ["flush", "stream", "group"])

@@ -296,6 +296,14 @@ def test_run_has_a_name_of_its_own(board: Scoreboard) -> None:
     assert (row.watched, row.unwatched_run) == ("", second)
 
 
+def test_pool_remembers_its_groups_by_their_streams(board: Scoreboard) -> None:
+    """Other settings name other streams: of those it knows nothing."""
+    head = board.head
+    assert not head.knows_groups(()) and not head.knows_groups(("a", "b"))
+    head.note_groups(("a", "b"))
+    assert head.knows_groups(("a", "b")) and not head.knows_groups(("a", "b", "c"))
+
+
 @pytest.mark.parametrize(("kind", "words"), [(Head, HEAD_WORDS), (Row, WORDS)])
 def test_no_two_cells_share_a_word(kind: type, words: int) -> None:
     """Else whoever writes the one spoils the other."""
