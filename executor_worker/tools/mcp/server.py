@@ -238,8 +238,11 @@ class McpServer:
     async def _listen(self, client: Client) -> None:
         """Hear of changed tools, as servers since 2026-07-28 tell them to those who ask."""
         while True:
+            heard = False
             try:
                 async with client.listen(tools_list_changed=True) as subscription:
+                    heard = True
+                    await self.list_again()  # of what has changed since the last list nobody was told
                     async for _ in subscription:
                         await self.list_again()
             except (MCPError, ListenNotSupportedError):
@@ -247,7 +250,8 @@ class McpServer:
             except (SubscriptionLost, TimeoutError):
                 self._log("debug", "mcp.subscription_lost", server=self.name)
             await anyio.sleep(_LISTEN_AGAIN_SECONDS)
-            await self.list_again()
+            if not heard:
+                await self.list_again()
 
     async def _hear(self, message: Any) -> None:
         if isinstance(message, types.ToolListChangedNotification):

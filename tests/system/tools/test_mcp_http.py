@@ -6,13 +6,15 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
+from mcp.client.client import Client
 
 from executor_worker.errors import ToolTimeout, ToolUnavailable, ToolUncertain, UnknownTool
 from executor_worker.run_context import RunContext
@@ -156,6 +158,25 @@ def test_a_changed_list_is_heard_of_over_http(own_server: Own, make_registry: Ma
     """Servers of the newest protocol tell those who listen."""
     registry = make_registry((own_server().start().url,))
     registry.find("grow").call({"name": "fresh"}, run_context, "k")
+    wait_until(lambda: "fresh" in [tool.name for tool in registry.all()], 5)
+
+
+def test_what_changed_before_anybody_listened_is_found(
+    own_server: Own, make_registry: Make, run_context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tools are listed before the server is asked to tell of changes: between the two it tells nobody."""
+    listen, may_listen = Client.listen, threading.Event()
+
+    @asynccontextmanager
+    async def late(client: Client, *, tools_list_changed: bool) -> AsyncIterator[Any]:
+        await anyio.to_thread.run_sync(may_listen.wait, 20)
+        async with listen(client, tools_list_changed=tools_list_changed) as subscription:
+            yield subscription
+
+    monkeypatch.setattr(Client, "listen", late)
+    registry = make_registry((own_server().start().url,))
+    registry.find("grow").call({"name": "fresh"}, run_context, "k")
+    may_listen.set()
     wait_until(lambda: "fresh" in [tool.name for tool in registry.all()], 5)
 
 
