@@ -305,13 +305,13 @@ class PoolLifecycle:
     def _begin_drain(self) -> None:
         self._generations.tell_checked("the pool is draining")
         settings = self.settings
-        self.log("info", "pool.draining", timeout_s=settings.drain_timeout_s)
         self._succession.abandon("the pool is draining")
         if self.notify is not None:
             self.notify.stopping()
             self.notify.extend(settings.drain_timeout_s + EXTEND_S)
         self._drained = Drain(self._slots, self._processes, settings, self._now, self._succession.refuse)
         self._drained.begin()
+        self.log("info", "pool.draining", timeout_s=settings.drain_timeout_s)  # who reads it finds all told
 
     def _hurry(self) -> None:
         if self._drained is None:
