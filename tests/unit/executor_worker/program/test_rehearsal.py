@@ -134,7 +134,7 @@ names = [f"looked up {number}" for number in range(2000)]
 made = program(Scoreboard(1))
 before = sum(map(sys.getrefcount, names))
 assert not any(hasattr(Looked, name) for name in names)
-assert sum(map(sys.getrefcount, names)) > before + 1000
+assert sum(map(sys.getrefcount, names)) > before + 100  # an address has one place in the cache: not all have room
 made.rehearse()
 assert sum(map(sys.getrefcount, names)) == before
 """
