@@ -7,7 +7,7 @@ A process that is to end answers one request more on each line that it has accep
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 import uvicorn
@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from orchestrator.api.answers import problem
+from orchestrator.api.joined_writes import JoinedWrites
 from orchestrator.errors import ApiError, HeadTooLarge, InvalidRequest
 
 HEAD_BYTES = 64 * 1024  # of a request's address and headers; whoever asks may be nobody we know
@@ -69,6 +70,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._lines.coming.discard(self)
         super().connection_made(transport)
+        self._answers = JoinedWrites(transport, self.loop)
         self._wait_for_head()
         if self._lines.leaving:
             self.shutdown()
@@ -108,6 +110,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_is_read()
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.transport = cast(asyncio.Transport, self._answers)
         if self._last and self.cycle is not None:  # None: it becomes a WebSocket
             self.cycle.keep_alive = False
 
@@ -119,6 +123,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unheard = 0
         self._head_is_read()  # a body in chunks may have ended with headers
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        self._answers.flush()  # before anything else is written to the line
+        super().on_response_complete()
 
     def shutdown(self) -> None:
         """Let the answer that is being made be the last one, or that to the next request: it may be on its way."""
@@ -135,6 +143,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer with a problem, unless another answer has begun, and hang up."""
+        self._answers.flush()
         error = self._refusal = self._refusal or InvalidRequest("this is no HTTP/1.1 request, or a broken one")
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         answering = cycle is not None and not cycle.response_complete

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 
+import psutil
 import pytest
 import uvicorn
 from starlette.requests import Request
@@ -13,8 +19,10 @@ from starlette.types import Receive, Scope, Send
 
 from orchestrator.api import http_protocol
 from orchestrator.api.http_protocol import BoundedHttpProtocol, Lines
+from tests.kit.paths import ROOT
 
 SHORT_S = 0.1
+CHUNK = b"x" * 100_000
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -29,10 +37,43 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.body", "body": b"first", "more_body": True})
         await receive(), await receive()  # until it has gone
         return
+    if scope["path"] == "/killed":
+        await send({"type": "http.response.start", "status": 200})
+        os.kill(os.getpid(), signal.SIGKILL)
+    if scope["path"] == "/event":
+        await send({"type": "http.response.start", "status": 200})
+        await receive(), await receive()  # no event comes, until it has gone
+        return
+    if scope["path"] == "/large":
+        await send({"type": "http.response.start", "status": 200})
+        for _ in range(10_000):
+            await send({"type": "http.response.body", "body": CHUNK, "more_body": True})
+        return
     body = await Request(scope, receive).body()
     if scope["path"] == "/later":
         await asyncio.sleep(4 * SHORT_S)
     await PlainTextResponse(body)(scope, receive, send)
+
+
+KILLED = """
+import asyncio
+from tests.unit.orchestrator.api.test_http_protocol import serving
+
+async def main():
+    server = await serving()
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+asyncio.run(main())
+"""
+
+
+async def serving() -> asyncio.Server:
+    """Serve `echo` on a free port."""
+    config = uvicorn.Config(echo, lifespan="off", log_config=None)
+    config.load()
+    state, loop = Lines(), asyncio.get_running_loop()
+    return await loop.create_server(lambda: BoundedHttpProtocol(config, state, {}), "127.0.0.1", 0)
 
 
 @pytest.fixture
@@ -42,12 +83,7 @@ def talk(monkeypatch: pytest.MonkeyPatch) -> Callable[[Talk], None]:
 
     def talked(to: Talk) -> None:
         async def main() -> None:
-            config = uvicorn.Config(echo, lifespan="off", log_config=None)
-            config.load()
-            state = Lines()
-            loop = asyncio.get_running_loop()
-            server = await loop.create_server(lambda: BoundedHttpProtocol(config, state, {}), "127.0.0.1", 0)
-            async with server:
+            async with await serving() as server:
                 reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
                 async with asyncio.timeout(20):
                     await to(reader, writer)
@@ -133,3 +169,47 @@ def test_bodies_and_next_requests_have_their_time(talk: Callable[[Talk], None]) 
             assert (await reader.readuntil(b"\r\n\r\nab")).startswith(b"HTTP/1.1 200 ")
 
     talk(slow)
+
+
+def test_no_head_goes_ahead_of_its_body() -> None:
+    """A server that is killed between the two has sent nothing: a proxy can still ask another one."""
+    with subprocess.Popen([sys.executable, "-c", KILLED], cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        with socket.create_connection(("127.0.0.1", int(server.stdout.readline())), 20) as line:
+            line.sendall(b"GET /killed HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert not line.recv(1000)
+        assert server.wait(20) == -signal.SIGKILL
+
+
+def test_the_head_of_a_stream_does_not_wait_for_an_event(talk: Callable[[Talk], None]) -> None:
+    """Whoever reads events knows at once that it is being told them."""
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"GET /event HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+
+    talk(listen)
+
+
+def test_a_refusal_comes_behind_what_was_said_before(talk: Callable[[Talk], None]) -> None:
+    """Also behind an answer that was made in the same moment, and behind `100 Continue`."""
+
+    async def broken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nabbroken\r\n\r\n")
+        said = await reader.read()
+        assert said.index(b"HTTP/1.1 ") == 0 and said.count(b"HTTP/1.1 400 ") == 1
+
+    talk(broken)
+
+
+def test_who_does_not_read_is_not_written_for(talk: Callable[[Talk], None]) -> None:
+    """A gigabyte for one that takes nothing waits where it is made."""
+
+    async def idle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        before = psutil.Process().memory_info().rss
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(4 * SHORT_S)
+        assert psutil.Process().memory_info().rss - before < 100e6
+
+    talk(idle)
