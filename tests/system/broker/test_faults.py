@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from executor_worker.broker.queue.document import SETTLE
 from executor_worker.errors import StreamRefused, StreamUnavailable
 from supervisor.scoreboard.scoreboard import Scoreboard
 from tests.kit import Proxy, RedisServer, Stopwatch, wait_until
+from tests.system.broker.bells import once_it_waits, ring
 from tests.unit.executor_worker.broker.acts import (
     EVENTS,
     WORK,
@@ -249,16 +249,16 @@ def test_a_group_lost_under_a_waiting_worker_is_made_again(
     """A blocked read ends, at the latest with its time."""
     worker = consumer("w.1")
     worker.take()
+    lost: list[bool] = []
 
     def lose() -> None:
-        wait_until(lambda: db.info("clients")["blocked_clients"])
         _lose(db, loss)
+        lost.append(True)
 
-    loser = threading.Thread(target=lose)
-    loser.start()
     taken = Stopwatch()
-    worker.wait(event_fd, 1)
-    loser.join()
+    with once_it_waits(db, lose):
+        while not lost:
+            worker.wait(event_fd, 1)
     push(db)
     while worker.wait(event_fd, 0.2) is None:
         assert taken.left_s(10) > 0
@@ -386,18 +386,24 @@ def test_a_frozen_server_is_noticed_in_bounded_time(start_server: Callable[..., 
     worker.close()
 
 
-def test_the_bell_frees_a_worker_from_a_frozen_server(start_server: Callable[..., RedisServer], event_fd: int) -> None:
+def test_the_bell_frees_a_worker_from_a_frozen_server(
+    start_server: Callable[..., RedisServer], proxy: Callable[..., Proxy], event_fd: int
+) -> None:
     """SIGTERM is heard also then."""
     server = start_server("redis")
-    worker = Consumer(Link(Endpoint.parse(server.addr)), "w.1", lease_s=30)
+    line = proxy(server.port)
+    worker = Consumer(Link(Endpoint.parse(line.addr)), "w.1", lease_s=30)
     worker.take()
     server.freeze()
-    ringer = threading.Timer(0.1, lambda: os.eventfd_write(event_fd, 1))
-    ringer.start()
+
+    def on_request(chunk: bytes) -> None:
+        if b"XREADGROUP" in chunk:  # from here on it waits
+            ring(event_fd)
+
+    line.on_request = on_request
     started = Stopwatch()
     assert worker.wait(event_fd, 30) is None
     assert started.own_s() < 4 and worker.may_have_unseen
-    ringer.join()
     worker.close()
 
 

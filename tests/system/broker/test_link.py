@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from executor_worker.broker.connection.endpoint import Tls
 from executor_worker.broker.connection.replies import GroupLost, Misplaced, NoScript, error_of
 from executor_worker.errors import ConfigError, StreamRefused, StreamUnavailable
 from tests.kit import RedisServer, free_port
+from tests.system.broker.bells import once_it_waits, ring
 from tests.unit.executor_worker.broker.acts import Client, commit, push, settle, take
 
 
@@ -98,10 +99,8 @@ def test_a_worker_that_may_not_unblock_leaves_all_the_same(
     db.acl_setuser("runner", enabled=True, passwords=["+pw"], keys=["*"], commands=commands, reset_channels=True)
     worker = Consumer(Link(Endpoint.parse(shared_server.addr, "runner", "pw")), "w.1", lease_s=30)
     assert worker.take() is None and worker.client_id == 0
-    ringer = threading.Timer(0.05, lambda: os.eventfd_write(event_fd, 1))
-    ringer.start()
-    assert worker.wait(event_fd, 20) is None and worker.may_have_unseen
-    ringer.join()
+    with once_it_waits(db, partial(ring, event_fd)):
+        assert worker.wait(event_fd, 20) is None and worker.may_have_unseen
     worker.close()
     db.acl_deluser("runner")
 
@@ -118,10 +117,8 @@ def test_tls(start_server: Callable[..., RedisServer], event_fd: int) -> None:
     push(client, more="x" * 300_000)
     taken = worker.wait(event_fd, 10)
     assert taken is not None and taken.delivery.data is not None and len(taken.delivery.data) > 300_000
-    ringer = threading.Timer(0.05, lambda: os.eventfd_write(event_fd, 1))
-    ringer.start()
-    assert worker.wait(event_fd, 30) is None and not worker.may_have_unseen
-    ringer.join()
+    with once_it_waits(client, partial(ring, event_fd)):
+        assert worker.wait(event_fd, 30) is None and not worker.may_have_unseen
     worker.close()
     client.close()
     with pytest.raises(StreamRefused, match="not trusted"):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
+from functools import partial
 
 from executor_worker.broker import Consumer
-from tests.kit import Stopwatch, wait_until
+from tests.kit import Stopwatch
+from tests.system.broker.bells import once_it_waits, ring
 from tests.unit.executor_worker.broker.acts import Client, push, take
 
 Make = Callable[..., Consumer]
@@ -18,11 +18,9 @@ def test_wait_is_woken_by_an_entry(db: Client, consumer: Make, event_fd: int) ->
     worker = consumer("w.1")
     worker.take()
     db.set("dago:state:g", "{}")
-    adder = threading.Thread(target=lambda: (wait_until(lambda: _blocked(db)), push(db)))
-    adder.start()
     started = Stopwatch()
-    taken = worker.wait(event_fd, 30)
-    adder.join()
+    with once_it_waits(db, partial(push, db)):
+        taken = worker.wait(event_fd, 30)
     assert taken is not None and taken.held.count == 1 and started.own_s() < 5
     assert taken.delivery.brought == [b"dago:state:g", b"{}"]
 
@@ -32,16 +30,9 @@ def test_wait_is_woken_by_the_bell(db: Client, consumer: Make, event_fd: int) ->
     worker = consumer("w.1")
     worker.take()
     number = worker.client_id
-
-    def ring() -> None:
-        wait_until(lambda: _blocked(db))
-        os.eventfd_write(event_fd, 1)
-
-    ringer = threading.Thread(target=ring)
-    ringer.start()
     started = Stopwatch()
-    assert worker.wait(event_fd, 30) is None
-    ringer.join()
+    with once_it_waits(db, partial(ring, event_fd)):
+        assert worker.wait(event_fd, 30) is None
     assert started.own_s() < 5
     assert worker.client_id == number and not worker.may_have_unseen
     assert worker.wait(event_fd, 30) is None, "the bell is still readable: no waiting at all"
@@ -55,7 +46,3 @@ def test_wait_ends_with_its_time(consumer: Make, event_fd: int) -> None:
     started = Stopwatch()
     assert worker.wait(event_fd, 0.05) is None
     assert started.wall_s() > 0.04 and started.own_s() < 5
-
-
-def _blocked(db: Client) -> bool:
-    return int(db.info("clients")["blocked_clients"]) > 0
