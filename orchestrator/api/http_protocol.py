@@ -110,10 +110,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_is_read()
         super().on_headers_complete()
-        if self.cycle is not None:
+        if self.cycle is not None:  # None: it becomes a WebSocket
             self.cycle.transport = cast(asyncio.Transport, self._answers)
-        if self._last and self.cycle is not None:  # None: it becomes a WebSocket
-            self.cycle.keep_alive = False
+            if self._last:
+                self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self._unheard = 0
